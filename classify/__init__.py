@@ -7,7 +7,7 @@ others, ``weights`` their files), ``vote`` of several · ``imbalance`` weights, 
 rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two
 pictures in one · ``metrics`` the report with its intervals, of the numbers in ``judged`` ·
 ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
-``calibration`` temperature and class prior.
+``calibration`` temperature and class prior · ``given`` what is asked of arguments.
 """
 
 from .backbone import Classifier, TracedLogits, backbone

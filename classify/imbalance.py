@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .given import check_number, check_tensor
+
 __all__ = [
     "class_weights",
     "effective_number_weights",
@@ -32,11 +34,14 @@ def class_weights(counts: Tensor, *, power: float = 0.5) -> Tensor:
 
     Raises
     ------
+    TypeError
+        For counts that are none.
     ValueError
         For counts that are not a vector of numbers >= 0 with a positive one, or a power that is
         negative or not finite.
     """
     counts = check_counts(counts)
+    check_number("power", power)
     if not 0 <= power < float("inf"):
         raise ValueError(f"power must be 0 or more, not {power}, and finite")
     # By the largest, which the scale takes out again: no power of it is too large for a float.
@@ -60,10 +65,13 @@ def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
 
     Raises
     ------
+    TypeError
+        For counts that are none.
     ValueError
         When the counts are no vector with a positive number, or beta is not in [0, 1).
     """
     counts = check_counts(counts)
+    check_number("beta", beta)
     if not 0 <= beta < 1:
         raise ValueError(f"beta must lie in [0, 1), not {beta}")
     if beta == 0:
@@ -87,6 +95,8 @@ def log_prior(counts: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        For counts that are none.
     ValueError
         When the counts are no vector with a positive number.
     """
@@ -137,16 +147,24 @@ def task_loss(
 
     Raises
     ------
+    TypeError
+        For what is no tensor, or no number.
     ValueError
         For labels that are neither or beyond the classes, weights, priors or margins that are not
         one for each class, a negative ``focal_gamma`` or a ``label_smoothing`` outside of [0, 1].
     """
+    check_number("focal_gamma", focal_gamma)
+    check_number("label_smoothing", label_smoothing)
     if not focal_gamma >= 0:
         raise ValueError(f"focal_gamma must be 0 or more, not {focal_gamma}")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
+    check_tensor("logits", logits)
+    check_tensor("labels", labels)
     logits = single(logits)
     for name, value in (("weights", weights), ("log_prior", log_prior), ("margins", margins)):
+        if value is not None:
+            check_tensor(name, value)
         if value is not None and value.shape != logits.shape[1:]:
             raise ValueError(
                 f"{name} must be [K] for logits [B, K] = {list(logits.shape)}, not "
@@ -201,7 +219,12 @@ def single(scores: Tensor) -> Tensor:
 
 def check_counts(counts: Tensor) -> Tensor:
     """Pictures of each class as float64, or a refusal."""
-    counts = torch.as_tensor(counts)
+    try:
+        counts = torch.as_tensor(counts)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"counts must be a vector of numbers of pictures, not {type(counts).__name__}"
+        ) from error
     sound = counts.ndim == 1 and bool(((counts >= 0) & (counts < float("inf"))).all())
     if not sound or not counts.sum() > 0:
         raise ValueError(

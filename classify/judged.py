@@ -29,6 +29,7 @@ __all__ = [
     "LOWER_IS_BETTER",
     "METRICS",
     "Array",
+    "InvalidScores",
     "Judged",
     "Metric",
     "Reliability",
@@ -94,6 +95,13 @@ class Reliability:
     """Mean probability of the predicted class ``[bins]``; nan in an empty bin."""
     accuracy: Array
     """Share of right predictions ``[bins]``; nan in an empty bin."""
+
+
+class InvalidScores(ValueError):
+    """Scores of some pictures rank no class: one is nan or endless, or all are minus infinity.
+
+    As a training leaves them that diverged.
+    """
 
 
 def as_array(values: npt.ArrayLike | torch.Tensor) -> Array:
@@ -162,13 +170,21 @@ def check_metric(metric: Metric, classes: Sequence[str] | None = None) -> None:
             f"NUMBER.CLASS, of {', '.join(CLASS_METRICS)}"
         )
     if classes is not None and of[1] not in classes:
-        near = difflib.get_close_matches(of[1], classes, n=1) or [classes[0]]
         unnamed = list(classes) == [str(number) for number in range(len(classes))]
         raise ValueError(
             f"metric {metric!r} is of a class that there is not among {len(classes)}; there is "
-            f"{f'{of[0]}.{near[0]}'!r}"
+            f"{' or '.join(repr(f'{of[0]}.{name}') for name in _near(of[1], classes))}"
             + (" (they are numbers: give classes, their names)" if unnamed else "")
         )
+
+
+def _near(name: str, classes: Sequence[str]) -> Sequence[str]:
+    """Which classes may be meant: those that begin, or are written, alike; or else the first."""
+    said = name.casefold()
+    own = {each: each.casefold() for each in classes if each}
+    begin = [each for each, low in own.items() if low.startswith(said) or said.startswith(low)]
+    alike = difflib.get_close_matches(said, own.values(), n=1)
+    return begin or [each for each, low in own.items() if low in alike] or classes[:10]
 
 
 class Judged:
@@ -448,7 +464,7 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
     # A class may be impossible (-inf), but no score can be endless, and not all of them nothing.
     bad = np.isnan(logits).any(1) | (logits.max(1) == np.inf) | (logits.max(1) == -np.inf)
     if bad.any():
-        raise ValueError(
+        raise InvalidScores(
             f"{int(bad.sum())} rows of scores are not numbers, the first is row {bad.argmax()}; "
             "look for a training that diverged"
         )

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .data.arrays import as_integer
+from .given import check_number
 from .imbalance import check_counts
 
 __all__ = ["CosineHead", "cosine_logits", "ldam_margins"]
@@ -33,11 +35,14 @@ def ldam_margins(counts: Tensor, *, largest: float = 0.5) -> Tensor:
 
     Raises
     ------
+    TypeError
+        For what is no number.
     ValueError
         For counts that are not a vector of numbers >= 0 with a positive one, or a margin that
         is negative or not finite.
     """
     counts = check_counts(counts)
+    check_number("largest", largest)
     if not 0 <= largest < float("inf"):
         raise ValueError(f"the largest margin must be 0 or more, not {largest}, and finite")
     inverse = torch.where(counts > 0, counts.clamp_min(1) ** -0.25, 0)
@@ -73,12 +78,18 @@ class CosineHead(nn.Module):
 
     Raises
     ------
+    TypeError
+        For what is no number.
     ValueError
         When ``scale`` is not positive, or there are no features or fewer than two classes.
     """
 
     def __init__(self, in_features: int, classes: int, *, scale: float = 30.0) -> None:
         super().__init__()
+        for name, size in (("in_features", in_features), ("classes", classes)):
+            if as_integer(size) is None:
+                raise TypeError(f"{name} must be a whole number, not {size!r}")
+        check_number("scale", scale)
         if in_features < 1 or classes < 2 or not 0 < scale < float("inf"):
             raise ValueError(
                 "a cosine head needs at least 1 feature, 2 classes and a positive scale, not "

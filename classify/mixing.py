@@ -5,6 +5,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from .given import check_generator, check_number, check_tensor
+
 __all__ = ["Mixing", "box", "mix"]
 
 Mixing = Literal["mixup", "cutmix"]
@@ -39,12 +41,18 @@ def mix(
 
     Raises
     ------
+    TypeError
+        For what is no tensor, no number or no generator.
     ValueError
         For an unknown kind, an alpha that is not positive and finite, or pictures or targets
         that are not as above.
     """
     if kind not in get_args(Mixing):
-        raise ValueError(f"mixing must be one of {get_args(Mixing)}, not {kind!r}")
+        raise ValueError(f"kind must be one of {get_args(Mixing)}, not {kind!r}")
+    check_tensor("images", images)
+    check_tensor("targets", targets)
+    check_number("alpha", alpha)
+    check_generator("generator", generator)
     if not 0 < alpha < float("inf"):
         raise ValueError(f"alpha must be positive and finite, not {alpha}; leave out mix for none")
     if targets.ndim != 2 or not targets.is_floating_point() or len(targets) != len(images):

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from .given import check_generator, check_number, check_tensor
+
 __all__ = ["sample_order"]
 
 
@@ -32,9 +34,14 @@ def sample_order(labels: Tensor, *, power: float, generator: torch.Generator) ->
 
     Raises
     ------
+    TypeError
+        For what is no tensor, no number or no generator.
     ValueError
         For a power outside of [0, 1], or labels that are not a vector of whole numbers.
     """
+    check_tensor("labels", labels)
+    check_number("power", power)
+    check_generator("generator", generator)
     if not 0 <= power <= 1:
         raise ValueError(
             f"power must lie in [0, 1], from every picture once to balanced classes, not {power}"

@@ -15,6 +15,7 @@ from contrast_study.claims import CLAIMS, Numbers, measure, pictures
 from contrast_study.runs import Options, load, train
 
 from joint.analysis.record import plain
+from joint.script import without_traceback
 
 
 def main(options: Options) -> Numbers:
@@ -38,4 +39,5 @@ def main(options: Options) -> Numbers:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -7,6 +7,7 @@ Cathey 1995) and one free (Sitzmann et al. 2018). Then all of them look at scene
 between and beyond. Writes ``depth_of_field.png``.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 import classify
 import joint
 import optics
+from joint.script import without_traceback
 
 
 @dataclass(frozen=True)
@@ -94,31 +96,32 @@ def train(system: joint.ImagingSystem, options: Options) -> None:
 
 def main(options: Options) -> dict[str, list[float]]:
     """Train all of them; return the PSNR of each, dB, at each distance of the range."""
-    unseen = classify.LesionPhantom(options.pictures // 4, image_size=32, seed=options.seed + 2)
-    vergences = [1 / distance for distance in options.working_distances]
-    shown = np.linspace(min(vergences) - 0.3, max(vergences) + 0.3, options.points)
-    ends = f"{1 / shown[-1]:.3g} to {1 / shown[0]:.3g} m"
-    print(f"PSNR from {ends}, which at both ends is beyond what the cameras are trained for")
-    results: dict[str, list[float]] = {}
-    spots = {}
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         systems = cameras(options)
+    unseen = classify.LesionPhantom(options.pictures // 4, image_size=32, seed=options.seed + 2)
+    vergences = [1 / distance for distance in options.working_distances]
+    # Nothing is farther than infinity, whose vergence is 0.
+    shown = np.linspace(max(min(vergences) - 0.3, 0), max(vergences) + 0.3, options.points)
+    distances = [1 / vergence if vergence else math.inf for vergence in shown]
+    trained = ", ".join(f"{distance:g}" for distance in options.working_distances)
+    ends = f"{distances[-1]:.3g} to {distances[0]:.3g} m"
+    print(f"PSNR from {ends}; the cameras are trained for {trained} m")
+    results: dict[str, list[float]] = {}
+    spots = {}
     for name, system in systems.items():
         camera = system.front_end
         assert isinstance(camera, optics.IncoherentImaging)
         train(system, options)
         results[name] = []
-        for vergence in shown:
-            psnr = joint.evaluate(
-                system, unseen, distance=1 / vergence, seed=options.seed
-            ).psnr_scene
+        for distance in distances:
+            psnr = joint.evaluate(system, unseen, distance=distance, seed=options.seed).psnr_scene
             assert psnr is not None
             results[name].append(psnr)
         with torch.no_grad():
             spots[name] = camera.psf(distance=torch.tensor(options.working_distances))[:, 1]
         worst = int(np.argmin(results[name]))
-        told = f"{results[name][worst]:.2f} dB at {1 / shown[worst]:.3g} m"
+        told = f"{results[name][worst]:.2f} dB at {distances[worst]:.3g} m"
         print(f"{name}: mean {np.mean(results[name]):.2f} dB, worst {told}")
 
     figure = Figure(figsize=(10, 5.6), layout="constrained")
@@ -131,7 +134,7 @@ def main(options: Options) -> dict[str, list[float]]:
         axis.axvline(vergence, color="grey", linestyle=":", linewidth=1, label=label)
     axis.set(xlabel="1 / distance, 1/m", ylabel="PSNR of the restored picture, dB")
     axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    rows = np.atleast_2d(right.subplots(len(spots), len(vergences)))
+    rows = right.subplots(len(spots), len(vergences), squeeze=False)
     for row, (name, psfs) in zip(rows, spots.items(), strict=True):
         for axis, psf, distance in zip(row, psfs, options.working_distances, strict=True):
             axis.imshow(psf.clamp_min(0).sqrt().numpy(), cmap="magma")
@@ -146,4 +149,5 @@ def main(options: Options) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

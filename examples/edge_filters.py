@@ -19,6 +19,7 @@ from torch.nn import functional
 
 import classify
 import optics
+from joint.script import without_traceback
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Options:
     """Filter phantom lesions in the Fourier plane of a 4f system."""
 
     count: int = 160
-    """Lesions: half to learn from, half to judge by."""
+    """Lesions, two or more: half to learn from, half to judge by."""
     image_size: int = 64
     """Pixels along a side."""
     steps: int = 100
@@ -57,6 +58,8 @@ def contrast(image: torch.Tensor, border: torch.Tensor) -> torch.Tensor:
 # The learned filter starts from the spiral, and its ``|t| <= 1`` holds by construction.
 def main(options: Options) -> dict[str, float]:
     """Learn a filter, compare it with the classical ones, draw them; return their contrasts."""
+    if options.count < 2:
+        raise ValueError(f"--count {options.count} leaves no lesion to judge by: give 2 or more")
     torch.manual_seed(options.seed)
     lesions = classify.LesionPhantom(
         options.count, image_size=options.image_size, seed=options.seed
@@ -72,7 +75,7 @@ def main(options: Options) -> dict[str, float]:
     }
     # From the best of the classical ones.
     learned = filters["learned"] = optics.FourierFilter(size, "spiral")
-    half = max(1, len(items) // 2)
+    half = len(items) // 2
     optimiser = torch.optim.Adam(learned.parameters(), lr=0.02)
     for _ in range(options.steps):
         optimiser.zero_grad()
@@ -130,4 +133,5 @@ def main(options: Options) -> dict[str, float]:
 # Top to bottom: the open plane, three classical plates, and the learned one. Each picture is scaled
 # by itself, to its brightest; below it stands how much of the scene's light is in it.
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 import classify
 import optics
+from joint.script import without_traceback
 
 
 @dataclass(frozen=True)
@@ -121,4 +122,5 @@ def main(options: Options) -> dict[str, dict[str, float]]:
 # the light, less what it spreads past the 41 pixels that are computed: a tenth of it here, a fifth
 # behind the coded mask.
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -19,6 +19,7 @@ import classify
 from classify.data.phantom import phantom_maps
 from joint.figure import save_figure
 from joint.look import looks, open_axis
+from joint.script import without_traceback
 
 NAMES = ("Weber", "gCNR", "dE00", "skin L*", "a*", "b*", "area")
 
@@ -144,15 +145,17 @@ def draw(options: Options) -> Figure:
 
 def main(options: Options) -> dict[str, np.ndarray]:
     """Write the figure, print the table and return its medians."""
+    size, seed, hard = options.image_size, options.seed, options.difficulty
+    measured = classify.LesionPhantom(options.count, size, seed=seed, difficulty=hard, balance=0.0)
+    if not measured.counts.all():
+        raise ValueError(f"--count {options.count} has no picture of some class: give more")
     options.output.mkdir(parents=True, exist_ok=True)
     save_figure(draw(options), options.output / "phantom.png", dpi=80, colours=256)
-    size, seed, hard = options.image_size, options.seed, options.difficulty
-    return table(
-        classify.LesionPhantom(options.count, size, seed=seed, difficulty=hard, balance=0.0)
-    )
+    return table(measured)
 
 
 # %%
 # A row for each class, then the reflectance of the pigments behind them.
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

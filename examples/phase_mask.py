@@ -14,6 +14,7 @@ import tyro
 from matplotlib.figure import Figure
 
 import optics
+from joint.script import without_traceback
 
 
 @dataclass(frozen=True)
@@ -121,4 +122,5 @@ def main(options: Options) -> dict[str, float]:
 # %%
 # The PSF of the file is that of the element: what was trained is what is made.
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -15,6 +15,7 @@ import tyro
 import joint
 from joint.complete import complete_run
 from joint.figure import save_figure, system_figure
+from joint.script import without_traceback
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,22 @@ class Options:
 
 def main(options: Options) -> dict[str, joint.Evaluation]:
     """Run the three trainings and return the evaluation of each row of the table."""
+    epochs, rate, seed = options.epochs, options.rate, options.seed
+    training = joint.Training(
+        epochs=epochs, batch_size=options.batch_size, seed=seed, monitor="balanced_accuracy"
+    )
+    task = joint.Objective(class_weight_power=0.5)
+    fidelity = joint.Objective(task=0.0, rate=1.0, distortion=100.0)
+    everything = joint.Objective(class_weight_power=0.5, rate=rate, distortion=10 * rate)
+    front_end = joint.KernelConfig(start=options.start, kernel_size=options.kernel_size)
+    sensor = joint.SensorConfig(photons=options.photons, black_level=10, trainable_gain=True)
+
     folder = options.output if options.resume else _free(options.output)
     source = joint.data_config(options.data, image_size=options.image_size)
     sized = {"count" if source.kind == "phantom" else "limit": options.limit or 1600}
     if options.limit or source.kind == "phantom":
         source = source.model_copy(update=sized)
-    none, seed = joint.NoneConfig(), options.seed
+    none = joint.NoneConfig()
     bare = joint.SystemConfig(front_end=none, sensor=none, codec=none, classifier=none, seed=seed)
     begun = joint.RunConfig(data=source, split=joint.SplitConfig(seed=seed), system=bare)
     parts = joint.build_split(begun, joint.build_data(source, progress=True))
@@ -75,16 +86,6 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
                 raise
             why = str(error).partition(",")[0]
             raise SystemExit(f"{why}: give the options it had, or another --output") from error
-
-    epochs, batch, rate = options.epochs, options.batch_size, options.rate
-    training = joint.Training(
-        epochs=epochs, batch_size=batch, seed=seed, monitor="balanced_accuracy"
-    )
-    task = joint.Objective(class_weight_power=0.5)
-    fidelity = joint.Objective(task=0.0, rate=1.0, distortion=100.0)
-    everything = joint.Objective(class_weight_power=0.5, rate=rate, distortion=10 * rate)
-    front_end = joint.KernelConfig(start=options.start, kernel_size=options.kernel_size)
-    sensor = joint.SensorConfig(photons=options.photons, black_level=10, trainable_gain=True)
 
     # (a) The classifier on perfect pictures, (b) a codec that knows nothing of labels.
     label, bits = {"classifier": joint.ClassifierConfig()}, {"codec": joint.FactorizedConfig()}
@@ -112,9 +113,8 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
         ).to(options.device),
     }
     results = {name: joint.evaluate(system, parts.test) for name, system in rows.items()}
-    results["camera + codec + classifier, joint"] = joint.evaluate(
-        whole, parts.test, count_bytes=True
-    )
+    last = "camera + codec + classifier, joint"
+    results[last] = joint.evaluate(whole, parts.test, count_bytes=True)
 
     print(f"\nTest set, {len(parts.test)} pictures; PSNR to the scene\n{_table(results)}")
     metrics = {
@@ -122,7 +122,7 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
         "test": {name: result.to_dict() for name, result in results.items()},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    figure = system_figure(whole, parts.test, results["camera + codec + classifier, joint"])
+    figure = system_figure(whole, parts.test, results[last])
     save_figure(figure, folder / "figure.png")
     print(f"\n{folder / 'figure.png'} shows what the classifier sees.")
     return results
@@ -145,4 +145,5 @@ def _free(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

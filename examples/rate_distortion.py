@@ -21,6 +21,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 import tyro
@@ -32,9 +33,11 @@ import compress
 from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
 from joint.feed import as_scenes
 from joint.look import COLOURS, open_axis
+from joint.script import without_traceback
 
-FAMILIES: tuple[str, ...] = ("hyperprior", "factorized", "learned JPEG", "autoencoder", "k-means",
-                             "WebP", "AVIF", "JPEG 2000", "JPEG")  # fmt: skip
+Family = Literal["hyperprior", "factorized", "learned JPEG", "autoencoder", "k-means",
+                 "WebP", "AVIF", "JPEG 2000", "JPEG"]  # fmt: skip
+FAMILIES: tuple[Family, ...] = get_args(Family)
 #: A family looks the same whatever else is drawn; black is what the others are compared with.
 _LOOKS: dict[str, tuple[str, str]] = dict(
     zip(FAMILIES, zip((*COLOURS, "grey", "black"), "osD^vP*X<", strict=True), strict=True)
@@ -55,7 +58,7 @@ class Options:
     """Epochs of the learned codecs; the others take a quarter as many."""
     size: compress.Size = "small"
     """Size of the learned codecs; large is for a GPU."""
-    families: tuple[str, ...] = FAMILIES
+    families: tuple[Family, ...] = FAMILIES
     """What is compared; JPEG is always."""
     device: str = "cpu"
     """Where to train and to code."""
@@ -70,7 +73,7 @@ class Options:
 # %%
 # A family is a curve: one model with five qualities, one model a point, or settings of an encoder.
 def settings(
-    family: str,
+    family: Family,
     options: Options,
     training_set: classify.LesionDataset,
     validation_set: classify.LesionDataset,
@@ -185,4 +188,5 @@ def _draw(curves: dict[str, compress.RateCurve], count: int) -> Figure:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

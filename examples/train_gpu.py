@@ -24,6 +24,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import classify
 import joint
+from joint.device import usable_device
+from joint.script import without_traceback
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def settings(options: Options, device: torch.device) -> dict[str, dict[str, Any]
 
 def main(options: Options) -> list[dict[str, object]]:
     """Time every system in every way, print a table, and write it."""
-    with joint.launched(options.device) as device:
+    with joint.launched(usable_device(options.device)) as device:
         source = joint.data_config(options.data, image_size=options.image_size)
         sized = {"count" if source.kind == "phantom" else "limit": options.limit or 2000}
         if options.limit or source.kind == "phantom":
@@ -150,4 +152,5 @@ def _name(device: torch.device) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -20,6 +20,7 @@ import compress
 from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
 from joint.feed import as_scenes
 from joint.look import COLOURS
+from joint.script import without_traceback
 
 
 @dataclass(frozen=True)
@@ -151,4 +152,5 @@ def _draw(rows: list[Row], plain: int, original: torch.Tensor) -> Figure:
 # %%
 # Red: as the study stored them. Two of the three are larger than the picture.
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

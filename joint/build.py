@@ -1,6 +1,5 @@
 """From a configuration to the split of its scenes and a system."""
 
-import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +9,7 @@ from torch import nn
 import classify
 from optics.quantity import image_size as as_size
 
+from .caution import caution
 from .config.classifier import build_classifier
 from .config.codecs import build_codec
 from .config.custom import CustomConfig
@@ -41,11 +41,10 @@ def as_begun(
     taken = config.system.encoding
     if dataset.encoding in (None, taken):
         return dataset
-    warnings.warn(
+    caution(
         f"the {what} in {directory} takes its {dataset.encoding} scenes for {taken} ones, as was "
         "possible when it began, and goes on to: its optics see other light than was there. "
         f"Begin it anew with system.encoding={dataset.encoding!r}",
-        stacklevel=3,
     )
     return dataset.taken_as(taken)
 
@@ -70,10 +69,9 @@ def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.
     if wanted.column is not None:
         return _given_split(dataset, wanted.column)
     if isinstance(config.data, ClassFolders) and "part" in dataset.metadata:
-        warnings.warn(
+        caution(
             f"the folders of {config.data.root} are parts of a split, and are divided anew: give "
             "split.column='part' (--split.column part) to divide them as they are",
-            stacklevel=2,
         )
     if wanted.folds is not None:
         folds = classify.k_folds(

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import secrets
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .caution import caution
 from .parse import parse_json
 
 __all__ = [
@@ -253,9 +253,8 @@ def load_latest(path: Path, previous: Path) -> tuple[dict[str, Tensor], dict[str
     with contextlib.suppress(OSError):
         os.replace(path, aside)
     what = "missing" if missing else f"damaged and now called {aside.name}"
-    warnings.warn(
+    caution(
         f"{path} is {what}; the checkpoint before it, {previous.name}, is used instead",
-        stacklevel=2,
     )
     return found
 

@@ -345,6 +345,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
         print(f"\n{at_a_glance(found)}")
     if options.csv is not None:
         write_atomically(options.csv, as_csv([judged.cells() for judged in found]).encode())
+        if not options.json:
+            print(f"wrote {options.csv}")
     if options.figure is not None:
         _draw_points(found, options)
     return 0
@@ -415,6 +417,7 @@ def _report(arguments: Sequence[str]) -> int:
         write_report(
             options.runs,
             options.output,
+            names=_names_of(options.runs),
             quick=options.quick,
             pictures=options.pictures,
             resamples=options.resamples,
@@ -425,6 +428,23 @@ def _report(arguments: Sequence[str]) -> int:
     if not options.quiet:
         print(f"wrote {options.output}" + (f", and its figures to {folder}" if folder else ""))
     return 0
+
+
+def _names_of(runs: Sequence[Path]) -> list[str]:
+    """What run folders are called: those of a study, named by digests, by their designs."""
+    # The other commands start faster without it.
+    from .study import StudyError, open_study  # noqa: PLC0415
+    from .study.space import levels_shown  # noqa: PLC0415
+
+    places = [run.resolve() for run in runs]
+    told: dict[Path, str] = {}
+    for folder in {place.parent.parent for place in places}:
+        with suppress(StudyError):  # there is none, or it is damaged: the runs are whole
+            study = open_study(folder)
+            for run in study.runs:
+                design = levels_shown(study.designs[run.design]) or f"design {run.design}"
+                told[study.path(run)] = f"{design}, seed {run.seed}"
+    return [told.get(place, place.name) for place in places]
 
 
 def _study(arguments: Sequence[str]) -> int:

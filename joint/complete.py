@@ -9,7 +9,6 @@
 ``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from classify import LesionDataset, Split
 
 from .build import build_split, build_system
+from .caution import caution
 from .checkpoint import CheckpointError, digest, load_weights
 from .config.classifier import ClassifierConfig
 from .config.run import (
@@ -34,6 +34,7 @@ from .evaluate import evaluate
 from .evaluation import Evaluation
 from .folder import CONFIG_FILE, RunFolder, as_path, hold, is_done
 from .parallel import gathered, rank
+from .printed import differing
 from .settings import ConfigError
 from .stages import Stage
 from .system import ImagingSystem
@@ -126,7 +127,8 @@ def complete_run(
     UserWarning
         When a classifier that was never trained learns in no epoch; when the file that it begins
         with is of a run folder, and that run was trained on pictures of ``parts.test``, or of their
-        lesions.
+        lesions; when a stage, but for a sensor, is set otherwise than the one whose weights it
+        begins with.
     """
     check_comes_back(config)
     train, validation, test = parts.train, parts.validation, parts.test
@@ -157,6 +159,8 @@ def complete_run(
             _speak_of_classifier(config, parts, start or {})
         for stage, module in (start or {}).items():
             _copied(system, stage, module)
+            if not begun:
+                _speak_of_settings(system, stage, module)
         if rank() == 0:
             named = {} if start_run is None else {_START_RUN: start_run}
             folder.record_start(digests | named)  # before the configuration, which could go on
@@ -240,12 +244,11 @@ def _speak_of_classifier(config: RunConfig, parts: Split, start: Mapping[Stage, 
     if "classifier" in start:
         return
     if rests_untrained(config):
-        warnings.warn(
+        caution(
             "nothing of the classifier learns with this training.stages and training.plan, and it "
             "is random: the stages in front of it learn for labels that say nothing. Give it "
             "weights of a training (system.classifier.weights, or --start RUN --start-stages "
             "classifier), or let it learn",
-            stacklevel=3,
         )
     judge = config.system.classifier
     if not isinstance(judge, ClassifierConfig) or judge.weights is None:
@@ -330,7 +333,7 @@ def trained_stages(
         When it was trained for as many of other names, or in another order. When the run was
         trained on pictures of ``parts.test``, or of their lesions.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
     system = build_system(
@@ -367,11 +370,10 @@ def _speak_of_names(trained: Trained, ours: Sequence[str], directory: Path) -> N
     theirs = classes_of(trained)
     if theirs is None or len(theirs) != len(ours) or theirs == tuple(ours):
         return
-    warnings.warn(
+    caution(
         f"the classifier of {directory} tells {', '.join(theirs)} apart, and begins with these "
         f"scores for {', '.join(ours)}, in this order: where it does not learn, its labels are "
         "those of other classes",
-        stacklevel=3,
     )
 
 
@@ -387,9 +389,8 @@ def _for_classes(
     if not fresh:
         return weights
     theirs, ours = (len(state["head.weight"]) for state in (weights, fresh))
-    warnings.warn(
+    caution(
         f"the last layer of {directory} is for {theirs} classes, and begins anew for {ours}",
-        stacklevel=3,
     )
     return {**weights, **fresh}
 
@@ -437,3 +438,17 @@ def _copied(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:
             "stages alone (--start-stages), or give the run such a stage"
         )
     load_weights(own, dict(module.state_dict()), source=f"the start of the {stage}")
+
+
+def _speak_of_settings(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:
+    """Say where a stage is set otherwise than the one whose weights it begins with.
+
+    A sensor has no weights to suit: a run that goes on with fewer photons is what was asked for.
+    """
+    other = differing(repr(module), getattr(system, stage))
+    if other is not None and stage != "sensor":
+        caution(
+            f"the {stage} begins with weights of one of other settings: {other}. If that is not "
+            "meant, give the run those of the start (--config RUN), or begin with other stages "
+            "alone (--start-stages)"
+        )

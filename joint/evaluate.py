@@ -1,7 +1,6 @@
 """Measure a system on labelled scenes: labels, bits and fidelity in one pass."""
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +16,7 @@ from optics import IncoherentImaging, VaryingImaging, srgb_to_linear
 from optics.quantity import check_scalar
 from optics.shutter import behind_shutter
 
+from .caution import caution
 from .device import device_of
 from .evaluation import Evaluation
 from .feed import Feed, as_seed
@@ -243,32 +243,29 @@ def _check_passive(found: Evaluation, system: ImagingSystem) -> None:
     """
     if found.throughput is None or found.throughput <= 1 + _ROUNDED:
         return
-    warnings.warn(
+    caution(
         f"{type(system.front_end).__name__} has a throughput of {found.throughput:.4g}, and no "
         "passive optics have more than 1: its results are those of a scene that is as much "
         "brighter. Keep each |t| of an element of your own, and what a point's light comes to, at "
         "1 or below",
-        stacklevel=3,
     )
 
 
 def _check_rate(found: Evaluation, system: ImagingSystem) -> None:
     """Speak of a codec whose rate is none, or that says what its files come to, and is wrong."""
     if found.bpp is not None and not 0 <= found.bpp < math.inf:
-        warnings.warn(
+        caution(
             f"the rate of {type(system.codec).__name__} comes to {found.bpp:.4g} bits/pixel: "
             "bits_map and side_bits of its Coded must be finite, and not negative",
-            stacklevel=3,
         )
     if found.rate != "bytes" or found.bpp is None or found.bpp_bytes is None:
         return
     if abs(found.bpp - found.bpp_bytes) > 1e-3 * found.bpp_bytes:  # float32 sums over a map
-        warnings.warn(
+        caution(
             f"{type(system.codec).__name__} says that its rate is that of the bytes, "
             f"{found.bpp:.4g} bits/pixel, but its files have {found.bpp_bytes:.4g}: believe "
             "bpp_bytes. bits_map and side_bits of its Coded must add up to 8 times the bytes, or "
             "its rate be 'rounded', an estimate",
-            stacklevel=3,
         )
 
 
@@ -296,11 +293,10 @@ def _check_files(output: SystemOutput, system: ImagingSystem) -> None:
             if gap <= 0.5 / 255:  # the same picture of 8 bits
                 return
             fault = f"they are up to {gap:.3g} away"
-    warnings.warn(
+    caution(
         f"the files of {type(codec).__name__} do not decode to its reconstruction ({fault}): "
         "labels and fidelity are those of the reconstruction, and the bytes are of something else. "
         "In evaluation mode, decompress(compress(x)) must be forward(x).reconstruction",
-        stacklevel=3,
     )
 
 

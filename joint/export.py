@@ -354,10 +354,10 @@ def _half(codec: LearnedCodec | Autoencoder, *, encodes: bool) -> LearnedCodec |
 def _check_codec(codec: nn.Module | None, *, exact: bool, until: DeployedEnd) -> None:
     """Refuse a codec that is no graph, or none of a format without sums in float64."""
     if isinstance(codec, FileCodec | KMeansCodec):
-        raise ValueError(
-            f"{type(codec).__name__} computes outside of torch: export what comes after it, "
-            "plane='handed'"
-        )
+        after = "export what comes after it, plane='handed'"
+        if until != "scores":  # there is nothing after it
+            after = f"give until='scores' and {after}; or leave the codec out of the system"
+        raise ValueError(f"{type(codec).__name__} computes outside of torch: {after}")
     if isinstance(codec, HyperpriorCodec) and not exact:
         raise ValueError(
             "HyperpriorCodec chooses its tables by exact sums in float64, which ONNX Runtime has "

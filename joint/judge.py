@@ -8,24 +8,29 @@
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
+
 from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
 from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metric, is_metric
 
+from .caution import caution
 from .cells import aligned
 from .config.scenes import build_data
-from .device import usable_device
+from .device import device_of, usable_device
 from .evaluate import evaluate
 from .evaluation import Evaluation
+from .feed import Feed
+from .kinds import check_suited
 from .metric import TERM
 from .objective import TERMS
 from .options import EvaluateOptions
-from .point import operating
+from .point import OperatingPoint, operating
 from .settings import ConfigError, OptionError, nearest
+from .system import ImagingSystem, evaluating
 from .trained import load_run
 
 __all__ = ["Judged", "at_a_glance", "judge_run", "summary"]
@@ -176,9 +181,8 @@ def judge_run(
         dataset = _other_scenes(again(dataset.image_size[0]), parts)
     system.to(usable_device(options.device))
     points = options.points()
-    for point in points:
-        with operating(system, point):
-            pass
+    if len(points) > 1:
+        _check_points(points, system, dataset)
     for point in points:
         judge = partial(
             evaluate,
@@ -195,6 +199,18 @@ def judge_run(
             offset = -choice.tau * log_prior(parts.train.counts)
             adjusted = result.adjusted(offset, resamples=options.resamples)
         yield Judged(result, choice, adjusted)
+
+
+def _check_points(
+    points: Sequence[OperatingPoint], system: ImagingSystem, dataset: LesionDataset
+) -> None:
+    """Refuse what a later point would, with one picture: a motion may be too far for its side."""
+    check_suited(system, dataset)
+    feed = Feed(dataset, device_of(system), resident=False)
+    for point in points:
+        with evaluating(system), torch.no_grad(), operating(system, point):
+            for shown in feed.shown([torch.tensor([0])], seed=0):
+                system(shown.scenes, generator=shown.noise)
 
 
 def _other_scenes(options: EvaluateOptions, parts: Split) -> LesionDataset:
@@ -225,10 +241,9 @@ def _warn_of_seen(dataset: LesionDataset, parts: Split, where: str) -> None:
     counts = {name: len(dataset.shared(part)) for name, part in seen.items() if part is not None}
     if any(counts.values()):
         told = " and ".join(f"{n} of its {name} part" for name, n in counts.items() if n)
-        warnings.warn(
+        caution(
             f"of the {len(dataset)} pictures of {where} the run knows {told}: the results are too "
             "good. Leave these out, or judge the test part of the run (without --data)",
-            stacklevel=3,
         )
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
+from .caution import caution
 from .checkpoint import CheckpointError
 from .parse import parse_json
 
@@ -133,10 +133,9 @@ def _acquired(folder: Path, patience: float) -> int | None:
             os.close(handle)
             with contextlib.suppress(OSError):
                 os.unlink(path)
-            warnings.warn(
+            caution(
                 f"{folder} cannot be locked ({error.strerror or error}): nothing keeps a second "
                 "process from writing it too",
-                stacklevel=5,
             )
             return None
         # The one before may have deleted the file meanwhile; then the lock keeps nobody away.

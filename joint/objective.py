@@ -18,7 +18,7 @@ from .settings import FrozenDict, Settings, added
 from .system import SystemOutput
 from .term import Term
 
-__all__ = ["TERMS", "DistortionKind", "Losses", "Objective"]
+__all__ = ["TERMS", "DistortionKind", "Losses", "Objective", "how_to_compare"]
 
 DistortionKind = Literal["mae", "mse", "ms_ssim"]
 
@@ -383,7 +383,20 @@ def _restorable(output: SystemOutput) -> Tensor:
     if scene.shape != made.shape or scene.is_complex():
         raise ValueError(
             f"restoration compares the picture with the scene, but they are {list(made.shape[1:])} "
-            f"and {list(scene.shape[1:])} ({scene.dtype}): leave out what changes size or "
-            "channels, such as binning, or set restoration=0"
+            f"and {list(scene.shape[1:])} ({scene.dtype}): {how_to_compare(output)}, or set "
+            "restoration=0"
         )
     return scene
+
+
+def how_to_compare(output: SystemOutput) -> str:
+    """What makes the picture that leaves a system one of its scene's size and channels."""
+    if output.developed is None or output.scene.is_complex():
+        return "leave out what changes size or channels, such as binning"
+    scene, given, made = (x.shape[1:] for x in (output.scene, output.developed, output.handed))
+    said = f"the restoration is to make {list(scene)} of {list(given)}"
+    ways = [] if made[0] == scene[0] else [f"out_channels={scene[0]}"]
+    factors = {whole / part for whole, part in zip(scene[1:], given[1:], strict=True)}
+    if made[1:] != scene[1:] and len(factors) == 1 and (factor := factors.pop()).is_integer():
+        ways.append(f"upscaling={factor:.0f}")
+    return f"{said} ({', '.join(ways)} of a RestorationUNet)" if ways else said

@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from optics import Generators, Sensor
 
-from .system import ImagingSystem
+from .system import ImagingSystem, seen_by
 
 __all__ = ["Noise", "Plane", "reach", "values_read"]
 
@@ -80,10 +81,11 @@ def reach(
     if plane == "measurement":
         return measurement, lambda value: _from_measurement(system, value, later)
     assert system.classifier is not None
+    label = partial(seen_by, system.classifier)
     if system.codec is None:
-        return measurement, system.classifier
+        return measurement, label
     coded = system.codec(measurement, generator=later.fresh())
-    return coded.reconstruction, system.classifier
+    return coded.reconstruction, label
 
 
 def _reach_sensor(
@@ -124,4 +126,4 @@ def _from_measurement(system: ImagingSystem, value: Tensor, noise: Noise) -> Ten
     assert system.classifier is not None
     if system.codec is not None:
         value = system.codec(value, generator=noise.fresh()).reconstruction
-    return system.classifier(value)
+    return seen_by(system.classifier, value)

@@ -26,7 +26,7 @@ from .stages import (
     check_stage,
 )
 
-__all__ = ["ImagingSystem", "Measured", "SystemOutput", "evaluating", "only_learning"]
+__all__ = ["ImagingSystem", "Measured", "SystemOutput", "evaluating", "only_learning", "seen_by"]
 
 
 class Measured(NamedTuple):
@@ -238,6 +238,8 @@ class ImagingSystem(nn.Module):
         Returns
         -------
         SystemOutput
+            In float64 of float64 scenes, up to a restoration or classifier, or a codec, whose
+            weights are not.
 
         Raises
         ------
@@ -255,7 +257,7 @@ class ImagingSystem(nn.Module):
         if coded is not None:
             _check_coded(coded, seen.measurement, type(codec).__name__)
         handed = seen.measurement if coded is None else coded.reconstruction
-        logits = None if self.classifier is None else self.classifier(handed)
+        logits = None if self.classifier is None else seen_by(self.classifier, handed)
         return SystemOutput(
             scene=scene,
             **seen._asdict(),
@@ -424,7 +426,7 @@ class ImagingSystem(nn.Module):
         """
         if self.restoration is None:
             return developed
-        restored, pictures = self.restoration(developed), developed.shape[0]
+        restored, pictures = seen_by(self.restoration, developed), developed.shape[0]
         made = [*restored.shape] if isinstance(restored, Tensor) else type(restored).__name__
         if not isinstance(restored, Tensor) or len(made) != 4 or made[0] != pictures:
             raise ValueError(
@@ -433,6 +435,17 @@ class ImagingSystem(nn.Module):
             )
         has_white = self.encoding == "srgb" or self.sensor is not None
         return clip(single(restored), high=1.0 if has_white else math.inf)
+
+
+def seen_by(stage: nn.Module, picture: Tensor) -> Tensor:
+    """What a network makes of a picture: one in float64, as light may be, in that of its weights.
+
+    A codec decides for itself, which has files to write.
+    """
+    if picture.dtype == torch.float64:
+        for weight in stage.parameters():
+            return stage(picture.to(weight.dtype))
+    return stage(picture)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import classify
 import compress
 
 from .build import as_begun, build_split, build_system
+from .caution import caution
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .config.codecs import build_codec
 from .config.run import RunConfig, load_config
@@ -24,6 +25,7 @@ from .folder import (
     as_path,
     load_predictions,
 )
+from .printed import differing, printed_stage
 from .settings import ConfigError, NoneConfig
 from .system import ImagingSystem
 from .train.training import Training
@@ -307,12 +309,11 @@ def speak_of_seen(theirs: RunConfig, trained: Trained, parts: classify.Split) ->
     count = sum(name in names or lesion in lesions for name, lesion in seen)
     if count:
         directory = trained.path.parent
-        warnings.warn(
+        caution(
             f"{directory} was trained on {count} of the {len(test)} test pictures, or on others of "
             "their lesions, and its weights are what this run begins with: the results will be "
             f"too good. Divide the scenes as that run did, see split in {directory / CONFIG_FILE}, "
             "or begin with other weights",
-            stacklevel=3,
         )
 
 
@@ -443,19 +444,17 @@ def _check_settings(system: ImagingSystem, trained: Trained, *, remedy: str) -> 
             [part for part in one.split(", ") if part not in other.split(", ")]
             for one, other in ((there, here), (here, there))
         ]
-        warnings.warn(
+        caution(
             f"the weights in {trained.path} were trained behind another sensor: "
             f"{', '.join(told[0])} there, {', '.join(told[1])} here. If that is not meant, "
             f"{remedy}",
-            stacklevel=3,
         )
     quality, here = _printed_quality(printed), _printed_quality(repr(system))
     if quality is not None and quality != here:
-        warnings.warn(
+        caution(
             f"the weights in {trained.path} were trained at quality {quality} of the codec, and it "
             f"is {here or 'left open'} here. If that is not meant, set system.codec.quality, or "
             f"{remedy}",
-            stacklevel=3,
         )
 
 
@@ -505,27 +504,42 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
         When the folder lacks configuration or weights, or they do not belong together.
     ValueError
         When the run has no codec.
+
+    Warns
+    -----
+    UserWarning
+        When the codec prints another setting than the one that was trained: the first is named.
     """
     directory = as_path(directory)
     if codec is not None:
-        weights, _, path = _left_by_fit(directory)
-        return _codec_with(codec, weights, path)
+        trained = _left_by_fit(directory)
+        return _codec_with(codec, trained, remedy="build it as it was for joint.fit")
     run = load_config(directory)
     config = run.system.codec
-    weights, head, path = load_trained(directory, run.training)
-    channels = _identity(head).get("codec_channels") or 3
+    trained = load_trained(directory, run.training)
+    channels = _identity(trained.head).get("codec_channels") or 3
     try:
         codec = build_codec(config, channels)
     except (ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{path} does not say for how many channels its codec is: {error}"
+            f"{trained.path} does not say for how many channels its codec is: {error}"
         ) from error
     if codec is None:
         raise ValueError(f"the run in {directory} has no codec: choose one that was trained with")
-    return _codec_with(codec, weights, path)
+    remedy = f"put back the {directory / CONFIG_FILE} that it was trained by"
+    return _codec_with(codec, trained, remedy=remedy)
 
 
-def _codec_with(codec: compress.Codec, weights: dict[str, Tensor], path: Path) -> compress.Codec:
-    own = {n.removeprefix("codec."): t for n, t in weights.items() if n.startswith("codec.")}
-    load_weights(codec, own, source=str(path))
+def _codec_with(codec: compress.Codec, trained: Trained, *, remedy: str) -> compress.Codec:
+    weights = trained.weights.items()
+    own = {name.removeprefix("codec."): t for name, t in weights if name.startswith("codec.")}
+    load_weights(codec, own, source=str(trained.path))
+    printed = printed_stage(str(_identity(trained.head).get("system")), "codec")
+    # Of tables that are fixed, what they came with is their quality.
+    other = None if printed is None else differing(printed, codec)
+    if other is not None:
+        caution(
+            f"the codec in {trained.path} was trained with other settings: {other}. If that is not "
+            f"meant, {remedy}"
+        )
     return codec.eval()

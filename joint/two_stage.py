@@ -23,15 +23,13 @@ from classify.data.arrays import as_integer
 from optics import IncoherentImaging, LearnedKernel
 from optics.quantity import check_scalar
 
-from .checkpoint import CheckpointError
 from .device import usable_device
 from .folder import RunFolder, as_path, hold
 from .objective import Objective
-from .parallel import gathered
 from .system import ImagingSystem
 from .train.history import History
 from .train.listen import EpochListener, listeners
-from .train.loop import fit
+from .train.loop import fit, goes_on
 from .train.preflight import check_given, check_run
 from .train.training import Training
 
@@ -220,7 +218,8 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         if directory is not None:
             place = as_path(directory)
             folders = [held.enter_context(hold(place / name)) for name in ("kernel", "element")]
-            _check_free(folders, resume=resume)
+            for folder in folders:  # of both, before any is begun
+                goes_on(folder, resume=resume)
         first = training(system, train, validation, directory=folders[0])
         if first.interrupted:
             return TwoStage(system, first, None, None)
@@ -229,19 +228,6 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         second = _with_element(system, element)
         after = training(second, train, validation, directory=folders[1])
     return TwoStage(second, first, shaped, after)
-
-
-def _check_free(folders: Sequence[RunFolder | None], *, resume: bool) -> None:
-    """Refuse a folder that holds a run, where none is to be continued, before any is begun."""
-    if resume:
-        return
-    # The first process decides: it may have written a file before the others look.
-    for folder in folders:
-        if folder is not None and gathered(folder.has_checkpoint())[0]:
-            raise CheckpointError(
-                f"{folder} already holds a run; pass resume=True to continue it, or choose "
-                "another directory"
-            )
 
 
 def _with_element(system: ImagingSystem, element: IncoherentImaging) -> ImagingSystem:

@@ -25,6 +25,7 @@ from .aperture import (
     coded_aperture,
     mura_decoder,
     rectangular_aperture,
+    spider,
 )
 from .audit import (
     GradientAudit,
@@ -313,6 +314,7 @@ __all__ = [
     "shutter_code",
     "signed_difference",
     "slanted_edge_mtf",
+    "spider",
     "spiral",
     "srgb_to_linear",
     "strehl",

@@ -83,11 +83,13 @@ def coarse_beyond(vergence: float, *, wavelength: float, spacing: float) -> floa
     return math.inf if vergence == 0 else wavelength / (2 * spacing * vergence)
 
 
-def warn_of_coarse(vergence: float, excess: float, *, spacing: float, stacklevel: int) -> None:
-    """Warn of a phase that changes by ``excess`` times pi from sample to sample at the rim."""
+def warn_of_coarse(
+    what: str, where: str, excess: float, *, spacing: float, stacklevel: int
+) -> None:
+    """Warn of a phase that changes by ``excess`` times pi from sample to sample."""
     warnings.warn(
-        f"the pupil is sampled too coarsely for a point {vergence:.3g} dioptres out of "
-        f"focus: at its rim the phase changes by {math.pi * excess:.3g} radians from sample to "
+        f"the pupil is sampled too coarsely for {what}: {where}the phase changes by "
+        f"{math.pi * excess:.3g} radians from sample to "
         "sample, more than pi, and light that should fall far from the axis falls nearer; use "
         f"samples at most {spacing / excess:.3g} metres apart",
         UserWarning,

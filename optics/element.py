@@ -597,6 +597,11 @@ class Aberration(PhaseElement):
             return (radians @ basis.flatten(1)).unflatten(-1, basis.shape[1:])
 
 
+def whole_within(part: Aberration) -> float:
+    """How far from the axis the wavefront is its polynomials' alone, metres: to its soft edge."""
+    return float(part._radius) - math.sqrt(0.5) * part.spacing
+
+
 def _check_diameter(diameter: float | Tensor, element: Element) -> None:
     """Refuse a pupil of no size, and one in another unit than the grid."""
     check_positive("diameter", diameter, "metres")

@@ -9,6 +9,8 @@ import operator
 import torch
 from torch import Tensor
 
+from .quantity import check_positive, check_scalar
+
 __all__ = ["coordinates", "fast_size", "frequencies", "is_smooth"]
 
 
@@ -36,10 +38,14 @@ def coordinates(
 
     Raises
     ------
+    TypeError
+        For a spacing that is not one number.
     ValueError
         For a size that is no whole number of at least 1.
     """
     size = _samples("size", size)
+    if not torch.compiler.is_compiling():
+        check_scalar("spacing", spacing, "metres or pixels")
     return (torch.arange(size, device=device, dtype=dtype) - size // 2) * spacing
 
 
@@ -67,10 +73,15 @@ def frequencies(
 
     Raises
     ------
+    TypeError
+        For a spacing that is not one number.
     ValueError
-        For a size that is no whole number of at least 1.
+        For a size that is no whole number of at least 1, or a spacing that is not positive.
     """
     size = _samples("size", size)
+    if not torch.compiler.is_compiling():
+        check_scalar("spacing", spacing, "metres or pixels")
+        check_positive("spacing", spacing, "metres or pixels")
     return coordinates(size, spacing=1.0 / (size * spacing), device=device, dtype=dtype)
 
 

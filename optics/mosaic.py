@@ -86,6 +86,8 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
                 "give a larger one as rows, such as ('rgb', 'brg', 'gbr')"
             )
         rows = [pattern[:2], pattern[2:]] if isinstance(pattern, str) else [*pattern]
+        if not all(isinstance(row, Sequence) for row in rows):
+            raise TypeError(f"pattern must be rows of letters, or a Tensor, not {pattern!r}")
         if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
             raise ValueError(f"pattern must have rows of one length, not {rows}")
         # Data sheets write RGGB; where channels have both cases of a letter, each is its own.

@@ -86,7 +86,7 @@ def distort(
     check_real("scene", scene, "[B, C, H, W]")
     if scene.ndim != 4:
         raise ValueError(f"scene must be [B, C, H, W], not {tuple(scene.shape)}")
-    if boundary not in _PADDING:
+    if boundary not in get_args(Surround):
         raise ValueError(f"boundary must be one of {get_args(Surround)}, not {boundary!r}")
     channels = scene.shape[1]
     terms = _terms(radial)
@@ -248,7 +248,7 @@ class Projection(nn.Module):
         boundary: Surround = "replicate",
     ) -> None:
         super().__init__()
-        if boundary not in _PADDING:
+        if boundary not in get_args(Surround):
             raise ValueError(f"boundary must be one of {get_args(Surround)}, not {boundary!r}")
         terms = _terms(radial)
         _check_monotone(terms)

@@ -17,8 +17,18 @@ from torch import Tensor, nn
 
 from .aperture import circular_aperture
 from .defocus import coarse_beyond, defocus_path, out_of_focus, warn_of_coarse
-from .element import SQUARE_SAMPLES, AmplitudeMask, Element, Lens, PhaseElement
+from .element import (
+    SQUARE_SAMPLES,
+    Aberration,
+    AmplitudeMask,
+    CubicMask,
+    Element,
+    Lens,
+    PhaseElement,
+    whole_within,
+)
 from .fourier import kept, phasor
+from .grid import coordinates
 from .modulation import modulus, otf_along
 from .pixel import pixel_mtf
 from .planes import as_field, as_planes, polar_planes
@@ -84,6 +94,17 @@ def _reach(lit: Tensor) -> float:
     """Farthest part of an opening ``[H, W]`` from the axis along x or y, in samples."""
     edges = [_edges(lit.any(axis)) for axis in (1, 0)]
     return max(max(-first, last) for first, last in edges)
+
+
+def _lit(planes: Tensor) -> Tensor:
+    """Samples ``[H, W]`` that light passes, of a field in two planes ``[..., 2, H, W]``."""
+    passed = planes.detach().square().sum(-3).flatten(0, -3).amax(0)
+    return ~(passed < _LIT * passed.max())
+
+
+def _largest(steps: Tensor) -> float:
+    """Largest of steps up or down; 0 of none."""
+    return float(max(-steps.min(), steps.max())) if steps.numel() else 0.0
 
 
 def check_same_everywhere(pupil: "Pupil") -> None:
@@ -155,7 +176,9 @@ class Pupil(nn.Module):
         1 / focus - P| R spacing / lambda > 1/2``, P being the powers ``1 / f`` of each
         :class:`Lens` among the elements. Its light would fall where it does not. Distances on an
         accelerator are not looked at, nor any where other phases stand beside a :class:`Lens`,
-        which may undo its power.
+        which may undo its power. Where an :class:`Aberration` or a :class:`CubicMask` stands with
+        no others than those and masks of amplitude, the whole wavefront is looked at, each step of
+        more than pi within what is lit: the same size of defocus is told whatever made it.
     """
 
     aperture: Tensor
@@ -344,10 +367,13 @@ class Pupil(nn.Module):
         Tensor, complex ``[L, H, W]``, or ``[D, L, H, W]`` for several distances
             With places ``[(D,) P, Q, L, H, W]``.
         """
-        return as_field(self._planes(distance))
+        return as_field(self._planes(distance)[0])
 
-    def _planes(self, distance: Tensor | float | None) -> Tensor:
-        """:meth:`field` in two real planes, ``[..., L, 2, H, W]``."""
+    def _planes(self, distance: Tensor | float | None) -> tuple[Tensor, Tensor | None]:
+        """:meth:`field` in two real planes, ``[..., L, 2, H, W]``, and the phase in it, unwrapped.
+
+        That is of all that says its own, ``[..., L or 1, H, W]``, in radians, or None.
+        """
         wavelength = self._wavelengths()
         amplitude, phase = single(self.aperture)[None], None
         for element in self.elements:
@@ -366,7 +392,7 @@ class Pupil(nn.Module):
             planes = as_planes(amplitude * phasor(phase))
         else:
             planes = polar_planes(amplitude, phase)
-        return planes.expand(*planes.shape[:-4], len(wavelength), *planes.shape[-3:])
+        return planes.expand(*planes.shape[:-4], len(wavelength), *planes.shape[-3:]), phase
 
     def _defocus(self, distance: Tensor | float) -> Tensor:
         """Phase of a point that is not in the focus, ``[(D,) (1, 1,) L, H, W]``, radians."""
@@ -382,12 +408,55 @@ class Pupil(nn.Module):
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
 
+    def _check_phase(
+        self,
+        distance: Tensor | float | None,
+        planes: Tensor,
+        phase: Tensor | None,
+        *,
+        stacklevel: int,
+    ) -> None:
+        """Warn, once, of steps from pi on from sample to sample: they act as smaller ones."""
+        if self._warned or torch.compiler.is_compiling():
+            return
+        smooth = [isinstance(part, Aberration | CubicMask) for part in self.elements]
+        known = [isinstance(part, Lens | AmplitudeMask) for part in self.elements]
+        if any(smooth) and all(a or b for a, b in zip(smooth, known, strict=True)):
+            self._check_wavefront(planes, phase, stacklevel=stacklevel + 1)
+        else:
+            self._check_defocus(distance, planes, stacklevel=stacklevel + 1)
+
+    def _check_wavefront(self, planes: Tensor, phase: Tensor | None, *, stacklevel: int) -> None:
+        """Look at each step of a wavefront that is a formula all over, and folded nowhere."""
+        if phase is None or not looked_at(planes):
+            return
+        phase = phase.detach()
+        down, across = phase.diff(dim=-2), phase.diff()
+        if not (_largest(down) > math.pi or _largest(across) > math.pi):
+            return
+        seen = _lit(planes)
+        y, x = (coordinates(n, spacing=self.spacing) for n in self.size)
+        for part in self.elements:
+            if isinstance(part, Aberration):  # beyond, its wavefront is cut off
+                seen &= torch.hypot(y[:, None], x) <= whole_within(part)
+        largest = max(
+            _largest(down.where(seen[1:] & seen[:-1], 0)),
+            _largest(across.where(seen[:, 1:] & seen[:, :-1], 0)),
+        )
+        if largest > math.pi:
+            self._warned = True
+            warn_of_coarse(
+                "its wavefront",
+                "",
+                largest / math.pi,
+                spacing=self.spacing,
+                stacklevel=stacklevel + 1,
+            )
+
     def _check_defocus(
         self, distance: Tensor | float | None, planes: Tensor, *, stacklevel: int
     ) -> None:
-        """Warn, once, of a defocus from pi on from sample to sample: it acts as a smaller one."""
-        if self._warned or torch.compiler.is_compiling():
-            return
+        """Look at the rim of a defocus, of a distance and of lenses."""
         power = self._power()
         if distance is None and power == 0:
             return
@@ -398,11 +467,16 @@ class Pupil(nn.Module):
         coarse = coarse_beyond(left, wavelength=min(self.wavelengths), spacing=self.spacing)
         rim = self._rim
         if rim > coarse and looked_at(planes):  # elements may have stopped it
-            passed = planes.detach().square().sum(-3).flatten(0, -3).amax(0)
-            rim = self.spacing * _reach(~(passed < _LIT * passed.max()))
+            rim = self.spacing * _reach(_lit(planes))
         if rim > coarse:
             self._warned = True
-            warn_of_coarse(left, rim / coarse, spacing=self.spacing, stacklevel=stacklevel + 1)
+            warn_of_coarse(
+                f"a point {left:.3g} dioptres out of focus",
+                "at its rim ",
+                rim / coarse,
+                spacing=self.spacing,
+                stacklevel=stacklevel + 1,
+            )
 
     def _power(self) -> float | None:
         """Of the lenses among the elements, 1/metres; None where others may undo it."""
@@ -431,11 +505,11 @@ class Pupil(nn.Module):
         Warns
         -----
         UserWarning
-            Once, for a distance, or a :class:`Lens` among the elements, by which the phase changes
-            by more than pi from sample to sample.
+            Once, for a distance, or a :class:`Lens`, :class:`Aberration` or :class:`CubicMask`
+            among the elements, by which the phase changes by more than pi from sample to sample.
         """
-        planes = self._planes(distance)
-        self._check_defocus(distance, planes, stacklevel=4)  # beyond the two calls of a module
+        planes, phase = self._planes(distance)
+        self._check_phase(distance, planes, phase, stacklevel=4)  # beyond a module's two calls
         return psf_from_planes(
             planes,
             wavelength=self.wavelengths,
@@ -488,10 +562,10 @@ class Pupil(nn.Module):
         -----
         UserWarning
             When all frequencies but 0 are below a thousandth of the cut-off, as those in line
-            pairs/mm or in cycles/pixel are. Once, for a distance, or a :class:`Lens` among the
-            elements, by which the phase changes by more than pi from sample to sample.
+            pairs/mm or in cycles/pixel are. Once, for a phase that changes by more than pi from
+            sample to sample, as in :meth:`forward`.
         """
-        planes = self._planes(distance)
+        planes, phase = self._planes(distance)
         found = otf_along(
             as_field(planes),
             frequency,
@@ -500,7 +574,7 @@ class Pupil(nn.Module):
             focal_length=self.image_distance,
             pupil_spacing=self.spacing,
         )
-        self._check_defocus(distance, planes, stacklevel=2)
+        self._check_phase(distance, planes, phase, stacklevel=2)
         self._check_unit(frequency)
         if not pixel:
             return found

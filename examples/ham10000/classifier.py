@@ -33,6 +33,7 @@ from joint import (
     preferred_precision,
 )
 from joint.figure import report_figure, save_figure
+from joint.script import without_traceback
 from joint.view_average import Views
 
 Method = Literal[
@@ -326,4 +327,5 @@ def main(options: Options) -> list[Run]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

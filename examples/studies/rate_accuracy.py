@@ -22,6 +22,7 @@ from joint.checkpoint import write_atomically
 from joint.config.classifier import ClassifierConfig
 from joint.config.run import RunConfig
 from joint.figure import save_figure
+from joint.script import without_traceback
 from joint.settings import NoneConfig
 from joint.study import Ledger, Study
 from joint.study.findings.rate_accuracy import rate_accuracy
@@ -111,4 +112,5 @@ def main(options: Options) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -19,6 +19,7 @@ import tyro
 from joint import data_config
 from joint.checkpoint import write_atomically
 from joint.figure import save_figure
+from joint.script import without_traceback
 from joint.study import (
     Ledger,
     Study,
@@ -147,4 +148,5 @@ def main(options: Options) -> Ledger:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

@@ -29,6 +29,7 @@ from joint.checkpoint import load_checkpoint, load_weights, write_atomically
 from joint.figure import save_figure
 from joint.folder import BEST_FILE
 from joint.look import looks, open_axis
+from joint.script import without_traceback
 from joint.study import Ledger, Outcome, compare, estimate
 from joint.system import ImagingSystem
 
@@ -193,4 +194,5 @@ def main(options: Options) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with without_traceback():
+        main(tyro.cli(Options))

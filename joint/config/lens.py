@@ -135,9 +135,13 @@ class LensConfig(Settings):
     """By which part the picture of the last channel is larger than that of the first."""
     axial_colour: float = added(0.0, ge=-0.1, le=0.1)
     """By which part the focal length at the shortest wavelength is less than at the longest; in
-    between evenly, and the middle one of them, by length, keeps its focus: nothing at a single
+    between evenly, and the middle one of them, by length, keeps its focus: refused at a single
     wavelength. From 486 to 656 nm a lens of one glass has 1 / its Abbe number, 0.016 of crown, from
     400 to 1000 nm three times as much, and an achromat hardly any."""
+    singlet: str | None = added(None)
+    """Glass of a lens of one, among optics.MATERIALS: its focal length goes with 1 / (n - 1), the
+    index n at each wavelength. As with axial_colour, which it takes the place of, the middle
+    wavelength keeps its focus."""
     half_field: float = added(0.0, ge=0, lt=1.57)
     """Radians from the axis to a corner of the scene, towards which light falls off."""
     restoration: float | None = added(None, gt=0)
@@ -146,10 +150,10 @@ class LensConfig(Settings):
     boundary: optics.Boundary = "replicate"
     """What lies outside of the picture."""
 
-    @field_validator("material")
+    @field_validator("material", "singlet")
     @classmethod
-    def _known(cls, material: str) -> str:
-        if material not in optics.MATERIALS:
+    def _known(cls, material: str | None) -> str | None:
+        if material is not None and material not in optics.MATERIALS:
             raise ValueError(
                 f"no material is called {material!r}; choose from {sorted(optics.MATERIALS)}"
             )
@@ -191,6 +195,10 @@ class LensConfig(Settings):
         for name, index in _NOLL.items():
             if getattr(self, name) != 0 and index in self.zernike:
                 raise ValueError(f"{name} is zernike {index}: set one of the two")
+        if self.singlet is not None and self.axial_colour != 0:
+            raise ValueError(
+                "the axial colour of a singlet is that of its glass: set one of the two"
+            )
         if self.element == "none" and self.strength > 0:
             raise ValueError(
                 f"strength={self.strength:g} is that of an element: choose one, or set it to 0"
@@ -311,7 +319,7 @@ def build_lens(
     if config.off_axis.varies:
         return varying_imaging(
             pupil,
-            rank=config.off_axis.rank,
+            rank=min(config.off_axis.rank, math.prod(config.off_axis.places)),
             spectral_response=response,
             projection=projection,
             colour=colour,
@@ -429,18 +437,14 @@ def _aberration(
     middle = wavelengths[len(wavelengths) // 2]
     waves = {index: getattr(config, name) for name, index in _NOLL.items()} | config.zernike
     terms = {index: size for index, size in waves.items() if size != 0}
-    spread = max(wavelengths) - min(wavelengths)
-    chromatic = config.axial_colour != 0 and spread > 0  # one wavelength lies beside none
-    if chromatic:
+    power = _chromatic_power(config, wavelengths)
+    if power is not None:
         terms.setdefault(_DEFOCUS, 0.0)
     if not terms:
         return None
     coefficients = middle * torch.tensor([*terms.values()], dtype=torch.float64)
-    if chromatic:
+    if power is not None:
         # A power P more is a path of -P r^2 / 2, -P D^2 / (16 sqrt 3) RMS of Noll's index 4.
-        sharp = sorted(wavelengths)[len(wavelengths) // 2]
-        bluer = (sharp - torch.tensor(wavelengths, dtype=torch.float64)) / spread
-        power = config.axial_colour * bluer / config.focal_length
         coefficients = coefficients.repeat(len(wavelengths), 1)
         at = [*terms].index(_DEFOCUS)
         coefficients[:, at] -= power * diameter**2 / (16 * math.sqrt(3))
@@ -451,6 +455,29 @@ def _aberration(
         coefficients=coefficients.float(),
         indices=[*terms],
     )
+
+
+def _chromatic_power(config: LensConfig, wavelengths: tuple[float, ...]) -> torch.Tensor | None:
+    """Power of the lens at each wavelength above that at the middle one, ``[L]``, 1/metres."""
+    name = "axial_colour" if config.singlet is None else "singlet"
+    if not getattr(config, name):
+        return None
+    spread = max(wavelengths) - min(wavelengths)
+    if spread == 0:
+        raise ConfigError(
+            f"front_end.{name}={getattr(config, name)} lies between wavelengths, and this lens has "
+            f"{wavelengths[0] * 1e9:g} nm alone: give several, with a spectral_response, or no "
+            f"{name}"
+        )
+    sharp = sorted(wavelengths)[len(wavelengths) // 2]
+    light = torch.tensor(wavelengths, dtype=torch.float64)
+    if config.singlet is None:
+        part = config.axial_colour * (sharp - light) / spread
+    else:
+        # The lens maker's formula: the power is n - 1 times what the surfaces are.
+        index = optics.refractive_index(config.singlet, light)
+        part = (index - 1) / (optics.refractive_index(config.singlet, sharp) - 1) - 1
+    return part / config.focal_length
 
 
 def _element(

@@ -62,13 +62,13 @@ class OffAxisConfig(Settings):
     """Rows and columns of places, from border to border of the scene, whose PSFs are computed;
     between them, PSFs are interpolated."""
     rank: int = Field(default=16, ge=1)
-    """Eigen-PSFs of which they are made, each of which costs a convolution."""
+    """Eigen-PSFs of which they are made, each of which costs a convolution; as many as there are
+    places make them exactly, and more are none."""
 
     @model_validator(mode="after")
     def _of_use(self) -> Self:
         if min(self.places) < 2:
             raise ValueError(f"places are rows and columns, two or more of each, not {self.places}")
-        check_rank(self.rank, self.places)
         self._check_table()
         return self
 

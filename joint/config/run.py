@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from joint.checkpoint import write_atomically
-from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
+from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
 from joint.objective import Objective
 from joint.parse import parse_toml, with_nulls
 from joint.settings import ConfigError, NoneConfig, Settings, added
@@ -387,8 +387,10 @@ def load_config(path: Path | str) -> RunConfig:
     ConfigError
         When the file is missing or neither, or a key or value is not known; each is listed with
         its place, and the nearest known key.
+    TypeError, ValueError
+        For what is no path, or an empty one.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     if path.is_dir():
         path = path / CONFIG_FILE
     try:

@@ -53,13 +53,17 @@ class SavedRun:
         return self.result["test"]
 
 
-def read_runs(folders: Sequence[Path | str], *, resamples: int = 1000) -> list[SavedRun]:
+def read_runs(
+    folders: Sequence[Path | str], *, names: Sequence[str] | None = None, resamples: int = 1000
+) -> list[SavedRun]:
     """Read run folders; ``resamples`` are those of the intervals of their reports.
+
+    They are called by ``names``, or as their folders; by their paths where two would be alike.
 
     Raises
     ------
     ValueError
-        Without a folder, or when one is given twice.
+        Without a folder, when one is given twice, or for another number of names.
     ConfigError, CheckpointError
         When a folder is no run, its run is not done, or a file in it is damaged.
     """
@@ -70,7 +74,10 @@ def read_runs(folders: Sequence[Path | str], *, resamples: int = 1000) -> list[S
     for number, place in enumerate(places):
         if place in places[:number]:
             raise ValueError(f"{paths[number]} is given twice: give each run folder once")
-    names = [place.name for place in places]
+    if names is None:
+        names = [place.name for place in places]
+    elif len(names) != len(paths):
+        raise ValueError(f"{len(paths)} runs need as many names, not {len(names)}")
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     return [_read(path, name, resamples) for path, name in zip(paths, names, strict=True)]

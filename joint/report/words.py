@@ -132,6 +132,8 @@ def _lens(lens: LensConfig) -> Iterator[str]:
         yield f"{100 * lens.lateral_colour:+g} % of lateral colour"
     if lens.axial_colour:
         yield f"{100 * lens.axial_colour:+g} % of axial colour"
+    if lens.singlet is not None:
+        yield f"a singlet of {lens.singlet}"
     if lens.half_field:
         yield f"corners {lens.half_field:g} radians off the axis"
     if lens.spectral_response:

@@ -24,6 +24,7 @@ _LEFT_OUT = (
 def report_html(
     runs: Sequence[Path | str],
     *,
+    names: Sequence[str] | None = None,
     quick: bool = False,
     pictures: int = 500,
     resamples: int = 1000,
@@ -37,6 +38,8 @@ def report_html(
     ----------
     runs : sequence of path
         Run folders that are done. Of several, each is compared with the first.
+    names : sequence of str, optional
+        What the page calls them; as their folders by default, or where two would be alike.
     quick : bool
         Leave out what evaluates the system many times: where accuracy is lost, robustness, optimal
         images, what can be told of the class at each plane, lesions at other contrasts, distances
@@ -63,8 +66,8 @@ def report_html(
     Raises
     ------
     ValueError
-        Without a run, with one that is given twice, for a number below 1, or a device that is not
-        there.
+        Without a run, with one that is given twice, for another number of names, for a number
+        below 1, or a device that is not there.
     ConfigError, CheckpointError
         When a folder is no run, its run is not done, or a file in it is damaged.
     """
@@ -81,7 +84,7 @@ def report_html(
     steps = 1 + (len(runs) > 1) + len(runs) * (1 + len(sections_of(how)))
     say = teller(steps, progress=progress)
     say("the intervals of the classification")
-    saved = read_runs(runs, resamples=resamples)
+    saved = read_runs(runs, names=names, resamples=resamples)
     anchors = [f"run-{number}" for number in range(1, len(saved) + 1)]
     parts: list[Html] = [note(_LEFT_OUT)] if quick else []
     if len(saved) > 1:
@@ -123,6 +126,7 @@ def write_report(
     runs: Sequence[Path | str],
     path: Path | str,
     *,
+    names: Sequence[str] | None = None,
     quick: bool = False,
     pictures: int = 500,
     resamples: int = 1000,
@@ -137,7 +141,7 @@ def write_report(
     runs : sequence of path
     path : path
         The file; a folder that is not there is made.
-    quick, pictures, resamples, batch_size, device, progress : as in :func:`report_html`
+    names, quick, pictures, resamples, batch_size, device, progress : as in :func:`report_html`
 
     Raises
     ------
@@ -153,6 +157,7 @@ def write_report(
         )
     text = report_html(
         runs,
+        names=names,
         quick=quick,
         pictures=pictures,
         resamples=resamples,

@@ -7,6 +7,7 @@
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from joint.feed import uniforms
 from joint.settings import Settings
-from joint.stages import Encoding
+from joint.stages import Encoding, check_encoding_name
 from optics import Generators, linear_to_srgb, srgb_to_linear
 
 from . import view
@@ -104,7 +105,7 @@ def augmentation(settings: Augmentation | AugmentationName) -> Augmentation:
     """
     if isinstance(settings, Augmentation):
         return settings
-    if settings not in _NAMED:
+    if settings not in get_args(AugmentationName):
         raise ValueError(
             f"augmentation must be one of {get_args(AugmentationName)}, or an Augmentation of "
             f"your own, not {settings!r}"
@@ -144,11 +145,21 @@ def augment(
 
     Raises
     ------
+    TypeError
+        For pictures that are no tensor, and for a generator that is none.
     ValueError
         For an unknown name, pictures of another shape, saturation or hue of other than three
         channels, or another number of generators than pictures.
     """
     settings = augmentation(settings)
+    check_encoding_name(encoding)
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a tensor [B, C, H, W], not {type(images).__name__}")
+    if not isinstance(generator, torch.Generator | Sequence | np.ndarray):
+        raise TypeError(
+            "generator must be a torch.Generator, one for each picture, or their seeds, not "
+            f"{type(generator).__name__}"
+        )
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(
             f"augment takes float pictures [B, C, H, W] in 0..1, not {images.dtype} "

@@ -8,7 +8,6 @@ that it would have taken, and several processes take together the steps of one.
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from classify import LesionDataset
+from joint.caution import caution
 from joint.checkpoint import CheckpointError
 from joint.device import usable_device
 from joint.evaluate import evaluate
@@ -35,7 +35,7 @@ from .step import LOOK, Graph, Passes, check_finite, steps
 from .teacher import identify
 from .training import Training
 
-__all__ = ["begun", "ended", "epoch", "fit", "lay_out"]
+__all__ = ["begun", "ended", "epoch", "fit", "goes_on", "lay_out"]
 
 
 @torch.inference_mode(False)  # gradients, whatever mode the caller is in
@@ -126,7 +126,8 @@ def fit(
         to learn several qualities, and the objective no distortion; when lesions are in both of
         two data sets (nothing is said of parts of one, whose :class:`classify.Split` tells), or a
         class is validated that no picture is trained on; when the rate ended more than 5 % off its
-        target.
+        target; when the weights that are left are a hundred times those that it began with, or
+        than 1.
     """
     objective = Objective() if objective is None else objective
     config = Training() if config is None else config
@@ -198,13 +199,7 @@ def begun(
         identity["learning_rate_factors"] = factors
     optimizer = _optimizer(system, config)
     run = TrainingRun(system, objective, optimizer, config, identity, folder, teacher)
-    # The first process decides: it may have written a file before the others look.
-    if gathered(folder is not None and folder.has_checkpoint())[0]:
-        if not resume:
-            raise CheckpointError(
-                f"{folder} already holds a run; pass resume=True to continue it, or choose "
-                "another directory"
-            )
+    if goes_on(folder, resume=resume):
         run.restore()
     else:
         if folder is not None and rank() == 0:
@@ -217,14 +212,29 @@ def begun(
     return run
 
 
+def goes_on(folder: RunFolder | None, *, resume: bool) -> bool:
+    """Whether the folder holds a run; a CheckpointError where it does, and is not to be resumed."""
+    # The first process decides: it may have written a file before the others look.
+    if not gathered(folder is not None and folder.has_checkpoint())[0]:
+        return False
+    if not resume:
+        raise CheckpointError(
+            f"{folder} already holds a run; pass resume=True to continue it, or choose another "
+            "directory"
+        )
+    return True
+
+
 def ended(run: TrainingRun) -> History:
     """Leave the system with the weights that the run is for, and say what happened."""
     if (missed := run.missed()) is not None and rank() == 0:
-        warnings.warn(missed, stacklevel=3)
+        caution(missed)
     if run.best_epoch is not None and run.config.restore_best:
         run.restore_best()
     elif run.average:
         run.system.load_state_dict(run.average)
+    if (grown := run.grown()) is not None and rank() == 0:
+        caution(grown)
     return run.history()
 
 

@@ -17,7 +17,7 @@ from joint.device import device_of
 from joint.feed import as_scenes
 from joint.kinds import check_dataset, check_encoding, check_kinds, check_names, check_scores
 from joint.metric import TERM, is_term, stage_of
-from joint.objective import Losses, Objective
+from joint.objective import Losses, Objective, how_to_compare
 from joint.parallel import world_size
 from joint.stages import Stage, check_channels
 from joint.system import ImagingSystem, SystemOutput, evaluating, only_learning
@@ -344,12 +344,18 @@ def _check_output(output: SystemOutput, train: LesionDataset, config: Training) 
             f"codec is handed, which must be at least {SSIM_WINDOW}x{SSIM_WINDOW}: use "
             "'psnr', or larger pictures"
         )
-    if config.monitor == "psnr_scene" and (
-        output.handed is output.scene or output.handed.shape != output.scene.shape
-    ):
+    if config.monitor != "psnr_scene":
+        return
+    if output.handed is output.scene:
         raise ValueError(
-            "monitor='psnr_scene' does not exist for a system that leaves the scene as it "
-            "is, or makes another size or other channels of it: use 'loss'"
+            "monitor='psnr_scene' does not exist for a system that leaves the scene as it is: use "
+            "'loss'"
+        )
+    if output.handed.shape != output.scene.shape:
+        raise ValueError(
+            f"monitor='psnr_scene' does not exist for a system that makes "
+            f"{list(output.handed.shape[1:])} of {list(output.scene.shape[1:])}, another size or "
+            f"other channels: {how_to_compare(output)}, or use 'loss'"
         )
 
 

@@ -10,7 +10,6 @@
 
 import math
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from classify.judged import InvalidScores
+from joint.caution import caution
 from joint.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
 from joint.metric import lower_is_better
@@ -38,8 +39,9 @@ NORM = "gradient norm of "
 #: The weight of the rate among them, where it moves.
 RATE_WEIGHT = "rate_weight"
 
-# What a report says of scores of weights that are finite, and too large.
-_NO_SCORES = "rows of scores are not numbers"
+# Parameters are of the order of 1, or of what they began with: a hundred times that is reached by
+# steps that are too long, whatever is trained.
+_GROWN = 100.0
 
 
 class TrainingDiverged(RuntimeError):
@@ -75,10 +77,13 @@ class TrainingRun:
     rate_weight: RateWeight | None = None
     """Weight of the rate, where it moves."""
     interrupted: bool = False
+    began: dict[str, float] = field(default_factory=dict)
+    """Root mean square of each parameter that learns, before the first step."""
 
     def __post_init__(self) -> None:
         if self.objective.rate_target is not None:
             self.rate_weight = RateWeight(self.objective, self.device)
+        self.began = self._sizes()
 
     @property
     def device(self) -> torch.device:
@@ -209,9 +214,7 @@ class TrainingRun:
         """
         try:
             yield
-        except (OverflowError, ValueError) as error:
-            if isinstance(error, ValueError) and _NO_SCORES not in str(error):
-                raise
+        except (OverflowError, InvalidScores) as error:
             raise TrainingDiverged(
                 f"a weight became too large to compute with ({error}) in epoch {self.epoch + 1}, "
                 f"step {self.step}: lower the learning rate of its stage; {self.kept()}"
@@ -230,11 +233,10 @@ class TrainingRun:
             path = self.folder.path / BEST_FILE
             weights, head = load_checkpoint(path)
             if head.get("epoch") != self.best_epoch:
-                warnings.warn(
+                caution(
                     f"{path} holds epoch {head.get('epoch')}, counted from 0, and the best of the "
                     f"checkpoint is {self.best_epoch}: the run was killed between the two, and "
                     "repeats that epoch when it is resumed",
-                    stacklevel=2,
                 )
         load_weights(self.system, weights, source="the best epoch")
 
@@ -263,6 +265,7 @@ class TrainingRun:
             "records": [asdict(record) for record in self.records],
             "best_epoch": self.best_epoch,
             "optimised": names,
+            "began": self.began,
         }
         self.folder.save_checkpoint(tensors, head)
 
@@ -325,6 +328,29 @@ class TrainingRun:
         if rank() == 0:
             self.folder.rewrite_history(head["records"])
         self.best_epoch = head["best_epoch"]
+        self.began = head.get("began", {})  # which older checkpoints do not say
+
+    def _sizes(self) -> dict[str, float]:
+        """Root mean square of each parameter that learns."""
+        own = [p.detach() for group in self.optimizer.param_groups for p in group["params"]]
+        sizes = torch.stack([p.abs().float().square().mean().sqrt() for p in own]).tolist()
+        return dict(zip(self._optimised(), sizes, strict=True))
+
+    def grown(self) -> str | None:
+        """What to say of parameters that a training drove far from where they are of use."""
+        now = self._sizes()
+        grown = {n: now[n] / max(1.0, was) for n, was in self.began.items() if n in now}
+        far = [name for name, ratio in grown.items() if ratio > _GROWN]
+        if not far:
+            return None
+        most = max(far, key=lambda name: grown[name])
+        others = f", and {len(far) - 1} others as much" if len(far) > 1 else ""
+        return (
+            f"{most} went from {self.began[most]:.3g} to {now[most]:.3g} (root mean square) in "
+            f"training{others}: steps this long destroy what a stage began with, and what is "
+            f"reported is of such a one. Lower the learning rate of {most.partition('.')[0]} "
+            "(learning_rates)"
+        )
 
     def _optimised(self) -> list[str]:
         """Names of the parameters in the order in which the optimiser counts them."""

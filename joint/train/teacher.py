@@ -10,13 +10,13 @@ Both see the same views, mixed pictures among them (the consistent teaching of B
 """
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from classify import LesionDataset
+from joint.caution import caution
 from joint.checkpoint import digest
 from joint.kinds import check_names
 from joint.objective import Objective
@@ -111,10 +111,9 @@ def check_teacher(
             )
         return
     if not objective.distillation:
-        warnings.warn(
+        caution(
             "the teacher rests, for the objective has distillation=0: give that a weight "
             "(--objective.distillation 1), or leave the teacher out",
-            stacklevel=5,
         )
         return
     if teacher.classifier is None:

@@ -251,10 +251,24 @@ def test_shares_of_a_class_are_sums_over_its_rows(number):
     assert judged.parts("f1.b") is None
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_scores_that_rank_nothing_are_an_error_of_their_own(wrong):
+    with pytest.raises(classify.judged.InvalidScores, match="1 rows of scores are not numbers"):
+        classify.report(np.array([[0, wrong], [0, 1]]), np.array([0, 1]), classes=2)
+
+
 def test_a_class_that_there_is_not_is_told():
     judged = Judged(np.eye(3), np.arange(3), classes=("mel", "nevus", "df"))
     with pytest.raises(ValueError, match=r"not among 3; there is 'recall.nevus'"):
         judged.measure(np.ones((1, 3)), ["recall.nevi"])
+    for said, told in {
+        "melanoma": "'recall.mel'$",
+        "NEVUS": "'recall.nevus'$",
+        "m": "'recall.mel'$",
+        "polyp": "'recall.mel' or 'recall.nevus' or 'recall.df'$",
+    }.items():
+        with pytest.raises(ValueError, match=f"not among 3; there is {told}"):
+            judged.measure(np.ones((1, 3)), [f"recall.{said}"])
     with pytest.raises(ValueError, match=r"metric .recal.mel. is unknown"):
         judged.measure(np.ones((1, 3)), ["recal.mel"])
     for wrong in ("recal.mel", "accuracy.mel", "recall."):

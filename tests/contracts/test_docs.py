@@ -100,7 +100,7 @@ def test_the_diagrams_are_those_of_the_imports(tools, tmp_path):
     diagram = tools("diagram")
     graph = diagram.imports(ROOT / "optics")
     assert "psf" in graph["pupil"]
-    assert graph["grid"] == set()
+    assert graph["quantity"] == set()
     with pytest.raises(ValueError, match="a -> b -> a"):
         diagram._levels({"a": {"b"}, "b": {"a"}})
     assert diagram._reduced({"a": {"b", "c"}, "b": {"c"}, "c": set()})["a"] == {"b"}

@@ -343,7 +343,7 @@ WITHOUT_FORMULA = set(
         "import_plate layered_blur light_budget light_budget_inverse matrix_dft measured_psf "
         "mix_colours mosaic mtf nm_to_noll noll_to_ansi pack_mosaic poisson_log_likelihood "
         "positive positive_inverse rectangular_aperture relief_element relief_report scene_field "
-        "signed_difference symmetric unit_disk unit_disk_inverse unpack_mosaic varying_blur "
+        "signed_difference spider symmetric unit_disk unit_disk_inverse unpack_mosaic varying_blur "
         "zernike_basis zernike_filter"
     )
 )

@@ -277,6 +277,7 @@ ELSEWHERE = {
     "optics.angular_spectrum": "tests/optics/test_propagation.py::"
     "test_p15_gradient_is_the_finite_difference",
     "optics.circular_aperture": "tests/optics/test_aperture.py::test_gradcheck",
+    "optics.spider": "tests/optics/test_aperture.py::test_gradcheck",
     "optics.clip": "tests/optics/test_constraint.py::test_clip_has_a_gradient_on_its_bounds",
     "optics.convolve": "tests/optics/test_fourier.py::test_gradients_of_picture_and_kernel",
     **dict.fromkeys(

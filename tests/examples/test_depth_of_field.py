@@ -1,4 +1,5 @@
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,21 @@ def test_a_small_stop_has_the_depth_and_a_large_one_the_light(example, tmp_path,
     # The ends are 0.3 dioptres beyond 0.3 m and 1.5 m; no lens is worst in between.
     ends = "0.275", f"{1 / (1 / 1.5 - 0.3):.3g}"
     head, *told = capsys.readouterr().out.splitlines()[-5:]
-    assert head.startswith(f"PSNR from {' to '.join(ends)} m")
+    assert head == f"PSNR from {' to '.join(ends)} m; the cameras are trained for 0.3, 0.5, 1.5 m"
     assert all(line.endswith(" m") and line.split()[-2] in ends for line in told if "lens" in line)
     with Image.open(tmp_path / "depth_of_field.png") as figure:
         assert figure.size[0] > 1000
+
+
+@pytest.mark.parametrize("distances", [(0.5, math.inf), (5.0,)])
+def test_no_scene_is_farther_than_infinity_and_one_distance_is_a_range(
+    example, tmp_path, capsys, distances
+):
+    options = example.Options(
+        working_distances=distances, pictures=16, epochs=1, points=2, output=tmp_path
+    )
+    results = example.main(options)
+    assert all(len(curve) == 2 and all(map(math.isfinite, curve)) for curve in results.values())
+    nearest = 1 / (1 / min(distances) + 0.3)
+    assert capsys.readouterr().out.startswith(f"PSNR from {nearest:.3g} to inf m; ")
+    assert (tmp_path / "depth_of_field.png").exists()

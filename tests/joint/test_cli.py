@@ -18,6 +18,7 @@ import joint.complete
 import optics
 from joint.cli import main
 from joint.folder import PREVIOUS_FILE, hold, load_predictions
+from joint.study import Axis, Comparison, Plan, Study, create_study
 
 _MISTAKE = 1
 _OPTION = 2
@@ -315,6 +316,26 @@ def test_an_adjustment_that_cannot_be_chosen_is_refused(trained, capsys):
         status, _, err = _run(capsys, "evaluate", trained, "--adjust", *asked)
         assert status == _OPTION
         assert said in err
+
+
+def test_report_calls_the_runs_of_a_study_by_their_designs(trained, tmp_path, capsys):
+    light = Axis(path="system.sensor.photons", values=(50, 5000))
+    plan = Plan(comparisons=(Comparison(first={"light": 5000}, second={"light": 50}),))
+    base = joint.RunConfig(data=joint.PhantomConfig(count=60, image_size=32))
+    asked = Study(base=base, axes={"light": light}, plan=plan, seeds=range(3, 9))
+    ledger = create_study(asked, tmp_path / "study")
+    folders = [ledger.path(run) for run in ledger.runs[:2]]
+    for folder in folders:
+        shutil.copytree(trained, folder)  # what a report says of a run is of its own folder
+    quick = ["--output", tmp_path / "page.html", "--quick", "--resamples", "20", "--pictures", "4"]
+    status, _, err = _run(capsys, "report", *folders, trained, *quick)
+    assert status == 0, err
+    page = (tmp_path / "page.html").read_text()
+    for name in ("light=50, seed 3", "light=5000, seed 3", trained.name):
+        assert f"{name}: the scenes" in err
+        assert f">{name}</h2>" in page
+    (tmp_path / "study" / "study.json").write_text("{")  # the runs are whole
+    assert joint.cli._names_of(folders) == [folder.name for folder in folders]
 
 
 def test_report_writes_a_page(trained, tmp_path, capsys):

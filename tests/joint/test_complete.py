@@ -498,6 +498,24 @@ def test_a_start_that_is_not_there_or_does_not_fit_is_refused(codec, parts, tmp_
         trained_stages(tmp_path, parts)
 
 
+def test_a_start_of_other_settings_is_told_once(parts, tmp_path):
+    quick = {"resamples": 0, "progress": False}
+    base = {"sensor": joint.SensorConfig(photons=500), **CLASSIFIER}
+    fine = _config(codec=joint.JPEGConfig(quality=90), **base)
+    complete_run(fine, parts, tmp_path / "fine", **quick)
+    start = trained_stages(tmp_path / "fine", parts, ["sensor", "classifier"])
+    dim = {**base, "sensor": joint.SensorConfig(photons=50)}
+    # Fewer photons, and another codec beside the stages that it begins with: as was asked for.
+    complete_run(
+        _config(codec=joint.JPEGConfig(), **dim), parts, tmp_path / "dim", start=start, **quick
+    )
+    other = start["classifier"]
+    other.net.relu = torch.nn.GELU()
+    with pytest.warns(UserWarning, match=r"the classifier begins .*: net\.relu: kind=GELU there"):
+        complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **quick)
+    complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **quick)
+
+
 def test_for_other_classes_the_last_layer_begins_anew(parts, tmp_path):
     folder = tmp_path / "run"
     system = complete_run(

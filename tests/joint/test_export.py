@@ -414,6 +414,12 @@ def test_a_codec_outside_of_torch_is_left_out(tmp_path, scenes, codec, plane):
     export(build(codec), scenes, tmp_path / "a.pt2", plane="handed")
 
 
+def test_nothing_that_ends_at_a_codec_outside_of_torch_can_be_exported(tmp_path, scenes):
+    message = r"outside of torch: give until='scores' and .*'handed'; or leave the codec out"
+    with pytest.raises(ValueError, match=message):
+        export(build(compress.JPEG(50)), scenes, tmp_path / "a.pt2", until="handed")
+
+
 def test_a_hyperprior_is_no_onnx(tmp_path, scenes):
     pytest.importorskip("onnxscript")
     system = build(compress.HyperpriorCodec())

@@ -74,7 +74,8 @@ def test_several_points_are_a_table_for_people_and_for_programs(trained, capsys,
     asked = ["evaluate", trained, "--photons", "50", "5000", "--resamples", "30"]
     asked += ["--adjust", "balanced_accuracy", "--taus", "0.5", "--csv", tmp_path / "new" / "a.csv"]
     assert main([*map(str, asked)]) == 0
-    out = capsys.readouterr().out
+    out, told, rest = capsys.readouterr().out.partition(f"wrote {tmp_path / 'new' / 'a.csv'}\n")
+    assert (bool(told), rest) == (True, "")
     config, system, parts = joint.load_run(trained)
     with (tmp_path / "new" / "a.csv").open(newline="") as file:
         rows = [*csv.DictReader(file)]
@@ -410,6 +411,20 @@ def test_a_point_that_is_not_there_is_refused_before_the_first_pass(
     status, out, err = _evaluate(capsys, trained, *asked)
     assert (status, out) == (_MISTAKE, "")
     assert message in err
+
+
+def test_a_motion_beyond_the_pictures_is_refused_before_the_first_pass(
+    tmp_path, capsys, monkeypatch
+):
+    shutter = ["--front-end", "shutter", "--sensor", "none", "--codec", "none"]
+    assert main(["train", "--output", str(tmp_path / "run"), *shutter, *_SMALL]) == 0
+    status, out, err = _evaluate(capsys, tmp_path / "run", "--motion", "0", "4", "--json")
+    assert status == 0, err
+    assert len(json.loads(out)) == 2
+    monkeypatch.setattr("joint.judge.evaluate", None)
+    status, out, err = _evaluate(capsys, tmp_path / "run", "--motion", "0", "4", "1000")
+    assert (status, out) == (_MISTAKE, "")
+    assert "motion=1000 pixels RMS is more than" in err
 
 
 def test_other_scenes_have_their_options(trained, tmp_path, capsys):

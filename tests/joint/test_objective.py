@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -196,6 +197,24 @@ def test_restoration_needs_a_picture_of_the_scene():
     output = binned(torch.rand(4, 3, 16, 16), generator=torch.Generator())
     with pytest.raises(ValueError, match=r"\[3, 8, 8\] and \[3, 16, 16\] .* such as binning"):
         objective(output, LABELS)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 32)])
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_restoration_of_another_size_is_told_which_one_fits(channels, size):
+    objective = joint.Objective(task=0, restoration=1)
+    sensor, scenes = optics.Sensor(300, binning=2), torch.rand(2, 3, *size)
+
+    def judged(**made):
+        net = optics.RestorationUNet(3, width=2, scales=1, **made)
+        output = joint.ImagingSystem(sensor=sensor, restoration=net)(scenes)
+        return objective(output, LABELS[:2]).restoration
+
+    with pytest.raises(ValueError, match="the restoration is to make") as told:
+        judged(out_channels=channels, upscaling=3)
+    assert "leave out" not in str(told.value)
+    named = re.findall(r"(\w+)=(\d)", str(told.value).partition(" of a RestorationUNet")[0])
+    assert judged(**{name: int(value) for name, value in named}).isfinite()
 
 
 def _scores(seed=1):

@@ -142,3 +142,13 @@ def test_each_picture_may_have_a_generator_of_its_own():
         assert torch.equal(drawn[0], torch.rand(4, generator=_generator(5)))
         assert torch.equal(drawn[1], torch.rand(4, generator=_generator(6)))
     assert torch.equal(given[0].get_state(), _generator(5).get_state())
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_light_in_float64_is_labelled_from_every_plane(plane):
+    system, scenes = _full(codec=compress.JPEG(50)).eval(), _scene().double()
+    with torch.no_grad():
+        value, labelled = reach(system, scenes, plane, Noise(_generator(), scenes.device))
+        whole = system(scenes, generator=_generator())
+        assert value.dtype == torch.float64
+        assert torch.equal(labelled(value), whole.logits)

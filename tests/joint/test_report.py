@@ -1059,6 +1059,7 @@ def test_an_element_that_is_not_known_is_not_drawn():
             "distortion of -20 % in the corners, +1 % of lateral colour, +1.6 % of axial colour, "
             "corners 0.7 radians off",
         ),
+        ({"front_end": joint.LensConfig(singlet="f2")}, "front end", "a singlet of f2"),
         (
             {
                 "front_end": joint.LensConfig(

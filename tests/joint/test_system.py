@@ -192,6 +192,25 @@ def test_light_is_linear_only_between_the_two_conversions():
     torch.testing.assert_close(linear.measurement, blur.combine(blur(scene)))
 
 
+@pytest.mark.parametrize("restores", [False, True])
+def test_light_is_in_float64_up_to_weights_that_are_not(restores):
+    net = optics.RestorationUNet(3, width=4, scales=1) if restores else None
+    head = classify.backbone(classes=2, in_channels=3, image_size=20)
+    system = joint.ImagingSystem(sensor=optics.Sensor(), restoration=net, classifier=head).eval()
+    scene = _scene(torch.float64).requires_grad_()
+    output = system(scene, generator=_generator())
+    assert output.raw.dtype == torch.float64
+    assert output.measurement.dtype == (torch.float32 if restores else torch.float64)
+    if restores:
+        made = net(output.developed.float()).clamp(0, 1)
+        torch.testing.assert_close(output.measurement, made, rtol=0, atol=0)
+    assert torch.equal(output.logits, head(output.handed.float()))
+    (slope,) = torch.autograd.grad(output.logits.sum(), scene)
+    assert slope.dtype == torch.float64
+    assert slope.abs().sum() > 0
+    assert system.double()(scene).logits.dtype == torch.float64  # as its weights are now
+
+
 def test_exposures_share_the_dark_current_of_one_exposure_time():
     sensor = optics.Sensor(1000, dark_current=6000, read_noise=0, shot_noise="none", bit_depth=None)
     black = torch.zeros(1, 3, 8, 8)

@@ -67,7 +67,7 @@ def test_an_edited_configuration_is_told(tmp_path):
         message = r"photons=10000/pixel, .* there, photons=5/pixel, .* put back the .*config\.json"
         with pytest.warns(UserWarning, match=message) as said:
             load(tmp_path)
-        assert len(said) == 1
+        assert [each.filename for each in said] == [__file__]
     edited(sensor=joint.NoneConfig())
     with pytest.warns(UserWarning, match=r"another sensor: photons.* there, none here"):
         joint.load_system(tmp_path)
@@ -270,6 +270,15 @@ def test_the_quality_is_compared_with_that_of_the_training(fitted, tmp_path):
     trained(_system().replace(codec=compress.JPEG(50)))
     with pytest.warns(UserWarning, match=r"at quality 50 of the codec"):
         joint.load_fitted(at(0), tmp_path)
+
+
+def test_the_settings_of_a_codec_are_compared_with_those_of_the_training(fitted):
+    folder = fitted["best"][1]
+    joint.load_codec(folder, codec=compress.FactorizedCodec(proxy="noise"))  # how it would learn
+    message = r"other settings: exact=True there, exact=False here\. If .* was for joint\.fit$"
+    with pytest.warns(UserWarning, match=message) as told:
+        joint.load_codec(folder, codec=compress.FactorizedCodec(exact=False))
+    assert told[0].filename == __file__
 
 
 def test_the_whole_of_a_training_is_not_taken_for_weights(fitted):

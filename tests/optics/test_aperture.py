@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
+import optics
 from optics import aperture
 
 F64 = torch.float64
@@ -119,7 +120,10 @@ def test_gradcheck():
             (11, 12), height=length, width=0.7 * length, spacing=dx, dtype=F64
         )
 
-    for shape in (circle, ring, box):
+    def vanes(length, dx):
+        return aperture.spider(12, vanes=3, width=length / 4, spacing=dx, angle=0.3, dtype=F64)
+
+    for shape in (circle, ring, box, vanes):
         assert shape(length, dx).shape[0] == 2
         # Lengths are 1e-6: the step of the difference follows.
         torch.autograd.gradcheck(shape, (length, dx), eps=1e-13, atol=10, rtol=1e-3)
@@ -174,8 +178,12 @@ def test_the_part_that_is_told_is_that_which_the_samples_lack(across, size):
             warnings.simplefilter("always")
             mask = shape(size, spacing=1.0, dtype=F64, **lengths)
         lacking = 100 * (1 - float(mask.sum()) / area)
-        if shape is not aperture.rectangular_aperture and across <= min(size):
-            assert not told  # of a circle as large as the grid, which an even one cuts by a little
+        if "height" in lengths:
+            fits = lengths["height"] <= size[0] and lengths["width"] <= size[1]
+        else:
+            fits = across <= min(size)
+        if fits:
+            assert not told  # of one as large as the grid, which an even one cuts by a little
         elif lacking < 1e-9:
             assert not told
         else:
@@ -188,8 +196,11 @@ def test_other_warnings():
         aperture.rectangular_aperture(10, height=20.0, width=20.0, spacing=1.0)
     with pytest.warns(UserWarning, match=r"outer_diameter = 14.0 m"):
         aperture.annular_aperture(10, outer_diameter=14.0, inner_diameter=2.0, spacing=1.0)
-    # As large as the grid is not larger, but an even one has no symmetric square as wide.
+    # As large as the grid is not larger, though an even one has no symmetric shape as wide.
     aperture.circular_aperture(10, diameter=10.0, spacing=1.0)
+    square = aperture.rectangular_aperture(10, height=10.0, width=10.0, spacing=1.0)
+    assert float(square.sum()) == 9.5**2
+    aperture.rectangular_aperture(64, height=64 * 0.1, width=64 * 0.1, spacing=0.1)
     aperture.rectangular_aperture(11, height=11 * 0.1, width=0.1 * 11, spacing=0.1)
     aperture.rectangular_aperture(10, height=9 * 0.1, width=0.1 * 9, spacing=0.1)
     aperture.circular_aperture(10, diameter=torch.tensor(20.0), spacing=1.0)
@@ -332,6 +343,88 @@ def test_bad_codes(arguments, message):
 def test_a_code_has_one_fraction(several):
     with pytest.raises(TypeError, match=r"open_fraction must be one number, not \[0.3"):
         aperture.coded_aperture(12, open_fraction=several, generator=torch.Generator())
+
+
+@given(width=st.floats(0.05, 6), angle=st.floats(-0.7, 0.7), samples=st.integers(32, 64))
+@quick
+def test_two_vanes_are_a_bar_across_the_grid(width, angle, samples):
+    """Its area in a square of N samples is N w / cos(angle), where it leaves by two sides."""
+    samples = 2 * samples + 1
+    wide = torch.tensor(width * 1e-6, dtype=F64, requires_grad=True)
+    mask = aperture.spider(samples, vanes=2, width=wide, spacing=1e-6, angle=angle, dtype=F64)
+    across = samples * math.tan(abs(angle)) + width / math.cos(angle)
+    assert across < samples  # no corner
+    assert 0 <= float(mask.detach().min()) <= float(mask.detach().max()) <= 1
+    lost = float((1 - mask.detach()).sum())
+    # Below a part of 1e-6 of its normal an edge is taken as straight.
+    assert lost == pytest.approx(samples * width / math.cos(angle), rel=1e-5)
+    (slope,) = torch.autograd.grad(mask.sum(), wide)
+    assert float(slope) * 1e-6 == pytest.approx(-samples / math.cos(angle), rel=1e-5)
+    turned = aperture.spider(
+        samples, vanes=2, width=wide, spacing=1e-6, angle=angle + math.pi / 2, dtype=F64
+    )
+    torch.testing.assert_close(turned, mask.rot90(-1), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 4, 2.0])
+@pytest.mark.parametrize("vanes", [1, 3, 4])
+def test_vanes_are_those_that_points_in_each_sample_see(vanes, angle):
+    points, samples, width = 16, 33, 2.3
+    at = (torch.arange(samples * points, dtype=F64) + 0.5) / points - samples / 2
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    covered = torch.zeros(y.shape, dtype=torch.bool)
+    for vane in range(vanes):
+        turned = angle + 2 * math.pi * vane / vanes
+        c, s = math.cos(turned), math.sin(turned)
+        covered |= ((c * y - s * x).abs() < width / 2) & (c * x + s * y > 0)
+    expected = 1 - covered.to(F64).reshape(samples, points, samples, points).mean((1, 3))
+    mask = aperture.spider(samples, vanes=vanes, width=width, spacing=1.0, angle=angle, dtype=F64)
+    grid = torch.arange(samples) - samples // 2
+    away = torch.hypot(grid[:, None].double(), grid.double()) > 4  # from where vanes meet
+    # An edge crosses 2 k - 1 of k x k cells, of each of which a half at most is told wrongly; a
+    # vane has two.
+    bound = (2 * points - 1) / points**2
+    assert float((mask - expected)[away].abs().max()) < bound
+    assert float((mask - expected)[away].mean().abs()) < 0.1 * bound
+
+
+def test_spikes_lie_across_the_vanes():
+    """Each bar spreads light across itself, to both sides: three make six spikes."""
+    spacing, angle = 1e-4, 0.2
+    ring = aperture.annular_aperture(
+        129, outer_diameter=128e-4, inner_diameter=30e-4, spacing=spacing
+    )
+    vanes = aperture.spider(129, vanes=3, width=3e-4, spacing=spacing, angle=angle)
+    y, x = torch.meshgrid(*[torch.arange(151, dtype=F64) - 75] * 2, indexing="ij")
+    far = (torch.hypot(y, x) > 30) & (torch.hypot(y, x) < 75)
+    sixfold = torch.polar(far.double(), 6 * (torch.atan2(y, x) - angle - math.pi / 2))
+    share = []
+    for opening in (ring * vanes, ring):
+        pupil = optics.Pupil(
+            [], wavelengths=(550e-9,), focal_length=0.1, pixel_pitch=2e-6, psf_size=151, size=129,
+            spacing=spacing, aperture=opening,
+        )  # fmt: skip
+        psf = pupil()[0].double()
+        share.append((psf * sixfold).sum() / psf[far].sum())
+    # They are where they are to half a pixel at a radius of 30, and a ring has none.
+    assert abs(float(share[0].angle())) / 6 < 0.5 / 30
+    assert float(share[0].abs()) > 10 * float(share[1].abs())
+
+
+def test_a_spider_is_told_what_it_takes():
+    given_ = {"vanes": 3, "width": 1.0, "spacing": 1.0}
+    for wrong, said in (
+        ({"vanes": 0}, "vanes must be a whole number of at least 1"),
+        ({"width": 0.0}, "width must be positive"),
+        ({"spacing": -1.0}, "spacing must be positive"),
+        ({"angle": math.nan}, "angle must be finite"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            aperture.spider(9, **{**given_, **wrong})
+    with pytest.raises(TypeError, match="angle must be one number"):
+        aperture.spider(9, **given_, angle=[1.0])
+    several = aperture.spider(9, **{**given_, "width": torch.tensor([1.0, 2.0])})
+    assert several.shape == (2, 9, 9)
 
 
 @pytest.mark.parametrize("size", [(12, 10), (10, 12)])

@@ -141,6 +141,64 @@ def test_a_lens_that_the_samples_do_not_hold_is_warned_of_at_its_focus_too():
     camera(64)(distance=0.3)
 
 
+def _wavefront(waves, index=4, diameter=6e-3, size=64):
+    """A polynomial of Noll's, of so many waves RMS at 550 nm."""
+    return optics.Aberration(
+        size, spacing=6e-3 / 63, diameter=diameter, coefficients=torch.tensor([waves * 550e-9]),
+        indices=[index],
+    )  # fmt: skip
+
+
+def _cubic(alpha):
+    return optics.CubicMask(
+        64, spacing=6e-3 / 63, diameter=6e-3, alpha=alpha, design_wavelength=550e-9
+    )
+
+
+def test_a_defocus_is_told_whatever_made_it():
+    # sqrt(3) (2 rho^2 - 1) from the sample 29 to that 30 from the axis, the last that is whole
+    # within a radius of 31.5, is 2 sqrt(3) (900 - 841) / 31.5^2: half a wave of it is pi.
+    limit = 31.5**2 / (4 * math.sqrt(3) * 59)
+    # Of x^3 from 30 to 31, which is lit.
+    cubic = 31.5**3 / (2 * (31**3 - 30**3))
+    for side in (1, -1):
+        for make, most in ((_wavefront, side * limit), (_cubic, side * cubic)):
+            _out_of_focus(64, elements=[make(0.999 * most)])()
+            coarse = _out_of_focus(64, elements=[make(1.001 * most)])
+            with pytest.warns(UserWarning, match=r"its wavefront.* by 3\.14 radians") as found:
+                coarse()
+            assert [warning.filename for warning in found] == [__file__]
+            coarse()  # said once
+            with pytest.warns(UserWarning, match="its wavefront"):
+                _out_of_focus(64, elements=[make(1.001 * most)]).mtf(torch.tensor([1e5]))
+    # What a distance or a lens takes away is none: W = r^2 / (2 d), D^2 / (8 d) at the rim, and
+    # sqrt(12) waves RMS from the middle to the rim are.
+    strong = 3 * limit * math.sqrt(12) * 550e-9
+    lens = optics.Lens(64, spacing=6e-3 / 63, focal_length=6e-3**2 / (8 * strong))
+    _out_of_focus(64, elements=[_wavefront(3 * limit), lens])()
+    _out_of_focus(64, elements=[_wavefront(-3 * limit)])(distance=6e-3**2 / (8 * strong))
+    with pytest.warns(UserWarning, match="its wavefront"):
+        _out_of_focus(64, elements=[_wavefront(3 * limit)])(distance=6e-3**2 / (8 * strong))
+
+
+def test_jumps_that_are_meant_are_no_coarse_wavefront():
+    # Beyond its diameter a wavefront is cut off; a mask may be folded, and undo what stands beside.
+    _out_of_focus(64, elements=[_wavefront(0.8, index=1, diameter=3e-3)])()
+    wavelength = torch.tensor([550e-9], dtype=torch.float64)
+    strong = _wavefront(20.0)
+    mask = optics.PhaseMask(-strong.phase_shift(wavelength)[0], spacing=6e-3 / 63)
+    _out_of_focus(64, elements=[strong, mask])()
+    # In the dark nothing is seen.
+    stop = optics.circular_aperture(64, diameter=1.5e-3, spacing=6e-3 / 63)
+    dark = optics.AmplitudeMask(stop.square(), spacing=6e-3 / 63, trainable=False)
+    _out_of_focus(64, elements=[_cubic(20.0), dark])()
+    column = optics.Pupil(
+        [_wavefront(0.1, size=(64, 1))], wavelengths=(550e-9,), focal_length=50e-3,
+        pixel_pitch=1e-6, psf_size=9, aperture=torch.ones(64, 1),
+    )  # fmt: skip
+    assert column().shape == (1, 9, 9)
+
+
 def test_the_rim_is_that_of_what_is_lit():
     # A stop in an open aperture makes the PSF of an aperture of its size, and less of the light.
     spacing = 6e-3 / 63

@@ -39,6 +39,16 @@ def test_a_transform_needs_a_sample():
                 grid(none)
 
 
+def test_a_spacing_is_one_number():
+    for grid in (optics.coordinates, optics.frequencies):
+        for wrong in ("1", None, [1.0, 2.0], torch.ones(2)):
+            with pytest.raises(TypeError, match="spacing must be one number, in metres or pixels"):
+                grid(5, spacing=wrong)
+    for wrong in (0, 0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="spacing must be positive"):
+            optics.frequencies(5, spacing=wrong)
+
+
 def test_sizes_are_compiled_for_once():
     counter = CompileCounter()
 

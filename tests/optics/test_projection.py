@@ -199,6 +199,7 @@ def test_precision():
         (lambda s: distort(s[0]), r"scene must be \[B, C, H, W\]"),
         (lambda s: distort(s.long()), "scene must be real floating point"),
         (lambda s: distort(s, boundary="circular"), "boundary must be one of"),
+        (lambda s: distort(s, boundary=["zero"]), "boundary must be one of"),
         (lambda s: distort(s, radial=[[0.1]]), "radial must be|float"),
         (lambda s: distort(s, radial=torch.zeros(1, 1)), r"radial must be \[K\]"),
         (lambda s: distort(s, radial=(float("nan"),)), "radial must be finite"),
@@ -232,6 +233,7 @@ def test_precision():
             "the flat field has 3 channels, the scene 1: give",
         ),
         (lambda s: optics.Projection(boundary="reflect"), "boundary must be one of"),
+        (lambda s: optics.Projection(boundary={}), "boundary must be one of"),
         (
             lambda s: optics.Projection(flat_field=torch.ones(4, 4)).illumination((8, 8)),
             r"flat field has \(4, 4\) pixels, the picture \(8, 8\)",

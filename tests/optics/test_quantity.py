@@ -298,6 +298,7 @@ def test_what_to_do_with_an_array_is_told(name, call):
         (lambda x: optics.bin_pixels(x.int(), 2), "charge must be real floating point"),
         (lambda x: optics.pack_mosaic(x, (2, 2, 2)), r"period must be \(H, W\)"),
         (lambda x: optics.Sensor(cfa=5), "pattern must be rows of letters"),
+        (lambda x: optics.Sensor(cfa=[1.0, "b"]), "pattern must be rows of letters"),
         (lambda x: optics.Sensor()(x, generator=[1]), "each generator must be .* of a seed make"),
         (lambda x: optics.Sensor(generator=5), "generator must be a torch.Generator, .* of a seed"),
     ],

@@ -233,7 +233,6 @@ def test_axial_colour_is_the_defocus_of_a_lens_of_another_focal_length():
         torch.testing.assert_close(psf[row], own.psf()[row], atol=2e-6, rtol=1e-4)
     torch.testing.assert_close(psf[1], plain.psf()[1], atol=1e-7, rtol=0)
     assert float((psf[0] - plain.psf()[0]).abs().max()) > 1e-3
-    assert not [*_build(1, axial_colour=0.016).pupil.elements]  # one colour lies beside none
     # In whichever order the channels are, the glass is one.
     order = [3, 0, 2, 1]
     other = _build(
@@ -245,7 +244,50 @@ def test_axial_colour_is_the_defocus_of_a_lens_of_another_focal_length():
     # A singlet of BK7: sharpest in blue nearer to it by 1 / V = 1.6 % of its focal length.
     index = [optics.refractive_index("n_bk7", w) for w in (486.1327e-9, 587.5618e-9, 656.2725e-9)]
     assert (index[0] - index[2]) / (index[1] - 1) == pytest.approx(0.0156, abs=1e-4)
-    assert "axial_colour" not in joint.LensConfig().model_dump()
+    assert joint.LensConfig().model_dump().keys().isdisjoint({"axial_colour", "singlet"})
+
+
+def test_a_singlet_has_the_focal_lengths_of_its_glass():
+    # Fraunhofer's C, d and F, and the index of N-BK7 there by SCHOTT's data sheet 517642.251; the
+    # power in the middle is 1 / V of the focal length between the two others: V is 64.17.
+    waves, index = (656.2725e-9, 587.5618e-9, 486.1327e-9), (1.51432, 1.51680, 1.52238)
+    options = {"wavelengths": waves, "f_number": 8.0, "focal_length": 20e-3}
+    (glass,) = _build(3, singlet="n_bk7", **options).pupil.elements
+    # W020 is sqrt(12) of Noll's 4, and that of a power P is -P D^2 / 8.
+    power = -8 * math.sqrt(12) * glass.coefficients[:, 0].double() / 2.5e-3**2
+    # Printed to 5 decimals, an index is off by half of the last one, and so is the other.
+    for found, n in zip((power * 20e-3).tolist(), index, strict=True):
+        assert found == pytest.approx((n - index[1]) / (index[1] - 1), abs=1e-5 / 0.5168)
+    assert float((power[2] - power[0]) * 20e-3) == pytest.approx(
+        1 / 64.17, rel=0.005 / 64.17 + 1e-6
+    )
+    bluer = dict(zip(waves, power.tolist(), strict=True))
+    (turned,) = _build(3, singlet="n_bk7", **options | {"wavelengths": waves[::-1]}).pupil.elements
+    assert turned.coefficients.flatten().tolist() == glass.coefficients.flatten().flip(0).tolist()
+    assert bluer[waves[0]] < bluer[waves[1]] == 0 < bluer[waves[2]]
+
+
+@pytest.mark.parametrize("given", [{"axial_colour": 0.016}, {"singlet": "n_bk7"}])
+def test_a_glass_needs_several_wavelengths(given):
+    (name,) = given
+    with pytest.raises(
+        joint.ConfigError, match=rf"front_end\.{name}=.* has 540 nm alone: give sev"
+    ):
+        _build(1, **given)
+    _build(1, wavelengths=(620e-9, 460e-9), spectral_response=(0.5, 0.5), **given)
+    with pytest.raises(ValueError, match="the axial colour of a singlet is that of its glass"):
+        joint.LensConfig(axial_colour=0.01, singlet="n_bk7")
+    with pytest.raises(ValueError, match="no material is called 'crown'"):
+        joint.LensConfig(singlet="crown")
+    with pytest.raises(ValueError, match="wavelength must be between 404"):
+        _build(3, singlet="pmma", f_number=16.0, wavelengths=(400e-9, 5e-7, 6e-7))
+
+
+def test_aberrations_too_steep_for_the_pupil_are_warned_of_as_the_defocus_is():
+    for given in ({"defocus": 40.0}, {"zernike": {4: -40 / math.sqrt(12)}}, {"axial_colour": 0.1}):
+        steep = _build(3, f_number=4.0, oversample=3, **given)
+        with pytest.warns(UserWarning, match="sampled too coarsely"):
+            steep.psf()
 
 
 def test_the_start_is_a_function_of_the_seed():

@@ -163,6 +163,14 @@ def test_filters_see_the_bands_behind_the_blur():
     torch.testing.assert_close(mixed(_scene()), expected)
 
 
+def test_few_places_are_exact_at_the_rank_that_is_the_default():
+    few = {"coma": 0.5, "places": (3, 3)}
+    own, exact = (_build(off_axis=given) for given in (few, {**few, "rank": 9}))
+    assert own.rank == 9
+    assert torch.equal(own.psf(), exact.psf())
+    assert float(own.error_bound()) < 1e-5
+
+
 def test_a_rank_that_leaves_much_out_is_told_of():
     off_axis = {"coma": 1.0, "places": (5, 5), "rank": 3}
     with pytest.warns(
@@ -226,7 +234,6 @@ def test_an_element_is_learned_and_its_run_comes_back(tmp_path):
     ("options", "said"),
     [
         ({"places": (1, 3), "rank": 1}, r"two or more of each, not \(1, 3\)"),
-        ({"places": (3, 3)}, "rank=16 is more than the 3 x 3 places have PSFs: give up to 9"),
         ({"heights": (0, 1)}, "0 values, and 2 heights of 0 indices take 0: give heights, ind"),
         ({"heights": (0, 1), "indices": (4,), "table": (1,)}, "1 values, .* of 1 indices take 2"),
         ({"heights": (0,), "indices": (4,), "table": (1,)}, r"grow from 0, the axis, not \(0"),

@@ -41,6 +41,14 @@ def _faults(tmp_path, **content):
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "kind"), [(3, TypeError), (None, TypeError), ([], TypeError), ("", ValueError)]
+)
+def test_what_is_no_path_to_a_configuration_is_named(wrong, kind):
+    with pytest.raises(kind, match=r"^path (must be a path, a str or a Path, not|is empty: name)"):
+        joint.load_config(wrong)
+
+
 def test_unknown_keys_name_their_place_and_the_nearest_key(tmp_path):
     text = _faults(
         tmp_path,

@@ -282,3 +282,17 @@ def test_no_pictures_have_no_views():
     nothing = torch.rand(0, 3, 8, 8)
     for generator in ([], np.zeros(0, np.uint64), torch.Generator()):
         assert views_of(nothing, EVERYTHING, generator=generator).shape == nothing.shape
+
+
+@pytest.mark.parametrize("name", ["images", "settings", "generator", "encoding"])
+@pytest.mark.parametrize("wrong", ["x", None, {}, 3])
+def test_what_is_of_another_kind_is_refused(name, wrong):
+    right = {
+        "images": torch.rand(2, 3, 8, 8), "settings": "full", "generator": torch.Generator(),
+        "encoding": "srgb",
+    }  # fmt: skip
+    if (name, wrong) == ("generator", "x"):
+        return  # a sequence of one for each picture, of another number
+    said = "augmentation" if name == "settings" else name
+    with pytest.raises((TypeError, ValueError), match=f"^{said} must be "):
+        views_of(**{**right, name: wrong})

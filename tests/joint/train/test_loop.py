@@ -619,9 +619,23 @@ def test_weights_that_give_no_scores_have_diverged(lesions, others, tmp_path):
     message = (
         r"too large to compute with \(18 rows of scores are not numbers.*in epoch 1, step 1: lo"
     )
-    with pytest.raises(joint.TrainingDiverged, match=message):
+    with pytest.raises(joint.TrainingDiverged, match=message) as caught:
         joint.fit(system, lesions, others, config=config, directory=tmp_path, progress=False)
+    assert isinstance(caught.value.__cause__, classify.judged.InvalidScores)
     assert not (tmp_path / "best.safetensors").exists()
+
+
+def test_a_refusal_of_ones_own_is_no_divergence_whatever_it_says(lesions, others):
+    class Own(torch.nn.Sequential):
+        def forward(self, picture):
+            if not self.training and len(picture) == len(others):  # the validation
+                raise ValueError("2 rows of scores are not numbers")
+            return super().forward(picture)
+
+    net = Own(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+    system, config = joint.ImagingSystem(classifier=net), joint.Training(epochs=1, batch_size=24)
+    with pytest.raises(ValueError, match=r"^2 rows of scores are not numbers$"):
+        joint.fit(system, lesions, others, config=config, progress=False)
 
 
 @pytest.mark.parametrize("given", [{}, [], 0, ""])

@@ -475,6 +475,9 @@ def test_a_monitor_that_would_never_exist_is_refused(lesions, others):
         check(system, lesions, others, objective, whole)
     with pytest.raises(ValueError, match="'psnr_scene' does not exist for a system that leaves"):
         check(joint.ImagingSystem(classifier=Head()), lesions, others, joint.Objective(), whole)
+    net = optics.RestorationUNet(3, width=2, scales=1, upscaling=3)
+    with pytest.raises(ValueError, match=r"'psnr_scene' .* is to make .*upscaling=2 .*'loss'"):
+        check(system.replace(restoration=net), lesions, others, objective, whole)
     system.sensor = None
     check(system, lesions, others, objective, _settings(monitor="ssim"))
     check(system, lesions, others, objective, whole)

@@ -154,6 +154,36 @@ def test_a_number_that_is_too_large_for_a_stage_has_diverged(lesions, others, tm
     assert isinstance(caught.value.__cause__, OverflowError)
 
 
+@pytest.mark.parametrize("part", [1, 2])
+def test_weights_that_steps_drove_far_off_are_told_at_the_end(lesions, others, tmp_path, part):
+    """Adam's first steps are as long as the learning rate: here 1e4, of a kernel of less than 1."""
+    kernel = optics.LearnedKernel("gaussian", 5)
+    was, said = float(kernel.raw.detach().square().mean().sqrt()), r"^front_end\.raw went from"
+    head = torch.nn.Sequential(
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3)
+    )
+    system = joint.ImagingSystem(front_end=kernel, classifier=head)
+    config = joint.Training(epochs=2, batch_size=48, learning_rates={"front_end": 1e4})
+
+    def fit(stop=None):
+        return joint.fit(
+            system, lesions, others, config=config, directory=tmp_path, resume=True, stop=stop,
+            progress=False,
+        )  # fmt: skip
+
+    if part == 2:  # of a run that goes on, what it began with is in its checkpoint
+        asked = iter([True])
+        with pytest.warns(UserWarning, match=said):
+            assert fit(stop=lambda: next(asked)).interrupted
+    with pytest.warns(UserWarning, match=said) as told:
+        fit()
+    now = float(kernel.raw.detach().square().mean().sqrt())
+    assert [str(each.message).partition(" (root")[0] for each in told] == [
+        f"front_end.raw went from {was:.3g} to {now:.3g}"
+    ]
+    assert told[0].filename == __file__
+
+
 @pytest.mark.parametrize("steps", [0, 3])
 def test_a_run_goes_on_with_the_parameters_that_it_trained(lesions, others, tmp_path, steps):
     def frozen():

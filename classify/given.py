@@ -1,0 +1,33 @@
+"""Arguments that are of another kind than they must be, refused by their names."""
+
+import numbers
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_generator", "check_number", "check_tensor"]
+
+
+def check_tensor(name: str, value: object) -> None:
+    """Refuse what is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, not {_kind(value)}: make one of it with torch")
+
+
+def check_number(name: str, value: object) -> None:
+    """Refuse what is no number, or a tensor of one."""
+    if not isinstance(value, numbers.Real | Tensor):
+        raise TypeError(f"{name} must be a number, not {_kind(value)}")
+
+
+def check_generator(name: str, value: object) -> None:
+    """Refuse what is no source of draws."""
+    if not isinstance(value, torch.Generator):
+        raise TypeError(
+            f"{name} must be a torch.Generator, not {_kind(value)}: make one with "
+            "torch.Generator().manual_seed(0)"
+        )
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else type(value).__name__

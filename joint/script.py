@@ -1,0 +1,39 @@
+"""How a script ends where its options ask for what cannot be had: by a line, as a command does."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from .config.faults import fault_line
+from .settings import Settings
+
+__all__ = ["without_traceback"]
+
+
+@contextmanager
+def without_traceback() -> Iterator[None]:
+    """End a script by one line on stderr, and status 1, where a value, a file or a module is wrong.
+
+    What ``lens2label`` tells of its options, for a script that has its own::
+
+        with without_traceback():
+            main(tyro.cli(Options))
+
+    All other errors keep their traceback: they are of the script.
+
+    Raises
+    ------
+    SystemExit
+        For a ValueError, settings that are not allowed, an OSError or an ImportError.
+    """
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        said = str(error)
+        if isinstance(error, ValidationError):
+            told = (fault_line(fault, Settings, whole=error.title) for fault in error.errors())
+            said = "; ".join(told)
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {said}") from error
