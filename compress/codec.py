@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal, NoReturn, SupportsIndex
 
 import numpy as np
 import torch
@@ -215,6 +215,8 @@ def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:
         return
     greatest = x.detach().abs().flatten(1).amax(1)
     good = greatest.isfinite() & (greatest <= limit)
+    if not torch.compiler.is_compiling():
+        call_unseen(lambda _: None, good)  # refuses what hides the numbers
     if not good.all():
         bad = (~good).nonzero().flatten().tolist()
         more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
@@ -242,11 +244,19 @@ class _Unseen(torch.autograd.Function):
     def jvp(ctx: Any, *_: object) -> None:  # noqa: ANN401
         return None
 
+    @staticmethod
+    def vmap(*_: object) -> NoReturn:
+        raise ValueError(
+            "a codec looks at the numbers of its pictures, which torch.vmap hides: give it the "
+            "pictures as one batch [B, C, H, W]."
+        )
+
 
 def call_unseen(call: Callable[[Tensor], object], x: Tensor) -> None:
     """Call with the bare numbers of a tensor, which ``torch.func`` wraps so that NumPy has none.
 
-    No gradient leads through; ``vmap``, for which a tensor is not one of numbers, is refused.
+    No gradient leads through; ``vmap``, for which a tensor is not one of numbers, is refused by a
+    ValueError.
     """
     _Unseen.apply(x, call)
 

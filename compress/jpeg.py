@@ -267,6 +267,8 @@ class DifferentiableJPEG(JPEGFiles):
 class _Through(torch.autograd.Function):
     """The values of one tensor with the gradient of another, without the passes of a sum."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(value: Tensor, x: Tensor) -> Tensor:
         return value.view_as(x)
@@ -286,6 +288,8 @@ class _Through(torch.autograd.Function):
 
 class _WithinBytes(torch.autograd.Function):
     """Clip to 1..255, keeping the gradient except where following it leads further out."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:

@@ -248,7 +248,7 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
 
 
 class Illumination(nn.Module):
-    """Trained lamps: patterns of weights that share a budget.
+    """Lamps, trained or fixed: patterns of weights that share a budget.
 
     Parameters
     ----------
@@ -261,6 +261,9 @@ class Illumination(nn.Module):
     start : Tensor ``[patterns, count]``, optional
         Weights to start from, in these proportions; equal ones by default (equal patterns have
         equal gradients: give each its own start).
+    trainable : bool
+        Train them, from where :func:`light_budget_inverse` begins; otherwise the proportions are
+        exactly those that are given, and a lamp of 0 is dark.
 
     Raises
     ------
@@ -272,9 +275,16 @@ class Illumination(nn.Module):
     """
 
     def __init__(
-        self, count: int, *, patterns: int = 1, budget: float = 1.0, start: Tensor | None = None
+        self,
+        count: int,
+        *,
+        patterns: int = 1,
+        budget: float = 1.0,
+        start: Tensor | None = None,
+        trainable: bool = True,
     ) -> None:
         super().__init__()
+        self.raw: Tensor
         count, patterns = whole_number("count", count), whole_number("patterns", patterns)
         budget = one_number("budget", budget, "the unit of the weights")
         check_positive("budget", budget, "the unit of the weights")
@@ -284,7 +294,11 @@ class Illumination(nn.Module):
         if start.shape != (patterns, count):
             raise ValueError(f"start must be {(patterns, count)}, not {tuple(start.shape)}")
         self.budget = budget
-        self.raw = nn.Parameter(light_budget_inverse(start.detach()))
+        raw = light_budget_inverse(start.detach())
+        if trainable:
+            self.raw = nn.Parameter(raw)
+        else:  # whose softmax is 0 where the logarithm of 0 is
+            self.register_buffer("raw", single(as_real("start", start.detach())).log())
 
     @property
     def weights(self) -> Tensor:
@@ -325,15 +339,17 @@ class Illumination(nn.Module):
 
 
 class ColourFilters(nn.Module):
-    """Trained absorptive filters: transmittances between 0 and 1 of each band in each channel.
+    """Absorptive filters, trained or fixed: transmittances in 0..1 of each band in each channel.
 
     Parameters
     ----------
     transmittance : Tensor ``[C, L]`` in 0..1
-        To start from.
+        To start from. Values at 0 or 1 start within 0.001 of it.
     share : float in (0, 1]
         Part of the pixel's light that each filter stands in: 1 when every channel has a sensor of
         its own, 1 / C when the light is divided.
+    trainable : bool
+        Train them; otherwise they are exactly as given, but for rounding.
 
     Raises
     ------
@@ -343,15 +359,23 @@ class ColourFilters(nn.Module):
         When the transmittance is not ``[C, L]``, or the share not in (0, 1].
     """
 
-    def __init__(self, transmittance: Tensor, *, share: float = 1.0) -> None:
+    def __init__(
+        self, transmittance: Tensor, *, share: float = 1.0, trainable: bool = True
+    ) -> None:
         super().__init__()
+        self.raw: Tensor
         check_tensor("transmittance", transmittance)
         if transmittance.ndim != 2:
             raise ValueError(f"transmittance must be [C, L], not {tuple(transmittance.shape)}")
         share = one_number("share", share)
         if not 0 < share <= 1:
             raise ValueError(f"share must be a fraction in (0, 1], not {share:g}")
-        self.raw = nn.Parameter(bounded_raw("transmittance", transmittance.detach(), 0.0, 1.0))
+        raw = bounded_raw("transmittance", transmittance.detach(), 0.0, 1.0)
+        if trainable:
+            self.raw = nn.Parameter(raw)
+        else:  # beyond the margin that a slope needs: the sigmoid of infinity is 1
+            given = as_real("transmittance", transmittance.detach())
+            self.register_buffer("raw", torch.logit(given.clamp(0, 1)))
         self.share = share
 
     @property

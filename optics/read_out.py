@@ -306,4 +306,11 @@ def shape_developed(
             f"{what} takes pictures of whole blocks of {rows} x {columns} pixels, not of "
             f"{height} x {width}: choose another size"
         )
+    if cfa is not None and cfa.interpolates:
+        least = cfa.period if cfa.kernel is None else (4, 4)  # for the mirror at its edges
+        if height < least[0] or width < least[1]:
+            raise ValueError(
+                f"demosaicing={cfa.method!r} takes pictures of at least {least[0]} x {least[1]} "
+                f"pixels, not of {height} x {width}: choose another size"
+            )
     return made, height // rows, width // columns

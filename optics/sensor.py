@@ -168,7 +168,9 @@ class Sensor(nn.Module):
     -----
     UserWarning
         For a full well that is full below irradiance 1 and the top code, unless a gain is given; of
-        a range, in its most light. For a black level that is too narrow in the least light of a
+        a range, in its most light. For a dark current that gathers more than a quarter of the
+        electrons of the top code, unless a gain is given; of a range, in its least light. For a
+        black level that is too narrow in the least light of a
         range, see :meth:`under`, or, unless a gain is given, holds less than half a read noise.
         For a straight-through converter with less than 0.3 DN of read noise, once a gradient is to
         pass it: at the first such pass, and not under ``torch.compile``.
@@ -277,7 +279,9 @@ class Sensor(nn.Module):
             fixed += ", such as binning**2 * full_well / (top - black_level)"
         least.warn_of_black(own, remedy=fixed if gain is None else "", stacklevel=2)
         if gain is None:
-            most.warn_of_well(remedy=", or the gain that is meant, e-/DN", stacklevel=2)
+            meant = ", or the gain that is meant, e-/DN"
+            least.warn_of_dark(remedy=meant, stacklevel=2)
+            most.warn_of_well(remedy=meant, stacklevel=2)
         elif own.held:
             most.warn_of_well(stacklevel=2)
 
@@ -309,6 +313,7 @@ class Sensor(nn.Module):
             full_well=self.full_well,
             read_noise=self.read_noise / gain,
             black_level=self.black_level,
+            dark=self.dark_current * self.exposure_time,
             automatic_gain=self.automatic_gain,
         )
 

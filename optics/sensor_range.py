@@ -32,6 +32,9 @@ _LEAST_BLACK = 3
 # And read noises z below which it takes away less than about half of what it is for: the dark is
 # too bright by phi(z) - z Phi(-z) of them, 0.40 without one and 0.20 with half of one.
 _IDLE_BLACK = 0.5
+# Part of the range that the dark may take before the light that is lost is worth a word: of a long
+# exposure of little light it is a tenth.
+_MUCH_DARK = 0.25
 # Numbers that are meant to be equal are off by their rounding, of a learned gain in float32.
 _ROUNDED = 1e-6
 
@@ -70,6 +73,8 @@ class InLight(NamedTuple):
     """DN RMS."""
     black_level: float
     """DN."""
+    dark: float
+    """Electrons that gather on it in the dark."""
     automatic_gain: bool
     """Whether the top code follows the light."""
 
@@ -95,6 +100,20 @@ class InLight(NamedTuple):
             f"full_well={self.full_well:g} holds {full:.3g} of them: all light above {full:.3g} "
             f"reads {self.full_well / self.top:.3g}. Give up to {most * self.photons:g} "
             f"photons/pixel{remedy}",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+    def warn_of_dark(self, *, remedy: str, stacklevel: int) -> None:
+        """Warn of a dark current that fills much of the range of the converter."""
+        share = self.dark / self.top
+        if share <= _MUCH_DARK * (1 + _ROUNDED):
+            return
+        lost = f"light above {1 - share:.3g} reads 1" if share < 1 else "any light reads 1"
+        warnings.warn(
+            f"with {self.photons:g} photons/pixel {self.top:g} electrons reach the top code, and "
+            f"{self.dark:g} gather in the dark: black reads {min(share, 1):.3g}, and {lost}. Give "
+            f"less dark_current * exposure_time, more photons{remedy}",
             UserWarning,
             stacklevel=stacklevel + 1,
         )

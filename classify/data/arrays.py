@@ -136,7 +136,12 @@ def as_names(names: Names, what: str, count: int) -> tuple[str, ...]:
 
 
 def warn_of_classes(
-    labels: Array | Sequence[int], classes: Sequence[str], *, where: str, stacklevel: int = 3
+    labels: Array | Sequence[int],
+    classes: Sequence[str],
+    *,
+    where: str,
+    or_else: str = "",
+    stacklevel: int = 3,
 ) -> None:
     """Warn where labels, which alone say what classes there are, name one or leave some out.
 
@@ -150,6 +155,8 @@ def warn_of_classes(
         Names that were made of the labels.
     where : str
         What has them, for the message.
+    or_else : str
+        What else may be done about one class.
     stacklevel : int
         As of :func:`warnings.warn`, counted from here.
     """
@@ -158,7 +165,7 @@ def warn_of_classes(
         warnings.warn(
             f"{where} has pictures of one class only, {classes[present[0]]}: a trained run can be "
             "tested on them, but no classifier can be trained or compared by them alone. To train, "
-            "add pictures of at least one other class",
+            f"add pictures of at least one other class{or_else}",
             stacklevel=stacklevel,
         )
     elif empty := sorted(set(range(len(classes))) - set(present)):

@@ -18,14 +18,27 @@ from tqdm import tqdm
 
 from .archive import Member, listed
 from .arrays import SceneEncoding, as_integer
-from .sixteen import sixteen_bits, whole_picture
+from .sixteen import WholeCodes, apart, sixteen_bits, whole_picture
 
-__all__ = ["SUFFIXES", "Decoded", "Decoder", "Geometry", "Picture", "fit"]
+__all__ = [
+    "SUFFIXES",
+    "UNREAD",
+    "Decoded",
+    "Decoder",
+    "Geometry",
+    "Picture",
+    "fit",
+    "warn_of_nearly_black",
+    "warn_of_transparent",
+    "with_alpha",
+]
 
 Geometry: TypeAlias = Literal["crop", "squeeze"]
 
 #: Suffixes of the pictures that a folder may hold.
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+#: Suffixes of other pictures, which are not read.
+UNREAD = (".avif", ".dcm", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jxl")
 # Named, so that Pillow tries no other decoder on a file from a stranger.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _SIXTEEN_BITS = 65535
@@ -79,7 +92,7 @@ class Decoder:
         Show a bar, on a terminal.
     white_level : int
         Code of pictures of 16 bits that becomes white, brighter ones too: 4095 where a camera of
-        12 bits has filled the low ones.
+        12 bits has filled the low ones. Those of 8 bits stay as they are, with a warning.
     bit_depth : {8, 16}, optional
         Of the codes. With 16, files of another depth are refused; by default they are 8, with a
         warning where a file has more.
@@ -166,19 +179,37 @@ class Decoder:
             warnings.warn(
                 f"a picture of 16 bits is reduced to 8: {self.depth_advice}", stacklevel=2
             )
-        if self.white_level != _SIXTEEN_BITS and sixteen_bits(raw):
-            # Of colours, Pillow has the high bytes alone, and it is the low ones that are filled.
-            deep = whole_picture(lambda: _untouched(data))
+        deep = self._sixteen(data) if sixteen_bits(raw) else None
+        if deep is not None:
             _check_white(int(deep.codes.max()), self.white_level)
             eight = _at_white(deep.codes, self.white_level, 255).astype(np.uint8)
             whole, opaque = Image.fromarray(eight), deep.opaque
         else:
             whole, opaque = _rgb(ImageOps.exif_transpose(raw))
+            if self.white_level != _SIXTEEN_BITS:
+                warnings.warn(
+                    f"a picture of 8 bits stays as it is: white_level={self.white_level} is a code "
+                    "of those of 16; leave it out, or scale the codes of the files so that 255 is "
+                    "white, and give the encoding that they have",
+                    stacklevel=2,
+                )
         if self.channels == 1:
             whole = whole.convert("L", (*_LUMINANCE, 0.0))
         small = np.asarray(fit(whole, self.image_size, self.geometry, Image.Resampling.LANCZOS))
         codes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(small), 2, 0))
         return Decoded(codes, whole.size, opaque)
+
+    def _sixteen(self, data: bytes) -> WholeCodes | None:
+        """All 16 bits of a picture; None where Pillow has the high bytes alone, as of CMYK.
+
+        These are 8 bits that were cut instead of rounded, and those of a camera of 12 nearly black.
+        """
+        try:
+            return whole_picture(lambda: _untouched(data))
+        except ValueError:
+            if self.white_level != _SIXTEEN_BITS or apart(_untouched(data)):
+                raise
+            return None
 
     def _deep(self, codes: np.ndarray) -> np.ndarray:
         """Codes uint16 ``[H, W, 3]`` at their white level, reduced to ``[C, S, S]``."""
@@ -202,7 +233,7 @@ class Decoder:
                 f"the mask is {picture.width}x{picture.height} but its image is "
                 f"{frame[0]}x{frame[1]}"
             )
-        picture, opaque = _alpha(picture)
+        picture, opaque = with_alpha(picture)
         if not opaque:
             raise ValueError("the mask is transparent somewhere; flatten it to black and white")
         plain = picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;16")
@@ -236,7 +267,7 @@ class Decoder:
             raise ValueError(
                 f"{len(failures)} of {len(pictures)} images cannot be used: "
                 f"{_by_reason(failures)}; "
-                "replace these files, or remove them with their rows of metadata"
+                "replace these files, or remove them, and their rows where a table has some"
             )
 
     def decode_each(
@@ -269,13 +300,7 @@ class Decoder:
                     if not image.opaque:
                         clear.append(pictures[place].image.path)
                     yield place, image, mask
-        if clear:
-            warnings.warn(
-                f"{len(clear)} of {len(pictures)} images are transparent somewhere, and are taken "
-                f"as if they were not, with the colours that lie under it: {listed(clear)}; if "
-                "these are not meant, flatten the files onto their background",
-                stacklevel=2,
-            )
+        warn_of_transparent(clear, len(pictures), flatten="the files", stacklevel=2)
 
     def _decode_one(self, picture: Picture) -> "tuple[Decoded, np.ndarray | None] | _Failure":
         file = picture.image
@@ -368,12 +393,34 @@ def _check_white(brightest: int, white_level: int) -> None:
             "white in these files, unless they are overexposed",
             stacklevel=3,
         )
-    if white_level == _SIXTEEN_BITS and 0 < brightest <= _SIXTEEN_BITS // 16:
+    if white_level == _SIXTEEN_BITS:
+        warn_of_nearly_black(
+            brightest,
+            what="a picture of 16 bits",
+            remedy="give white_level, such as 4095, if its camera has 12 bits",
+            stacklevel=3,
+        )
+
+
+def warn_of_nearly_black(brightest: int, *, what: str, remedy: str, stacklevel: int) -> None:
+    """Warn where the ``brightest`` of codes of 16 bits is one of 12: which nobody scaled."""
+    if 0 < brightest <= _SIXTEEN_BITS // 16:
         warnings.warn(
             # The next power of two: the same words for all pictures of a camera, shown once.
-            f"a picture of 16 bits holds no code above {2 ** brightest.bit_length() - 1}, and "
-            "becomes nearly black: give white_level, such as 4095, if its camera has 12 bits",
-            stacklevel=3,
+            f"{what} holds no code above {2 ** brightest.bit_length() - 1}, and becomes nearly "
+            f"black: {remedy}",
+            stacklevel=stacklevel + 1,
+        )
+
+
+def warn_of_transparent(clear: Sequence[str], count: int, *, flatten: str, stacklevel: int) -> None:
+    """Warn where some of ``count`` pictures, of the names ``clear``, are transparent somewhere."""
+    if clear:
+        warnings.warn(
+            f"{len(clear)} of {count} images are transparent somewhere, and are taken as if they "
+            f"were not, with the colours that lie under it: {listed(clear)}; if these are not "
+            f"meant, flatten {flatten} onto their background",
+            stacklevel=stacklevel + 1,
         )
 
 
@@ -385,7 +432,7 @@ def _at_white(codes: np.ndarray, white_level: int, top: int) -> np.ndarray:
     return (top * codes + white_level // 2) // white_level
 
 
-def _alpha(picture: Image.Image) -> tuple[Image.Image, bool]:
+def with_alpha(picture: Image.Image) -> tuple[Image.Image, bool]:
     """As RGBA where something may show through, and whether nothing does."""
     if not picture.has_transparency_data or picture.mode.startswith("I;16"):
         return picture, True
@@ -395,11 +442,7 @@ def _alpha(picture: Image.Image) -> tuple[Image.Image, bool]:
 
 def _rgb(picture: Image.Image) -> tuple[Image.Image, bool]:
     """In red, green and blue of 8 bits, and whether it is opaque."""
-    if picture.mode.startswith("I;16"):
-        codes = np.asarray(picture)
-        _check_white(int(codes.max()), _SIXTEEN_BITS)
-        picture = Image.fromarray(_at_white(codes, _SIXTEEN_BITS, 255).astype(np.uint8))
-    elif picture.mode in ("I", "F"):
+    if picture.mode in ("I", "F"):
         raise ValueError(f"mode {picture.mode} names no white level; save it with 8 or 16 bits")
-    picture, opaque = _alpha(picture)
+    picture, opaque = with_alpha(picture)
     return picture.convert("RGB"), opaque

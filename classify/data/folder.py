@@ -1,6 +1,7 @@
 """Labelled folders: one folder of pictures for each class."""
 
 import os
+import posixpath
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from .arrays import (
 )
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
-from .decode import SUFFIXES, Decoder, Geometry, Picture
+from .decode import SUFFIXES, UNREAD, Decoder, Geometry, Picture
 from .split import part_of
 from .table import (
     GROUPS,
@@ -28,11 +29,13 @@ from .table import (
     as_path,
     check_grouped,
     check_once,
+    coarser_columns,
     column_of,
     composed,
     may_group,
     read_header,
     read_table,
+    warn_of_alike,
 )
 
 __all__ = ["ImageFolder", "class_folders"]
@@ -58,8 +61,8 @@ def ImageFolder(
     Folders do not say which pictures belong together (one lesion, one patient), and a split by
     lesion has to know: give a table of it with ``groups``, or say it of what is returned with
     :meth:`LesionDataset.grouped`. Without, every picture is a group of its own, named like the
-    picture: its path below ``root``. Files that are no pictures (``.jpg .jpeg .png .bmp .tif .tiff
-    .webp``), or lie beside the class folders, are left alone.
+    picture: its path below ``root``. Files that are no pictures (``.jpg .jpeg .jpe .jfif .png .bmp
+    .tif .tiff .webp``), or lie beside the class folders, are left alone.
 
     A data set that is divided, ``root/<part>/<class>/.../<file>`` with folders that are called
     ``train``, ``val``, ``test`` or as :func:`given_split` knows them, and nothing else, has the
@@ -88,7 +91,7 @@ def ImageFolder(
         another depth. 8 reduces them, and so does the default, with a warning.
     white_level : int
         Code of pictures of 16 bits that is white: 4095 for those of a camera of 12 bits, whose
-        codes lie in the low ones.
+        codes lie in the low ones. Pictures of 8 bits stay as they are, with a warning.
     channels : {1, 3}, optional
         1 for a camera without colours: grey files as they are, and of colours the luminance of
         their codes (ITU-R BT.709). 3 makes three equal channels of grey, of which a sensor gives
@@ -125,7 +128,10 @@ def ImageFolder(
         When there is one class only, and ``classes`` does not name it; when it names one that has
         no folder; when all pictures are grey and ``channels`` is not given; when pictures that are
         decoded are transparent somewhere, or have codes above ``white_level``; when classes are
-        called like the parts of a split.
+        called like the parts of a split. When class folders hold pictures of a kind that is not
+        read (``.heic .gif .jp2 .dcm`` ...). When the table of groups has a column that joins whole
+        groups, as patients do lesions, and the one that is taken is not called ``group``; when
+        names of groups differ in capital letters or spaces alone, or as ``1``, ``01``, ``1.0``.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -163,7 +169,8 @@ def ImageFolder(
         )
     labels = [label for label, _ in rows]
     if classes is None:
-        warn_of_classes(labels, names, where=str(root))
+        or_else = "" if parts or len(names) > 1 else _of_folders_below(archive, members)
+        warn_of_classes(labels, names, where=str(root), or_else=or_else)
     else:
         warn_of_absent(by_class, names, where=str(root))
     if channels is None:
@@ -198,6 +205,21 @@ def _groups(path: Path, identifiers: Sequence[str], root: str) -> list[str]:
             f"{path} does not say what belongs together: it needs one of the columns "
             f"{', '.join(GROUPS)}, and has {', '.join(table)}"
         )
+    for name, values in coarser_columns(table, column).items():
+        warnings.warn(
+            f"the groups of {path} are the {len(set(table[column]))} of {column!r}, and its column "
+            f"{name!r} of {values} values joins them: call the one that a split must not divide "
+            f"{GROUPS[0]!r}",
+            stacklevel=3,
+        )
+    warn_of_alike(
+        list(map(composed, table[column])),
+        what="group",
+        where=str(path),
+        column=column,
+        numbers=True,
+        stacklevel=3,
+    )
     names = list(map(as_path, table[image]))
     check_once(names, str(path))
     group_of = dict(zip(names, map(composed, table[column]), strict=True))
@@ -249,12 +271,30 @@ def _by_class(archive: Archive) -> tuple[dict[str, list[Member]], dict[str, str]
                 f"{listed(beside, 3)}",
                 stacklevel=3,
             )
+    unread = [m.path for m in archive.members if m.suffix in UNREAD]
+    if unread := [path for path in unread if path.count("/") > depth]:
+        warnings.warn(
+            f"{len(unread)} files of {archive.root} are pictures of a kind that is not read, and "
+            f"are left alone: {listed(unread, 3)}; save them as PNG, or take them out",
+            stacklevel=3,
+        )
     known = classes.values() if parts else map(composed, folders)
     found: dict[str, list[Member]] = {name: [] for name in sorted(set(known))}
     for member in pictures:
         if member.path in classes:
             found[classes[member.path]].append(member)
     return found, parts
+
+
+def _of_folders_below(archive: Archive, members: Sequence[Member]) -> str:
+    """Name the folders that may be the classes, where all pictures lie below one that is none."""
+    folders = [member.path.split("/")[:-1] for member in members]
+    top = posixpath.commonpath(map("/".join, folders)).split("/")
+    below = sorted({folder[len(top)] for folder in folders if len(folder) > len(top)})
+    if len(below) < 2:
+        return ""
+    give = archive.root.joinpath(*top) if archive.root.is_dir() else f"a zip of {'/'.join(top)}"
+    return f"; or, if the classes are the folders below it, {listed(below)}, give {give}"
 
 
 def class_folders(archive: Archive) -> tuple[int, set[str]]:

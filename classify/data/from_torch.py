@@ -29,11 +29,13 @@ from .arrays import (
     warn_of_classes,
 )
 from .dataset import LesionDataset
+from .decode import warn_of_nearly_black, warn_of_transparent, with_alpha
 
 __all__ = ["from_torch"]
 
 # Modes of PIL whose channels are no colours; those of CMYK would pass for four.
-_TO_RGB = ("P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+_TO_RGB = ("P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+_GREY = ("L", "LA")
 
 
 def from_torch(
@@ -43,7 +45,7 @@ def from_torch(
     groups: Names | None = None,
     identifiers: Names | None = None,
     bit_depth: Literal[8, 16] = 8,
-    encoding: SceneEncoding | None = "srgb",
+    encoding: SceneEncoding | None = None,
     progress: bool = True,
 ) -> LesionDataset:
     """Read a map-style data set of torch, such as torchvision's, into memory.
@@ -56,8 +58,8 @@ def from_torch(
     dataset : torch.utils.data.Dataset
         With a length, and items ``(picture, label)``, of which further entries are left alone. A
         picture is a Tensor ``[C, H, W]`` or ``[H, W]``, an array ``[H, W, C]`` or ``[H, W]``, or
-        one of PIL: floats in 0..1, or codes of 8 or 16 bits. All have one shape. Palettes, CMYK,
-        YCbCr, HSV and LAB of PIL become RGB.
+        one of PIL: floats in 0..1, or codes of 8 or 16 bits, whose largest is white. All have one
+        shape. Palettes, CMYK, YCbCr, HSV and LAB of PIL become RGB, and its alpha is dropped.
     classes : sequence of str, optional
         By default the ``classes`` of the data set (of a ``Subset``, of what it is one of), those of
         several words joined by commas, and "0", "1", ... where it has none.
@@ -70,7 +72,8 @@ def from_torch(
     bit_depth : {8, 16}
         Codes that floats are rounded to.
     encoding : {"srgb", "linear"}, optional
-        What the codes are, see :class:`LesionDataset`; those of picture files are sRGB.
+        What the codes are, see :class:`LesionDataset`. By default those of 8 bits are sRGB, as of
+        picture files; those of 16 may be a camera's raw data, and nothing is said.
     progress : bool
         Show a bar, on a terminal.
 
@@ -90,14 +93,20 @@ def from_torch(
     -----
     UserWarning
         When nobody named the classes, and there are numbers below the highest label that no picture
-        has; when there is one class only, and ``classes`` does not name it.
+        has; when there is one class only, and ``classes`` does not name it. When pictures of PIL
+        are transparent somewhere: as :func:`ImageFolder`. When codes of 16 bits are all those of a
+        camera of 12, and become nearly black.
     """
     count = _length(dataset)
     if bit_depth not in DEPTHS.values():
         raise ValueError(f"bit_depth must be 8 or 16, not {bit_depth!r}")
-    images, labels = torch.empty(0), []
+    images, labels, clear = torch.empty(0), [], []
     for row in tqdm(range(count), unit="image", disable=None if progress else True):
         picture, label = _pair(dataset, row)
+        if isinstance(picture, Image.Image):
+            picture, opaque = _light(picture)
+            if not opaque:
+                clear.append(row)
         codes = _codes(picture, row, bit_depth)
         if row == 0:
             images = torch.empty(count, *codes.shape, dtype=codes.dtype)
@@ -117,14 +126,25 @@ def from_torch(
     known = [", ".join(name) if isinstance(name, tuple) else name for name in known]
     if not named or (classes is None and len(known) == 1):
         warn_of_classes(labels, known, where=f"the {type(dataset).__name__}")
-    return LesionDataset(
+    sixteen = images.dtype == torch.uint16
+    if sixteen:
+        warn_of_nearly_black(
+            int(images.numpy().max()),  # which torch has not of uint16
+            what=f"the {type(dataset).__name__}",
+            remedy="give floats, codes / 4095 if its camera has 12 bits, and bit_depth=16",
+            stacklevel=2,
+        )
+    found = LesionDataset(
         images=images,
         labels=labels,
         groups=names if groups is None else groups,
         identifiers=names,
         classes=known,
-        encoding=encoding,
+        encoding="srgb" if encoding is None and not sixteen else encoding,
     )
+    transparent = [found.identifiers[row] for row in clear]
+    warn_of_transparent(transparent, count, flatten="them", stacklevel=2)
+    return found
 
 
 def _length(dataset: Dataset[Any]) -> int:
@@ -152,17 +172,9 @@ def _pair(dataset: Dataset[Any], row: int) -> tuple[object, int]:
         )
     label = as_integer(item[1])
     if label is None:
-        alone = isinstance(item[1], Tensor | np.ndarray) and item[1].shape == (1,)
         raise TypeError(
             f"the label of item {row} must be an integer, the number of its class, not "
-            f"{type(item[1]).__name__}: make one in the data set, such as "
-            # The argmax of one number is 0, whatever the class.
-            + (
-                "int(label[0]) of one in an array"
-                if alone
-                else "classes.index(label) of a name, or int(label.argmax()) of a vector that is 1 "
-                "at its class"
-            )
+            f"{type(item[1]).__name__}: make one in the data set, such as {_as_label(item[1])}"
         )
     if label < 0:
         raise ValueError(
@@ -172,10 +184,29 @@ def _pair(dataset: Dataset[Any], row: int) -> tuple[object, int]:
     return item[0], label
 
 
+def _as_label(label: object) -> str:
+    """How to make an integer of a label that is none."""
+    shape = getattr(label, "shape", () if isinstance(label, bool | float) else None)
+    if shape == ():
+        return "int(label), if what it holds is that number"
+    if shape == (1,):  # whose argmax is 0, whatever the class
+        return "int(label[0]) of one in an array"
+    return (
+        "classes.index(label) of a name, or int(label.argmax()) of a vector that is 1 at its class"
+    )
+
+
+def _light(picture: Image.Image) -> tuple[np.ndarray, bool]:
+    """What a picture of PIL has of light, ``[H, W, C]`` or ``[H, W]``, and whether it is opaque."""
+    grey = picture.mode in _GREY
+    picture, opaque = with_alpha(picture)
+    if picture.mode in _TO_RGB:
+        picture = picture.convert("L" if grey else "RGB")
+    return np.array(picture), opaque
+
+
 def _codes(picture: object, row: int, bit_depth: int) -> Tensor:
     """A picture as codes ``[C, H, W]``."""
-    if isinstance(picture, Image.Image):
-        picture = np.array(picture.convert("RGB") if picture.mode in _TO_RGB else picture)
     turned = isinstance(picture, np.ndarray) and picture.ndim == 3  # as in files: channels last
     if not isinstance(picture, Tensor | np.ndarray):
         raise ValueError(

@@ -25,12 +25,14 @@ from .decode import SUFFIXES, Decoder, Geometry, Picture
 from .table import (
     GROUPS,
     IMAGES,
+    UNLABELLED,
     Table,
     as_path,
     check_columns,
     check_grouped,
     check_once,
     chosen_rows,
+    coarser_columns,
     column_of,
     composed,
     given_table,
@@ -42,11 +44,12 @@ from .table import (
     read_table,
     text_of,
     unreadable_zips,
+    warn_of_alike,
 )
 
 __all__ = ["ImageTable"]
 
-_UNLABELLED = ("", "na", "nan")  # in lower case; unknown is a diagnosis, too
+_FEW = 10  # names that are looked for in other letters
 
 
 def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder can be told
@@ -78,12 +81,12 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         more/c,malignant,P2,
 
     A cell names a picture by its path below ``root``, or by as much of the end of that as tells it
-    from the others: its file name, or that without the suffix (``.jpg .jpeg .png .bmp .tif .tiff
-    .webp``). Letters with accents are the same in either form that Unicode has (NFC, or macOS's
-    NFD); those of labels and groups become NFC. Zips in ``root`` are looked into where a picture is
-    not beside them. A mask is found as ``<picture>_segmentation``, beside the picture or by that
-    name elsewhere (but not beside another picture of the name of this one), unless a column names
-    the masks. Rows come in the order of their names.
+    from the others: its file name, or that without the suffix (``.jpg .jpeg .jpe .jfif .png .bmp
+    .tif .tiff .webp``). Letters with accents are the same in either form that Unicode has (NFC, or
+    macOS's NFD); those of labels and groups become NFC. Zips in ``root`` are looked into where a
+    picture is not beside them. A mask is found as ``<picture>_segmentation``, beside the picture or
+    by that name elsewhere (but not beside another picture of the name of this one), unless a column
+    names the masks. Rows come in the order of their names.
 
     Parameters
     ----------
@@ -123,18 +126,19 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     LesionDataset
         ``identifiers`` are the cells that name the pictures. ``metadata`` has the other columns,
         that of the groups too: as numbers where all that is known of one is (int64, or float64 with
-        NaN where a cell is empty, "NA", "N/A", "nan", "None", "NULL", "<NA>" or "unknown"), and
-        otherwise as text.
+        NaN where a cell is empty, "NA", "N/A", "#N/A", "nan", "None", "NULL", "<NA>" or "unknown"),
+        and otherwise as text.
 
     Raises
     ------
     FileNotFoundError
         When ``table`` or ``root`` does not exist.
     ValueError
-        When a column is not there, or several have one name; when rows have no picture, no label or
-        no group, or several have one picture; when a cell names several pictures, or a mask that is
-        not there; when ``classes`` leaves out one that the table has, or names one twice; when
-        pictures or masks cannot be used: all of them by name. When an option is unknown.
+        When a column is not there, or several have one name; when rows have no picture, no label
+        (any of these words but "unknown", unless ``classes`` names it) or no group, or several have
+        one picture; when a cell names several pictures, or a mask that is not there; when
+        ``classes`` leaves out one that the table has, or names one twice; when pictures or masks
+        cannot be used: all of them by name. When an option is unknown.
     OSError
         When the cache cannot be written.
 
@@ -144,9 +148,11 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         When ``root`` is given and has pictures without a row: they are left alone. When there is
         one class only, and ``classes`` does not name it; when no row has one that it names. When no
         ``group`` is given, and a column that is named as one (``patient``, ``Subject ID``,
-        ``scene``, ``session``, ``video``) has some value several times. When all pictures are grey
-        and ``channels`` is not given. When pictures that are decoded are transparent somewhere, or
-        have codes above ``white_level``.
+        ``scene``, ``session``, ``video``) has some value several times, or joins whole groups of
+        the column that was found (of any but ``group``). When labels or groups differ in capital
+        letters or spaces alone, or groups as ``1``, ``01`` and ``1.0`` do. When all pictures are
+        grey and ``channels`` is not given. When pictures that are decoded are transparent
+        somewhere, or have codes above ``white_level``.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -174,7 +180,16 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         if said.group is not None:
             groups = cells[said.group]
             check_grouped(names, groups, column=said.group, where=where)
-        else:
+            if said.group != said.image:
+                warn_of_alike(
+                    groups,
+                    what="group",
+                    where=where,
+                    column=said.group,
+                    numbers=True,
+                    stacklevel=2,
+                )
+        if group is None:
             _warn_of_groups(cells, said, where)
         rows = chosen_rows(names, cells[said.label], limit)
         pictures = _pictures(archive, cells, said, rows, where=where, warn=root is not None)
@@ -270,21 +285,16 @@ def _classes(
     absent = [
         name
         for name, label in zip(names, labels, strict=True)
-        if label.lower() in _UNLABELLED and label not in wanted
+        if label.lower() in UNLABELLED and label not in wanted
     ]
     if absent:
         raise ValueError(
             f"{where} has no {said.label} for {len(absent)} of {len(names)} pictures: "
-            f"{listed(absent)}; fill these cells, or take the rows out"
+            f"{listed(absent)}; fill these cells, or take the rows out (or name the word in "
+            "classes= if it is a class)"
         )
     found = _in_order(sorted(set(labels)), said.label, where)
-    alike = Counter(label.casefold() for label in found)
-    if split := [label for label in found if alike[label.casefold()] > 1]:
-        warnings.warn(
-            f"{where} has a class for each of {listed(split)}, which differ in capital letters "
-            f"alone: write them alike in {said.label} if they are one",
-            stacklevel=3,
-        )
+    warn_of_alike(found, what="class", where=where, column=said.label, numbers=False, stacklevel=3)
     if classes is None:
         return found
     if len(set(wanted)) < len(wanted) or not set(found) <= set(wanted):
@@ -298,6 +308,19 @@ def _classes(
 
 def _warn_of_groups(cells: Table, said: _Columns, where: str) -> None:
     """Warn of a column that may say what belongs together, and was not given as that."""
+    if said.group is not None:
+        count = len(set(cells[said.group]))
+        for name, values in coarser_columns(cells, said.group).items():
+            if name in (said.image, said.label, said.mask):
+                continue
+            warnings.warn(
+                f"the groups of {where} are the {count} of {said.group!r}, and its column {name!r} "
+                f"of {values} values joins them: give it as the group (group={name!r}, "
+                f"--data.group {shlex.quote(name)}) if a split must not divide it, or else "
+                f"{said.group!r}",
+                stacklevel=3,
+            )
+        return
     for name, column in cells.items():
         known = [cell for cell in column if not is_missing(cell)]
         several = len(known) - len(set(known))
@@ -392,7 +415,7 @@ def _one_for_each(
         raise ValueError(
             f"{len(missing)} of {len(names)} rows of {where} have no {what} in {archive.root}: "
             f"{listed(missing)}; expected a path below it, a file name, or one without its suffix "
-            f"({' '.join(SUFFIXES)}){unreadable_zips(archive)}"
+            f"({' '.join(SUFFIXES)}){_in_other_letters(missing, archive)}{unreadable_zips(archive)}"
         )
     unclear = [
         f"{name} ({listed((member.path for member in files), 3)})"
@@ -405,6 +428,22 @@ def _one_for_each(
             "more of their paths"
         )
     return [files[0] for files in found]
+
+
+def _in_other_letters(names: Sequence[str], archive: Archive) -> str:
+    """What an error adds where the first names are those of files but for their capital letters."""
+    meant = []
+    for name in names[:_FEW]:
+        end = f"/{as_path(name)}".casefold()
+        for member in archive.deep:
+            path = f"/{as_path(member.path)}".casefold()
+            if member.suffix in SUFFIXES and end in (
+                path[-len(end) :],
+                path.removesuffix(member.suffix)[-len(end) :],
+            ):
+                meant.append(f"{name} ({member.path})")
+                break
+    return f"; capital letters count: {listed(meant)}" if meant else ""
 
 
 def _masks_by_column(

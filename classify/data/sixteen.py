@@ -10,19 +10,20 @@ So a stranger's file meets no decoder but Pillow's.
 """
 
 import sys
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
-__all__ = ["WholeCodes", "sixteen_bits", "whole_codes", "whole_picture"]
+__all__ = ["WholeCodes", "apart", "sixteen_bits", "whole_codes", "whole_picture"]
 
 # Byte orders and the other one; N is that of this machine.
 _ORDERS: Final = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 _COLOURS = ("RGB", "RGBA", "RGBX")
 _GREY_ALPHA = "LA;16B"
 _FULL = 255  # each byte of an alpha that lets nothing through
+_BITS = 258  # the tag of TIFF that has the bits of each colour
 _PLANES, _SEPARATE = 284, 2  # the tag of TIFF that says whether colours lie apart
 
 
@@ -37,7 +38,8 @@ class WholeCodes(NamedTuple):
 
 def sixteen_bits(picture: Image.Image) -> bool:
     """Whether a ``picture`` that was opened, and not loaded yet, has 16 bits."""
-    return picture.mode.startswith("I;16") or ";16" in _packing(picture)
+    deep = picture.mode.startswith("I;16") or ";16" in _packing(picture)
+    return deep or (apart(picture) and max(_tags(picture).get(_BITS, (8,))) == 16)
 
 
 def whole_codes(opened: Callable[[], Image.Image]) -> np.ndarray:
@@ -80,7 +82,7 @@ def whole_picture(opened: Callable[[], Image.Image]) -> WholeCodes:
             "pictures, or sort them by depth"
         )
     colours, _, order = packing.partition(";")
-    if colours not in _COLOURS or order not in _ORDERS or _apart(picture):
+    if colours not in _COLOURS or order not in _ORDERS or apart(picture):
         raise ValueError(
             f"its 16 bits are packed as {packing or 'planes'}, of which only 8 can be read; save "
             "it as grey or RGB, its colours side by side"
@@ -106,9 +108,13 @@ def _packing(picture: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def _apart(picture: Image.Image) -> bool:
-    tags = picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
-    return tags.get(_PLANES) == _SEPARATE
+def apart(picture: Image.Image) -> bool:
+    """Whether the colours of a picture lie in planes: with 16 bits Pillow mixes their bytes up."""
+    return _tags(picture).get(_PLANES) == _SEPARATE
+
+
+def _tags(picture: Image.Image) -> Mapping[int, Any]:
+    return picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
 
 
 def _pixels(picture: Image.Image, packing: str) -> np.ndarray:

@@ -143,7 +143,9 @@ def split(
     its classes, in proportion to the part's fraction (Sainte-Laguë's rule). So each part gets its
     share of every class and of lesions with many pictures, the order of rows plays no role, and no
     random-number generator does. A class with at least as many groups as there are parts is in
-    every part (where groups mix classes that can fail: :attr:`Split.absent` tells).
+    every part (where groups mix classes that can fail: :attr:`Split.absent` tells). Where a part
+    would stay empty, as with two lesions of each class in three parts, a group of a class that is
+    not enough for all parts goes to the one that is the least full of pictures of all classes.
 
     ``hash``: a group's part depends on ``seed``, ``fractions`` and its own name, and on nothing
     else. Groups that are added or removed move no other; a larger training fraction (test and
@@ -369,6 +371,8 @@ def _part_of_each(
     )
     part = np.empty(len(names), dtype=np.int64)
     part[order] = _dealt(counts[order], shares, level=method == "folds")
+    if method == "balanced" and len(names) >= len(shares) > len(np.unique(part)):
+        part[order] = _dealt(counts[order], shares, level=False, scarce=True)
     return part[group]
 
 
@@ -414,11 +418,15 @@ def _drawn(seed: int, name: str, shares: np.ndarray) -> int:
     return int(np.searchsorted(np.cumsum(shares[:-1]), where, side="right"))
 
 
-def _dealt(counts: np.ndarray, shares: np.ndarray, *, level: bool) -> np.ndarray:
+def _dealt(
+    counts: np.ndarray, shares: np.ndarray, *, level: bool, scarce: bool = False
+) -> np.ndarray:
     """Part of each group, for counts ``[groups, classes]`` in the order of dealing.
 
     Equal shares tie often. With ``level`` the part with the fewest images then takes the group;
-    without it the first does, and so gets the remainder of every class.
+    without it the first does, and so gets the remainder of every class. Where all classes have
+    fewer groups than there are parts, the smallest part gets nothing so. With ``scarce`` it is the
+    part that is the emptiest, all classes together, that takes such a group, and none stays empty.
     """
     total = counts.sum(axis=0)
     have = np.zeros((len(shares), len(total)))
@@ -432,6 +440,12 @@ def _dealt(counts: np.ndarray, shares: np.ndarray, *, level: bool) -> np.ndarray
         lacking = have[:, mine] == 0
         urgent = lacking & (left[mine] <= lacking.sum(axis=0))
         most = urgent.sum(axis=1)
+        if scarce:
+            if most.any():
+                score = (have.sum(axis=1) + count.sum() / 2) / shares
+            empty = ~have.any(axis=1)
+            if len(counts) - row <= empty.sum():
+                most = empty
         score[most < most.max()] = np.inf
         first = score.argmin()
         if level:

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,12 +21,14 @@ from .decode import Picture
 __all__ = [
     "GROUPS",
     "IMAGES",
+    "UNLABELLED",
     "Table",
     "as_path",
     "check_columns",
     "check_grouped",
     "check_once",
     "chosen_rows",
+    "coarser_columns",
     "column_of",
     "composed",
     "given_table",
@@ -40,6 +43,7 @@ __all__ = [
     "text_of",
     "typed_column",
     "unreadable_zips",
+    "warn_of_alike",
 ]
 
 Table = dict[str, list[str]]
@@ -48,8 +52,9 @@ Table = dict[str, list[str]]
 _FEW = 6  # images that a limit leaves to each class, so that three parts of a split can have some
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _UNKNOWN = ("", "NA", "unknown")  # ages
-# Of lesions, patients and measures, in lower case; what pandas and SQL write is among them.
-_MISSING = ("", "na", "n/a", "nan", "none", "null", "<na>", "unknown")
+#: Cells of no label, in lower case: what pandas, SQL and Excel write.
+UNLABELLED = ("", "na", "n/a", "#n/a", "nan", "none", "null", "<na>")
+_MISSING = (*UNLABELLED, "unknown")  # of lesions, patients and measures; it is a diagnosis, too
 #: Columns that name the pictures; of several in a table, the first of these.
 IMAGES = ("image", "image_name", "image_id", "isic_id", "file_name", "filename", "file", "path")
 #: Columns that say what belongs together; of several in a table, the first of these.
@@ -62,6 +67,10 @@ _GROUPED = re.compile(
 )
 _QUOTED = r'(?<![^\t,;])"[^"]*(?:""[^"]*)*"'  # a quote opens a cell only where the cell begins
 _HEAD = re.compile(rf"(?:{_QUOTED}|[^\r\n])*")
+# Lines before the header: empty ones, and that in which Excel is told what divides the cells.
+_BEFORE = re.compile(r"(?:(?:sep=[^\r\n])?[ ]*(?:\r\n|\r|\n))*", re.IGNORECASE)
+_SPACE = re.compile(r"(?<!\d) | (?!\d)")  # but not between numbers
+_WHOLE = re.compile(r"0*([0-9]+)(?:\.0*)?")
 
 
 def is_missing(cell: str) -> bool:
@@ -82,6 +91,60 @@ def may_group(column: str) -> bool:
     return _GROUPED.fullmatch(column) is not None
 
 
+def coarser_columns(table: Table, column: str) -> dict[str, int]:
+    """Columns that are named as groups and join whole groups of ``column``: how many values each.
+
+    As patients join lesions. A number of a visit or a session, which many patients share and of
+    which one has several, joins none; and the name of a column ``group`` says that it is meant.
+    """
+    groups = table[column]
+    found: dict[str, int] = {}
+    if column.lower() == GROUPS[0]:
+        return found
+    for name, cells in table.items():
+        if name == column or not may_group(name):
+            continue
+        known = [(g, cell) for g, cell in zip(groups, cells, strict=True) if not is_missing(cell)]
+        parts, values = {g for g, _ in known}, {cell for _, cell in known}
+        if 1 < len(values) < len(parts) == len(set(known)):  # one value would leave one group
+            found[name] = len(values)
+    return found
+
+
+def warn_of_alike(
+    names: Sequence[str], *, what: str, where: str, column: str, numbers: bool, stacklevel: int
+) -> None:
+    """Warn where names differ in capital letters or spaces alone, or in how a number is written.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Each once or several times.
+    what : str
+        What each is a name of.
+    where, column : str
+        The table and its column, for the message.
+    numbers : bool
+        Whether ``1``, ``01`` and ``1.0`` are alike, too.
+    stacklevel : int
+        As of :func:`warnings.warn`, counted from here.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        key = _SPACE.sub("", " ".join(name.casefold().split()))
+        whole = _WHOLE.fullmatch(key) if numbers else None
+        alike.setdefault(whole[1] if whole else key, []).append(name)
+    if several := [name for group in alike.values() if len(group) > 1 for name in group]:
+        # Spaces of several kinds look alike, unless as Python writes them.
+        said = [name if name.isprintable() else repr(name) for name in several]
+        differ = "capital letters or spaces" + (", or in how a number is written," * numbers)
+        warnings.warn(
+            f"{where} has a {what} for each of {listed(said)}, which differ in {differ} alone: "
+            f"write them alike in {column} if they are one",
+            stacklevel=stacklevel + 1,
+        )
+
+
 def read_header(content: bytes) -> list[str]:
     """Names of the columns, read as the table will be; none where it cannot be a table."""
     try:
@@ -96,16 +159,19 @@ def _rows(text: str, *, strict: bool = True) -> Iterator[tuple[int, list[str]]]:
 
     A quote that is not closed takes what comes next for a part of its cell, rows and all.
     """
+    before = _BEFORE.match(text)
+    start = before.end() if before else 0
+    skipped, text = len(text[:start].splitlines()), text[start:]
     divider = _divider(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=divider, strict=strict)
-    line, width = 1, 0
+    line, width = skipped + 1, 0
     try:
         for cells in reader:
             width = width or len(cells)
             if width > 1 and any(_holds_rows(cell, divider, width) for cell in cells):
                 raise csv.Error("a cell in quotes holds whole rows")
             yield line, cells
-            line = reader.line_num + 1
+            line = skipped + reader.line_num + 1
     except csv.Error as error:
         raise ValueError(
             f"the row that begins in line {line} cannot be read ({error}); close each quote that "
@@ -181,7 +247,12 @@ def check_columns(
     if not absent:
         return
     known = {name.lower(): name for name in header}
-    near = [difflib.get_close_matches(name.lower(), known, n=1) for name in absent]
+    # By one who mistypes the first letter least of all: age is not a slip of image.
+    alike = [[word for word in known if word[:1] == name[:1].lower()] for name in absent]
+    near = [
+        difflib.get_close_matches(name.lower(), words, n=1)
+        for name, words in zip(absent, alike, strict=True)
+    ]
     hints = [known[found[0]] for found in near if found]
     if len(header) == 1:  # the whole line, where something else divides it
         remedy = "cells are divided by commas, semicolons or tabs"

@@ -123,8 +123,10 @@ def build_colour(
     if config.lamps != "white":
         given = _given("weights", config.weights, config.patterns, bands)
         start = _parts(config.patterns, bands) if given is None else given
-        lamps = optics.Illumination(bands, patterns=config.patterns, start=start)
-        lamps.requires_grad_(config.lamps == "learned")
+        learned = config.lamps == "learned"
+        lamps = optics.Illumination(
+            bands, patterns=config.patterns, start=start, trainable=learned
+        )
     if config.filters != "none":
         given = _given("transmittance", config.transmittance, config.channels, bands)
         if given is None:
@@ -133,8 +135,8 @@ def build_colour(
         if config.filters == "learned":
             given = given.clamp(*_LEARNED)
         share = 1 / config.channels if config.share is None else config.share
-        filters = optics.ColourFilters(given, share=share)
-        filters.requires_grad_(config.filters == "learned")
+        learned = config.filters == "learned"
+        filters = optics.ColourFilters(given, share=share, trainable=learned)
     return optics.ColourChannels(bands, lamps=lamps, filters=filters)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from joint.build import build_system
+from joint.caution import caution
 from joint.config.custom import CustomConfig
 from joint.config.front_ends import lens_of
 from joint.config.lens import LensConfig, build_lens
@@ -79,13 +80,12 @@ def check_ahead(
             )
     untrained = [d for d, config in zip(designs, configs, strict=True) if rests_untrained(config)]
     if untrained:
-        warnings.warn(
+        caution(
             f"training.stages and training.plan leave the classifier of {len(untrained)} of "
             f"{len(designs)} designs as it is, and it is random (the first: "
             f"{levels_shown(untrained[0])}): what is trained in front of it learns for labels that "
             "say nothing. Give it weights of a training (system.classifier.weights), or let it "
             "learn",
-            stacklevel=3,
         )
     for pair in pairs:
         differ = [*_of_other_pictures(configs[pair.first], configs[pair.second])]
@@ -179,13 +179,12 @@ def _check_lenses(designs: Sequence[Design], configs: Sequence[RunConfig]) -> No
     cut = {number: lost[key] for number, key in enumerate(keys) if lost[key] > LOST}
     if cut:
         worst = max(cut, key=lambda number: cut[number])
-        warnings.warn(
+        caution(
             f"{len(cut)} of {len(designs)} designs lose more than {100 * LOST:g} % of the light "
             "beyond the window that holds their PSF, the most "
             f"{100 * cut[worst]:.3g} % ({levels_shown(designs[worst])}). It is missing from "
             "picture and throughput, and no such camera loses it: give a larger "
             "system.front_end.psf_size",
-            stacklevel=4,
         )
 
 

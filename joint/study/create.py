@@ -9,11 +9,11 @@
 
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from joint.caution import caution
 from joint.config.run import NoneConfig, RunConfig
 from joint.folder import is_done
 from joint.lock import LOCK_FILE
@@ -89,7 +89,7 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     _check_pairs(pairs)
     doubt = study.doubt(len(pairs))
     if doubt is not None:
-        warnings.warn(doubt, stacklevel=2)
+        caution(doubt)
     configs = [study.config(design, study.seeds[0]) for design in designs]
     _check_measured(study, designs, configs, pairs)
     check_ahead(study, designs, configs, pairs)
@@ -115,10 +115,9 @@ def _tell_left(earlier: Ledger, ledger: Ledger) -> None:
     states = zip(ledger.runs, ledger.states(), strict=True)
     left = sum(state == "pending" and is_done(earlier.path(run)) for run, state in states)
     if left:
-        warnings.warn(
+        caution(
             f"{ledger.folder} is a study already, which is fixed: {left} of its runs are done in "
             f"{earlier.folder}, and are trained again. Give the study a new folder to take them",
-            stacklevel=3,
         )
 
 

@@ -20,6 +20,7 @@ import torch
 
 from classify.judged import is_metric
 from joint.analysis.record import plain
+from joint.caution import caution
 from joint.cells import aligned, as_csv
 from joint.device import usable_device
 from joint.evaluate import evaluate
@@ -310,7 +311,7 @@ def _warned_once() -> Iterator[None]:
         yield
     for (kind, text), times in Counter((each.category, str(each.message)) for each in told).items():
         more = f" ({times} times, over all runs and points)" if times > 1 else ""
-        warnings.warn(f"{text}{more}", kind, stacklevel=4)
+        caution(f"{text}{more}", kind)
 
 
 def _lacking(

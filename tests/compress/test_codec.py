@@ -140,6 +140,37 @@ def test_a_picture_that_is_not_finite_is_refused_or_spoils_only_itself(name, tra
         assert other.bits[1].isnan()
 
 
+_counting = pytest.mark.parametrize("name", ["JPEG", "PNG", "k-means", "learned JPEG"])
+
+
+@_counting
+@pytest.mark.parametrize("slopes", [False, True])
+def test_vmap_over_pictures_is_refused_in_words_that_say_what_to_do(name, slopes, blobs):
+    codec = build(name)
+
+    def outcome(x):
+        return codec(x).reconstruction.sum()
+
+    mapped = torch.func.vmap(torch.func.grad(outcome) if slopes else outcome)
+    with pytest.raises(ValueError, match=r"torch\.vmap hides: give it the pictures as one batch"):
+        mapped(blobs(2, 3, 16, 16)[:, None])
+
+
+@_counting
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+def test_a_jacobian_is_the_same_forwards_and_backwards(name, blobs):
+    codec, image = build(name), blobs(1, 3, 8, 8)
+
+    def outcome(x):
+        coded = codec(x)
+        return torch.cat((coded.reconstruction.flatten()[:3], coded.bits))
+
+    forwards, backwards = torch.func.jacfwd(outcome)(image), torch.func.jacrev(outcome)(image)
+    # Sums of up to 192 products in float32, whose rounding is 6e-8 of the largest.
+    atol = 192 * 6e-8 * backwards.abs().max().item()
+    torch.testing.assert_close(forwards, backwards, rtol=0, atol=atol)
+
+
 @every_codec
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")

@@ -56,6 +56,29 @@ def test_filters_absorb_and_share():
     assert 0 <= filters.transmittance.min() <= filters.transmittance.max() <= 1
 
 
+def test_what_is_fixed_is_exactly_what_is_given():
+    given = torch.tensor([[0.2, 0.8, 1.0], [0.5, 0.0, 0.1]])
+    filters = optics.ColourFilters(given, trainable=False)
+    lamps = optics.Illumination(3, patterns=2, budget=0.5, start=2 * given, trainable=False)
+    # A sigmoid and a softmax of logarithms: a few roundings, and none of 0 and 1.
+    few = {"rtol": 4 * torch.finfo(torch.float32).eps, "atol": 0}
+    torch.testing.assert_close(filters.transmittance, given, **few)
+    assert filters.transmittance[0, 2] == 1
+    torch.testing.assert_close(lamps.weights, 0.5 * given / given.sum(1, keepdim=True), **few)
+    assert filters.transmittance[1, 1] == lamps.weights[1, 1] == 0
+    for fixed, learned in (
+        (filters, optics.ColourFilters(1 - given)),
+        (lamps, optics.Illumination(3, patterns=2, start=1 - given)),
+    ):
+        assert not [*fixed.parameters()]
+        # A state of one is one of the other: runs that stored fixed ones as they learn are read.
+        fixed.load_state_dict(learned.state_dict())
+        assert torch.equal(fixed.raw, learned.raw)
+        scene = torch.rand(1, 3, 4, 4, requires_grad=True)
+        fixed(scene).sum().backward()
+        assert scene.grad is not None
+
+
 def test_lamps_and_filters_stay_in_full_precision_under_autocast():
     pictures, matrix = torch.rand(2, 3, 4, 4), torch.rand(2, 3)
     plain = optics.mix_colours(pictures, matrix), optics.Illumination(3)(pictures)

@@ -191,9 +191,9 @@ def test_a_sensor_without_noise_or_without_room_has_figures_too():
     )
     assert ideal.largest_snr == math.inf
     assert "inf dB" in str(ideal)
-    full = optics.photon_transfer(
-        optics.Sensor(1000, full_well=1000, dark_current=3000.0, exposure_time=1.0)
-    )
+    with pytest.warns(UserWarning, match="3000 gather in the dark: black reads 1, and any light"):
+        warm = optics.Sensor(1000, full_well=1000, dark_current=3000.0, exposure_time=1.0)
+    full = optics.photon_transfer(warm)
     assert full.saturated_electrons == full.largest_snr == 0
     assert "-inf dB" in str(full)
 

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 import warnings
 
@@ -463,6 +464,29 @@ def test_a_well_that_is_full_too_early_is_told():
 _BARE = {"read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
 
 
+def test_a_dark_current_that_fills_the_range_is_told():
+    # 180 electrons reach the top code, of which 100 are there in the dark.
+    warm = {"dark_current": 100.0, "exposure_time": 1.0}
+    light = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64)
+    said = r"180 elec.* 100 gather in the dark: black reads 0\.556, and light above 0\.444 reads 1"
+    with pytest.warns(UserWarning, match=said):
+        sensor = optics.Sensor(300, **warm, **_BARE)
+    torch.testing.assert_close(sensor(light), (light + 100 / 180).clamp_max(1))
+    # Four pixels that are read as one share its range.
+    with pytest.warns(UserWarning, match=said):
+        optics.Sensor(300, binning=2, **warm, **_BARE)
+    with pytest.warns(UserWarning, match="200 gather in the dark: black reads 1, and any light"):
+        optics.Sensor(300, dark_current=200.0, exposure_time=1.0, **_BARE)
+    # The least light of a range has the narrowest, if the gain follows: 60 photons, 36 electrons.
+    cool = {"dark_current": 10.0, "exposure_time": 1.0, "photon_range": (60.0, 300.0)}
+    with pytest.warns(UserWarning, match="with 60 photons/pixel 36 elec.* black reads 0.278"):
+        optics.Sensor(300, **cool, **_BARE)
+    # Silent: a quarter at most, and a gain that is meant.
+    optics.Sensor(300, automatic_gain=False, **cool, **_BARE)
+    optics.Sensor(300, dark_current=45.0, exposure_time=1.0, **_BARE)
+    optics.Sensor(300, gain=200.0, **warm, **_BARE)
+
+
 def test_a_well_that_more_light_fills_is_told():
     light = torch.tensor([0.1, 0.2, 0.5, 0.8], dtype=torch.float64)
     sensor = optics.Sensor(1000, full_well=600, **_BARE)
@@ -894,6 +918,22 @@ def test_a_mosaic_that_cannot_be_handed_on_is_refused():
         optics.Sensor(binning=3).picture_shape(3, 6, 7)
     with pytest.raises(ValueError, match=r"3 colours takes as many .* and 4 are none such"):
         packed.picture_shape(4, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("demosaicing", "cfa"),
+    [("malvar", "rggb"), ("bilinear", "rggb"), ("none", "rggb"), ("bilinear", ("rgb", "gbr"))],
+)
+def test_a_mosaic_has_no_shape_where_it_makes_no_picture(demosaicing, cfa):
+    sensor = optics.Sensor(cfa=cfa, demosaicing=demosaicing)
+    for size in itertools.product(range(1, 6), repeat=2):
+        try:
+            made = sensor(torch.rand(1, 3, *size)).shape[1:]
+        except ValueError:
+            with pytest.raises(ValueError, match=rf"'{demosaicing}' takes pictures of at least"):
+                sensor.picture_shape(3, *size)
+        else:
+            assert sensor.picture_shape(3, *size) == made
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile  # of scikit-image
 from PIL import Image, ImageOps
 from skimage.measure import block_reduce
 
@@ -89,6 +90,15 @@ def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
         brighter, _, _ = Decoder(image_size=30, white_level=1000, bit_depth=8).image(data)
     assert np.array_equal(brighter[0], np.floor(np.minimum(ramp, 1e3) * 255 / 1e3 + 0.5))
     image(encoded(np.zeros((30, 30), np.uint16), "PNG"))  # black is black at any level
+
+
+@pytest.mark.parametrize("depth", [None, 8])
+def test_a_white_level_of_pictures_of_8_bits_is_not_silent(depth, encoded):
+    data = encoded(PIXELS, "PNG")
+    decoder = Decoder(image_size=30, white_level=64, bit_depth=depth)
+    with pytest.warns(UserWarning, match="of 8 bits stays as it is: white_level=64 is a code of "):
+        assert np.array_equal(decoder.image(data).codes, image(data, 30))
+    Decoder(image_size=30, white_level=65535).image(data)  # the default, which takes nothing away
 
 
 def test_a_reduction_to_8_bits_that_nobody_asked_for_warns(encoded):
@@ -450,3 +460,44 @@ def test_a_white_level_is_that_of_colours_that_are_reduced_too(encoded, deep_png
     clear = decoder.image(deep_png(np.dstack([ramp, ramp, ramp, alpha])))
     assert np.array_equal(clear.codes, grey)
     assert not clear.opaque
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_colours_of_sixteen_bits_are_rounded_as_grey_is(encoded, deep_png, channels):
+    codes = RNG.integers(0, 2**16, (30, 30, channels)).astype(np.uint16)
+    codes[0, :2, 0] = 200, 65535
+    if channels in (2, 4):  # of grey and of colours
+        codes[..., -1] = 65535
+    found = image(deep_png(codes), 30)
+    kept = codes[..., :1] if channels == 2 else codes[..., :3]
+    expected = np.rint(kept / 257).transpose(2, 0, 1)  # 255 of 65535, never halfway
+    assert np.array_equal(found, np.broadcast_to(expected, found.shape))
+    assert np.array_equal(found[0], image(encoded(codes[..., 0], "PNG"), 30)[0])
+    with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
+        image(deep_png(np.minimum(codes, 4095)[..., : max(channels - 1, 1)]), 30)
+
+
+def test_what_pillow_reduces_by_itself_is_read_still():
+    """CMYK, of which it has the high bytes alone."""
+    codes = RNG.integers(0, 2**16, (30, 30, 4)).astype(np.uint16)
+    file = io.BytesIO()
+    tifffile.imwrite(file, codes, photometric="separated")
+    high = Image.fromarray((codes >> 8).astype(np.uint8), "CMYK").convert("RGB")
+    assert np.array_equal(image(file.getvalue(), 30), planes(high))
+    with pytest.raises(ValueError, match="of which only 8 can be read"):
+        Decoder(image_size=30, white_level=4095, bit_depth=8).image(file.getvalue())
+
+
+def test_colours_of_sixteen_bits_that_lie_apart_are_refused():
+    """Pillow takes each second byte of a plane for the next pixel."""
+    codes = RNG.integers(0, 2**16, (3, 30, 30)).astype(np.uint16)
+    file = io.BytesIO()
+    tifffile.imwrite(file, codes, photometric="rgb", planarconfig="separate")
+    with pytest.raises(
+        ValueError, match=r"only 8 can be read; save it as .* its colours side by s"
+    ):
+        image(file.getvalue(), 30)
+    eight = (codes >> 8).astype(np.uint8)
+    file = io.BytesIO()
+    tifffile.imwrite(file, eight, photometric="rgb", planarconfig="separate")
+    assert np.array_equal(image(file.getvalue(), 30), eight)

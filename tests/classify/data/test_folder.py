@@ -187,7 +187,7 @@ def test_sixteen_bits_are_kept_and_gathered(deep, write, layout, cache):
     assert small.fingerprint != scenes.fingerprint
     assert (small.bit_depth, small.encoding) == (8, "srgb")
     away = small.gather(range(3)).images.numpy() - codes / 257
-    assert np.abs(away).max() < 1.01  # Pillow cuts colours, and rounds grey
+    assert np.abs(away).max() < 0.501  # rounded, in colours and in grey
 
 
 def test_a_reduction_that_nobody_asked_for_warns(deep, write):
@@ -206,13 +206,15 @@ def test_depths_are_not_mixed(deep, pictures, write):
     assert load(root, bit_depth=8).bit_depth == 8
 
 
-def test_what_codes_are_can_be_said(pictures, write):
+def test_what_codes_are_can_be_said(pictures, write, encoded):
     root = write(pictures)
     assert load(root).encoding == "srgb"
     assert load(root, encoding="linear").encoding == "linear"
     assert load(root, encoding="linear").fingerprint == load(root).fingerprint
-    assert load(root, white_level=4095).encoding is None  # of a camera's raw data
-    assert load(root, white_level=4095, encoding="srgb").encoding == "srgb"
+    deep = {f"{name}/a.png": encoded(np.full((9, 9), 2000, np.uint16), "PNG") for name in "ab"}
+    raw, options = write(deep, "raw"), {"bit_depth": 8, "white_level": 4095}
+    assert load(raw, **options).encoding is None  # of a camera
+    assert load(raw, **options, encoding="srgb").encoding == "srgb"
     with pytest.raises(ValueError, match="encoding must be 'srgb', 'linear' or None, got 'raw'"):
         load(root / "nowhere", encoding="raw")  # before anything is looked for
 
@@ -223,6 +225,43 @@ def test_one_class_can_be_loaded(pictures, write):
         assert load(write(cats)).counts.tolist() == [2]
     # Who names it means it: pictures to test on.
     assert load(write(cats), classes=["cat"]).counts.tolist() == [2]
+
+
+def test_class_folders_that_lie_too_deep_are_told(pictures, write, tmp_path):
+    deep = {f"data/images/{path}": content for path, content in pictures.items()}
+    said = r"one class only, data: .*below it, cat, dog, give "
+    with pytest.warns(UserWarning, match=f"{said}.*deep/data/images$"):
+        load(write(deep, "deep"))
+    assert load(tmp_path / "deep" / "data" / "images").classes == ("cat", "dog")
+    with pytest.warns(UserWarning, match=f"{said}a zip of pets/data/images$"):
+        load(write({f"pets/{path}": c for path, c in deep.items()}, "deep.zip"))
+    with pytest.warns(UserWarning, match="one class only, cat: .* one other class$"):
+        load(write({path: c for path, c in pictures.items() if path.startswith("cat/")}, "cats"))
+    parts = {f"{part}/cat/a.png": pictures["cat/a.png"] for part in ("train", "test")}
+    with pytest.warns(UserWarning, match="one class only, cat: .* one other class$"):
+        load(write(parts, "parts"))
+
+
+@pytest.mark.parametrize("layout", ["folder", "some.zip", "wrapped.zip"])
+def test_pictures_that_are_not_read_are_counted(pictures, write, layout):
+    more = {"cat/x.HEIC": b"", "dog/y.gif": b"", "dog/deep/z.dcm": b"", "beside.gif": b""}
+    top = "pets/" * (layout == "wrapped.zip")
+    root = write({f"{top}{path}": content for path, content in (pictures | more).items()}, layout)
+    said = (
+        r"3 files of .* not read, and are left alone: .*cat/x.HEIC, .*dog/deep/z.dcm, .*y.gif; save"
+    )
+    with pytest.warns(UserWarning, match=said) as told:
+        found = load(root)
+    assert len(told) == 1
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "JFIF"])
+def test_a_jpeg_of_another_suffix_is_one(pictures, write, suffix):
+    plain = load(write(pictures, "plain"))
+    pictures[f"cat/deep/b.{suffix}"] = pictures.pop("cat/deep/b.jpg")
+    found = load(write(pictures, "other"))
+    assert torch.equal(found.gather(range(5)).images, plain.gather(range(5)).images)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +302,8 @@ def test_no_class_folders(pictures, write, name):
 
 def test_bad_pictures_are_all_named(pictures, write):
     broken = pictures | {"dog/a.bmp": b"", "cat/a.png": pictures["cat/a.png"][:40]}
-    with pytest.raises(ValueError, match=r"2 of 5 images .*: cat/a.png \(.*dog/a.bmp \("):
+    said = r"2 of 5 images .*: cat/a.png \(.*dog/a.bmp \(.*them, and their rows where a table has"
+    with pytest.raises(ValueError, match=said):
         load(write(broken))
 
 
@@ -310,6 +350,27 @@ def test_of_several_columns_the_coarsest_is_meant(pictures, write, tmp_path):
     rows = (f"{path},lesion {number},same" for number, path in enumerate(pictures))
     table = _table(tmp_path, "image,lesion_id,patient_id", *rows)
     assert set(load(write(pictures), groups=table).groups) == {"same"}
+
+
+def test_a_column_of_a_table_that_joins_whole_groups_is_spoken_of(pictures, write, tmp_path):
+    root, cells = write(pictures), list(zip(pictures, "11234", "uuuvv", strict=True))
+    rows = [f"{path},L{lesion},{patient}" for path, lesion, patient in cells]
+    table = _table(tmp_path, "image,lesion_id,patient", *rows)
+    said = "the groups of .*patients.csv are the 4 of 'lesion_id', .* 'patient' of 2 values joins"
+    with pytest.warns(UserWarning, match=f"{said} them: .*'group'$") as told:
+        assert len(set(load(root, groups=table).groups)) == 4
+    assert len(told) == 1
+    assert len(set(load(root, groups=_table(tmp_path, "image,group,patient", *rows)).groups)) == 4
+    assert len(set(load(root, groups=_table(tmp_path, "image,visit,group", *rows)).groups)) == 2
+
+
+def test_groups_of_a_table_that_are_written_in_several_ways_are_told(pictures, write, tmp_path):
+    rows = (
+        f"{path},{name}" for path, name in zip(pictures, ["P3", "p3", "1", "01", "2"], strict=True)
+    )
+    said = r"patients.csv has a group for each of 01, 1, P3, p3, which .* alike in Subject ID if"
+    with pytest.warns(UserWarning, match=said):
+        load(write(pictures), groups=_table(tmp_path, "image,Subject ID", *rows))
 
 
 @pytest.mark.parametrize(

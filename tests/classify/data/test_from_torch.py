@@ -1,4 +1,5 @@
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import joint
 
 CODES = torch.randint(0, 256, (12, 3, 9, 7), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(12) % 3
+_CLEAR = "2 of 2 images are transparent somewhere.* under it: benign/a.png, malignant/a.png; if"
 
 
 def _pairs(pictures, labels=LABELS):
@@ -47,6 +49,28 @@ def test_grey_pictures_and_16_bits():
     codes = deep.gather(range(12)).images.numpy()
     np.testing.assert_array_equal(codes[:, 0], np.rint(65535 * light.double().numpy()))
     assert (deep.bit_depth, deep.encoding) == (16, "linear")
+
+
+def test_codes_of_16_bits_are_what_ImageFolder_says_of_them(tmp_path):
+    ramp = np.linspace(0, 4095, 81).astype(np.uint16)
+    codes = np.stack([np.roll(ramp, row) for row in range(12)]).reshape(12, 9, 9)
+    for row, picture in enumerate(codes):
+        path = tmp_path / ("benign", "malignant")[row % 2] / f"{row:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(path)
+    options = {"image_size": 9, "bit_depth": 16, "channels": 1, "cache": False, "progress": False}
+    said = "no code above 4095, and becomes nearly black: give "
+    with pytest.warns(UserWarning, match=said):
+        theirs = classify.ImageFolder(tmp_path, **options)
+    with pytest.warns(UserWarning, match=f"the list holds {said}floats, codes / 4095"):
+        found = classify.from_torch(_pairs(codes, LABELS % 2), progress=False)
+    assert theirs.encoding is found.encoding is None
+    # As it says: white is where ImageFolder has it with a white level.
+    light = _pairs(torch.from_numpy(codes / 4095), LABELS % 2)
+    found = classify.from_torch(light, bit_depth=16, progress=False)
+    theirs = classify.ImageFolder(tmp_path, white_level=4095, **options)
+    rows = [int(name[-6:-4]) for name in theirs.identifiers]
+    assert torch.equal(found.gather(rows).images, theirs.gather(range(12)).images)
 
 
 def test_a_folder_of_torchvision_is_one_line_away_from_a_split(tmp_path):
@@ -95,6 +119,9 @@ class _Stream(torch.utils.data.IterableDataset):
         (list(CODES), {}, TypeError, "item 0 must begin with a picture and its label.* not Tensor"),
         ([(CODES[0],)], {}, TypeError, r"label, an integer, not tuple: wrap .* \(picture, label\)"),
         ([(CODES[0], 0.5)], {}, TypeError, "label of item 0 must be an integer.* not float: make"),
+        ([(CODES[0], True)], {}, TypeError, r"not bool: make one .* such as int\(label\), if"),
+        ([(CODES[0], np.float32(1))], {}, TypeError, r"not float32: .* int\(label\), if"),
+        ([(CODES[0], torch.tensor(1.0))], {}, TypeError, r"not Tensor: .* int\(label\), if"),
         ([(CODES[0], "nv")], {}, TypeError, r"not str: .* classes\.index\(label\) of a name"),
         ([(CODES[0], torch.eye(2)[0])], {}, TypeError, r"not Tensor: .*label\.argmax\(\)"),
         (
@@ -165,6 +192,33 @@ def test_pictures_of_PIL_are_read_as_colours_in_any_mode(mode):
     assert codes.shape == (2, 3, 9, 7)
     away = codes.int() - torch.tensor([200, 100, 50])[:, None, None]
     assert away.abs().max() <= 2  # of their own rounding
+
+
+@pytest.mark.parametrize("alpha", [255, 254])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_an_alpha_channel_is_dropped_as_ImageFolder_does(mode, alpha, tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))
+    if mode == "P":
+        picture = picture.quantize(4)
+        picture.info["transparency"] = bytes([alpha])
+    else:
+        picture = picture.convert(mode)
+        picture.putalpha(alpha)
+    for name in ("benign", "malignant"):
+        (tmp_path / name).mkdir()
+        picture.save(tmp_path / name / "a.png")
+    folder = torchvision.datasets.ImageFolder(str(tmp_path), loader=Image.open)
+    options = {"image_size": 8, "channels": 1 if mode == "LA" else 3, "cache": False}
+    loaded = []
+    for load in (
+        lambda: classify.ImageFolder(tmp_path, progress=False, **options),
+        lambda: classify.from_torch(folder, progress=False),
+    ):
+        with pytest.warns(UserWarning, match=_CLEAR) if alpha < 255 else nullcontext():
+            loaded.append(load())
+    theirs, found = loaded
+    assert found.identifiers == theirs.identifiers
+    assert torch.equal(found.gather([0, 1]).images, theirs.gather([0, 1]).images)
 
 
 def test_classes_of_several_words_are_named_by_all():

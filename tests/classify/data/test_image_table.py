@@ -122,8 +122,8 @@ def test_numbers_are_sorted_as_numbers(written, root):
     assert turned.classes == ("100", "10", "9", "-1")
     assert turned.labels.tolist() == [1, 2, 3, 0, 2]
     assert turned.fingerprint != found.fingerprint
-    words = [(name, label.replace("-1", "none")) for name, label in rows]
-    assert load(written(words), root).classes == ("10", "100", "9", "none")
+    words = [(name, label.replace("-1", "unknown")) for name, label in rows]
+    assert load(written(words), root).classes == ("10", "100", "9", "unknown")
 
 
 def test_the_table_of_isic_2020_needs_its_label_only(pictures, write, table):
@@ -545,6 +545,13 @@ def test_labels_that_differ_in_capitals_alone_are_told(written, root):
     rows = [("image", "label"), ("a", "NV"), ("b", "nv"), ("c", "mel"), ("d", "nv"), ("e", "nv")]
     with pytest.warns(UserWarning, match=r"a class for each of NV, nv, .* write them alike in la"):
         assert load(written(rows), root).classes == ("NV", "mel", "nv")
+    spaced = ("x  y", "x y", "x\u00a0y", "1 1", "11")
+    rows = [("image", "label"), *zip("abcde", spaced, strict=True)]
+    said = re.escape(
+        r"a class for each of x  y, x y, 'x\xa0y', which differ in capital letters or "
+    )
+    with pytest.warns(UserWarning, match=said):
+        assert len(load(written(rows), root).classes) == 5
 
 
 def test_a_table_of_one_class_is_told(tmp_path, encoded):
@@ -614,3 +621,57 @@ def test_labels_and_groups_are_the_same_in_either_form_of_unicode(written, root)
         assert sorted(found.classes) == [one, "x"]
         assert found.counts.tolist() == [2, 1]
         assert found.groups == (one, one, "x")
+
+
+@pytest.mark.parametrize(
+    ("found", "coarser"),
+    [("lesion_id", "Patient ID"), ("Lesion_ID", "subject"), ("patient_id", "clip")],
+)
+def test_a_column_that_joins_whole_groups_is_spoken_of(written, root, found, coarser):
+    rows = [
+        ("image", "label", found, coarser, "session"),
+        *zip("abcde", ["x", "y", "x", "y", "x"], "11234", "uuuvv", "12121", strict=True),
+    ]
+    words = re.escape(f"are the 4 of {found!r}, and its column {coarser!r} of 2 values joins them")
+    with pytest.warns(UserWarning, match=words) as told:
+        plain = load(written(rows), root)
+    assert len(told) == 1  # not of the sessions, which divide a group
+    assert plain.groups == tuple("11234")
+    # Nothing where it is said, where the column is called group, and of a finer column.
+    assert load(written(rows), root, group=found).groups == plain.groups
+    assert load(written(rows), root, group=coarser).groups == tuple("uuuvv")
+    meant = [("image", "label", "group", coarser, "session"), *rows[1:]]
+    assert load(written(meant), root).groups == plain.groups
+    finer = [
+        ("image", "label", "patient_id", "lesion_id"),
+        *((*r[:2], r[3], r[2]) for r in rows[1:]),
+    ]
+    assert load(written(finer), root).groups == tuple("uuuvv")
+
+
+def test_groups_that_are_written_in_several_ways_are_told(written, root):
+    names = ("P3", "p 3", "1", "01", "1.0")
+    rows = [("image", "label", "patient_id"), *zip("abcde", "xyxyx", names, strict=True)]
+    said = re.escape("has a group for each of 01, 1, 1.0, P3, p 3, which differ in capital letters")
+    with pytest.warns(UserWarning, match=f"{said} or .*number is written, alone: .* in patient_id"):
+        assert load(written(rows), root).groups == names
+    apart = ("1 1", "11", "1.5", "15", "P1")
+    load(written([rows[0], *zip("abcde", "xyxyx", apart, strict=True)]), root)
+
+
+@pytest.mark.parametrize("word", ["None", "NULL", "null", "N/A", "<NA>", "#N/A", "NaN", "NA"])
+def test_what_tools_write_for_no_label_is_none(written, root, word):
+    table = written([("image", "label"), *zip("abcde", ["x", "y", word, "x", "y"], strict=True)])
+    with pytest.raises(ValueError, match=r"no label for 1 of 5 pictures: c; .* if it is a class"):
+        load(table, root)
+    assert load(table, root, classes=("x", "y", word)).counts.tolist() == [2, 2, 1]
+    for kept in ("unknown", "?", "-"):
+        rows = [("image", "label"), *zip("abcde", ["x", "y", kept, "x", "y"], strict=True)]
+        assert kept in load(written(rows), root).classes
+
+
+def test_a_name_in_other_capital_letters_is_told(written, root):
+    rows = [("image", "label"), ("A.PNG", "x"), ("More/C", "y"), ("z", "x"), ("d", "y")]
+    said = r"3 of 4 .* have no picture .*letters count: A.PNG \(a.png\), More/C \(more/c.png\)$"
+    with pytest.raises(ValueError, match=said):
+        load(written(rows), root)

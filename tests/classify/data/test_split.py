@@ -233,6 +233,35 @@ def test_too_few_groups():
         split(make([0, 1], range(2)))
 
 
+@pytest.mark.parametrize(
+    ("lesions", "fractions", "sizes"),
+    [
+        # One of each two for training; of the others two thirds and one third: 6.7 and 3.3.
+        ([2] * 10, (0.7, 0.2, 0.1), [10, 7, 3]),
+        ([2, 2], (0.5, 0.25, 0.25), [2, 1, 1]),
+        ([1] * 6, (0.6, 0.2, 0.2), [4, 1, 1]),
+        ([2, 1], (0.7, 0.2, 0.1), [1, 1, 1]),
+    ],
+)
+def test_classes_of_few_lesions_fill_all_parts_together(lesions, fractions, sizes):
+    labels = np.repeat(range(len(lesions)), lesions)
+    dataset = make(labels, range(len(labels)), range(len(lesions)))
+    for seed in range(3):
+        parts = split(dataset, fractions, seed=seed)
+        assert list(map(len, parts)) == sizes
+        assert all(part.counts.max() == 1 for part in parts)  # no class has both in one
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@settings(deadline=None, max_examples=200)
+@given(data=st.data(), seed=st.integers(0, 99))
+def test_as_many_groups_as_parts_are_enough(mixed, data, seed):
+    dataset = data.draw(datasets(mixed=mixed, least=1))
+    fractions = data.draw(shares())
+    assume(len(set(dataset.groups)) >= len(fractions))
+    assert all(map(len, split(dataset, fractions, seed=seed)))
+
+
 def test_only_the_part_of_a_subset_is_split():
     dataset = skin(200)
     some = dataset.subset(range(0, len(dataset), 3))

@@ -26,6 +26,9 @@ from classify.data.table import (
         "a,b\r\n\r\n1,x\r\n2,\r\n",
         "a;b\n1;x\n2;\n",
         '\ufeff"a";"b"\r\n"1";"x"\r\n"2";\r\n',
+        "\ufeffsep=;\r\na;b\r\n1;x\r\n2;\r\n",  # as Excel is told
+        "sep=\t\na\tb\n1\tx\n2\t\n",
+        "\n  \r\na,b\n1,x\n2,\n",
     ],
 )
 def test_a_table_is_read_in_any_dress(text):
@@ -79,6 +82,7 @@ def test_only_what_is_outside_of_quotes_divides_a_header(head, cells):
         (b"a,b,a\n1,2,3\n", "t.csv has several columns of the name a$"),
         (b"a,b\n", "t.csv is empty: it has a header but no rows"),
         (b"a,b\n1,2\n3\n4, \n", "without a, b: line 3, line 4"),
+        (b"sep=,\n\na,b\n1,2\n3\n4, \n", "without a, b: line 5, line 6"),
         (b'a,"b"\n1,"x\ny\nz"\n\n3\n4,"\n"\n', "without a, b: line 6, line 7$"),
     ],
 )
@@ -129,6 +133,8 @@ def test_the_nearest_column_is_named_once_for_each():
     check_columns(header, ("target", "target"), "t.csv")
     with pytest.raises(ValueError, match=r"columns patient, targets; .*mean patient_id, target\?$"):
         check_columns(header, ("patient", "targets", "targets"), "t.csv")
+    with pytest.raises(ValueError, match=r"columns image; it has photo, diagnosis, age$"):
+        check_columns(("photo", "diagnosis", "age"), ("image",), "t.csv")  # 6 of 8 letters fit
     with pytest.raises(ValueError, match=r"columns xyz; it has image_name, patient_id, target$"):
         check_columns(header, ("xyz",), "t.csv")
 
@@ -156,6 +162,7 @@ def test_every_row_has_its_picture_and_maybe_a_mask(write):
     ("text", "line"),
     [
         ('a,b\n1,"x\n2,y\n3,z\n', 2),  # to the end
+        ('\n\n"a,b\n1,x\n', 3),
         ('a,b\n1,x\n2,"y\n3,"z\n4,w\n', 3),  # to the next that opens a cell
         ('a,b,c\n1,"x,r\n2,y",s\n3,z,t\n', 2),  # to one that was left of another
         ('a;b;c\r\n1;"x;r\r\n2;y;s\r\n3;z";t\r\n4;w;u\r\n', 2),
