@@ -24,12 +24,14 @@ from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
+from .given import check_number
 from .judged import (
     LOWER_IS_BETTER,
     Judged,
     Metric,
     as_array,
     check_metric,
+    class_names,
     warn_of_probabilities,
 )
 
@@ -255,9 +257,14 @@ def adjust_logits(
 
     Raises
     ------
+    TypeError
+        For scores that are neither, or a ``tau`` that is no number.
     ValueError
         When the classes do not fit, or the prior or ``tau`` is not finite.
     """
+    if not isinstance(logits, np.ndarray | Tensor):
+        raise TypeError(f"logits must be an array or a tensor, not {type(logits).__name__}")
+    check_number("tau", tau)
     prior = as_array(log_prior)
     if prior.ndim != 1 or logits.ndim < 1 or logits.shape[-1] != len(prior):
         raise ValueError(
@@ -294,9 +301,13 @@ class TauChoice:
 
     def __str__(self) -> str:
         chosen = self.taus.index(self.tau)
+        best = self.values[chosen]
+        # As the AUC of two classes is, whose order tau does not change but for rounding.
+        same = len(self.taus) > 1 and all(abs(v - best) < 1e-12 or v == best for v in self.values)
         text = (
-            f"{self.metric} {self.values[chosen]:.3f} at tau = {self.tau:g}, the best of "
-            f"{len(self.taus)} between {min(self.taus):g} and {max(self.taus):g} on these pictures"
+            f"{self.metric} {best:.3f} at tau = {self.tau:g}, the "
+            f"{'same at each' if same else 'best'} of {len(self.taus)} between "
+            f"{min(self.taus):g} and {max(self.taus):g} on these pictures"
         )
         if self.at_least:
             text += " with " + ", ".join(
@@ -361,6 +372,12 @@ def choose_tau(
     ValueError
         When shapes, labels or scores do not fit, there is nothing to try, the metric exists for no
         tau, or none keeps what it must, which says how much can be kept.
+
+    Warns
+    -----
+    UserWarning
+        When a class has no picture: what tau costs it is not seen. And for probabilities, each row
+        of which sums to 1.
     """
     tried = tuple(float(t) for t in (np.linspace(-1, 2, 61).round(2) if taus is None else taus))
     if not tried:
@@ -395,6 +412,15 @@ def choose_tau(
     if not allowed:
         advice = "ask for less" if taus is None else "ask for less, or try other taus"
         raise ValueError(_nothing_kept(tried, floors, kept, advice))
+    names = class_names(scores.shape[1] if classes is None else classes)
+    absent = [name for k, name in enumerate(names) if not (truth == k).any()]
+    if absent:
+        warnings.warn(
+            f"none of these {len(truth)} pictures is of {', '.join(absent)}, so that {name} does "
+            "not tell what tau costs there: choose it on pictures of every class",
+            UserWarning,
+            stacklevel=2,
+        )
     best = max(allowed, key=lambda i: (sign * values[i], -abs(tried[i]), tried[i]))
     return TauChoice(tried[best], name, tried, values, floors, kept)
 

@@ -165,7 +165,9 @@ def bootstrap_difference(
     too often and call equal systems different. Of other metrics it is the interval of the metric on
     such halves. Where one needs a class (AUC and MCC of two classes, say) that has fewer than six
     lesions, too many halves lack it for any 95 % interval; of the recall of such a class there are
-    too few halves. These differences can be told by balanced accuracy or macro F1.
+    too few halves. These differences can be told by balanced accuracy or macro F1. The ECE of half
+    the lesions is larger than that of all, and for both systems alike, which hides a difference:
+    :func:`permutation_test` finds more, and the Brier score is a sum.
 
     Parameters
     ----------

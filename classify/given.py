@@ -16,6 +16,8 @@ def check_tensor(name: str, value: object) -> None:
 
 def check_number(name: str, value: object) -> None:
     """Refuse what is no number, or a tensor of one."""
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise TypeError(f"{name} must be one number, not a tensor of shape {tuple(value.shape)}")
     if not isinstance(value, numbers.Real | Tensor):
         raise TypeError(f"{name} must be a number, not {_kind(value)}")
 

@@ -41,7 +41,8 @@ __all__ = ["Interval", "Reliability", "Report", "bootstrap", "report"]
 
 Kind = Literal["logits", "probabilities"]
 
-_FEW = 10  # lesions of a class, under which its intervals cover less than they say
+# Lesions of a class, under which its intervals cover less than they say; and those of its ranking.
+_FEW, _FEW_RANKED = 10, 20
 # Shares, of which Wilson's interval can be had; those of each class with what they are a share of.
 _SHARES = ("accuracy", "weighted_precision", "weighted_recall", "weighted_f1")
 # What is left of the accuracy beyond that of chance, over the most that can be left.
@@ -152,9 +153,11 @@ class Report:
 
     Where all draws agree, as on a part without a mistake, the accuracy and the weighted means have
     Wilson's interval over as many lesions, and MCC and kappa what it leaves beyond chance; that the
-    draws agree tells nothing of how far it is known. Those of means over
-    classes that are shares are put together from the classes' own, see
-    :func:`classify.intervals.mean_interval`.
+    draws agree tells nothing of how far it is known. Where all predictions are one class, MCC and
+    kappa are 0 in every draw, whatever they are elsewhere: they have none (nan). Those of means
+    over classes that are shares are put together from the classes' own, see
+    :func:`classify.intervals.mean_interval`; a class that counts as 0 in such a mean as there is
+    nothing to divide by, as its precision without a prediction, may have any share.
     The ECE has none: resampling adds noise to every bin, and its absolute value is never less, so
     that the draws lie above the number itself.
     """
@@ -234,13 +237,23 @@ class Report:
             None of them a sentence: they begin in lower case, without a point.
         """
         found = []
-        counts = zip(self.classes, self.units, strict=True)
-        few = [f"{name} ({n})" for name, n in counts if 0 < n < _FEW]
-        if self.intervals and few:
-            more = f" and {len(few) - 7} more" if len(few) > 7 else ""
+        counts = list(zip(self.classes, self.units, strict=True))
+        bounds = (
+            (0, _FEW, "intervals of these classes, and of means over classes,"),
+            (_FEW - 1, _FEW_RANKED, "intervals of their AUC and AP, and of the means of these,"),
+        )
+        for more_than, less_than, which in bounds:
+            few = [f"{name} ({n})" for name, n in counts if more_than < n < less_than]
+            if self.intervals and few:
+                more = f" and {len(few) - 7} more" if len(few) > 7 else ""
+                found.append(
+                    f"fewer than {less_than} {self.unit} of {', '.join(few[:7])}{more}: {which} "
+                    "may be too narrow"
+                )
+        said = np.flatnonzero(self.confusion.sum(0))
+        if self.intervals and len(said) == 1:
             found.append(
-                f"fewer than {_FEW} {self.unit} of {', '.join(few[:7])}{more}: intervals of these "
-                "classes, and of means over classes, may be too narrow"
+                f"all predictions are {self.classes[said[0]]}: MCC and kappa have no interval"
             )
         if self.absent:
             found.append(
@@ -350,7 +363,8 @@ def report(
         confidences stay in one bin. Resamples keep the bins.
     resamples : int
         Bootstrap resamples for intervals; none by default. The intervals of a single lesion, which
-        tell nothing, are nan. Printed, the report names the classes of fewer than 10 lesions.
+        tell nothing, are nan. Printed, the report names the classes of fewer than 10 lesions; for
+        AUC and average precision, of fewer than 20.
     level : float
         Confidence level of the intervals, in (0, 1).
     seed : int
@@ -514,6 +528,8 @@ def _intervals(
             ends = np.array(percentile_interval(drawn, level))
             if name in _SHARES:
                 ends = with_width(ends, value, np.array(units.count), level=level)
+            elif name in _BEYOND_CHANCE and (units.predicted > 0).sum() == 1:
+                ends = np.full(2, np.nan)  # 0 in every draw, whatever it is elsewhere
             elif name in _BEYOND_CHANCE and by_chance < 1:
                 # Without one mistake: as far below 1 as the accuracy is, beyond chance.
                 right = wilson_intervals(np.array(1.0), np.array(units.count), level=level)
@@ -521,7 +537,10 @@ def _intervals(
             single[name] = Interval(*ends.tolist())
     for name, each in _MEANS.items():
         of = _averaged(name, values[each], units)
-        single[name] = mean_interval(values[each][of], of_class[each][of], draws[each][:, of])
+        ends = of_class[each][of]
+        if units.count > 1:  # a share of nothing, which is counted as 0
+            ends = np.where(np.isnan(ends), [0.0, 1.0], ends)
+        single[name] = mean_interval(values[each][of], ends, draws[each][:, of])
     return single, of_class
 
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import warnings
-from pathlib import Path
 
 import torch
 
@@ -12,8 +11,8 @@ __all__ = ["caution"]
 
 # What may stand between a caller and the function that warns.
 _BETWEEN = (
-    f"{Path(__file__).parent}{os.sep}",
-    f"{Path(torch.__file__).parent}{os.sep}",
+    f"{os.path.dirname(__file__)}{os.sep}",
+    f"{os.path.dirname(torch.__file__)}{os.sep}",
     contextlib.__file__,
 )
 

@@ -445,6 +445,8 @@ def _speak_of_settings(system: ImagingSystem, stage: Stage, module: nn.Module) -
 
     A sensor has no weights to suit: a run that goes on with fewer photons is what was asked for.
     """
+    if not module.state_dict():  # as of a codec that writes files
+        return
     other = differing(repr(module), getattr(system, stage))
     if other is not None and stage != "sensor":
         caution(

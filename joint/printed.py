@@ -10,7 +10,10 @@ _PART = re.compile(r"\(([\w.-]+)\): (.*)")
 # Commas between settings, and not those within a pair.
 _COMMA = re.compile(r", (?![^(\[]*[)\]])")
 # How a module learns, and not what it makes of a picture.
-_LEARNING = ("frozen", "inplace", "p", "proxy", "trainable")
+_LEARNING = (
+    "drop_prob", "frozen", "inplace", "momentum", "p", "proxy", "rounding", "trainable",
+)  # fmt: skip
+_LEARNS_BY = ("Dropout", "Dropout2d", "DropPath", "Identity", "StochasticDepth")
 
 
 def printed_stage(system: str, stage: str) -> str | None:
@@ -28,9 +31,11 @@ def differing(printed: str, module: nn.Module) -> str | None:
     theirs, ours = _settings(printed), _settings(repr(module))
     for place, said in theirs.items():
         here = ours.get(place, {})
+        if {said.get("kind"), here.get("kind")} <= {*_LEARNS_BY}:
+            continue
         for name, value in said.items():
             # What torch says of a layer depends on its version.
-            known = name in here if place else bool(here)
+            known = name in here if place else str(getattr(module, name, None)) != value
             if known and name not in _LEARNING and here.get(name) != value:
                 of = f"{place}: " if place else ""
                 other = f"{name}={here[name]}" if name in here else "left open"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from .checkpoint import CheckpointError
 from .config.faults import fault_line
 from .settings import Settings
 
@@ -17,21 +18,23 @@ __all__ = ["without_traceback"]
 def without_traceback() -> Iterator[None]:
     """End a script by one line on stderr, and status 1, where a value, a file or a module is wrong.
 
-    What ``lens2label`` tells of its options, for a script that has its own::
+    As ``lens2label`` tells of its options, for a script that has its own::
 
         with without_traceback():
             main(tyro.cli(Options))
 
-    All other errors keep their traceback: they are of the script.
+    Other errors keep their traceback. A ValueError of the script's own fault loses it: it is the
+    ``__cause__`` of the exit.
 
     Raises
     ------
     SystemExit
-        For a ValueError, settings that are not allowed, an OSError or an ImportError.
+        For a ValueError, settings that are not allowed, a checkpoint that cannot be used, an
+        OSError or an ImportError.
     """
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, CheckpointError, OSError, ImportError) as error:
         said = str(error)
         if isinstance(error, ValidationError):
             told = (fault_line(fault, Settings, whole=error.title) for fault in error.errors())

@@ -443,7 +443,8 @@ def seen_by(stage: nn.Module, picture: Tensor) -> Tensor:
     A codec decides for itself, which has files to write.
     """
     if picture.dtype == torch.float64:
-        for weight in stage.parameters():
+        weights = (weight for weight in stage.parameters() if weight.is_floating_point())
+        for weight in weights:
             return stage(picture.to(weight.dtype))
     return stage(picture)
 

@@ -421,15 +421,14 @@ class Pupil(nn.Module):
             return
         smooth = [isinstance(part, Aberration | CubicMask) for part in self.elements]
         known = [isinstance(part, Lens | AmplitudeMask) for part in self.elements]
-        if any(smooth) and all(a or b for a, b in zip(smooth, known, strict=True)):
+        formula = any(smooth) and all(a or b for a, b in zip(smooth, known, strict=True))
+        if formula and phase is not None and looked_at(planes):
             self._check_wavefront(planes, phase, stacklevel=stacklevel + 1)
         else:
             self._check_defocus(distance, planes, stacklevel=stacklevel + 1)
 
-    def _check_wavefront(self, planes: Tensor, phase: Tensor | None, *, stacklevel: int) -> None:
+    def _check_wavefront(self, planes: Tensor, phase: Tensor, *, stacklevel: int) -> None:
         """Look at each step of a wavefront that is a formula all over, and folded nowhere."""
-        if phase is None or not looked_at(planes):
-            return
         phase = phase.detach()
         down, across = phase.diff(dim=-2), phase.diff()
         if not (_largest(down) > math.pi or _largest(across) > math.pi):

@@ -179,7 +179,7 @@ def attribute(
         For what is no system, or no data set.
     ValueError
         For a system without a classifier, a stage that it does not have, that cannot be swapped
-        or is named twice, or fewer than two lesions.
+        or is named twice.
     """
     check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)

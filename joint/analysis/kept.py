@@ -25,7 +25,6 @@ from torch.nn.functional import adaptive_avg_pool2d
 from classify import Interval, LesionDataset
 from classify.intervals import (
     check_resampling,
-    check_units,
     membership,
     percentile_interval,
     resampled,
@@ -180,15 +179,15 @@ def kept(
     Returns
     -------
     Kept
-        NaN for a ring without power, and for regions without masks.
+        NaN for a ring without power, for regions without masks, and for intervals of one lesion.
 
     Raises
     ------
     TypeError
         For systems without names, or what is no system or no data set.
     ValueError
-        Without a system or a ring, when handed pictures have other channels than the scenes, for
-        fewer than two lesions, or for scenes that a system takes for what they are not.
+        Without a system or a ring, when handed pictures have other channels than the scenes, or for
+        scenes that a system takes for what they are not.
     """
     if not isinstance(systems, Mapping):
         raise TypeError(
@@ -202,7 +201,6 @@ def kept(
         raise ValueError("there must be at least one system")
     annuli = whole_number("annuli", annuli)
     member = membership(dataset.groups, len(dataset))
-    check_units(member, dataset.groups)
     sums = {
         name: _summed(name, system, dataset, annuli, band, batch_size, seed)
         for name, system in systems.items()
@@ -216,6 +214,8 @@ def kept(
         drawn = [
             np.concatenate(part) for part in zip(*(_ratios(w, *each) for w in chunks), strict=True)
         ]
+        if not member.any():  # of one lesion every draw is the same, which is no certainty
+            drawn = [np.full_like(part, np.nan) for part in drawn]
         if first is None:
             first = (power, drawn[0], rms, drawn[2])
         rows.append(

@@ -134,7 +134,7 @@ def ledger(
     batch_size, seed
         As in :func:`joint.evaluate`.
     resamples, level, generator
-        Of the intervals of the accuracies.
+        Of the intervals of the accuracies; of a single lesion they have none (nan).
 
     Returns
     -------
@@ -146,7 +146,7 @@ def ledger(
     Raises
     ------
     ValueError
-        As :func:`joint.evaluate`; for a classifier, with fewer than two lesions.
+        As :func:`joint.evaluate`.
     """
     check_resampling(resamples, level)
     result = evaluate(system, dataset, batch_size=batch_size, seed=seed, count_bytes=count_bytes)

@@ -20,7 +20,6 @@ import torch
 from classify import Interval
 from classify.intervals import (
     check_resampling,
-    check_units,
     halves,
     mean_interval,
     membership,
@@ -84,8 +83,7 @@ class DrawnScores:
     Raises
     ------
     ValueError
-        When an evaluation has no scores or other pictures than the first, or there are fewer than
-        two lesions.
+        When an evaluation has no scores or other pictures than the first.
     """
 
     def __init__(
@@ -109,7 +107,6 @@ class DrawnScores:
             logits = np.asarray(evaluation.logits, dtype=float)
             judged.append(Judged(logits, evaluation.labels, classes=logits.shape[1]))
         member = membership(first.groups, len(first.labels))
-        check_units(member, first.groups)
         self._level = level
         present = np.unique(first.labels)
         self._lesions = np.array([len(np.unique(member[first.labels == k])) for k in present])
@@ -120,6 +117,8 @@ class DrawnScores:
             for weights in resampled(member, resamples, source(generator))
         ]
         self._draws = np.concatenate(parts, 1)  # [E, r, 1 + K]
+        if self._count == 1:  # every draw is the same, which is no certainty
+            self._draws[:] = np.nan
         shares = np.stack([_share(judged[0], metric) for metric in Scores._fields], 1)
         hits = np.stack([(j.guesses == j.labels).astype(float) for j in judged])
         chunks = [
@@ -130,7 +129,10 @@ class DrawnScores:
         self._halves = np.stack(each) / whole  # [E, r, 2]
 
     def combined(self, plus: Sequence[int], minus: Sequence[int] = (), *, parts: int = 1) -> Scores:
-        """Numbers of some systems, minus those of others, by ``parts``; each may come again."""
+        """Numbers of some systems, minus those of others, by ``parts``; each may come again.
+
+        Of a single lesion numbers have no interval (nan), and differences all that is possible.
+        """
         terms = ([*plus], [*minus])
         rates, draws, differences = (
             (each[terms[0]].sum(0) - each[terms[1]].sum(0)) / parts

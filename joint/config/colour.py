@@ -124,9 +124,7 @@ def build_colour(
         given = _given("weights", config.weights, config.patterns, bands)
         start = _parts(config.patterns, bands) if given is None else given
         learned = config.lamps == "learned"
-        lamps = optics.Illumination(
-            bands, patterns=config.patterns, start=start, trainable=learned
-        )
+        lamps = optics.Illumination(bands, patterns=config.patterns, start=start, trainable=learned)
     if config.filters != "none":
         given = _given("transmittance", config.transmittance, config.channels, bands)
         if given is None:

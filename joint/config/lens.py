@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, field_validator, mo
 from torch import nn
 
 import optics
+from joint.caution import caution
 from joint.settings import ConfigError, FrozenDict, Settings, added
 from optics.psf import check_oversample
 from optics.sampling import LOST, WRAPPED
@@ -135,9 +136,9 @@ class LensConfig(Settings):
     """By which part the picture of the last channel is larger than that of the first."""
     axial_colour: float = added(0.0, ge=-0.1, le=0.1)
     """By which part the focal length at the shortest wavelength is less than at the longest; in
-    between evenly, and the middle one of them, by length, keeps its focus: refused at a single
-    wavelength. From 486 to 656 nm a lens of one glass has 1 / its Abbe number, 0.016 of crown, from
-    400 to 1000 nm three times as much, and an achromat hardly any."""
+    between evenly, and the middle one of them, by length, keeps its focus: nothing at a single
+    wavelength, with a warning. From 486 to 656 nm a lens of one glass has 1 / its Abbe number,
+    0.016 of crown, from 400 to 1000 nm three times as much, and an achromat hardly any."""
     singlet: str | None = added(None)
     """Glass of a lens of one, among optics.MATERIALS: its focal length goes with 1 / (n - 1), the
     index n at each wavelength. As with axial_colour, which it takes the place of, the middle
@@ -463,12 +464,13 @@ def _chromatic_power(config: LensConfig, wavelengths: tuple[float, ...]) -> torc
     if not getattr(config, name):
         return None
     spread = max(wavelengths) - min(wavelengths)
-    if spread == 0:
-        raise ConfigError(
+    if spread == 0:  # runs of before it was told have it
+        caution(
             f"front_end.{name}={getattr(config, name)} lies between wavelengths, and this lens has "
-            f"{wavelengths[0] * 1e9:g} nm alone: give several, with a spectral_response, or no "
-            f"{name}"
+            f"{wavelengths[0] * 1e9:g} nm alone, so that it does nothing: give several, with a "
+            f"spectral_response, or no {name}"
         )
+        return None
     sharp = sorted(wavelengths)[len(wavelengths) // 2]
     light = torch.tensor(wavelengths, dtype=torch.float64)
     if config.singlet is None:

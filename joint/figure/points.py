@@ -70,10 +70,17 @@ def points_figure(
 
     Raises
     ------
+    TypeError
+        For evaluations without the names of their systems.
     ValueError
         Where no two points differ and ``along`` is not given, none has the number, or for an axis
         that there is not.
     """
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"found must be evaluations by the name of their system, {{'sharp': [...]}}, not "
+            f"{type(found).__name__}"
+        )
     every = [each for evaluations in found.values() for each in evaluations]
     axis_name = _varying(every) if along is None else along
     if axis_name not in _AXES:

@@ -115,7 +115,7 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
                 name,
                 *(f"{counts[k]}" for counts in evidence.values()),
                 *(
-                    with_interval(float(getattr(report, c)[k]), _of_class(report, c, k), ".2f")
+                    with_interval(_number(report, c, k), _of_class(report, c, k), ".2f")
                     for c in columns
                 ),
             )
@@ -162,6 +162,11 @@ def _label(name: str, report: Report) -> str:
     known |= {"mcc": "Matthews correlation (MCC)", "cohen_kappa": "Cohen's kappa"}
     known |= {"nll": "negative log-likelihood", "brier": "Brier score", "ece": "calibration error"}
     return known.get(name, name.replace("_", " "))
+
+
+def _number(report: Report, name: str, k: int) -> float:
+    """That of a class; of one without pictures no recall and F1, as there is nothing to find."""
+    return report.number(f"{name.removeprefix('class_')}.{report.classes[k]}")
 
 
 def _of_class(report: Report, name: str, k: int) -> tuple[float, float] | None:

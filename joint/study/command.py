@@ -313,6 +313,7 @@ def _run(arguments: Sequence[str]) -> int:
                 warnings.simplefilter("ignore")
             _show_plan(options)
         return 0
+    _check_counts(options)
     device = options.device or ("cuda" if options.gpus_per_run else "cpu")
     if options.executor == "process":
         _check_alone(options)
@@ -393,6 +394,19 @@ def _show_plan(options: RunOptions) -> None:
             print(f"  {pair.name}")
 
 
+def _check_counts(options: RunOptions) -> None:
+    """Refuse what no worker starts with, before anything is written."""
+    for name in ("workers", "threads", "together"):
+        if getattr(options, name) < 1:
+            raise OptionError(f"--{name} must be at least 1, not {getattr(options, name)}")
+
+
+def _check_file(path: Path | None) -> None:
+    """Refuse a folder where a table shall be written, before hours of passes."""
+    if path is not None and path.is_dir():
+        raise OptionError(f"--csv: {path} is a folder, name a file in it")
+
+
 def _check_alone(options: RunOptions) -> None:
     given = {
         "--ray-address": options.ray_address is not None,
@@ -454,6 +468,7 @@ def _confirm(arguments: Sequence[str]) -> None:
 
 def _list(arguments: Sequence[str]) -> None:
     options = tyro.cli(ListOptions, args=arguments, prog="lens2label study list")
+    _check_file(options.csv)
     ledger = open_study(options.folder)
     table = rows(ledger)
     if options.csv is not None:
@@ -463,6 +478,7 @@ def _list(arguments: Sequence[str]) -> None:
 
 def _report(arguments: Sequence[str]) -> None:
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label study report")
+    _check_file(options.csv)
     ledger = open_study(options.folder)
     found = report(ledger, metric=options.metric)
     if options.json or not options.quiet:
@@ -490,6 +506,7 @@ def _report(arguments: Sequence[str]) -> None:
 
 def _select(arguments: Sequence[str]) -> None:
     options = tyro.cli(SelectOptions, args=arguments, prog="lens2label study select")
+    _check_file(options.csv)
     found = select_designs(
         open_study(options.folder),
         at_least=named_numbers("--at-least", options.at_least, "recall.mel=0.8"),
@@ -506,8 +523,7 @@ def _judge(arguments: Sequence[str]) -> None:
     options = tyro.cli(JudgeOptions, args=arguments, prog="lens2label study judge")
     if options.batch_size < 1:
         raise OptionError(f"--batch-size must be 1 or more, not {options.batch_size}")
-    if options.csv is not None and options.csv.is_dir():  # before hours of passes
-        raise OptionError(f"--csv: {options.csv} is a folder, name a file in it")
+    _check_file(options.csv)
     points = every_point(options.photons, options.quality, options.distance, options.motion)
     if points == [AS_BUILT]:
         raise OptionError(

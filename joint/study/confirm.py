@@ -34,7 +34,8 @@ def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
     """The design with the best mean of the plan's metric on the validation part.
 
     The test part is left for the claim. A run that failed counts as nothing in a share such as the
-    accuracy; of other numbers, a design with one is left out.
+    accuracy; of other numbers, a design with one is left out. So is, of any, a design of which the
+    machine gave up a run.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
     values = np.full((len(ledger.designs[:first]), len(ledger.study.seeds)), np.nan)
     place = {seed: number for number, seed in enumerate(ledger.study.seeds)}
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
-        if run.design < len(values) and state in ("done", "failed"):
+        if run.design < len(values) and state in ("done", "failed") and not ledger.gave_up(run):
             found = on_validation(ledger, run, metric) if state == "done" else failed
             values[run.design, place[run.seed]] = np.nan if found is None else found
     means = values.mean(1)

@@ -32,6 +32,7 @@ from .store import (
     PlannedRun,
     StudyError,
     open_study,
+    seal,
     seeded,
     write_new,
 )
@@ -97,11 +98,15 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     ledger = Ledger(folder, study, designs, runs)
     if earlier is not None:
         _copy_done(open_study(earlier), ledger)
-    content = {
-        "format": FORMAT,
+    fixed = {
         "study": study.model_dump(mode="json"),
         "designs": designs,
         "runs": [asdict(run) for run in runs],
+    }
+    content = {
+        "format": FORMAT,
+        **fixed,
+        "seal": seal(fixed),
         # A plan that is made after runs is no plan, and a report must be able to say so.
         "done_before": ledger.tally().done,
     }

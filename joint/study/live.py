@@ -11,7 +11,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO, final
@@ -103,10 +103,19 @@ def progress(ledger: Ledger) -> Progress:
     left = None
     known = [one.seconds_left for one in going if one.seconds_left is not None]
     if pace is not None and len(known) == len(going) > 0:
-        left = (sum(known) + tally.pending * pace * ledger.study.base.training.epochs) / len(going)
+        left = (sum(known) + pace * _epochs_to_go(ledger, states, tally)) / len(going)
     elif tally.finished == tally.total:
         left = 0.0
     return Progress(ledger.study.name, tally, going, left)
+
+
+def _epochs_to_go(ledger: Ledger, states: Sequence[RunState], tally: Tally) -> float:
+    """Epochs of all runs that nobody has begun; the base's, of designs yet to be asked for."""
+    waits = [run for run, state in zip(ledger.runs, states, strict=True) if state == "pending"]
+    unknown = (tally.pending - len(waits)) * ledger.study.base.training.epochs
+    if not any("training.epochs" in ledger.study.sets(axis) for axis in ledger.study.axes):
+        return unknown + len(waits) * ledger.study.base.training.epochs
+    return unknown + sum(ledger.config(run).training.epochs for run in waits)
 
 
 def _going(ledger: Ledger, run: PlannedRun, pace: float | None) -> Going:

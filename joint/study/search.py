@@ -130,12 +130,13 @@ def told(ledger: Ledger) -> list[Told] | None:
     """What the next design of a search is asked for with; None while its round must wait.
 
     A run that failed, or has no such number, counts as the worst that was seen, and as nothing in a
-    share such as the accuracy: it is an outcome, which the search must learn to avoid.
+    share such as the accuracy: it is an outcome, which the search must learn to avoid. One that its
+    machine gave up is none: its design is known by its other seeds.
 
     Raises
     ------
     StudyError
-        When no run at all has one of the objectives.
+        When no run at all has one of the objectives, or the machine gave up all runs of a design.
     """
     study = ledger.study
     assert isinstance(study.sampler, Search)
@@ -148,8 +149,10 @@ def told(ledger: Ledger) -> list[Told] | None:
         return None
     names = objectives(study)
     values = np.full((known, len(study.seeds), len(names)), np.nan)
+    gone = np.zeros(values.shape[:2], dtype=bool)
     for number, own in enumerate(runs):
         for place, run in enumerate(own):
+            gone[number, place] = ledger.gave_up(run)
             if states[run] == "done":
                 found = [on_validation(ledger, run, name) for name in names]
                 values[number, place] = [math.nan if v is None else v for v in found]
@@ -163,9 +166,17 @@ def told(ledger: Ledger) -> list[Told] | None:
         if len(seen):
             worst = 0.0 if scores_nothing(name) else seen.max() if down else seen.min()
             values[..., column] = np.nan_to_num(values[..., column], nan=worst)
+    if gone.all(1).any():
+        raise StudyError(
+            f"all runs of design {int(gone.all(1).argmax())} of {ledger.folder} were given up, "
+            "killed or without memory, and the search cannot go on without it: put that right, "
+            "then lens2label study run FOLDER --retry-failed"
+        )
     first = {run.design: run.digest for run in reversed(ledger.runs)}
     return [
-        Told(design, first[number], _known(values[number]) if number < known else None)
+        Told(
+            design, first[number], _known(values[number][~gone[number]]) if number < known else None
+        )
         for number, design in enumerate(ledger.designs)
     ]
 

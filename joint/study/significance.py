@@ -181,10 +181,15 @@ def seeds_needed(
 
 
 def fewest_seeds(reaches: Callable[[int], bool], *, at_least: int) -> int | None:
-    """Smallest count that ``reaches`` what all larger ones do; None if no 10 000 would."""
-    low, high = at_least, MOST_SEEDS
-    if not reaches(high):
+    """Smallest count that ``reaches`` what those next to it do; None if none up to 10 000 would.
+
+    Not all larger ones need to: of more seeds, few lesions count for more.
+    """
+    steps = np.unique(np.geomspace(at_least, max(at_least, MOST_SEEDS), 100).round().astype(int))
+    place = next((n for n, count in enumerate(steps) if reaches(int(count))), None)
+    if place is None:
         return None
+    low, high = (at_least if place == 0 else int(steps[place - 1]) + 1), int(steps[place])
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(middle) else (middle + 1, high)

@@ -15,17 +15,19 @@ How far a run has come is told by its files alone: held by somebody is *running*
 may be copied, and merged with rsync.
 """
 
+import hashlib
 import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
 
 from pydantic import ValidationError
 
+from joint.caution import caution
 from joint.checkpoint import CheckpointError, write_atomically
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
@@ -189,6 +191,16 @@ class Ledger:
             _state(root / run.digest) if run.digest in there else "pending" for run in self.runs
         )
 
+    def gave_up(self, run: PlannedRun) -> bool:
+        """Whether its machine gave up a run that failed, which says nothing of its design.
+
+        Parameters
+        ----------
+        run : PlannedRun
+        """
+        failure = read_failure(self.path(run))
+        return given_up(failure.get("error"), failure.get("message"))
+
     def tally(self) -> Tally:
         """How many runs are in each state; those that a search will choose are pending."""
         counts = Counter(self.states())
@@ -251,6 +263,12 @@ def open_study(folder: Path | str) -> Ledger:
         runs = tuple(PlannedRun(**run) for run in content["runs"])
         designs = tuple(content["designs"])
         _check_designs(designs, runs)
+        if content.get("seal", seal(content)) != seal(content):  # which older ones do not have
+            caution(
+                f"{path} was changed after it was written: a study is fixed before its first run, "
+                "and what it calls planned may not have been. Describe another study in a file of "
+                "its own; --earlier takes the runs that both have"
+            )
         return Ledger(folder, study, designs, runs).refreshed()
     except FileNotFoundError as error:
         raise StudyError(
@@ -281,6 +299,13 @@ def _check_designs(designs: Sequence[object], runs: Sequence[PlannedRun]) -> Non
             )
 
 
+def seal(content: Mapping[str, Any]) -> str:
+    """Digest of what a study file fixes: the study, its designs and runs."""
+    fixed = {name: content[name] for name in ("study", "designs", "runs")}
+    text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def done_before(ledger: Ledger) -> int:
     """Runs of a study that were done already when it was written; 0 where that was not recorded."""
     try:
@@ -300,6 +325,26 @@ def without_weights(ledger: Ledger) -> int:
         for run, state in zip(ledger.runs, ledger.states(), strict=True)
         if state == "done"
     )
+
+
+# Names of errors, as a failed run keeps them, that are no outcome of its design; and what torch
+# says of others of them, by a RuntimeError.
+_OF_THE_MACHINE = ("RunAbandoned", "OutOfMemoryError", "MemoryError")
+_WORDS_OF_THE_MACHINE = ("DefaultCPUAllocator: ", "uncorrectable ECC error")
+
+
+def given_up(error: str | None, message: str | None) -> bool:
+    """Whether a run failed because its machine gave it up: killed again and again, or no memory.
+
+    That says nothing of its design, and the run counts as not ended until it is tried again.
+
+    Parameters
+    ----------
+    error, message : str or None
+        What :func:`read_failure` has of it.
+    """
+    words = message or ""
+    return error in _OF_THE_MACHINE or any(each in words for each in _WORDS_OF_THE_MACHINE)
 
 
 def read_failure(folder: Path) -> dict[str, Any]:

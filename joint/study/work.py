@@ -14,6 +14,7 @@ import errno
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
@@ -202,7 +203,7 @@ def _attempt(
                 begin(folder)
                 began = time.monotonic()
                 with _named(ledger, [run]):
-                    scenes = _as_begun(ledger, config, load(config.data))
+                    scenes = _as_begun(ledger, config, _loaded(load, config.data))
                     _check_class(ledger.study.plan.metric, scenes)
                     done = execute(config, folder, scenes, device=device, stop=leave)
                 if done:
@@ -293,11 +294,37 @@ def _data_differ(ledger: Ledger) -> bool:
     return any(path.split(".")[0] == "data" for path in paths)
 
 
+class _NoScenes(OSError):
+    """Scenes that this worker cannot read, of whatever run."""
+
+
+def _loaded(load: Callable[[DataConfig], LesionDataset], data: DataConfig) -> LesionDataset:
+    """The scenes; where they are not there, or no zip is whole, that is no outcome of a run."""
+    try:
+        return load(data)
+    except Exception as error:
+        zip_cut_short = isinstance(error.__cause__, zipfile.BadZipFile)
+        if not isinstance(error, OSError) and not zip_cut_short:
+            raise
+        raise _NoScenes(
+            f"{error}. This worker cannot read the scenes, of which nothing is said by a run: a "
+            "path must lead to them from where each worker runs"
+        ) from error
+
+
+# Of a disk, a network or a system that is out of files or room, as every other run would meet too.
+_BROKEN = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM,
+    errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT, errno.ENOTCONN,
+)  # fmt: skip
+
+
 def _of_the_machine(error: BaseException) -> bool:
-    """Whether a disk is to blame, which every other run would meet too."""
-    causes = (error, error.__cause__)
-    broken = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES)
-    return any(isinstance(cause, OSError) and cause.errno in broken for cause in causes)
+    """Whether the machine is to blame, and not the run."""
+    return any(
+        isinstance(cause, _NoScenes) or (isinstance(cause, OSError) and cause.errno in _BROKEN)
+        for cause in (error, error.__cause__)
+    )
 
 
 def _sleep(seconds: float, leave: Callable[[], bool]) -> None:

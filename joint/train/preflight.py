@@ -27,6 +27,9 @@ from .training import Training
 
 __all__ = ["check_given", "check_run"]
 
+# Monitors that are means over the classes with pictures.
+_OVER_CLASSES = ("balanced_accuracy", "macro_f1", "auc")
+
 
 def check_given(
     system: object,
@@ -103,7 +106,8 @@ def check_run(
     UserWarning
         When a codec learns several qualities, and nothing in the objective tells them apart; when
         lesions of the validation set are in training, too, which is another data set; when it has
-        classes that training has no picture of.
+        classes that training has no picture of, or has none of a class that the monitor is a mean
+        over.
     """
     check_given(system, train, validation, objective, config, teacher)
     assert validation is not None  # or it has been refused
@@ -117,6 +121,7 @@ def check_run(
         _speak_of_classes(train, validation)
     check_teacher(teacher, system, objective, config)
     _check_settings(system, train, validation, objective, config)
+    _speak_of_unseen(train, validation, config)
     _check_rate_target(system, objective, config)
     if not _learns("classifier", system, config):
         check_names(system, train)  # one that learns may learn others
@@ -190,6 +195,20 @@ def _speak_of_classes(train: LesionDataset, validation: LesionDataset) -> None:
         warnings.warn(
             f"the training set has no picture of {names}, of which the validation set has "
             f"{int(validation.counts[missing].sum())}: what it has no picture of cannot be learned",
+            stacklevel=1,  # once, wherever it is asked for
+        )
+
+
+def _speak_of_unseen(train: LesionDataset, validation: LesionDataset, config: Training) -> None:
+    """Say which classes are learned and not validated, where the monitor is a mean over them."""
+    unseen = (validation.counts == 0) & (train.counts > 0)
+    chooses = config.restore_best or config.patience is not None
+    if unseen.any() and chooses and config.monitor in _OVER_CLASSES:
+        names = ", ".join(train.classes[label] for label in unseen.nonzero().flatten().tolist())
+        warnings.warn(
+            f"the validation set has no picture of {names}, so that the best epoch by "
+            f"monitor={config.monitor!r} may be one that never finds it: use 'loss', or divide the "
+            "data so that each part has some",
             stacklevel=1,  # once, wherever it is asked for
         )
 

@@ -334,7 +334,8 @@ class TrainingRun:
         """Root mean square of each parameter that learns."""
         own = [p.detach() for group in self.optimizer.param_groups for p in group["params"]]
         sizes = torch.stack([p.abs().float().square().mean().sqrt() for p in own]).tolist()
-        return dict(zip(self._optimised(), sizes, strict=True))
+        named = zip(self._optimised(), sizes, strict=True)
+        return {name: size for name, size in named if math.isfinite(size)}  # not of none
 
     def grown(self) -> str | None:
         """What to say of parameters that a training drove far from where they are of use."""

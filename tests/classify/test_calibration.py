@@ -201,6 +201,28 @@ def test_tau_is_chosen_near_the_best_and_shown_as_a_curve():
     assert json.loads(json.dumps(choice.to_dict()))["tau"] == choice.tau
 
 
+def test_pictures_that_lack_a_class_are_no_ground_to_choose_tau_on():
+    logits, labels = _case(0)
+    prior, some = np.log([0.4, 0.3, 0.2, 0.1]), labels < 3
+    with pytest.warns(UserWarning, match=r"none of these \d+ pictures is of rare, so that bal"):
+        choice = classify.choose_tau(
+            logits[some], labels[some], log_prior=prior, classes=("a", "b", "c", "rare")
+        )
+    assert choice.taus.index(choice.tau) == choice.values.index(max(choice.values))
+
+
+def test_a_metric_that_tau_does_not_change_says_so():
+    logits, labels = _case(0, classes=2)
+    prior = np.log([0.9, 0.1])
+    for metric in ("auc", "average_precision", "sensitivity"):
+        choice = classify.choose_tau(logits, labels, log_prior=prior, metric=metric)
+        assert np.ptp(choice.values) < 1e-12
+        assert choice.tau == 0
+        assert ", the same at each of 61 between -1 and 2 on these pictures" in str(choice)
+    one = classify.choose_tau(logits, labels, log_prior=prior, taus=[0.5])
+    assert "at tau = 0.5, the best of 1 between" in str(one)
+
+
 def test_tau_takes_any_metric_and_the_smallest_of_equals():
     logits, labels = _case(0)
     prior = np.log(np.ones(4) / 4)  # equal classes: tau changes nothing

@@ -168,6 +168,20 @@ def test_wilsons_intervals_are_those_of_scipy(level):
     np.testing.assert_allclose(found, expected, atol=1e-14)
 
 
+def test_what_is_all_wrong_or_all_right_ends_at_0_and_1():
+    counts = np.arange(1, 500)
+    low, high = (wilson_intervals(np.full(499, share), counts) for share in (0.0, 1.0))
+    assert (low[:, 0] == 0).all()  # as a rounding is not
+    assert (high[:, 1] == 1).all()
+
+
+def test_rankings_of_few_pairs_reach_as_far_as_wilsons():
+    ends, shares = np.array([[0.8, 0.9]] * 3), np.full(3, 0.85)
+    found = with_width(ends, shares, np.array([4, 5, 60]), level=0.95, ranked=True)
+    np.testing.assert_allclose(found[0], wilson_intervals(np.array(0.85), np.array(4)))
+    np.testing.assert_array_equal(found[1:], ends[1:])
+
+
 def test_a_mistake_does_not_better_an_end():
     # 60 pictures of 12 lesions: one wrong, none, and the same the other way round; then many.
     ends = np.array([[0.95, 1.0], [1.0, 1.0], [0.0, 0.05], [0.0, 0.0], [0.3, 0.6]])

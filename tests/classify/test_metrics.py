@@ -511,7 +511,20 @@ def test_a_class_that_is_predicted_alone_stays_in_the_means_that_count_it():
     assert result.macro_recall == pytest.approx(result.balanced_accuracy * 3 / 4)
     for name in ("macro_precision", "macro_recall", "macro_f1"):
         low, high = result.intervals[name]
-        assert low <= getattr(result, name) <= high < 0.9  # without it, the means would be 0.9
+        assert low <= getattr(result, name) <= high
+    # Without it, the means would be 0.9: no prediction of it was right, and any recall may be.
+    assert result.intervals["macro_precision"].high < 0.9
+    assert result.intervals["macro_recall"].high > (3 * 0.9 + 1) / 4
+
+
+def test_a_precision_that_no_prediction_tells_may_be_any():
+    labels = np.repeat([0, 1], [90, 10])
+    result = _report(np.tile([1.0, 0.0], (100, 1)), labels, resamples=200)
+    (low, high), other = result.class_intervals["precision"]
+    assert np.isnan(other).all()
+    # The class that is predicted, with its own ends, and one of 0..1 that is counted as 0.
+    expected = (0.45 - (0.9 - low) / 2, 0.45 + np.hypot(high - 0.9, 1) / 2)
+    assert result.intervals["macro_precision"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("groups", [["a", "a", "a"], None])
@@ -598,6 +611,21 @@ def test_the_recall_of_five_lesions_is_covered():
     assert covered / trials >= 0.9
 
 
+@pytest.mark.parametrize("lesions", [1, 2, 3, 4])
+def test_the_auc_of_hardly_any_lesion_is_covered(lesions):
+    """Rates of normal scores: one lesion ranks alike in all draws, and they show the others."""
+    random, trials = np.random.default_rng(0), 100
+    labels = np.array([0] * 60 + [1] * lesions)
+    true, covered = norm.cdf(1), 0  # 0.84
+    for trial in range(trials):
+        margins = random.normal(size=len(labels)) + 2**0.5 * labels
+        logits = np.column_stack([np.zeros(len(labels)), margins])
+        result = _report(logits, labels, resamples=100, seed=trial)
+        low, high = result.class_intervals["class_auc"][1]
+        covered += low <= true <= high
+    assert covered / trials >= 0.95  # the percentiles alone in 0.51, 0.69, 0.74, 0.82
+
+
 def test_the_auc_of_six_lesions_is_covered():
     """Rates of normal scores: the draws of a ranking without a mistake all agree."""
     random, trials = np.random.default_rng(0), 100
@@ -620,6 +648,11 @@ def test_classes_of_few_lesions_are_named():
     result = _report(logits, labels, groups=patients, resamples=20)
     assert "fewer than 10 lesions of c1 (4), c3 (1): intervals of these classes" in str(result)
     assert "fewer than" not in str(_report(logits, labels))  # no intervals
+    # The draws of a ranking need more: 0.86 of them hold an AUC of 0.95 of ten lesions.
+    ranked = "fewer than 20 lesions of c0 (19), c2 (10): intervals of their AUC and AP"
+    some = np.repeat([0, 1, 2], [38, 60, 20])
+    groups = [f"patient {i // 2}" for i in range(118)]
+    assert ranked in str(_report(np.eye(3)[some], some, groups=groups, resamples=20))
     alone = _report(logits, labels, resamples=20)
     assert "fewer than 10 pictures of c1 (8), c3 (2): " in str(alone)
     np.testing.assert_array_equal(alone.units, alone.support)
@@ -743,9 +776,14 @@ def test_agreement_without_a_mistake_is_not_certain():
     for name in ("mcc", "cohen_kappa"):
         assert getattr(found, name) == 1
         assert found.intervals[name] == pytest.approx(((low - chance) / (1 - chance), 1))
-    # A constant answer agrees no more than chance, whatever the lesions.
-    constant = classify.report(np.tile([1.0, 0, 0], (40, 1)), labels, groups=groups, resamples=50)
-    assert constant.intervals["mcc"] == (0, 0)
+    # A constant answer agrees no more than chance in any draw, however it does elsewhere.
+    always = np.tile([1.0, 0, 0], (40, 1))
+    constant = classify.report(always, labels, groups=groups, resamples=50)
+    for name in ("mcc", "cohen_kappa"):
+        assert getattr(constant, name) == 0
+        assert np.isnan(constant.intervals[name]).all()
+    assert "all predictions are 0: MCC and kappa have no interval" in constant.cautions()
+    assert "all predictions" not in str(found) + str(classify.report(always, labels))
 
 
 def test_names_of_classes_may_be_numbers():

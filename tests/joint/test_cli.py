@@ -576,6 +576,7 @@ def test_runs_of_any_origin_are_written_for_tensorboard(trained, tmp_path, capsy
 
 
 @pytest.mark.filterwarnings("ignore:the training set has no picture of:UserWarning")
+@pytest.mark.filterwarnings("ignore:the validation set has no picture of:UserWarning")
 def test_a_root_holds_a_folder_for_each_configuration(tmp_path, capsys):
     blind = ["--codec", "none", "--sensor", "none", "--front-end", "none", *_TINY]
     for fold in range(2):

@@ -702,6 +702,8 @@ def test_points_without_a_number_or_a_difference_are_refused():
         points_figure({"a": found[:1]}, metric="psnr_scene")
     with pytest.raises(ValueError, match="along must be one of photons"):
         points_figure({"a": found}, metric="psnr_scene", along="light")
+    with pytest.raises(TypeError, match=r"by the name of their system, \{'sharp': .* not list"):
+        points_figure(found, metric="psnr_scene")  # pyright: ignore[reportArgumentType]
 
 
 def test_robustness_without_a_curve_is_refused():

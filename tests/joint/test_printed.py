@@ -41,6 +41,8 @@ def _at(quality):
             "0: padding=(1, 1) there, padding=(1, 0) here",
         ),
         (nn.Dropout(0.5), nn.Dropout(0.1), None),  # how it learns
+        (nn.Sequential(nn.Dropout(0.5)), nn.Sequential(nn.Identity()), None),
+        (compress.DifferentiableJPEG(75), compress.DifferentiableJPEG(75, trainable=True), None),
         (nn.Sequential(nn.ReLU()), nn.ReLU(inplace=True), "kind=Sequential there, kind=ReLU here"),
     ],
 )

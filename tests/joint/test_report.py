@@ -48,7 +48,16 @@ from joint.report.compare import (
     verdict,
 )
 from joint.report.draw import dodged_figure, element_figures, history_figure, spread
-from joint.report.page import number, page, paragraph, picture, section, table, with_interval
+from joint.report.page import (
+    MISSING,
+    number,
+    page,
+    paragraph,
+    picture,
+    section,
+    table,
+    with_interval,
+)
 from joint.report.recorded import by_chance, classification
 from joint.report.saved import read_runs
 from joint.report.scenes import Measuring, Scenes
@@ -322,13 +331,19 @@ def test_the_page_warns_of_classes_as_the_text_does(monkeypatch, groups, resampl
     read = _Page(page("page", *classification(None, "", None)))
     said = "".join(read.text)
     notes = [line for line in str(expected).splitlines() if line.startswith(("fewer", "no pict"))]
-    assert len(notes) == 1 + bool(resamples)
+    # Of the twelve lesions of the first class the rankings alone are told too narrowly.
+    few = bool(resamples) * (1 if groups is None else 2)
+    assert len(notes) == 1 + few
     for line in notes:
         assert f"{line[0].upper()}{line[1:]}." in said
-    assert said.count("Fewer than") == bool(resamples)
+    assert said.count("Fewer than") == few
     units = ["lesions"] if groups else []
     assert read.rows()["class"][: 1 + len(units)] == ["pictures", *units]
     assert read.rows()["1"][: 1 + len(units)] == ["4", *(["2"] if groups else [])]
+    # What is not there has nothing to find, and what was taken for it was wrong.
+    recall, precision, f1 = read.rows()["10"][1 + len(units) :][:3]
+    assert recall == f1 == MISSING
+    assert precision.startswith("0.00")
 
 
 def test_what_chance_gives_is_said_once(whole, parsed):

@@ -19,7 +19,7 @@ import torch
 from joint.system import ImagingSystem
 from optics import Pupil
 
-__all__ = ["Imperfection", "diameter_of", "middle_of", "pupil_of"]
+__all__ = ["Imperfection", "diameter_of", "middle_of", "pupil_of", "rounded_down"]
 
 Change: TypeAlias = Callable[[ImagingSystem, float, int, torch.Generator], None]
 Where = Literal["element", "place", "wavefront", "field", "around"]
@@ -107,6 +107,11 @@ class Imperfection:
     def order(self) -> int:
         """Place of :attr:`where` among the others."""
         return get_args(Where).index(self.where)
+
+
+def rounded_down(limit: float) -> str:
+    """A largest level in three digits that are allowed themselves."""
+    return f"{math.floor(1000 * limit) / 1000:g}"
 
 
 def pupil_of(system: ImagingSystem) -> Pupil | None:

@@ -501,8 +501,8 @@ _ALL = (
         "it needs a LearnedKernel or a fixed PSF",
         lambda system, _: _has_kernels(system),
         _fixed(0.0, 0.05, 0.1, 0.2, 0.5),
-        allowed=_not_negative,
-        rule="0 or more",
+        allowed=lambda level: 0 <= level < 1,  # no more can be wrong with a point that is dark
+        rule="0 or more, and below 1",
         drawn=True,
         where="element",
     ),

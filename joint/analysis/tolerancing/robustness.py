@@ -29,7 +29,7 @@ from joint.kinds import check_kinds
 from joint.system import ImagingSystem
 from optics.quantity import whole_number
 
-from .imperfection import Imperfection
+from .imperfection import Imperfection, rounded_down
 from .perturbation import (
     KINDS,
     PERTURBATIONS,
@@ -274,7 +274,7 @@ def robustness(
         For what is no system, or no data set.
     ValueError
         For a system without a classifier, a perturbation that is unknown or that it cannot have, a
-        level outside of its range, fewer than one device or two lesions.
+        level outside of its range, or fewer than one device.
     """
     check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)
@@ -347,10 +347,10 @@ def _plan(
             raise ValueError(
                 f"{kind.name} takes levels in {kind.unit}, {kind.rule}, not {[*steps]}"
             )
-        if max(steps) > kind.most(system):
+        if max(steps) > kind.most(system) * (1 + 1e-9):
             raise ValueError(
-                f"{kind.name} is at most {kind.most(system):.3g} {kind.unit} of this system, not "
-                f"{[*steps]}"
+                f"{kind.name} is at most {rounded_down(kind.most(system))} {kind.unit} of this "
+                f"system, not {[*steps]}"
             )
         plan[kind] = tuple(map(float, steps))
     return plan, ()

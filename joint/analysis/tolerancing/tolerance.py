@@ -29,7 +29,7 @@ from joint.kinds import check_kinds
 from joint.system import ImagingSystem
 from optics.quantity import whole_number
 
-from .imperfection import Imperfection
+from .imperfection import Imperfection, rounded_down
 from .merit import Merit, merit_of
 from .perturbation import (
     KINDS,
@@ -403,10 +403,10 @@ def ranges(
                 f"{kind.name} takes levels in {kind.unit}, {kind.rule}, the lower limit first; "
                 f"{limit} gives {low:g} to {high:g}"
             )
-        if high > kind.most(system):
+        if high > kind.most(system) * (1 + 1e-9):
             raise ValueError(
-                f"{kind.name} is at most {kind.most(system):.3g} {kind.unit} of this system; "
-                f"{limit} gives {low:g} to {high:g}"
+                f"{kind.name} is at most {rounded_down(kind.most(system))} {kind.unit} of this "
+                f"system; {limit} gives {low:g} to {high:g}"
             )
         found[kind] = (low, high)
     return dict(sorted(found.items(), key=lambda item: item[0].order))

@@ -16,7 +16,7 @@ from joint.study.axis import Design
 from joint.study.provenance import EnvironmentDifference, environment_differences
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair
-from joint.study.store import Ledger, Tally, done_before
+from joint.study.store import Ledger, Tally, done_before, given_up
 from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, score
@@ -88,11 +88,14 @@ class Failure:
     """Numbers of the designs."""
     runs: int
     """How many runs."""
+    of_the_machine: bool = False
+    """Whether its machine gave them up: they count as not ended until they are tried again."""
 
     def __str__(self) -> str:
         first = self.message.strip().partition("\n")[0]
         which = f"design{'s' * (len(self.designs) > 1)} {', '.join(map(str, self.designs))}"
-        return f"{self.runs} of {which}: {self.error}: {first}"
+        not_ended = ", which count as not ended" if self.of_the_machine else ""
+        return f"{self.runs} of {which}{not_ended}: {self.error}: {first}"
 
 
 @final
@@ -189,6 +192,8 @@ class StudyReport:
         if not self.failures:
             return []
         counts = "scores 0" if scores_nothing(self.metric) else "is left out"
+        if all(failure.of_the_machine for failure in self.failures):
+            counts = "counts as not ended"
         more = len(self.failures) - _KINDS
         return [
             f"  a run that failed {counts}; to try them again, with the cause put right: "
@@ -333,6 +338,7 @@ def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
             own[0].message or "",
             tuple(sorted({row.design for row in own})),
             len(own),
+            given_up(own[0].error, own[0].message),
         )
         for own in sorted(reasons.values(), key=len, reverse=True)
     )

@@ -13,13 +13,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, final
 
+from scipy import special
+
 from classify import Interval
 from joint.analysis.record import plain
 from joint.cells import aligned, as_csv
-from joint.metric import check_study_metric, is_study_metric, lower_is_better, scores_nothing
+from joint.metric import (
+    STUDY_METRICS,
+    check_study_metric,
+    is_study_metric,
+    lower_is_better,
+    scores_nothing,
+)
+from joint.settings import nearest
 from joint.study.axis import Design
 from joint.study.significance import holm
-from joint.study.store import Ledger
+from joint.study.store import Ledger, done_before
 
 from .draws import Draws, resample
 from .inference import Outcome
@@ -51,7 +60,8 @@ class Candidate:
     adjusted_p: float
     """The same, adjusted for the designs that could have met them (:func:`holm`)."""
     verdict: Verdict
-    """``meets`` where that is shown; ``perhaps`` where the means do; else ``does not``."""
+    """``meets`` where that is shown; ``perhaps`` where the means do, or runs are missing; else
+    ``does not``."""
     held_back: str | None
     """The requirement that it does not meet or that is the least sure, or what is missing; None
     where it meets all."""
@@ -69,7 +79,8 @@ class Selection:
     cheapest: dict[str, tuple[int, ...]]
     """Of those that meet them, the designs that have least of each cost."""
     costs: tuple[str, ...]
-    """Those that differ between the designs."""
+    """Those of the study's that differ between the designs, of the usual ones of a front, and all
+    that are bounded; means over runs, photons a picture and not a pixel."""
     alpha: float
     """One-sided level: half that of the plan, of which one end of an interval has as much."""
     tested: int
@@ -227,6 +238,7 @@ def select_designs(
         if not is_study_metric(name) and name not in known_costs:
             raise ValueError(
                 f"{name!r} is no metric of a study, and none of its costs, {', '.join(known_costs)}"
+                f"{nearest(name, (*known_costs, *STUDY_METRICS), always=False)}"
             )
     measured = [*dict.fromkeys(each.name for each in asked if is_study_metric(each.name))]
     if within is not None and metric not in measured:
@@ -235,6 +247,7 @@ def select_designs(
     draws = {
         name: resample(runs, metric=name, resamples=plan.resamples) for name, runs in ended.items()
     }
+    waits = [n for n in range(len(ledger.designs)) if _has_runs_to_go(table, n)]
     answers = {
         number: [
             *(
@@ -243,7 +256,7 @@ def select_designs(
                 else _of_cost(spent[number].get(each.name), each)
                 for each in asked
             ),
-            *([] if within is None else [_behind_best(draws[metric], number, within)]),
+            *([] if within is None else [_behind_best(draws[metric], number, within, waits)]),
         ]
         for number in range(len(ledger.designs))
     }
@@ -277,7 +290,12 @@ def select_designs(
         )
     told = [str(each) for each in asked]
     told += [] if within is None else [_margin(metric, within)]
-    costs = tuple(front_costs([*spent.values()]))
+    bounded = [each.name for each in asked if each.name not in draws]
+    costs = tuple(dict.fromkeys([*front_costs([*spent.values()]), *bounded]))
+    notes = [each.note for each in draws.values() if each.note is not None]
+    before = done_before(ledger)
+    if before:
+        notes.append(f"{before} of {len(table)} runs were there before this study was written")
     return Selection(
         tuple(told),
         _ordered(candidates, costs),
@@ -285,7 +303,7 @@ def select_designs(
         costs,
         alpha,
         len(tested),
-        tuple(dict.fromkeys(each.note for each in draws.values() if each.note is not None)),
+        tuple(dict.fromkeys(notes)),
     )
 
 
@@ -308,23 +326,40 @@ def _of_mean(draws: Draws, number: int, asked: _Requirement) -> _Answer:
     alone = [float(other == number) for other in draws.designs]
     mean = float(draws.means[draws.place(number)])
     p = _one_sided(draws, alone, asked.bound, asked.spare(mean))
+    if draws.lesions is not None and scores_nothing(draws.metric):
+        share, bound = (mean, asked.bound) if asked.least else (1 - mean, 1 - asked.bound)
+        p = max(p, _by_chance(share * draws.lesions, draws.lesions, bound))
     return _Answer(str(asked), asked.spare(mean) >= 0, p)
+
+
+def _by_chance(right: float, lesions: float, bound: float) -> float:
+    """P of so many right of so many lesions, or more, of which each is right with a chance.
+
+    No lesions vary more (Clopper and Pearson, Biometrika 26 (1934) 404). Where all but a few are
+    right, their spread as it was drawn is next to nothing, which says little of others.
+    """
+    if not 0 < bound < 1:
+        return float(bound >= 1)
+    return 1.0 if right <= 0 else float(special.betainc(right, lesions - right + 1, bound))
 
 
 def _of_cost(value: float | None, asked: _Requirement) -> _Answer:
     if value is None:
-        return _Answer(str(asked), False, 1.0, of_cost=True)
+        return _Answer(str(asked), False, 1.0)  # of a run that is not done
     met = asked.spare(value) >= 0
     return _Answer(str(asked), met, 0.0 if met else 1.0, of_cost=True)
 
 
-def _behind_best(draws: Draws, number: int, within: float) -> _Answer:
-    """Whether a design is behind none of the others by the margin."""
+def _behind_best(draws: Draws, number: int, within: float, waits: Sequence[int]) -> _Answer:
+    """Whether a design is behind none of the others by the margin, some of which may still run."""
     if number not in draws.designs:
         return _Answer(f"no {draws.metric}", False, 1.0)
     sign = -1.0 if lower_is_better(draws.metric) else 1.0
     own = draws.place(number)
     met, p = True, 0.0
+    if others := len({*waits} - {number}):
+        told = f"{others} of the others {'has' if others == 1 else 'have'} not ended"
+        return _Answer(told, True, 1.0)
     for other in range(len(draws.designs)):
         if other == own:
             continue
@@ -340,40 +375,53 @@ def _one_sided(draws: Draws, weights: Sequence[float], bound: float, spare: floa
     found = draws.infer(weights, null=bound)
     if found.interval is None:
         return 1.0
-    if found.interval.low == found.interval.high:  # all seeds and lesions came out alike
-        if spare < 0 or draws.lesions is None:
-            return float(spare < 0)
+    hidden = 0.0
+    if draws.lesions is not None:
         # If a share of at least ``spare`` of all lesions were otherwise, so many would hide it
         # with this chance (the rule of three: Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
-        return (1 - min(spare, 1.0)) ** draws.lesions if scores_nothing(draws.metric) else 1.0
-    return found.p / 2 if spare > 0 else 1 - found.p / 2
+        share = min(max(spare, 0.0), 1.0)
+        hidden = (1 - share) ** draws.lesions if scores_nothing(draws.metric) else 1.0
+    if found.interval.low == found.interval.high:  # all seeds and lesions came out alike
+        return hidden if spare >= 0 else 1.0
+    if not scores_nothing(draws.metric):
+        hidden = 0.0
+    return max(hidden, found.p / 2 if spare > 0 else 1 - found.p / 2)
 
 
 def _missing(
     table: Sequence[Row], ended: Mapping[str, Mapping[int, Sequence[Outcome]]], number: int
 ) -> str | None:
     """What a design lacks to be judged."""
-    wanted = sum(row.design == number for row in table)
+    states = [row.state for row in table if row.design == number]
+    wanted = len(states)
+    if _has_runs_to_go(table, number):
+        done = states.count("done")
+        return f"{done} of {wanted} runs are done" if done else "no run is done"
     for name, runs in ended.items():
-        if runs[number] and len(runs[number]) < wanted:
+        if 0 < len(runs[number]) < wanted:  # what the machine gave up is no outcome
             return f"{len(runs[number])} of {wanted} runs have ended"
         failed = sum(run.value is None for run in runs[number])
         if failed and not scores_nothing(name):
             return f"{failed} of {wanted} runs failed, which have no {name}"
-    if not any(row.design == number and row.state == "done" for row in table):
-        return "no run is done"
-    return None
+    return None if "done" in states else f"all {wanted} runs failed"
+
+
+def _has_runs_to_go(table: Sequence[Row], number: int) -> bool:
+    return any(row.design == number and row.state in ("pending", "running") for row in table)
 
 
 def _verdict(
     answers: Sequence[_Answer], shown: bool, missing: str | None
 ) -> tuple[Verdict, str | None]:
     wrong = [each.requirement for each in answers if not each.met]
+    if missing is not None:
+        excess = [each.requirement for each in answers if each.of_cost and not each.met]
+        return ("does not", ", ".join(excess)) if excess else ("perhaps", missing)
     if wrong:
-        return "does not", missing or ", ".join(wrong)
-    if missing is None and shown:
+        return "does not", ", ".join(wrong)
+    if shown:
         return "meets", None
-    return "perhaps", missing or max(answers, key=lambda each: each.p).requirement
+    return "perhaps", max(answers, key=lambda each: each.p).requirement
 
 
 def _ordered(candidates: Sequence[Candidate], costs: Sequence[str]) -> tuple[Candidate, ...]:

@@ -88,7 +88,8 @@ class Contrast:
     80 % power, on these test pictures; None if no 10 000 would. Among several planned comparisons,
     as the one that Holm judges most strictly."""
     more_lesions: float | None
-    """Times the lesions without which no number of seeds would; None where some number would."""
+    """Times the lesions without which no number of seeds would; None where some number would, or
+    where lesions are not what is missing."""
     planned: bool
     """Named before the first run."""
     note: str | None = None

@@ -208,7 +208,7 @@ def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
     found: dict[int, list[Outcome]] = {number: [] for number in range(len(ledger.designs))}
     lacking: dict[int, _NotMeasured] = {}
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
-        if state == "failed" and not _of_the_machine(ledger, run):
+        if state == "failed" and not ledger.gave_up(run):
             found[run.design].append(Outcome(run.seed, None))
         elif state == "done":
             try:
@@ -222,14 +222,6 @@ def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
             raise error
         found[number] = []
     return found
-
-
-# Names of errors, as a failed run keeps them, that are no outcome of its design.
-_OF_THE_MACHINE = ("RunAbandoned", "OutOfMemoryError", "MemoryError")
-
-
-def _of_the_machine(ledger: Ledger, run: PlannedRun) -> bool:
-    return read_failure(ledger.path(run)).get("error") in _OF_THE_MACHINE
 
 
 def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:

@@ -200,8 +200,18 @@ def test_what_does_not_fit_is_refused(scenes):
     grey = joint.ImagingSystem(restoration=Grey())
     with pytest.raises(ValueError, match="grey hands 1 channels on, and the scenes have 3"):
         kept({"grey": grey}, scenes)
-    with pytest.raises(ValueError, match="at least 2 lesions"):
-        kept({"same": joint.ImagingSystem()}, scenes.subset([0]))
+
+
+def test_of_one_lesion_there_is_no_interval(scenes):
+    found = kept({"same": joint.ImagingSystem()}, scenes.subset([0]), resamples=5)
+    assert found.pictures == 1
+    (same,) = found.systems
+    for ring in same.annuli:
+        assert ring.power == pytest.approx(1)
+        ends = (*ring.power_interval, *ring.coherence_interval, *ring.change_interval)
+        assert np.isnan(ends).all()
+    for region in same.differences:
+        assert np.isnan((*region.interval, *region.change_interval)).all()
 
 
 def test_stacks_without_a_cross_spectrum_are_refused():

@@ -110,6 +110,15 @@ def test_ledger_of_a_mosaic_counts_a_third_and_of_nothing_nothing(lesions):
     np.testing.assert_equal(json.loads(json.dumps(none.to_dict()))["stages"], [])
 
 
+def test_one_lesion_has_its_costs_and_no_interval(lesions):
+    costs = ledger(_camera(), lesions.subset([0]), resamples=5)
+    assert costs.pictures == 1
+    assert costs.photons > 0
+    assert costs.scores.accuracy.value in (0, 1)
+    assert np.isnan(costs.scores.accuracy.interval).all()
+    assert costs.to_dict()["scores"]["accuracy"]["interval"] == [None, None]
+
+
 def test_nothing_of_the_system_changes(lesions):
     system = _camera()
     system.train()

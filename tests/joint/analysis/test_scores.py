@@ -102,6 +102,18 @@ def test_draws_that_do_not_fit_in_memory_at_once_give_the_same(evaluations, monk
     assert DrawnScores(evaluations, **options).combined([0], [1]) == at_once
 
 
+def test_one_lesion_tells_no_end_of_a_number_and_nothing_of_a_difference(lesions):
+    one = lesions.subset([0, 1])
+    assert len(set(one.groups)) == 1
+    alone = joint.evaluate(joint.ImagingSystem(classifier=_Grey()), one)
+    drawn = DrawnScores([alone, alone], resamples=5, level=0.9, generator=None)
+    for score in drawn.combined([0]):
+        assert score.value in (0, 0.5, 1)
+        assert np.isnan(score.interval).all()
+    for score in drawn.combined([0], [1]):
+        assert score == (0, (-1, 1))
+
+
 def test_systems_that_cannot_be_paired_are_refused(evaluations, lesions):
     one = lesions.subset([0, 1])
     judge = joint.ImagingSystem(classifier=_Grey())
@@ -112,8 +124,6 @@ def test_systems_that_cannot_be_paired_are_refused(evaluations, lesions):
     blind = joint.evaluate(joint.ImagingSystem(), lesions)
     with pytest.raises(ValueError, match="no classifier, and without one there is no accuracy"):
         DrawnScores([blind], resamples=5, **options)
-    with pytest.raises(ValueError, match="at least 2 lesions, got 1"):
-        DrawnScores([alone], resamples=5, **options)
     with pytest.raises(ValueError, match="resamples must be at least 1"):
         DrawnScores(evaluations, resamples=0, **options)
 

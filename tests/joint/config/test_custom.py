@@ -234,7 +234,7 @@ def test_a_run_of_stages_of_its_own_is_trained_saved_and_loaded(tmp_path):
         data=data,
         system=system,
         objective={"rate": 0, "distortion": 0},
-        training={"epochs": 1, "batch_size": 10},
+        training={"epochs": 1, "batch_size": 10, "monitor": "loss"},
     )
     scenes = joint.build_data(config.data)
     parts = joint.build_split(config, scenes)

@@ -204,6 +204,12 @@ def test_mistakes_are_told_in_a_line(study, tmp_path, capsys):
     assert "usage" in capsys.readouterr().err
     assert main(["study", "report", str(tmp_path)]) == 1
     assert "Traceback" not in capsys.readouterr().err
+    there = ["--output", str(tmp_path / "x")]
+    assert main(["study", "run", str(study), *there, "--workers", "0"]) == 2
+    assert "--workers must be at least 1, not 0" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    assert main(["study", "report", str(tmp_path), "--csv", str(tmp_path)]) == 2
+    assert "is a folder, name a file in it" in capsys.readouterr().err
     study.write_text(STUDY.replace("bit_depth", "bit_dept"))
     assert main(["study", "run", str(study), "--output", str(tmp_path / "x")]) == 1
     assert "bit_depth" in capsys.readouterr().err
@@ -311,11 +317,11 @@ def test_the_runs_of_an_earlier_study_are_taken(study, tmp_path, capsys):
 
 def test_the_designs_that_are_good_enough(finished, tmp_path, capsys):
     table = tmp_path / "designs.csv"
-    asked = ["--at-least", "balanced_accuracy=0.75", "recall.a=0.7", "--at-most", "bits=150"]
+    asked = ["--at-least", "balanced_accuracy=0.75", "recall.a=0.5", "--at-most", "bits=150"]
     command = ["study", "select", str(finished.folder), *asked]
     assert main([*command, "--csv", str(table)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("designs of balanced_accuracy >= 0.75, recall.a >= 0.7, bits <= 150\n")
+    assert said.startswith("designs of balanced_accuracy >= 0.75, recall.a >= 0.5, bits <= 150\n")
     assert "the least bits of those that meet them: 100, design " in said
     rows = list(csv.DictReader(table.read_text().splitlines()))
     kept = {

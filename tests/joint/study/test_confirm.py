@@ -35,6 +35,17 @@ def test_the_winner_is_the_best_on_the_validation_part(looked_at):
     assert winner(looked_at) == (3, pytest.approx(0.785), 3)  # not ended on all seeds
 
 
+def test_a_run_that_its_machine_gave_up_is_no_outcome(small_study, tmp_path):
+    axes = {"light": Axis(path="system.sensor.photons", values=(50, 5000))}
+    ledger = create_study(small_study(axes=axes, plan=Plan(), seeds=(0, 1)), tmp_path)
+    _, lost = (run for run in ledger.runs if run.design == 0)
+    for run in ledger.runs:
+        _validated(ledger, run, 0.9 if run.design == 0 else 0.3)
+    (ledger.path(lost) / "result.json").unlink()
+    RunFolder(ledger.path(lost)).fail(MemoryError())
+    assert winner(ledger) == (1, pytest.approx(0.3), 1)
+
+
 def test_where_less_is_better_the_winner_has_the_least(small_study, tmp_path):
     ledger = create_study(small_study(plan=Plan(metric="loss"), seeds=(0,)), tmp_path)
     for run in ledger.runs:

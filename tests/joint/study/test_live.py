@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from joint.folder import RunFolder, hold
-from joint.study import StudyError, progress, watch
+from joint.study import Axis, Plan, StudyError, create_study, progress, watch
 from joint.study.attempt import attempts, end
 from joint.study.live import Board, _duration
 
@@ -98,6 +98,18 @@ def test_a_study_that_is_over_takes_no_time(finished):
     assert (now.tally.done, now.running, now.seconds_left) == (32, (), 0.0)
     assert json.loads(now.to_json())["tally"] == {"pending": 0, "running": 0, "done": 32,
                                                   "failed": 0}  # fmt: skip
+
+
+def test_what_is_left_counts_the_epochs_of_each_design(small_study, tmp_path):
+    axes = {"epochs": Axis(path="training.epochs", values=(10, 100))}
+    study = small_study(axes=axes, plan=Plan(), seeds=(0, 1))
+    ledger = create_study(study, tmp_path)
+    going, *waiting = ledger.runs
+    with hold(ledger.path(going)):
+        _begun(ledger, going, epochs=4, seconds=40.0)
+        # 6 epochs of its own and 100, 10 and 100 of those that wait, at 10 s each.
+        assert [ledger.config(run).training.epochs for run in waiting] == [100, 10, 100]
+        assert progress(ledger).seconds_left == pytest.approx(10 * (6 + 210))
 
 
 class _Screen(io.StringIO):

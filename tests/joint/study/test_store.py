@@ -15,7 +15,7 @@ from joint.study import (
     create_study,
     open_study,
 )
-from joint.study.store import ATTEMPTS_FILE, read_failure, without_weights
+from joint.study.store import ATTEMPTS_FILE, given_up, read_failure, without_weights
 
 
 def test_the_study_is_written_before_any_run(ledger):
@@ -49,9 +49,38 @@ def test_another_version_is_not_mixed_in(ledger):
     content = json.loads(path.read_text())
     content["runs"][0]["digest"] = "0" * 12
     path.write_text(json.dumps(content))
-    changed = open_study(ledger.folder)
+    with pytest.warns(UserWarning, match="was changed after it was written"):
+        changed = open_study(ledger.folder)
     with pytest.raises(StudyError, match="written by another version of lens2label"):
         changed.config(changed.runs[0])
+
+
+def test_a_plan_that_was_changed_by_hand_is_told(ledger):
+    path = ledger.folder / "study.json"
+    content = json.loads(path.read_text())
+    content["study"]["plan"]["alpha"] = 0.2
+    path.write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match="a study is fixed before its first run"):
+        open_study(ledger.folder)
+    del content["seal"]  # as older studies were written
+    path.write_text(json.dumps(content))
+    assert open_study(ledger.folder).study.plan.alpha == 0.2
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "machine"),
+    [
+        ("RunAbandoned", "killed", True),
+        ("OutOfMemoryError", "CUDA out of memory", True),
+        ("MemoryError", "", True),
+        ("RuntimeError", "DefaultCPUAllocator: can't allocate memory: you tried", True),
+        ("RuntimeError", "shapes cannot be multiplied", False),
+        ("TrainingDiverged", "the loss is nan", False),
+        (None, None, False),
+    ],
+)
+def test_no_memory_is_no_outcome_of_a_design(error, message, machine):
+    assert given_up(error, message) is machine
 
 
 @pytest.mark.parametrize("best", [True, False])

@@ -261,6 +261,19 @@ def test_a_class_that_is_validated_and_not_trained_on_is_spoken_of(lesions, othe
             _fit(full_system(), train, validation)
 
 
+@pytest.mark.parametrize("monitor", ["balanced_accuracy", "macro_f1", "auc"])
+def test_a_mean_over_classes_that_lacks_one_is_spoken_of(lesions, others, monitor):
+    check = joint.train.preflight.check_run
+    some = others.subset(others.labels != 1)
+    config, objective = _settings(monitor=monitor), joint.Objective()
+    told = rf"validation set has no picture of b, .* by monitor='{monitor}' may be one that never"
+    with pytest.warns(UserWarning, match=told):
+        check(full_system(), lesions, some, objective, config)
+    # Of one that training lacks too nothing is learned; and the loss is a mean over pictures.
+    check(full_system(), lesions.subset(lesions.labels != 1), some, objective, config)
+    check(full_system(), lesions, some, objective, _settings(monitor="loss"))
+
+
 class _Stopped(Exception):
     pass
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from joint.folder import FAILURE_FILE
+from joint.folder import FAILURE_FILE, Predictions
 from joint.study import Outcome, holm, outcomes, resample, select_designs
-from joint.study.findings.selection import _one_sided, _Requirement
+from joint.study.findings.selection import _of_mean, _one_sided, _Requirement
 
 
 def _psnr(ledger, values):
@@ -128,14 +128,32 @@ def test_what_has_not_ended_or_has_failed_is_not_shown(ledger):
     assert found[1].verdict == "meets"
     assert (found[2].verdict, found[3].verdict) == ("perhaps", "perhaps")
     assert found[2].held_back == "1 of 8 runs failed, which have no psnr"
-    assert found[3].held_back == "7 of 8 runs have ended"
+    assert found[3].held_back == "7 of 8 runs are done"
+    # Which is the best is not known before all have ended.
+    close = select_designs(ledger, within=50.0, metric="psnr")
+    assert close.meeting() == ()
+    assert {d.number: d.held_back for d in close.designs}[0] == "1 of the others has not ended"
+    # A cost that is not known excludes no design from those that are tested.
+    assert select_designs(ledger, at_least={"psnr": 31.0}, at_most={"bits": 500}).tested == 4
 
 
 def test_a_study_of_which_nothing_is_done(ledger):
     found = select_designs(ledger, at_least={"psnr": 31.0})
-    assert {each.verdict for each in found.designs} == {"does not"}
+    assert {each.verdict for each in found.designs} == {"perhaps"}
     assert found.designs[0].held_back == "no run is done"
     assert found.cheapest == {}
+    assert found.tested == 4
+
+
+def test_a_design_whose_runs_all_failed(ledger):
+    values = VALUES.tolist()
+    values[1] = [None] * 8
+    _psnr(ledger, values)
+    for measure in ("psnr", "bpp"):
+        found = select_designs(ledger, at_most={measure: 100.0})
+        failed = next(each for each in found.designs if each.number == 1)
+        assert failed.verdict == "perhaps"
+        assert failed.held_back == f"8 of 8 runs failed, which have no {measure}"
 
 
 def test_lesions_that_came_out_alike_show_what_their_number_does(ledger, pretend):
@@ -166,14 +184,39 @@ def test_of_a_classifier_the_lesions_count(finished):
     for each in found.designs:
         bright = each.levels["light"] == 5000
         assert each.verdict == ("meets" if bright else "does not")
-        # The p is that of an interval whose end is the bound.
+        # The p is that of an interval whose end is the bound; or that of as many right of as many
+        # lesions.
         alone = [float(number == each.number) for number in draws.designs]
-        level = 1 - 2 * min(each.p, 1 - each.p)
-        low, high = draws.infer(alone, level=level).interval
+        found_p = draws.infer(alone, null=0.75).p / 2
+        low, high = draws.infer(alone, level=1 - 2 * found_p).interval
         assert (low if bright else high) == pytest.approx(0.75)
+        right = draws.lesions * each.means["balanced_accuracy"]
+        by_chance = stats.beta.cdf(0.75, right, draws.lesions - right + 1)
+        assert each.p == pytest.approx(max(found_p if bright else 1.0, by_chance))
     assert found.cheapest["photons"] == tuple(
         n for n, design in enumerate(finished.designs) if design["light"] == 5000
     )
+
+
+@pytest.mark.parametrize(("lesions", "missed"), [(10, 1), (20, 2), (40, 2)])
+def test_few_lesions_prove_no_recall_that_they_do_not_have(lesions, missed):
+    # Some are always missed, the others hardly ever: what is drawn anew is next to alike.
+    generator = np.random.default_rng(3)
+    names = tuple(map(str, range(lesions)))
+    labels = np.zeros(lesions, int)
+    chance = 0.995 * (1 - missed / lesions)  # in general, whose share of such lesions this is
+    wrong, rounds = 0, 150
+    for _ in range(rounds):
+        hard = generator.random(lesions) < missed / lesions
+        runs = []
+        for seed in range(8):
+            right = ~hard & (generator.random(lesions) < 0.995)
+            logits = np.eye(2)[np.where(right, 0, 1)]
+            part = Predictions(("a", "b"), names, names, labels, logits)
+            runs.append(Outcome(seed, float(right.mean()), part))
+        draws = resample({0: runs}, metric="recall.a", resamples=200)
+        wrong += _of_mean(draws, 0, _Requirement("recall.a", chance, True)).p <= 0.025
+    assert wrong <= rounds * (0.025 + 3 * np.sqrt(0.025 * 0.975 / rounds))
 
 
 def test_designs_at_the_bound_are_seldom_said_to_meet_it():
