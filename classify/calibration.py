@@ -415,8 +415,9 @@ def choose_tau(
     names = class_names(scores.shape[1] if classes is None else classes)
     absent = [name for k, name in enumerate(names) if not (truth == k).any()]
     if absent:
+        shown = ", ".join(absent[:10]) + (", ..." if len(absent) > 10 else "")
         warnings.warn(
-            f"none of these {len(truth)} pictures is of {', '.join(absent)}, so that {name} does "
+            f"none of these {len(truth)} pictures is of {shown}, so that {name} does "
             "not tell what tau costs there: choose it on pictures of every class",
             UserWarning,
             stacklevel=2,

@@ -6,6 +6,8 @@ form that of any pattern.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -300,6 +302,13 @@ class Illumination(nn.Module):
         else:  # whose softmax is 0 where the logarithm of 0 is
             self.register_buffer("raw", single(as_real("start", start.detach())).log())
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
+        if isinstance(self.raw, nn.Parameter):
+            _within_reach(
+                state_dict, f"{prefix}raw", lambda raw: light_budget_inverse(light_budget(raw, 1.0))
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     @property
     def weights(self) -> Tensor:
         """Weights ``[patterns, count]``, not negative, each pattern summing to the budget."""
@@ -377,6 +386,15 @@ class ColourFilters(nn.Module):
             given = as_real("transmittance", transmittance.detach())
             self.register_buffer("raw", torch.logit(given.clamp(0, 1)))
         self.share = share
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
+        if isinstance(self.raw, nn.Parameter):
+            _within_reach(
+                state_dict,
+                f"{prefix}raw",
+                lambda raw: bounded_raw("transmittance", bounded(raw, 0.0, 1.0), 0.0, 1.0),
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def transmittance(self) -> Tensor:
@@ -493,6 +511,12 @@ class ColourChannels(nn.Module):
     def extra_repr(self) -> str:
         """Name the bands and the channels."""
         return f"bands={self.bands}, channels={self.channels}, exposures={self.exposures}"
+
+
+def _within_reach(state: dict[str, Any], key: str, learnable: Callable[[Tensor], Tensor]) -> None:
+    """Let what was fixed, and exact, begin where it can learn: an infinite number has no slope."""
+    if key in state and state[key].isinf().any():
+        state[key] = learnable(state[key])
 
 
 def _weighted(weights: Tensor, pictures: Tensor) -> Tensor:

@@ -325,6 +325,6 @@ def _class_names(
     if empty := [name for name in sorted(by_class) if not by_class[name]]:
         raise ValueError(
             f"{archive.root} has class folders without a picture ({' '.join(SUFFIXES)}): "
-            f"{listed(empty)}; fill or remove them"
+            f"{listed(empty)}; fill or remove them, or convert pictures of other formats"
         )
     return names

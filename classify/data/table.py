@@ -102,7 +102,8 @@ def coarser_columns(table: Table, column: str) -> dict[str, int]:
     if column.lower() == GROUPS[0]:
         return found
     for name, cells in table.items():
-        if name == column or not may_group(name):
+        # Of cases and controls there are two, of as many patients as there are.
+        if name == column or not may_group(name) or name.casefold() == "case":
             continue
         known = [(g, cell) for g, cell in zip(groups, cells, strict=True) if not is_missing(cell)]
         parts, values = {g for g, _ in known}, {cell for _, cell in known}

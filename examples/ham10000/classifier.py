@@ -190,7 +190,10 @@ def judge(run: Run, options: Options, parts: classify.Split, system: ImagingSyst
     prior = classify.log_prior(parts.train.counts)
     seen, truth = scores(system, validation, options), validation.targets.numpy()
     temperature = classify.fit_temperature(seen, truth)
-    choice = classify.choose_tau(seen / temperature, truth, log_prior=prior, metric=options.metric)
+    choice = classify.choose_tau(
+        seen / temperature, truth,
+        log_prior=prior, metric=options.metric, classes=validation.classes,
+    )  # fmt: skip
     print(f"validation: temperature {temperature:.2f}; {choice}")
     found = scores(system, test, options) / temperature
     reports = {}

@@ -197,7 +197,13 @@ class Ledger:
         Parameters
         ----------
         run : PlannedRun
+
+        Returns
+        -------
+        bool
         """
+        if self.state(run) != "failed":  # a folder may have an old failure beside its result
+            return False
         failure = read_failure(self.path(run))
         return given_up(failure.get("error"), failure.get("message"))
 
@@ -330,7 +336,12 @@ def without_weights(ledger: Ledger) -> int:
 # Names of errors, as a failed run keeps them, that are no outcome of its design; and what torch
 # says of others of them, by a RuntimeError.
 _OF_THE_MACHINE = ("RunAbandoned", "OutOfMemoryError", "MemoryError")
-_WORDS_OF_THE_MACHINE = ("DefaultCPUAllocator: ", "uncorrectable ECC error")
+_WORDS_OF_THE_MACHINE = (
+    "DefaultCPUAllocator: ",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "uncorrectable ECC error",
+)
 
 
 def given_up(error: str | None, message: str | None) -> bool:

@@ -200,11 +200,12 @@ def _attempt(
             if is_done(folder.path) or (folder.path / FAILURE_FILE).exists():
                 return "passed"  # and somebody else was
             try:
-                begin(folder)
                 began = time.monotonic()
                 with _named(ledger, [run]):
+                    # A worker without scenes has begun nothing.
                     scenes = _as_begun(ledger, config, _loaded(load, config.data))
                     _check_class(ledger.study.plan.metric, scenes)
+                    begin(folder)
                     done = execute(config, folder, scenes, device=device, stop=leave)
                 if done:
                     end(folder, seconds=time.monotonic() - began)

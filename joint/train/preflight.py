@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from classify import LesionDataset, check_classes
+from classify.data.archive import listed
 from compress import LearnedCodec
 from compress.metrics import SSIM_WINDOW
 from joint.device import device_of
@@ -204,7 +205,7 @@ def _speak_of_unseen(train: LesionDataset, validation: LesionDataset, config: Tr
     unseen = (validation.counts == 0) & (train.counts > 0)
     chooses = config.restore_best or config.patience is not None
     if unseen.any() and chooses and config.monitor in _OVER_CLASSES:
-        names = ", ".join(train.classes[label] for label in unseen.nonzero().flatten().tolist())
+        names = listed(train.classes[label] for label in unseen.nonzero().flatten().tolist())
         warnings.warn(
             f"the validation set has no picture of {names}, so that the best epoch by "
             f"monitor={config.monitor!r} may be one that never finds it: use 'loss', or divide the "

@@ -149,7 +149,7 @@ def test_explanations_take_their_hooks_with_them(system, data, name):
 def test_a_training_run_leaves_nothing(tmp_path):
     run = [
         "train", "--quiet", "--data.count", "40", "--data.image-size", "16", "--front-end", "none",
-        "--codec", "none", "--training.epochs", "1", "--output",
+        "--codec", "none", "--training.epochs", "1", "--training.monitor", "loss", "--output",
     ]  # fmt: skip
     given = settings()
     assert main([*run, str(tmp_path / "warm")]) == 0

@@ -280,3 +280,27 @@ def test_weights_in_half_precision_keep_their_proportions():
     start = torch.tensor([[40000.0, 30000.0]], dtype=torch.float16)
     weights = optics.Illumination(2, start=start).weights
     torch.testing.assert_close(weights, torch.tensor([[4 / 7, 3 / 7]]))
+
+
+def test_fixed_colours_are_exact_and_learn_from_where_they_can():
+    given = torch.tensor([[1.0, 0.0, 0.25], [0.0, 1.0, 0.5]])
+    filters = optics.ColourFilters(given, trainable=False)
+    assert torch.equal(filters.transmittance, given)
+    lamps = optics.Illumination(3, patterns=2, start=given, trainable=False)
+    torch.testing.assert_close(lamps.weights, given / given.sum(1, keepdim=True))
+    for fixed, learned in (
+        (filters, optics.ColourFilters(torch.full((2, 3), 0.5))),
+        (lamps, optics.Illumination(3, patterns=2)),
+    ):
+        name = "transmittance" if fixed is filters else "weights"
+        learned.load_state_dict(fixed.state_dict())
+        assert learned.raw.isfinite().all()
+        torch.testing.assert_close(getattr(learned, name), getattr(fixed, name), atol=2e-3, rtol=0)
+        getattr(learned, name).square().sum().backward()
+        assert (learned.raw.grad != 0).all()
+        # And back: what was learned is what is fixed, to the last bit.
+        fixed.load_state_dict(learned.state_dict())
+        assert torch.equal(getattr(fixed, name), getattr(learned, name))
+        again = type(learned)(given) if fixed is filters else optics.Illumination(3, patterns=2)
+        again.load_state_dict(learned.state_dict())
+        assert torch.equal(again.raw, learned.raw)

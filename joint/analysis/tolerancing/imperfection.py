@@ -111,7 +111,10 @@ class Imperfection:
 
 def rounded_down(limit: float) -> str:
     """A largest level in three digits that are allowed themselves."""
-    return f"{math.floor(1000 * limit) / 1000:g}"
+    if not 0 < limit < math.inf:
+        return f"{limit:g}"
+    unit = 10.0 ** (math.floor(math.log10(limit)) - 2)
+    return f"{math.floor(limit / unit) * unit:.3g}"
 
 
 def pupil_of(system: ImagingSystem) -> Pupil | None:

@@ -28,7 +28,7 @@ from joint.metric import (
 from joint.settings import nearest
 from joint.study.axis import Design
 from joint.study.significance import holm
-from joint.study.store import Ledger, done_before
+from joint.study.store import Ledger, done_before, given_up
 
 from .draws import Draws, resample
 from .inference import Outcome
@@ -398,8 +398,6 @@ def _missing(
         done = states.count("done")
         return f"{done} of {wanted} runs are done" if done else "no run is done"
     for name, runs in ended.items():
-        if 0 < len(runs[number]) < wanted:  # what the machine gave up is no outcome
-            return f"{len(runs[number])} of {wanted} runs have ended"
         failed = sum(run.value is None for run in runs[number])
         if failed and not scores_nothing(name):
             return f"{failed} of {wanted} runs failed, which have no {name}"
@@ -407,7 +405,12 @@ def _missing(
 
 
 def _has_runs_to_go(table: Sequence[Row], number: int) -> bool:
-    return any(row.design == number and row.state in ("pending", "running") for row in table)
+    """Whether a design has runs that have not ended; one that its machine gave up has not."""
+    return any(
+        row.design == number
+        and (row.state in ("pending", "running") or given_up(row.error, row.message))
+        for row in table
+    )
 
 
 def _verdict(

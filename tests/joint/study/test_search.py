@@ -349,6 +349,34 @@ def test_a_round_waits_for_the_one_before_and_means_are_over_seeds(tmp_path):
     assert ask_next(ledger.refreshed()) is None
 
 
+def test_what_a_machine_gave_up_is_no_outcome_of_a_design(tmp_path):
+    goals = {"accuracy": "up", "photons": "down"}
+    study = _study(TPE(count=6, startup=2, batch=2, objectives=goals), seeds=(0, 1))
+    ledger = create_study(study, tmp_path)
+    for number, run in enumerate(ledger.runs):
+        _made(ledger, run, 0.5 + 0.1 * number)
+    whole = told(ledger)
+    first, other = (run for run in ledger.runs if run.design == 0)
+
+    def lose(run):
+        (ledger.path(run) / "result.json").unlink()
+        RunFolder(ledger.path(run)).fail(RuntimeError("DefaultCPUAllocator: can't allocate"))
+
+    kept = {run: (ledger.path(run) / "result.json").read_text() for run in (first, other)}
+    lose(other)
+    one, two = told(ledger)
+    assert two == whole[1]
+    assert one.values[0] == pytest.approx(0.5)  # of the seed that there is
+    assert one.values[1] == whole[0].values[1]
+    lose(first)
+    with pytest.raises(StudyError, match=r"all runs of design 0 .* were given up, .* --retry"):
+        told(ledger)
+    # A result beside it, as of two folders that were merged, counts.
+    for run, text in kept.items():
+        (ledger.path(run) / "result.json").write_text(text)
+    assert told(ledger) == whole
+
+
 def test_numbers_are_those_of_the_weights_that_were_kept(tmp_path):
     study = _study(TPE(count=3, startup=2, objectives=UP))
     ledger = create_study(study, tmp_path / "best")

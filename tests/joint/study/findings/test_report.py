@@ -337,6 +337,19 @@ def test_why_runs_failed_is_told(ledger, pretend):
     assert json.loads(found.to_json())["failures"][0]["designs"] == [1, 3]
 
 
+def test_runs_that_their_machine_gave_up_are_told_as_not_ended(ledger, pretend):
+    for run in ledger.runs:
+        if run.design == 1:
+            ledger.path(run).mkdir(parents=True)
+            RunFolder(ledger.path(run)).fail(MemoryError("no room"))
+        else:
+            pretend(ledger, run, 0.9)
+    text = str(report(ledger))
+    assert "  a run that failed counts as not ended; to try them again" in text
+    assert "  8 of design 1, which count as not ended: MemoryError: no room\n" in text
+    assert "scores 0" not in text
+
+
 def test_runs_that_failed_alike_have_one_reason(ledger):
     """Each names its own folder, and diverged in an epoch of its own."""
     for number, run in enumerate(ledger.runs):

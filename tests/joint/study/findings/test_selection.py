@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from joint.folder import FAILURE_FILE, Predictions
+from joint.folder import FAILURE_FILE, Predictions, RunFolder
 from joint.study import Outcome, holm, outcomes, resample, select_designs
 from joint.study.findings.selection import _of_mean, _one_sided, _Requirement
 
@@ -132,6 +132,10 @@ def test_what_has_not_ended_or_has_failed_is_not_shown(ledger):
     # Which is the best is not known before all have ended.
     close = select_designs(ledger, within=50.0, metric="psnr")
     assert close.meeting() == ()
+    assert {d.number: d.held_back for d in close.designs}[0] == "1 of the others has not ended"
+    # What a machine gave up has not ended either.
+    RunFolder(ledger.path(gone)).fail(MemoryError())
+    close = select_designs(ledger, within=50.0, metric="psnr")
     assert {d.number: d.held_back for d in close.designs}[0] == "1 of the others has not ended"
     # A cost that is not known excludes no design from those that are tested.
     assert select_designs(ledger, at_least={"psnr": 31.0}, at_most={"bits": 500}).tested == 4
