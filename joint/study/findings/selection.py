@@ -375,17 +375,15 @@ def _one_sided(draws: Draws, weights: Sequence[float], bound: float, spare: floa
     found = draws.infer(weights, null=bound)
     if found.interval is None:
         return 1.0
-    hidden = 0.0
-    if draws.lesions is not None:
-        # If a share of at least ``spare`` of all lesions were otherwise, so many would hide it
-        # with this chance (the rule of three: Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
-        share = min(max(spare, 0.0), 1.0)
-        hidden = (1 - share) ** draws.lesions if scores_nothing(draws.metric) else 1.0
-    if found.interval.low == found.interval.high:  # all seeds and lesions came out alike
-        return hidden if spare >= 0 else 1.0
+    alike = found.interval.low == found.interval.high  # of all seeds and lesions
+    p = float(spare < 0) if alike else found.p / 2 if spare > 0 else 1 - found.p / 2
+    if draws.lesions is None:
+        return p
     if not scores_nothing(draws.metric):
-        hidden = 0.0
-    return max(hidden, found.p / 2 if spare > 0 else 1 - found.p / 2)
+        return 1.0 if alike else p
+    # If a share of at least ``spare`` of all lesions were otherwise, so many would hide it with
+    # this chance (the rule of three: Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
+    return max(p, (1 - min(max(spare, 0.0), 1.0)) ** draws.lesions)
 
 
 def _missing(
