@@ -75,10 +75,17 @@ def _check_least(options: object, **least: int) -> None:
             raise OptionError(f"{option} must be at least {bound}, not {value}")
 
 
-def _check_file(option: str, path: Path | None) -> None:
+def check_file(option: str, path: Path | None) -> None:
     """Refuse a folder where a file is to be written."""
     if path is not None and path.is_dir():
         raise OptionError(f"{option}: {path} is a folder, name a file in it")
+
+
+def check_figure(option: str, path: Path | None) -> None:
+    """Refuse a folder, and a file that no figure is written to."""
+    check_file(option, path)
+    if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise OptionError(f"{option} writes a .png, .pdf or .svg, not {path}")
 
 
 @dataclass(frozen=True)
@@ -287,11 +294,9 @@ class EvaluateOptions:
     def check(self) -> None:
         """Refuse numbers that are out of range whatever the run is, by an OptionError."""
         _check_least(self, batch_size=1, resamples=0)
-        _check_file("--csv", self.csv)
+        check_file("--csv", self.csv)
         if self.figure is not None:
-            _check_file("--figure", self.figure)
-            if self.figure.suffix.lower() not in (".png", ".pdf", ".svg"):
-                raise OptionError(f"--figure writes a .png, .pdf or .svg, not {self.figure}")
+            check_figure("--figure", self.figure)
             if len(set(self.points())) < 2:
                 raise OptionError(
                     "--figure draws against what was asked for: give several, such as --photons "
@@ -418,7 +423,7 @@ class PredictOptions:
     def check(self) -> None:
         """Refuse numbers that are too small and a folder for a file, by an OptionError."""
         _check_least(self, batch_size=1)
-        _check_file("--csv", self.csv)
+        check_file("--csv", self.csv)
         if not self.pictures:
             raise OptionError("there is no picture: name files, folders or zips after the run")
 

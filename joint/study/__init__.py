@@ -10,13 +10,13 @@ Folders: ``findings`` what was found, from the files of the runs · ``page`` as 
 
 Files: ``axis`` what may differ, ``condition`` and where · ``sampler`` which combinations ·
 ``formula`` what follows from others, ``derived`` into which fields · ``constraint`` which of them
-make sense · ``space`` the study and its plan, ``significance`` how many seeds show something ·
-``paths`` fields by dotted names · ``create`` what is written first, ``store`` the folder ·
-``run`` one run, ``together`` several on one device, ``attempt`` what was begun · ``work`` the
-workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster, ``kept_scenes`` data that runs
-share · ``search`` designs that follow from results · ``confirm`` a find on fresh seeds,
-``elsewhere`` designs in other light · ``live`` how far it is, ``provenance`` by which versions ·
-``command`` the command line.
+make sense · ``space`` the study and its plan, ``requirements`` what is good enough,
+``significance`` how many seeds show something · ``paths`` fields by dotted names · ``create`` what
+is written first, ``store`` the folder · ``run`` one run, ``together`` several on one device,
+``attempt`` what was begun · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on
+a cluster, ``kept_scenes`` data that runs share · ``search`` designs that follow from results ·
+``confirm`` a find on fresh seeds, ``elsewhere`` designs in other light · ``live`` how far it is,
+``provenance`` by which versions · ``command`` the command line.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference
@@ -44,6 +44,7 @@ from .paths import known_paths
 from .process_pool import ProcessEach, WorkerLost
 from .provenance import EnvironmentDifference, environment_differences
 from .ray_pool import RayEach
+from .requirements import Bound, Requirements
 from .sampler import GP, NSGA2, TPE, Grid, LatinHypercube, Listed, Random, Sobol
 from .significance import (
     expected_maximum,
@@ -66,6 +67,7 @@ __all__ = [
     "Atlas",
     "Axis",
     "AxisEffect",
+    "Bound",
     "Candidate",
     "Comparison",
     "Contrast",
@@ -104,6 +106,7 @@ __all__ = [
     "RateFamily",
     "RatePoint",
     "RayEach",
+    "Requirements",
     "Row",
     "Selection",
     "Share",

@@ -17,7 +17,8 @@ import tyro
 
 from joint.checkpoint import write_atomically
 from joint.device import usable_device
-from joint.options import named_numbers
+from joint.look import no_formulas
+from joint.options import check_figure, check_file, named_numbers
 from joint.point import AS_BUILT, every_point
 from joint.report.figures import FigureFormat, figures_in
 from joint.settings import ConfigError, OptionError
@@ -30,6 +31,7 @@ from .findings.report import report
 from .findings.selection import select_designs
 from .findings.table import rows, to_csv, to_json, to_text
 from .live import progress, watch
+from .page.charts import selection_figure
 from .page.whole import study_html, write_study_html
 from .ray_pool import RayEach
 from .search import check_search
@@ -213,9 +215,10 @@ class SelectOptions:
     """Say which designs are shown to meet requirements, and which of those cost least.
 
     Bounds are of metrics, of one class too, and of costs. A design must meet all of them, on other
-    seeds and lesions as well: fix them before you look.
+    seeds and lesions as well: fix them before you look. Without any, those of the plan.
     For example:
 
+        lens2label study select studies/light
         lens2label study select studies/light --at-least recall.mel=0.8 --at-most bpp=0.5
         lens2label study select studies/light --within 0.01
     """
@@ -230,6 +233,8 @@ class SelectOptions:
     """How far a design may be behind the best of all, in the metric."""
     metric: str | None = None
     """Of --within; that of the plan by default."""
+    figure: Path | None = None
+    """Draw the designs beside what is required to this file too: .png, .pdf or .svg."""
     csv: Path | None = None
     """Write a row for each design to this file too."""
     json: bool = False
@@ -392,6 +397,10 @@ def _show_plan(options: RunOptions) -> None:
         print(f"\nthe plan compares, by {study.plan.metric}:")
         for pair in pairs:
             print(f"  {pair.name}")
+    if study.plan.requirements:
+        print("\nthe plan requires of a design that is good enough:")
+        for told in study.plan.requirements.told(study.plan.metric):
+            print(f"  {told}")
 
 
 def _check_counts(options: RunOptions) -> None:
@@ -399,12 +408,6 @@ def _check_counts(options: RunOptions) -> None:
     for name in ("workers", "threads", "together"):
         if getattr(options, name) < 1:
             raise OptionError(f"--{name} must be at least 1, not {getattr(options, name)}")
-
-
-def _check_file(path: Path | None) -> None:
-    """Refuse a folder where a table shall be written, before hours of passes."""
-    if path is not None and path.is_dir():
-        raise OptionError(f"--csv: {path} is a folder, name a file in it")
 
 
 def _check_alone(options: RunOptions) -> None:
@@ -468,7 +471,7 @@ def _confirm(arguments: Sequence[str]) -> None:
 
 def _list(arguments: Sequence[str]) -> None:
     options = tyro.cli(ListOptions, args=arguments, prog="lens2label study list")
-    _check_file(options.csv)
+    check_file("--csv", options.csv)
     ledger = open_study(options.folder)
     table = rows(ledger)
     if options.csv is not None:
@@ -478,7 +481,7 @@ def _list(arguments: Sequence[str]) -> None:
 
 def _report(arguments: Sequence[str]) -> None:
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label study report")
-    _check_file(options.csv)
+    check_file("--csv", options.csv)
     ledger = open_study(options.folder)
     found = report(ledger, metric=options.metric)
     if options.json or not options.quiet:
@@ -506,7 +509,8 @@ def _report(arguments: Sequence[str]) -> None:
 
 def _select(arguments: Sequence[str]) -> None:
     options = tyro.cli(SelectOptions, args=arguments, prog="lens2label study select")
-    _check_file(options.csv)
+    check_file("--csv", options.csv)
+    check_figure("--figure", options.figure)
     found = select_designs(
         open_study(options.folder),
         at_least=named_numbers("--at-least", options.at_least, "recall.mel=0.8"),
@@ -517,13 +521,18 @@ def _select(arguments: Sequence[str]) -> None:
     print(found.to_json() if options.json else found)
     if options.csv is not None:
         write_atomically(options.csv, found.to_csv().encode())
+    if options.figure is not None:
+        from joint.figure.file import save_figure  # noqa: PLC0415 - others start faster
+
+        with no_formulas():
+            save_figure(selection_figure(found), options.figure, dpi=150)
 
 
 def _judge(arguments: Sequence[str]) -> None:
     options = tyro.cli(JudgeOptions, args=arguments, prog="lens2label study judge")
     if options.batch_size < 1:
         raise OptionError(f"--batch-size must be 1 or more, not {options.batch_size}")
-    _check_file(options.csv)
+    check_file("--csv", options.csv)
     points = every_point(options.photons, options.quality, options.distance, options.motion)
     if points == [AS_BUILT]:
         raise OptionError(

@@ -148,8 +148,9 @@ def _check_measured(
     study: Study, designs: Sequence[Design], configs: Sequence[RunConfig], pairs: Sequence[Pair]
 ) -> None:
     """Refuse a study that would be judged, or led, by what its designs do not have."""
-    sampler = study.sampler
-    wanted = [study.plan.metric, *(sampler.objectives if isinstance(sampler, Search) else ())]
+    sampler, plan = study.sampler, study.plan
+    wanted = [plan.metric, *plan.requirements.metrics()]
+    wanted += sampler.objectives if isinstance(sampler, Search) else ()
     paths = [path for axis in study.axes for path in study.sets(axis)]
     for metric in filter(is_term, wanted):
         term = metric.removeprefix(TERM)
@@ -175,7 +176,7 @@ def _check_measured(
                 f"no design has {metric}, as none has a {stage}: set system.{stage}, or choose "
                 "another metric"
             )
-        for pair in pairs:
+        for pair in pairs if metric == plan.metric else ():
             if lack[pair.first] or lack[pair.second]:
                 raise ConfigError(
                     f"the plan compares {pair.name} by {metric}, and one of the two has no "

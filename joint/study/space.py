@@ -40,7 +40,16 @@ from .constraint import Term, satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in, respelt
 from .paths import check_path, set_path
-from .sampler import OBJECTIVES, Grid, LatinHypercube, Sampler, Search, is_sought
+from .requirements import Requirements
+from .sampler import (
+    MEASURED_COSTS,
+    OBJECTIVES,
+    Grid,
+    LatinHypercube,
+    Sampler,
+    Search,
+    is_sought,
+)
 from .significance import seeds_for_claim
 
 __all__ = ["Comparison", "Pair", "Plan", "Study", "load_study"]
@@ -81,6 +90,9 @@ class Plan(Settings):
     """What will be claimed, if it holds; everything else is exploration."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of the lesions."""
+    requirements: Requirements = added(Requirements())
+    """What makes a design good enough: which of them are is claimed too (:func:`select_designs`),
+    at half of :attr:`alpha` over all designs, beside the comparisons."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -197,16 +209,21 @@ class Study(Settings):
                 where = f"comparison {number} of the plan, {name}"
                 _check_level(self._axis(name), level, where)
             self._check_twice(comparison)
+        self.plan.requirements.check_names(self.cost_names)
         if isinstance(self.sampler, Search):
             self._check_search(self.sampler)
         return self
 
     def _check_search(self, search: Search) -> None:
-        if self.plan.comparisons:
-            raise ValueError(
-                "a search cannot plan comparisons, as its designs are not known before the first "
-                "run: leave them out, and confirm what it finds with `lens2label study confirm`"
-            )
+        for what, there in (
+            ("comparisons", self.plan.comparisons),
+            ("requirements", self.plan.requirements),
+        ):
+            if there:
+                raise ValueError(
+                    f"a search cannot plan {what}, as its designs are not known before the first "
+                    "run: leave them out, and confirm what it finds with `lens2label study confirm`"
+                )
         search.check_objectives(self.costs)
         if not search.objectives and not is_sought(self.plan.metric):
             raise ValueError(
@@ -240,6 +257,11 @@ class Study(Settings):
             hint = respelt(name, self.axes) or nearest(name, [*self.axes])
             raise ValueError(f"there is no axis {name!r}{hint}")
         return self.axes[name]
+
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """What its designs cost, by name: :attr:`costs`, or those that every run measures."""
+        return tuple(self.costs) or MEASURED_COSTS
 
     def sets(self, axis: str) -> frozenset[str]:
         """Paths of the fields that change with ``axis``, those that are derived from it too."""

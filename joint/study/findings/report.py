@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from textwrap import indent
 from typing import Any, final
 
 import numpy as np
@@ -21,6 +22,7 @@ from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, score
 from .pareto import DIMENSIONS, hypervolume_shares, pareto_front, reference_of
+from .selection import Selection, select_designs
 from .statistics import Contrast, Estimate, adjusted, compare, estimate, unpaired
 from .table import COSTS, Row, design_costs, front_costs, outcomes, rows
 
@@ -128,6 +130,8 @@ class StudyReport:
     """The metric of the plan, which ``metric`` may not be."""
     explored: tuple[Contrast, ...] = ()
     """The comparisons that the plan named, by another metric than its own: exploration."""
+    selection: Selection | None = None
+    """Which designs reach what the plan requires; None where it requires nothing."""
 
     @property
     def off_target(self) -> str | None:
@@ -161,7 +165,9 @@ class StudyReport:
             lines.append(f"  {self.off_target}")
         another = self.metric != self.plan_metric
         nothing = f" of {self.metric}: the plan is of {self.plan_metric}" if another else ""
-        lines += [f"  {contrast}" for contrast in self.planned] or [f"  nothing{nothing}"]
+        lines += [f"  {contrast}" for contrast in self.planned]
+        lines += [] if self.selection is None else indent(str(self.selection), "  ").splitlines()
+        lines += [] if self.planned or self.selection else [f"  nothing{nothing}"]
         lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
         known = known_costs(self.designs)
         head = ("", "design", "mean", "interval", "runs", *known, "failed")
@@ -278,6 +284,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         before=done_before(ledger) if planned else 0,
         plan_metric=plan.metric,
         explored=() if planned else contrasts,
+        selection=select_designs(ledger) if planned and plan.requirements else None,
     )
 
 

@@ -16,6 +16,7 @@ from joint.study.findings.effects import Effects
 from joint.study.findings.front import Front
 from joint.study.findings.rate_accuracy import RateAccuracy, RateFamily
 from joint.study.findings.report import DesignSummary
+from joint.study.findings.selection import Selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ __all__ = [
     "parallel_figure",
     "rate_families",
     "rate_figure",
+    "selection_figure",
 ]
 
 _UNITS = {
@@ -66,6 +68,36 @@ def designs_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure"
     if shown:
         figure.legend(loc="outside upper right", ncols=2, fontsize=8, frameon=False)
     open_axis(axis)
+    return figure
+
+
+def selection_figure(found: Selection) -> "Figure":
+    """Draw what each design reaches and costs beside what is required, in the order of the table.
+
+    One panel for each metric that is required, with the bounds, and one for each cost.
+    """
+    shown = found.designs[:_MOST]
+    metrics = list(shown[0].means) if shown else []
+    names = [*metrics, *found.costs]
+    figure = blank_figure(3.4 + 2.4 * max(1, len(names)), 1.4 + 0.26 * max(3, len(shown)))
+    panels = figure.subplots(1, max(1, len(names)), sharey=True, squeeze=False)[0]
+    looks_of = {"meets": (COLOURS[0], COLOURS[0]), "perhaps": (COLOURS[0], "white")}
+    for panel, name in zip(panels, names, strict=False):
+        for place, each in enumerate(shown):
+            value = each.means[name] if name in metrics else each.costs[name]
+            if value is None:
+                continue
+            colour, face = looks_of.get(each.verdict, ("grey", "white"))
+            _bar(panel, each.intervals.get(name), place, colour, upright=False)
+            panel.plot(value, place, "o", color=colour, markerfacecolor=face, ms=5)
+        if name not in metrics:
+            _spread_out(panel, [v for each in shown if (v := each.costs[name]) is not None])
+        for bound in (each for each in found.bounds if each.name == name):
+            panel.axvline(bound.value, color="black", linestyle="--", linewidth=1)
+        panel.set_xlabel(_words(name) if name in metrics else _UNITS.get(name, name))
+        open_axis(panel)
+    panels[0].set_yticks(range(len(shown)), labels=[_name(d.number, d.levels) for d in shown])
+    panels[0].set_ylim(max(3, len(shown)) - 0.4, -0.6)
     return figure
 
 

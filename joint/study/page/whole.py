@@ -47,6 +47,7 @@ from joint.study.store import Ledger, read_failure
 
 from .atlas import elements as learned
 from .exploration import choices, costs, designs, notes, percent, rates
+from .selection import selection
 
 __all__ = ["study_html", "write_study_html"]
 
@@ -180,6 +181,7 @@ def _asked(found: _Found) -> Iterator[Html]:
         ("seeds", ", ".join(map(str, study.seeds))),
         ("resamples", f"{plan.resamples} of lesions and seeds"),
         *(("derived", f"{path} = {text}") for path, text in study.derived.items()),
+        *(("required", told) for told in plan.requirements.told(plan.metric)),
         *(("cost", f"{name} = {text}") for name, text in study.costs.items()),
         *(("constraint", text) for text in study.constraints),
     ]
@@ -235,14 +237,17 @@ def _planned(found: _Found) -> Iterator[Html]:
         return
     if judged.doubt is not None:
         yield paragraph(judged.doubt + ".")
-    if not judged.planned:
+    if not (judged.planned or judged.selection):
         yield note("Nothing was planned: all that follows is exploration.")
         return
     if judged.before:
         yield note(f"{judged.before} of {judged.tally.total} runs were there before this plan.")
-    yield _contrasts(judged.planned, judged.metric)
+    if judged.planned:
+        yield _contrasts(judged.planned, judged.metric)
     yield from notes([judged.off_target])
     yield from _reasons(judged.planned)
+    if judged.selection is not None:
+        yield from selection(judged.selection)
 
 
 def _reasons(contrasts: Sequence[Contrast]) -> Iterator[Html]:

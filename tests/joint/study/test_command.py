@@ -333,6 +333,11 @@ def test_the_designs_that_are_good_enough(finished, tmp_path, capsys):
     assert main([*command, "--within", "0.05", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["requirements"][-1] == "within 0.05 of the best balanced_accuracy"
+    figure = tmp_path / "designs.svg"
+    assert main([*command, "--figure", str(figure)]) == 0
+    assert b"recall.a" in figure.read_bytes() or figure.stat().st_size > 10_000
+    assert main([*command, "--figure", str(tmp_path / "designs.jpg")]) == 2
+    assert "--figure writes a .png, .pdf or .svg, not " in capsys.readouterr().err
     assert main(["study", "select", str(finished.folder)]) == 1
     assert "give at least one requirement" in capsys.readouterr().err
     assert main(["study", "select", str(finished.folder), "--at-least", "recall.a"]) == 2

@@ -1,0 +1,102 @@
+"""One-sided tests of what designs must reach: bounds of means and costs, a margin to the best."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from joint.metric import lower_is_better, scores_nothing
+from joint.study.requirements import Bound
+
+from .draws import Draws
+
+__all__ = ["Answer", "behind_best", "of_cost", "of_mean", "one_sided"]
+
+
+class Answer(NamedTuple):
+    """What is known of one requirement of one design."""
+
+    requirement: str
+    """In words; or what is missing to judge it."""
+    met: bool
+    """By the mean, or the cost as it is."""
+    p: float
+    """One-sided, that it is not met."""
+    of_cost: bool = False
+
+
+def of_mean(draws: Draws, number: int, bound: Bound) -> Answer:
+    """Whether the mean of a design is beyond a bound."""
+    if number not in draws.designs:
+        return Answer(f"no {bound.name}", False, 1.0)
+    own = draws.place(number)
+    mean = float(draws.means[own])
+    weights = np.zeros(len(draws.designs))
+    weights[own] = 1
+    p = one_sided(draws, weights, bound.value, bound.spare(mean))
+    if draws.lesions is not None and scores_nothing(draws.metric):
+        share, least = (mean, bound.value) if bound.least else (1 - mean, 1 - bound.value)
+        p = max(p, _by_chance(share * draws.lesions, draws.lesions, least))
+    return Answer(str(bound), bound.spare(mean) >= 0, p)
+
+
+def _by_chance(right: float, lesions: float, bound: float) -> float:
+    """P of so many right of so many lesions, or more, of which each is right with a chance.
+
+    No lesions vary more (Clopper and Pearson, Biometrika 26 (1934) 404). Where all but a few are
+    right, their spread as it was drawn is next to nothing, which says little of others.
+    """
+    if not 0 < bound < 1:
+        return float(bound >= 1)
+    return 1.0 if right <= 0 else float(special.betainc(right, lesions - right + 1, bound))
+
+
+def of_cost(value: float | None, bound: Bound) -> Answer:
+    """Whether a cost, which is what it is, is on the right side of a bound."""
+    if value is None:
+        return Answer(str(bound), False, 1.0)  # of a run that is not done
+    met = bound.spare(value) >= 0
+    return Answer(str(bound), met, 0.0 if met else 1.0, of_cost=True)
+
+
+def behind_best(
+    draws: Draws, number: int, within: float, told: str, wait: Collection[int]
+) -> Answer:
+    """Whether a design is behind none of the others by the margin, some of which may still run.
+
+    ``told`` says the requirement in words; ``wait`` are the designs with runs to go.
+    """
+    if number not in draws.designs:
+        return Answer(f"no {draws.metric}", False, 1.0)
+    if others := len({*wait} - {number}):
+        has = "has" if others == 1 else "have"
+        return Answer(f"{others} of the others {has} not ended", True, 1.0)
+    sign = -1.0 if lower_is_better(draws.metric) else 1.0
+    own = draws.place(number)
+    ahead = sign * (draws.means[own] - draws.means)
+    weights = np.zeros(len(draws.designs))
+    weights[own], p = sign, 0.0
+    for other in range(len(draws.designs)):
+        if other != own:
+            weights[other] = -sign
+            p = max(p, one_sided(draws, weights, -within, float(ahead[other]) + within))
+            weights[other] = 0
+    return Answer(told, bool((ahead + within >= 0).all()), p)
+
+
+def one_sided(draws: Draws, weights: npt.ArrayLike, bound: float, spare: float) -> float:
+    """P that a weighted sum of means is not beyond ``bound``, to which there is ``spare``."""
+    found = draws.infer(weights, null=bound)
+    if found.interval is None:
+        return 1.0
+    alike = found.interval.low == found.interval.high  # of all seeds and lesions
+    p = float(spare < 0) if alike else found.p / 2 if spare > 0 else 1 - found.p / 2
+    if draws.lesions is None:
+        return p
+    if not scores_nothing(draws.metric):
+        return 1.0 if alike else p
+    # If a share of at least ``spare`` of all lesions were otherwise, so many would hide it with
+    # this chance (the rule of three: Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
+    return max(p, (1 - min(max(spare, 0.0), 1.0)) ** draws.lesions)

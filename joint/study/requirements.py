@@ -1,0 +1,103 @@
+"""What a design must reach to be good enough: bounds of its numbers, and a margin to the best."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from joint.metric import STUDY_METRICS, is_study_metric
+from joint.settings import FrozenDict, Settings, nearest
+
+__all__ = ["Bound", "Requirements"]
+
+
+class Bound(NamedTuple):
+    """A number that a design shall have at least, or at most."""
+
+    name: str
+    """Of a metric, or of a cost."""
+    value: float
+    """What it shall be at least, or at most."""
+    least: bool
+    """Whether ``value`` is the least; otherwise the most."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {'>=' if self.least else '<='} {self.value:g}"
+
+    def spare(self, value: float) -> float:
+        """By how much a value is on the right side.
+
+        Parameters
+        ----------
+        value : float
+            Of the metric or the cost.
+
+        Returns
+        -------
+        float
+            Less than 0 where it is on the wrong side.
+        """
+        return value - self.value if self.least else self.value - value
+
+
+def _of_classes(given: object) -> object:
+    """TOML takes a bare ``recall.mel`` for a table in a table."""
+    if not isinstance(given, Mapping):
+        return given
+    flat: dict[object, object] = {}
+    for name, value in given.items():
+        inner = value if isinstance(value, Mapping) else None
+        flat |= {name: value} if inner is None else {f"{name}.{of}": v for of, v in inner.items()}
+    return flat
+
+
+_Bounds = Annotated[dict[str, float], BeforeValidator(_of_classes), AfterValidator(FrozenDict)]
+
+
+class Requirements(Settings):
+    """What a design must reach, each of it, to be good enough.
+
+    Examples
+    --------
+    >>> wanted = Requirements(at_least={"recall.mel": 0.8}, at_most={"bits": 4000}, within=0.02)
+    >>> print(*wanted.bounds(), sep=", ")
+    recall.mel >= 0.8, bits <= 4000
+    """
+
+    at_least: _Bounds = FrozenDict()
+    """Least values, of metrics (:data:`STUDY_METRICS`, also of one class, as ``recall.mel``) and of
+    the study's costs, by name; a name that is both is the metric."""
+    at_most: _Bounds = FrozenDict()
+    """Most values, likewise."""
+    within: float | None = Field(default=None, gt=0)
+    """How far a design may be behind the best of all, in the metric of the plan."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is required."""
+        return bool(self.at_least or self.at_most or self.within is not None)
+
+    def bounds(self) -> tuple[Bound, ...]:
+        """The bounds, in the order in which they were given."""
+        return (
+            *(Bound(name, value, True) for name, value in self.at_least.items()),
+            *(Bound(name, value, False) for name, value in self.at_most.items()),
+        )
+
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that are bounded, each once."""
+        return tuple(dict.fromkeys(b.name for b in self.bounds() if is_study_metric(b.name)))
+
+    def told(self, metric: str) -> Iterator[str]:
+        """Each requirement in words; ``metric`` is that of :attr:`within`."""
+        yield from map(str, self.bounds())
+        if self.within is not None:
+            yield f"within {self.within:g} of the best {metric}"
+
+    def check_names(self, costs: Sequence[str]) -> None:
+        """Raise a ValueError for a bound of what is no metric, and none of a study's ``costs``."""
+        for name in (each.name for each in self.bounds()):
+            if not is_study_metric(name) and name not in costs:
+                raise ValueError(
+                    f"{name!r} is no metric of a study, and none of its costs, {', '.join(costs)}"
+                    f"{nearest(name, (*costs, *STUDY_METRICS), always=False)}"
+                )
