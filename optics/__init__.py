@@ -6,7 +6,7 @@ wavefronts across the picture · ``propagation`` of fields · ``pupil``, ``defoc
 pupil to point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` ·
 ``modulation``, their transfer functions · ``front_end``, the interface of ``imaging``,
 ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``,
-distortion and falloff · ``shutter`` of a scene that moves · ``radiometry``, watts to photons ·
+distortion and falloff · ``shutter`` of a scene that moves · ``radiometry``, lux, watts, photons ·
 ``sensor`` photons, electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``,
 ``converter`` and ``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of a data
 sheet · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer``
@@ -144,7 +144,14 @@ from .propagation import (
 )
 from .psf import amplitude_spread, encircled_energy, psf_from_pupil, strehl
 from .pupil import Pupil
-from .radiometry import exposure_photons, image_irradiance
+from .radiometry import (
+    band_irradiance,
+    blackbody,
+    exposure_photons,
+    image_irradiance,
+    interpolate_spectrum,
+    luminous_efficiency,
+)
 from .restoration import Wiener, wiener
 from .restoration_unet import RestorationUNet
 from .sampling import SamplingAudit, audit_sampling
@@ -229,7 +236,9 @@ __all__ = [
     "ansi_to_noll",
     "audit_gradients",
     "audit_sampling",
+    "band_irradiance",
     "bin_pixels",
+    "blackbody",
     "bounded",
     "bounded_inverse",
     "cfa_indices",
@@ -267,6 +276,7 @@ __all__ = [
     "import_height_map",
     "import_plate",
     "incoherent_image",
+    "interpolate_spectrum",
     "kernel_start",
     "knife_edge",
     "layered_blur",
@@ -276,6 +286,7 @@ __all__ = [
     "light_budget_inverse",
     "linear_to_srgb",
     "low_rank_psf",
+    "luminous_efficiency",
     "matrix_dft",
     "measured_psf",
     "mix_colours",

@@ -609,6 +609,9 @@ class Pupil(nn.Module):
     ) -> Tensor:
         """Modulation transfer function: the modulus of :meth:`otf`.
 
+        With the area of the pixels by default, also with ``oversample=1``, whose PSF has none of
+        it: beside the MTF of that PSF, or a lens's own, put ``pixel=False``.
+
         Parameters
         ----------
         frequency : Tensor, real ``[F]``, cycles/m

@@ -4,6 +4,8 @@
 
     radiance L ──image_irradiance──► irradiance E ──exposure_photons──► Sensor(photons=)
     W/(m^2 sr)   T, N, m, cos^4       W/m^2         wavelength, p, t     photons/pixel
+        ▲
+    band_irradiance ◄── lux or cd/m^2, and a spectrum [L]: blackbody, interpolate_spectrum
 """
 
 import math
@@ -11,12 +13,46 @@ import math
 import torch
 from torch import Tensor
 
-from .quantity import check_between, check_positive, check_wavelength
+from .quantity import (
+    check_between,
+    check_finite,
+    check_positive,
+    check_tensor,
+    check_wavelength,
+    looked_at,
+)
 
-__all__ = ["exposure_photons", "image_irradiance"]
+__all__ = [
+    "band_irradiance",
+    "blackbody",
+    "exposure_photons",
+    "image_irradiance",
+    "interpolate_spectrum",
+    "luminous_efficiency",
+]
 
-# Exact since the SI of 2019: J s, and m/s.
-_PLANCK, _LIGHT_SPEED = 6.62607015e-34, 299_792_458.0
+# Exact since the SI of 2019: J s, m/s, J/K, and lm/W.
+_PLANCK, _LIGHT_SPEED, _BOLTZMANN = 6.62607015e-34, 299_792_458.0, 1.380649e-23
+_EFFICACY = 683.0
+# V(lambda) of the CIE of 1924, from 380 nm to 780 nm every 5 nm, and dark beyond.
+_FIRST, _STEP = 380e-9, 5e-9
+# fmt: off
+_PHOTOPIC = (
+    0.000039, 0.000064, 0.00012, 0.000217, 0.000396, 0.00064, 0.00121, 0.00218,
+    0.004, 0.0073, 0.0116, 0.01684, 0.023, 0.0298, 0.038, 0.048,
+    0.06, 0.0739, 0.09098, 0.1126, 0.13902, 0.1693, 0.20802, 0.2586,
+    0.323, 0.4073, 0.503, 0.6082, 0.71, 0.7932, 0.862, 0.9148501,
+    0.954, 0.9803, 0.9949501, 1.0, 0.995, 0.9786, 0.952, 0.9154,
+    0.87, 0.8163, 0.757, 0.6949, 0.631, 0.5668, 0.503, 0.4412,
+    0.381, 0.321, 0.265, 0.217, 0.175, 0.1382, 0.107, 0.0816,
+    0.061, 0.04458, 0.032, 0.0232, 0.017, 0.01192, 0.00821, 0.005723,
+    0.004102, 0.002929, 0.002091, 0.001484, 0.001047, 0.00074, 0.00052, 0.0003611,
+    0.0002492, 0.0001719, 0.00012, 0.0000848, 0.00006, 0.0000424, 0.00003, 0.0000212,
+    0.00001499,
+)
+# fmt: on
+# Part of a wavelength by which single precision may put it beyond the end of a table.
+_ROUNDED = 1e-6
 
 
 def image_irradiance(
@@ -89,7 +125,8 @@ def exposure_photons(
     irradiance : float or Tensor ``[...]`` or ``[..., L]``, W/m^2
         On the sensor, as of :func:`image_irradiance`.
     wavelength : float or Tensor ``[L]``, metres
-        Of the light, 1e-9 to 1e-2: white light is a sum over bands, each with its own irradiance.
+        Of the light, 1e-9 to 1e-2: white light is a sum over bands, each with its own irradiance,
+        as of :func:`band_irradiance`.
     pixel_pitch : float or Tensor ``[...]``, metres
         Side of a square pixel, at most 1e-2: all of its area counts, because the quantum efficiency
         holds the fill factor.
@@ -115,6 +152,180 @@ def exposure_photons(
     per_area = _full(irradiance) * _full(exposure_time) * per_joule
     pitch = _full(pixel_pitch)
     return _tensor(per_area * pitch * pitch)
+
+
+def luminous_efficiency(wavelength: float | Tensor) -> Tensor:
+    """Luminous efficiency V of daylight vision: what an eye makes of a watt, 1 at 555 nm.
+
+    V(lambda) of the CIE of 1924 (ISO/CIE 23539:2023), tabulated every 5 nm from 380 to 780 nm and
+    linear in between, within 0.0023 of its values every nm. Times 683 lm/W it is the luminous
+    efficacy.
+
+    Parameters
+    ----------
+    wavelength : float or Tensor ``[...]``, metres
+
+    Returns
+    -------
+    Tensor ``[...]``
+        In 0..1; 0 beyond the table. Half precision is computed, and returned, in float32.
+
+    Raises
+    ------
+    ValueError
+        For a wavelength that is not within 1e-9 to 1e-2 metres.
+    """
+    check_wavelength("wavelength", wavelength)
+    light = _tensor(_full(wavelength))
+    seen = light.new_tensor((0.0, *_PHOTOPIC, 0.0), dtype=torch.float64)
+    steps = torch.arange(len(seen), dtype=torch.float64, device=light.device)
+    place = ((light.double() - _FIRST) / _STEP + 1).clamp(0, len(seen) - 1)
+    return _linear(place, steps, seen).to(light.dtype)
+
+
+def blackbody(wavelength: float | Tensor, *, temperature: float | Tensor) -> Tensor:
+    """Spectral radiance of a black body: ``2 h c^2 / lambda^5 / (exp(h c / lambda k T) - 1)``.
+
+    Planck's law (Planck 1901). A lamp of incandescent light, the CIE's illuminant A, is one of
+    2856 K; sunlight is about one of 5500 K.
+
+    Parameters
+    ----------
+    wavelength : float or Tensor ``[...]``, metres
+    temperature : float or Tensor ``[...]``, K
+
+    Returns
+    -------
+    Tensor ``[...]``, W/(m^2 sr m)
+        Both broadcast. Half precision is computed, and returned, in float32.
+
+    Raises
+    ------
+    ValueError
+        For a quantity that is not positive, or a wavelength not within 1e-9 to 1e-2 metres.
+    """
+    check_wavelength("wavelength", wavelength)
+    check_positive("temperature", temperature, "K")
+    light, heat = _tensor(_full(wavelength)), _tensor(_full(temperature))
+    # lambda^5 is beyond single precision. Of exp(-x), as exp(x) overflows in the ultraviolet.
+    length = light.double()
+    fall = -_PLANCK * _LIGHT_SPEED / (_BOLTZMANN * length * heat.double())
+    found = 2 * _PLANCK * _LIGHT_SPEED**2 / length**5 * fall.exp() / -fall.expm1()
+    return found.to(torch.result_type(light, heat))
+
+
+def interpolate_spectrum(values: Tensor, wavelength: Tensor, *, at: float | Tensor) -> Tensor:
+    """Columns of a table at other wavelengths, linearly: a lamp's, a filter's, an efficiency's.
+
+    Parameters
+    ----------
+    values : Tensor ``[..., N]``
+        Of the table, of any unit.
+    wavelength : Tensor ``[N]``, metres
+        Of the table, in rising order.
+    at : float or Tensor ``[L]``, metres
+        Within the table: what is beyond its ends it does not tell.
+
+    Returns
+    -------
+    Tensor ``[..., L]``, or ``[...]`` for one number
+        Half precision is computed, and returned, in float32.
+
+    Raises
+    ------
+    TypeError
+        When values or wavelength is no Tensor.
+    ValueError
+        For values that are not finite or not one for each wavelength, fewer than two wavelengths,
+        ones that do not rise, or ones to look at beyond them.
+    """
+    check_tensor("values", values)
+    check_tensor("wavelength", wavelength)
+    check_finite("values", values)
+    check_wavelength("wavelength", wavelength)
+    check_wavelength("at", at)
+    if wavelength.ndim != 1 or len(wavelength) < 2 or values.shape[-1:] != wavelength.shape:
+        raise ValueError(
+            "values must be [..., N] and wavelength [N], of two rows or more, not "
+            f"{tuple(values.shape)} and {tuple(wavelength.shape)}"
+        )
+    table, known = _tensor(_full(values)), wavelength.double()
+    light = _tensor(_full(at)).to(known.device)  # a number has none
+    if looked_at(known) and bool((known.diff() <= 0).any()):
+        raise ValueError("wavelength must rise from row to row: sort the table by it")
+    wanted = light.double()
+    if looked_at(wanted) and looked_at(known):
+        ends = (wanted.min(), wanted.max(), known[0], known[-1])
+        low, high, first, last = (float(end.detach()) for end in ends)
+        if low < first * (1 - _ROUNDED) or high > last * (1 + _ROUNDED):
+            raise ValueError(
+                f"at reaches from {1e9 * low:.4g} to {1e9 * high:.4g} nm, and the table from "
+                f"{1e9 * first:.4g} to {1e9 * last:.4g} nm: take fewer wavelengths, or add rows of "
+                "what is known beyond, such as 0"
+            )
+    found = _linear(wanted.clamp(known[0], known[-1]), known, table)
+    return found.to(torch.result_type(table, light))
+
+
+def band_irradiance(illuminance: float | Tensor, spectrum: Tensor, *, wavelength: Tensor) -> Tensor:
+    """Irradiance of each band of light of a spectrum and an illuminance, watts of lux.
+
+    ``E_l = E_v s_l / (683 lm/W sum V(lambda_l) s_l)`` (ISO/CIE 23539:2023). Linear: luminance in
+    cd/m^2 gives radiance in W/(m^2 sr), which :func:`image_irradiance` takes.
+
+    Parameters
+    ----------
+    illuminance : float or Tensor ``[...]``, lux
+        Of all bands together.
+    spectrum : Tensor ``[..., L]``
+        Power of each band, of any scale: of a spectrum per nanometre, such as :func:`blackbody`,
+        its values where they are evenly spread; otherwise times the width of each band.
+    wavelength : Tensor ``[L]``, metres
+        Of the middles of the bands, some 10 nm apart or less: 405, 415 to 695 nm for 400 to 700.
+        They hold the light that is seen: a filter in the camera is a ``transmittance`` of
+        :func:`image_irradiance`, and no part of the spectrum.
+
+    Returns
+    -------
+    Tensor ``[..., L]``, W/m^2
+        What comes before the bands broadcasts. Half precision is computed, and returned, in
+        float32.
+
+    Raises
+    ------
+    TypeError
+        When spectrum or wavelength is no Tensor.
+    ValueError
+        For a quantity out of its range, a spectrum of another number of bands than the wavelengths,
+        or one without light that is seen, as of an infrared lamp, of which lux say nothing.
+    """
+    check_tensor("spectrum", spectrum)
+    check_tensor("wavelength", wavelength)
+    check_between("illuminance", illuminance, 0, math.inf, "lux")
+    check_between("spectrum", spectrum, 0, math.inf, "power of each band")
+    if wavelength.ndim != 1 or spectrum.shape[-1:] != wavelength.shape:
+        raise ValueError(
+            f"spectrum must be [..., L] and wavelength [L], not {tuple(spectrum.shape)} and "
+            f"{tuple(wavelength.shape)}"
+        )
+    power = _tensor(_full(spectrum))
+    seen = (power * luminous_efficiency(wavelength)).sum(-1, keepdim=True)
+    if looked_at(seen) and not bool((seen > 0).all()):
+        raise ValueError(
+            "spectrum has no light that an eye sees, 380 to 780 nm, of which lux say nothing: give "
+            "its W/m^2 to image_irradiance"
+        )
+    lux = _full(illuminance)
+    return (lux[..., None] if isinstance(lux, Tensor) else lux) * (power / (_EFFICACY * seen))
+
+
+def _linear(place: Tensor, known: Tensor, values: Tensor) -> Tensor:
+    """Values ``[..., N]`` at rising places ``[N]``, linearly at others within them."""
+    right = torch.searchsorted(known, place.detach().contiguous()).clamp(1, len(known) - 1)
+    left = right - 1
+    part = (place - known[left]) / (known[right] - known[left])
+    below, above = values[..., left], values[..., right]
+    return below + part * (above - below)
 
 
 def _full(value: float | Tensor) -> float | Tensor:

@@ -99,6 +99,10 @@ class LensConfig(Settings):
     """Focal length / diameter. The light is that of the sensor's photons whatever the stop: where
     stops or pixels are compared at equal illumination, scale those by (pixel_pitch / f_number)**2,
     see optics.exposure_photons."""
+    obscuration: float = added(0.0, ge=0, le=0.9)
+    """Diameter of a round stop in the middle of the pupil, as the second mirror of a telescope is,
+    over that of the pupil. The light of its area, obscuration**2, is missing from the throughput;
+    the f-number stays focal length / diameter."""
     pixel_pitch: float = Field(default=3.5e-6, gt=0)
     """Metres."""
     pupil_size: int = Field(default=96, ge=8)
@@ -382,6 +386,7 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
     elements = [
         _element(config, spacing, diameter, middle),
         _aberration(config, spacing, diameter, wavelengths),
+        _central_stop(config, spacing, diameter),
     ]
     if config.defocus != 0:
         # Its rim is D^2 / (8 f) ahead of its middle.
@@ -456,6 +461,19 @@ def _aberration(
         coefficients=coefficients.float(),
         indices=[*terms],
     )
+
+
+def _central_stop(
+    config: LensConfig, spacing: float, diameter: float
+) -> optics.AmplitudeMask | None:
+    """What is open beside the obscuration; with the circle around it an annular_aperture."""
+    if config.obscuration == 0:
+        return None
+    stop = optics.circular_aperture(
+        config.pupil_size, diameter=config.obscuration * diameter, spacing=spacing
+    )
+    # An element, and not the aperture, of which throughput is a fraction: its light is paid for.
+    return optics.AmplitudeMask((1 - stop).square(), spacing=spacing, trainable=False)
 
 
 def _chromatic_power(config: LensConfig, wavelengths: tuple[float, ...]) -> torch.Tensor | None:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 import optics
 from classify.data.sixteen import sixteen_bits, whole_codes
+from joint.caution import caution
 from joint.settings import ConfigError, Settings, added
 from optics.kernel import raw_taps
 
@@ -39,6 +40,11 @@ _MODES = ("L", "I", "F", "RGB")
 _MOST = 2**21
 # A tap that a trained PSF begins with at least; 1000 of them are 1e-4 of the light.
 _DARK = 1e-7
+# A pedestal is a border whose quarters of sides are alike, the brightest within so many times the
+# darkest, which the peak exceeds so many times, and as bright as this share of the light, were it
+# everywhere. Tails, speckle and kernels that fill their window are none; of rings and plateaus only
+# those of which the window cuts most off.
+_ALIKE, _ABOVE, _PEDESTAL = 1.35, 2.0, 0.1
 # Eigen-PSFs by default, where there are as many places.
 _RANK = 16
 
@@ -62,8 +68,9 @@ class PSFConfig(Settings):
     """Eigen-PSFs of which those of the places are made, each of which costs a convolution; by
     default 16, or all."""
     content: Literal["psf", "picture"] = "psf"
-    """psf: shares of a point's light, taken as they are, the axis at [H // 2, W // 2]; picture: a
-    linear picture of a point source, less its background and noise, see optics.measured_psf."""
+    """psf: shares of a point's light, taken as they are, the axis at [H // 2, W // 2], and dark
+    around it; picture: a linear picture of a point source, less its background and noise, as of the
+    codes of a camera, see optics.measured_psf."""
     throughput: float | tuple[float, ...] | None = None
     """Part of the light that the optics pass, up to 1; several are those of the channels. Pictures,
     and a PSF of another scale, are scaled to it, in each place; by default the PSF's own sum."""
@@ -246,6 +253,12 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
     ConfigError
         When the file cannot be read, has other channels or places, is brighter than the light, or
         has no light of a channel in the window; the file and the remedy are named.
+
+    Warns
+    -----
+    UserWarning
+        When a psf has an even border with a tenth of its light or more, were it everywhere, as the
+        background of a picture; of a picture as :func:`optics.measured_psf`.
     """
     shares = _several(config.throughput)
     if len(shares) not in (0, 1, channels):
@@ -260,11 +273,10 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
     try:
         given = _read(config.file)
         places = [given] if config.places is None else _as_places(given, config.places)
-        each = [
-            _shared(_as_channels(own, channels), config, passed if shares else None)
-            for own in places
-        ]
-        psf = torch.stack(each)
+        places = [_as_channels(own, channels) for own in places]
+        psf = torch.stack([_shared(own, config, passed if shares else None) for own in places])
+        if config.content == "psf":
+            _warn_of_pedestal(torch.cat(places))
         _check_light(psf, config.psf_size)
         return psf[0] if config.places is None else psf.unflatten(0, config.places)
     except Exception as error:  # Pillow and NumPy raise nearly anything on a damaged file
@@ -289,6 +301,23 @@ def _shared(given: Tensor, config: PSFConfig, passed: Tensor | None) -> Tensor:
         assert passed is not None  # a picture does not tell it
         return passed * _measured(given, config, config.psf_size)
     return _window(_on_pixels(_scaled(given, passed), config), config.psf_size)
+
+
+def _warn_of_pedestal(psf: Tensor) -> None:
+    """Warn of PSFs ``[N, H, W]``, one of which has at its border the even light of a background."""
+    sides = psf[:, 0], psf[:, -1], psf[..., 0], psf[..., -1]
+    parts = [part.mean(1) for side in sides for part in side.chunk(4, 1)]
+    darkest, brightest = torch.stack(parts).aminmax(dim=0)
+    share = darkest * psf[0].numel() / psf.sum((1, 2))
+    even = (brightest <= _ALIKE * darkest) & (_ABOVE * brightest < psf.amax((1, 2)))
+    found = float(torch.where(even, share, 0.0).max())
+    if found > _PEDESTAL:
+        caution(
+            f"the border of this PSF is as bright all around as a background that holds "
+            f"{100 * found:.0f} % of its light, and counts as a part of the PSF: if it is a "
+            "picture of a point source, give front_end.content='picture', which takes it away; if "
+            "a PSF, its window cuts off what is further out"
+        )
 
 
 def _check_light(psf: Tensor, size: int) -> None:
@@ -376,9 +405,16 @@ def _scaled(psf: Tensor, passed: Tensor | None) -> Tensor:
         return psf * (passed / light)
     brightest = float(light.max())
     if brightest > 1 + 1e-5:
+        scale = "give front_end.throughput, to which it is then scaled"
+        if bool((psf == psf.round()).all()):
+            scale = (
+                "whole numbers are those of a picture of a point source, for which give "
+                "front_end.content='picture' and front_end.throughput; of a PSF without a "
+                f"background, {scale}"
+            )
         raise ValueError(
             f"a PSF sums to the part of the light that it passes, at most 1, and this one to "
-            f"{brightest:.4g}: give front_end.throughput, to which it is then scaled"
+            f"{brightest:.4g}: {scale}"
         )
     return psf
 

@@ -197,6 +197,15 @@ class SystemConfig(Settings):
             system = system.with_lens(lens.model_copy(update={"file": None}))
         return system
 
+    def files(self) -> tuple[Path, ...]:
+        """The files that :meth:`without_files` leaves out."""
+        judge, (_, lens) = self.classifier, lens_of(self.front_end)
+        given = (
+            judge.weights if isinstance(judge, ClassifierConfig) else None,
+            lens.file if isinstance(lens, PSFConfig) else None,
+        )
+        return tuple(path for path in given if path is not None)
+
     def with_lens(self, lens: LensConfig | PSFConfig) -> Self:
         """The same stages with this ``lens``, which is behind the shutter where there is one."""
         front_end: Settings = lens

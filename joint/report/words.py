@@ -91,6 +91,8 @@ def _front_end(front_end: FrontEndConfig) -> str:
 
 def _lens(lens: LensConfig) -> Iterator[str]:
     yield f"lens of {1e3 * lens.focal_length:g} mm at f/{lens.f_number:g}"
+    if lens.obscuration:
+        yield f"a central stop of {100 * lens.obscuration:g} % of its diameter"
     yield f"pixels of {1e6 * lens.pixel_pitch:g} µm"
     if lens.element == "none":
         yield "no element in the pupil"

@@ -14,7 +14,16 @@ from joint.parse import parse_json
 
 from .store import ATTEMPTS_FILE
 
-__all__ = ["RunAbandoned", "attempts", "begin", "end", "ended_epochs", "given_up", "lost_together"]
+__all__ = [
+    "RunAbandoned",
+    "attempts",
+    "begin",
+    "end",
+    "ended_epochs",
+    "given_up",
+    "lost_together",
+    "take_back",
+]
 
 # Starts of a run alone that may end without a word and without progress: killed, out of memory.
 _PATIENCE = 3
@@ -56,6 +65,14 @@ def end(folder: RunFolder, *, seconds: float) -> None:
         *before, last = path.read_bytes().splitlines()
         lines = [*before, json.dumps({**parse_json(last), "seconds": seconds}).encode()]
         write_atomically(path, b"".join(line + b"\n" for line in lines))
+
+
+def take_back(folder: RunFolder) -> None:
+    """Leave out the last start: what ended it was said in words, and was no fault of the run."""
+    path = folder.path / ATTEMPTS_FILE
+    with suppress(OSError):
+        lines = path.read_bytes().splitlines(keepends=True)
+        os.truncate(path, sum(map(len, lines[:-1])))  # for which a full disk has room
 
 
 def given_up(folder: Path) -> str | None:

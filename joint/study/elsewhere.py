@@ -239,7 +239,7 @@ def elsewhere(
     with _warned_once():
         for run, state in zip(ledger.runs, states, strict=True):
             has = [n for n, point in enumerate(points) if point not in lacking.get(run.design, {})]
-            if state == "failed":
+            if state == "failed" and not ledger.gave_up(run):
                 for n in has:
                     found[n].setdefault(run.design, []).append(Outcome(run.seed, None))
             if state != "done" or not has:

@@ -5,7 +5,7 @@ only where nothing else differs: a library that was updated in between is no par
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -15,7 +15,7 @@ from joint.parse import parse_json
 
 from .store import Ledger
 
-__all__ = ["EnvironmentDifference", "environment_differences"]
+__all__ = ["EnvironmentDifference", "changed_scenes", "environment_differences", "other_pictures"]
 
 # What numbers depend on by more than the order of a sum: not the threads, nor the kernel's version.
 _TOLD = ("lens2label", "commit", "pytorch", "device", "deterministic", "matmul_precision")
@@ -74,6 +74,53 @@ def environment_differences(ledger: Ledger) -> tuple[EnvironmentDifference, ...]
             apart = tuple(seed for seed, own in by_seed.items() if len(own) > 1)
             differences.append(EnvironmentDifference(name, dict(counts.most_common()), apart))
     return tuple(differences)
+
+
+def changed_scenes(ledger: Ledger) -> dict[int, str]:
+    """Designs whose runs were made of other pictures than others of the same description.
+
+    A path is no picture: files may be replaced, and one part of the runs has seen the old ones.
+    Runs that do not say what they were made of are left out.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The study, finished or not.
+
+    Returns
+    -------
+    dict of int to str
+        Which part differs, ``train``, ``validation`` or ``test``, by the number of the design.
+    """
+    described: dict[str, list[int]] = {}
+    for number, design in enumerate(ledger.designs):
+        config = ledger.study.config(design, ledger.study.seeds[0])
+        said = config.data.model_dump_json() + config.split.model_dump_json()
+        described.setdefault(said, []).append(number)
+    made = [
+        (run.design, found)
+        for run, state in zip(ledger.runs, ledger.states(), strict=True)
+        if state == "done" and isinstance(found := ledger.result(run).get("scenes"), dict)
+    ]
+    changed: dict[int, str] = {}
+    for alike in described.values():
+        for part in ("test", "validation", "train"):
+            seen = {found.get(part) for design, found in made if design in alike}
+            if len(seen) > 1:
+                changed |= dict.fromkeys(alike, part)
+    return changed
+
+
+def other_pictures(designs: Collection[int]) -> str | None:
+    """What to say of the ``designs`` that :func:`changed_scenes` gives; None of none."""
+    if not designs:
+        return None
+    which = f"design{'s' * (len(designs) > 1)} {', '.join(map(str, sorted(designs)))}"
+    return (
+        f"runs of {which} were made of other pictures than others of the same data and split: "
+        "files were replaced between them. Each result.json names its scenes: delete the folders "
+        "of those that are to be made anew, and run the study again"
+    )
 
 
 def _recorded(folder: Path) -> list[Mapping[str, Any]]:

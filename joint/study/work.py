@@ -33,7 +33,7 @@ from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
 from joint.stop import graceful_stop
 
-from .attempt import begin, end
+from .attempt import begin, end, take_back
 from .kept_scenes import KeptScenes
 from .live import Board
 from .process_pool import ProcessEach, WorkerLost
@@ -199,18 +199,25 @@ def _attempt(
         with hold(ledger.path(run)) as folder:
             if is_done(folder.path) or (folder.path / FAILURE_FILE).exists():
                 return "passed"  # and somebody else was
+            started = False
             try:
                 began = time.monotonic()
                 with _named(ledger, [run]):
                     # A worker without scenes has begun nothing.
                     scenes = _as_begun(ledger, config, _loaded(load, config.data))
                     _check_class(ledger.study.plan.metric, scenes)
+                    _check_files(config, folder)
                     begin(folder)
+                    started = True
                     done = execute(config, folder, scenes, device=device, stop=leave)
                 if done:
                     end(folder, seconds=time.monotonic() - began)
             except Exception as error:
-                if isinstance(error, StudyError) or _of_the_machine(error):
+                if isinstance(error, StudyError):
+                    raise
+                if _of_the_machine(error):
+                    if started:
+                        take_back(folder)
                     raise
                 _check_there(ledger)  # else it is no fault of the run
                 folder.fail(error)
@@ -295,8 +302,19 @@ def _data_differ(ledger: Ledger) -> bool:
     return any(path.split(".")[0] == "data" for path in paths)
 
 
-class _NoScenes(OSError):
-    """Scenes that this worker cannot read, of whatever run."""
+class _NoInput(OSError):
+    """Scenes, weights or a teacher that this worker cannot read, of whatever run."""
+
+
+def _check_files(config: RunConfig, folder: RunFolder) -> None:
+    """Refuse to begin a run without its files; one that goes on needs its teacher alone."""
+    wanted = () if folder.has_checkpoint() else config.system.files()
+    for path in (*wanted, config.teacher):
+        if path is not None and not path.exists():
+            raise _NoInput(
+                f"{path} is not there. This worker cannot read what the run begins with, of which "
+                "nothing is said by the run: a path must lead to it from where each worker runs"
+            )
 
 
 def _loaded(load: Callable[[DataConfig], LesionDataset], data: DataConfig) -> LesionDataset:
@@ -307,7 +325,7 @@ def _loaded(load: Callable[[DataConfig], LesionDataset], data: DataConfig) -> Le
         zip_cut_short = isinstance(error.__cause__, zipfile.BadZipFile)
         if not isinstance(error, OSError) and not zip_cut_short:
             raise
-        raise _NoScenes(
+        raise _NoInput(
             f"{error}. This worker cannot read the scenes, of which nothing is said by a run: a "
             "path must lead to them from where each worker runs"
         ) from error
@@ -316,14 +334,14 @@ def _loaded(load: Callable[[DataConfig], LesionDataset], data: DataConfig) -> Le
 # Of a disk, a network or a system that is out of files or room, as every other run would meet too.
 _BROKEN = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM,
-    errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT, errno.ENOTCONN,
+    errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.ENOTCONN,
 )  # fmt: skip
 
 
 def _of_the_machine(error: BaseException) -> bool:
     """Whether the machine is to blame, and not the run."""
     return any(
-        isinstance(cause, _NoScenes) or (isinstance(cause, OSError) and cause.errno in _BROKEN)
+        isinstance(cause, _NoInput) or (isinstance(cause, OSError) and cause.errno in _BROKEN)
         for cause in (error, error.__cause__)
     )
 

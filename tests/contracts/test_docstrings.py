@@ -319,11 +319,12 @@ def test_every_public_class_says_what_it_is_made_of(room):
 FORMULAS = set(
     _words(
         "CubicMask Sensor abbe_number amplitude_spread angular_spectrum audit_sampling "
+        "band_irradiance blackbody "
         "coded_aperture coherent_blur coherent_image dark_field defocus_path demosaic "
         "dft_matrix distort encircled_energy exposure_photons fraunhofer fresnel height_phase "
         "image_irradiance incoherent_image kernel_start knife_edge led_tilts lens_phase "
         "linear_to_srgb low_rank_psf motion_psf mura_decoder noll_to_nm otf otf_along "
-        "photon_transfer "
+        "luminous_efficiency photon_transfer "
         "otf_from_pupil "
         "partially_coherent_image phase_contrast phase_object pixel_mtf psf_from_lsf psf_from_mtf "
         "psf_from_pupil quantize_height "
@@ -340,6 +341,7 @@ WITHOUT_FORMULA = set(
         "distortion_fit energy_limited energy_limited_inverse export_height_map export_plate "
         "fast_size field_coefficients filter_start frequencies fringe_to_noll gaussian_pass "
         "import_height_map "
+        "interpolate_spectrum "
         "import_plate layered_blur light_budget light_budget_inverse matrix_dft measured_psf "
         "mix_colours mosaic mtf nm_to_noll noll_to_ansi pack_mosaic poisson_log_likelihood "
         "positive positive_inverse rectangular_aperture relief_element relief_report scene_field "

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import constants
@@ -131,6 +132,172 @@ def test_half_precision_does_not_overflow(kind):
     dim = optics.image_irradiance(light, f_number=300.0)  # 1e-6, below what half precision holds
     assert dim.dtype == torch.float32
     torch.testing.assert_close(dim, optics.image_irradiance(light.float(), f_number=300.0))
+
+
+def _middles(first, last, step=1.0):
+    """Middles of bands that fill a range given in nm, metres."""
+    nm = torch.arange(first + step / 2, last, step, dtype=torch.float64)
+    return 1e-9 * nm
+
+
+def _photons_of_a_lux(spectrum, wavelength):
+    """On a square micrometre in a second."""
+    light = optics.band_irradiance(1.0, spectrum, wavelength=wavelength)
+    photons = optics.exposure_photons(
+        light, wavelength=wavelength, pixel_pitch=1e-6, exposure_time=1.0
+    )
+    return float(photons.sum())
+
+
+def test_the_efficiency_of_the_eye_is_that_of_the_cie():
+    # The table of every nm, between the rows of the one of every 5 nm, and its sum.
+    for nm, seen in ((498, 0.29505), (533, 0.895494), (555, 1.0), (589, 0.769155), (650, 0.107)):
+        assert float(optics.luminous_efficiency(nm * 1e-9)) == pytest.approx(seen, abs=2.3e-3)
+    every = 1e-9 * torch.arange(360, 831, dtype=torch.float64)
+    found = optics.luminous_efficiency(every)
+    assert float(found.sum()) == pytest.approx(106.857, abs=1e-3)
+    assert float(found.max()) == pytest.approx(1) == float(found[555 - 360])
+    dark = optics.luminous_efficiency(torch.tensor([300e-9, 374e-9, 786e-9, 1e-5]))
+    assert dark.tolist() == [0, 0, 0, 0]
+
+
+def test_a_black_body_is_that_of_stefan_and_of_wien():
+    light = torch.logspace(-7, -2, 20001, dtype=torch.float64)
+    for kelvin in (300.0, 2856.0, 5500.0):
+        found = optics.blackbody(light, temperature=kelvin)
+        power = math.pi * float(torch.trapezoid(found, light))
+        assert power == pytest.approx(constants.Stefan_Boltzmann * kelvin**4, rel=1e-4)
+        assert float(light[found.argmax()]) == pytest.approx(constants.Wien / kelvin, rel=1e-3)
+    # The CIE's illuminant A, relative to 560 nm (CIE 15:2004, table T.1).
+    parts = optics.blackbody(torch.tensor([400e-9, 560e-9, 700e-9]), temperature=2856.0)
+    np.testing.assert_allclose(parts / parts[1], [0.14708, 1, 1.98261], rtol=1e-3)
+    # X-rays of a room: none, and no inf / inf.
+    cold = torch.tensor([1e-9], requires_grad=True)
+    (slope,) = torch.autograd.grad(optics.blackbody(cold, temperature=300.0).sum(), cold)
+    assert slope == 0
+
+
+def test_a_lux_of_white_light_is_more_photons_than_of_green():
+    green = torch.tensor([555e-9], dtype=torch.float64)
+    assert _photons_of_a_lux(torch.ones(1), green) == pytest.approx(4090, rel=1e-3)
+    for step in (1.0, 10.0):
+        light = _middles(400, 700, step)
+        for kelvin, known in ((5500.0, 10_900), (2856.0, 12_000)):
+            lamp = optics.blackbody(light, temperature=kelvin)
+            assert _photons_of_a_lux(lamp, light) == pytest.approx(known, rel=3e-3)
+    # Its scale does not matter, and the lux are what they were.
+    watts = optics.band_irradiance(1000.0, 7 * lamp, wavelength=light)
+    torch.testing.assert_close(watts, 1000 * optics.band_irradiance(1.0, lamp, wavelength=light))
+    lux = 683 * (watts * optics.luminous_efficiency(light)).sum()
+    assert float(lux) == pytest.approx(1000)
+
+
+def test_a_table_is_read_between_its_rows_and_not_beyond_them():
+    known = 1e-9 * torch.tensor([400.0, 500, 520, 700], dtype=torch.float64)
+    table = torch.tensor([[0.0, 0.5, 0.6, 0.2], [1.0, 1, 1, 0]], dtype=torch.float64)
+    at = torch.tensor([400e-9, 450e-9, 515e-9, 520e-9, 610e-9, 700e-9])  # in single precision
+    found = optics.interpolate_spectrum(table, known, at=at)
+    expected = [np.interp(at, known, row) for row in table]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    one = optics.interpolate_spectrum(table[0], known, at=450e-9)
+    assert one.shape == ()
+    assert float(one) == pytest.approx(0.25)
+    for beyond in (399e-9, 701e-9):
+        with pytest.raises(ValueError, match="and the table from 400 to 700 nm: take fewer"):
+            optics.interpolate_spectrum(table, known, at=beyond)
+
+
+def test_photons_and_a_curve_of_efficiencies_are_the_electrons_of_each_channel():
+    light = _middles(400, 700, 10)
+    known = 1e-9 * torch.tensor([400.0, 550, 700], dtype=torch.float64)
+    curve = torch.tensor([[0.1, 0.2, 0.6], [0.2, 0.7, 0.1], [0.5, 0.1, 0.05]], dtype=torch.float64)
+    lamp = optics.blackbody(light, temperature=5500.0)
+    watts = optics.band_irradiance(2.0, lamp, wavelength=light)
+    photons = optics.exposure_photons(watts, wavelength=light, pixel_pitch=3e-6, exposure_time=5e-3)
+    efficiency = optics.interpolate_spectrum(curve, known, at=light)
+    mean = (efficiency * photons).sum(-1) / photons.sum()
+    sensor = optics.Sensor(float(photons.sum()), quantum_efficiency=mean)
+    electrons = sensor.electrons(torch.ones(1, 3, 1, 1)).flatten()
+    for channel in range(3):
+        by_hand = sum(
+            p * np.interp(float(w), known, curve[channel])
+            for p, w in zip(photons.tolist(), light, strict=True)
+        )
+        assert float(electrons[channel]) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_lamp_and_table_can_be_trained():
+    def seen(nm, temperature, illuminance, values):
+        light = 1e-9 * nm
+        lamp = optics.blackbody(light, temperature=1e3 * temperature)
+        known = 1e-9 * torch.tensor([400.0, 555, 700], dtype=torch.float64)
+        passed = optics.interpolate_spectrum(values, known, at=light)
+        return 100 * passed * optics.band_irradiance(illuminance, lamp, wavelength=light)
+
+    numbers = [430.0, 470, 510, 551, 590, 630, 670], 3.0, [1.0, 20.0], [0.2, 0.9, 0.4]
+    given = [torch.tensor(each, dtype=torch.float64, requires_grad=True) for each in numbers]
+    assert seen(*given).shape == (2, 7)
+    # Between the rows of the eye's table, at which the slope steps.
+    given[0] = (given[0].detach() + 2).requires_grad_()
+    assert torch.autograd.gradcheck(seen, given)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_spectra_are_computed_in_single(kind):
+    light = torch.tensor([450e-9, 550e-9, 650e-9])
+    spectrum = torch.tensor([300.0, 1, 2], dtype=kind)
+    found = optics.band_irradiance(1.0, spectrum, wavelength=light)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(
+        found, optics.band_irradiance(1.0, spectrum.float(), wavelength=light)
+    )
+    assert optics.interpolate_spectrum(spectrum, light, at=500e-9).dtype == torch.float32
+
+
+_LIGHT = torch.tensor([450e-9, 550e-9])
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "message"),
+    [
+        ("luminous_efficiency", {"wavelength": 555}, "1e-9 to 1e-2, not 555: 550 nm are 550e-9"),
+        ("blackbody", {"wavelength": 555e-9, "temperature": 0.0}, "temperature must be positive"),
+        ("blackbody", {"wavelength": 555.0, "temperature": 5e3}, "wavelength must be in metres"),
+        ("band_irradiance", {"illuminance": -1.0}, "illuminance must be 0 or more, in lux"),
+        ("band_irradiance", {"spectrum": -_LIGHT}, "spectrum must be 0 or more"),
+        (
+            "band_irradiance",
+            {"spectrum": torch.ones(3)},
+            r"must be \[..., L\] and wavelength \[L\]",
+        ),
+        ("band_irradiance", {"spectrum": torch.zeros(2)}, "no light that an eye sees"),
+        ("band_irradiance", {"wavelength": 1e9 * _LIGHT}, "wavelength must be in metres"),
+        ("band_irradiance", {"wavelength": _LIGHT + 400e-9}, "of which lux say nothing: give"),
+        ("interpolate_spectrum", {"values": torch.ones(3)}, r"must be \[..., N\] and wavelength"),
+        ("interpolate_spectrum", {"values": torch.tensor([1, math.nan])}, "values must be finite"),
+        ("interpolate_spectrum", {"wavelength": _LIGHT.flip(0)}, "must rise from row to row"),
+        ("interpolate_spectrum", {"at": 500.0}, "at must be in metres"),
+        (
+            "interpolate_spectrum",
+            {"values": torch.ones(1), "wavelength": _LIGHT[:1]},
+            "of two rows or more",
+        ),
+    ],
+)
+def test_impossible_light_is_refused(function, options, message):
+    known = {
+        "band_irradiance": {"illuminance": 1.0, "spectrum": torch.ones(2), "wavelength": _LIGHT},
+        "interpolate_spectrum": {"values": torch.ones(2), "wavelength": _LIGHT, "at": 500e-9},
+    }
+    with pytest.raises(ValueError, match=message):
+        getattr(optics, function)(**known.get(function, {}) | options)
+
+
+def test_what_is_no_tensor_is_told():
+    with pytest.raises(TypeError, match="spectrum must be a Tensor, not list"):
+        optics.band_irradiance(1.0, [1.0, 2.0], wavelength=_LIGHT)
+    with pytest.raises(TypeError, match="values must be a Tensor, not ndarray"):
+        optics.interpolate_spectrum(np.ones(2), _LIGHT, at=500e-9)
 
 
 @pytest.mark.parametrize(

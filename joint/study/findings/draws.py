@@ -30,6 +30,7 @@ from joint.metric import check_study_metric, scores_nothing
 from .inference import (
     Inference,
     Outcome,
+    Units,
     by_seed,
     check_paired,
     degrees_of_freedom,
@@ -66,9 +67,8 @@ class Draws:
     """``[R, D]``, seeds alone drawn."""
     of_lesions: Array
     """``[R, D]``, lesions alone drawn."""
-    lesions: float | None
-    """How many tell the spread of the metric: all, or fewer where it is a mean over classes; None
-    where none were drawn."""
+    lesions: Units | None
+    """What the metric is of; None where no lesions were drawn."""
     times: Array
     """How often each seed was drawn, ``[R, S]``."""
     seeds: tuple[int, ...]
@@ -77,6 +77,11 @@ class Draws:
     """What was drawn: ``seeds and lesions``, or ``seeds``."""
     note: str | None
     """Why intervals may be too narrow, if so."""
+
+    @property
+    def telling(self) -> float:
+        """Lesions that tell the spread of the metric; 2, whose variance is 0, where none do."""
+        return 2.0 if self.lesions is None else self.lesions.telling
 
     def infer(self, weights: npt.ArrayLike, *, level: float = 0.95, null: float = 0.0) -> Inference:
         """A weighted sum of the means, with an interval as that of :func:`infer`.
@@ -105,7 +110,8 @@ class Draws:
         used = weights != 0
         value = float(weights[used] @ self.means[used])
         seeds = int(np.isfinite(self.values[used]).sum(1).min(initial=self.values.shape[1]))
-        if len(self.drawn) == 0 or seeds < 2 or not used.any():
+        alone = self.lesions is not None and self.lesions.alone
+        if len(self.drawn) == 0 or seeds < 2 or not used.any() or alone:
             return Inference(value, None, 1.0, self.unit, self.note)
         both, of_seeds, of_lesions = (
             _variance(part[:, used] @ weights[used])
@@ -120,7 +126,7 @@ class Draws:
         # too many for a design that has some of them.
         both = max(exact, both + exact - of_seeds)
         of_seeds = exact
-        freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, self.lesions or 2)
+        freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, self.telling)
         error = math.sqrt(both)
         # Student's t from scipy.special: scipy.stats takes ten times as long for one number.
         reach = float(special.stdtrit(freedom, (1 + level) / 2)) * error

@@ -281,7 +281,7 @@ def _volume_interval(
     if seeds < 2:
         return None
     freedom = degrees_of_freedom(
-        float(of_seeds.var()), seeds, float(of_lesions.var()), draws.lesions or 2
+        float(of_seeds.var()), seeds, float(of_lesions.var()), draws.telling
     )
     reach = float(stats.t.ppf((1 + level) / 2, freedom) * both.std())
     centre = 2 * value - float(both.mean())

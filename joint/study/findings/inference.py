@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ __all__ = [
     "Inference",
     "Outcome",
     "Spread",
+    "Units",
     "by_seed",
     "check_paired",
     "degrees_of_freedom",
@@ -153,14 +154,15 @@ class Inference:
     mean: float | None
     """None without values."""
     interval: Interval | None
-    """None with fewer than two values."""
+    """None with fewer than two values, or lesions."""
     p: float
     """Two-sided, of no mean: at which the interval would just touch zero; 1 without one."""
     unit: str
     """What the interval is over: ``seeds and lesions`` where the metric is one of predictions
     that were kept, else ``seeds``."""
     note: str | None = None
-    """Why the interval may be too narrow, if a class that counts in the metric has few lesions."""
+    """Why the interval may be too narrow, if a class that counts in the metric has few lesions; or
+    why there is none, if that is for want of lesions."""
     spread: Spread | None = None
     """What the interval is made of."""
 
@@ -217,6 +219,8 @@ def infer(
     note = None
     if lesions:
         note = few_lesions(known[0], metric)
+        if units(known[0], metric).alone:
+            return Inference(mean, None, 1.0, unit, note)
         spread = _crossed(values, first, second, known, metric, resamples, generator)
     else:
         of_seeds = float(values.var(ddof=1)) / len(values)
@@ -281,7 +285,7 @@ def _crossed(
         of_lesions=of_lesions,
         lasting=min(both, max(0.0, (seeds * of_lesions - of_one_seed) / (seeds - 1))),
         seeds=seeds,
-        lesions=units(part, metric),
+        lesions=units(part, metric).telling,
     )
 
 
@@ -291,24 +295,64 @@ def degrees_of_freedom(of_seeds: float, seeds: int, of_lesions: float, lesions: 
     return (of_seeds + of_lesions) ** 2 / weighed if weighed > 0 else seeds - 1
 
 
-def units(part: Predictions, metric: str) -> float:
-    """Lesions that tell the spread of a metric: one more than the degrees of freedom of that.
+class Units(NamedTuple):
+    """The independent units that a metric is of: lesions, or patients."""
 
-    Of a mean over classes they are Satterthwaite's (Biometrics Bulletin 2 (1946) 110) of the
-    variances of the classes, each known from its own lesions. Not as large as they are in the
-    draws, but as where all lesions vary alike: three that came out alike would count for nothing.
+    counts: tuple[int, ...]
+    """Of each class, where the metric is a mean over classes; else of all that count in it."""
+    groups: int
+    """Of all; fewer than the sum where one, a patient, has pictures of several classes."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether no class has a second one, so that nothing tells how they vary."""
+        return max(self.counts, default=0) < 2
+
+    @property
+    def telling(self) -> float:
+        """Units that tell the spread: one more than its degrees of freedom.
+
+        Of a mean over classes they are Satterthwaite's (Biometrics Bulletin 2 (1946) 110) of the
+        variances of the classes, each known from its own lesions. Not as large as they are in the
+        draws, but as where all lesions vary alike: three that came out alike would count for
+        nothing. Never more than there are, as a patient is one in however many classes.
+        """
+        counts = np.array(self.counts)
+        if len(counts) < 2:
+            return float(counts.sum())
+        shares = 1 / counts
+        free = float(shares.sum() ** 2 / (shares**2 / np.maximum(1, counts - 1)).sum())
+        return min(1 + free, float(self.groups))
+
+    def as_one_class(self, share: float) -> float:
+        """Units of one class that are all right, by luck, as often as these may be.
+
+        Where the mean of the classes' shares is ``share``, in (0, 1), all are right with a chance
+        ``prod r_k ** n_k`` of at most that of ``r_k = min(1, n_k / m)``, by Lagrange: what is
+        missed is of the rarest classes. A class of ``n`` such units has the chance ``share**n``.
+        """
+        counts = np.sort(np.array(self.counts, float))
+        kept = np.arange(len(counts) - 1, -1, -1)  # classes that are always right, of 1, 2, ... not
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = np.cumsum(counts) / (len(counts) * share - kept)
+        missed = int(np.flatnonzero((level > 0) & (counts <= level))[-1]) + 1
+        rates = counts[:missed] / level[missed - 1]
+        found = float((counts[:missed] * np.log(rates)).sum() / math.log(share))
+        return min(found, float(self.groups))
+
+
+def units(part: Predictions, metric: str) -> Units:
+    """What a metric is of, see :class:`Units`.
+
     Of a number of one class they are the lesions of the class, or of its specificity all others.
     """
     member = membership(part.groups, len(part.labels))
     number, name = of_class(metric) or ("", "")
+    counted = np.ones(len(member), bool)
     if number:
-        of = part.labels == part.classes.index(name)
-        return len(np.unique(member[~of if number == "specificity" else of]))
-    if metric not in _MACRO:
-        return int(member.max()) + 1
-    counts = np.array([*_lesions(part).values()])
-    shares = 1 / counts
-    return 1 + float(shares.sum() ** 2 / (shares**2 / np.maximum(1, counts - 1)).sum())
+        counted = (part.labels == part.classes.index(name)) != (number == "specificity")
+    groups = len(np.unique(member[counted]))
+    return Units(tuple(_lesions(part).values()) if metric in _MACRO else (groups,), groups)
 
 
 def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
@@ -328,9 +372,16 @@ def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
 
 
 def few_lesions(part: Predictions, metric: str) -> str | None:
-    """Why an interval over lesions may be too narrow, if a class that counts has few of them."""
+    """Why an interval over lesions may be too narrow, if a class that counts has few of them.
+
+    Or why there is none, where no class that counts has two.
+    """
     counts = _lesions(part)
     of = of_class(metric)
+    if units(part, metric).alone:
+        who = "each class has" if metric in _MACRO else "the test part has"
+        who = f"class {of[1]} has" if of is not None and of[0] != "specificity" else who
+        return f"{who} 1 lesion to test on, which says nothing of others"
     rarest = min(counts, key=lambda name: counts[name]) if of is None else of[1]
     count = counts.get(rarest, 0)
     if (of is None and metric not in _MACRO) or count >= _FEW_LESIONS:

@@ -11,6 +11,7 @@ from joint.metric import lower_is_better, scores_nothing
 from joint.study.requirements import Bound
 
 from .draws import Draws
+from .inference import Units
 
 __all__ = ["Answer", "behind_best", "of_cost", "of_mean", "one_sided"]
 
@@ -38,19 +39,21 @@ def of_mean(draws: Draws, number: int, bound: Bound) -> Answer:
     p = one_sided(draws, weights, bound.value, bound.spare(mean))
     if draws.lesions is not None and scores_nothing(draws.metric):
         share, least = (mean, bound.value) if bound.least else (1 - mean, 1 - bound.value)
-        p = max(p, _by_chance(share * draws.lesions, draws.lesions, least))
+        p = max(p, _by_chance(share, draws.lesions, least))
     return Answer(str(bound), bound.spare(mean) >= 0, p)
 
 
-def _by_chance(right: float, lesions: float, bound: float) -> float:
-    """P of so many right of so many lesions, or more, of which each is right with a chance.
+def _by_chance(share: float, lesions: Units, bound: float) -> float:
+    """P of such a share of the lesions, or more, right, of which each is right with a chance.
 
     No lesions vary more (Clopper and Pearson, Biometrika 26 (1934) 404). Where all but a few are
     right, their spread as it was drawn is next to nothing, which says little of others.
     """
     if not 0 < bound < 1:
         return float(bound >= 1)
-    return 1.0 if right <= 0 else float(special.betainc(right, lesions - right + 1, bound))
+    count = lesions.as_one_class(bound)
+    right = share * count
+    return 1.0 if right <= 0 else float(special.betainc(right, count - right + 1, bound))
 
 
 def of_cost(value: float | None, bound: Bound) -> Answer:
@@ -99,4 +102,4 @@ def one_sided(draws: Draws, weights: npt.ArrayLike, bound: float, spare: float) 
         return 1.0 if alike else p
     # If a share of at least ``spare`` of all lesions were otherwise, so many would hide it with
     # this chance (the rule of three: Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
-    return max(p, (1 - min(max(spare, 0.0), 1.0)) ** draws.lesions)
+    return max(p, _by_chance(1.0, draws.lesions, 1 - spare))

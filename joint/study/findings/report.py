@@ -14,7 +14,12 @@ import numpy as np
 from joint.cells import aligned, as_csv
 from joint.metric import lower_is_better, scores_nothing
 from joint.study.axis import Design
-from joint.study.provenance import EnvironmentDifference, environment_differences
+from joint.study.provenance import (
+    EnvironmentDifference,
+    changed_scenes,
+    environment_differences,
+    other_pictures,
+)
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair
 from joint.study.store import Ledger, Tally, done_before, given_up
@@ -130,8 +135,15 @@ class StudyReport:
     """The metric of the plan, which ``metric`` may not be."""
     explored: tuple[Contrast, ...] = ()
     """The comparisons that the plan named, by another metric than its own: exploration."""
+    changed: tuple[int, ...] = ()
+    """Designs of which some runs were made of other pictures, see :func:`changed_scenes`."""
     selection: Selection | None = None
     """Which designs reach what the plan requires; None where it requires nothing."""
+
+    @property
+    def other_pictures(self) -> str | None:
+        """That files were replaced while the study went on; None where they were not."""
+        return other_pictures(self.changed)
 
     @property
     def off_target(self) -> str | None:
@@ -156,6 +168,7 @@ class StudyReport:
         )
         lines += self._failed()
         lines += [f"  warning: {difference}" for difference in self.environments]
+        lines += [] if self.other_pictures is None else [f"  warning: {self.other_pictures}"]
         lines += ["", "planned before the first run"]
         if self.before:
             lines.append(f"  {self.before} of {tally.total} runs were there before this plan")
@@ -263,10 +276,19 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     pairs = ledger.pairs()
     for pair in pairs if planned else ():
         _check_measured(lacking, (pair.first, pair.second), metric)
-    rates = _rates(table)
+    rates, changed = _rates(table), changed_scenes(ledger)
     contrasts = adjusted(
         [
-            _contrast(ledger, ended, pair, metric, planned, lacking=lacking, rates=rates)
+            _contrast(
+                ledger,
+                ended,
+                pair,
+                metric,
+                planned,
+                lacking=lacking,
+                rates=rates,
+                changed=changed,
+            )
             for pair in pairs
         ]
     )
@@ -281,6 +303,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         doubt=ledger.study.doubt(len(pairs)) if planned else None,
         failures=_failures(table),
         environments=environment_differences(ledger),
+        changed=tuple(sorted(changed)),
         before=done_before(ledger) if planned else 0,
         plan_metric=plan.metric,
         explored=() if planned else contrasts,
@@ -306,10 +329,12 @@ def _contrast(
     *,
     lacking: Collection[int],
     rates: Mapping[int, float],
+    changed: Mapping[int, str],
 ) -> Contrast:
     """Two designs of the plan compared; where they are no pairs, that is what is told of them.
 
-    ``lacking`` are the designs that are done and have no such number.
+    ``lacking`` are the designs that are done and have no such number, ``changed`` those of which
+    some runs were made of other pictures.
     """
     plan = ledger.study.plan
     runs = ended[pair.first], ended[pair.second]
@@ -323,6 +348,9 @@ def _contrast(
     without = [f"design {n} has no {metric}" for n in (pair.first, pair.second) if n in lacking]
     if without:
         return unpaired(*runs, **told, note=", ".join(without))
+    for number in (n for n in (pair.first, pair.second) if n in changed):
+        note = f"pictures of the {changed[number]} set changed between runs of one description"
+        return unpaired(*runs, **told, note=note)
     parts = [run.predictions for run in (*runs[0], *runs[1]) if run.predictions is not None]
     try:
         check_paired(parts)

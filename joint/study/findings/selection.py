@@ -18,6 +18,7 @@ from joint.analysis.record import plain
 from joint.cells import aligned, as_csv
 from joint.metric import check_study_metric, scores_nothing
 from joint.study.axis import Design
+from joint.study.provenance import changed_scenes, other_pictures
 from joint.study.requirements import Bound, Requirements
 from joint.study.significance import holm
 from joint.study.store import Ledger, done_before, given_up
@@ -260,6 +261,8 @@ def select_designs(
     bounded = [each.name for each in wanted.bounds() if each.name not in draws]
     costs = tuple(dict.fromkeys([*front_costs([*spent.values()]), *bounded]))
     notes = [each.note for each in draws.values() if each.note is not None]
+    if (said := other_pictures(changed_scenes(ledger))) is not None:
+        notes.append(said)
     before = done_before(ledger)
     if before:
         notes.append(f"{before} of {len(table)} runs were there before this study was written")

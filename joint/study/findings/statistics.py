@@ -20,6 +20,7 @@ import torch
 from scipy import stats
 
 from classify import Interval, mcnemar
+from classify.judged import of_class
 from joint.folder import Predictions
 from joint.metric import check_study_metric, lower_is_better, scores_nothing
 from joint.study.significance import MOST_SEEDS, fewest_seeds, holm, seeds_needed, sign_flip_test
@@ -37,7 +38,7 @@ class Estimate:
     mean: float | None
     """None when no run has a number."""
     interval: Interval | None
-    """None with fewer than two seeds."""
+    """None with fewer than two seeds, or lesions."""
     count: int
     """Runs that ended, those that failed among them."""
     failed: int
@@ -61,14 +62,15 @@ class Contrast:
     difference: float | None
     """None when there is no pair with a number, or the runs are no pairs."""
     interval: Interval | None
-    """None with fewer than two pairs."""
+    """None with fewer than two pairs, or lesions."""
     level: float
     unit: str
     """What the interval is over: ``seeds and lesions``, or ``seeds``."""
     p: float
     """Of the sign-flip test, two-sided: over seeds, on these test pictures."""
     interval_p: float
-    """Two-sided p at which the interval would just touch no difference."""
+    """Two-sided p at which the interval would just touch no difference; of a number of one class no
+    less than the sign test of its ``n`` lesions can give, ``2 ** (1 - n)``."""
     adjusted_p: float
     """The larger of the two, adjusted for the number of planned comparisons (:func:`holm`)."""
     alpha: float
@@ -116,7 +118,8 @@ class Contrast:
             side = "first" if self.failed[0] == self._ended else "second"
             return f"not shown: all runs of the {side} failed"
         if self.difference is None or self.interval is None:
-            return "not shown: there are too few pairs"
+            why = self.note if self.pairs > 1 else None
+            return f"not shown: {why or 'there are too few pairs'}"
         if self.adjusted_p > self.alpha:  # of the test and of the interval, see there
             return "not shown"
         first_wins = (self.difference < 0) == lower_is_better(self.metric)
@@ -254,6 +257,7 @@ def compare(
     pairs = len(scored)
     tested = [s for s in both if None not in (ours[s].predictions, theirs[s].predictions)]
     p = sign_flip_test(differences, generator=generator) if pairs else 1.0
+    interval_p = max(found.p, _least_p(metric, found.spread))
     spread = float(differences.std(ddof=1)) if pairs > 1 else None
     return Contrast(
         name=name,
@@ -265,8 +269,8 @@ def compare(
         level=1 - alpha,
         unit=found.unit,
         p=p,
-        interval_p=found.p,
-        adjusted_p=max(p, found.p),
+        interval_p=interval_p,
+        adjusted_p=max(p, interval_p),
         alpha=alpha,
         pairs=pairs,
         wanted=len(wanted),
@@ -276,8 +280,8 @@ def compare(
             sum(theirs[seed].value is None for seed in both),
         ),
         spread=spread,
-        needed=_needed(found.mean, spread, found.spread, alpha),
-        more_lesions=_more_lesions(found.mean, found.spread, alpha),
+        needed=_needed(found.mean, spread, found.spread, metric, alpha),
+        more_lesions=_more_lesions(found.mean, found.spread, metric, alpha),
         planned=planned,
         note=found.note,
         mcnemar=tuple(
@@ -348,8 +352,8 @@ def adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
     found: list[Contrast] = []
     for one, p in zip(contrasts, values, strict=True):
         alpha = one.alpha / len(contrasts)
-        needed = _needed(one.difference, one.spread, one.error, alpha)
-        more_lesions = _more_lesions(one.difference, one.error, alpha)
+        needed = _needed(one.difference, one.spread, one.error, one.metric, alpha)
+        more_lesions = _more_lesions(one.difference, one.error, one.metric, alpha)
         found.append(replace(one, adjusted_p=p, needed=needed, more_lesions=more_lesions))
     return tuple(found)
 
@@ -357,11 +361,25 @@ def adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
 _POWER = 0.8
 
 
+def _least_p(metric: str, error: Spread | None) -> float:
+    """Of a difference of one class: lesions that all lean one way do so by chance as often.
+
+    A few that came out alike would otherwise prove it by the seeds alone.
+    """
+    if error is None or of_class(metric) is None:
+        return 0.0
+    return float(2.0 ** (1 - error.lesions))
+
+
 def _needed(
-    difference: float | None, spread: float | None, error: Spread | None, alpha: float
+    difference: float | None,
+    spread: float | None,
+    error: Spread | None,
+    metric: str,
+    alpha: float,
 ) -> int | None:
     """Seeds of which the test and the interval would both show the ``difference``."""
-    if difference is None or spread is None or error is None:
+    if difference is None or spread is None or error is None or _least_p(metric, error) > alpha:
         return None
     tested = seeds_needed(difference, spread, power=_POWER, alpha=alpha)
     if tested is None:
@@ -375,11 +393,15 @@ def _needed(
     return fewest_seeds(shows, at_least=tested)
 
 
-def _more_lesions(difference: float | None, error: Spread | None, alpha: float) -> float | None:
+def _more_lesions(
+    difference: float | None, error: Spread | None, metric: str, alpha: float
+) -> float | None:
     """Times the lesions with which the interval of endlessly many seeds would be narrow enough."""
     if not difference or error is None:
         return None
     times = (_reach(error.on(MOST_SEEDS), alpha) / difference) ** 2
+    if _least_p(metric, error) > alpha:
+        times = max(times, (1 - math.log2(alpha)) / error.lesions)
     return times if times >= 1 else None
 
 

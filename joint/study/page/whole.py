@@ -165,6 +165,8 @@ def _asked(found: _Found) -> Iterator[Html]:
     )
     for difference in found.report.environments:
         yield note(f"Warning: {difference}.")
+    if found.report.other_pictures is not None:
+        yield note(f"Warning: {found.report.other_pictures}.")
     shown = []
     for name, axis in study.axes.items():
         there = [design[name] for design in found.ledger.designs if name in design]

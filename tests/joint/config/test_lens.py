@@ -10,6 +10,7 @@ from scipy.special import j1
 
 import joint
 import optics
+from joint.analysis.tolerancing.perturbation import perturbed
 from joint.config.lens import what_is_cut
 from joint.study import Axis, Study
 
@@ -63,6 +64,61 @@ def test_defocus_takes_the_zernike_term_of_its_sign_away():
     plain = _build()
     balanced = _build(defocus=1.0, zernike={4: 1 / math.sqrt(12)})
     torch.testing.assert_close(balanced.psf(), plain.psf(), rtol=0, atol=2e-5)
+
+
+def _overlap(a, b, apart):
+    """Area that two disks have in common."""
+    if apart >= a + b:
+        return 0.0
+    if apart <= abs(a - b):
+        return math.pi * min(a, b) ** 2
+    x, y = ((apart**2 + p**2 - q**2) / (2 * apart) for p, q in ((a, b), (b, a)))
+    chord = apart * math.sqrt(max(0.0, a**2 - x**2))
+    return a**2 * math.acos(x / a) + b**2 * math.acos(y / b) - chord
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5])
+def test_an_obscured_lens_has_the_mtf_and_the_light_of_a_ring(part):
+    lens = _build(obscuration=part, pupil_size=192, psf_size=91)
+    of_cutoff = torch.linspace(0, 1, 21, dtype=torch.float64)
+    found = lens.pupil.mtf(of_cutoff / (545e-9 * 8), pixel=False)[1]
+    # The autocorrelation of a ring (O'Neill, J. Opt. Soc. Am. 46:285, 1956).
+    expected = [
+        _overlap(1, 1, 2 * nu) - 2 * _overlap(1, part, 2 * nu) + _overlap(part, part, 2 * nu)
+        for nu in of_cutoff.tolist()
+    ]
+    np.testing.assert_allclose(found, np.array(expected) / expected[0], rtol=0, atol=7e-3)
+    assert float(lens.throughput()) == pytest.approx(1 - part**2, abs=0.01)
+    pupil = lens.pupil
+    ring = optics.annular_aperture(
+        pupil.size, outer_diameter=20e-3 / 8, inner_diameter=part * 20e-3 / 8, spacing=pupil.spacing
+    )
+    torch.testing.assert_close(pupil.field()[1].real, ring, rtol=0, atol=1e-6)
+    assert pupil.diameter == pytest.approx(_build(pupil_size=192).pupil.diameter)
+
+
+def test_an_obscured_lens_keeps_its_element_and_can_be_toleranced():
+    camera = joint.ImagingSystem(
+        front_end=_build(obscuration=0.4, element="phase", strength=0.1, coma=0.05, pupil_size=48)
+    )
+    open_ = _build(element="phase", strength=0.1, coma=0.05, pupil_size=48)
+    assert [*camera.front_end.state_dict()][: len(open_.state_dict())] == [*open_.state_dict()]
+    assert len([*camera.parameters()]) == 1
+    for name in ("defocus", "decentre", "rotation"):
+        generator = torch.Generator().manual_seed(0)
+        moved = perturbed(camera, name, 0.05, channels=3, generator=generator)
+        assert not torch.equal(moved.front_end.psf(), camera.front_end.psf())
+        light = float((moved.front_end.throughput() / open_.throughput()).detach())
+        assert light == pytest.approx(1 - 0.4**2, abs=0.02)
+
+
+def test_an_obscuration_is_swept_and_leaves_older_digests_as_they_were():
+    assert "obscuration" not in joint.LensConfig().model_dump_json()
+    given = joint.LensConfig(obscuration=0.3)
+    assert joint.LensConfig.model_validate_json(given.model_dump_json()) == given
+    for part in (-0.1, 1.0):
+        with pytest.raises(ValidationError, match="obscuration"):
+            joint.LensConfig(obscuration=part)
 
 
 def test_aberrations_point_where_they_say():

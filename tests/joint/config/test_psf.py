@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import tifffile
@@ -307,7 +309,12 @@ _CODES = np.arange(64, dtype=np.uint8).reshape(8, 8)
             np.stack([_FLAT] * 2),
             r"it has 2 channels, \(2, 8, 8\), and the scenes have 3",
         ),
-        ("codes.png", _CODES, "this one to 2016: give front_end.throughput"),
+        (
+            "codes.png",
+            _CODES,
+            "this one to 2016: whole numbers are those of a picture of a point source, for which "
+            r"give front_end\.content='picture' and .*give front_end\.throughput",
+        ),
         ("opaque.png", np.dstack([_CODES] * 4), "grey or RGB, without opacity, not RGBA"),
         ("pages.tif", [_CODES, _CODES[:4]], "its pages, which are the channels, must be grey and"),
         ("colours.tif", [np.dstack([_CODES] * 3)] * 2, "its pages, which are the channels"),
@@ -317,6 +324,48 @@ def test_a_bad_file_is_named(name, content, message, tmp_path):
     _write(tmp_path / name, content)
     with pytest.raises(joint.ConfigError, match=rf"front_end\.file .*{name}: .*{message}"):
         read_psf(PSFConfig(file=tmp_path / name), 3)
+
+
+def _raw(pedestal, *, noise, size=65):
+    """Codes of 10 bits of a point, on a pedestal."""
+    spot = _gaussian(size, at=(size // 2, size // 2))
+    grain = noise * np.random.default_rng(0).standard_normal(spot.shape)
+    return np.round(900 * spot / spot.max() + pedestal + grain).clip(0, 1023).astype(np.uint16)
+
+
+@pytest.mark.parametrize("codes", [_raw(64, noise=2), _raw(64, noise=6), _raw(16, noise=2)])
+def test_a_raw_picture_that_is_taken_for_a_psf_is_warned_of(codes, tmp_path):
+    np.save(tmp_path / "bench.npy", codes)
+    raw = PSFConfig(file=tmp_path / "bench.npy", throughput=1.0)
+    with pytest.warns(UserWarning, match=r"as a background that holds .*content='picture'"):
+        pedestal = read_psf(raw, 1)
+    assert float(pedestal.sum()) < 0.5  # the rest is a veil, and outside of the window
+    psf = read_psf(raw.model_copy(update={"content": "picture"}), 1)
+    assert float(psf.sum()) == pytest.approx(1)
+    truth = _gaussian()[17:48, 17:48]
+    np.testing.assert_allclose(psf[0], truth, rtol=0, atol=2e-3)
+
+
+_RADIUS = np.hypot(*np.mgrid[-15:16, -15:16])
+_BINOMIAL = np.outer([1, 2, 1], [1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    "psf",
+    [
+        _gaussian(31, 8.0, at=(15, 15)),
+        1 / np.maximum(_RADIUS, 1) ** 2,  # scattered light, as of rough mirrors
+        _BINOMIAL,
+        np.ones((3, 3)),
+        np.ones((1, 9)),
+        ndimage.gaussian_filter(np.random.default_rng(0).random((31, 31)), 1) ** 4,  # a diffuser's
+    ],
+)
+def test_a_psf_that_reaches_its_border_is_taken_as_it_is(psf, tmp_path):
+    np.save(tmp_path / "psf.npy", psf / psf.sum())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert float(read_psf(PSFConfig(file=tmp_path / "psf.npy"), 1).sum()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", ["cut.npy", "cut.png", "cut.tif"])

@@ -13,6 +13,7 @@ from joint.checkpoint import save_checkpoint
 from joint.folder import Predictions, RunFolder
 from joint.study import Axis, Comparison, Outcome, Plan, Study, create_study
 from joint.study.findings.draws import Draws
+from joint.study.findings.inference import Units
 from joint.study.store import ATTEMPTS_FILE
 
 CLASSES = ("a", "b", "c")
@@ -127,7 +128,7 @@ def _draws(means, drawn=None, *, metric="loss"):
         drawn=drawn,
         of_seeds=np.tile(means, (len(drawn), 1)),
         of_lesions=drawn,  # as the seeds are all alike
-        lesions=6,
+        lesions=Units((6,), 6),
         times=np.ones((len(drawn), 6)),
         seeds=tuple(range(6)),
         unit="seeds and lesions",

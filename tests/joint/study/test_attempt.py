@@ -11,6 +11,7 @@ from joint.study.attempt import (
     ended_epochs,
     given_up,
     lost_together,
+    take_back,
 )
 from joint.study.store import ATTEMPTS_FILE
 
@@ -44,6 +45,18 @@ def test_three_starts_without_progress_are_enough(folder):
         begin(folder)
     _arrive(folder)
     begin(folder)
+
+
+def test_a_start_that_is_taken_back_is_none(folder):
+    take_back(folder)  # of none
+    begin(folder)
+    begin(folder)
+    begin(folder)
+    take_back(folder)
+    assert len([*attempts(folder.path / ATTEMPTS_FILE)]) == 2
+    begin(folder)
+    with pytest.raises(RunAbandoned):
+        begin(folder)
 
 
 def test_starts_among_others_are_not_held_against_a_run(folder):

@@ -5,7 +5,15 @@ import pytest
 
 from joint.environment import environment
 from joint.folder import ENVIRONMENT_FILE, RESULT_FILE
-from joint.study import environment_differences, report, study_html
+from joint.study import (
+    Axis,
+    create_study,
+    environment_differences,
+    report,
+    select_designs,
+    study_html,
+)
+from joint.study.provenance import changed_scenes
 
 HERE = asdict(environment())
 
@@ -74,3 +82,50 @@ def test_a_record_that_is_gone_or_damaged_is_left_out(finished, text):
     (finished.path(finished.runs[0]) / ENVIRONMENT_FILE).unlink()
     (finished.path(finished.runs[1]) / ENVIRONMENT_FILE).write_text(text)
     assert environment_differences(finished) == ()
+
+
+def _seen(ledger, scenes):
+    """Write of which scenes each run was made."""
+    for run in ledger.runs:
+        path = ledger.path(run) / RESULT_FILE
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"scenes": scenes(run)}))
+
+
+def test_files_that_were_replaced_between_runs_make_no_pairs(finished):
+    same = {"train": "a", "validation": "b", "test": "c"}
+    _seen(finished, lambda run: same)
+    assert changed_scenes(finished) == {}
+    found = report(finished)
+    assert {each.verdict for each in found.planned} == {"better"}
+    assert found.other_pictures is None
+    for part in same:
+        _seen(finished, lambda run, part=part: same | {part: "z" if run.design > 1 else part})
+        assert changed_scenes(finished) == dict.fromkeys(range(4), part)
+    found = report(finished)
+    why = "not shown: pictures of the test set changed between runs of one description"
+    assert {each.verdict for each in found.planned} == {why}
+    told = "runs of designs 0, 1, 2, 3 were made of other pictures than others of the same data"
+    assert f"  warning: {told} and split: files were replaced" in str(found)
+    assert f"Warning: {told}" in study_html(finished, elements=False)
+    assert told in str(select_designs(finished, at_least={"accuracy": 0.5}))
+    assert json.loads(found.to_json())["changed"] == [0, 1, 2, 3]
+
+
+def test_designs_of_other_data_have_other_pictures(small_study, tmp_path, pretend):
+    study = small_study(
+        axes={
+            "light": Axis(path="system.sensor.photons", values=(50, 5000)),
+            "size": Axis(path="data.image_size", values=(16, 24)),
+        }
+    )
+    ledger = create_study(study, tmp_path / "study")
+    for run in ledger.runs:
+        pretend(ledger, run, 0.9)
+    _seen(ledger, lambda run: {"train": str(ledger.designs[run.design]["size"])})
+    assert changed_scenes(ledger) == {}
+    # Runs of before it was said tell nothing.
+    path = ledger.path(ledger.runs[0]) / RESULT_FILE
+    content = json.loads(path.read_text())
+    del content["scenes"]
+    path.write_text(json.dumps(content))
+    assert changed_scenes(ledger) == {}

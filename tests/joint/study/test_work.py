@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import classify
 import joint
 from joint.folder import CHECKPOINT_FILE, RunFolder, hold, read_history
 from joint.study import (
@@ -131,7 +132,7 @@ def test_a_run_that_diverges_is_an_outcome(small_study, small_base, tmp_path):
     assert read_failure(ledger.path(ledger.runs[0]))["error"] == "TrainingDiverged"
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EMFILE, errno.ESTALE])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.ENOMEM, errno.ESTALE])
 def test_a_full_disk_stops_the_worker(small_study, small_base, tmp_path, monkeypatch, number):
     ledger = _small(small_study, tmp_path, small_base())
 
@@ -139,9 +140,13 @@ def test_a_full_disk_stops_the_worker(small_study, small_base, tmp_path, monkeyp
         raise joint.CheckpointError("cannot write") from OSError(number, "of the disk")
 
     monkeypatch.setattr(worker, "execute", full)
-    with pytest.raises(joint.CheckpointError, match="cannot write"):
-        work(tmp_path)
+    for _ in range(4):  # as often as somebody starts one before there is room
+        with pytest.raises(joint.CheckpointError, match="cannot write"):
+            work(tmp_path)
     assert ledger.tally().failed == 0
+    # It was told in words, and is not held against the run.
+    monkeypatch.undo()
+    assert work(tmp_path) == (4, 0, False)
 
 
 def test_scenes_that_cannot_be_read_stop_the_worker(small_study, small_base, tmp_path):
@@ -161,6 +166,30 @@ def test_scenes_that_cannot_be_read_stop_the_worker(small_study, small_base, tmp
             work(tmp_path / "other")
     assert other.tally().failed == 0
     assert _starts(other) == [0]
+
+
+def test_weights_that_are_not_here_stop_the_worker(small_study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    classifier = joint.ClassifierConfig(name="resnet_s")
+    torch.save(classify.backbone("resnet_s", classes=7).state_dict(), "w.pt")
+    base = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=16, balance=0),
+        system=joint.SystemConfig(
+            front_end=joint.NoneConfig(),
+            codec=joint.NoneConfig(),
+            classifier=classifier.model_copy(update={"weights": Path("w.pt")}),
+        ),
+        objective=joint.Objective(),
+        training=joint.Training(epochs=1, augmentation="none", monitor="loss"),
+    )
+    ledger = _small(small_study, tmp_path / "study", base)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for _ in range(4):
+        with pytest.raises(OSError, match=r"w.pt is not there. This worker cannot read what the"):
+            work(ledger.folder.resolve())
+    assert ledger.tally().failed == 0
+    assert _starts(ledger) == [0, 0, 0, 0]
 
 
 def test_a_worker_that_is_asked_leaves(small_study, small_base, tmp_path):

@@ -1,15 +1,16 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import optimize, stats
 from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
 from joint.folder import Predictions
 from joint.metric import range_of
 from joint.study import Outcome, compare, estimate, infer, resample
-from joint.study.findings.inference import spread_out, units
+from joint.study.findings.inference import Units, spread_out, units
 
 
 def test_what_lesions_leave_is_told_from_what_seeds_do():
@@ -226,14 +227,93 @@ def test_each_class_brings_its_degrees_of_freedom():
     one, other = generator.normal(0, 1, 12), generator.normal(0, 1, 4)
     one, other = ((each - each.mean()) / each.std(ddof=1) for each in (one, other))
     welch = stats.ttest_ind(one, other, equal_var=False).df
-    assert units(_part([12, 4]), "balanced_accuracy") == pytest.approx(1 + welch)
+    assert units(_part([12, 4]), "balanced_accuracy").telling == pytest.approx(1 + welch)
     # Of classes of one size, those of all lesions within them.
-    assert units(_part([9, 9, 9]), "macro_f1") == pytest.approx(1 + 3 * 8)
+    assert units(_part([9, 9, 9]), "macro_f1").telling == pytest.approx(1 + 3 * 8)
     # Where all pictures weigh the same, all lesions do.
-    assert units(_part([12, 4, 1]), "accuracy") == 17
+    assert units(_part([12, 4, 1]), "accuracy").telling == 17
     # A class of one lesion has no fewer than one.
     expected = (1 / 20 + 1 / 5 + 1) ** 2 / (1 / 20**2 / 19 + 1 / 5**2 / 4 + 1)
-    assert units(_part([20, 5, 1]), "auc") == pytest.approx(1 + expected)
+    assert units(_part([20, 5, 1]), "auc").telling == pytest.approx(1 + expected)
+
+
+def test_a_patient_with_lesions_of_all_classes_is_one():
+    labels = np.tile(np.arange(3), 6)
+    groups = tuple(f"patient{i // 3}" for i in range(18))
+    part = Predictions(
+        ("a", "b", "c"), tuple(map(str, range(18))), groups, labels, np.eye(3)[labels]
+    )
+    found = units(part, "balanced_accuracy")
+    assert found.counts == (6, 6, 6)
+    assert found.groups == 6
+    assert found.telling == 6 == units(part, "accuracy").telling
+    assert found.as_one_class(0.9) == 6
+
+
+@pytest.mark.parametrize(
+    ("counts", "share"), [((216, 29, 25, 13, 9, 4, 3), 0.7), ((216, 29, 9, 3), 0.97), ((5, 5), 0.4)]
+)
+def test_all_are_right_by_luck_as_often_as_the_rarest_let_them(counts, share):
+    wanted = optimize.minimize(
+        lambda rates: -np.sum(np.array(counts) * np.log(rates)),
+        np.full(len(counts), share),
+        bounds=[(1e-9, 1)] * len(counts),
+        constraints={"type": "eq", "fun": lambda rates: rates.mean() - share},
+    )
+    found = Units(counts, sum(counts)).as_one_class(share)
+    assert share**found == pytest.approx(np.exp(-wanted.fun), rel=1e-4)
+    assert Units((20,), 20).as_one_class(share) == pytest.approx(20)
+
+
+def test_one_lesion_says_nothing_of_others():
+    labels = np.array([0] * 4 + [1] * 8)
+    groups = ("mole",) * 4 + tuple(f"lesion{i}" for i in range(8))
+    names = tuple(map(str, range(12)))
+
+    def runs(right):
+        logits = np.eye(2)[np.where(np.arange(12) < right, labels, 1 - labels)]
+        part = Predictions(("a", "b"), names, groups, labels, logits)
+        return [Outcome(seed, right / 12 + 0.001 * seed, part) for seed in range(8)]
+
+    first, second = runs(12), runs(0)
+    found = infer(first, second, metric="recall.a")
+    assert (found.interval, found.p) == (None, 1.0)
+    assert found.note == "class a has 1 lesion to test on, which says nothing of others"
+    assert resample({0: first}, metric="recall.a", resamples=10).of(0).interval is None
+    judged = compare(first, second, metric="recall.a")
+    assert judged.verdict == f"not shown: {found.note}"
+    assert infer(first, second, metric="accuracy").interval is not None
+    # All in one patient: no number of seeds makes up for the others.
+    alone = [
+        replace(run, predictions=replace(run.predictions, groups=("p",) * 12)) for run in first
+    ]
+    found = infer(alone, metric="accuracy")
+    assert found.interval is None
+    assert found.note == "the test part has 1 lesion to test on, which says nothing of others"
+    assert infer(alone, metric="macro_f1").note.startswith("each class has 1 lesion")
+
+
+@pytest.mark.parametrize(("lesions", "shown"), [(3, False), (5, False), (6, True)])
+def test_few_lesions_of_a_class_show_no_difference_of_it(lesions, shown):
+    labels = np.array([0] * lesions + [1] * 40)
+    names = tuple(map(str, range(len(labels))))
+
+    def runs(right):
+        logits = np.eye(2)[np.where((labels == 1) | right, labels, 1 - labels)]
+        part = Predictions(("a", "b"), names, names, labels, logits)
+        return [Outcome(seed, float(right) + 0.001 * seed, part) for seed in range(10)]
+
+    found = compare(runs(True), runs(False), metric="recall.a", planned=True)
+    assert found.interval_p == max(
+        2.0 ** (1 - lesions), infer(runs(True), runs(False), metric="recall.a").p
+    )
+    assert (found.verdict == "better") == shown
+    if not shown:
+        wanted = 1 - math.log2(0.05)
+        assert found.more_lesions == pytest.approx(wanted / lesions)
+        assert found.needed is None
+        assert "too few lesions to test on" in str(found)
+    assert compare(runs(True), runs(False), metric="accuracy").interval_p < 2.0 ** (1 - lesions)
 
 
 def test_a_rare_class_without_a_spread_does_not_make_the_interval_endless():
@@ -392,9 +472,9 @@ def test_an_interval_without_a_width_says_so(outcome):
 
 def test_a_class_rests_on_its_own_lesions():
     part = _part([12, 4, 1])
-    assert units(part, "recall.b") == 4
-    assert units(part, "auc.c") == 1
-    assert units(part, "specificity.b") == 13
+    assert units(part, "recall.b").telling == 4
+    assert units(part, "auc.c").telling == 1
+    assert units(part, "specificity.b").telling == 13
     # The recall of a class is the accuracy on its pictures, whose lesions alone are drawn there.
     runs = _rare(np.random.default_rng(0), lesions=30)
     alone = []
@@ -416,6 +496,6 @@ def test_a_class_rests_on_its_own_lesions():
     assert widths[0] == pytest.approx(math.sqrt(1 + 0.7 / 30) * widths[1], rel=0.03)
     assert found.note is None
     single = _rare(np.random.default_rng(0), lesions=1)
-    told = "class rare has 1 lesion in the test part: intervals may be too narrow"
+    told = "class rare has 1 lesion to test on, which says nothing of others"
     assert infer(single, metric="recall.rare", resamples=100).note == told
     assert infer(single, metric="recall.a", resamples=100).note is None
