@@ -110,6 +110,8 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
             return f"must be a table of keys{_kinds(fault, root)}, not {_shown(given)}"
         case "tuple_type":
             return f"give a list, such as [{given!r}]"
+        case "too_short":
+            return f"give at least {fault['ctx']['min_length']}, not {_shown(given)}"
         case "extra_forbidden":
             known = [
                 name for model in _place(fault, root).models[-1] for name in model.model_fields

@@ -22,7 +22,7 @@ from .derived import cost
 from .formula import names_in
 from .space import Pair, Study, levels_shown
 
-__all__ = ["check_ahead"]
+__all__ = ["TOLD_BY_FILES", "check_ahead", "scenes_of"]
 
 # What the objective weighs, and the stage that has it.
 _WEIGHED = {
@@ -33,8 +33,8 @@ _WEIGHED = {
 }
 # Different lenses up to which each is looked at, some tens of milliseconds long.
 _LENSES = 200
-# Scenes whose channels, and mostly their size, are in no configuration.
-_TOLD_BY_FILES = (MedMNISTConfig, SceneFileConfig)
+TOLD_BY_FILES = (MedMNISTConfig, SceneFileConfig)
+"""Scenes whose channels, and mostly their size, are in no configuration."""
 # Codecs whose bits never have a gradient.
 _FILES = frozenset({"jpeg", "webp", "jpeg2000", "avif", "png"})
 
@@ -133,7 +133,7 @@ def _moves(config: RunConfig) -> bool:
     training = config.training
     if any(isinstance(getattr(config.system, stage), CustomConfig) for stage in STAGES):
         return False  # what is made there may be anything
-    size, channels = _scenes_of(config)
+    size, channels = scenes_of(config)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -149,8 +149,8 @@ def _moves(config: RunConfig) -> bool:
     )
 
 
-def _scenes_of(config: RunConfig) -> tuple[tuple[int, int], int]:
-    """Size and channels of the scenes, or those of usual ones for :data:`_TOLD_BY_FILES`."""
+def scenes_of(config: RunConfig) -> tuple[tuple[int, int], int]:
+    """Size and channels of the scenes, or those of usual ones for :data:`TOLD_BY_FILES`."""
     data = config.data
     size = data.image_size or 64
     bands = getattr(data, "wavelengths", None) or range(getattr(data, "channels", None) or 3)
@@ -161,7 +161,7 @@ def _check_lenses(designs: Sequence[Design], configs: Sequence[RunConfig]) -> No
     """Refuse a lens that no run could build; warn of windows that lose light, as no camera does."""
     lenses = [lens_of(config.system.front_end)[1] for config in configs]
     keys = [
-        f"{lens.model_dump_json()}{_scenes_of(config)}" if isinstance(lens, LensConfig) else ""
+        f"{lens.model_dump_json()}{scenes_of(config)}" if isinstance(lens, LensConfig) else ""
         for lens, config in zip(lenses, configs, strict=True)
     ]
     if len(set(keys)) > _LENSES:
@@ -173,7 +173,7 @@ def _check_lenses(designs: Sequence[Design], configs: Sequence[RunConfig]) -> No
         try:
             lost[key] = _lost(lens, config)
         except (ValueError, TypeError) as error:
-            if not isinstance(config.data, _TOLD_BY_FILES):
+            if not isinstance(config.data, TOLD_BY_FILES):
                 raise ConfigError(f"the design {levels_shown(design)}: {error}") from error
             lost[key] = 0.0  # the run will know its scenes
     cut = {number: lost[key] for number, key in enumerate(keys) if lost[key] > LOST}
@@ -193,7 +193,7 @@ def _lost(lens: LensConfig, config: RunConfig) -> float:
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(config.system.seed)
-        return float(audit_sampling(build_lens(lens, *_scenes_of(config))).window_loss.max())
+        return float(audit_sampling(build_lens(lens, *scenes_of(config))).window_loss.max())
 
 
 def _of_other_pictures(one: RunConfig, other: RunConfig) -> Iterator[str]:

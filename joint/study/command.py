@@ -34,6 +34,7 @@ from .live import progress, watch
 from .page.charts import selection_figure
 from .page.whole import study_html, write_study_html
 from .ray_pool import RayEach
+from .rehearsal import rehearse
 from .search import check_search
 from .space import levels_shown, load_study
 from .store import RUNS_FOLDER, STUDY_FILE, Ledger, open_study, without_weights
@@ -364,6 +365,8 @@ def _ledger(options: RunOptions) -> Ledger:
         return open_study(options.study)
     if options.output is None:
         raise ConfigError("give --output, the folder of the ledger")
+    if options.output.is_file():
+        raise OptionError(f"--output: {options.output} is a file, name a folder")
     study = load_study(options.study)
     check_search(study)
     return create_study(study, options.output, earlier=options.earlier)
@@ -383,6 +386,8 @@ def _show_plan(options: RunOptions) -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             ledger = create_study(study, folder)
+    configs = [study.config(design, study.seeds[0]) for design in ledger.designs]
+    tried = rehearse(ledger.designs, configs)
     designs, seeds = ledger.wanted // len(study.seeds), len(study.seeds)
     print(f"{designs} designs x {seeds} seeds: {ledger.wanted} runs")
     if options.earlier is not None:
@@ -392,6 +397,8 @@ def _show_plan(options: RunOptions) -> None:
     print(f"\ndesigns{first}:")
     for number, design in enumerate(ledger.designs):
         print(f"  {number}: {levels_shown(design)}")
+    if tried:
+        print(f"\n{tried} of these were built, and made something of two pictures of their size")
     pairs = ledger.pairs()
     if pairs:
         print(f"\nthe plan compares, by {study.plan.metric}:")

@@ -274,6 +274,7 @@ def elsewhere(
             own[pair.second],
             metric=metric,
             name=pair.name,
+            seeds=ledger.study.seeds,
             alpha=plan.alpha,
             resamples=resamples,
         )

@@ -474,7 +474,7 @@ def load_study(path: Path | str) -> Study:
         )
         raise ConfigError(f"{path} is not a valid study:\n  {faults}") from error
     except ValueError as error:  # neither JSON nor TOML, nor text
-        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
         raise ConfigError(f"{path} is not {kind}: {error}") from error
 
 

@@ -281,6 +281,8 @@ def test_a_plan_is_shown_before_anything_is_written(study, tmp_path, capsys):
         "  0: bits=4",
         "  1: bits=8",
         "",
+        "2 of these were built, and made something of two pictures of their size",
+        "",
         "the plan compares, by balanced_accuracy:",
         "  bits=8 against bits=4",
     ]
