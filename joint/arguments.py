@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from .config.faults import option_line
 from .config.run import RunConfig, SplitConfig
+from .config.scenes import DataConfig, read_like
 from .options import AuditOptions, Choice, EvaluateOptions, Scenes, TrainOptions, scenes_at
 from .settings import OptionError
 from .train.augment import Augmentation, AugmentationName
@@ -139,13 +140,18 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
     return replace(options, run=run, configured=bool(settings))
 
 
-def read_evaluate_options(arguments: Sequence[str], *, image_size: int = 128) -> EvaluateOptions:
+def read_evaluate_options(
+    arguments: Sequence[str], *, image_size: int = 128, like: DataConfig | None = None
+) -> EvaluateOptions:
     """Read where other scenes lie first, if any, then everything with the options they have.
 
-    Raises what :func:`read_train_options` does.
+    By default these are of ``image_size``, and read ``like`` others, see
+    :func:`joint.config.scenes.read_like`. Raises what :func:`read_train_options` does.
     """
-    data = _source(arguments).data
-    scenes = None if data is None else Scenes(data=scenes_at(data, image_size))
+    data, scenes = _source(arguments).data, None
+    if data is not None:
+        found = scenes_at(data, image_size)
+        scenes = Scenes(data=found if like is None else read_like(found, like))
     prog = "lens2label evaluate"
     options = _options(
         EvaluateOptions, arguments, prog, default=EvaluateOptions(run=tyro.MISSING, scenes=scenes)

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from .parse import parse_json
 __all__ = [
     "CheckpointDamaged",
     "CheckpointError",
+    "check_writable",
     "digest",
     "load_checkpoint",
     "load_latest",
@@ -86,13 +88,33 @@ def write_atomically(path: Path, content: bytes, *, previous: Path | None = None
     except OSError as error:
         older = path.exists() or (previous is not None and previous.exists())
         kept = "the file written before it is intact" if older else "nothing was kept"
+        remedy = "Make room or choose another folder"
+        if previous is not None:  # the state of something that goes on from it
+            remedy += ", then resume"
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror or error}; {kept}. Make room or choose another "
-            "folder, then resume"
+            f"cannot write {path}: {error.strerror or error}; {kept}. {remedy}"
         ) from error
     finally:
         with contextlib.suppress(OSError):  # gone already where all went well
             os.unlink(temporary)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before its content takes time to make.
+
+    Raises
+    ------
+    CheckpointError
+        When no file can be made in its folder or, where that is not there, in the next above it.
+    """
+    try:
+        folder = next(each for each in path.absolute().parents if each.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror or error}. Choose another folder"
+        ) from error
 
 
 def _keep(path: Path, previous: Path) -> None:

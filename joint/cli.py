@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import metadata
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from .arguments import read_audit_options, read_evaluate_options, read_train_opt
 from .build import as_begun, build_split
 from .cells import aligned, as_csv
 from .checkpoint import CheckpointError, write_atomically
-from .complete import built, complete_run, earlier, trained_stages
+from .complete import built, complete_run, earlier, places, put, trained_stages
 from .config.lens import what_is_cut
 from .config.run import RunConfig, check_own, load_config
 from .config.scenes import build_data
@@ -172,14 +172,16 @@ def _train(arguments: Sequence[str]) -> int:
         if options.tensorboard:
             _log_again(options, folder)
         return _show_result(options, folder)
-    there = folder.exists()
+    there, moved = folder.exists(), _moved(arguments, options)
     with (
         _gone_if_empty(folder),
         _tensorboard(options, folder) as log,
         launched(options.device) as device,
         hold(folder) as run,
     ):
-        stopped_by = _train_held(options, run, device, log, there=gathered(there)[0])
+        stopped_by = _train_held(
+            options, run, device, log, there=gathered(there)[0], moved=bool(moved)
+        )
         if rank() > 0:
             return 0
     if is_done(folder):
@@ -188,6 +190,7 @@ def _train(arguments: Sequence[str]) -> int:
         print(json.dumps({"state": "interrupted", "folder": str(folder)}, indent=2))
     elif not options.quiet:
         same = [] if options.start is None else ["--start", str(options.start)]
+        same += (moved or []) if options.resume else []
         again = shlex.join(["lens2label", "train", "--output", str(folder), *same, "--resume"])
         print(f"stopped by {stopped_by} and saved; to go on: {again}")
     return 0
@@ -234,6 +237,39 @@ def _asked_for(options: TrainOptions) -> RunConfig | None:
     return options.run if options.configured else None
 
 
+def _moved(arguments: Sequence[str], options: TrainOptions) -> list[str] | None:
+    """The words that say where scenes and teacher lie; None with others of the configuration."""
+    beside = {each.name for each in fields(TrainOptions)}
+    where = {"data", "teacher", *(f"data.{name}" for name in places(options.run.data))}
+    words: list[str] = []
+    for number, word in enumerate(arguments):
+        name, given, _ = word.partition("=")
+        option = name.removeprefix("--").replace("-", "_")
+        if option == name.replace("-", "_"):
+            continue  # the value of an option
+        if option in where:
+            words += [word] if given else arguments[number : number + 2]
+        elif option.removeprefix("no_") not in beside:
+            return None
+    return words
+
+
+def _check_there(config: RunConfig, folder: Path) -> None:
+    """Refuse to go on with a run whose scenes or teacher are no longer where it says."""
+    there = {f"data.{name}": place for name, place in places(config.data).items()}
+    if config.teacher is not None and config.objective.distillation:
+        there["teacher"] = config.teacher
+    # What --data takes itself; the pictures of a table have an option of their own.
+    whole = "data.table" if "data.table" in there else "data.root"
+    for setting, place in there.items():
+        if not place.exists():
+            option = "data" if setting in (whole, "data.path") else setting
+            raise ConfigError(
+                f"{place} is not there, which is {setting} of the run in {folder}, seen from "
+                f"{Path.cwd()}: say with --resume where it is now (--{option} PATH)"
+            )
+
+
 def _train_held(
     options: TrainOptions,
     run: RunFolder,
@@ -241,12 +277,21 @@ def _train_held(
     log: EpochListener | None,
     *,
     there: bool,
+    moved: bool,
 ) -> str | None:
     """Complete the run of a folder that is held, or leave it saved; returns what stopped it."""
     loud = not (options.quiet or options.json or rank())
     asked = _asked_for(options)
-    begun = earlier(run, asked, resume=options.resume)
+    # By options that say where its scenes and its teacher lie now, the rest is as it was.
+    begun = earlier(run, None if moved else asked, resume=options.resume, elsewhere=True)
     config = begun or options.run
+    if begun is not None and asked is not None:
+        config = put(begun, asked)
+        if options.choice.data is not None and type(asked.data) is not type(begun.data):
+            raise ConfigError(
+                f"--data {options.choice.data} holds scenes of another kind than those of the run "
+                f"in {run.path} ({begun.data.kind}): with --resume it says where the same are now"
+            )
     if begun is None and asked is None and options.resume and there:
         # Killed before it was saved: the default run is not what was begun.
         if not (run.path / CONFIG_FILE).is_file():
@@ -257,6 +302,8 @@ def _train_held(
         config = load_config(run.path)
     if begun is None:
         check_own(config)  # before anything is loaded
+    if begun is not None:
+        _check_there(config, run.path)
     dataset = build_data(config.data, progress=loud)
     if begun is not None:
         dataset = as_begun(dataset, config, run.path)
@@ -333,7 +380,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
     _check_run_folder(options.run)
     found = []
     for judged in judge_run(
-        options, lambda size: read_evaluate_options(arguments, image_size=size)
+        options,
+        lambda size, like: read_evaluate_options(arguments, image_size=size, like=like),
     ):
         found.append(judged)
         if not options.json:

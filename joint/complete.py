@@ -29,6 +29,7 @@ from .config.run import (
     rests_untrained,
     save_config,
 )
+from .config.scenes import DataConfig
 from .device import usable_device
 from .evaluate import evaluate
 from .evaluation import Evaluation
@@ -43,7 +44,7 @@ from .train.loop import fit
 from .train.teacher import identify
 from .trained import Trained, classes_of, load_teacher, load_trained, speak_of_seen
 
-__all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
+__all__ = ["built", "complete_run", "earlier", "noted", "places", "put", "trained_stages"]
 
 # Beside the stages in what a folder keeps of a start: the run that they are of.
 _START_RUN = "run"
@@ -78,7 +79,8 @@ def complete_run(
     Parameters
     ----------
     config : RunConfig
-        The run.
+        The run. One that goes on is that of its folder; only its teacher, and the files of its
+        scenes, may lie in other places than it says: they are known by what they hold.
     parts : Split
         Its scenes, ``build_split(config, build_data(config.data))``: built once for many runs.
     directory : path or RunFolder
@@ -144,7 +146,7 @@ def complete_run(
     begun = folder.has_checkpoint() or is_done(folder.path)
     system = built(_without_file(config) if begun else config, train, device)
     with hold(directory) as folder:
-        earlier(folder, config, resume=resume)
+        saved = earlier(folder, config, resume=resume, elsewhere=True) or config
         digests, start_run = _checked_start(folder, start or {}, start_run, resume=resume)
         if gathered(is_done(folder.path))[0]:
             trained = load_trained(folder.path, config.training)
@@ -164,7 +166,7 @@ def complete_run(
         if rank() == 0:
             named = {} if start_run is None else {_START_RUN: start_run}
             folder.record_start(digests | named)  # before the configuration, which could go on
-            noted(config, folder, device)
+            noted(saved, folder, device)
         history = fit(
             system,
             train,
@@ -187,7 +189,8 @@ def complete_run(
         folder.save_predictions(result, test.classes)
         folder.finish(
             {
-                "digest": config.digest(),
+                "digest": saved.digest(),
+                "scenes": {name: part.fingerprint for name, part in parts.parts.items()},
                 "start": sorted(digests),
                 **({} if start_run is None else {"start_run": start_run}),
                 **({} if teacher is None else {"teacher": identify(teacher)}),
@@ -276,8 +279,25 @@ def noted(config: RunConfig, folder: RunFolder, device: torch.device) -> None:
     folder.record_environment(device)
 
 
-def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> RunConfig | None:
+def places(data: DataConfig) -> dict[str, Path]:
+    """Where scenes lie, by the names of the settings that say so."""
+    return {name: place for name, place in dict(data).items() if isinstance(place, Path)}
+
+
+def put(config: RunConfig, where: RunConfig) -> RunConfig:
+    """The same run, with its scenes and its teacher where those of another configuration lie."""
+    moved: dict[str, object] = {} if where.teacher is None else {"teacher": where.teacher}
+    if type(config.data) is type(where.data):
+        moved["data"] = config.data.model_copy(update=places(where.data))
+    return config.model_copy(update=moved)
+
+
+def earlier(
+    folder: RunFolder, config: RunConfig | None, *, resume: bool, elsewhere: bool = False
+) -> RunConfig | None:
     """The configuration of the run that a folder holds, as which alone it goes on; None of none.
+
+    The one that was asked for may be of scenes and a teacher that lie ``elsewhere``.
 
     Raises
     ------
@@ -297,7 +317,8 @@ def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> Run
     if config is not None and not (folder.path / CONFIG_FILE).exists():
         return config  # begun by `fit`, which compares what it knows of
     saved = load_config(folder.path)
-    if config is not None and config != saved:
+    same = put(saved, config) if config is not None and elsewhere else saved
+    if config is not None and config != same:
         raise ConfigError(
             f"{folder} holds a run of another configuration, and is resumed as it was started: "
             "leave the options out, or choose another folder; to go on from its weights in "

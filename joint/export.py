@@ -150,7 +150,9 @@ def export(
     Notes
     -----
     What the light passes before the codes is made by a factory, and a simulation of it draws its
-    noise: no file begins there.
+    noise: no file begins there. The description of a file that takes codes says of which camera:
+    black level and top code, DN, exposures, and the rows and the channels of the colour filters;
+    that of a file with a codec says at which of its qualities (null: the middle, or it has none).
     """
     check_system(system)
     if not isinstance(scenes, Tensor):
@@ -180,8 +182,12 @@ def export(
             "shape": ["pictures", *takes],
             "encoding": _encoding(system, plane),
         }
-        if "latent" in (plane, until):  # what two files that meet there have to agree in
-            description |= {"quality": getattr(system.codec, "quality", None), "pixels": [*size]}
+        if plane == "codes":
+            description |= _camera(system)
+        if system.codec is not None and plane != "handed":
+            description["quality"] = getattr(system.codec, "quality", None)
+        if "latent" in (plane, until):  # two files that meet there have to agree in it, too
+            description["pixels"] = [*size]
         if until == "scores":
             description |= {"gives": "scores, before the softmax", "classes": named}
         else:
@@ -294,6 +300,19 @@ def _encoding(system: ImagingSystem, plane: DeployedPlane | DeployedEnd) -> str:
     if plane == "latent":
         return "quantisation steps" if isinstance(system.codec, LearnedCodec) else "latent units"
     return system.encoding
+
+
+def _camera(system: ImagingSystem) -> dict[str, object]:
+    """What a camera has to have in common with the sensor for its codes to mean the same."""
+    assert system.sensor is not None
+    cfa = system.sensor.cfa
+    return {
+        "black_level": system.sensor.black_level,  # DN, as the top code
+        "top": system.sensor.top,
+        "exposures": system.exposures,
+        "cfa": None if cfa is None else cfa.rows.split("/"),  # its letters, row by row
+        "cfa_channels": None if cfa is None else cfa.channels,
+    }
 
 
 class _Part(nn.Module):

@@ -19,7 +19,7 @@ from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metri
 
 from .caution import caution
 from .cells import aligned
-from .config.scenes import build_data
+from .config.scenes import DataConfig, build_data, read_like
 from .device import device_of, usable_device
 from .evaluate import evaluate
 from .evaluation import Evaluation
@@ -140,7 +140,7 @@ def summary(scalars: Mapping[str, float | None]) -> str:
 
 
 def judge_run(
-    options: EvaluateOptions, again: Callable[[int], EvaluateOptions]
+    options: EvaluateOptions, again: Callable[[int, DataConfig], EvaluateOptions]
 ) -> Iterator[Judged]:
     """Evaluate a run at each of the points that were asked for.
 
@@ -150,7 +150,8 @@ def judge_run(
     ----------
     options : EvaluateOptions
     again : callable
-        Reads the options again for scenes whose side is that many pixels, unless they say another.
+        Reads the options again for scenes whose side is that many pixels, and which are read like
+        those of the run (:func:`joint.config.scenes.read_like`), unless they say otherwise.
 
     Yields
     ------
@@ -169,7 +170,8 @@ def judge_run(
     Warns
     -----
     UserWarning
-        When other scenes hold pictures of the training or validation part of the run.
+        When other scenes hold pictures of the training or validation part of the run or, read in
+        another way than its own, so that pictures cannot be compared, some of their names.
     """
     bounds = _checked_bounds(options)
     config, system, parts = load_run(options.run)
@@ -178,7 +180,7 @@ def judge_run(
             check_metric(metric, parts.train.classes)
     dataset = getattr(parts, options.part)
     if options.data is not None:
-        dataset = _other_scenes(again(dataset.image_size[0]), parts)
+        dataset = _other_scenes(again(dataset.image_size[0], config.data), config.data, parts)
     system.to(usable_device(options.device))
     points = options.points()
     if len(points) > 1:
@@ -213,7 +215,8 @@ def _check_points(
                 system(shown.scenes, generator=shown.noise)
 
 
-def _other_scenes(options: EvaluateOptions, parts: Split) -> LesionDataset:
+def _other_scenes(options: EvaluateOptions, own: DataConfig, parts: Split) -> LesionDataset:
+    """The scenes of a path, which are compared with the run's ``own``."""
     assert options.scenes is not None  # there is a path
     dataset = build_data(options.scenes.data)
     if dataset.classes != parts.train.classes:
@@ -221,7 +224,9 @@ def _other_scenes(options: EvaluateOptions, parts: Split) -> LesionDataset:
             f"{options.data} has the classes {', '.join(dataset.classes)}, but the run was "
             f"trained on {', '.join(parts.train.classes)}{_remedy(options, dataset, parts)}"
         )
-    _warn_of_seen(dataset, parts, str(options.data))
+    data = options.scenes.data
+    alike = _shape(dataset) == _shape(parts.train) and read_like(data, own) == data
+    _warn_of_seen(dataset, parts, str(options.data), alike=alike)
     return dataset
 
 
@@ -235,16 +240,44 @@ def _remedy(options: EvaluateOptions, dataset: LesionDataset, parts: Split) -> s
     return f": give them all, in this order (--data.classes {' '.join(parts.train.classes)})"
 
 
-def _warn_of_seen(dataset: LesionDataset, parts: Split, where: str) -> None:
-    """Say how many of other scenes the run has learned from, or was chosen by."""
+def _shape(dataset: LesionDataset) -> tuple[int, int, int, int]:
+    return (*dataset.image_size, dataset.channels, dataset.bit_depth)
+
+
+def _warn_of_seen(dataset: LesionDataset, parts: Split, where: str, *, alike: bool) -> None:
+    """Say how many of other scenes the run has learned from, or was chosen by.
+
+    Where they are not read alike, equal pictures have other codes, and are known by their names.
+    """
+    shared = dataset.shared if alike else partial(_named_alike, dataset)
     seen = {"training": parts.train, "validation": parts.validation}
-    counts = {name: len(dataset.shared(part)) for name, part in seen.items() if part is not None}
-    if any(counts.values()):
-        told = " and ".join(f"{n} of its {name} part" for name, n in counts.items() if n)
-        caution(
-            f"of the {len(dataset)} pictures of {where} the run knows {told}: the results are too "
-            "good. Leave these out, or judge the test part of the run (without --data)",
+    counts = {name: len(shared(part)) for name, part in seen.items() if part is not None}
+    if not any(counts.values()):
+        return
+    told = " and ".join(f"{n} of its {name} part" for name, n in counts.items() if n)
+    if alike:
+        knows = f"the run knows {told}: the results are too good"
+    else:
+        knows = (
+            f"the run knows names and classes ({told}), but these are read in another way: where "
+            "they are the same pictures, the results are too good"
         )
+    caution(
+        f"of the {len(dataset)} pictures of {where} {knows}. Leave these out, or judge the test "
+        "part of the run (without --data)",
+    )
+
+
+def _named_alike(dataset: LesionDataset, part: LesionDataset) -> list[str]:
+    """Names of one class in both; none where names stand for other classes, as numbers from 0 do.
+
+    Some labels may have been corrected, so that one name in ten may be of another class.
+    """
+    theirs = dict(zip(part.identifiers, part.targets.tolist(), strict=True))
+    ours = zip(dataset.identifiers, dataset.targets.tolist(), strict=True)
+    common = [(name, label == theirs[name]) for name, label in ours if name in theirs]
+    alike = [name for name, agrees in common if agrees]
+    return alike if 10 * len(alike) >= 9 * len(common) else []
 
 
 def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:

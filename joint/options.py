@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import BaseModel
 
+from .checkpoint import check_writable
 from .config.classifier import CLASSIFIER_KINDS
 from .config.codecs import CODEC_KINDS, RATED_KINDS
 from .config.front_ends import FRONT_END_KINDS
@@ -76,9 +77,12 @@ def _check_least(options: object, **least: int) -> None:
 
 
 def check_file(option: str, path: Path | None) -> None:
-    """Refuse a folder where a file is to be written."""
-    if path is not None and path.is_dir():
+    """Refuse a folder where a file is to be written, and a place where none can be."""
+    if path is None:
+        return
+    if path.is_dir():
         raise OptionError(f"{option}: {path} is a folder, name a file in it")
+    check_writable(path)
 
 
 def check_figure(option: str, path: Path | None) -> None:
@@ -189,7 +193,9 @@ class TrainOptions:
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1, ..."""
     resume: bool = False
-    """Continue the run in the folder; start it if there is none; show its result if it is done."""
+    """Continue the run in the folder; start it if there is none; show its result if it is done.
+    Where the files of its scenes or its teacher were moved, --data and --teacher say where they are
+    now: they are known by what they hold."""
     tensorboard: bool = False
     """Also write the numbers of each epoch for TensorBoard, to tensorboard/ in the run folder; may
     be given or left out whenever the run goes on. Needs pip install "lens2label[tensorboard]"."""
@@ -243,7 +249,7 @@ class EvaluateOptions:
     """Which part of the split of that run."""
     data: str | None = None
     """Evaluate all of these scenes instead (as in train, and with their --data options, which
-    --help after it shows)."""
+    --help after it shows; without, their files are read like those of the run)."""
     scenes: Annotated[Scenes | None, tyro.conf.arg(name="")] = None
     photons: tuple[float, ...] = ()
     """Another light, photons/pixel, with the sensor's gain in proportion; of several, one

@@ -24,7 +24,7 @@ from classify.data.decode import SUFFIXES, Decoder, Picture
 from classify.data.table import mask_name
 
 from .config.run import RunConfig, load_config
-from .config.scenes import ClassFolders, ImageTableConfig, MedMNISTConfig
+from .config.scenes import ClassFolders, read_like
 from .device import usable_device
 from .feed import as_seed, derive_seed, generators
 from .folder import as_path
@@ -219,21 +219,18 @@ def _decoder(
             "pixels, and picture files are made square, grey or in colours: pass scenes through "
             "the system of joint.load_system instead"
         )
-    settings: dict[str, Any] = {"geometry": getattr(data, "geometry", "crop")}
-    said = "srgb"
-    if isinstance(data, ClassFolders | ImageTableConfig):
-        settings |= {"bit_depth": data.bit_depth, "white_level": data.white_level}
-    if isinstance(data, ClassFolders | ImageTableConfig | MedMNISTConfig):
-        said = data.encoding
+    like = read_like(ClassFolders(root=Path()), data)
     decoder = Decoder(
         image_size=height,
+        geometry=like.geometry,
+        bit_depth=like.bit_depth,
+        white_level=like.white_level,
         channels=1 if kind.channels == 1 else 3,
         workers=workers,
         progress=progress,
         depth_advice="the run was trained on 8 bits",
-        **settings,
     )
-    said = decoder.encoding if said is None else said
+    said = decoder.encoding if like.encoding is None else like.encoding
     if said not in (None, config.system.encoding):
         raise ConfigError(
             f"{directory} takes linear light, and the codes of picture files are sRGB: pass scenes "

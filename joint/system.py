@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from compress import Codec, Coded
 from optics import FrontEnd, Generators, Sensor, clip, linear_to_srgb, srgb_to_linear
@@ -466,7 +467,8 @@ def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterato
     """Freeze the other stages for a while: no gradient to their weights, and evaluation mode.
 
     A stage all of whose parameters were frozen by ``requires_grad_(False)`` is one of the others:
-    its batch statistics and its dropout would change what is not to change.
+    its batch statistics and its dropout would change what is not to change. So is a normalisation
+    of a stage that learns: it keeps its running statistics, and computes with them.
     """
     flags = {parameter: parameter.requires_grad for parameter in system.parameters()}
     modes = {module: module.training for module in system.modules()}
@@ -475,6 +477,10 @@ def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterato
             own = [flags[parameter] for parameter in stage.parameters()]
             learns = name in learning and (any(own) or not own)
             stage.train(learns)
+            for norm in stage.modules():
+                if isinstance(norm, _NormBase):
+                    affine = [flags[parameter] for parameter in norm.parameters()]
+                    norm.train(learns and (any(affine) or not affine))
             for parameter in stage.parameters():
                 parameter.requires_grad_(learns and flags[parameter])
         yield

@@ -27,6 +27,7 @@ from .folder import (
 )
 from .printed import differing, printed_stage
 from .settings import ConfigError, NoneConfig
+from .stages import STAGES, Stage
 from .system import ImagingSystem
 from .train.training import Training
 
@@ -130,8 +131,8 @@ def load_run(
     -----
     UserWarning
         When the run is of a time when data sets did not say what their codes are, and its system
-        took them for something else: here it still does. When ``config.json`` is of another sensor
-        or another quality of the codec than the run was trained with.
+        took them for something else: here it still does. When ``config.json`` is of a stage that
+        is set otherwise than that of the training.
     """
     directory = as_path(directory)
     config = load_config(directory)
@@ -176,8 +177,7 @@ def load_system(directory: Path | str) -> ImagingSystem:
     Warns
     -----
     UserWarning
-        When ``config.json`` is of another sensor or another quality of the codec than the run was
-        trained with.
+        When ``config.json`` is of a stage that is set otherwise than that of the training.
     """
     directory = as_path(directory)
     config = load_config(directory)
@@ -225,10 +225,10 @@ def rebuilt(
         classes=len(scenes.classes),
     )
     remedy = f"put back the {trained.path.with_name(CONFIG_FILE)} that it was trained by"
-    _check_settings(system, trained, remedy=remedy)
+    _check_encoding(system, trained, remedy=remedy)
     try:
         # Not as a file, of which it would be said that the configuration beside it is its own.
-        load_weights(system, trained.weights, source=f"the file {trained.path}")
+        _give_weights(system, trained, source=f"the file {trained.path}", remedy=remedy)
     except CheckpointError as error:
         raise CheckpointError(f"{error}: {remedy}") from error
     system.classes = None if system.classifier is None else scenes.classes
@@ -387,8 +387,8 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     For a run in Python, whose folder knows the weights and not how the system was built: build it
     again in the same way. They are the weights of the best epoch or, of a run with
     ``restore_best=False``, the last ones or their average. Their names and shapes are compared, the
-    encoding, what the sensor prints, and the quality of a codec; what else has no weights (a lens's
-    distances) is as it is here, whatever it was there.
+    encoding, and what the stages and their parts print (``repr``) of what has no weights; what they
+    do not print is as it is here, whatever it was there.
 
     Parameters
     ----------
@@ -412,56 +412,61 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     Warns
     -----
     UserWarning
-        When the weights were trained behind another sensor, or at another quality of the codec: not
-        where a codec of several was trained at them all.
+        For each stage that is set otherwise than the one that was trained, or that only one of the
+        two has: the first differences are named. Not for a quality of a codec of several that was
+        trained at them all, nor for how a stage learns.
     """
     trained = _left_by_fit(as_path(directory))
-    _check_settings(system, trained, remedy="build the system as it was for joint.fit")
-    load_weights(system, trained.weights, source=str(trained.path))
+    remedy = "build the system as it was for joint.fit"
+    _check_encoding(system, trained, remedy=remedy)
+    _give_weights(system, trained, source=str(trained.path), remedy=remedy)
     if system.classifier is not None:
         system.classes = classes_of(trained) or system.classes
     return system.eval()
 
 
-def _check_settings(system: ImagingSystem, trained: Trained, *, remedy: str) -> None:
-    """Compare what has no weights with what the run printed: encoding, sensor and quality."""
-    printed = _identity(trained.head).get("system")
-    if not isinstance(printed, str):
-        return
-    encoding = re.search(r"^(?:  |\w+\()encoding='(\w+)'", printed, re.MULTILINE)
+def _check_encoding(system: ImagingSystem, trained: Trained, *, remedy: str) -> None:
+    """Refuse the weights of a run whose scenes were of another encoding than the system takes."""
+    encoding = re.search(r"^(?:  |\w+\()encoding='(\w+)'", _printed(trained), re.MULTILINE)
     if encoding is not None and encoding[1] != system.encoding:
         raise CheckpointError(
             f"{trained.path} was trained on scenes of encoding={encoding[1]!r}, and this system "
             f"takes them for {system.encoding!r}: build it with encoding={encoding[1]!r}, or "
             f"{remedy}"
         )
-    # On a line of its own where the sensor has parts, such as a colour filter array.
-    sensor = re.search(r"^  \(sensor\): \w+\(\s*(.*?)\)?$", printed, re.MULTILINE)
-    there = "none" if sensor is None else sensor[1]
-    here = "none" if system.sensor is None else system.sensor.extra_repr()
-    if there != here:
-        told = [
-            [part for part in one.split(", ") if part not in other.split(", ")]
-            for one, other in ((there, here), (here, there))
-        ]
+
+
+def _give_weights(system: ImagingSystem, trained: Trained, *, source: str, remedy: str) -> None:
+    """Load weights, and tell what has none and is otherwise here than the run printed it."""
+    # Before the weights are there, of which a stage may print something: the run began without.
+    others = _other_stages(system, _printed(trained))
+    load_weights(system, trained.weights, source=source)
+    for stage, other in others.items():
         caution(
-            f"the weights in {trained.path} were trained behind another sensor: "
-            f"{', '.join(told[0])} there, {', '.join(told[1])} here. If that is not meant, "
-            f"{remedy}",
-        )
-    quality, here = _printed_quality(printed), _printed_quality(repr(system))
-    if quality is not None and quality != here:
-        caution(
-            f"the weights in {trained.path} were trained at quality {quality} of the codec, and it "
-            f"is {here or 'left open'} here. If that is not meant, set system.codec.quality, or "
-            f"{remedy}",
+            f"the weights in {trained.path} were trained with another {stage.replace('_', ' ')}: "
+            f"{other}. If that is not meant, {remedy}"
         )
 
 
-def _printed_quality(system: str) -> str | None:
-    """The quality that the codec of a printed system was given, if any."""
-    found = re.search(r"^  \(codec\): \w+\(\s*(?:.*, )?quality=([\d.e+-]+)", system, re.MULTILINE)
-    return None if found is None else found[1]
+def _printed(trained: Trained) -> str:
+    """The printed form of the system that was trained; "" in a folder that does not have it."""
+    return str(_identity(trained.head).get("system", ""))
+
+
+def _other_stages(system: ImagingSystem, printed: str) -> dict[Stage, str]:
+    """What is otherwise in each stage than it was printed, of those where anything is."""
+    found: dict[Stage, str] = {}
+    for stage in STAGES if printed else ():
+        there, here = printed_stage(printed, stage), getattr(system, stage)
+        if there is None or here is None:
+            kind = "none" if there is None else there.partition("(")[0]
+            other = f"{kind} there, {'none' if here is None else type(here).__name__} here"
+            other = None if there is here else other
+        else:  # a sensor leaves out what is as by default, and always did
+            other = differing(there, here, both=stage == "sensor")
+        if other is not None:
+            found[stage] = other
+    return found
 
 
 def _left_by_fit(directory: Path) -> Trained:
@@ -508,7 +513,7 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
     Warns
     -----
     UserWarning
-        When the codec prints another setting than the one that was trained: the first is named.
+        When the codec prints other settings than the one that was trained: the first are named.
     """
     directory = as_path(directory)
     if codec is not None:
@@ -534,7 +539,7 @@ def _codec_with(codec: compress.Codec, trained: Trained, *, remedy: str) -> comp
     weights = trained.weights.items()
     own = {name.removeprefix("codec."): t for name, t in weights if name.startswith("codec.")}
     load_weights(codec, own, source=str(trained.path))
-    printed = printed_stage(str(_identity(trained.head).get("system")), "codec")
+    printed = printed_stage(_printed(trained), "codec")
     # Of tables that are fixed, what they came with is their quality.
     other = None if printed is None else differing(printed, codec)
     if other is not None:

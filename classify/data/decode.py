@@ -27,6 +27,8 @@ __all__ = [
     "Decoder",
     "Geometry",
     "Picture",
+    "as_rgb",
+    "check_pages",
     "fit",
     "warn_of_nearly_black",
     "warn_of_transparent",
@@ -185,7 +187,7 @@ class Decoder:
             eight = _at_white(deep.codes, self.white_level, 255).astype(np.uint8)
             whole, opaque = Image.fromarray(eight), deep.opaque
         else:
-            whole, opaque = _rgb(ImageOps.exif_transpose(raw))
+            whole, opaque = as_rgb(ImageOps.exif_transpose(raw))
             if self.white_level != _SIXTEEN_BITS:
                 warnings.warn(
                     f"a picture of 8 bits stays as it is: white_level={self.white_level} is a code "
@@ -360,15 +362,15 @@ def _untouched(data: bytes) -> Image.Image:
         raise ValueError(
             f"it claims {picture.width}x{picture.height} pixels, and at most {most} are decoded"
         )
-    _check_pages(picture)
+    check_pages(picture)
     return picture
 
 
-def _check_pages(picture: Image.Image) -> None:
+def check_pages(picture: Image.Image) -> None:
     """Refuse a stack or an animation, of which the first page would pass for the whole."""
     frames = getattr(picture, "n_frames", 1)
     # Not in a JPEG, behind which phones put the brightness of a screen, or depth.
-    if frames > 1 and picture.format in ("PNG", "WEBP"):
+    if frames > 1 and picture.format not in ("MPO", "TIFF"):
         raise ValueError(f"it holds {frames} frames; save one picture a file")
     if not isinstance(picture, TiffImagePlugin.TiffImageFile) or frames == 1:
         return
@@ -440,7 +442,7 @@ def with_alpha(picture: Image.Image) -> tuple[Image.Image, bool]:
     return picture, picture.getchannel("A").getextrema() == (255, 255)
 
 
-def _rgb(picture: Image.Image) -> tuple[Image.Image, bool]:
+def as_rgb(picture: Image.Image) -> tuple[Image.Image, bool]:
     """In red, green and blue of 8 bits, and whether it is opaque."""
     if picture.mode in ("I", "F"):
         raise ValueError(f"mode {picture.mode} names no white level; save it with 8 or 16 bits")

@@ -60,7 +60,9 @@ class KernelConfig(Settings):
         return size
 
     signed: bool = True
-    """Two exposures, subtracted after the sensor; otherwise one with a non-negative kernel."""
+    """Two exposures for each filter, subtracted after the sensor; otherwise one, with a
+    non-negative kernel. sobel and scharr are two filters, gabor and odd_gabor four. All exposures
+    share the light of one, and each is read: the pixels of a study count them all."""
     mix_channels: bool = False
     """Let each output channel gather light from all channels."""
     boundary: optics.Boundary = "replicate"

@@ -8,7 +8,7 @@
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -30,6 +30,7 @@ __all__ = [
     "SceneFileConfig",
     "build_data",
     "data_config",
+    "read_like",
 ]
 
 _TABLES = (".csv", ".tsv")
@@ -257,6 +258,38 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
         image_size=image_size,
         duplicates=duplicates if duplicates.is_file() else None,
     )
+
+
+_Data = TypeVar("_Data", bound=DataConfig)
+
+# How files become codes, and what these are: not which pictures they are, nor their size.
+_READING = ("geometry", "bit_depth", "white_level", "channels", "encoding")
+
+
+def read_like(data: _Data, other: DataConfig) -> _Data:
+    """Scenes that are read as those of another configuration are, as far as both kinds have it.
+
+    So are scenes of one kind, and picture files as any scenes but those of the phantom, which are
+    drawn. Others say themselves what they are.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Of the scenes.
+    other : DataConfig
+        Which says the geometry, the depth, the white level, the channels and the encoding.
+
+    Returns
+    -------
+    DataConfig
+        That of the scenes, with these settings.
+    """
+    files = hasattr(data, "geometry") and not isinstance(other, PhantomConfig)
+    if not (files or type(data) is type(other)):
+        return data
+    ours, theirs = type(data).model_fields, type(other).model_fields
+    common = [name for name in _READING if name in ours and name in theirs]
+    return data.model_copy(update={name: getattr(other, name) for name in common})
 
 
 def _are_class_folders(entries: Sequence[Path]) -> bool:

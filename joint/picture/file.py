@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from classify.data.decode import as_rgb, check_pages
 from classify.data.sixteen import sixteen_bits
 from compress import Codec, CorruptStream, psnr
 from joint.checkpoint import write_atomically
@@ -85,11 +86,11 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     Parameters
     ----------
     path : path
-        BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or AVIF; a palette is resolved, and a
-        camera's orientation applied.
+        BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or AVIF; a camera's orientation is applied.
+        Of a JPEG that holds several pictures, as those of phones may, it is the first.
     channels : {3, 1}
-        RGB, or grey. A colour picture is not turned grey unasked, and an alpha channel is dropped
-        only where it lets nothing through.
+        RGB, which grey pictures, palettes, CMYK, YCbCr and Lab become; or grey. A colour picture is
+        not turned grey unasked, and an alpha channel is dropped only where it lets nothing through.
 
     Raises
     ------
@@ -99,8 +100,7 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     OSError
         When it cannot be opened.
     """
-    modes = {1: ("L", "1", "LA"), 3: ("RGB", "P", "L", "1", "LA", "RGBA", "PA")}
-    if channels not in modes:
+    if channels not in (1, 3):
         raise ValueError(
             f"pictures of 1 or 3 channels can be read, not of {channels}: a codec of other "
             "channels, as of the phases of a packed mosaic, takes tensors, "
@@ -110,28 +110,26 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
         with Image.open(path, formats=readable_formats()) as opened:
             if sixteen_bits(opened):  # of colour, Pillow drops the lower eight without a word
                 raise _Unfit(
-                    f"{path} is a picture of 16 bits, and files are coded of 8: convert it, with "
-                    "code * 255 / white, white being the white_level that the data were trained "
-                    "with (65535, or 4095 of a camera of 12 bits)"
+                    f"{path} is a picture of 16 bits, and files are coded of 8, as sRGB: convert "
+                    "it, with 255 * code / white or, of linear light, 255 * optics.linear_to_srgb("
+                    "code / white), white being the white_level that the data were trained with "
+                    "(65535, or 4095 of a camera of 12 bits)"
                 )
-            if opened.mode not in modes[channels]:
+            grey = opened.mode in ("L", "1", "LA")
+            if opened.mode in ("I", "F") or (channels == 1 and not grey):
                 raise _Unfit(
                     f"{path} is a picture of mode {opened.mode}; this codec "
                     f"takes {'RGB' if channels == 3 else 'grey'} pictures of 8 bits: convert it"
                 )
-            frames = getattr(opened, "n_frames", 1)
-            if frames > 1:
-                raise _Unfit(f"{path} holds {frames} pictures: choose one of them")
+            check_pages(opened)
             # As every viewer shows it.
-            upright = ImageOps.exif_transpose(opened)
-            if upright.has_transparency_data:
-                upright = upright.convert("RGBA")  # palettes warn when they go to RGB at once
-                if upright.getchannel("A").getextrema() != (255, 255):
-                    raise _Unfit(
-                        f"{path} is transparent somewhere, which no codec here keeps: flatten it "
-                        "onto its background, or save it without its alpha channel"
-                    )
-            values = np.asarray(upright.convert("RGB" if channels == 3 else "L"))
+            picture, opaque = as_rgb(ImageOps.exif_transpose(opened))
+            if not opaque:
+                raise _Unfit(
+                    f"{path} is transparent somewhere, which no codec here keeps: flatten it onto "
+                    "its background, or save it without its alpha channel"
+                )
+            values = np.asarray(picture if channels == 3 else picture.getchannel(0))
     except FileNotFoundError:
         raise
     except UnidentifiedImageError as error:

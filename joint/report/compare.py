@@ -20,8 +20,8 @@ _JUDGED = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll", "brier", "
 _MEASURED = (
     ("bpp", "rate, bits/pixel", ".3f"),
     ("bpp_bytes", "files, bits/pixel", ".3f"),
-    ("psnr", "PSNR, dB", ".2f"),
-    ("ssim", "SSIM", ".3f"),
+    ("psnr", "PSNR against the codec's input, dB", ".2f"),
+    ("ssim", "SSIM against the codec's input", ".3f"),
     ("psnr_scene", "PSNR against the scene, dB", ".2f"),
     ("throughput", "throughput, fraction of a point's light", ".3f"),
     ("light_share", "light on the sensor, fraction of the scenes'", ".3g"),

@@ -112,8 +112,13 @@ def _restores(system: ImagingSystem) -> bool:
 def rate(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
     """Bits, fidelity, and where in the picture the bits go."""
     test = run.test
+    scene = ("PSNR against the scene", number(test.get("psnr_scene"), ".2f"), "dB")
+    head = ("test part, mean", "value", "unit")
     if test.get("bpp") is None:
-        raise NotHere("The system has no codec, and without one there are no bits.")
+        if test.get("psnr_scene") is not None:
+            yield table(head, [scene])
+        yield note("The system has no codec, and without one there are no bits.")
+        return
     rows = [
         ("rate", number(test.get("bpp")), f"bits/pixel ({test.get('rate')})"),
         ("files", number(test.get("bpp_bytes")), "bits/pixel (counted bytes)"),
@@ -126,10 +131,11 @@ def rate(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
         if quality is not None:
             rows.insert(0, ("quality", quality, "level of the codec"))
     rows += [
-        ("PSNR", number(test.get("psnr"), ".2f"), "dB"),
-        ("SSIM", number(test.get("ssim")), "fraction"),
+        ("PSNR against the codec's input", number(test.get("psnr"), ".2f"), "dB"),
+        ("SSIM against the codec's input", number(test.get("ssim")), "fraction"),
+        scene,
     ]
-    yield table(("test part, mean", "value", "unit"), rows)
+    yield table(head, rows)
     try:
         system, _, shown = needed(scenes)
         found = rate_map(system, shown, batch_size=how.batch_size, resamples=how.resamples)

@@ -62,7 +62,9 @@ def _split(split: SplitConfig) -> str:
 def _front_end(front_end: FrontEndConfig) -> str:
     match front_end:
         case KernelConfig():
-            exposures = "two exposures that are subtracted" if front_end.signed else "one exposure"
+            exposures = (
+                "two exposures of each filter, subtracted" if front_end.signed else "one exposure"
+            )
             mixed = ", channels mixed" if front_end.mix_channels else ""
             return (
                 f"learned kernel of {front_end.kernel_size} × {front_end.kernel_size} pixels, "

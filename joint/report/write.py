@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from joint.checkpoint import write_atomically
+from joint.checkpoint import check_writable, write_atomically
 from joint.device import usable_device
 
 from .compare import comparison
@@ -148,13 +148,14 @@ def write_report(
     ValueError
         As :func:`report_html`, and when ``path`` is a folder, before anything is measured.
     ConfigError, CheckpointError
-        As :func:`report_html`, and when the file cannot be written.
+        As :func:`report_html`, and when the file cannot be written, which is tried first.
     """
     path = Path(path)
     if path.is_dir():
         raise ValueError(
             f"{path} is a folder: give the name of a file, such as {path / 'report.html'}"
         )
+    check_writable(path)
     text = report_html(
         runs,
         names=names,

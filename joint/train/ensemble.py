@@ -77,9 +77,10 @@ def fit_ensemble(
     """Train several systems at once, each as :func:`joint.fit` would train it, up to rounding.
 
     Codecs and classifiers of one architecture are stacked and passed in one call; those that
-    cannot be (a codec that draws noise in training, dropout, a codec of files) are passed one by
-    one. Cameras are, too, and may be of different kinds. The folders are those of :func:`fit`,
-    which can go on with any of them, as this can with those of :func:`fit`.
+    cannot be (a codec that draws noise in training, dropout, a codec of files, a layer under two
+    names, a buffer that is assigned and not changed in place) are passed one by one. Cameras are,
+    too, and may be of different kinds. The folders are those of :func:`fit`, which can go on with
+    any of them, as this can with those of :func:`fit`.
 
     It pays where a step is short: measurements are in ``docs/benchmarks.md``.
 
@@ -396,19 +397,34 @@ def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, st
 
 
 def _obstacle(members: Sequence[nn.Module], pictures: Sequence[Tensor]) -> str | None:
-    if len({member.training for member in members}) > 1:
+    if len({tuple(part.training for part in member.modules()) for member in members}) > 1:
         # One pass has one mode: that of a member whose parameters are all frozen is another.
         return "some of them are frozen, and in evaluation mode"
-    kept = [{name: b.clone() for name, b in m.named_buffers()} for m in members]
+    for member in members:
+        if (name := _twice(member)) is not None:
+            return f"{name} is a layer that is there under another name, too"
+    kept = [
+        (part, name, buffer, buffer.clone())
+        for member in members
+        for part in member.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
 
-    def restored() -> None:
+    def restored() -> list[Tensor]:
+        """By how much the buffers have changed; they are again what they were."""
         # Batch normalisation in training looks and remembers.
-        for member, buffers in zip(members, kept, strict=True):
-            for name, buffer in member.named_buffers():
-                buffer.copy_(buffers[name])
+        changes = [_change(buffer, value) for _, _, buffer, value in kept]
+        for part, name, buffer, value in kept:
+            setattr(part, name, buffer)
+            buffer.data = value.clone()
+        return changes
 
     alone = [member(picture) for member, picture in zip(members, pictures, strict=True)]
-    restored()
+    assigned = [name for part, name, buffer, _ in kept if getattr(part, name) is not buffer]
+    changes = restored()
+    if assigned:
+        # What a pass in common assigns is of all of them, and is lost with it.
+        return f"{assigned[0]} is a buffer that a pass assigns, and does not change in place"
     net = None
     try:
         net = _Net(members)
@@ -418,14 +434,42 @@ def _obstacle(members: Sequence[nn.Module], pictures: Sequence[Tensor]) -> str |
     finally:
         if net is not None:
             net.unstack()
-        restored()
+        changes_together = restored()
     for one, other in zip(alone, together, strict=True):
-        for a, b in zip(_results(one), _results(other), strict=True):
-            # Rounding makes 1e-5; another function, or somebody else's weights, far more than this.
-            # Asked this way round, a stack that gives no numbers is not taken either.
-            if not (a.shape == b.shape and (a - b).abs().amax() <= 1e-2 * a.abs().amax()):
-                return "stacked, they give something else than one by one"
+        if not _alike(_results(one), _results(other)):
+            return "stacked, they give something else than one by one"
+    if not _alike(changes, changes_together):
+        return "stacked, they remember something else than one by one"
     return None
+
+
+def _twice(module: nn.Module) -> str | None:
+    """Name of a layer with weights that is there under two, which ``functional_call`` confuses."""
+    known = set()
+    for name, part in module.named_modules(remove_duplicate=False):
+        if part in known and next(part.parameters(recurse=False), None) is not None:
+            return name
+        known.add(part)
+    return None
+
+
+def _change(buffer: Tensor, before: Tensor) -> Tensor:
+    """By how much a buffer differs; 0 where it is equal, as infinities of a mask are."""
+    if buffer.shape != before.shape:
+        return buffer
+    number = torch.int64 if buffer.dtype == torch.bool else buffer.dtype
+    return (buffer.to(number) - before.to(number)).masked_fill(buffer == before, 0)
+
+
+def _alike(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    """Whether two lists of tensors are equal up to rounding."""
+    # Rounding makes 1e-5; another function, or somebody else's weights, far more than this. Asked
+    # this way round, a stack that gives no numbers is not taken either.
+    return all(
+        torch.equal(a, b)
+        or (a.shape == b.shape and bool((a - b).abs().amax() <= 1e-2 * a.abs().amax()))
+        for a, b in zip(ours, theirs, strict=True)
+    )
 
 
 def _results(output: Tensor | Coded) -> list[Tensor]:

@@ -7,6 +7,7 @@ that it would have taken, and several processes take together the steps of one.
 """
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from classify import LesionDataset
 from joint.caution import caution
@@ -37,6 +39,13 @@ from .training import Training
 
 __all__ = ["begun", "ended", "epoch", "fit", "goes_on", "lay_out"]
 
+# `weight` of a layer, `in_proj_weight` of attention, `weight_hh_l0` of a recurrent net, and
+# `weight_orig` of one that was pruned.
+_WEIGHT = re.compile(r"(\w+_)?weight(_orig|_(ih|hh|hr)(_l\d+(_reverse)?)?)?")
+_NORMS_AND_ROWS = (
+    nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, _NormBase, nn.Embedding, nn.EmbeddingBag,
+)  # fmt: skip
+
 
 @torch.inference_mode(False)  # gradients, whatever mode the caller is in
 def fit(
@@ -58,17 +67,21 @@ def fit(
 
     What ``config.stages`` and ``config.plan`` leave out is frozen, and so is a stage all of whose
     parameters have ``requires_grad=False``: it keeps its weights and running statistics, is in
-    evaluation mode, and what lies before it learns through it.
+    evaluation mode, and what lies before it learns through it. So does a batch or instance
+    normalisation of which both weight and bias have, in a stage that learns.
 
     Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
     with the same arguments and takes its share of each step; the step is that of one process up to
     rounding (but for dropout and mixing), which training amplifies, and process 0 writes the files.
+    Statistics that a module keeps of what it saw are the mean of the processes' where the system is
+    validated or saved; those of batch normalisation are of all of them at each step.
 
     Parameters
     ----------
     system : ImagingSystem
         Trained in place, and left on ``device``, contiguous where the layout was another one; its
-        ``classes`` are those of ``train`` from then on.
+        ``classes`` are those of ``train`` from then on. A parameter that is a view of a part of a
+        tensor, as a slice is, gets memory of its own, and the tensor stays as it was.
     train, validation : LesionDataset
         Labelled scenes, from :func:`classify.split`.
     objective : Objective, optional
@@ -85,7 +98,9 @@ def fit(
         Where checkpoints, the best weights and ``history.jsonl`` go, see :mod:`joint.folder`.
     resume : bool
         Continue the run in ``directory``, to the weights that it would have reached
-        uninterrupted: equal bits on the CPU. Starts afresh where there is none.
+        uninterrupted: equal bits on the CPU, but for a module that changes in training what its
+        ``state_dict`` does not hold, as a buffer with ``persistent=False``. Starts afresh where
+        there is none.
     device : torch.device or str
         Where to train.
     stop : callable, optional
@@ -308,6 +323,7 @@ def epoch(
     for run, listening in zip(runs, told, strict=True):
         check_finite(run, run.sums["total"])
         run.check_weights()
+        run.agree()
         with run.in_range(), run.averaged():
             evaluation = evaluate(
                 run.system,
@@ -334,9 +350,8 @@ def _asked(stop: Callable[[], bool] | None, step: int, *, last: bool) -> bool:
 def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer:
     """Adam over the learning stages; weights of networks decay, everything else does not.
 
-    Gains and quantisation tables are logarithms, the entropy model's numbers are biases and slopes,
-    tokens and places are no weights either: what decays is known by its name, as torch gives it.
-    A module may have a ``learning_rate_factor``, that of its own parameters and of those within.
+    A module may have a ``learning_rate_factor``, that of its own parameters and of those within. A
+    parameter that is a view of a part of a tensor gets memory of its own.
     """
     groups = []
     for name, stage in system.stages():
@@ -350,8 +365,9 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
         alike: dict[tuple[float, float], list[nn.Parameter]] = {}
         for own, parameter in stage.named_parameters():
             if parameter.requires_grad:
-                weight = network and parameter.ndim > 1 and own.endswith("weight")
-                rule = (config.weight_decay if weight else 0.0, factors.get(parameter, 1.0))
+                _make_dense(parameter)
+                decays = network and parameter.ndim > 1 and _is_weight(stage, own)
+                rule = (config.weight_decay if decays else 0.0, factors.get(parameter, 1.0))
                 alike.setdefault(rule, []).append(parameter)
         for (decay, factor), members in alike.items():
             groups.append({"params": members, "peak": peak * factor, "weight_decay": decay})
@@ -364,6 +380,33 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
     # A fused step knows real numbers only; None is torch's own choice.
     real = all(p.is_floating_point() for group in groups for p in group["params"])
     return kind(groups, lr=config.learning_rate, fused=True if real else None)
+
+
+def _make_dense(parameter: nn.Parameter) -> None:
+    """Give a parameter that has gaps or overlaps in memory, as a slice has, memory of its own.
+
+    A fused step walks as many numbers from the first one on as the parameter has: in a slice those
+    are its neighbours', and of an expanded tensor nobody's.
+    """
+    if torch.empty_like(parameter, device="meta").stride() != parameter.stride():
+        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+
+
+def _is_weight(stage: nn.Module, name: str) -> bool:
+    """Whether a parameter is what a layer multiplies its input by, neither a norm's nor a row.
+
+    Gains and quantisation tables are logarithms, the entropy model's numbers are biases and slopes,
+    tokens and places are no weights either: a weight is known by its name, as torch gives it. One
+    that is parametrized is its ``original``, as of spectral normalisation. Where there are several,
+    as a length and a direction of weight normalisation, none is: the length is a scale, and that of
+    the direction says nothing.
+    """
+    *path, own = name.split(".")
+    if own == "original":
+        own = path.pop()  # of `parametrizations.weight.original`
+        path.pop()
+    owner = stage.get_submodule(".".join(path))
+    return _WEIGHT.fullmatch(own) is not None and not isinstance(owner, _NORMS_AND_ROWS)
 
 
 def _factors(stage: nn.Module) -> Iterator[tuple[nn.Module, float]]:

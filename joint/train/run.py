@@ -9,6 +9,7 @@
 """
 
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from classify.judged import InvalidScores
@@ -25,7 +27,7 @@ from joint.checkpoint import CheckpointError, load_checkpoint, load_weights, sav
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
 from joint.metric import lower_is_better
 from joint.objective import Objective
-from joint.parallel import gathered, rank
+from joint.parallel import all_reduce, gathered, rank, world_size
 from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
@@ -132,6 +134,27 @@ class TrainingRun:
                 own, buffer = self.average[name], weights[name]
                 if not isinstance(buffer, nn.Parameter):
                     own.copy_(torch.where(torch.isfinite(own), own, buffer))
+
+    def agree(self) -> None:
+        """Give buffers that the processes have changed, each by its own pictures, to all of them.
+
+        That is the mean of their numbers, which a moving average over the pictures of all would
+        have come to where their shares are equal, and of whole numbers those of process 0. What is
+        equal keeps its bits.
+        """
+        if world_size() == 1:
+            return
+        named = dict(self.system.named_buffers(remove_duplicate=False))
+        averages = [self.average[name] for name in named if name in self.average]
+        for own in (*named.values(), *averages):
+            common = own.detach().clone(memory_format=torch.contiguous_format)
+            dist.broadcast(common, 0)
+            if own.is_floating_point() or own.is_complex():
+                # An infinity, as of a mask, has no distance to itself.
+                off = torch.where(own == common, torch.zeros_like(own), own - common)
+                common += all_reduce(off) / world_size()
+            if not torch.equal(own, common):
+                own.copy_(common)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -245,6 +268,7 @@ class TrainingRun:
         if self.folder is None:
             return
         self.check_weights()
+        self.agree()
         sums = self.together()
         if rank() > 0:
             return
@@ -410,6 +434,9 @@ class TrainingRun:
         save_checkpoint(self.folder.path / BEST_FILE, weights, head)
 
 
+_DEVICE = re.compile(r" \((?:GPU \d+|[a-z]+:\d+)\)(?=\])")
+
+
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between the identities of two runs, in words."""
     settings = [
@@ -418,8 +445,10 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in sorted({*old[part], *new[part]})
         if old[part].get(key) != new[part].get(key)
     ]
-    if old.get("system") != new["system"]:
-        lines = zip_longest(str(old.get("system")).split("\n"), new["system"].split("\n"))
+    # A list of weights prints where each lies, and another device is no other system.
+    was, now = (_DEVICE.sub("", str(of.get("system"))) for of in (old, new))
+    if was != now:
+        lines = zip_longest(was.split("\n"), now.split("\n"))
         was, now = next((a, b) for a, b in lines if a != b)
         settings.append(f"the system has {str(now).strip()} instead of {str(was).strip()}")
     if old.get("teacher") != new.get("teacher"):

@@ -63,8 +63,9 @@ class Training(Settings):
     is not there, is of no account, so that designs may share them. Entropy models, gains and JPEG
     tables have ten times that of their codec (learning_rate_factor)."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """For the weights of restoration, codec and classifier: parameters of more than one axis whose
-    name ends in ``weight``. Never for biases, norms, gains, tables, tokens or a physical stage."""
+    """For the weights of restoration, codec and classifier: parameters of more than one axis that
+    are called ``weight``, or as recurrent and attention layers call theirs, parametrized or not.
+    Never for biases, norms, embeddings, gains, tables, tokens or a physical stage."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     """cosine falls to 0; one_cycle rises over the first quarter before it."""
     augmentation: AugmentationName | Augmentation = "dihedral"

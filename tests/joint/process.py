@@ -19,6 +19,8 @@ def system():
         torch.manual_seed(0)
         head = Head()
     head.net[7] = nn.Identity()  # dropout has no sources of its own
+    # What it remembers is of the pictures of its process.
+    head.net[4] = nn.Sequential(nn.InstanceNorm2d(16, track_running_stats=True), nn.ReLU())
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return joint.ImagingSystem(
@@ -40,6 +42,7 @@ def train(
     resume=False,
     stay=None,
     target=None,
+    restore_best=True,
 ):
     """Train together; what this process has at the end goes to files of its own.
 
@@ -51,7 +54,7 @@ def train(
         own = system()
         config = _settings(
             epochs=epochs, batch_size=batch_size, micro_batches=micro_batches,
-            checkpoint_every=every, augmentation="dihedral",
+            checkpoint_every=every, augmentation="dihedral", restore_best=restore_best,
         )  # fmt: skip
         objective = OBJECTIVE.model_copy(update={"rate_target": target})
         told = []

@@ -19,6 +19,7 @@ import joint
 import joint.checkpoint
 from joint.checkpoint import (
     CheckpointDamaged,
+    check_writable,
     digest,
     load_latest,
     remove_leftovers,
@@ -65,11 +66,24 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, failing):
         monkeypatch.setattr(os, "fdopen", lambda *a: _Refusing(original(*a), full))
     else:
         monkeypatch.setattr(os, failing, refuse)
-    with pytest.raises(joint.CheckpointError, match=r"No space left.*before it is intact.*resume"):
+    # Only what keeps the one before it is the state of something that can be resumed.
+    with pytest.raises(joint.CheckpointError, match=r"No space left.*is intact.*another folder$"):
         joint.save_checkpoint(path, _tensors(), {"epoch": 2})
-    monkeypatch.undo()
-    assert joint.load_checkpoint(path)[1]["epoch"] == 1
     assert os.listdir(tmp_path) == [path.name]
+    with pytest.raises(joint.CheckpointError, match=r"No space left.*is intact.*, then resume$"):
+        joint.save_checkpoint(path, _tensors(), {"epoch": 2}, previous=tmp_path / "before")
+    monkeypatch.undo()
+    assert load_latest(path, tmp_path / "before")[1]["epoch"] == 1
+
+
+def test_a_place_where_no_file_can_be_is_known_before_there_is_one(tmp_path):
+    check_writable(tmp_path / "new" / "deeper" / "a.html")
+    assert [*tmp_path.iterdir()] == []
+    (tmp_path / "file").touch()
+    for inside in (tmp_path / "file" / "a.html", tmp_path / "file" / "new" / "a.html"):
+        with pytest.raises(joint.CheckpointError, match=r"cannot write .*a\.html: Not a directory"):
+            check_writable(inside)
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
 class _Refusing:

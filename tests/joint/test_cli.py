@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -444,6 +445,49 @@ def test_a_run_that_was_killed_before_it_was_saved_is_not_taken_for_the_default(
     status, _, err = _run(capsys, *command)
     assert status == 0, err
     assert (folder / "config.json").read_bytes() == asked
+
+
+@pytest.mark.filterwarnings("always:the teacher .* was trained on other pictures")
+def test_a_run_goes_on_where_its_scenes_and_its_teacher_are_now(tmp_path, capsys, monkeypatch):
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    for name, seed in (("scenes", 0), ("others", 1)):
+        source = np.random.default_rng(seed)
+        pictures = source.integers(0, 255, (40, 3, 16, 16), dtype=np.uint8)
+        np.savez(f"{name}.npz", images=pictures, labels=np.arange(40) % 2)
+    nothing = ["--front-end", "none", "--sensor", "none", "--codec", "none", "--quiet"]
+    short = ["--data", "scenes.npz", "--training.epochs", "1", "--training.batch-size", "32"]
+    assert _run(capsys, "train", "--output", "teacher", *nothing, *short)[0] == 0
+    given = [*nothing, *short, "--objective.distillation", "1", "--teacher", "teacher"]
+    assert _run(capsys, "train", "--output", "run", *given)[0] == 0
+    Path("run/result.json").unlink()  # as if it had been stopped after its last step
+    begun = Path("run/config.json").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    again = ["train", "--quiet", "--resume", "--output", "there/run"]
+
+    def refused(*options):
+        status, _, err = _run(capsys, *again, *options)
+        assert status == _MISTAKE
+        return err
+
+    data, teacher = ["--data", "there/scenes.npz"], ["--teacher", "there/teacher"]
+    assert "scenes.npz is not there, which is data.path of the run in there/run" in refused()
+    assert "say with --resume where it is now (--data PATH)" in refused(*teacher)
+    assert "(--teacher PATH)" in refused(*data)
+    assert "the train set is another one" in refused("--data", "there/others.npz", *teacher)
+    assert "scenes of another kind than" in refused("--data", "phantom", *teacher)
+    assert "a run of another configuration" in refused(*data, *teacher, "--training.epochs", "2")
+    status, _, err = _run(capsys, *again, *data, *teacher)
+    assert status == 0, err
+    assert Path("there/run/config.json").read_bytes() == begun
+    result = json.loads(Path("there/run/result.json").read_text())
+    assert result["digest"] == joint.load_config("there/run").digest()
+    # So it does with all of its options, as they were at first.
+    Path("there/run/result.json").unlink()
+    where = [*data, *teacher]
+    status, _, err = _run(capsys, *again, *nothing, *given[len(nothing) :], *where)
+    assert status == 0, err
+    assert json.loads(Path("there/run/result.json").read_text())["digest"] == result["digest"]
 
 
 @pytest.mark.filterwarnings("always:the last layer of")

@@ -511,7 +511,7 @@ def test_a_start_of_other_settings_is_told_once(parts, tmp_path):
     )
     other = start["classifier"]
     other.net.relu = torch.nn.GELU()
-    with pytest.warns(UserWarning, match=r"the classifier begins .*: net\.relu: kind=GELU there"):
+    with pytest.warns(UserWarning, match=r"the classifier begins .*: net\.relu: GELU there"):
         complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **quick)
     complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **quick)
 

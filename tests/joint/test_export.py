@@ -116,7 +116,9 @@ def test_the_file_computes_what_the_system_does(exported, plane):
     assert done.difference < close
     assert "a, b, c" in str(done)
     assert f"read again, of {done.pictures} pictures no score differs by more than" in str(done)
-    assert description(done.path) == {
+    camera = {"black_level": 64, "top": 1023, "exposures": 2, "cfa": None, "cfa_channels": None}
+    codec = {} if plane == "handed" else {"quality": None}
+    assert description(done.path) == (camera if plane == "codes" else {}) | codec | {
         "takes": plane,
         "shape": ["pictures", *done.shape],
         "encoding": "DN, 0 to 1023" if plane == "codes" else "srgb",
@@ -275,6 +277,7 @@ def test_behind_a_colour_filter_array_the_file_takes_the_mosaic(path, scenes, de
     system = ImagingSystem(sensor=sensor, classifier=small.Head(channels)).eval()
     done = export(system, scenes, path, plane="codes")
     assert done.shape == (1, 32, 32)
+    assert description(path).items() >= {"cfa": ["rg", "gb"], "cfa_channels": "rgb"}.items()
     with torch.no_grad():
         output = system(scenes, generator=torch.Generator().manual_seed(3))
         light = system.image(scenes)
@@ -300,6 +303,7 @@ def test_quality_is_that_of_the_codec(tmp_path, scenes):
         with torch.no_grad():
             wanted[quality] = system.classifier(system.codec(scenes).reconstruction)
     export(system, scenes, tmp_path / "a.pt2")
+    assert description(tmp_path / "a.pt2")["quality"] == 0.5  # by which files can be told apart
     found = scores(tmp_path / "a.pt2", scenes)
     torch.testing.assert_close(found, wanted[0.5])
     assert min((found - wanted[other]).abs().max() for other in (0.0, 2.0)) > 1e-3

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_several_points_are_a_table_for_people_and_for_programs(trained, capsys,
         ]  # fmt: skip
 
 
-def test_one_point_is_no_table_and_its_row_may_be_kept(trained, capsys, tmp_path):
+def test_one_point_is_no_table_and_its_row_may_be_kept(trained, capsys, tmp_path, monkeypatch):
     status, out, err = _evaluate(capsys, trained, "--csv", tmp_path / "a.csv", "--json")
     assert status == 0, err
     (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
@@ -119,6 +120,10 @@ def test_one_point_is_no_table_and_its_row_may_be_kept(trained, capsys, tmp_path
     status, out, err = _evaluate(capsys, trained, "--csv", tmp_path)
     assert (status, out) == (_WRONG_OPTION, "")
     assert f"--csv: {tmp_path} is a folder, name a file in it" in err
+    monkeypatch.setattr("joint.judge.load_run", None)  # before anything is loaded
+    status, out, err = _evaluate(capsys, trained, "--csv", tmp_path / "a.csv" / "b.csv")
+    assert (status, out) == (_MISTAKE, "")
+    assert "b.csv: Not a directory. Choose another folder" in err
 
 
 def test_several_points_are_drawn(trained, capsys, tmp_path):
@@ -194,7 +199,7 @@ def test_scores_are_adjusted_at_the_same_light(trained, capsys):
     assert status == 0, err
     printed = json.loads(out)
     options = read_evaluate_options([str(trained), *asked, "--resamples", "0"])
-    (judged,) = joint.judge.judge_run(options, lambda size: options)
+    (judged,) = joint.judge.judge_run(options, lambda *_: options)
     _, system, parts = joint.load_run(trained)
     validation = joint.evaluate(system, parts.validation, photons=50)
     counts = parts.train.counts.numpy()
@@ -213,7 +218,7 @@ def test_the_scores_are_shifted_as_when_the_shift_was_chosen(trained, monkeypatc
     )
     asked = [str(trained), "--adjust", "balanced_accuracy", "--no-count-bytes", "--resamples", "0"]
     options = read_evaluate_options(asked)
-    (judged,) = joint.judge.judge_run(options, lambda size: options)
+    (judged,) = joint.judge.judge_run(options, lambda *_: options)
     _, system, parts = joint.load_run(trained)
     counts = parts.train.counts.numpy()
     shifted = joint.evaluate(system, parts.test).logits - 0.75 * np.log(counts / counts.sum())
@@ -239,7 +244,7 @@ def test_what_was_asked_for_reaches_the_evaluation(trained, monkeypatch):
     asked = [str(trained), "--device", "meta", "--resamples", "7", "--batch-size", "5"]
     for more, counted in (([], True), (["--no-count-bytes"], False)):
         options = read_evaluate_options([*asked, *more])
-        assert len([*joint.judge.judge_run(options, lambda size, given=options: given)]) == 1
+        assert len([*joint.judge.judge_run(options, lambda *_, given=options: given)]) == 1
         devices, count, how = seen.pop()
         assert devices == {"meta"}
         assert count == len(joint.load_run(trained)[2].test)
@@ -249,7 +254,7 @@ def test_what_was_asked_for_reaches_the_evaluation(trained, monkeypatch):
 def test_the_intervals_of_adjusted_scores_have_as_many_draws(trained):
     asked = [str(trained), "--adjust", "balanced_accuracy", "--no-count-bytes", "--resamples", "7"]
     options = read_evaluate_options(asked)
-    (judged,) = joint.judge.judge_run(options, lambda size: options)
+    (judged,) = joint.judge.judge_run(options, lambda *_: options)
     counts = joint.load_run(trained)[2].train.counts
     offset = -judged.choice.tau * classify.log_prior(counts)
     wanted, other = (judged.result.adjusted(offset, resamples=n).report for n in (7, 1000))
@@ -458,6 +463,71 @@ def test_other_scenes_have_their_options(trained, tmp_path, capsys):
     with pytest.raises(SystemExit):
         _evaluate(capsys, trained, "--data.label", "dx")  # of no scenes
     assert "Unrecognized options: --data.label" in capsys.readouterr().err
+
+
+def _folders(root):
+    """Class folders of pictures that are no squares."""
+    random = np.random.default_rng(5)
+    for name, mean in (("fine", 90), ("pit", 160)):
+        (root / name).mkdir(parents=True)
+        for number in range(12):
+            codes = random.normal(mean, 25, (24, 20 + number, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(codes).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.mark.filterwarnings("always::UserWarning")  # they are looked for
+def test_other_scenes_are_read_as_those_of_the_run(tmp_path, capsys):
+    own, other = _folders(tmp_path / "own"), tmp_path / "other"
+    run = tmp_path / "run"
+    blind = ["--front-end", "none", "--sensor", "none", "--codec", "none", "--training.epochs", "1"]
+    squeezed = ["--data.image-size", "16", "--data.geometry", "squeeze", "--data.channels", "1"]
+    given = ["--data", str(own), *squeezed, *blind, "--quiet"]
+    assert main(["train", "--output", str(run), *given]) == 0
+    capsys.readouterr()
+    _, system, parts = joint.load_run(run)
+    for name in parts.test.identifiers:  # none that the run knows
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(own / name, other / name)
+
+    def judged(where, *more):
+        status, out, err = _evaluate(capsys, run, "--data", where, *more, "--json")
+        assert status == 0, err
+        return json.loads(out), err
+
+    found, err = judged(other)
+    assert err == ""
+    dataset = classify.ImageFolder(other, image_size=16, geometry="squeeze", channels=1)
+    assert found == joint.evaluate(system, dataset, resamples=0).to_dict()
+    cropped, err = judged(other, "--data.geometry", "crop")  # what is asked for is done
+    assert err == ""
+    assert cropped["loss"] != found["loss"]
+    count = len(parts.train), len(parts.validation)
+    parts_known = f"{count[0]} of its training part and {count[1]} of its validation part"
+    assert f"the run knows {parts_known}: the results are too good" in judged(own)[1]
+    for more in (["--data.geometry", "crop"], ["--data.image-size", "24"]):
+        _, err = judged(own, *more)
+        assert f"the run knows names and classes ({parts_known}), but these are read in an" in err
+
+
+def test_names_that_stand_for_other_classes_are_no_leak(lesions):
+    """Many sets number their pictures from 0."""
+
+    def seen(labels):
+        other = classify.LesionDataset(
+            images=torch.zeros(len(lesions), 3, 8, 8, dtype=torch.uint8),
+            labels=labels,
+            groups=lesions.groups,
+            identifiers=lesions.identifiers,
+            classes=lesions.classes,
+        )
+        return joint.judge._named_alike(other, lesions)
+
+    corrected = lesions.labels.clone()
+    corrected[0] = (corrected[0] + 1) % len(lesions.classes)
+    assert seen(lesions.labels) == [*lesions.identifiers]
+    assert seen(corrected) == [*lesions.identifiers[1:]]
+    assert seen(lesions.labels.flip(0).roll(1)) == []
 
 
 def test_a_number_of_the_report_is_printed_once(lesions):

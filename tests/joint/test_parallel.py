@@ -65,7 +65,8 @@ def _alone(folder, scenes, **options):
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_two_processes_take_the_step_of_one(tmp_path, odd, micro_batches):
     together = tmp_path / "together"
-    _finish(together, micro_batches=micro_batches)
+    # Not the best ones, which each process would read from the one file.
+    _finish(together, micro_batches=micro_batches, restore_best=False)
     gradients, weights, summary = _alone(tmp_path / "alone", odd)
     for number in (0, 1):
         other_gradients, other_weights, other = _results(together, number)
@@ -74,6 +75,9 @@ def test_two_processes_take_the_step_of_one(tmp_path, odd, micro_batches):
                 assert (other_gradients[name] - gradient).norm() < 1e-4 * gradient.norm(), name
             for name in ("classifier.net.1.running_mean", "classifier.net.1.running_var"):
                 torch.testing.assert_close(other_weights[name], weights[name], rtol=1e-5, atol=0)
+            # Statistics of single pictures: the mean of those of two parts.
+            name = "classifier.net.4.0.running_mean"
+            torch.testing.assert_close(other_weights[name], weights[name], rtol=0.02, atol=1e-3)
             assert other["train"] == pytest.approx(summary["train"], rel=1e-5)
             assert other["norms"] == pytest.approx(summary["norms"], rel=1e-4)
             for name in ("loss", "accuracy", "bpp", "psnr"):

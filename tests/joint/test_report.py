@@ -377,7 +377,9 @@ def test_rate_and_fidelity_are_those_of_the_result(whole, parsed):
     assert rows["rate"] == [f"{test['bpp']:.3f}", "bits/pixel (bytes)"]
     assert rows["files"][0] == f"{test['bpp_bytes']:.3f}"
     assert rows["a picture's file"] == [f"{test['bpp_bytes'] * 32 * 32 / 8:,.0f}", "bytes/picture"]
-    assert rows["PSNR"] == [f"{test['psnr']:.2f}", "dB"]
+    assert rows["PSNR against the codec's input"] == [f"{test['psnr']:.2f}", "dB"]
+    assert rows["SSIM against the codec's input"] == [f"{test['ssim']:.3f}", "fraction"]
+    assert rows["PSNR against the scene"] == [f"{test['psnr_scene']:.2f}", "dB"]
     assert "quality" not in rows  # JPEG says its own among the settings
 
 
@@ -609,6 +611,16 @@ def test_a_part_that_does_not_apply_says_why(stages, said, tmp_path):
         assert line in "".join(read.text)
     if "classifier" in stages:
         assert "No rate by region: PNG" in "".join(read.text)
+    kept = read_result(folder)["test"]["psnr_scene"]
+    shown = read.rows().get("PSNR against the scene")
+    assert shown == (None if kept is None else [f"{kept:.2f}", "dB"])
+
+
+def test_without_a_codec_the_fidelity_to_the_scene_is_told():
+    run = SimpleNamespace(test={"psnr_scene": 23.456})
+    page = _Page("".join(rate(run, "gone", Measuring(True, 1, 10, 1, "cpu"))))
+    assert page.rows()["PSNR against the scene"] == ["23.46", "dB"]
+    assert "without one there are no bits" in "".join(page.text)
 
 
 def test_scenes_that_are_gone_leave_what_the_folder_says(whole, tmp_path):
@@ -671,7 +683,10 @@ def test_runs_are_compared_on_their_common_pictures(whole, lens, undrawn):
         assert ("better" in shown) == (adjusted <= 0.05)
     (single,) = [rows for rows in read.tables if rows[0][0] == "test part of each run"]
     results = [read_result(run)["test"] for run in (whole, lens)]
-    assert ["PSNR, dB", *(f"{test['psnr']:.2f}" for test in results)] in single
+    assert [
+        "PSNR against the codec's input, dB",
+        *(f"{test['psnr']:.2f}" for test in results),
+    ] in single
 
 
 @pytest.mark.parametrize(
@@ -808,6 +823,16 @@ def test_what_cannot_be_done_is_refused_at_once(whole, tmp_path):
         report_html([whole, whole / ".." / whole.name])
     with pytest.raises(ValueError, match=r"is a folder: give the name of a file, such as .*html"):
         write_report([whole], tmp_path)
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_it_is_made(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr("joint.report.write.report_html", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        joint.CheckpointError, match=r"page\.html: Not a directory. Choose another fo"
+    ):
+        write_report([whole], tmp_path / "file" / "page.html")
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
 def test_a_missing_environment_or_history_is_said(whole, tmp_path, undrawn):
@@ -1030,6 +1055,11 @@ def test_an_element_that_is_not_known_is_not_drawn():
             "front end",
             "20 mm at f/8, pixels of 3.5 µm, no element in the pupil, 0.5 waves of defocus "
             "at the rim",
+        ),
+        (
+            {"front_end": joint.LensConfig(obscuration=0.35)},
+            "front end",
+            "20 mm at f/8, a central stop of 35 % of its diameter, pixels of 3.5 µm",
         ),
         (
             {"front_end": joint.LensConfig(element="cubic", strength=2, restoration=0.05)},

@@ -64,12 +64,12 @@ def test_an_edited_configuration_is_told(tmp_path):
 
     edited(sensor=joint.SensorConfig(photons=5))
     for load in (joint.load_run, joint.load_system):
-        message = r"photons=10000/pixel, .* there, photons=5/pixel, .* put back the .*config\.json"
+        message = r"photons=10000/pixel there, photons=5/pixel here; .* put back the .*config\.json"
         with pytest.warns(UserWarning, match=message) as said:
             load(tmp_path)
         assert [each.filename for each in said] == [__file__]
     edited(sensor=joint.NoneConfig())
-    with pytest.warns(UserWarning, match=r"another sensor: photons.* there, none here"):
+    with pytest.warns(UserWarning, match=r"another sensor: Sensor there, none here"):
         joint.load_system(tmp_path)
     edited(classifier=joint.ClassifierConfig(name="inception_s"))
     message = r"holds another architecture .*alike: put back the .*config\.json that it was trained"
@@ -234,16 +234,23 @@ def test_the_camera_is_compared_with_that_of_the_training(fitted, tmp_path):
     head["identity"]["system"] = repr(_system().replace(sensor=bright))
     joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
     joint.load_fitted(_system().replace(sensor=bright), tmp_path)
-    message = r"another sensor: photons=2000/pixel, bit_depth=8, .* there, photons=50/pixel, bit"
+    message = r"another sensor: photons=2000/pixel there, photons=50/pixel here; bit_depth=8 there"
     with pytest.warns(UserWarning, match=message):
         joint.load_fitted(_system().replace(sensor=dim), tmp_path)
-    with pytest.warns(UserWarning, match=r"another sensor: photons.* there, none here"):
+    with pytest.warns(UserWarning, match=r"another sensor: Sensor there, none here"):
         joint.load_fitted(_system(), tmp_path)
+    with pytest.warns(UserWarning, match=r"another sensor: none there, Sensor here"):
+        joint.load_fitted(_system().replace(sensor=dim), fitted["best"][1])
     head["identity"]["system"] = repr(_system().replace(sensor=optics.Sensor(2000, cfa="rggb")))
     joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
     joint.load_fitted(_system().replace(sensor=optics.Sensor(2000, cfa="rggb")), tmp_path)
-    with pytest.warns(UserWarning, match=r"photons=2000/pixel, gain=.* there, photons=50/pixel"):
-        joint.load_fitted(_system().replace(sensor=optics.Sensor(50, cfa="rggb")), tmp_path)
+    for sensor, told in (
+        (optics.Sensor(50, cfa="rggb"), r"photons=2000/pixel there, photons=50/pixel here; gain="),
+        (optics.Sensor(2000, cfa="bggr"), "another sensor: cfa: rg/gb there, bg/gr here"),
+        (optics.Sensor(2000), "cfa: ColourFilterArray there, none here"),
+    ):
+        with pytest.warns(UserWarning, match=told):
+            joint.load_fitted(_system().replace(sensor=sensor), tmp_path)
     other = joint.ImagingSystem(codec=compress.FactorizedCodec(), encoding="linear")
     with pytest.raises(joint.CheckpointError, match="build it with encoding='srgb'"):
         joint.load_fitted(other, tmp_path)
@@ -263,13 +270,37 @@ def test_the_quality_is_compared_with_that_of_the_training(fitted, tmp_path):
 
     trained(at(0))
     joint.load_fitted(at(0), tmp_path)
-    with pytest.warns(UserWarning, match=r"at quality 0 of the codec, and it is left open here"):
+    with pytest.warns(UserWarning, match=r"another codec: quality=0 there, not set here"):
         joint.load_fitted(_system(), tmp_path)
     trained(_system())  # of several qualities, at them all: any may be chosen
     joint.load_fitted(at(0), tmp_path)
     trained(_system().replace(codec=compress.JPEG(50)))
-    with pytest.warns(UserWarning, match=r"at quality 50 of the codec"):
+    with pytest.warns(UserWarning, match=r"another codec: JPEG there, FactorizedCodec here"):
         joint.load_fitted(at(0), tmp_path)
+
+
+def test_every_stage_is_compared_with_that_of_the_training(tmp_path, lesions, others):
+    """Where it has no weights, of which the names and shapes would say so."""
+
+    def build(activation: type[torch.nn.Module], boundary: optics.Boundary):
+        psf = torch.full((3, 3), 1 / 9)
+        net = torch.nn.Sequential(torch.nn.Flatten(), activation(), torch.nn.Linear(768, 3))
+        front_end = optics.IncoherentImaging(psf, boundary=boundary)
+        return joint.ImagingSystem(front_end=front_end, classifier=net)
+
+    config = joint.Training(epochs=1)
+    system = build(torch.nn.ReLU, "zero")
+    joint.fit(system, lesions, others, config=config, directory=tmp_path, progress=False)
+    joint.load_fitted(build(torch.nn.ReLU, "zero"), tmp_path)  # nothing is said
+    other = build(torch.nn.Tanh, "replicate")
+    front_end = r"another front end: boundary='zero' there, boundary='replicate' here\. If"
+    with (
+        pytest.warns(UserWarning, match=front_end),
+        pytest.warns(UserWarning, match=r"another classifier: 1: ReLU there, Tanh here\. If"),
+    ):
+        joint.load_fitted(other, tmp_path)
+    kept = system.state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in other.state_dict().items())
 
 
 def test_the_settings_of_a_codec_are_compared_with_those_of_the_training(fitted):

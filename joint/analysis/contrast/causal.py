@@ -49,7 +49,7 @@ from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 from optics.quantity import full_precision
 
-from .by_class import lesions_in, rank_correlation
+from .by_class import known_interval, lesions_in, rank_correlation
 from .measures import contrast
 
 __all__ = ["ContrastSweep", "recall_against_contrast", "scalable", "scale_contrast", "seen_means"]
@@ -75,7 +75,7 @@ class ContrastSweep:
     balanced_accuracy: Array
     """Mean recall of the classes that have pictures ``[F]``."""
     balanced_intervals: tuple[Interval, ...]
-    """One for each factor."""
+    """One for each factor: that of a report, to which a class of a single lesion adds width."""
     gcnr: Array
     """Median over the scenes, as measured at each factor ``[F]``."""
     delta_e: Array
@@ -377,9 +377,7 @@ def recall_against_contrast(
         _rates(weights, hits, onehot) for weights in resampled(member, resamples, source(generator))
     ]
     drawn = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    lesions = lesions_in(member, onehot)
-    drawn[0][..., lesions < 2] = np.nan
-    units = np.append(lesions, member.max() + 1)
+    units = np.append(lesions_in(member, onehot), member.max() + 1)
     medians = np.median(measured, -1)
     return _swept(steps, framed, observed, drawn, units, medians, len(dataset), level)
 
@@ -396,28 +394,27 @@ def _swept(
 ) -> ContrastSweep:
     recall, accuracy, balanced = (values[0] for values in observed)
     steps = np.array(factors)
+    there, alone = units[:-1] > 0, units[:-1] < 2
     ranks = rank_correlation(steps, recall.T)
+    # Of constant recall there is none.
     drawn_ranks = rank_correlation(steps, drawn[0].transpose(0, 2, 1))
+    drawn_ranks[:, alone] = np.nan
     drawn_balanced = rank_correlation(steps, drawn[2])
 
     def intervals(draws: Array) -> tuple[Interval, ...]:
         return tuple(percentile_interval(column, level) for column in draws.T)
 
-    def of_ranks(draws: Array) -> Interval:
-        # Those of constant recall have none. Where they are many, those that are left would agree.
-        few = np.isnan(draws).mean() <= 1 - level
-        return percentile_interval(draws, level) if few else Interval(np.nan, np.nan)
-
-    # As in a report: shares, and the mean over classes put together from theirs.
+    # As in a report: shares, and the mean over classes put together from theirs, to which also a
+    # class of a single lesion adds width: its share is known to within Wilson's of one.
     steps_of = range(len(factors))
     ends = np.array([[*intervals(drawn[0][:, k]), intervals(drawn[1])[k]] for k in steps_of])
     ends = with_width(ends, np.column_stack([recall, accuracy]), units, level=level)
-    there = units[:-1] > 0
+    shown_ends = np.where(alone[:, None], np.nan, ends[:, :-1])
     return ContrastSweep(
         factors=factors,
         classes=tuple(shown.classes),
         recall=recall,
-        recall_intervals=tuple(tuple(Interval(*e) for e in row[:-1].tolist()) for row in ends),
+        recall_intervals=tuple(tuple(Interval(*e) for e in row) for row in shown_ends.tolist()),
         accuracy=accuracy,
         accuracy_intervals=tuple(Interval(*row[-1].tolist()) for row in ends),
         balanced_accuracy=balanced,
@@ -428,9 +425,9 @@ def _swept(
         gcnr=seen[0],
         delta_e=seen[1],
         spearman=ranks,
-        spearman_intervals=tuple(of_ranks(column) for column in drawn_ranks.T),
+        spearman_intervals=tuple(known_interval(column, level) for column in drawn_ranks.T),
         balanced_spearman=float(rank_correlation(steps, balanced)),
-        balanced_spearman_interval=of_ranks(drawn_balanced),
+        balanced_spearman_interval=known_interval(drawn_balanced, level),
         pictures=len(shown),
         left_out=count - len(shown),
         level=level,

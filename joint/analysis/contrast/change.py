@@ -18,14 +18,13 @@ from classify.intervals import (
     check_resampling,
     check_units,
     membership,
-    percentile_interval,
     resampled,
     source,
     unit_of,
 )
 from joint.analysis.record import plain
 
-from .by_class import medians
+from .by_class import median_interval, medians
 
 __all__ = ["ContrastChange", "contrast_change"]
 
@@ -45,7 +44,7 @@ class ContrastChange:
     change: float
     """After minus before: of the medians, not the median of the changes."""
     interval: Interval
-    """Of the change."""
+    """Of the change; NaN of too few lesions for a median, see :func:`contrast_by_class`."""
     pictures: int
     """With both values."""
     undefined: int
@@ -129,7 +128,7 @@ def contrast_change(
         before=observed[0],
         after=observed[1],
         change=observed[1] - observed[0],
-        interval=percentile_interval(drawn[1] - drawn[0], level),
+        interval=median_interval(drawn[1] - drawn[0], int(member.max()) + 1, level),
         pictures=len(member),
         undefined=int((~there).sum()),
         level=level,

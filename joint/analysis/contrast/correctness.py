@@ -29,7 +29,7 @@ from classify.intervals import (
 from joint.analysis.record import plain
 from optics.quantity import whole_number
 
-from .by_class import checked, lesions_in
+from .by_class import checked, known_interval, lesions_in
 
 __all__ = [
     "ContrastEffect",
@@ -50,6 +50,7 @@ class Slope(NamedTuple):
     slope: float
     """Of the regression."""
     interval: Interval
+    """Of the slope; NaN where there is none in more draws than an interval leaves out."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,10 @@ def correctness_against_contrast(
     -------
     ContrastEffect
         A slope is NaN where the likelihood has no maximum: contrast is constant (within each
-        class), or separates right from wrong. Such draws are left out of the intervals.
+        class), or separates right from wrong. Such draws are left out of its interval, and where
+        they are more than that leaves out, there is none: the steepest would be missing. Of 20 to
+        60 pictures and 2 to 3 log-odds per SD intervals of 95 % hold the slope in about 90 % of
+        cases; it is rather below them than above.
 
     Raises
     ------
@@ -189,7 +193,7 @@ def correctness_against_contrast(
         for name, kind in kinds.items():
             draws[name].append(_slopes(x, right, kind, weights * there))
     found = {
-        name: Slope(slopes[name], percentile_interval(np.concatenate(draws[name]), level))
+        name: Slope(slopes[name], known_interval(np.concatenate(draws[name]), level))
         for name in kinds
     }
     shares = [right[there & (labels == k)] for k in range(len(classes))]
@@ -238,7 +242,10 @@ def matched_strata(
     Returns
     -------
     MatchedStrata
-        NaN where a class has no picture in a stratum.
+        NaN where a class has no picture in a stratum. The interval of the matched difference
+        counts an end of one lesion as known to within Wilson's interval of one; of classes of so
+        few it holds the difference somewhat less often than its level, in simulations of 60, 6
+        and 3 lesions in 86 % of cases at 95 %.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class PairAUC(NamedTuple):
     first: str
     second: str
     auc: float
-    """Area under the ROC curve."""
+    """Area under the ROC curve; nan where no part holds lesions of both."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Observer:
     """How well a Hotelling observer tells classes apart."""
 
     auc: float
-    """Mean over the pairs of classes (Hand and Till, Machine Learning 45:171, 2001)."""
+    """Mean over the pairs of classes (Hand and Till, Machine Learning 45:171, 2001) that have one.
+    """
     interval: Interval
     """With the templates as they are: too narrow where these are fitted to few."""
     pairs: tuple[PairAUC, ...]
@@ -172,6 +173,10 @@ def hotelling_observer(
     of that covariance it is the best of all observers: its AUC is ``Phi(SNR / sqrt(2))``, with
     ``SNR^2 = (m1 - m2)' S^-1 (m1 - m2)``.
 
+    Pictures are compared with those that the same templates judge alone. A class that lies lower
+    among what is learned from lies higher among what is judged: of classes that are the same, all
+    scores together would say less than chance (Parker et al., BMC Bioinformatics 8:326, 2007).
+
     Parameters
     ----------
     features : array ``[N, D]``
@@ -195,8 +200,8 @@ def hotelling_observer(
     Raises
     ------
     ValueError
-        When shapes, labels or groups do not fit, a feature is not finite, or fewer than two
-        classes are left.
+        When shapes, labels or groups do not fit, a feature is not finite, fewer than two classes
+        are left, or no part holds lesions of two of them.
     """
     check_resampling(resamples, level)
     drawing = source(generator)
@@ -209,12 +214,19 @@ def hotelling_observer(
     pairs = list(combinations(data.present, 2))
 
     def auc(weights: Array) -> Array:
-        return np.stack([_pair_auc(scores, data.labels, pair, weights) for pair in pairs], 1)
+        found = [_pair_auc(scores, data.labels, data.fold, pair, weights) for pair in pairs]
+        return np.stack(found, 1)
 
-    each = auc(np.ones((1, len(data.labels))))[0]
+    once = auc(np.ones((1, len(data.labels))))
+    each = once[0]
+    if np.isnan(each).all():
+        raise ValueError(
+            f"none of {len(data.parts())} parts holds lesions of two classes to tell apart: give "
+            "fewer folds, or more lesions"
+        )
     draws = [_mean_there(auc(w)) for w in resampled(data.member, resamples, drawing)]
     return Observer(
-        auc=float(each.mean()),
+        auc=float(_mean_there(once)[0]),
         interval=percentile_interval(np.concatenate(draws), level),
         pairs=tuple(
             PairAUC(str(classes[i]), str(classes[j]), float(value))
@@ -269,20 +281,33 @@ def _discriminants(train: Array, labels: Array, test: Array, classes: int) -> Ar
     return np.where(counts > 0, judged @ templates - offsets, np.nan)
 
 
-def _pair_auc(scores: Array, labels: Array, pair: tuple[int, int], weights: Array) -> Array:
-    """Weighted chance that a picture of the first class scores higher than one of the second."""
-    rows = np.flatnonzero(np.isin(labels, pair))
-    ratio = (scores[rows, pair[0]] - scores[rows, pair[1]]).round(9)
+def _pair_auc(
+    scores: Array, labels: Array, fold: Array, pair: tuple[int, int], weights: Array
+) -> Array:
+    """Weighted chance that a picture of the first class scores higher than one of the second.
+
+    Of pictures of one part, which the same templates judge; nan where no part holds both.
+    """
+    both = np.isin(labels, pair)
+    places = [np.flatnonzero(both & (fold == k)) for k in np.unique(fold[both])]
+    counted = [_ordered(scores[r], labels[r], pair, weights[:, r]) for r in places]
+    area, total = np.sum(counted, 0)
+    return np.divide(area, total, out=np.full(len(area), np.nan), where=total > 0)
+
+
+def _ordered(
+    scores: Array, labels: Array, pair: tuple[int, int], weights: Array
+) -> tuple[Array, Array]:
+    """How many couples of the two classes are in order, and how many there are, each ``[r]``."""
+    ratio = (scores[:, pair[0]] - scores[:, pair[1]]).round(9)
     order = np.argsort(ratio, kind="stable")
-    own, ordered = labels[rows][order], ratio[order]
-    weights = weights[:, rows][:, order]
+    own, ordered = labels[order], ratio[order]
+    weights = weights[:, order]
     last = np.append(ordered[1:] != ordered[:-1], True)
     second = (weights * (own == pair[1])).cumsum(1)[:, last]
     first = np.diff((weights * (own == pair[0])).cumsum(1)[:, last], axis=1, prepend=0)
     below = second - np.diff(second, axis=1, prepend=0) / 2  # a tie counts half
-    total = first.sum(1) * second[:, -1]
-    area = (first * below).sum(1)
-    return np.divide(area, total, out=np.full(len(area), np.nan), where=total > 0)
+    return (first * below).sum(1), first.sum(1) * second[:, -1]
 
 
 def _mean_there(values: Array) -> Array:

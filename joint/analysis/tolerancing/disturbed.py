@@ -19,7 +19,7 @@ from optics import (
     coordinates,
 )
 
-__all__ = ["Disturbed", "MovedElement", "MovedPhase", "Tilted", "moved", "shifted"]
+__all__ = ["Disturbed", "MovedElement", "MovedPhase", "Tilted", "magnified", "moved", "shifted"]
 
 # Between two PSFs whose rims differ by so many waves the one in the middle is their mean, to within
 # 0.3 % of the peak.
@@ -97,7 +97,7 @@ class Disturbed(FrontEnd):
             image = self.inner(scene, **drawing)
             image = (image.unflatten(1, (self.exposures, -1)) * gains).flatten(1, 2)
         if self.magnification != 1:
-            image = moved(image, magnification=self.magnification, outside="border")
+            image = magnified(image, self.magnification)
         if self.shifts is None:
             return image
         each = image.unflatten(1, (self.exposures, -1)).unbind(1)
@@ -269,21 +269,15 @@ def moved(
     shift: float = 0.0,
     shift_y: float = 0.0,
     angle: float = 0.0,
-    magnification: float = 1.0,
     outside: Literal["zeros", "border"],
 ) -> Tensor:
     """Maps ``[..., H, W]`` turned by ``angle`` degrees (+x to +y) about ``N // 2``, then moved.
 
-    ``shift`` is in samples along +x, ``shift_y`` along +y, after everything is ``magnification``
-    times as large; in between samples they are interpolated linearly.
+    ``shift`` is in samples along +x, ``shift_y`` along +y; in between samples they are interpolated
+    linearly.
     """
     height, width = maps.shape[-2:]
-    y, x = (
-        at / magnification
-        for at in _sources(
-            (height, width), shift=shift, shift_y=shift_y, angle=angle, device=maps.device
-        )
-    )
+    y, x = _sources((height, width), shift=shift, shift_y=shift_y, angle=angle, device=maps.device)
     # In -1..1 from the first sample to the last.
     rows = 2 * (y + height // 2) / max(1, height - 1) - 1
     columns = 2 * (x + width // 2) / max(1, width - 1) - 1
@@ -302,6 +296,19 @@ def _sources(
     x = coordinates(width, device=device) - shift
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     return c * y - s * x, c * x + s * y
+
+
+def magnified(image: Tensor, factor: float) -> Tensor:
+    """Pictures ``[B, C, H, W]`` that are ``factor`` times as large about their middle.
+
+    The middle is that of the pixels, ``(N - 1) / 2``, as :func:`optics.distort` has it. In between
+    pixels it is interpolated linearly; the border is continued.
+    """
+    scale = torch.eye(2, 3, dtype=image.dtype, device=image.device) / factor
+    grid = functional.affine_grid(
+        scale.expand(len(image), 2, 3), list(image.shape), align_corners=False
+    )
+    return functional.grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 
 def shifted(image: Tensor, pixels: float) -> Tensor:

@@ -124,8 +124,18 @@ def pupil_of(system: ImagingSystem) -> Pupil | None:
 
 
 def diameter_of(pupil: Pupil) -> float:
-    """Of a circle of the aperture's area, metres: counting lit samples is off by one of them."""
-    return 2 * pupil.spacing * math.sqrt(float(pupil.aperture.sum()) / math.pi)
+    """Of the disk about the axis that the aperture reaches to along x or y, metres.
+
+    What is dark within, as a central stop, or passes in part makes it no smaller: the rim is where
+    it is. A sample at the rim that is open in part counts as much as it is open, so that of a
+    circle this is its diameter.
+    """
+    radius = 0.5
+    for axis, samples in ((1, pupil.size[0]), (0, pupil.size[1])):
+        open_ = pupil.aperture.detach().double().amax(axis)
+        for place in open_.nonzero().flatten().tolist():
+            radius = max(radius, abs(place - samples // 2) - 0.5 + float(open_[place]))
+    return 2 * radius * pupil.spacing
 
 
 def middle_of(pupil: Pupil) -> float:

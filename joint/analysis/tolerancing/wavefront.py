@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import torch
 
 from joint.system import ImagingSystem
-from optics import Aberration, Pupil, noll_to_nm
+from optics import Aberration, noll_to_nm
 
-from .imperfection import Imperfection, middle_of, pupil_of
+from .imperfection import Imperfection, diameter_of, middle_of, pupil_of
 
 __all__ = ["wavefront_error", "zernike_error"]
 
@@ -22,9 +22,9 @@ def zernike_error(index: int) -> Imperfection:
     :class:`optics.Aberration`. So ``zernike_error(4)`` at ``sigma`` is ``defocus`` at ``-2 sqrt(3)
     sigma`` waves at the rim: a positive ``defocus`` is a stronger lens.
 
-    The disk is the smallest one about the axis that holds the open aperture. Where that is a full
-    circle, the level is the RMS over it, and a small one of ``sigma`` waves leaves a Strehl ratio
-    of ``exp(-(2 pi sigma)^2)`` (Mahajan, J. Opt. Soc. Am. 73:860, 1983).
+    The disk is about the axis, and as wide as the open aperture reaches along x or y. Where that is
+    a full circle, the level is the RMS over it, and a small one of ``sigma`` waves leaves a Strehl
+    ratio of ``exp(-(2 pi sigma)^2)`` (Mahajan, J. Opt. Soc. Am. 73:860, 1983).
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def zernike_error(index: int) -> Imperfection:
         term = Aberration(
             pupil.size,
             spacing=pupil.spacing,
-            diameter=_disk(pupil),
+            diameter=diameter_of(pupil),
             coefficients=torch.tensor([level * middle_of(pupil)], dtype=pupil.aperture.dtype),
             indices=[index],
         )
@@ -120,17 +120,3 @@ def wavefront_error(indices: Iterable[int], *, name: str = "wavefront") -> Imper
         shared=shared,
         where="wavefront",
     )
-
-
-def _disk(pupil: Pupil) -> float:
-    """Diameter of the disk about the axis that holds the aperture, metres.
-
-    A sample at the rim that is open in part counts as much as it is open, so that of a circle this
-    is its diameter.
-    """
-    radius = 0.5
-    for axis, samples in ((1, pupil.size[0]), (0, pupil.size[1])):
-        open_ = pupil.aperture.detach().double().amax(axis)
-        for place in open_.nonzero().flatten().tolist():
-            radius = max(radius, abs(place - samples // 2) - 0.5 + float(open_[place]))
-    return 2 * radius * pupil.spacing

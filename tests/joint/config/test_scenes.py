@@ -8,7 +8,7 @@ from PIL import Image
 import classify
 import joint
 from joint.config.faults import models_in
-from joint.config.scenes import DataConfig
+from joint.config.scenes import DataConfig, read_like
 
 
 @pytest.fixture
@@ -175,3 +175,25 @@ def test_every_kind_of_scenes_has_a_size(tmp_path):
         "file",
     }
     assert all(hasattr(kind, "image_size") or "image_size" in kind.model_fields for kind in kinds)
+
+
+def test_scenes_are_read_as_others_where_both_kinds_say_how():
+    run = joint.ImageTableConfig(
+        table="a.csv", image_size=32, geometry="squeeze", bit_depth=16, white_level=4095,
+        channels=1, encoding="linear", limit=7,
+    )  # fmt: skip
+    folders = joint.ClassFolders(root="a", image_size=64)
+    assert read_like(folders, run) == joint.ClassFolders(
+        root="a", image_size=64, geometry="squeeze", bit_depth=16, white_level=4095,
+        channels=1, encoding="linear",
+    )  # fmt: skip
+    ham10000 = joint.HAM10000Config(root="a")
+    assert read_like(ham10000, run) == joint.HAM10000Config(root="a", geometry="squeeze")
+    grey = joint.MedMNISTConfig(path="a.npz", encoding="linear")
+    assert read_like(folders, grey).encoding == "linear"
+    assert read_like(joint.MedMNISTConfig(path="b.npz"), grey).encoding == "linear"
+    drawn = joint.PhantomConfig(bit_depth=16, encoding="linear", count=7)
+    assert read_like(joint.PhantomConfig(), drawn).bit_depth == 16
+    # What is drawn says nothing of files, nor files of an array that has its own codes.
+    assert read_like(folders, drawn) == folders
+    assert read_like(joint.MedMNISTConfig(path="a.npz"), run).encoding is None

@@ -11,8 +11,9 @@ from PIL import Image
 import compress
 import joint
 import optics
+from classify.data.decode import Decoder
 from joint.cli import main
-from joint.picture.file import read_picture, write_picture
+from joint.picture.file import as_coded, read_picture, write_picture
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,9 @@ def test_only_what_keeps_its_meaning_is_read(tmp_path):
         read_picture(clear)
     deep = tmp_path / "deep.png"
     Image.fromarray(values.astype(np.uint16) * 256).save(deep)
-    with pytest.raises(ValueError, match=r"16 bits, .* convert it, with code \* 255 / white"):
+    with pytest.raises(
+        ValueError, match=r"16 bits, .* convert it, with 255 \* code / white or, of"
+    ):
         read_picture(deep)
     with pytest.raises(ValueError, match="1 or 3 channels can be read, not of 5: a codec of other"):
         read_picture(grey, channels=5)
@@ -184,7 +187,9 @@ def test_colour_of_16_bits_is_not_cut_to_8(tmp_path, kind, channels):
         for name, data in parts.items()
     )
     (tmp_path / "deep.png").write_bytes(content)
-    with pytest.raises(ValueError, match=r"16 bits, .* convert it, with code \* 255 / white"):
+    with pytest.raises(
+        ValueError, match=r"16 bits, .* convert it, with 255 \* code / white or, of"
+    ):
         read_picture(tmp_path / "deep.png")
     with pytest.raises(compress.CorruptStream, match="PNG of 16 bits, which is never written"):
         compress.PNG().decompress([content])
@@ -212,6 +217,43 @@ def test_an_alpha_that_lets_nothing_through_is_dropped(tmp_path, mode):
         expected = np.asarray(plain.convert("L" if mode == "LA" else "RGB")).reshape(8, 8, -1)
         found = read_picture(path, channels=channels)[0].movedim(0, -1)
         assert torch.equal(found, torch.from_numpy(expected / np.float32(255)))
+
+
+def test_the_advice_for_linear_light_of_16_bits_gives_the_codec_that_light(tmp_path):
+    white = 4095
+    codes = np.random.default_rng(0).integers(0, white + 1, (8, 8, 3)).astype(np.uint16)
+    light = torch.from_numpy(codes / white).movedim(-1, 0)[None]
+    Image.fromarray(codes[..., 0]).save(tmp_path / "deep.png")
+    advice = r"of linear light, 255 \* optics.linear_to_srgb\(code / white\)"
+    with pytest.raises(ValueError, match=advice):
+        read_picture(tmp_path / "deep.png")
+    write_picture(tmp_path / "eight.png", optics.linear_to_srgb(light))
+    given = as_coded(read_picture(tmp_path / "eight.png"), "linear")
+    assert (given - light).abs().max() < 0.01  # half a code of 8 bits, where they are coarsest
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
+def test_a_picture_is_coded_as_predict_is_shown_it(tmp_path, mode):
+    values = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    kind = "LAB" if mode == "LAB" else "RGB"
+    picture = Image.fromarray(values, None if kind == "RGB" else kind)
+    file = tmp_path / "a.tif"
+    (picture if mode == "LAB" else picture.convert(mode)).save(file)
+    with Image.open(file) as opened:
+        assert opened.mode == mode
+    shown = Decoder(image_size=16, progress=False).image(file.read_bytes()).codes
+    assert torch.equal(read_picture(file)[0], torch.from_numpy(shown) / 255)
+
+
+def test_of_the_several_pictures_of_a_phone_the_first_is_coded(tmp_path):
+    first, second = (Image.fromarray(np.full((16, 16, 3), k, np.uint8)) for k in (50, 200))
+    file = tmp_path / "phone.jpg"
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    with Image.open(file) as opened:
+        assert (opened.format, opened.n_frames) == ("MPO", 2)
+    assert (255 * read_picture(file) - 50).abs().max() <= 1
+    done = joint.compress_file(file, tmp_path / "a.png", compress.PNG())
+    assert done.psnr is None
 
 
 def test_pictures_come_back_as_they_were_written(tmp_path):
@@ -254,7 +296,7 @@ def test_a_picture_is_read_as_viewers_show_it(tmp_path):
     assert torch.equal(read[0], expected)
     frames = [Image.fromarray(np.full((8, 8), k, np.uint8)) for k in (0, 100)]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match=r"two\.gif holds 2 pictures: choose one of them"):
+    with pytest.raises(ValueError, match=r"two\.gif is .*: it holds 2 frames; save one picture"):
         read_picture(tmp_path / "two.gif")
 
 

@@ -272,8 +272,10 @@ def test_patience_ends_one_and_leaves_the_others(lesions, others):
     together = [_system(seed) for seed in SEEDS]
     # Its learning does nothing: no epoch is better than the first.
     together[1] = _system(SEEDS[1])
-    for parameter in together[1].parameters():
-        parameter.requires_grad_(parameter is together[1].classifier.net[-1].bias)
+    together[1].requires_grad_(False)
+    together[1].classifier.net[-1].bias.requires_grad_(True)
+    for norm in (m for m in together[1].modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.requires_grad_(True)  # as those of the others, which are in training mode
     objectives = [joint.Objective(), joint.Objective(task=1e-12, distortion=1.0), joint.Objective()]
     config = [_settings(s, epochs=4, patience=1, augmentation="none") for s in SEEDS]
     alone = copy.deepcopy(together)
@@ -555,6 +557,77 @@ def test_what_a_stack_would_get_wrong_is_passed_one_by_one(lesions, others):
     _ensemble(together, lesions, others, config=[_settings(s, epochs=1) for s in SEEDS])
     _apart(alone, lesions, others, [_settings(seed, epochs=1) for seed in SEEDS])
     _close(together, alone)
+
+
+class Remembers(nn.Module):
+    """Keeps a mean of what it saw, and a mask; ``assigns`` it, or changes it in place."""
+
+    def __init__(self, momentum=0.1, *, assigns=False, begun=0.0):
+        super().__init__()
+        self.momentum, self.assigns = momentum, assigns
+        self.scale = nn.Parameter(torch.ones(3, 1, 1))
+        self.register_buffer("mean", torch.full((3,), begun))
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+        self.register_buffer("seen", torch.tensor(False))
+
+    def forward(self, image):
+        mean = image.detach().mean((0, 2, 3))
+        if self.assigns:
+            self.mean = self.mean.lerp(mean, self.momentum)
+        else:
+            self.mean.mul_(1 - self.momentum).add_(self.momentum * mean)
+            self.seen.fill_(True)
+        return self.scale * image
+
+
+@pytest.mark.parametrize("begun", [0.0, 100.0])  # at first, and when little changes any more
+def test_a_stack_that_remembers_something_else_is_not_taken(begun):
+    pictures = [torch.rand(8, 3, 4, 4) for _ in range(2)]
+    settings = [({}, {}), ({}, {"momentum": 0.01}), ({"assigns": True}, {"assigns": True})]
+    found = []
+    for pair in settings:
+        members = [Remembers(begun=begun, **given) for given in pair]
+        kept = [(member.mean, member.mean.clone()) for member in members]
+        with torch.no_grad():
+            found.append(joint.train.ensemble._obstacle(members, pictures))
+        for member, (mean, value) in zip(members, kept, strict=True):
+            assert member.mean is mean
+            assert torch.equal(mean, value)
+            assert not member.seen
+    assert found == [
+        None,
+        "stacked, they remember something else than one by one",
+        "mean is a buffer that a pass assigns, and does not change in place",
+    ]
+
+
+def test_batch_norms_of_another_momentum_are_passed_one_by_one(lesions, others):
+    together = [_system(seed) for seed in SEEDS[:2]]
+    together[1].classifier.net[1].momentum = 0.01
+    alone = copy.deepcopy(together)
+    configs = [_settings(seed, epochs=1) for seed in SEEDS[:2]]
+    _ensemble(together, lesions, others, config=configs)  # the codecs are stacked
+    _apart(alone, lesions, others, configs)
+    _close(together, alone)
+
+
+def test_layers_under_two_names_are_passed_one_by_one(lesions, others):
+    together = [_system(seed) for seed in SEEDS[:2]]
+    for system in together:
+        system.classifier.twin = system.classifier.net[0]
+    alone = copy.deepcopy(together)
+    configs = [_settings(seed, epochs=1) for seed in SEEDS[:2]]
+    _ensemble(together, lesions, others, config=configs)
+    _apart(alone, lesions, others, configs)
+    _close(together, alone)
+    pictures = [torch.rand(8, 3, 16, 16) for _ in together]
+    nets = [system.classifier for system in together]
+    with torch.no_grad():
+        found = joint.train.ensemble._obstacle(nets, pictures)
+        assert found == "twin is a layer that is there under another name, too"
+        for net in nets:  # one that has no weights may be
+            net.twin = net.net[2]
+        assert joint.train.ensemble._obstacle(nets, pictures) is None
 
 
 def test_a_stack_whose_numbers_are_none_is_not_taken():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from small import OBJECTIVE, Head, _fit, _same, _settings, _state, full_system
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 import classify
 import compress
@@ -102,6 +103,35 @@ def test_a_stage_of_which_a_part_is_frozen_learns(lesions, others):
     assert torch.equal(before["classifier.net.0.weight"], after["classifier.net.0.weight"])
     for name in ("net.1.running_mean", "net.3.weight"):
         assert not torch.equal(before[f"classifier.{name}"], after[f"classifier.{name}"])
+
+
+def test_a_frozen_norm_of_a_stage_that_learns_keeps_its_statistics(lesions, others, tmp_path):
+    def system():
+        made = joint.ImagingSystem(classifier=full_system().classifier)
+        made.classifier.net[1].requires_grad_(False)
+        return made
+
+    modes = []
+
+    def look(module, args):
+        if torch.is_grad_enabled():
+            modes.append((module.training, whole.classifier.net[0].training))
+
+    whole, resumed = system(), system()
+    before = _state(whole)
+    whole.classifier.net[1].register_forward_pre_hook(look)
+    given = {"objective": joint.Objective(), "config": _settings(epochs=2)}
+    _fit(whole, lesions, others, **given)
+    after = _state(whole)
+    assert {*modes} == {(False, True), (False, False)}  # of training, and of the look before it
+    assert all(torch.equal(before[n], after[n]) for n in before if n.startswith("classifier.net.1"))
+    assert not torch.equal(before["classifier.net.0.weight"], after["classifier.net.0.weight"])
+    assert whole.classifier.net[1].training  # as it was
+    polls = iter([False, False, True])
+    given["directory"] = tmp_path
+    _fit(system(), lesions, others, stop=lambda: next(polls), **given)
+    _fit(resumed, lesions, others, resume=True, **given)
+    assert _same(after, _state(resumed))
 
 
 def test_learning_rates_of_single_stages(lesions, others):
@@ -258,6 +288,66 @@ def test_what_is_a_logarithm_a_scale_or_a_token_does_not_decay(stage, spared, so
     assert some is None or any(decays for name, decays in names.items() if some in name)
     together = [p for group in optimizer.param_groups for p in group["params"]]
     assert len(together) == len(names)
+
+
+def test_what_decays_is_a_weight_of_a_layer():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm([3, 4, 4])
+            self.rows = nn.Embedding(4, 3)
+            self.plain = nn.Linear(4, 4)
+            self.pruned = prune.identity(nn.Linear(4, 4), "weight")
+            self.spectral = parametrizations.spectral_norm(nn.Conv2d(3, 3, 3))
+            self.length = parametrizations.weight_norm(nn.Linear(4, 4))
+            self.spread = parametrizations.spectral_norm(nn.Embedding(4, 3))
+            self.recurrent = nn.LSTM(4, 4, bidirectional=True, proj_size=2)
+            self.attention = nn.MultiheadAttention(4, 2, kdim=3)
+
+    system = joint.ImagingSystem(classifier=Net())
+    optimizer = joint.train.loop._optimizer(system, _settings(weight_decay=0.1))
+    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+    names = [n for n, p in system.classifier.named_parameters() if id(p) in decayed]
+    recurrent = [
+        f"recurrent.weight_{kind}_l0{way}"
+        for way in ("", "_reverse")
+        for kind in ("ih", "hh", "hr")
+    ]
+    attention = [f"attention.{kind}_weight" for kind in ("q_proj", "k_proj", "v_proj")]
+    assert sorted(names) == sorted(
+        [
+            "plain.weight", "pruned.weight_orig", "spectral.parametrizations.weight.original",
+            "attention.out_proj.weight", *recurrent, *attention,
+        ]
+    )  # fmt: skip
+
+
+_PARTS = {
+    "rows": lambda whole: whole[2:5, :16],
+    "columns": lambda whole: whole[:3, 4:20],
+    "every other": lambda whole: whole[:3, ::2][:, :16],
+    "one number": lambda whole: whole[:1, :1].expand(3, 16),
+    "turned": lambda whole: whole[:16, :3].T,
+}
+
+
+@pytest.mark.parametrize("part", _PARTS)
+def test_a_part_of_a_tensor_is_trained_as_one_of_its_own(lesions, others, part):
+    def trained(own):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            system, whole = joint.ImagingSystem(classifier=Head()), torch.rand(40, 40)
+        before, given = whole.clone(), _PARTS[part](whole)
+        weight = nn.Parameter(torch.empty(3, 16).copy_(given) if own else given)
+        system.classifier.net[8].weight = weight
+        config = _settings(epochs=1, restore_best=False)
+        _fit(system, lesions, others, objective=joint.Objective(), config=config)
+        assert system.classifier.net[8].weight is weight  # as an optimiser of the caller's has it
+        assert not torch.equal(weight, _PARTS[part](before))
+        assert torch.equal(whole, before)
+        return _state(system)
+
+    assert _same(trained(own=True), trained(own=False))
 
 
 def test_early_stopping_and_the_best_epoch(lesions, others, tmp_path):

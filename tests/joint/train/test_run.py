@@ -12,6 +12,7 @@ import joint
 import joint.train.loop
 import joint.train.run
 import optics
+from joint.train.run import _changes
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
@@ -225,6 +226,17 @@ def test_another_system_of_the_same_weights_is_not_resumed(lesions, others, tmp_
     linear.encoding = "linear"
     with pytest.raises(joint.CheckpointError, match="encoding='linear' instead of"):
         _fit(linear, lesions, others, directory=tmp_path, resume=True)
+
+
+def test_a_list_of_weights_on_another_device_is_no_other_system():
+    same = {part: {} for part in ("objective", "training")} | {"train": "a", "validation": "b"}
+    text = "Codec(\n  (0): Parameter containing: [torch.float32 of size 3{}]\n  quality={}\n)"
+    here = same | {"system": text.format("", 1)}
+    for device in (" (cuda:0)", " (cuda:1)", " (GPU 0)"):
+        there = same | {"system": text.format(device, 1)}
+        assert _changes(there, here) == _changes(here, there) == []
+        other = same | {"system": text.format(device, 2)}
+        assert _changes(other, here) == ["the system has quality=1 instead of quality=2"]
 
 
 def test_a_checkpoint_of_something_else_is_refused(lesions, others, tmp_path):

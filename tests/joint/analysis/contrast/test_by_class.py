@@ -158,6 +158,45 @@ def test_pairs_that_are_equally_far_share_a_place():
         assert (pair.distance, pair.rank, pair.rank_interval) == (1, 1, (1, 1))
 
 
+@pytest.mark.parametrize(("shift", "distance"), [(0.0, "wasserstein"), (0.3, "wasserstein"),
+                                                 (0.0, "separation")])  # fmt: skip
+def test_the_distance_of_classes_that_are_near_is_held_by_its_interval(shift, distance):
+    """Draws of two classes that are alike are never as near as these."""
+    random = np.random.default_rng(5)
+    held = []
+    for seed in range(25):
+        labels = np.repeat([0, 1, 2], 20)
+        values = random.normal(np.array([0, shift, 5])[labels])
+        found = confusion_against_contrast(
+            values, labels, labels, classes=CLASSES[:3], distance=distance, resamples=60,
+            generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        assert all(p.distance_interval.low <= p.distance for p in found.pairs)
+        assert all(p.distance_interval.high >= p.distance for p in found.pairs)
+        (pair,) = (p for p in found.pairs if (p.first, p.second) == ("a", "b"))
+        held.append(pair.distance_interval.low <= shift <= pair.distance_interval.high)
+    assert np.mean(held) > 0.9
+
+
+def test_a_median_of_few_lesions_has_no_interval():
+    # All of five lie on one side of their median in 1 case of 16, which is more than 5 %.
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [5, 6, 12])
+    values = random.normal(size=23)
+    options = {"classes": CLASSES[:3], "resamples": 50}
+    rows = contrast_by_class(values, labels, **options).classes
+    assert [bool(np.isnan(row.interval).all()) for row in rows] == [True, False, False]
+    assert np.isfinite([row.median for row in rows]).all()
+    rows = contrast_by_class(values, labels, level=0.9, **options).classes
+    assert np.isfinite([row.interval for row in rows]).all()
+    # Two pictures of each lesion are no more of them.
+    groups = [f"{i // 2}" for i in range(12)]
+    rows = contrast_by_class(
+        values[11:], np.r_[[0] * 8, [1] * 4], classes=CLASSES[:2], groups=groups, resamples=50
+    ).classes
+    assert all(np.isnan(row.interval).all() for row in rows)
+
+
 def test_rank_correlations_agree_with_scipy():
     curves = np.random.default_rng(0).integers(0, 4, (6, 2, 5)).astype(float)
     curves[0, 0] = 1
@@ -194,7 +233,7 @@ def test_tables_are_printed_and_json():
 
 
 def test_draws_come_from_the_generator():
-    values, labels, _, groups = _data(40)
+    values, labels, _, groups = _data(80)
 
     def table(seed):
         generator = torch.Generator().manual_seed(seed)

@@ -12,7 +12,7 @@ from torch import nn
 import joint
 import optics
 from classify import LesionDataset, LesionPhantom
-from joint.analysis import contrast, recall_against_contrast, scale_contrast
+from joint.analysis import contrast, recall_against_contrast, robustness, scale_contrast
 from joint.analysis.colour import lab
 from joint.analysis.contrast.causal import scalable, seen_means
 from joint.analysis.region import skin_ring
@@ -390,6 +390,24 @@ def test_a_class_of_one_lesion_has_no_interval(phantoms, classifier):
         assert np.isfinite(row[0]).all()
     assert np.isnan(sweep.spearman_intervals[2]).all()
     assert np.isfinite(sweep.balanced_intervals).all()
+
+
+def test_a_class_of_one_lesion_adds_width_as_in_a_report(phantoms, classifier):
+    rows = [i for i in range(60) if int(phantoms.labels[i]) not in (2, 4)]
+    lone = [int((phantoms.labels == k).nonzero()[0]) for k in (2, 4)]
+    few = phantoms.subset([*rows, *lone])
+    few = few.subset(scalable(few))
+    assert (torch.bincount(few.labels)[[2, 4]] == 1).all()
+    system = joint.ImagingSystem(classifier=classifier)
+    sweep = recall_against_contrast(system, few, (0.5, 1.0), resamples=40)
+    report = joint.evaluate(system, few, resamples=40).report
+    score = robustness(system, few, {"shift": (0.0,)}, resamples=40).scores.balanced_accuracy
+    assert sweep.balanced_accuracy[1] == pytest.approx(report.balanced_accuracy)
+    assert sweep.balanced_intervals[1] == pytest.approx(report.intervals["balanced_accuracy"])
+    assert sweep.balanced_intervals[1] == pytest.approx(score.interval)
+    # Two shares that are all but unknown, of seven.
+    low, high = sweep.balanced_intervals[1]
+    assert high - low > np.hypot(0.7, 0.7) / 7
 
 
 def test_a_sweep_is_printed_and_json(phantoms, classifier):

@@ -32,6 +32,16 @@ def test_noise_alone_is_no_change():
     assert found.unit == "lesions"
 
 
+def test_a_change_of_five_lesions_has_no_interval():
+    before, groups = _data(12)
+    after = before + 0.1
+    found = contrast_change(before, after, groups=groups, resamples=20)
+    assert np.isfinite(found.interval).all()
+    few = contrast_change(before[:10], after[:10], groups=groups[:10], resamples=20)
+    assert np.isnan(few.interval).all()
+    assert few.change == pytest.approx(0.1)
+
+
 def test_pictures_without_a_value_are_counted_and_left_out():
     before, groups = _data(20)
     after = 2 * before

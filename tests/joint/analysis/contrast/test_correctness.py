@@ -312,3 +312,19 @@ def test_what_does_not_fit_is_refused():
     for strata in (1, 2.5):
         with pytest.raises(ValueError, match=f"strata must be .* at least 2, not {strata}"):
             matched_strata(values, labels, right, classes=CLASSES, strata=strata)
+
+
+def test_a_slope_that_many_draws_lack_has_no_interval():
+    """One mistake among twenty: a third of the draws are without it, and the steepest."""
+    values = np.arange(20.0)
+    right = values > 10
+    right[3] = True
+    options = {"classes": ("a",), "resamples": 200}
+    labels = np.zeros(20, dtype=int)
+    found = correctness_against_contrast(values, labels, right, **options)
+    assert found.ignoring_class.slope == pytest.approx(2.715, abs=1e-3)
+    assert np.isnan(found.ignoring_class.interval).all()
+    right[[5, 7, 13, 16]] = [True, True, False, False]
+    more = correctness_against_contrast(values, labels, right, **options)
+    low, high = more.ignoring_class.interval
+    assert low < more.ignoring_class.slope < high

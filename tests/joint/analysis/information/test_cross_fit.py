@@ -55,7 +55,7 @@ def test_features_are_standardised_and_constants_count_nothing():
 def test_a_lesion_is_not_judged_by_itself():
     # Each lesion has a signature that says nothing of others: twins would give it away.
     random = np.random.default_rng(0)
-    features = np.repeat(random.standard_normal((60, 30)), 2, 0)
+    features = np.repeat(random.standard_normal((60, 60)), 2, 0)
     labels = np.arange(120) // 2 % 2
     groups = [f"l{i // 2}" for i in range(120)]
     fair = hotelling_observer(features, labels, classes=("a", "b"), groups=groups, resamples=5)

@@ -111,11 +111,12 @@ def test_auc_of_pairs_and_draws_agree_with_scikit_learn(gaussians):
     features, labels, groups = gaussians(240, means, np.eye(2))
     found = hotelling_observer(features, labels, classes=CLASSES, groups=groups, resamples=200)
     scores = np.round(np.random.default_rng(0).standard_normal((240, 3)), 1)  # ties
+    one = np.zeros(240, dtype=int)
     weights = np.random.default_rng(1).integers(0, 3, (4, 240)).astype(float)
     for pair in ((0, 1), (0, 2), (1, 2)):
         own = np.isin(labels, pair)
         ratio = (scores[:, pair[0]] - scores[:, pair[1]]).round(9)
-        for row, ours in zip(weights, _pair_auc(scores, labels, pair, weights), strict=True):
+        for row, ours in zip(weights, _pair_auc(scores, labels, one, pair, weights), strict=True):
             expected = roc_auc_score(labels[own] == pair[0], ratio[own], sample_weight=row[own])
             assert ours == pytest.approx(expected)
     assert found.auc == pytest.approx(np.mean([p.auc for p in found.pairs]))
@@ -126,6 +127,44 @@ def test_auc_of_pairs_and_draws_agree_with_scikit_learn(gaussians):
     assert "(95 % over pictures, templates held)" in str(alone)
     # Hanley and McNeil's standard error of each pair of 80, and three pairs.
     assert 0.01 < found.interval.high - found.interval.low < 0.12
+
+
+def test_pictures_are_compared_within_their_part():
+    scores = np.array([[5.0, 0], [4, 0], [3, 0], [0, 0], [9, 0]])
+    labels, fold = np.array([0, 1, 0, 1, 1]), np.array([0, 0, 1, 1, 2])
+    once = np.ones((1, 5))
+    # 5 over 4 and 3 over 0; that of the third part, above all, has none to be compared with.
+    assert _pair_auc(scores, labels, fold, (0, 1), once) == [1.0]
+    assert _pair_auc(scores, labels, 0 * fold, (0, 1), once) == pytest.approx(3 / 6)
+    assert np.isnan(_pair_auc(scores, labels, np.arange(5), (0, 1), once)).all()
+
+
+def test_what_is_no_different_is_told_apart_by_chance():
+    # With all parts together the mean is 0.42, as classes differ the other way where judged.
+    random = np.random.default_rng(7)
+    options = {"classes": tuple("abcdefg"), "resamples": 1}
+    found = []
+    for seed in range(60):
+        drawing = torch.Generator().manual_seed(seed)
+        features = random.normal(size=(21, 5))
+        found.append(
+            hotelling_observer(features, np.arange(21) % 7, generator=drawing, **options).auc
+        )
+    error = np.std(found) / math.sqrt(len(found))
+    assert error < 0.025
+    assert abs(np.mean(found) - 0.5) < 2.5 * error
+
+
+def test_two_classes_that_no_part_holds_both_of_are_told():
+    features = np.random.default_rng(0).standard_normal((4, 2))
+    with pytest.raises(ValueError, match="none of 4 parts holds lesions of two classes"):
+        hotelling_observer(features, np.arange(4) % 2, classes=("a", "b"))
+    fewer = hotelling_observer(features, np.arange(4) % 2, classes=("a", "b"), folds=2)
+    assert 0 <= fewer.auc <= 1
+    features, labels = np.random.default_rng(0).standard_normal((14, 2)), [0] * 10 + [1, 1, 2, 2]
+    some = hotelling_observer(features, np.array(labels), classes=CLASSES, resamples=20)
+    assert [np.isnan(p.auc) for p in some.pairs] == [False, False, True]
+    assert some.auc == pytest.approx(np.mean([p.auc for p in some.pairs[:2]]))
 
 
 def test_a_constant_feature_changes_nothing(gaussians):
@@ -151,7 +190,9 @@ def test_a_draw_counts_the_pairs_that_it_has_both_classes_of():
     draws = np.array([[1.0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 0]])
     # By hand: 0 is told from 1 and 2; of the pictures of 2, the first scores 0 against 1, the
     # second 1, and the picture of 1 scores 2.
-    each = np.stack([_pair_auc(scores, labels, p, draws) for p in ((0, 1), (0, 2), (1, 2))], 1)
+    one = np.zeros(4, dtype=int)
+    pairs = ((0, 1), (0, 2), (1, 2))
+    each = np.stack([_pair_auc(scores, labels, one, p, draws) for p in pairs], 1)
     nan = np.nan
     expected = [[1, nan, nan], [1, 1, 1], [nan, nan, 1], [nan, nan, nan]]
     np.testing.assert_array_equal(each, expected)

@@ -9,11 +9,13 @@ from joint.analysis import Imperfection, wavefront_error, zernike_error
 from joint.analysis.tolerancing.imperfection import diameter_of, middle_of, pupil_of
 from joint.analysis.tolerancing.perturbation import KINDS, perturbed
 
+_STEP = 2.5e-3 / 64
 
-def _pupil(wavelengths=(612e-9, 545e-9, 463e-9)):
+
+def _pupil(wavelengths=(612e-9, 545e-9, 463e-9), aperture=None):
     return optics.Pupil(
-        [], wavelengths=wavelengths, focal_length=20e-3, pixel_pitch=2e-6,
-        psf_size=15, size=65, spacing=2.5e-3 / 64,
+        [], wavelengths=wavelengths, focal_length=20e-3, pixel_pitch=2e-6, psf_size=15,
+        size=65 if aperture is None else len(aperture), spacing=_STEP, aperture=aperture,
     )  # fmt: skip
 
 
@@ -89,3 +91,20 @@ def test_a_pupil_has_a_diameter_and_a_middle_wavelength():
         (None, None),
     ):
         assert pupil_of(joint.ImagingSystem(front_end=front)) is found
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (1,), (0, 1)])
+def test_the_disk_is_about_the_axis_also_where_one_side_is_shut(axes):
+    quarter = optics.circular_aperture(129, diameter=100.0, spacing=1.0)
+    quarter[64:, :] = quarter[:, 64:] = 0
+    assert diameter_of(_pupil(aperture=quarter.flip(axes))) == pytest.approx(100 * _STEP, rel=1e-3)
+
+
+def test_the_diameter_is_that_of_the_rim_whatever_is_dark_or_grey_within():
+    ring = optics.annular_aperture(129, outer_diameter=100.0, inner_diameter=60.0, spacing=1.0)
+    radius = torch.hypot(*torch.meshgrid(*2 * [torch.arange(129) - 64.0], indexing="ij"))
+    whole = optics.circular_aperture(129, diameter=100.0, spacing=1.0)
+    soft = whole * torch.exp(-((radius / 40) ** 2))
+    for aperture in (ring, soft):
+        # A rim that is grey is known to within a sample.
+        assert diameter_of(_pupil(aperture=aperture)) == pytest.approx(100 * _STEP, abs=_STEP)

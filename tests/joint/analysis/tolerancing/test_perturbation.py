@@ -28,10 +28,10 @@ def _system(**stages):
     return joint.ImagingSystem(encoding="linear", **stages)
 
 
-def _pupil(*elements, size=65, wavelengths=(550e-9,), psf_size=15):
+def _pupil(*elements, size=65, wavelengths=(550e-9,), psf_size=15, aperture=None):
     return optics.Pupil(
         elements, wavelengths=wavelengths, focal_length=20e-3, pixel_pitch=2e-6,
-        psf_size=psf_size, size=size, spacing=2.5e-3 / (size - 1),
+        psf_size=psf_size, size=size, spacing=2.5e-3 / (size - 1), aperture=aperture,
     )  # fmt: skip
 
 
@@ -73,6 +73,20 @@ def test_defocus_has_the_strehl_ratio_of_born_and_wolf():
         blurred = _front(system, "defocus", waves).psf()[0, 7, 7]
         # sinc^2 of the waves at the rim of a circle: 1/2 wave leaves 0.41.
         assert float(blurred / sharp) == pytest.approx(np.sinc(waves) ** 2, abs=0.003)
+
+
+@pytest.mark.parametrize("stop", [0.3, 0.5])
+def test_defocus_of_an_annulus_is_counted_to_its_rim(stop):
+    ring = optics.annular_aperture(
+        129, outer_diameter=2.5e-3, inner_diameter=stop * 2.5e-3, spacing=2.5e-3 / 128
+    )
+    system = _system(front_end=_lens(size=129, aperture=ring))
+    sharp = system.front_end.psf()[0, 7, 7]
+    for waves in (0.25, -0.5):
+        blurred = _front(system, "defocus", waves).psf()[0, 7, 7]
+        # Of a full circle's waves those from the stop to the rim (Mahajan, 1983).
+        expected = np.sinc(waves * (1 - stop**2)) ** 2
+        assert float(blurred / sharp) == pytest.approx(expected, abs=0.003)
 
 
 def test_defocus_is_that_of_the_configuration():
@@ -263,9 +277,24 @@ def test_a_picture_is_magnified_about_its_centre_as_by_scipy(level):
     scale = 1 / (1 + level)
     for ours, given_ in zip(found.numpy(), light[0].double().numpy(), strict=True):
         # Output pixel p shows what was at c + (p - c) / m.
-        offset = [(1 - scale) * 6, (1 - scale) * 5]
+        offset = [(1 - scale) * 6, (1 - scale) * 4.5]
         theirs = affine_transform(given_, [scale, scale], offset, order=1, mode="nearest")
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", [-0.1, 0.1])
+def test_what_is_symmetric_stays_so_when_it_is_magnified(level):
+    light = _light(1, 12)
+    even = light + light.flip(-1)
+    even = (even + even.flip(-2)) / 4
+    found = _seen(_system(), even, "magnification", level)
+    assert not torch.allclose(found, even, atol=1e-2)
+    for axis in (-1, -2):
+        torch.testing.assert_close(found.flip(axis), found, atol=1e-5, rtol=0)
+    # As the lens's own magnification, but for the brightness; the border is not within.
+    theirs = optics.distort(even, magnification=[1 + level]) * (1 + level) ** 2
+    inner = (..., slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(found[inner], theirs[inner], atol=1e-5, rtol=0)
 
 
 def test_a_relief_that_is_too_deep_delays_more_and_a_drawn_error_comes_on_top():
