@@ -9,7 +9,7 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Self, final, get_args
 
@@ -115,6 +115,9 @@ class Classifier(nn.Module):
         self._frozen = () if frozen is None else _up_to(net, frozen)
         for name in self._frozen:
             net.get_submodule(name).requires_grad_(False)
+        for name in () if frozen is None else _around(frozen):
+            for own in net.get_submodule(name).parameters(recurse=False):
+                own.requires_grad_(False)
         self.train(self.training)
 
     def extra_repr(self) -> str:
@@ -328,18 +331,20 @@ def backbone(
     weights : path, optional
         State dict to start from: ``.safetensors``, or ``.pth`` / ``.pt`` (read without executing
         anything in it), of this function's, alone or in a system (``best.safetensors`` of a run),
-        or of the model of torchvision or timm. A head for another number of classes is left out.
+        or of the model of torchvision or timm. A head for another number of classes, or a linear
+        one for a cosine head and the other way round, is left out.
     frozen : str, optional
         Name of a layer of the backbone, as ``layer2`` of a ResNet: it and all that is built before
         it are not trained and keep the statistics of their normalisation, while gradients still
-        pass to what stands in front of the classifier. The last child leaves the head alone to
-        train.
+        pass to what stands in front of the classifier. So are weights that the modules around it
+        hold themselves: with a block of a vision transformer, the class token and the positions.
+        The last child leaves the head alone to train.
 
     Raises
     ------
     ValueError
-        For an unknown name, a size that the backbone cannot take, weights that do not fit, a layer
-        to freeze that does not exist, or a net of timm that cannot be taken.
+        For an unknown name, a size that the backbone cannot take, weights that do not fit or are no
+        finite floats, a layer to freeze that does not exist, or a net of timm that cannot be taken.
     TypeError
         When ``weights`` is no path.
     """
@@ -406,6 +411,15 @@ def _stem_for(stem: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     made.in_channels = in_channels
     made.weight = nn.Parameter(spread(stem.weight.detach(), in_channels).clone())
     return made
+
+
+def _around(layer: str) -> Iterator[str]:
+    """Names of the modules that a layer is in, from the net itself, ``""``, on.
+
+    Parameters of their own, as the class token and the positions of a transformer, come first.
+    """
+    parts = layer.split(".")
+    return (".".join(parts[:depth]) for depth in range(len(parts)))
 
 
 def _up_to(net: nn.Module, layer: str) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ Array = npt.NDArray[Any]
 
 # Temperatures between which the minimum is looked for first.
 _ENDS = (0.01, 100.0)
+# Times the usual distance below the top, from which a class counts as impossible.
+_IMPOSSIBLE = 1000.0
 # Powers of e: further out, rounding tells where the slope is zero, and the search ends.
 _FARTHEST = 35.0
 
@@ -61,7 +63,8 @@ def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
     Parameters
     ----------
     logits : array ``[N, K]``
-        Class scores of validation pictures.
+        Class scores of validation pictures; -inf, or a number far below all others such as -1e9,
+        for classes that are impossible.
     labels : array of int ``[N]``
         Their true classes.
 
@@ -142,7 +145,7 @@ def fit_bias_corrected_temperature(
     Parameters
     ----------
     logits : array ``[N, K]``
-        Class scores of validation pictures.
+        Class scores of validation pictures; impossible ones as in :func:`fit_temperature`.
     labels : array of int ``[N]``
         Their true classes, each of the K at least once.
 
@@ -219,7 +222,22 @@ def _mendable(logits: Array | Tensor, labels: Array | Tensor) -> tuple[Array, Ar
             f"{int(np.isneginf(true).sum())} true classes have the score -inf, which no "
             "temperature mends; floor the probabilities before taking the logarithm"
         )
-    return logits, labels, true
+    return _ruled_out(logits, true), labels, true
+
+
+def _ruled_out(logits: Array, true: Array) -> Array:
+    """Scores with -inf for those that stand for it, as -1e9 or the lowest float does.
+
+    They lie a thousand times farther below the top of their row than the true class ever does, and
+    than the second class in the median: they had a weight only at a temperature at which the others
+    tell nothing.
+    """
+    highest = logits.max(1)
+    runner_up = np.partition(logits, -2, axis=1)[:, -2] if logits.shape[1] > 1 else highest
+    usual = max(float((highest - true).max()), float(np.median(highest - runner_up)))
+    if not 0 < usual < math.inf:
+        return logits
+    return np.where(highest[:, None] - logits > _IMPOSSIBLE * usual, -np.inf, logits)
 
 
 def _end_of_search(temperature: float, reason: str) -> float:
@@ -260,27 +278,43 @@ def adjust_logits(
     TypeError
         For scores that are neither, or a ``tau`` that is no number.
     ValueError
-        When the classes do not fit, or the prior or ``tau`` is not finite.
+        When the classes do not fit, the prior or ``tau`` is not finite, or the prior is shares or
+        numbers of pictures without the logarithm.
     """
     if not isinstance(logits, np.ndarray | Tensor):
         raise TypeError(f"logits must be an array or a tensor, not {type(logits).__name__}")
     check_number("tau", tau)
+    strength = float(tau.detach()) if isinstance(tau, Tensor) else float(tau)
     prior = as_array(log_prior)
     if prior.ndim != 1 or logits.ndim < 1 or logits.shape[-1] != len(prior):
         raise ValueError(
             f"log_prior must be [K] for logits [..., K], not {prior.shape} for "
             f"{tuple(logits.shape)}"
         )
-    if not np.isfinite(prior).all() or not np.isfinite(tau):
+    if not np.isfinite(prior).all() or not math.isfinite(strength):
         raise ValueError(
             f"log_prior and tau must be finite, not {prior.tolist()} and {tau}; "
             "classify.log_prior counts a class without pictures as one"
         )
+    _check_logarithms(prior)
     if isinstance(logits, Tensor):
         # The prior in whole numbers would be another prior.
         scores = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
         return scores - tau * torch.as_tensor(log_prior).to(scores)
-    return logits - tau * prior
+    return logits - strength * prior
+
+
+def _check_logarithms(prior: Array) -> None:
+    """Refuse shares and counts; the logarithm of either does, as a constant changes nothing."""
+    if (prior < 0).any():
+        return
+    shares = len(prior) > 1 and abs(prior.sum() - 1) < 1e-3
+    if shares or (prior.max() > 1 and (prior == np.round(prior)).all()):
+        raise ValueError(
+            f"log_prior must be logarithms, and {prior.tolist()} are "
+            f"{'shares of the classes' if shares else 'numbers of pictures'}: take "
+            f"{'np.log of them' if shares else 'classify.log_prior of them'}"
+        )
 
 
 @dataclass(frozen=True)
@@ -370,8 +404,8 @@ def choose_tau(
     Raises
     ------
     ValueError
-        When shapes, labels or scores do not fit, there is nothing to try, the metric exists for no
-        tau, or none keeps what it must, which says how much can be kept.
+        When shapes, labels, scores or the prior do not fit, there is nothing to try, the metric
+        exists for no tau, or none keeps what it must, which says how much can be kept.
 
     Warns
     -----

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
+from scipy.sparse import hstack as sparse_hstack
 from scipy.special import logsumexp
 
 from .data.arrays import as_integer
@@ -230,10 +231,11 @@ class Judged:
         self._nll = np.log(powers.total) - (true - powers.top)
         self._confidence = 1 / powers.total
         self._right = (self.guesses == self.labels).astype(float)
-        self._true, self._predicted = (
-            _indicator(of, classes, np.ones(len(labels))) for of in (self.labels, self.guesses)
-        )
-        self._hits = _indicator(self.labels, classes, self._right)
+        ones = np.ones(len(labels))
+        columns = ((self.labels, self._right), (self.guesses, ones), (self.labels, ones))
+        indicators = [_indicator(of, classes, worth) for of, worth in columns]
+        # Side by side: one product takes half of the time of three.
+        self._counted = np.hstack(indicators) if classes <= _FEW else sparse_hstack(indicators)
         steps = np.linspace(0, 1, bins + 1)
         self._edges = np.quantile(self._confidence, steps) if equal_mass else steps
         # A confidence that lies above an edge by its rounding alone, as 0.8 may, lies on it.
@@ -329,7 +331,8 @@ class Judged:
 
     def _tally(self, weights: Array) -> tuple[Array, Array, Array]:
         """Right predictions, predictions and pictures of each class ``[r, K]``."""
-        return weights @ self._hits, weights @ self._predicted, weights @ self._true
+        right, predicted, true = np.split(weights @ self._counted, 3, axis=1)
+        return right, predicted, true
 
     def reliability(self) -> Reliability:
         """The curve behind the calibration error."""

@@ -411,8 +411,7 @@ def report(
         chunks = resampled(member, resamples, source(generator, seed))
         parts = [judged.measure(weights, drawn=True) for weights in chunks]
         draws = {name: np.concatenate([part[name] for part in parts]) for name in values}
-        by_chance = float(((support / support.sum()) ** 2).sum())
-        intervals, class_intervals = _intervals(draws, values, units, level, by_chance)
+        intervals, class_intervals = _intervals(draws, values, units, level)
     return Report(
         classes=classes,
         absent=tuple(name for name, n in zip(classes, support, strict=True) if n == 0),
@@ -506,12 +505,8 @@ def _intervals(
     values: Mapping[str, Array],
     units: _Units,
     level: float,
-    by_chance: float,
 ) -> tuple[dict[str, Interval], dict[str, Array]]:
-    """Intervals of the single numbers, and ``[K, 2]`` of those of each class.
-
-    ``by_chance`` is how often guesses as common as the labels would be right.
-    """
+    """Intervals of the single numbers, and ``[K, 2]`` of those of each class."""
     single: dict[str, Interval] = {}
     of_class: dict[str, Array] = {}
     for name, value in values.items():
@@ -530,10 +525,11 @@ def _intervals(
                 ends = with_width(ends, value, np.array(units.count), level=level)
             elif name in _BEYOND_CHANCE and (units.predicted > 0).sum() == 1:
                 ends = np.full(2, np.nan)  # 0 in every draw, whatever it is elsewhere
-            elif name in _BEYOND_CHANCE and by_chance < 1:
-                # Without one mistake: as far below 1 as the accuracy is, beyond chance.
-                right = wilson_intervals(np.array(1.0), np.array(units.count), level=level)
-                ends = np.minimum(ends, [1 - (1 - right[0]) / (1 - by_chance), np.inf])
+            elif name in _BEYOND_CHANCE:
+                # No nearer to 1 than without a mistake: what is beyond chance rests on the lesions
+                # that are not of the commonest class alone.
+                right = wilson_intervals(np.array(1.0), units.others.min(), level=level)
+                ends = np.minimum(ends, [right[0], np.inf])
             single[name] = Interval(*ends.tolist())
     for name, each in _MEANS.items():
         of = _averaged(name, values[each], units)

@@ -82,5 +82,8 @@ class Vote(nn.Module):
                 f"the classifiers give scores of shapes {', '.join(map(str, sorted(shapes)))}: all "
                 "must tell the same classes apart"
             )
-        shares = [torch.log_softmax(single(each), dim=1) for each in scores]
-        return torch.logsumexp(torch.stack(shares), dim=0) - math.log(len(shares))
+        shares = torch.stack([torch.log_softmax(single(each), dim=1) for each in scores])
+        # A class that is impossible to all of them has no slope, where that of the sum is 0 / 0.
+        impossible = shares.isneginf().all(0)
+        total = torch.logsumexp(shares.masked_fill(impossible, 0), dim=0)
+        return total.masked_fill(impossible, -math.inf) - math.log(len(scores))

@@ -42,7 +42,7 @@ def load_state(
     Raises
     ------
     ValueError
-        When it is not one of the backbone ``name``.
+        When it is not one of the backbone ``name``, or a weight is not a finite float.
     """
     given, head = dict(state), record.head
     if not any(key.startswith("net.") for key in given):
@@ -57,10 +57,11 @@ def load_state(
     if "head.weight" in given and given["head.weight"].shape != own["head.weight"].shape:
         given.pop("head.weight")
         given.pop("head.bias", None)
-    if "head.bias" not in own and given.pop("head.bias", None) is not None:
-        given.pop("head.weight", None)  # of a linear head: it says nothing of directions
-    optional = {"head.weight", "head.bias"}
-    missing = [key for key in own if key not in given and key not in optional]
+    if ("head.bias" in own) != ("head.bias" in given):
+        # Of a linear head and a cosine head, the one says nothing of the other.
+        given.pop("head.weight", None)
+        given.pop("head.bias", None)
+    missing = [key for key in own if key not in given and not _is_optional(key)]
     unknown = [key for key in given if key not in own]
     shapes = [
         f"{key} is {tuple(given[key].shape)}, not {tuple(own[key].shape)}"
@@ -73,7 +74,26 @@ def load_state(
             f"({', '.join(missing[:3])}), {len(unknown)} unknown ({', '.join(unknown[:3])}), "
             f"{len(shapes)} of another shape ({'; '.join(shapes[:3])}){_advice(missing, unknown)}"
         )
+    unsound = [key for key in own if key in given and not _is_sound(given[key], own[key])]
+    if unsound:
+        raise ValueError(
+            f"{source} does not hold sound weights of {name!r}: {len(unsound)} are not finite or "
+            f"not floating-point numbers ({', '.join(unsound[:3])}); of a training that diverged "
+            "take an earlier state, of quantised weights the original ones"
+        )
     classifier.load_state_dict(given, strict=False)
+
+
+def _is_optional(key: str) -> bool:
+    """A head, and counts of batches, which files of before PyTorch 0.4.1 and of others lack."""
+    return key in ("head.weight", "head.bias") or key.endswith(".num_batches_tracked")
+
+
+def _is_sound(given: Tensor, own: Tensor) -> bool:
+    """Whether weights are finite floats, of which buffers that count are none."""
+    if not own.is_floating_point():
+        return True
+    return given.is_floating_point() and bool(given.float().isfinite().all())
 
 
 def _advice(missing: list[str], unknown: list[str]) -> str:

@@ -167,12 +167,14 @@ def _train(arguments: Sequence[str]) -> int:
     usable_device(options.device)  # before anything is loaded
     folder = options.folder()
     # With a start, the long way: only with the scenes can it be told whether it is that of the run.
+    moved = _moved(arguments, options)
     if options.resume and options.start is None and is_done(folder):
-        earlier(RunFolder(folder), _asked_for(options), resume=True)
+        asked = None if moved else _asked_for(options)
+        earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
         if options.tensorboard:
             _log_again(options, folder)
         return _show_result(options, folder)
-    there, moved = folder.exists(), _moved(arguments, options)
+    there = folder.exists()
     with (
         _gone_if_empty(folder),
         _tensorboard(options, folder) as log,
@@ -284,25 +286,27 @@ def _train_held(
     asked = _asked_for(options)
     # By options that say where its scenes and its teacher lie now, the rest is as it was.
     begun = earlier(run, None if moved else asked, resume=options.resume, elsewhere=True)
-    config = begun or options.run
-    if begun is not None and asked is not None:
-        config = put(begun, asked)
-        if options.choice.data is not None and type(asked.data) is not type(begun.data):
-            raise ConfigError(
-                f"--data {options.choice.data} holds scenes of another kind than those of the run "
-                f"in {run.path} ({begun.data.kind}): with --resume it says where the same are now"
-            )
-    if begun is None and asked is None and options.resume and there:
+    meant = begun
+    if begun is None and (asked is None or moved) and options.resume and there:
         # Killed before it was saved: the default run is not what was begun.
-        if not (run.path / CONFIG_FILE).is_file():
+        if (run.path / CONFIG_FILE).is_file():
+            meant = load_config(run.path)
+        elif asked is None:
             raise ConfigError(
                 f"{run.path} holds nothing of a run that could go on: give the options of the run "
                 "again, or begin without --resume"
             )
-        config = load_config(run.path)
+    config = meant or options.run
+    if meant is not None and asked is not None:
+        config = put(meant, asked)
+        if options.choice.data is not None and type(asked.data) is not type(meant.data):
+            raise ConfigError(
+                f"--data {options.choice.data} holds scenes of another kind than those of the run "
+                f"in {run.path} ({meant.data.kind}): with --resume it says where the same are now"
+            )
     if begun is None:
         check_own(config)  # before anything is loaded
-    if begun is not None:
+    if meant is not None:
         _check_there(config, run.path)
     dataset = build_data(config.data, progress=loud)
     if begun is not None:

@@ -146,9 +146,10 @@ class _Box(NamedTuple):
         across = self.left < other.right and other.left < self.right
         return across and self.bottom < other.top and other.bottom < self.top
 
-    def gap(self, x: float, y: float) -> float:
-        away_x = max(self.left - x, 0.0, x - self.right)
-        return math.hypot(away_x, max(self.bottom - y, 0.0, y - self.top))
+    def gaps(self, points: np.ndarray) -> np.ndarray:
+        """Distances ``[N]`` of points ``[N, 2]`` from it, 0 within."""
+        low, high = (self.left, self.bottom), (self.right, self.top)
+        return np.hypot(*np.maximum(np.maximum(low - points, points - high), 0.0).T)
 
     def holds(self, other: "_Box") -> bool:
         across = self.left <= other.left and other.right <= self.right
@@ -211,7 +212,7 @@ def label_points(
         tried.remove()
         # Letters are rounded to the pixels of a file: a point more to each side.
         across, up = drawn.width * pixel + 2, drawn.height * pixel + 1
-        others = [spot for spot in spots if tuple(spot) != (x, y)]
+        others = spots[(spots != (x, y)).any(1)]
         place, led = _free(
             x, y, across, up, others=others, taken=taken, crossed=crossed, frame=frame
         )
@@ -236,7 +237,7 @@ def _free(
     across: float,
     up: float,
     *,
-    others: Sequence[np.ndarray],
+    others: np.ndarray,
     taken: Sequence[_Box],
     crossed: Sequence[_Box],
     frame: _Box,
@@ -248,13 +249,13 @@ def _free(
             left = x + (across / 2 + away) * np.cos(turn) - across / 2
             bottom = y + (up / 2 + away) * np.sin(turn) - up / 2
             box = _Box(left, bottom, left + across, bottom + up)
-            own = box.gap(x, y)
-            gaps = [box.gap(*other) for other in others]
+            own = float(box.gaps(np.array([[x, y]]))[0])
+            gaps = box.gaps(others)
             cost = away + 4 * sum(box.meets(other) for other in crossed)
             # Nearer to another point, it would be read as that one's.
-            cost += 12 * sum(gap < own + 4 for gap in gaps)
+            cost += 12 * int((gaps < own + 4).sum())
             cost += 1e3 * sum(box.meets(other) for other in taken)
             cost += 1e4 * (not frame.holds(box))
             if cost < cheapest:
-                cheapest, best = cost, (box, own > 10 or min(gaps, default=math.inf) < own)
+                cheapest, best = cost, (box, own > 10 or bool((gaps < own).any()))
     return best

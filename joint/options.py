@@ -194,8 +194,8 @@ class TrainOptions:
     """Where to train: cpu, cuda, cuda:1, ..."""
     resume: bool = False
     """Continue the run in the folder; start it if there is none; show its result if it is done.
-    Where the files of its scenes or its teacher were moved, --data and --teacher say where they are
-    now: they are known by what they hold."""
+    Where the files of its scenes or its teacher were moved, give --output, and --data and --teacher
+    as where they are now: they are known by what they hold."""
     tensorboard: bool = False
     """Also write the numbers of each epoch for TensorBoard, to tensorboard/ in the run folder; may
     be given or left out whenever the run goes on. Needs pip install "lens2label[tensorboard]"."""
@@ -298,7 +298,10 @@ class EvaluateOptions:
     default balanced_accuracy, or psnr_scene without a classifier."""
 
     def check(self) -> None:
-        """Refuse numbers that are out of range whatever the run is, by an OptionError."""
+        """Refuse numbers that are out of range whatever the run is, by an OptionError.
+
+        By a CheckpointError, files that cannot be written.
+        """
         _check_least(self, batch_size=1, resamples=0)
         check_file("--csv", self.csv)
         if self.figure is not None:
@@ -427,7 +430,10 @@ class PredictOptions:
     """Show no progress."""
 
     def check(self) -> None:
-        """Refuse numbers that are too small and a folder for a file, by an OptionError."""
+        """Refuse numbers that are too small and a folder for a file, by an OptionError.
+
+        By a CheckpointError, a file that cannot be written.
+        """
         _check_least(self, batch_size=1)
         check_file("--csv", self.csv)
         if not self.pictures:

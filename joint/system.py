@@ -467,8 +467,8 @@ def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterato
     """Freeze the other stages for a while: no gradient to their weights, and evaluation mode.
 
     A stage all of whose parameters were frozen by ``requires_grad_(False)`` is one of the others:
-    its batch statistics and its dropout would change what is not to change. So is a normalisation
-    of a stage that learns: it keeps its running statistics, and computes with them.
+    its batch statistics and its dropout would change what is not to change. So is a batch or
+    instance normalisation whose weight and bias are both frozen, in a stage that learns.
     """
     flags = {parameter: parameter.requires_grad for parameter in system.parameters()}
     modes = {module: module.training for module in system.modules()}
@@ -477,10 +477,10 @@ def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterato
             own = [flags[parameter] for parameter in stage.parameters()]
             learns = name in learning and (any(own) or not own)
             stage.train(learns)
-            for norm in stage.modules():
-                if isinstance(norm, _NormBase):
-                    affine = [flags[parameter] for parameter in norm.parameters()]
-                    norm.train(learns and (any(affine) or not affine))
+            for norm in (module for module in stage.modules() if isinstance(module, _NormBase)):
+                affine = [flags[parameter] for parameter in norm.parameters()]
+                if affine and not any(affine):
+                    norm.eval()
             for parameter in stage.parameters():
                 parameter.requires_grad_(learns and flags[parameter])
         yield

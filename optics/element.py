@@ -363,7 +363,7 @@ class AmplitudeMask(Element):
     transmittance : Tensor ``[H, W]`` in 0..1
         Share of the light that passes, to start from; ``t = sqrt(transmittance)``. Values at 0 or
         1 start within 0.001 of it if they are trained: of what is opaque that is an amplitude of
-        0.03, which raises an MTF of 0.514 behind a central stop of a fifth to 0.517.
+        0.03, which passes into the picture of a point.
     spacing : float, metres
         Distance of the samples.
     trainable : bool

@@ -47,7 +47,9 @@ _Kernel = TypeVar("_Kernel")
 # Kernels of the matrix transform that are kept: a design loop asks for the same few in each step,
 # and building them costs more than using them. Oldest out.
 _KEPT_MATRICES = 64
-_matrices: dict[Hashable, Any] = {}
+# And their memory: a loop over focal lengths of a large pupil makes new ones of 40 MB each time.
+_KEPT_BYTES = 2**29
+_matrices: dict[Hashable, tuple[Any, int]] = {}
 
 
 def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tensor:
@@ -417,15 +419,24 @@ def kept(key: Hashable, make: Callable[[], _Kernel]) -> _Kernel:
     if torch.compiler.is_compiling() or _len_torch_dispatch_stack() > 0:
         return make()  # without a mode of its own, which an exported graph would leave changed
     if key in _matrices:
-        return _matrices[key]
+        return _matrices[key][0]
     # Neither an inference tensor nor one that a transform of torch.func tracks, even when these are
     # the first to ask: the next may train, and the transform has ended by then.
     with torch.inference_mode(False), torch.no_grad(), temporarily_clear_interpreter_stack():
         kernel = make()
-    while len(_matrices) >= _KEPT_MATRICES:
-        del _matrices[next(iter(_matrices))]
-    _matrices[key] = kernel
+    _matrices[key] = kernel, _bytes_of(kernel)
+    while len(_matrices) > _KEPT_MATRICES or (
+        len(_matrices) > 1 and sum(size for _, size in [*_matrices.values()]) > _KEPT_BYTES
+    ):
+        _matrices.pop(next(iter(_matrices)), None)  # or another thread has
     return kernel
+
+
+def _bytes_of(kernel: object) -> int:
+    """Memory of a tensor, or of those in a tuple."""
+    if isinstance(kernel, Tensor):
+        return kernel.numel() * kernel.element_size()
+    return sum(map(_bytes_of, kernel)) if isinstance(kernel, tuple) else 0
 
 
 def _dft_matrix(samples: int, size: int, step: Tensor, norm: Norm, dtype: torch.dtype) -> Tensor:

@@ -168,7 +168,8 @@ def luminous_efficiency(wavelength: float | Tensor) -> Tensor:
     Returns
     -------
     Tensor ``[...]``
-        In 0..1; 0 beyond the table. Half precision is computed, and returned, in float32.
+        In 0..1; beyond the table it falls to 0 within 5 nm. Half precision is computed, and
+        returned, in float32.
 
     Raises
     ------

@@ -138,9 +138,11 @@ def split(
 ) -> Split:
     """Divide a data set into training, validation and test part.
 
-    ``balanced``: groups are dealt out one after another, large ones first and equal ones in an
-    order hashed from ``seed`` and their names; each goes to the part that is the least full, for
-    its classes, in proportion to the part's fraction (Sainte-Laguë's rule). So each part gets its
+    ``balanced``: groups are dealt out one after another, large ones first and those of like size in
+    an order hashed from ``seed`` and their names; each goes to the part that is the least full, for
+    its classes, in proportion to the part's fraction (Sainte-Laguë's rule). Sizes are alike that
+    have the same ``floor(4 log2(size))``: up to 7 pictures equal ones, then those of a range a
+    fifth wide (8 and 9, 10 and 11, 12 and 13, 14 and 15, 16 to 19, ...). So each part gets its
     share of every class and of lesions with many pictures, the order of rows plays no role, and no
     random-number generator does. A class with at least as many groups as there are parts is in
     every part (where groups mix classes that can fail: :attr:`Split.absent` tells). Where a part
@@ -367,7 +369,8 @@ def _part_of_each(
     counts = np.zeros((len(names), len(dataset.classes)), dtype=np.int64)
     np.add.at(counts, (group, dataset.labels.numpy()), 1)
     order = sorted(
-        range(len(names)), key=lambda row: (-counts[row].sum(), _hashed(seed, names[row]))
+        range(len(names)),
+        key=lambda row: (-_size_class(int(counts[row].sum())), _hashed(seed, names[row])),
     )
     part = np.empty(len(names), dtype=np.int64)
     part[order] = _dealt(counts[order], shares, level=method == "folds")
@@ -405,6 +408,15 @@ def _checked(fractions: Sequence[float]) -> np.ndarray:
     if not math.isclose(shares.sum(), 1, abs_tol=1e-6):
         raise ValueError(f"fractions must sum to 1, but {tuple(fractions)} sum to {shares.sum():g}")
     return shares
+
+
+def _size_class(size: int) -> int:
+    """``floor(4 log2(size))`` in whole numbers: up to 7 each size is its own class.
+
+    In the order of exact sizes no seed would matter where patients differ in their numbers of
+    pictures.
+    """
+    return (size**4).bit_length() - 1
 
 
 def _hashed(seed: int, name: str) -> bytes:

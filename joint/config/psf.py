@@ -257,8 +257,8 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
     Warns
     -----
     UserWarning
-        When a psf has an even border with a tenth of its light or more, were it everywhere, as the
-        background of a picture; of a picture as :func:`optics.measured_psf`.
+        When the border of a psf is even, and so bright that a background of that level would hold
+        more than a tenth of its light; of a picture as :func:`optics.measured_psf`.
     """
     shares = _several(config.throughput)
     if len(shares) not in (0, 1, channels):

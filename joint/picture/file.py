@@ -121,7 +121,11 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
                     f"{path} is a picture of mode {opened.mode}; this codec "
                     f"takes {'RGB' if channels == 3 else 'grey'} pictures of 8 bits: convert it"
                 )
-            check_pages(opened)
+            try:
+                check_pages(opened)
+            except ValueError as error:
+                held = str(error).partition(";")[0]
+                raise _Unfit(f"{path}: {held}, and one is coded: choose it") from error
             # As every viewer shows it.
             picture, opaque = as_rgb(ImageOps.exif_transpose(opened))
             if not opaque:

@@ -13,11 +13,11 @@ Files: ``axis`` what may differ, ``condition`` and where · ``sampler`` which co
 make sense · ``space`` the study and its plan, ``rehearsal`` whether each design can run,
 ``requirements`` what is good enough, ``significance`` how many seeds show something · ``paths``
 fields by dotted names · ``create`` what is written first, ``store`` the folder · ``run`` one run,
-``together`` several on one device, ``attempt`` what was begun · ``work`` the workers,
-``process_pool`` on this machine, ``ray_pool`` on a cluster, ``kept_scenes`` data that runs share ·
-``search`` designs that follow from results · ``confirm`` a find on fresh seeds, ``elsewhere``
-designs in other light · ``live`` how far it is, ``provenance`` by which versions · ``command`` the
-command line.
+``together`` several on one device, ``attempt`` what was begun, ``machine`` what is no fault of a
+run · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster,
+``kept_scenes`` data that runs share · ``search`` designs that follow from results · ``confirm`` a
+find on fresh seeds, ``elsewhere`` designs in other light · ``live`` how far it is, ``provenance``
+by which versions · ``command`` the command line.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference

@@ -81,7 +81,8 @@ class RunOptions:
     """Folder of another study: the runs that both have, and that are done there, are copied before
     the first run, so that more levels or seeds cost their own runs alone."""
     dry_run: bool = False
-    """Check the study, print its designs and what its plan compares, and write nothing."""
+    """Check the study, try each design on two grey pictures, print the designs and what the plan
+    compares and requires, and write nothing."""
     workers: int = 1
     """Runs that are trained side by side."""
     threads: int = 1
@@ -398,7 +399,7 @@ def _show_plan(options: RunOptions) -> None:
     for number, design in enumerate(ledger.designs):
         print(f"  {number}: {levels_shown(design)}")
     if tried:
-        print(f"\n{tried} of these were built, and made something of two pictures of their size")
+        print(f"\n{tried} of these were built, and tried on two grey pictures")
     pairs = ledger.pairs()
     if pairs:
         print(f"\nthe plan compares, by {study.plan.metric}:")
@@ -502,7 +503,7 @@ def _report(arguments: Sequence[str]) -> None:
     if options.csv is not None:
         write_atomically(options.csv, found.to_csv().encode())
     with ExitStack() as also:
-        given = {"metric": options.metric, "progress": not options.quiet}
+        given = {"judged": found, "progress": not options.quiet}
         if options.figures is not None:
             also.enter_context(figures_in(options.figures, ending=options.figure_format))
         if options.html is not None:

@@ -15,7 +15,13 @@ from joint.parse import parse_json
 
 from .store import Ledger
 
-__all__ = ["EnvironmentDifference", "changed_scenes", "environment_differences", "other_pictures"]
+__all__ = [
+    "EnvironmentDifference",
+    "changed_note",
+    "changed_scenes",
+    "environment_differences",
+    "other_pictures",
+]
 
 # What numbers depend on by more than the order of a sum: not the threads, nor the kernel's version.
 _TOLD = ("lens2label", "commit", "pytorch", "device", "deterministic", "matmul_precision")
@@ -103,12 +109,19 @@ def changed_scenes(ledger: Ledger) -> dict[int, str]:
         if state == "done" and isinstance(found := ledger.result(run).get("scenes"), dict)
     ]
     changed: dict[int, str] = {}
-    for alike in described.values():
+    for alike in map(set, described.values()):
         for part in ("test", "validation", "train"):
-            seen = {found.get(part) for design, found in made if design in alike}
+            seen = {str(found.get(part)) for design, found in made if design in alike}
             if len(seen) > 1:
-                changed |= dict.fromkeys(alike, part)
+                changed = dict.fromkeys(alike, part) | changed
     return changed
+
+
+def changed_note(changed: Mapping[int, str], design: int) -> str | None:
+    """What to say of one design, where it is among those of :func:`changed_scenes`."""
+    if design not in changed:
+        return None
+    return f"pictures of the {changed[design]} set changed between runs of one description"
 
 
 def other_pictures(designs: Collection[int]) -> str | None:

@@ -30,7 +30,8 @@ def rehearse(designs: Sequence[Design], configs: Sequence[RunConfig]) -> int:
     Returns
     -------
     int
-        Designs that were tried: those whose configuration tells the size of their scenes.
+        Designs that were tried: those whose configuration tells the size of their scenes, and
+        whose files are here.
 
     Raises
     ------
@@ -42,6 +43,8 @@ def rehearse(designs: Sequence[Design], configs: Sequence[RunConfig]) -> int:
     for design, config in zip(designs, configs, strict=True):
         if isinstance(config.data, TOLD_BY_FILES):
             continue
+        if not all(path.exists() for path in config.system.files()):
+            continue  # where the workers are, they may be there
         count += 1
         size, channels = scenes_of(config)
         key = f"{config.system.model_dump_json(exclude={'seed'})}{size}{channels}"
@@ -56,6 +59,8 @@ def rehearse(designs: Sequence[Design], configs: Sequence[RunConfig]) -> int:
                 ).eval()
                 scenes = torch.full((2, channels, *size), 0.5)
                 system(scenes, generator=torch.Generator().manual_seed(0))
+        except MemoryError:
+            raise
         except Exception as error:
             raise ConfigError(
                 f"the design {levels_shown(design)} fails on pictures of {size[0]} x {size[1]}, "

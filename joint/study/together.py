@@ -8,8 +8,8 @@ The folders are those of runs that were trained alone, so that whoever comes nex
 elsewhere, completes them, or goes on with them, one by one.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ from joint.lock import RunLocked
 from joint.train.ensemble import fit_ensemble
 from joint.trained import load_teacher
 
-from .attempt import begin, ended_epochs, given_up, lost_together
+from .attempt import begin, ended_epochs, given_up, lost_together, take_back
+from .machine import of_the_machine
 from .store import Ledger, PlannedRun
 
 __all__ = ["companions", "train_together"]
@@ -88,6 +89,7 @@ def train_together(
         configs, folders = [ledger.config(run) for run in taken], list(taken.values())
         for folder in folders:
             begin(folder, together=len(folders))
+        held.enter_context(_taken_back_of_a_machine(folders))
         parts = build_split(configs[0], load(configs[0].data))
         if parts.validation is None:
             raise ValueError("a run needs a validation part: split into three")
@@ -107,6 +109,18 @@ def train_together(
             stop=stop,
             progress=False,
         )
+
+
+@contextmanager
+def _taken_back_of_a_machine(folders: Sequence[RunFolder]) -> Iterator[None]:
+    """Forget the starts where the machine ends them, in words: they hold nothing against a run."""
+    try:
+        yield
+    except Exception as error:
+        if of_the_machine(error):
+            for folder in folders:
+                take_back(folder)
+        raise
 
 
 def _kind(config: RunConfig) -> dict[str, Any]:

@@ -10,11 +10,9 @@ A worker knows the folder and nothing else; whoever starts it (a shell, a batch 
 ``Executor``) need not come back.
 """
 
-import errno
 import sys
 import time
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
@@ -36,6 +34,7 @@ from joint.stop import graceful_stop
 from .attempt import begin, end, take_back
 from .kept_scenes import KeptScenes
 from .live import Board
+from .machine import check_files, loaded, of_the_machine
 from .process_pool import ProcessEach, WorkerLost
 from .run import execute
 from .search import ask_next, check_search
@@ -126,7 +125,7 @@ def work(
 
         if not _data_differ(ledger) and ledger.tally().pending:
             # What is wrong with it is found before a run is held.
-            _check_class(ledger.study.plan.metric, load(ledger.study.base.data))
+            _check_classes(ledger, load(ledger.study.base.data))
         ended: set[PlannedRun] = set()
         ahead: set[PlannedRun] = set()
         while not leave():
@@ -172,6 +171,8 @@ def _train_ahead(
         return
     try:
         config = ledger.config(runs[0])
+        for run in runs:
+            check_files(ledger.config(run), RunFolder(ledger.path(run)))
 
         def taken(data: DataConfig) -> LesionDataset:
             return _as_begun(ledger, config, load(data))
@@ -179,7 +180,7 @@ def _train_ahead(
         with _named(ledger, runs):
             train_together(ledger, runs, taken, device=device, stop=leave)
     except Exception as error:
-        if isinstance(error, StudyError) or _of_the_machine(error):
+        if isinstance(error, StudyError) or of_the_machine(error):
             raise
         warnings.warn(f"{len(runs)} runs are trained one by one: {error}", stacklevel=3)
 
@@ -204,9 +205,9 @@ def _attempt(
                 began = time.monotonic()
                 with _named(ledger, [run]):
                     # A worker without scenes has begun nothing.
-                    scenes = _as_begun(ledger, config, _loaded(load, config.data))
-                    _check_class(ledger.study.plan.metric, scenes)
-                    _check_files(config, folder)
+                    scenes = _as_begun(ledger, config, loaded(load, config.data))
+                    _check_classes(ledger, scenes)
+                    check_files(config, folder)
                     begin(folder)
                     started = True
                     done = execute(config, folder, scenes, device=device, stop=leave)
@@ -215,7 +216,7 @@ def _attempt(
             except Exception as error:
                 if isinstance(error, StudyError):
                     raise
-                if _of_the_machine(error):
+                if of_the_machine(error):
                     if started:
                         take_back(folder)
                     raise
@@ -285,14 +286,16 @@ def _began_with(ledger: Ledger, config: RunConfig) -> bool:
     return False
 
 
-def _check_class(metric: str, scenes: LesionDataset) -> None:
+def _check_classes(ledger: Ledger, scenes: LesionDataset) -> None:
     """Refuse a study that is judged by a class which its scenes do not have."""
-    if of_class(metric) is None:
-        return
-    try:
-        check_metric(metric, scenes.classes)
-    except ValueError as error:
-        raise StudyError(f"the plan cannot be judged: {error}. Describe the study anew") from None
+    plan = ledger.study.plan
+    for metric in filter(of_class, (plan.metric, *plan.requirements.metrics())):
+        try:
+            check_metric(metric, scenes.classes)
+        except ValueError as error:
+            raise StudyError(
+                f"the plan cannot be judged: {error}. Describe the study anew"
+            ) from None
 
 
 def _data_differ(ledger: Ledger) -> bool:
@@ -300,50 +303,6 @@ def _data_differ(ledger: Ledger) -> bool:
     study = ledger.study
     paths = [path for axis in study.axes for path in study.sets(axis)]
     return any(path.split(".")[0] == "data" for path in paths)
-
-
-class _NoInput(OSError):
-    """Scenes, weights or a teacher that this worker cannot read, of whatever run."""
-
-
-def _check_files(config: RunConfig, folder: RunFolder) -> None:
-    """Refuse to begin a run without its files; one that goes on needs its teacher alone."""
-    wanted = () if folder.has_checkpoint() else config.system.files()
-    for path in (*wanted, config.teacher):
-        if path is not None and not path.exists():
-            raise _NoInput(
-                f"{path} is not there. This worker cannot read what the run begins with, of which "
-                "nothing is said by the run: a path must lead to it from where each worker runs"
-            )
-
-
-def _loaded(load: Callable[[DataConfig], LesionDataset], data: DataConfig) -> LesionDataset:
-    """The scenes; where they are not there, or no zip is whole, that is no outcome of a run."""
-    try:
-        return load(data)
-    except Exception as error:
-        zip_cut_short = isinstance(error.__cause__, zipfile.BadZipFile)
-        if not isinstance(error, OSError) and not zip_cut_short:
-            raise
-        raise _NoInput(
-            f"{error}. This worker cannot read the scenes, of which nothing is said by a run: a "
-            "path must lead to them from where each worker runs"
-        ) from error
-
-
-# Of a disk, a network or a system that is out of files or room, as every other run would meet too.
-_BROKEN = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM,
-    errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.ENOTCONN,
-)  # fmt: skip
-
-
-def _of_the_machine(error: BaseException) -> bool:
-    """Whether the machine is to blame, and not the run."""
-    return any(
-        isinstance(cause, _NoInput) or (isinstance(cause, OSError) and cause.errno in _BROKEN)
-        for cause in (error, error.__cause__)
-    )
 
 
 def _sleep(seconds: float, leave: Callable[[], bool]) -> None:

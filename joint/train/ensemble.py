@@ -397,9 +397,11 @@ def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, st
 
 
 def _obstacle(members: Sequence[nn.Module], pictures: Sequence[Tensor]) -> str | None:
+    if len({tuple(map(type, member.modules())) for member in members}) > 1:
+        return "they are of different architectures"
     if len({tuple(part.training for part in member.modules()) for member in members}) > 1:
-        # One pass has one mode: that of a member whose parameters are all frozen is another.
-        return "some of them are frozen, and in evaluation mode"
+        # One pass has one mode: that of what is frozen in one of them is another.
+        return "some of them, or of their layers, are frozen, and in evaluation mode"
     for member in members:
         if (name := _twice(member)) is not None:
             return f"{name} is a layer that is there under another name, too"

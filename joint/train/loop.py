@@ -80,8 +80,9 @@ def fit(
     ----------
     system : ImagingSystem
         Trained in place, and left on ``device``, contiguous where the layout was another one; its
-        ``classes`` are those of ``train`` from then on. A parameter that is a view of a part of a
-        tensor, as a slice is, gets memory of its own, and the tensor stays as it was.
+        ``classes`` are those of ``train`` from then on. A parameter with gaps or overlaps in
+        memory, as a slice of columns, gets memory of its own, and the tensor that it was cut from
+        stays as it was; a block of whole rows goes on sharing it.
     train, validation : LesionDataset
         Labelled scenes, from :func:`classify.split`.
     objective : Objective, optional
@@ -351,7 +352,7 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
     """Adam over the learning stages; weights of networks decay, everything else does not.
 
     A module may have a ``learning_rate_factor``, that of its own parameters and of those within. A
-    parameter that is a view of a part of a tensor gets memory of its own.
+    parameter with gaps or overlaps in memory gets memory of its own.
     """
     groups = []
     for name, stage in system.stages():
@@ -402,7 +403,7 @@ def _is_weight(stage: nn.Module, name: str) -> bool:
     the direction says nothing.
     """
     *path, own = name.split(".")
-    if own == "original":
+    if own == "original" and path[-2:-1] == ["parametrizations"]:
         own = path.pop()  # of `parametrizations.weight.original`
         path.pop()
     owner = stage.get_submodule(".".join(path))

@@ -44,6 +44,8 @@ RATE_WEIGHT = "rate_weight"
 # Parameters are of the order of 1, or of what they began with: a hundred times that is reached by
 # steps that are too long, whatever is trained.
 _GROWN = 100.0
+# Where a weight of a list lies, as it is printed.
+_DEVICE = re.compile(r" \((?:GPU \d+|[a-z]+:\d+)\)(?=\])")
 
 
 class TrainingDiverged(RuntimeError):
@@ -432,9 +434,6 @@ class TrainingRun:
             "validation": self.records[-1].validation,
         }
         save_checkpoint(self.folder.path / BEST_FILE, weights, head)
-
-
-_DEVICE = re.compile(r" \((?:GPU \d+|[a-z]+:\d+)\)(?=\])")
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

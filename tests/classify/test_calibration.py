@@ -104,6 +104,36 @@ def test_temperature_refuses_what_it_cannot_mend():
             classify.fit_temperature(np.array(logits), np.array(labels))
 
 
+@pytest.mark.parametrize("far", [-1e4, -1e9, np.finfo(np.float32).min, np.finfo(float).min])
+def test_scores_that_stand_for_impossible_count_as_such(far):
+    logits, labels = _case(0, count=200)
+    masked = np.random.default_rng(1).random(logits.shape) < 0.3
+    masked[np.arange(200), labels] = False
+    minus, finite = (np.where(masked, value, logits) for value in (-np.inf, far))
+    assert classify.fit_temperature(finite, labels) == classify.fit_temperature(minus, labels)
+    found = classify.fit_bias_corrected_temperature(finite, labels)
+    expected = classify.fit_bias_corrected_temperature(minus, labels)
+    assert found.temperature == expected.temperature
+    np.testing.assert_array_equal(found.bias, expected.bias)
+    worse = np.where(masked, far, logits - 3 * np.eye(4)[labels])
+    with pytest.warns(UserWarning, match="no more than chance"):
+        assert classify.fit_temperature(worse, labels) == 100
+    with pytest.raises(ValueError, match="no more than chance"):
+        classify.fit_bias_corrected_temperature(worse, labels)
+
+
+def test_a_far_score_counts_where_a_true_class_lies_as_far():
+    logits, labels = _case(0, count=200, classes=3)
+    logits[:, 2], labels = -5000, np.where(labels == 2, 0, labels)
+    labels[0] = 2
+    temperature = classify.fit_temperature(logits, labels)
+    expected = minimize_scalar(
+        lambda t: _nll(logits, labels, np.exp(t)), bounds=(0, 12), method="bounded"
+    )
+    assert 100 < temperature < 10_000
+    assert _nll(logits, labels, temperature) <= expected.fun + 1e-9
+
+
 def test_adjustment_by_hand_and_as_the_loss_has_it():
     counts = torch.tensor([90, 9, 1])
     prior = classify.log_prior(counts)
@@ -130,6 +160,39 @@ def test_adjustment_refuses_what_does_not_fit():
         classify.adjust_logits(np.zeros((4, 2)), np.array([0, -np.inf]))
     with pytest.raises(ValueError, match="log_prior and tau must be finite"):
         classify.adjust_logits(np.zeros((4, 2)), np.zeros(2), tau=np.nan)
+
+
+def test_shares_and_counts_are_no_logarithms():
+    logits, labels = _case(0, classes=3)
+    counts = np.array([900, 90, 10])
+    for prior, kind in (
+        (counts / 1000, "shares of the classes: take np.log"),
+        ((counts / 1000).astype(np.float16), "shares of the classes"),
+        (counts, "numbers of pictures: take classify.log_prior"),
+        (counts.astype(float), "numbers of pictures"),
+    ):
+        message = rf"log_prior must be logarithms, and \[.*\] are {kind}"
+        with pytest.raises(ValueError, match=message):
+            classify.adjust_logits(logits, prior)
+        with pytest.raises(ValueError, match=message):
+            classify.choose_tau(logits, labels, log_prior=torch.as_tensor(prior))
+    # A constant is of no account, so that logarithms of counts do.
+    expected = classify.adjust_logits(logits, classify.log_prior(torch.as_tensor(counts)))
+    found = classify.adjust_logits(logits, np.log(counts))
+    np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], atol=1e-5)
+    for fine in (np.zeros(3), np.log(counts / 10), [0, -1, -2], -np.log(3) * np.ones(3)):
+        classify.adjust_logits(logits, np.array(fine))
+
+
+def test_tau_may_be_a_tensor():
+    prior, tau = np.log([0.9, 0.1]), torch.tensor(0.5, requires_grad=True)
+    logits = np.array([[2.0, 1.0], [0.0, 3.0]])
+    expected = classify.adjust_logits(logits, prior, tau=0.5)
+    found = classify.adjust_logits(logits, prior, tau=tau)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, expected)
+    classify.adjust_logits(torch.from_numpy(logits), prior, tau=tau).sum().backward()
+    assert tau.grad == pytest.approx(-2 * prior.sum())
 
 
 _PRIOR = np.array([0.90, 0.08, 0.02])

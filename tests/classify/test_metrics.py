@@ -728,9 +728,8 @@ def test_agreement_has_intervals_over_lesions_and_is_shown():
 def test_a_draw_of_one_class_tells_nothing_of_agreement():
     labels = np.array([0] * 30 + [1])
     result = _report(np.eye(2)[labels], labels, resamples=300)
-    # Wilson's lower end of 31 of 31, beyond the chance of these two classes.
-    accuracy, chance = 31 / (31 + norm.ppf(0.975) ** 2), (30**2 + 1) / 31**2
-    expected = (pytest.approx((accuracy - chance) / (1 - chance)), 1)
+    # Wilson's lower end of 1 of 1: of the rarer class there is one picture.
+    expected = (pytest.approx(1 / (1 + norm.ppf(0.975) ** 2)), 1)
     assert result.intervals["cohen_kappa"] == expected
     assert result.intervals["mcc"] == expected
 
@@ -772,10 +771,11 @@ def test_agreement_without_a_mistake_is_not_certain():
     low = binomtest(20, 20).proportion_ci(method="wilson").low
     for name in ("accuracy", "weighted_precision", "weighted_recall", "weighted_f1"):
         assert found.intervals[name] == pytest.approx((low, 1))
-    chance = 0.5**2 + 0.3**2 + 0.2**2
+    # Ten lesions are not of the commonest class.
+    low = binomtest(10, 10).proportion_ci(method="wilson").low
     for name in ("mcc", "cohen_kappa"):
         assert getattr(found, name) == 1
-        assert found.intervals[name] == pytest.approx(((low - chance) / (1 - chance), 1))
+        assert found.intervals[name] == pytest.approx((low, 1))
     # A constant answer agrees no more than chance in any draw, however it does elsewhere.
     always = np.tile([1.0, 0, 0], (40, 1))
     constant = classify.report(always, labels, groups=groups, resamples=50)
@@ -784,6 +784,41 @@ def test_agreement_without_a_mistake_is_not_certain():
         assert np.isnan(constant.intervals[name]).all()
     assert "all predictions are 0: MCC and kappa have no interval" in constant.cautions()
     assert "all predictions" not in str(found) + str(classify.report(always, labels))
+
+
+@pytest.mark.parametrize("wrong", [(), (0,), (0, 996)])
+def test_agreement_on_rare_classes_has_no_end_below_that_of_their_lesions(wrong):
+    """With 100 patients of ten pictures each, one of whom has all five of the rare class."""
+    labels = np.repeat([0, 1], [995, 5])
+    guesses = labels.copy()
+    guesses[list(wrong)] ^= 1
+    groups = np.repeat(np.arange(100), 10).astype(str)
+    found = classify.report(9 * np.eye(2)[guesses], labels, groups=groups, resamples=200)
+    one = binomtest(1, 1).proportion_ci(method="wilson").low
+    for name in ("mcc", "cohen_kappa"):
+        assert found.intervals[name].low == pytest.approx(one)
+        assert found.intervals[name].low < getattr(found, name) <= found.intervals[name].high
+
+
+def test_agreement_keeps_the_draws_of_many_lesions():
+    """Also where each patient has a hundred times more pictures of one class than of the other."""
+    random = np.random.default_rng(0)
+    labels, groups = (random.random(960) < 0.02).astype(int), np.repeat(np.arange(60), 16)
+    guesses = np.where(random.random(960) < 0.02, 1 - labels, labels)
+    logits = 9 * np.eye(2)[guesses]
+    found = classify.report(logits, labels, groups=groups.astype(str), resamples=100, seed=1)
+    for name, theirs in (
+        ("mcc", metrics.matthews_corrcoef),
+        ("cohen_kappa", metrics.cohen_kappa_score),
+    ):
+        drawn = classify.bootstrap(
+            lambda rows, theirs=theirs: theirs(labels[rows], guesses[rows]),
+            960,
+            groups=groups.astype(str),
+            resamples=100,
+            seed=1,
+        )
+        assert found.intervals[name] == pytest.approx(drawn, abs=1e-12)
 
 
 def test_names_of_classes_may_be_numbers():

@@ -69,6 +69,20 @@ def test_improbable_classes_keep_their_digits_in_half_precision():
     torch.testing.assert_close(said[:2, 1], torch.tensor([-30.0, -31.0]))
 
 
+def test_a_class_that_no_member_thinks_possible_has_no_slope():
+    scores = torch.tensor([[0.0, 1.0, -torch.inf]] * 4, dtype=torch.float64, requires_grad=True)
+    other = torch.tensor([[0.0, -torch.inf, -torch.inf]] * 4, dtype=torch.float64)
+    said = classify.Vote(_Says(scores), _Says(other))(_PICTURE)
+    p = torch.sigmoid(torch.tensor(1.0, dtype=torch.float64))
+    wanted = torch.stack([(2 - p) / 2, p / 2, 0 * p]).log().expand(4, 3)
+    torch.testing.assert_close(said, wanted)
+    classify.task_loss(said, torch.tensor([0, 1, 0, 1])).backward()
+    # Of -log(1 - p / 2) and -log(p / 2), by the score of the second class.
+    slopes = torch.stack([p * (1 - p) / (2 - p), p - 1]).repeat(2) / 4
+    torch.testing.assert_close(scores.grad[:, 1], slopes)
+    assert (scores.grad[:, 2] == 0).all()
+
+
 def test_it_is_judged_and_trained_as_a_classifier():
     torch.manual_seed(0)
     nets = [classify.backbone("resnet_s", 3, image_size=(16, 16)) for _ in range(2)]

@@ -83,7 +83,7 @@ def test_own_weights_come_back(tmp_path):
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     with torch.random.fork_rng():
         save_file(classify.backbone("resnet_s").state_dict(), tmp_path / "small.safetensors")
-    with pytest.raises(ValueError, match=r"weights of 'resnet18': 120 missing .*unknown"):
+    with pytest.raises(ValueError, match=r"weights of 'resnet18': 100 missing .*unknown"):
         classify.backbone("resnet18", weights=tmp_path / "small.safetensors")
     torch.save({"encoder.pos_embedding": torch.ones(1, 5, 8)}, tmp_path / "vit.pth")
     with pytest.raises(ValueError, match="does not hold weights of 'resnet18'"):
@@ -153,3 +153,46 @@ def test_weights_of_a_system_are_those_of_its_classifier(name, tmp_path):
     fewer = classify.backbone(name, 2, weights=tmp_path / "best.safetensors").state_dict()
     for key, value in old.state_dict().items():
         assert key.startswith("head.") or torch.equal(fewer[key], value)
+
+
+@pytest.mark.parametrize("name", ["resnet_s", "resnet18"])
+def test_counts_of_batches_may_be_missing(name, tmp_path):
+    """As in files of before PyTorch 0.4.1, and of other programs."""
+    old = classify.backbone(name, 4).state_dict()
+    some = {key: value for key, value in old.items() if "num_batches_tracked" not in key}
+    assert len(some) < len(old)
+    save_file(some, tmp_path / "old.safetensors")
+    again = classify.backbone(name, 4, weights=tmp_path / "old.safetensors").state_dict()
+    assert all(torch.equal(again[key], value) for key, value in some.items())
+
+
+@pytest.mark.parametrize("heads", [("cosine", "linear"), ("linear", "cosine")])
+def test_a_head_of_the_other_kind_is_left_out(heads, tmp_path):
+    torch.manual_seed(0)
+    old = classify.backbone("resnet_s", 4, head=heads[0])
+    save_file(old.state_dict(), tmp_path / "old.safetensors")
+    news = []
+    for path in (None, tmp_path / "old.safetensors"):
+        torch.manual_seed(1)
+        news.append(classify.backbone("resnet_s", 4, head=heads[1], weights=path))
+    assert torch.equal(news[1].net.stem.weight, old.net.stem.weight)
+    for key, begun in news[0].head.state_dict().items():
+        assert torch.equal(news[1].head.state_dict()[key], begun)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda w: w.fill_(torch.nan), lambda w: w * torch.inf, lambda w: w.to(torch.int8)]
+)
+def test_weights_that_are_no_finite_floats_are_refused(spoil, tmp_path):
+    state = classify.backbone("resnet_s", 4).state_dict()
+    for key in ("net.stem.weight", "head.weight"):
+        spoiled = {**state, key: spoil(state[key].clone())}
+        save_file(spoiled, tmp_path / "spoiled.safetensors")
+        with pytest.raises(ValueError, match=rf"sound weights of 'resnet_s': 1 are .*\({key}\)"):
+            classify.backbone("resnet_s", 4, weights=tmp_path / "spoiled.safetensors")
+    # A head that is left out may be whatever it is.
+    classify.backbone("resnet_s", 5, weights=tmp_path / "spoiled.safetensors")
+    half = {k: v.bfloat16() if v.is_floating_point() else v for k, v in state.items()}
+    save_file(half, tmp_path / "half.safetensors")
+    new = classify.backbone("resnet_s", 4, weights=tmp_path / "half.safetensors")
+    assert torch.equal(new.head.weight, state["head.weight"].bfloat16().float())

@@ -482,12 +482,23 @@ def test_a_run_goes_on_where_its_scenes_and_its_teacher_are_now(tmp_path, capsys
     assert Path("there/run/config.json").read_bytes() == begun
     result = json.loads(Path("there/run/result.json").read_text())
     assert result["digest"] == joint.load_config("there/run").digest()
+    # What is done is shown, also by the words that made it go on.
+    status, _, err = _run(capsys, *again, *data, *teacher)
+    assert status == 0, err
     # So it does with all of its options, as they were at first.
     Path("there/run/result.json").unlink()
     where = [*data, *teacher]
     status, _, err = _run(capsys, *again, *nothing, *given[len(nothing) :], *where)
     assert status == 0, err
     assert json.loads(Path("there/run/result.json").read_text())["digest"] == result["digest"]
+    # One that was killed before it was saved is begun as it was meant.
+    for path in Path("there/run").iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    status, _, err = _run(capsys, *again, *data, *teacher)
+    assert status == 0, err
+    assert joint.load_config("there/run").system.sensor == joint.NoneConfig()
+    assert json.loads(Path("there/run/result.json").read_text())["epochs"] == 1
 
 
 @pytest.mark.filterwarnings("always:the last layer of")

@@ -308,6 +308,16 @@ def test_kernels_for_numbers_are_kept_and_those_for_tensors_have_a_gradient():
     assert torch.autograd.gradcheck(lambda s: fourier.dft_matrix(5, 4, step=s), (step,))
 
 
+def test_what_is_kept_has_a_limit_of_memory(monkeypatch):
+    fourier._matrices.clear()
+    monkeypatch.setattr(fourier, "_KEPT_BYTES", 20_000)
+    for size in range(10, 20):
+        fourier.dft_matrix(size, size, step=1 / size)  # of 16 bytes a number
+    assert [len(matrix) for matrix, _ in fourier._matrices.values()] == [16, 17, 18, 19]
+    fourier.dft_matrix(100, 100, step=0.01)  # larger than all of it, and kept
+    assert [len(matrix) for matrix, _ in fourier._matrices.values()] == [100]
+
+
 def test_what_does_not_fit_a_matrix_transform_is_refused():
     kernel = fourier.dft_matrix(6, 4, step=0.1)
     with pytest.raises(ValueError, match=r"must fit the field \[\.\.\., H, W\]; they are"):

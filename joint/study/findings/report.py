@@ -16,6 +16,7 @@ from joint.metric import lower_is_better, scores_nothing
 from joint.study.axis import Design
 from joint.study.provenance import (
     EnvironmentDifference,
+    changed_note,
     changed_scenes,
     environment_differences,
     other_pictures,
@@ -27,7 +28,7 @@ from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, score
 from .pareto import DIMENSIONS, hypervolume_shares, pareto_front, reference_of
-from .selection import Selection, select_designs
+from .selection import Selection, planned_selection
 from .statistics import Contrast, Estimate, adjusted, compare, estimate, unpaired
 from .table import COSTS, Row, design_costs, front_costs, outcomes, rows
 
@@ -139,6 +140,8 @@ class StudyReport:
     """Designs of which some runs were made of other pictures, see :func:`changed_scenes`."""
     selection: Selection | None = None
     """Which designs reach what the plan requires; None where it requires nothing."""
+    unjudged: str | None = None
+    """Why nobody can say which do, as when no run has a number that is required."""
 
     @property
     def other_pictures(self) -> str | None:
@@ -180,7 +183,8 @@ class StudyReport:
         nothing = f" of {self.metric}: the plan is of {self.plan_metric}" if another else ""
         lines += [f"  {contrast}" for contrast in self.planned]
         lines += [] if self.selection is None else indent(str(self.selection), "  ").splitlines()
-        lines += [] if self.planned or self.selection else [f"  nothing{nothing}"]
+        lines += [] if self.unjudged is None else [f"  required: not known: {self.unjudged}"]
+        lines += [] if self.planned or self.selection or self.unjudged else [f"  nothing{nothing}"]
         lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
         known = known_costs(self.designs)
         head = ("", "design", "mean", "interval", "runs", *known, "failed")
@@ -226,6 +230,7 @@ class StudyReport:
         content: dict[str, Any] = asdict(self)
         content["tally"] = self.tally._asdict()
         content["off_target"] = self.off_target
+        content["selection"] = None if self.selection is None else self.selection.to_dict()
         for name in ("planned", "explored"):
             content[name] = [contrast.to_dict() for contrast in getattr(self, name)]
         return json.dumps(content, indent=1) + "\n"
@@ -292,6 +297,19 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
             for pair in pairs
         ]
     )
+    selection, unjudged = None, None
+    if planned and plan.requirements:
+        try:
+            selection = planned_selection(
+                ledger,
+                plan.requirements,
+                metric,
+                table=table,
+                known={metric: ended},
+                changed=changed,
+            )
+        except ValueError as error:  # the rest of the report does not depend on it
+            unjudged = str(error)
     return StudyReport(
         name=ledger.study.name,
         question=ledger.study.question,
@@ -307,7 +325,8 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         before=done_before(ledger) if planned else 0,
         plan_metric=plan.metric,
         explored=() if planned else contrasts,
-        selection=select_designs(ledger) if planned and plan.requirements else None,
+        selection=selection,
+        unjudged=unjudged,
     )
 
 
@@ -348,8 +367,8 @@ def _contrast(
     without = [f"design {n} has no {metric}" for n in (pair.first, pair.second) if n in lacking]
     if without:
         return unpaired(*runs, **told, note=", ".join(without))
-    for number in (n for n in (pair.first, pair.second) if n in changed):
-        note = f"pictures of the {changed[number]} set changed between runs of one description"
+    note = changed_note(changed, pair.first) or changed_note(changed, pair.second)
+    if note is not None:
         return unpaired(*runs, **told, note=note)
     parts = [run.predictions for run in (*runs[0], *runs[1]) if run.predictions is not None]
     try:

@@ -13,12 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, final
 
+from pydantic import ValidationError
+
 from classify import Interval
 from joint.analysis.record import plain
 from joint.cells import aligned, as_csv
+from joint.config.faults import fault_line
 from joint.metric import check_study_metric, scores_nothing
 from joint.study.axis import Design
-from joint.study.provenance import changed_scenes, other_pictures
+from joint.study.provenance import changed_note, changed_scenes, other_pictures
 from joint.study.requirements import Bound, Requirements
 from joint.study.significance import holm
 from joint.study.store import Ledger, done_before, given_up
@@ -134,9 +137,13 @@ class Selection:
             each.held_back or "",
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return plain(asdict(self) | {"bounds": [each._asdict() for each in self.bounds]})
+
     def to_json(self) -> str:
         """JSON of everything."""
-        return json.dumps(plain(asdict(self)), indent=1, allow_nan=False) + "\n"
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
         """CSV with a row for each design, in their order; what is not there is empty."""
@@ -203,11 +210,7 @@ def select_designs(
     if metric is not None and within is None:
         raise ValueError(f"metric={metric!r} is that of a margin: give within=, too")
     planned = not (at_least or at_most or within is not None)
-    wanted = (
-        plan.requirements
-        if planned
-        else Requirements(at_least=dict(at_least or {}), at_most=dict(at_most or {}), within=within)
-    )
+    wanted = plan.requirements if planned else _given(at_least or {}, at_most or {}, within)
     if not wanted:
         raise ValueError(
             "give at least one requirement: at_least, at_most or within; the plan has none"
@@ -215,13 +218,40 @@ def select_designs(
     metric = metric or plan.metric
     if wanted.within is not None:
         check_study_metric(metric)
-    table = rows(ledger)
+    return planned_selection(ledger, wanted, metric, planned=planned)
+
+
+def _given(
+    at_least: Mapping[str, float], at_most: Mapping[str, float], within: float | None
+) -> Requirements:
+    try:
+        return Requirements(at_least=dict(at_least), at_most=dict(at_most), within=within)
+    except ValidationError as error:
+        faults = [fault_line(fault, Requirements) for fault in error.errors()]
+        raise ValueError("; ".join(faults)) from None
+
+
+def planned_selection(
+    ledger: Ledger,
+    wanted: Requirements,
+    metric: str,
+    *,
+    planned: bool = True,
+    table: Sequence[Row] | None = None,
+    known: Mapping[str, Mapping[int, Sequence[Outcome]]] | None = None,
+    changed: Mapping[int, str] | None = None,
+) -> Selection:
+    """:func:`select_designs`, of files that were read already: ``known`` outcomes by metric."""
+    plan = ledger.study.plan
+    table = rows(ledger) if table is None else table
+    changed = changed_scenes(ledger) if changed is None else changed
     spent = design_costs(table)
     wanted.check_names(ledger.study.cost_names)
     measured = [*wanted.metrics()]
     if wanted.within is not None and metric not in measured:
         measured.append(metric)
-    ended = {name: outcomes(ledger, name) for name in measured}
+    known = known or {}
+    ended = {name: known.get(name) or outcomes(ledger, name) for name in measured}
     draws = {
         name: resample(runs, metric=name, resamples=plan.resamples) for name, runs in ended.items()
     }
@@ -230,7 +260,8 @@ def select_designs(
     judged = [
         _Judged(
             tuple(_answers(wanted, metric, number, draws, spent[number], wait)),
-            _missing(runs[number], {name: of[number] for name, of in ended.items()}),
+            changed_note(changed, number)
+            or _missing(runs[number], {name: of[number] for name, of in ended.items()}),
         )
         for number in range(len(ledger.designs))
     ]
@@ -261,7 +292,7 @@ def select_designs(
     bounded = [each.name for each in wanted.bounds() if each.name not in draws]
     costs = tuple(dict.fromkeys([*front_costs([*spent.values()]), *bounded]))
     notes = [each.note for each in draws.values() if each.note is not None]
-    if (said := other_pictures(changed_scenes(ledger))) is not None:
+    if (said := other_pictures(changed)) is not None:
         notes.append(said)
     before = done_before(ledger)
     if before:

@@ -69,8 +69,8 @@ class Contrast:
     p: float
     """Of the sign-flip test, two-sided: over seeds, on these test pictures."""
     interval_p: float
-    """Two-sided p at which the interval would just touch no difference; of a number of one class no
-    less than the sign test of its ``n`` lesions can give, ``2 ** (1 - n)``."""
+    """Two-sided p at which the interval would just touch no difference. Of the recall of one class,
+    and other numbers of its own lesions, no less than their sign test gives, ``2**(1 - n)``."""
     adjusted_p: float
     """The larger of the two, adjusted for the number of planned comparisons (:func:`holm`)."""
     alpha: float
@@ -362,11 +362,13 @@ _POWER = 0.8
 
 
 def _least_p(metric: str, error: Spread | None) -> float:
-    """Of a difference of one class: lesions that all lean one way do so by chance as often.
+    """Of a number that a few lesions make alone: all of them lean one way by chance as often.
 
-    A few that came out alike would otherwise prove it by the seeds alone.
+    Those that came out alike would otherwise prove a difference by the seeds. Precision and F1 are
+    of other classes' lesions too.
     """
-    if error is None or of_class(metric) is None:
+    number, _ = of_class(metric) or ("", "")
+    if error is None or number in ("", "precision", "f1"):
         return 0.0
     return float(2.0 ** (1 - error.lesions))
 

@@ -69,7 +69,12 @@ class _Found(NamedTuple):
 
 
 def study_html(
-    ledger: Ledger, *, metric: str | None = None, elements: bool = True, progress: bool = False
+    ledger: Ledger,
+    *,
+    metric: str | None = None,
+    judged: StudyReport | None = None,
+    elements: bool = True,
+    progress: bool = False,
 ) -> str:
     """Make the page of a study, finished or not.
 
@@ -79,6 +84,8 @@ def study_html(
         The study.
     metric : str, optional
         Another one than that of the plan; then nothing of it was planned.
+    judged : StudyReport, optional
+        The report of that metric, where it is there already; it takes as long as the page.
     elements : bool
         Read the learned elements of all runs, show them and compare them; with many designs that
         takes minutes.
@@ -97,7 +104,7 @@ def study_html(
     """
     say = teller(1 + len(_SECTIONS), progress=progress)
     say("the intervals of the designs")
-    judged = report(ledger, metric=metric)
+    judged = report(ledger, metric=metric) if judged is None else judged
     ended = outcomes(ledger, judged.metric)
     draws = resample(ended, metric=judged.metric, resamples=ledger.study.plan.resamples)
     found = _Found(ledger, judged, rows(ledger), draws, elements)
@@ -123,6 +130,7 @@ def write_study_html(
     path: Path | str,
     *,
     metric: str | None = None,
+    judged: StudyReport | None = None,
     elements: bool = True,
     progress: bool = False,
 ) -> None:
@@ -133,7 +141,7 @@ def write_study_html(
     ledger : Ledger
     path : path
         The file.
-    metric, elements, progress : as in :func:`study_html`
+    metric, judged, elements, progress : as in :func:`study_html`
 
     Raises
     ------
@@ -145,7 +153,7 @@ def write_study_html(
         raise ValueError(
             f"{path} is a folder: give the name of a file, such as {path / 'study.html'}"
         )
-    text = study_html(ledger, metric=metric, elements=elements, progress=progress)
+    text = study_html(ledger, metric=metric, judged=judged, elements=elements, progress=progress)
     write_atomically(path, text.encode())
 
 
@@ -239,7 +247,7 @@ def _planned(found: _Found) -> Iterator[Html]:
         return
     if judged.doubt is not None:
         yield paragraph(judged.doubt + ".")
-    if not (judged.planned or judged.selection):
+    if not (judged.planned or judged.selection or judged.unjudged):
         yield note("Nothing was planned: all that follows is exploration.")
         return
     if judged.before:
@@ -250,6 +258,8 @@ def _planned(found: _Found) -> Iterator[Html]:
     yield from _reasons(judged.planned)
     if judged.selection is not None:
         yield from selection(judged.selection)
+    if judged.unjudged is not None:
+        yield note(f"What the plan requires is not known: {judged.unjudged}.")
 
 
 def _reasons(contrasts: Sequence[Contrast]) -> Iterator[Html]:
@@ -259,7 +269,7 @@ def _reasons(contrasts: Sequence[Contrast]) -> Iterator[Html]:
             advice = each.advice
             yield note(f"{each.name}: {each.verdict}{'; ' if advice else ''}{advice}.")
     # Without a difference the verdict says it.
-    yield from notes(each.note for each in contrasts if each.difference is not None)
+    yield from notes(each.note for each in contrasts if each.interval is not None)
 
 
 def _contrasts(contrasts: Sequence[Contrast], metric: str) -> Html:

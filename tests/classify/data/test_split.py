@@ -156,6 +156,32 @@ def test_seeds_give_other_parts_and_stay_what_they_were():
     assert names(split(dataset, seed=3)) == names(split(dataset, seed=3))
 
 
+def patients(rng, count=100):
+    """Patients, each of one class, who differ in how many pictures they have."""
+    kind, size = rng.integers(2, size=count), rng.geometric(1 / 16, count)
+    return make(np.repeat(kind, size), np.repeat(np.arange(count), size), ["a", "b"])
+
+
+def test_seeds_give_other_parts_where_all_patients_have_other_numbers_of_pictures():
+    dataset = make(np.repeat(np.arange(30) % 2, range(1, 31)), np.repeat(range(30), range(1, 31)))
+    assert len({frozenset(k_folds(dataset, seed=seed)[0].test.groups) for seed in range(20)}) > 10
+    dataset = patients(np.random.default_rng(0))
+    tests = [set(split(dataset, seed=seed).test.groups) for seed in range(20)]
+    assert len(set().union(*tests)) > 50  # of the 100; 19 in the order of exact sizes
+    assert not set.intersection(*tests)
+
+
+def test_parts_of_patients_of_all_sizes_have_their_shares():
+    for seed in range(20):
+        dataset = patients(np.random.default_rng(seed))
+        largest = max(Counter(dataset.groups).values())
+        for fraction, part in zip((0.7, 0.2, 0.1), split(dataset, seed=seed), strict=True):
+            assert (part.counts - fraction * dataset.counts).abs().max() <= largest + 1
+        for parts in k_folds(dataset, seed=seed):
+            off = (parts.test.counts / len(parts.test) - dataset.counts / len(dataset)).abs().max()
+            assert off <= (largest + 1) / len(parts.test)
+
+
 def test_the_split_is_the_same_on_every_machine():
     dataset = make([0, 1] * 6, range(12))
     assert split(dataset).test.identifiers == ("image-6", "image-11")

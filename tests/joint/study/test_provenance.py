@@ -101,13 +101,18 @@ def test_files_that_were_replaced_between_runs_make_no_pairs(finished):
     for part in same:
         _seen(finished, lambda run, part=part: same | {part: "z" if run.design > 1 else part})
         assert changed_scenes(finished) == dict.fromkeys(range(4), part)
+    _seen(finished, lambda run: dict.fromkeys(same, str(run.design)))
+    assert set(changed_scenes(finished).values()) == {"test"}  # what matters most
     found = report(finished)
     why = "not shown: pictures of the test set changed between runs of one description"
     assert {each.verdict for each in found.planned} == {why}
     told = "runs of designs 0, 1, 2, 3 were made of other pictures than others of the same data"
     assert f"  warning: {told} and split: files were replaced" in str(found)
     assert f"Warning: {told}" in study_html(finished, elements=False)
-    assert told in str(select_designs(finished, at_least={"accuracy": 0.5}))
+    chosen = select_designs(finished, at_least={"accuracy": 0.1})
+    assert told in str(chosen)
+    assert {each.verdict for each in chosen.designs} == {"perhaps"}
+    assert chosen.designs[0].held_back == why.removeprefix("not shown: ")
     assert json.loads(found.to_json())["changed"] == [0, 1, 2, 3]
 
 

@@ -19,6 +19,7 @@ from joint.folder import CHECKPOINT_FILE, RunFolder, hold, read_history
 from joint.study import (
     Axis,
     Plan,
+    Requirements,
     StudyError,
     WorkerLost,
     create_study,
@@ -149,6 +150,30 @@ def test_a_full_disk_stops_the_worker(small_study, small_base, tmp_path, monkeyp
     assert work(tmp_path) == (4, 0, False)
 
 
+def test_a_full_disk_holds_nothing_against_runs_together(
+    small_study, small_base, tmp_path, monkeypatch
+):
+    ledger = _small(small_study, tmp_path, small_base())
+    together = importlib.import_module("joint.study.together")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "of the disk")
+
+    monkeypatch.setattr(together, "fit_ensemble", full)
+    with pytest.raises(OSError, match="of the disk"):
+        work(tmp_path, together=4)
+    assert _starts(ledger) == [0, 0, 0, 0]
+
+
+def test_a_class_of_the_requirements_that_is_not_there_stops_the_worker(
+    small_study, small_base, tmp_path
+):
+    plan = Plan(requirements=Requirements(at_least={"recall.zzz": 0.5}))
+    create_study(small_study(base=small_base(), plan=plan), tmp_path)
+    with pytest.raises(StudyError, match=r"the plan cannot be judged: .*zzz"):
+        work(tmp_path)
+
+
 def test_scenes_that_cannot_be_read_stop_the_worker(small_study, small_base, tmp_path):
     missing = joint.ClassFolders(root=tmp_path / "missing")
     base = small_base().model_copy(update={"data": missing})
@@ -188,6 +213,8 @@ def test_weights_that_are_not_here_stop_the_worker(small_study, tmp_path, monkey
     for _ in range(4):
         with pytest.raises(OSError, match=r"w.pt is not there. This worker cannot read what the"):
             work(ledger.folder.resolve())
+    with pytest.raises(OSError, match=r"w.pt is not there"):
+        work(ledger.folder.resolve(), together=4)
     assert ledger.tally().failed == 0
     assert _starts(ledger) == [0, 0, 0, 0]
 

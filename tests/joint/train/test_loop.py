@@ -303,6 +303,7 @@ def test_what_decays_is_a_weight_of_a_layer():
             self.spread = parametrizations.spectral_norm(nn.Embedding(4, 3))
             self.recurrent = nn.LSTM(4, 4, bidirectional=True, proj_size=2)
             self.attention = nn.MultiheadAttention(4, 2, kdim=3)
+            self.original = nn.Parameter(torch.ones(2, 2))  # no parametrization
 
     system = joint.ImagingSystem(classifier=Net())
     optimizer = joint.train.loop._optimizer(system, _settings(weight_decay=0.1))
@@ -320,6 +321,27 @@ def test_what_decays_is_a_weight_of_a_layer():
             "attention.out_proj.weight", *recurrent, *attention,
         ]
     )  # fmt: skip
+
+
+def test_a_norm_that_its_module_keeps_in_evaluation_stays_there(lesions, others):
+    class Kept(Head):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+            self.plain = nn.BatchNorm2d(3, affine=False)
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.norm.eval()
+            return self
+
+        def forward(self, image):
+            return super().forward(self.plain(self.norm(image)))
+
+    system = joint.ImagingSystem(classifier=Kept())
+    _fit(system, lesions, others, objective=joint.Objective(), config=_settings(epochs=1))
+    assert system.classifier.norm.num_batches_tracked == 0
+    assert system.classifier.plain.num_batches_tracked > 0
 
 
 _PARTS = {

@@ -1,4 +1,5 @@
 import csv
+import importlib
 import json
 
 import numpy as np
@@ -12,8 +13,10 @@ from joint.study import (
     create_study,
     holm,
     outcomes,
+    report,
     resample,
     select_designs,
+    study_html,
 )
 
 
@@ -232,9 +235,9 @@ def test_what_the_plan_requires_is_judged_by_itself(small_study, tmp_path):
     [
         ({}, "give at least one requirement"),
         ({"at_least": {"nonsense": 1.0}}, "'nonsense' is no metric of a study, and none of its co"),
-        ({"at_most": {"bits": float("nan")}}, r"at_most.bits\s*Input should be a finite number"),
-        ({"within": 0.0}, r"within\s*Input should be greater than 0"),
-        ({"within": float("inf")}, r"within\s*Input should be a finite number"),
+        ({"at_most": {"bits": float("nan")}}, r"^at_most.bits: must be a finite number, not nan$"),
+        ({"within": 0.0}, r"^within: must be greater than 0, not 0.0$"),
+        ({"within": float("inf")}, r"^within: must be a finite number, not inf$"),
         ({"metric": "psnr", "at_least": {"psnr": 1}}, "is that of a margin: give within="),
         ({"within": 0.1, "metric": "bits"}, "metric 'bits' is unknown"),
         ({"at_least": {"recall.zz": 0.5}}, "zz"),
@@ -243,3 +246,33 @@ def test_what_the_plan_requires_is_judged_by_itself(small_study, tmp_path):
 def test_requirements_that_cannot_be_are_refused(finished, asked, told):
     with pytest.raises(ValueError, match=told):
         select_designs(finished, **asked)
+
+
+def test_what_the_report_has_read_is_not_read_again(small_study, pretend, tmp_path, monkeypatch):
+    wanted = Requirements(at_least={"accuracy": 0.5, "recall.a": 0.5}, within=0.2)
+    ledger = create_study(small_study(plan=Plan(requirements=wanted)), tmp_path / "study")
+    for run in ledger.runs:
+        pretend(ledger, run, 0.9)
+    module = importlib.import_module("joint.study.findings.selection")
+    asked = []
+    monkeypatch.setattr(
+        module, "outcomes", lambda of, name: asked.append(name) or outcomes(of, name)
+    )
+    monkeypatch.setattr(module, "rows", None)
+    found = report(ledger)
+    assert asked == ["accuracy", "recall.a"]
+    assert found.selection is not None
+    monkeypatch.undo()
+    assert found.selection == select_designs(ledger)
+
+
+def test_a_requirement_that_no_run_has_does_not_end_the_report(small_study, pretend, tmp_path):
+    plan = Plan(requirements=Requirements(at_least={"recall.zzz": 0.5}))
+    ledger = create_study(small_study(plan=plan), tmp_path / "study")
+    for run in ledger.runs:
+        pretend(ledger, run, 0.9)
+    found = report(ledger)
+    assert found.selection is None
+    assert "zzz" in found.unjudged
+    assert f"  required: not known: {found.unjudged}" in str(found)
+    assert "What the plan requires is not known: " in study_html(ledger, elements=False)
