@@ -170,10 +170,12 @@ def _train(arguments: Sequence[str]) -> int:
     moved = _moved(arguments, options)
     if options.resume and options.start is None and is_done(folder):
         asked = None if moved else _asked_for(options)
-        earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
-        if options.tensorboard:
-            _log_again(options, folder)
-        return _show_result(options, folder)
+        saved = earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
+        # Whether what lies elsewhere is the same takes the long way, too.
+        if not moved and asked in (None, saved):
+            if options.tensorboard:
+                _log_again(options, folder)
+            return _show_result(options, folder)
     there = folder.exists()
     with (
         _gone_if_empty(folder),

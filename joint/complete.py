@@ -33,7 +33,7 @@ from .config.scenes import DataConfig
 from .device import usable_device
 from .evaluate import evaluate
 from .evaluation import Evaluation
-from .folder import CONFIG_FILE, RunFolder, as_path, hold, is_done
+from .folder import CONFIG_FILE, RunFolder, as_path, hold, is_done, read_result
 from .parallel import gathered, rank
 from .printed import differing
 from .settings import ConfigError
@@ -151,6 +151,8 @@ def complete_run(
         if gathered(is_done(folder.path))[0]:
             trained = load_trained(folder.path, config.training)
             _check_scenes(folder, trained, train, validation)
+            if config.teacher != saved.teacher:
+                _check_teacher(folder, load_teacher(config, parts))
             if rank() == 0:
                 retell(folder.path, told)
             load_weights(system, trained.weights, source=str(trained.path))
@@ -225,6 +227,16 @@ def _check_scenes(
                 f"{folder} holds a finished run on other pictures: the {name} set is another one. "
                 "Restore its pictures, or choose another folder"
             )
+
+
+def _check_teacher(folder: RunFolder, teacher: ImagingSystem | None) -> None:
+    """Refuse a finished run of another teacher."""
+    was = read_result(folder.path).get("teacher")
+    if was is not None and (teacher is None or identify(teacher) != was):
+        raise ConfigError(
+            f"{folder} holds a run of another configuration: its teacher is another one. Give the "
+            "same, or choose another folder"
+        )
 
 
 def _check_split(config: RunConfig, parts: Split) -> None:

@@ -482,9 +482,11 @@ def test_a_run_goes_on_where_its_scenes_and_its_teacher_are_now(tmp_path, capsys
     assert Path("there/run/config.json").read_bytes() == begun
     result = json.loads(Path("there/run/result.json").read_text())
     assert result["digest"] == joint.load_config("there/run").digest()
-    # What is done is shown, also by the words that made it go on.
+    # What is done is shown, also by the words that made it go on; other scenes are others.
     status, _, err = _run(capsys, *again, *data, *teacher)
     assert status == 0, err
+    assert "other pictures: the train set" in refused("--data", "there/others.npz", *teacher)
+    assert "its teacher is another one" in refused(*data, "--teacher", "there/run")
     # So it does with all of its options, as they were at first.
     Path("there/run/result.json").unlink()
     where = [*data, *teacher]

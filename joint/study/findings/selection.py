@@ -31,7 +31,7 @@ from .inference import Outcome
 from .one_sided import Answer, behind_best, of_cost, of_mean
 from .table import Row, design_costs, front_costs, outcomes, rows
 
-__all__ = ["Candidate", "Selection", "Verdict", "select_designs"]
+__all__ = ["Candidate", "Selection", "Verdict", "planned_selection", "select_designs"]
 
 Verdict = Literal["meets", "perhaps", "does not"]
 
