@@ -416,7 +416,8 @@ def _stem_for(stem: nn.Conv2d, in_channels: int) -> nn.Conv2d:
 def _around(layer: str) -> Iterator[str]:
     """Names of the modules that a layer is in, from the net itself, ``""``, on.
 
-    Parameters of their own, as the class token and the positions of a transformer, come first.
+    Parameters of their own, as the class token and the positions of a transformer, mostly come
+    before it; a scale of a ConvNeXt's block, which comes after a layer in it, rests too.
     """
     parts = layer.split(".")
     return (".".join(parts[:depth]) for depth in range(len(parts)))

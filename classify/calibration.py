@@ -50,6 +50,8 @@ Array = npt.NDArray[Any]
 _ENDS = (0.01, 100.0)
 # Times the usual distance below the top, from which a class counts as impossible.
 _IMPOSSIBLE = 1000.0
+# Nats below the top at which a class has no weight.
+_WEIGHTLESS = 40.0
 # Powers of e: further out, rounding tells where the slope is zero, and the search ends.
 _FARTHEST = 35.0
 
@@ -229,15 +231,16 @@ def _ruled_out(logits: Array, true: Array) -> Array:
     """Scores with -inf for those that stand for it, as -1e9 or the lowest float does.
 
     They lie a thousand times farther below the top of their row than the true class ever does, and
-    than the second class in the median: they had a weight only at a temperature at which the others
-    tell nothing.
+    than the second class in the median; and so far that they have no weight at the highest
+    temperature that is looked at where the others tell nothing.
     """
     highest = logits.max(1)
     runner_up = np.partition(logits, -2, axis=1)[:, -2] if logits.shape[1] > 1 else highest
     usual = max(float((highest - true).max()), float(np.median(highest - runner_up)))
     if not 0 < usual < math.inf:
         return logits
-    return np.where(highest[:, None] - logits > _IMPOSSIBLE * usual, -np.inf, logits)
+    far = max(_IMPOSSIBLE * usual, _WEIGHTLESS * _ENDS[1])
+    return np.where(highest[:, None] - logits > far, -np.inf, logits)
 
 
 def _end_of_search(temperature: float, reason: str) -> float:

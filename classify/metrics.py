@@ -152,8 +152,9 @@ class Report:
     """Of each single number but the ECE, where asked for.
 
     Where all draws agree, as on a part without a mistake, the accuracy and the weighted means have
-    Wilson's interval over as many lesions, and MCC and kappa what it leaves beyond chance; that the
-    draws agree tells nothing of how far it is known. Where all predictions are one class, MCC and
+    Wilson's interval over as many lesions: that the draws agree tells nothing of how far it is
+    known. The lower end of MCC and kappa is never above Wilson's, without a mistake, for the
+    lesions that are not of the commonest class alone. Where all predictions are one class, MCC and
     kappa are 0 in every draw, whatever they are elsewhere: they have none (nan). Those of means
     over classes that are shares are put together from the classes' own, see
     :func:`classify.intervals.mean_interval`; a class that counts as 0 in such a mean as there is

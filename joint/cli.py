@@ -171,8 +171,11 @@ def _train(arguments: Sequence[str]) -> int:
     if options.resume and options.start is None and is_done(folder):
         asked = None if moved else _asked_for(options)
         saved = earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
+        assert saved is not None  # of a run that is done
         # Whether what lies elsewhere is the same takes the long way, too.
-        if not moved and asked in (None, saved):
+        given = options.choice.data is None or type(options.run.data) is type(saved.data)
+        same = put(saved, options.run) if moved and given else asked
+        if same in (None, saved) and (given or not moved):
             if options.tensorboard:
                 _log_again(options, folder)
             return _show_result(options, folder)

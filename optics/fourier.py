@@ -47,7 +47,8 @@ _Kernel = TypeVar("_Kernel")
 # Kernels of the matrix transform that are kept: a design loop asks for the same few in each step,
 # and building them costs more than using them. Oldest out.
 _KEPT_MATRICES = 64
-# And their memory: a loop over focal lengths of a large pupil makes new ones of 40 MB each time.
+# And their memory, but for the last: a loop over focal lengths of a large pupil makes new ones of
+# 40 MB each time.
 _KEPT_BYTES = 2**29
 _matrices: dict[Hashable, tuple[Any, int]] = {}
 

@@ -89,7 +89,7 @@ def train_together(
         configs, folders = [ledger.config(run) for run in taken], list(taken.values())
         for folder in folders:
             begin(folder, together=len(folders))
-        held.enter_context(_taken_back_of_a_machine(folders))
+            held.enter_context(_taken_back_of_a_machine(folder))
         parts = build_split(configs[0], load(configs[0].data))
         if parts.validation is None:
             raise ValueError("a run needs a validation part: split into three")
@@ -112,14 +112,13 @@ def train_together(
 
 
 @contextmanager
-def _taken_back_of_a_machine(folders: Sequence[RunFolder]) -> Iterator[None]:
-    """Forget the starts where the machine ends them, in words: they hold nothing against a run."""
+def _taken_back_of_a_machine(folder: RunFolder) -> Iterator[None]:
+    """Forget the start where the machine ends it, in words: it holds nothing against the run."""
     try:
         yield
     except Exception as error:
         if of_the_machine(error):
-            for folder in folders:
-                take_back(folder)
+            take_back(folder)
         raise
 
 

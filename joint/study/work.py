@@ -175,7 +175,7 @@ def _train_ahead(
             check_files(ledger.config(run), RunFolder(ledger.path(run)))
 
         def taken(data: DataConfig) -> LesionDataset:
-            return _as_begun(ledger, config, load(data))
+            return _as_begun(ledger, config, loaded(load, data))
 
         with _named(ledger, runs):
             train_together(ledger, runs, taken, device=device, stop=leave)

@@ -576,3 +576,14 @@ def test_tau_finds_what_a_class_must_have():
         )
     with pytest.raises(ValueError, match="is of a class that there is not"):
         classify.choose_tau(scores, truth, log_prior=prior, metric="recall.mel")
+
+
+@pytest.mark.parametrize("far", [5.0, 9.0])
+def test_a_class_that_is_far_of_scores_that_tell_nothing_is_not_impossible(far):
+    # Where the others are worse than chance, the highest temperature would give it a third.
+    labels = np.repeat([0, 1], [180, 220])
+    logits = np.tile([1e-3, -1e-3, -far], (400, 1))
+    logits[200:, :2] *= -1
+    guess = np.random.default_rng(0).permutation(400)
+    temperature = classify.fit_temperature(logits[guess], labels)
+    assert temperature < 10

@@ -382,7 +382,8 @@ def few_lesions(part: Predictions, metric: str) -> str | None:
         who = "each class has" if metric in _MACRO else "the test part has"
         if of is not None:
             who = "the other classes have" if of[0] == "specificity" else f"class {of[1]} has"
-        return f"{who} {units(part, metric).groups} lesion to test on, which says nothing of others"
+        count = max(units(part, metric).counts, default=0)
+        return f"{who} {count} lesion{'s' * (count != 1)} to test on, which says nothing of others"
     rarest = min(counts, key=lambda name: counts[name]) if of is None else of[1]
     count = counts.get(rarest, 0)
     if (of is None and metric not in _MACRO) or count >= _FEW_LESIONS:

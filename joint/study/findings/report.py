@@ -28,7 +28,7 @@ from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, score
 from .pareto import DIMENSIONS, hypervolume_shares, pareto_front, reference_of
-from .selection import Selection, planned_selection
+from .selection import Selection, judged_selection
 from .statistics import Contrast, Estimate, adjusted, compare, estimate, unpaired
 from .table import COSTS, Row, design_costs, front_costs, outcomes, rows
 
@@ -300,7 +300,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     selection, unjudged = None, None
     if planned and plan.requirements:
         try:
-            selection = planned_selection(
+            selection = judged_selection(
                 ledger,
                 plan.requirements,
                 metric,

@@ -31,7 +31,7 @@ from .inference import Outcome
 from .one_sided import Answer, behind_best, of_cost, of_mean
 from .table import Row, design_costs, front_costs, outcomes, rows
 
-__all__ = ["Candidate", "Selection", "Verdict", "planned_selection", "select_designs"]
+__all__ = ["Candidate", "Selection", "Verdict", "judged_selection", "select_designs"]
 
 Verdict = Literal["meets", "perhaps", "does not"]
 
@@ -218,7 +218,7 @@ def select_designs(
     metric = metric or plan.metric
     if wanted.within is not None:
         check_study_metric(metric)
-    return planned_selection(ledger, wanted, metric, planned=planned)
+    return judged_selection(ledger, wanted, metric, planned=planned)
 
 
 def _given(
@@ -231,7 +231,7 @@ def _given(
         raise ValueError("; ".join(faults)) from None
 
 
-def planned_selection(
+def judged_selection(
     ledger: Ledger,
     wanted: Requirements,
     metric: str,

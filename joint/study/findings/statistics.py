@@ -70,7 +70,8 @@ class Contrast:
     """Of the sign-flip test, two-sided: over seeds, on these test pictures."""
     interval_p: float
     """Two-sided p at which the interval would just touch no difference. Of the recall of one class,
-    and other numbers of its own lesions, no less than their sign test gives, ``2**(1 - n)``."""
+    and other numbers that rest on few lesions alone (of the specificity on those of the other
+    classes), no less than their sign test gives, ``2**(1 - n)``."""
     adjusted_p: float
     """The larger of the two, adjusted for the number of planned comparisons (:func:`holm`)."""
     alpha: float

@@ -104,7 +104,10 @@ def study_html(
     """
     say = teller(1 + len(_SECTIONS), progress=progress)
     say("the intervals of the designs")
-    judged = report(ledger, metric=metric) if judged is None else judged
+    if judged is None:
+        judged = report(ledger, metric=metric)
+    elif metric not in (None, judged.metric):
+        raise ValueError(f"the report that is there is of {judged.metric}, and not of {metric}")
     ended = outcomes(ledger, judged.metric)
     draws = resample(ended, metric=judged.metric, resamples=ledger.study.plan.resamples)
     found = _Found(ledger, judged, rows(ledger), draws, elements)

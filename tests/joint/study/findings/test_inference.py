@@ -290,7 +290,7 @@ def test_one_lesion_says_nothing_of_others():
     found = infer(alone, metric="accuracy")
     assert found.interval is None
     assert found.note == "the test part has 1 lesion to test on, which says nothing of others"
-    assert infer(alone, metric="macro_f1").note.startswith("each class has 1 lesion")
+    assert infer(alone, metric="macro_f1").note.startswith("each class has 1 lesion to")
 
 
 @pytest.mark.parametrize(("lesions", "shown"), [(3, False), (5, False), (6, True)])
