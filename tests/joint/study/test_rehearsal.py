@@ -40,6 +40,16 @@ def test_what_every_run_would_meet_is_told_first(small_study, axis, told, tmp_pa
     assert told in capsys.readouterr().err
 
 
+def test_a_stage_of_ones_own_that_takes_no_such_pictures_is_told(small_study, small_base):
+    own = joint.CustomConfig(
+        class_path="torch.nn.Linear", init_args={"in_features": 5, "out_features": 7}
+    )
+    base = small_base()
+    base = base.model_copy(update={"system": base.system.model_copy(update={"classifier": own})})
+    with pytest.raises(ConfigError, match="fails on pictures of 16 x 16, and so would every run"):
+        rehearse(*_of(small_study(base=base, plan=Plan())))
+
+
 def test_scenes_whose_size_a_file_tells_are_not_tried(small_study, small_base, tmp_path):
     base = small_base().model_copy(update={"data": joint.SceneFileConfig(path=tmp_path / "s.npz")})
     assert rehearse(*_of(small_study(base=base, plan=Plan()))) == 0
