@@ -173,9 +173,8 @@ def _train(arguments: Sequence[str]) -> int:
         saved = earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
         assert saved is not None  # of a run that is done
         # Whether what lies elsewhere is the same takes the long way, too.
-        given = options.choice.data is None or type(options.run.data) is type(saved.data)
-        same = put(saved, options.run) if moved and given else asked
-        if same in (None, saved) and (given or not moved):
+        of_kind = options.choice.data is None or type(options.run.data) is type(saved.data)
+        if (of_kind and put(saved, options.run) == saved) if moved else asked in (None, saved):
             if options.tensorboard:
                 _log_again(options, folder)
             return _show_result(options, folder)

@@ -6,6 +6,7 @@ only where nothing else differs: a library that was updated in between is no par
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -100,9 +101,10 @@ def changed_scenes(ledger: Ledger) -> dict[int, str]:
     """
     described: dict[str, list[int]] = {}
     for number, design in enumerate(ledger.designs):
-        config = ledger.study.config(design, ledger.study.seeds[0])
-        said = config.data.model_dump_json() + config.split.model_dump_json()
-        described.setdefault(said, []).append(number)
+        with suppress(ValueError):  # of another version, which allowed what this one refuses
+            config = ledger.study.config(design, ledger.study.seeds[0])
+            said = config.data.model_dump_json() + config.split.model_dump_json()
+            described.setdefault(said, []).append(number)
     made = [
         (run.design, found)
         for run, state in zip(ledger.runs, ledger.states(), strict=True)

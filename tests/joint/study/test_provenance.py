@@ -3,10 +3,12 @@ from dataclasses import asdict
 
 import pytest
 
+import joint
 from joint.environment import environment
 from joint.folder import ENVIRONMENT_FILE, RESULT_FILE
 from joint.study import (
     Axis,
+    Study,
     create_study,
     environment_differences,
     report,
@@ -134,3 +136,12 @@ def test_designs_of_other_data_have_other_pictures(small_study, tmp_path, preten
     del content["scenes"]
     path.write_text(json.dumps(content))
     assert changed_scenes(ledger) == {}
+
+
+def test_designs_that_this_version_refuses_do_not_end_a_report(finished, monkeypatch):
+    def refused(self, design, seed):
+        raise joint.ConfigError("of another version")
+
+    monkeypatch.setattr(Study, "config", refused)
+    assert changed_scenes(finished) == {}
+    assert {each.verdict for each in report(finished).planned} == {"better"}
