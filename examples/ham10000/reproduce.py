@@ -10,10 +10,10 @@ as published (split by image), and as it should be (split by lesion, rates in bi
     python examples/ham10000/reproduce.py --fast                        # every row, in a minute
 
 Each stage is a run folder below ``OUTPUT/runs``; one that is done is not run again, one that was
-interrupted goes on. The command may be started several times at once: each process takes the next
-stage that is free, and small nets leave room on a GPU for others. Writes ``results.json``,
-``results.csv``, ``tables.txt`` and figures; ``OUTPUT/pictures`` shows lesions of the data set, and
-is not for sharing.
+interrupted goes on. The command may be started several times at once, best with
+``--longest-first``: each process takes the next stage that is free, and small nets leave room on a
+GPU for others. Writes ``results.json``, ``results.csv``, ``tables.txt`` and figures;
+``OUTPUT/pictures`` shows lesions of the data set, and is not for sharing.
 """
 
 import json
@@ -70,6 +70,9 @@ class Options:
     resnet_s as it should be."""
     weights: Path | None = None
     """Public weights that it begins from."""
+    phantoms: int | None = None
+    """Procedural lesions that the classifier of the honest protocol is trained on first; 12 000 by
+    default, none with --cpu."""
     epochs_scale: float | None = None
     """Factor on all numbers of epochs."""
     limit: int | None = None
@@ -80,6 +83,9 @@ class Options:
     """Of codec and classifier; by default bfloat16 on a GPU, float32 elsewhere."""
     output: Path = Path("runs/seed_study")
     """Folder of everything."""
+    longest_first: bool = False
+    """Take the stages first that most epochs wait for: for several processes at once, which then
+    end together. Otherwise those of seed 0 come first."""
     report: bool = False
     """Run nothing: tell what is there."""
     publish: page.RunName | None = None
@@ -98,6 +104,7 @@ _FAST = Scale(
 _CPU = Scale(
     pixels=64,
     backbone="resnet_s",
+    phantoms=0,
     architectures=("resnet_s", "inception_s", "convnext_atto"),
     epochs_scale=0.3,
     batch_size=64,
@@ -107,7 +114,16 @@ _CPU = Scale(
 def scale(options: Options) -> Scale:
     """The preset, and what was asked for otherwise."""
     preset = _FAST if options.fast else _CPU if options.cpu else Scale()
-    names = ("pixels", "backbone", "weights", "epochs_scale", "limit", "batch_size", "precision")
+    names = (
+        "pixels",
+        "backbone",
+        "weights",
+        "phantoms",
+        "epochs_scale",
+        "limit",
+        "batch_size",
+        "precision",
+    )
     asked = {name: getattr(options, name) for name in names}
     changes = {name: value for name, value in asked.items() if value is not None}
     usual = "bfloat16" if options.device.startswith("cuda") else "float32"
@@ -140,7 +156,7 @@ def run(
         At the end, of the stages that failed here.
     """
     root, total = options.output / "runs", len(study.stages)
-    left = [*enumerate(study.stages, 1)]
+    left = [*enumerate(study.longest_first() if options.longest_first else study.stages, 1)]
     failed: dict[str, Exception] = {}
     with graceful_stop() as stop:
         while left:
@@ -293,8 +309,8 @@ def command(options: Options) -> str:
         if getattr(options, name):
             words.append(f"--{name}")
     defaults = Options()
-    for name in ("device", "protocol", "seeds", "pixels", "backbone", "epochs_scale", "limit",
-                 "batch_size", "precision"):  # fmt: skip
+    for name in ("device", "protocol", "seeds", "pixels", "backbone", "phantoms", "epochs_scale",
+                 "limit", "batch_size", "precision"):  # fmt: skip
         value = getattr(options, name)
         if value != getattr(defaults, name):
             words.append(f"--{name.replace('_', '-')} {value}")

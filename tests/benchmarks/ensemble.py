@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -35,7 +36,13 @@ STEPS = 4
 
 
 def epochs(
-    members: int, size: int, batch: int, codec: str, camera: bool, device: torch.device
+    members: int,
+    size: int,
+    batch: int,
+    codec: str,
+    camera: bool,
+    device: torch.device,
+    precision: Literal["float32", "bfloat16"],
 ) -> dict[str, Callable[[], None]]:
     """An epoch of steps, stacked and one by one."""
     data = LesionPhantom(STEPS * batch, size, progress=False)
@@ -44,7 +51,7 @@ def epochs(
         sensor=joint.SensorConfig() if camera else joint.NoneConfig(),
         codec=CODECS[codec],
     )
-    training = joint.Training(batch_size=batch)
+    training = joint.Training(batch_size=batch, precision=precision)
     objective = joint.Objective(distortion=float(codec != "none"))
     feed = Feed(data, device)
     runs = []
@@ -66,6 +73,10 @@ def epochs(
             passed([run], Graph(run))
 
     return {"stacked": lambda: passed(runs, _Stack(runs, look)), "one by one": one_by_one}
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one thread"
 
 
 def taken(call: Callable[[], None], device: torch.device) -> float:
@@ -91,6 +102,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--members", type=int, nargs="+", default=[8])
     parser.add_argument("--codec", choices=CODECS, nargs="+", default=["none", "autoencoder"])
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -99,7 +111,7 @@ def main() -> None:
         torch.set_num_threads(1)
     rows = []
     for members, size, batch, codec, camera in cases(options):
-        found = epochs(members, size, batch, codec, camera, device)
+        found = epochs(members, size, batch, codec, camera, device, options.precision)
         times: dict[str, list[float]] = {name: [] for name in found}
         for number in range(options.rounds + 1):
             for name, call in found.items():
@@ -109,6 +121,7 @@ def main() -> None:
         least = {name: min(spent) for name, spent in times.items()}
         rows.append(
             {"members": members, "size": size, "batch": batch, "codec": codec, "camera": camera}
+            | {"precision": options.precision, "device": _name(device)}
             | {"ms": times, "ratio": least["one by one"] / least["stacked"]}
         )
         print(

@@ -38,10 +38,14 @@ def bits(column: Source) -> Grid:
 
 def architectures(column: Source) -> Grid:
     """Classifiers alone, by their nets."""
+    labels = {
+        "classifier": "of the study",
+        "classifier_random": "of the study, from random weights",
+    }
     lines = []
     for name, found in ({} if column.found is None else column.found["rows"]).items():
         if name == "classifier" or name.startswith("classifier_"):
-            label = name.removeprefix("classifier_") if name != "classifier" else "of the study"
+            label = labels.get(name, name.removeprefix("classifier_"))
             test, chosen = found["test"], found["adjusted"]
             cells = [test["accuracy"], test["macro_f1"], test["auc"], chosen["balanced_accuracy"]]
             lines.append([label, str(found["epochs"]), *(f"{value:.3f}" for value in cells)])

@@ -45,6 +45,7 @@ COLORS = 16
 PHOTONS = 300.0
 JPEG_QUALITIES = (1, 5, 10, 20, 40, 75)
 LEVELS = 4
+PHANTOM_EPOCHS = 12
 # What the latents of the autoencoders cost when they are numbers that a file can hold.
 _IN_BITS = (Point("8 bit latent", latent_bits=8), Point("4 bit latent", latent_bits=4))
 
@@ -52,6 +53,8 @@ CHOSEN = (
     "batch size 128 (64 in the CPU preset), learning rate 0.001 held constant, L2 weight 0.0001",
     "augmentation: flips and quarter turns",
     "k-means: 16 colours, a palette for each picture",
+    "classifiers of the seed's protocol begin from random weights; that of the honest one, from a "
+    "training on procedural lesions (without, in the CPU preset)",
     "joint models of the seed's protocol begin from fresh weights; of the honest one, from the "
     "trained pair",
     "Inception: blocks of Inception v3 with a stem for small pictures, from random weights "
@@ -73,6 +76,9 @@ class Scale:
     study as published, and a small residual net as it should be."""
     weights: Path | None = None
     """Public weights that it begins from."""
+    phantoms: int = 12_000
+    """Procedural lesions that the classifier of the honest protocol is trained on first, at most
+    ``limit``; 0 for none."""
     architectures: tuple[str, ...] = ("inception_s", "resnet18", "convnext_atto")
     epochs_scale: float = 1.0
     """Factor on all numbers of epochs, which stay at least 1."""
@@ -193,11 +199,18 @@ def _data(scale: Scale, geometry: str) -> DataConfig:
 def published_rows(made: Recipe) -> dict[str, Stage]:
     """The rows that the study has, by name."""
     fresh = made.protocol == "seed"
-    alone = made.stage("classifier", {"classifier": made.classifier()}, epochs=35 if fresh else 90)
+    begun = None if fresh or made.scale.phantoms == 0 else _phantoms(made)
+    alone = made.stage(
+        "classifier",
+        {"classifier": made.classifier()},
+        epochs=35 if fresh else 90,
+        parents={} if begun is None else {"classifier": begun},
+    )
     # The softness with which all rows were measured.
     soft = KMeansConfig(colors=COLORS, temperature=1e-3)
     palette = {"codec": soft, "classifier": made.classifier()}
     stages = [
+        *([] if begun is None else [begun]),
         alone,
         made.stage(
             "kmeans_frozen",
@@ -249,6 +262,24 @@ def published_rows(made: Recipe) -> dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
 
+def _phantoms(made: Recipe) -> Stage:
+    """The classifier on procedural lesions, of the same classes: where the honest one begins."""
+    count = made.scale.phantoms
+    pictures = PhantomConfig(
+        count=count if made.scale.limit is None else min(count, made.scale.limit),
+        image_size=made.scale.pixels,
+        seed=7,  # others than those of a study of phantoms
+    )
+    return made._replace(data=pictures).stage(
+        "phantoms",
+        {"classifier": made.classifier()},
+        epochs=PHANTOM_EPOCHS,
+        # As docs/classifiers.md tried it.
+        training={"averaging": None},
+        judges_training=False,
+    )
+
+
 def further_rows(made: Recipe, rows: dict[str, Stage]) -> dict[str, Stage]:
     """Measured bits, and the three future steps: optics, rare classes, other classifiers."""
     # The study printed nothing of these, so that nothing is asked of them on the training part.
@@ -265,6 +296,15 @@ def further_rows(made: Recipe, rows: dict[str, Stage]) -> dict[str, Stage]:
             parents=dict(joint.parents),
         )
     )
+    alone = rows["classifier"]
+    if alone.parents:
+        stages.append(
+            made.stage(
+                "classifier_random",
+                {"classifier": made.classifier()},
+                training={"epochs": alone.config.training.epochs},
+            )
+        )
     for name in made.scale.architectures:
         if name != made.backbone:
             stages.append(
@@ -370,6 +410,15 @@ class Plan(NamedTuple):
     stages: tuple[Stage, ...]
     """Of all seeds."""
     seeds: tuple[int, ...]
+
+    def longest_first(self) -> tuple[Stage, ...]:
+        """All stages, those first whose longest chain of stages to come has the most epochs."""
+        waiting = {stage.digest: 0 for stage in self.stages}
+        for stage in reversed(self.stages):  # what needs a stage comes after it
+            waiting[stage.digest] += stage.config.training.epochs
+            for parent in stage.parents.values():
+                waiting[parent.digest] = max(waiting[parent.digest], waiting[stage.digest])
+        return tuple(sorted(self.stages, key=lambda stage: -waiting[stage.digest]))
 
 
 def plan(protocols: Sequence[ProtocolName], scale: Scale, *, seeds: int = 1) -> Plan:

@@ -5,7 +5,7 @@ import pytest
 from seed_study import protocol, published
 from seed_study.protocol import Scale, plan
 
-from joint import Objective
+from joint import Objective, PhantomConfig
 
 SMALL = Scale(backbone="resnet_s", architectures=("resnet_s", "convnext_atto"), limit=60)
 
@@ -61,6 +61,26 @@ def test_the_honest_protocol_mends_it(rows, scenes_of_ham10000):
     assert own["optics_none"].config.system.sensor.photons == 300
 
 
+def test_the_honest_classifier_begins_with_phantoms(scenes_of_ham10000):
+    scale = dataclasses.replace(SMALL, data=str(scenes_of_ham10000), limit=None, pixels=128)
+    own = plan(("honest",), scale).rows["honest"]
+    begun = own["classifier"].parents["classifier"]
+    assert begun is own["phantoms"]
+    assert begun.config.data == PhantomConfig(count=12_000, image_size=128, seed=7)
+    assert begun.config.system == own["classifier"].config.system
+    assert begun.config.training.epochs == 12
+    random = own["classifier_random"]
+    assert random.parents == {}
+    assert random.config == own["classifier"].config
+    # No more of them than of other pictures, where those are limited; and none, where not wanted.
+    few = plan(("honest",), SMALL).rows["honest"]["phantoms"]
+    assert few.config.data.count == 60
+    none = plan(("honest",), dataclasses.replace(scale, phantoms=0)).rows["honest"]
+    assert none["classifier"].parents == {}
+    assert none.keys() == own.keys() - {"phantoms", "classifier_random"}
+    assert "phantoms" not in plan(("seed",), scale).rows["seed"]
+
+
 def test_every_row_of_the_study_has_a_stage_in_both(rows):
     for row in published.ROWS:
         for found in rows.values():
@@ -69,6 +89,24 @@ def test_every_row_of_the_study_has_a_stage_in_both(rows):
     assert {claim.first for claim in protocol.CLAIMS} <= rows["honest"].keys()
     assert {claim.second for claim in protocol.CLAIMS} <= rows["honest"].keys()
     assert "optics_learned" not in rows["seed"]
+
+
+def test_what_most_epochs_wait_for_can_come_first():
+    study = plan(("seed", "honest"), SMALL, seeds=3)
+    order = study.longest_first()
+    assert sorted(stage.digest for stage in order) == sorted(s.digest for s in study.stages)
+    done = set()
+    for stage in order:
+        assert all(parent.digest in done for parent in stage.parents.values())
+        done.add(stage.digest)
+    names = [(stage.protocol, stage.name, stage.seed) for stage in order]
+    # 142 epochs for the phantoms, 130 for the classifier, 90 for the coder.
+    chain = ("phantoms", "classifier", "autoencoder_3x")
+    places = [names.index(("honest", name, seed)) for name in chain for seed in range(3)]
+    assert places == sorted(places)
+    assert places[:6] == [*range(6)]
+    assert ("seed", "classifier", 0) in names[9:]
+    assert order[-1].trains is False
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -88,6 +126,7 @@ def test_further_seeds_take_what_the_claims_need():
     assert set(names) == {
         *(name for claim in protocol.CLAIMS for name in (claim.first, claim.second)),
         "autoencoder_3x",
+        "phantoms",
     }
     assert not [s for s in study.stages if s.seed and s.protocol == "seed"]
     by_seed = [s for s in study.stages if s.name == "joint_3x" and s.protocol == "honest"]
