@@ -7,15 +7,14 @@ others, ``weights`` their files), ``vote`` of several · ``imbalance`` weights, 
 rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two
 pictures in one · ``metrics`` the report with its intervals, of the numbers in ``judged`` ·
 ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
-``calibration`` temperature and class prior · ``given`` what is asked of arguments.
+``calibration`` the temperature · ``adjustment`` the class prior · ``screening`` classes to refer
+against the rest · ``given`` what is asked of arguments.
 """
 
+from .adjustment import TauChoice, adjust_logits, choose_tau
 from .backbone import Classifier, TracedLogits, backbone
 from .calibration import (
     BiasCorrectedTemperature,
-    TauChoice,
-    adjust_logits,
-    choose_tau,
     fit_bias_corrected_temperature,
     fit_temperature,
 )
@@ -64,6 +63,7 @@ from .mixing import Mixing, mix
 from .registry import BACKBONES, BackboneRecord, backbone_record
 from .residual import ResNetS
 from .sampling import sample_order
+from .screening import PredictiveValues, Screen, choose_cutoff, predictive_values
 from .vote import Vote
 
 __all__ = [
@@ -91,11 +91,13 @@ __all__ = [
     "Mixing",
     "Permutation",
     "PhantomMaps",
+    "PredictiveValues",
     "Reliability",
     "Report",
     "ResNetS",
     "SceneEncoding",
     "SceneFile",
+    "Screen",
     "SkinType",
     "Split",
     "TauChoice",
@@ -109,6 +111,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_difference",
     "check_classes",
+    "choose_cutoff",
     "choose_tau",
     "class_weights",
     "effective_number_weights",
@@ -123,6 +126,7 @@ __all__ = [
     "mix",
     "permutation_test",
     "phantom_maps",
+    "predictive_values",
     "report",
     "sample_order",
     "save_scenes",

@@ -39,6 +39,7 @@ __all__ = [
     "class_column",
     "class_names",
     "is_metric",
+    "judged_by",
     "of_class",
     "range_of",
     "warn_of_probabilities",
@@ -442,6 +443,13 @@ def _area(positives: Array, negatives: Array, own: Array, last: Array) -> Array:
     below = false[:, -1:] - (false[:, ends[tie]] + false[:, ends[tie + 1]]) / 2
     area = np.einsum("rp,rp->r", positives, below)
     return _share(area, positives.sum(1) * false[:, -1])
+
+
+def judged_by(logits: Array, labels: Array, classes: Sequence[str] | None = None) -> Judged:
+    """Scores whose number of columns is that of the classes, which have names or not."""
+    if logits.ndim != 2:
+        raise ValueError(f"scores must be [N, K], not {logits.shape}")
+    return Judged(logits, labels, classes=logits.shape[1] if classes is None else classes)
 
 
 def _check(logits: Array, labels: Array, classes: int) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
-from classify import Report, report
+from classify import Report, Screen, report
+from classify.screening import REFERRED
 
 from .point import AS_BUILT, OperatingPoint
 
@@ -150,6 +151,40 @@ class Evaluation:
             resamples=resamples,
         )
         return replace(self, logits=logits, report=judged)
+
+    def screened(self, screen: Screen, *, resamples: int = 0) -> "Evaluation":
+        """The same pass as a screening: scores, labels and report of ``refer`` and ``leave``.
+
+        Choose the cutoff on the validation part (:func:`classify.choose_cutoff`). In the report,
+        the recall of ``refer`` is the sensitivity and its precision the positive predictive value,
+        at the prevalence of these pictures; those of ``leave`` are the specificity and the negative
+        predictive value. The losses stay those of the scores as they were.
+
+        Parameters
+        ----------
+        screen : classify.Screen
+        resamples : int
+            Bootstrap resamples behind the intervals of the new report; 0 for none.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        ValueError
+            When there are no scores, or the screen is of other classes.
+        """
+        if self.logits is None or self.report is None:
+            raise ValueError("there are no class scores to screen by: the system has no classifier")
+        if screen.classes != self.report.classes:
+            raise ValueError(
+                f"the screen is of the classes {', '.join(screen.classes)}, and these scores of "
+                f"{', '.join(self.report.classes)}"
+            )
+        scores, labels = screen.scores(self.logits), screen.labels(self.labels)
+        judged = report(scores, labels, classes=REFERRED, groups=self.groups, resamples=resamples)
+        return replace(self, logits=scores, labels=labels, report=judged)
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-able summary, without the scores of each picture.

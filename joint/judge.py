@@ -2,9 +2,10 @@
 
 ::
 
-    run folder ─► system, its parts ─┐          ┌─► scores adjusted by the validation part
-    or other scenes ─────────────────┴─ points ─┴─► Judged ─► text, JSON; of several a table, CSV
-                             light, quality, distance, motion
+    run folder ─► system, its parts ─┐          ┌─► scores adjusted by the validation part,
+    or other scenes ─────────────────┴─ points ─┤   a screening by a cutoff that is chosen there
+                     light, quality, distance,  └─► Judged ─► text, JSON; of several a table, CSV
+                     motion
 """
 
 import math
@@ -14,7 +15,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
+from classify import (
+    LesionDataset,
+    Screen,
+    Split,
+    TauChoice,
+    choose_cutoff,
+    choose_tau,
+    log_prior,
+)
 from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metric, is_metric
 
 from .caution import caution
@@ -29,6 +38,7 @@ from .metric import TERM
 from .objective import TERMS
 from .options import EvaluateOptions
 from .point import OperatingPoint, operating
+from .screened import Screened
 from .settings import ConfigError, OptionError, nearest
 from .system import ImagingSystem, evaluating
 from .trained import load_run
@@ -42,8 +52,11 @@ _IN_REPORT = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
 # What a table of several points has a column for, where the system has it.
 _AT_A_GLANCE = (
     *_IN_REPORT, "tau", "adjusted_accuracy", "adjusted_balanced_accuracy",
+    "cutoff", "screened_sensitivity", "screened_specificity",
     "bpp", "bpp_bytes", "psnr", "psnr_scene",
 )  # fmt: skip
+
+_WITH_INTERVAL = ("balanced_accuracy", "sensitivity", "specificity")
 
 
 class Judged(NamedTuple):
@@ -54,13 +67,16 @@ class Judged(NamedTuple):
     """The adjustment of the scores, where one was asked for."""
     adjusted: Evaluation | None
     """The same pass with the adjusted scores."""
+    screened: Screened | None = None
+    """The same pass as a screening, where classes to refer were named."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able summary."""
-        if self.choice is None or self.adjusted is None:
-            return self.result.to_dict()
-        adjusted = self.adjusted.to_dict()["report"]
-        return self.result.to_dict() | {"choice": self.choice.to_dict(), "adjusted": adjusted}
+        found = self.result.to_dict()
+        if self.choice is not None and self.adjusted is not None:
+            adjusted = self.adjusted.to_dict()["report"]
+            found |= {"choice": self.choice.to_dict(), "adjusted": adjusted}
+        return found if self.screened is None else found | {"screened": self.screened.to_dict()}
 
     def cells(self) -> dict[str, float]:
         """One row of a table: the point, each number that there is, and the ends of intervals.
@@ -78,7 +94,7 @@ class Judged(NamedTuple):
             asked = (*METRICS, self.choice.metric, *self.choice.kept)
             own = _reported(self.adjusted, tuple(dict.fromkeys(asked)))
             found |= {f"adjusted_{key}": value for key, value in own.items()}
-        return found
+        return found if self.screened is None else found | self.screened.cells()
 
     def __str__(self) -> str:
         """Where it was judged, the reports, and the single numbers."""
@@ -90,6 +106,8 @@ class Judged(NamedTuple):
         if self.choice is not None and self.adjusted is not None:
             chosen = f"\nadjusted, as chosen on the validation part: {self.choice}"
             lines += [chosen, str(self.adjusted.report)]
+        if self.screened is not None:
+            lines.append(f"\nscreened, as chosen on the validation part: {self.screened}\n")
         told = () if result.report is None else _IN_REPORT
         rest = {name: value for name, value in result.scalars().items() if name not in told}
         return "\n".join([*lines, summary(rest)])
@@ -116,7 +134,7 @@ def _reported(result: Evaluation, names: Sequence[str]) -> dict[str, float]:
 
 
 def at_a_glance(judged: Sequence[Judged]) -> str:
-    """The points of one run under each other, with the interval of the balanced accuracy."""
+    """The points of one run under each other, with the intervals of what is decided by."""
     rows = [each.cells() for each in judged]
     points = judged[0].result.point.asked()
     own = [f"{TERM}{name}" for name in judged[0].result.losses if name not in TERMS]
@@ -126,7 +144,7 @@ def at_a_glance(judged: Sequence[Judged]) -> str:
         line = [f"{row[name]:.12g}" for name in points]
         for name in names:
             told = f"{row[name]:.4g}" if name in row else ""
-            if name.endswith("balanced_accuracy") and f"{name}_low" in row:
+            if name.endswith(_WITH_INTERVAL) and f"{name}_low" in row:
                 told += f" [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
             line.append(told)
         table.append(line)
@@ -162,7 +180,7 @@ def judge_run(
     ------
     ConfigError, CheckpointError
         When the run cannot be loaded, other scenes have other classes, the scores cannot be
-        adjusted, or no adjustment keeps what it has to.
+        adjusted or screened by, or no adjustment or cutoff keeps what it has to.
     ValueError
         When the system has no such point, or a metric is of a class that there is not: before the
         first pass.
@@ -178,6 +196,10 @@ def judge_run(
     for metric in (options.figure_metric, options.adjust, *bounds["at_least"], *bounds["within"]):
         if metric is not None and is_metric(metric):
             check_metric(metric, parts.train.classes)
+    for name in options.screen:
+        if name not in parts.train.classes:
+            near = nearest(name, parts.train.classes)
+            raise OptionError(f"--screen: the run has no class {name!r}{near}")
     dataset = getattr(parts, options.part)
     if options.data is not None:
         dataset = _other_scenes(again(dataset.image_size[0], config.data), config.data, parts)
@@ -194,13 +216,22 @@ def judge_run(
             **point._asdict(),
             views=options.views,
         )
-        choice = None if options.adjust is None else _choose_tau(options, parts, judge, bounds)
+        seen = _seen(options, parts, judge)
+        choice = screen = adjusted = screened = None
+        if seen is not None and options.adjust is not None:
+            choice = _choose_tau(options, parts, seen, bounds)
+        if seen is not None and options.screen:
+            screen = _choose_cutoff(options, parts, seen)
         result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
-        adjusted = None
         if choice is not None:
             offset = -choice.tau * log_prior(parts.train.counts)
             adjusted = result.adjusted(offset, resamples=options.resamples)
-        yield Judged(result, choice, adjusted)
+        if screen is not None:
+            assert result.logits is not None  # as on the validation part
+            shares = screen.shares(result.logits, result.labels)
+            own = result.screened(screen, resamples=options.resamples)
+            screened = Screened(screen, own, shares, options.prevalence)
+        yield Judged(result, choice, adjusted, screened)
 
 
 def _check_points(
@@ -282,8 +313,12 @@ def _named_alike(dataset: LesionDataset, part: LesionDataset) -> list[str]:
 
 def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     """What tau must keep; of a metric that is wanted or kept, there must be such a one."""
-    if options.adjust and options.part == "validation" and options.data is None:
-        raise OptionError("--adjust is chosen on the validation part: judge it on another one")
+    if options.part == "validation" and options.data is None:
+        for option, chosen in (("--adjust", options.adjust), ("--screen", options.screen)):
+            if chosen:
+                raise OptionError(
+                    f"{option} is chosen on the validation part: judge it on another one"
+                )
     bounds = options.bounds()
     if not all(map(math.isfinite, options.taus)):
         raise OptionError(f"--taus must be finite numbers, not {' '.join(map(str, options.taus))}")
@@ -313,18 +348,51 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     return bounds
 
 
+def _seen(
+    options: EvaluateOptions, parts: Split, judge: Callable[[LesionDataset], Evaluation]
+) -> Evaluation | None:
+    """The validation part, where something is to be chosen on it."""
+    if options.adjust is None and not options.screen:
+        return None
+    option = "--adjust" if options.adjust is not None else "--screen"
+    if parts.validation is None:
+        raise ConfigError(f"{option} needs a validation part, and the split of this run has none")
+    seen = judge(parts.validation)
+    if seen.logits is None:
+        raise ConfigError(f"{option} needs a classifier, and the system of this run has none")
+    return seen
+
+
+def _choose_cutoff(options: EvaluateOptions, parts: Split, seen: Evaluation) -> Screen:
+    """The cutoff that keeps on the validation part what was asked for."""
+    assert seen.logits is not None  # as :func:`_seen` saw to
+    try:
+        return choose_cutoff(
+            seen.logits,
+            seen.labels,
+            classes=parts.train.classes,
+            positive=options.screen,
+            sensitivity=options.sensitivity,
+            specificity=options.specificity,
+            assurance=options.assurance,
+            groups=seen.groups,
+        )
+    except ValueError as error:
+        raise ConfigError(f"--screen on the validation part{_where(seen)}: {error}") from error
+
+
+def _where(seen: Evaluation) -> str:
+    return f" {seen.point}" if seen.point.asked() else ""
+
+
 def _choose_tau(
     options: EvaluateOptions,
     parts: Split,
-    judge: Callable[[LesionDataset], Evaluation],
+    seen: Evaluation,
     bounds: Mapping[str, Mapping[str, float]],
 ) -> TauChoice:
     """The adjustment that is best on the validation part by the metric that was asked for."""
-    if parts.validation is None:
-        raise ConfigError("--adjust needs a validation part, and the split of this run has none")
-    seen = judge(parts.validation)
-    if seen.logits is None:
-        raise ConfigError("--adjust needs a classifier, and the system of this run has none")
+    assert seen.logits is not None  # as :func:`_seen` saw to
     try:
         return choose_tau(
             seen.logits,
@@ -336,5 +404,4 @@ def _choose_tau(
             **bounds,
         )
     except ValueError as error:
-        where = f" {seen.point}" if seen.point.asked() else ""
-        raise ConfigError(f"--adjust on the validation part{where}: {error}") from error
+        raise ConfigError(f"--adjust on the validation part{_where(seen)}: {error}") from error

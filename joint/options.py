@@ -241,6 +241,7 @@ class EvaluateOptions:
         lens2label evaluate runs/edge --views dihedral --adjust balanced_accuracy
         lens2label evaluate runs/edge --adjust balanced_accuracy --within accuracy=0.01
         lens2label evaluate runs/edge --photons 100 1000 10000
+        lens2label evaluate runs/edge --screen mel bcc --sensitivity 0.95 --assurance 0.9
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -277,6 +278,19 @@ class EvaluateOptions:
     validation part, such as accuracy=0.01."""
     taus: tuple[float, ...] = ()
     """With --adjust: the values of tau to choose from; -1, -0.95 ... 2 if none are given."""
+    screen: tuple[str, ...] = ()
+    """Also judge the run as a screening: it refers the pictures of these classes, from a cutoff
+    that is chosen on the validation part."""
+    sensitivity: float | None = None
+    """With --screen: the least share of these pictures that is referred, such as 0.95."""
+    specificity: float | None = None
+    """With --screen, instead: the least share of the others that is left."""
+    assurance: float | None = None
+    """With --screen: confidence that this is kept on other pictures too, such as 0.9; without, it
+    is kept on the validation part, and elsewhere by half of all cutoffs."""
+    prevalence: float | None = None
+    """With --screen: share of pictures to refer where the system will work, for the predictive
+    values there."""
     batch_size: int = 64
     """Pictures in one pass."""
     count_bytes: bool = True
@@ -322,6 +336,26 @@ class EvaluateOptions:
             for number in getattr(self, name):
                 if not allowed(number):
                     raise OptionError(f"--{name} must be {needed}, not {number:g}")
+        self._check_screen()
+
+    def _check_screen(self) -> None:
+        goals = [name for name in ("sensitivity", "specificity") if getattr(self, name) is not None]
+        if not self.screen:
+            for name in (*goals, "assurance", "prevalence"):
+                if getattr(self, name) is not None:
+                    raise OptionError(
+                        f"--{name} needs --screen, the classes to refer, such as --screen mel"
+                    )
+            return
+        if len(goals) != 1:
+            raise OptionError(
+                "--screen needs one goal that its cutoff keeps: --sensitivity 0.95, or "
+                "--specificity 0.9"
+            )
+        for name in (*goals, "assurance", "prevalence"):
+            number = getattr(self, name)
+            if number is not None and not 0 < number < 1 and not (name in goals and number == 1):
+                raise OptionError(f"--{name} must lie between 0 and 1, not {number:g}")
 
     def points(self) -> list[OperatingPoint]:
         """Where to evaluate."""

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 from sklearn.metrics import accuracy_score
 from small import full_system
 
+import classify
 import compress
 import joint
 
@@ -74,3 +76,25 @@ def test_adjusted_scores_are_judged_again_without_another_pass(system, lesions):
     coded = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
     with pytest.raises(ValueError, match="no class scores to adjust"):
         coded.adjusted(torch.zeros(3))
+
+
+def test_a_screening_is_judged_without_another_pass(system, lesions):
+    result = joint.evaluate(system, lesions)
+    classes = result.report.classes
+    screen = classify.choose_cutoff(
+        result.logits, result.labels, classes=classes, positive=classes[:2], sensitivity=0.8
+    )
+    found = result.screened(screen, resamples=50)
+    assert found.report.classes == ("refer", "leave")
+    chance = torch.from_numpy(result.logits).double().softmax(1)[:, :2].sum(1).numpy()
+    refers, ill = chance >= screen.cutoff, result.labels < 2
+    assert found.report.number("recall.refer") == pytest.approx(refers[ill].mean())
+    assert found.report.number("recall.leave") == pytest.approx((~refers)[~ill].mean())
+    assert (found.labels == 0).tolist() == ill.tolist()
+    assert "accuracy" in found.report.intervals
+    assert (found.bpp, found.losses) == (result.bpp, result.losses)
+    with pytest.raises(ValueError, match="the screen is of the classes x, y, z, and these scores"):
+        result.screened(dataclasses.replace(screen, classes=("x", "y", "z")))
+    coded = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
+    with pytest.raises(ValueError, match="no class scores to screen by"):
+        coded.screened(screen)

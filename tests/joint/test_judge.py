@@ -545,3 +545,87 @@ def test_a_number_of_the_report_is_printed_once(lesions):
         report = "" if result.report is None else f"{result.report}\n"
         assert text == report + "\n".join(f"{n:<18} {v:.4f}" for n, v in numbers.items())
     assert {*numbers} >= {"bpp", "psnr"}
+
+
+def _screened(skilled, positive, cutoff):
+    """Sensitivity, specificity and predictive values on the test part, by hand."""
+    _, system, parts = joint.load_run(skilled)
+    test = joint.evaluate(system, parts.test)
+    chosen = [parts.test.classes.index(name) for name in positive]
+    refers = torch.from_numpy(test.logits).double().softmax(1)[:, chosen].sum(1).numpy() >= cutoff
+    ill = np.isin(test.labels, chosen)
+    return refers[ill].mean(), (~refers)[~ill].mean(), ill[refers].mean(), (~ill)[~refers].mean()
+
+
+def test_a_screening_is_chosen_on_the_validation_part(skilled, capsys):
+    asked = ["--screen", "mel", "bcc", "--sensitivity", "0.9", "--no-count-bytes"]
+    status, out, err = _evaluate(capsys, skilled, *asked, "--prevalence", "0.02", "--json")
+    assert status == 0, err
+    printed = json.loads(out)["screened"]
+    _, system, parts = joint.load_run(skilled)
+    seen = joint.evaluate(system, parts.validation)
+    wanted = classify.choose_cutoff(
+        seen.logits, seen.labels, classes=parts.train.classes, positive=("mel", "bcc"),
+        sensitivity=0.9, groups=seen.groups,
+    )  # fmt: skip
+    assert printed["screen"] == json.loads(json.dumps(wanted.to_dict()))
+    names = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
+    by_hand = _screened(skilled, ("mel", "bcc"), wanted.cutoff)
+    assert [printed[name] for name in names] == pytest.approx(by_hand)
+    there = classify.predictive_values(*by_hand[:2], 0.02)
+    assert printed["at_prevalence"] == pytest.approx(there._asdict())
+    assert printed["referred"].keys() == set(parts.train.classes)
+    assert printed["intervals"] == {}
+    status, out, err = _evaluate(capsys, skilled, *asked, "--adjust", "auc", "--taus", "0")
+    assert status == 0, err
+    assert f"screened, as chosen on the validation part: {wanted}" in out
+    assert f"\nsensitivity                {by_hand[0]:.3f}\n" in out
+    assert "\nadjusted, as chosen on the validation part: " in out
+
+
+def test_a_screening_has_intervals_and_columns(skilled, capsys, tmp_path):
+    asked = ["--screen", "nv", "--specificity", "0.8", "--assurance", "0.5", "--no-count-bytes"]
+    table = tmp_path / "a.csv"
+    options = ["--resamples", "60", "--csv", str(table)]
+    assert main(["evaluate", str(skilled), *asked, *options]) == 0
+    out = capsys.readouterr().out
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    by_hand = _screened(skilled, ("nv",), float(row["cutoff"]))
+    assert float(row["screened_sensitivity"]) == pytest.approx(by_hand[0])
+    assert float(row["screened_specificity"]) == pytest.approx(by_hand[1])
+    low, high = (float(row[f"screened_specificity_{end}"]) for end in ("low", "high"))
+    assert low < by_hand[1] < high
+    assert f"\nspecificity                {by_hand[1]:.3f} [{low:.3f}, {high:.3f}]\n" in out
+    assert "a specificity of 0.8 or more elsewhere has the confidence 0.5, of " in out
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--sensitivity", "0.9"], "--sensitivity needs --screen, the classes to refer"),
+        (["--prevalence", "0.9"], "--prevalence needs --screen, the classes to refer"),
+        (["--screen", "mel"], "--screen needs one goal that its cutoff keeps: --sensitivity 0.95"),
+        (["--screen", "mel", "--sensitivity", "1.5"], "--sensitivity must lie between 0 and 1"),
+        (
+            ["--screen", "mel", "--sensitivity", "1", "--assurance", "1"],
+            "--assurance must lie between 0 and 1, not 1",
+        ),
+        (["--screen", "mell", "--sensitivity", "0.9"], "no class 'mell'; did you mean 'mel'?"),
+        (
+            ["--screen", "mel", "--sensitivity", "0.9", "--part", "validation"],
+            "--screen is chosen on the validation part: judge it on another one",
+        ),
+    ],
+)
+def test_a_screening_that_cannot_be_is_refused(skilled, capsys, asked, message):
+    status, _, err = _evaluate(capsys, skilled, *asked)
+    assert status == _WRONG_OPTION
+    assert message in err
+
+
+def test_a_screening_says_how_many_lesions_it_needs(skilled, capsys):
+    asked = ["--screen", "mel", "--sensitivity", "0.99", "--assurance", "0.99"]
+    status, _, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
+    assert status == _MISTAKE
+    assert "--screen on the validation part: " in err
+    assert "or bring 459 of them" in err

@@ -1,0 +1,286 @@
+"""Correct which classes a trained classifier favours.
+
+::
+
+    validation logits [N, K], labels [N] ──choose_tau──► tau    adjust_logits(..., tau=tau)
+
+Chosen on validation pictures and then kept: chosen on the test set it is part of the result, not of
+the system.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .given import check_number
+from .judged import (
+    LOWER_IS_BETTER,
+    Judged,
+    Metric,
+    as_array,
+    check_metric,
+    class_names,
+    judged_by,
+    warn_of_probabilities,
+)
+
+__all__ = ["TauChoice", "adjust_logits", "choose_tau"]
+
+Array = npt.NDArray[Any]
+
+
+@overload
+def adjust_logits(logits: Tensor, log_prior: Tensor | Array, *, tau: float = 1.0) -> Tensor: ...
+@overload
+def adjust_logits(logits: Array, log_prior: Tensor | Array, *, tau: float = 1.0) -> Array: ...
+def adjust_logits(
+    logits: Array | Tensor, log_prior: Tensor | Array, *, tau: float = 1.0
+) -> Array | Tensor:
+    """Post-hoc logit adjustment ``logits - tau * log_prior`` (Menon et al., ICLR 2021).
+
+    Parameters
+    ----------
+    logits : array or Tensor ``[..., K]``
+        Class scores of a classifier that was trained with a plain loss.
+    log_prior : array or Tensor ``[K]``
+        Logarithm of the class shares in training, of :func:`classify.log_prior`.
+    tau : float
+        0 leaves the scores as they are, 1 is right for balanced accuracy if the scores are
+        calibrated; more favours rare classes further, less than 0 common ones.
+
+    Returns
+    -------
+    array or Tensor ``[..., K]``, as ``logits``; of floats where those are whole numbers
+
+    Raises
+    ------
+    TypeError
+        For scores that are neither, or a ``tau`` that is no number.
+    ValueError
+        When the classes do not fit, the prior or ``tau`` is not finite, or the prior is shares or
+        numbers of pictures without the logarithm.
+    """
+    if not isinstance(logits, np.ndarray | Tensor):
+        raise TypeError(f"logits must be an array or a tensor, not {type(logits).__name__}")
+    check_number("tau", tau)
+    strength = float(tau.detach()) if isinstance(tau, Tensor) else float(tau)
+    prior = as_array(log_prior)
+    if prior.ndim != 1 or logits.ndim < 1 or logits.shape[-1] != len(prior):
+        raise ValueError(
+            f"log_prior must be [K] for logits [..., K], not {prior.shape} for "
+            f"{tuple(logits.shape)}"
+        )
+    if not np.isfinite(prior).all() or not math.isfinite(strength):
+        raise ValueError(
+            f"log_prior and tau must be finite, not {prior.tolist()} and {tau}; "
+            "classify.log_prior counts a class without pictures as one"
+        )
+    _check_logarithms(prior)
+    if isinstance(logits, Tensor):
+        # The prior in whole numbers would be another prior.
+        scores = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
+        return scores - tau * torch.as_tensor(log_prior).to(scores)
+    return logits - strength * prior
+
+
+def _check_logarithms(prior: Array) -> None:
+    """Refuse shares and counts; the logarithm of either does, as a constant changes nothing."""
+    if (prior < 0).any():
+        return
+    shares = len(prior) > 1 and abs(prior.sum() - 1) < 1e-3
+    if shares or (prior.max() > 1 and (prior == np.round(prior)).all()):
+        raise ValueError(
+            f"log_prior must be logarithms, and {prior.tolist()} are "
+            f"{'shares of the classes' if shares else 'numbers of pictures'}: take "
+            f"{'np.log of them' if shares else 'classify.log_prior of them'}"
+        )
+
+
+@dataclass(frozen=True)
+class TauChoice:
+    """Strength of the adjustment that was best, and the curve that it was read from."""
+
+    tau: float
+    """The best; of several the nearest to 0."""
+    metric: str
+    taus: tuple[float, ...]
+    """Strengths that were tried."""
+    values: tuple[float, ...]
+    """The metric at each of :attr:`taus`."""
+    at_least: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """What other metrics had to keep; how far below the best is counted from the best here."""
+    kept: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
+    """Those metrics at each of :attr:`taus`."""
+
+    def __str__(self) -> str:
+        chosen = self.taus.index(self.tau)
+        best = self.values[chosen]
+        # As the AUC of two classes is, whose order tau does not change but for rounding.
+        same = len(self.taus) > 1 and all(abs(v - best) < 1e-12 or v == best for v in self.values)
+        text = (
+            f"{self.metric} {best:.3f} at tau = {self.tau:g}, the "
+            f"{'same at each' if same else 'best'} of {len(self.taus)} between "
+            f"{min(self.taus):g} and {max(self.taus):g} on these pictures"
+        )
+        if self.at_least:
+            text += " with " + ", ".join(
+                f"{name} {self.kept[name][chosen]:.3f} >= {least:g}"
+                for name, least in self.at_least.items()
+            )
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def choose_tau(
+    logits: Array | Tensor,
+    labels: Array | Tensor,
+    *,
+    log_prior: Tensor | Array,
+    metric: Metric = "balanced_accuracy",
+    classes: Sequence[str] | None = None,
+    taus: Sequence[float] | None = None,
+    at_least: Mapping[str, float] | None = None,
+    within: Mapping[str, float] | None = None,
+) -> TauChoice:
+    """Choose the strength of :func:`adjust_logits` on validation pictures.
+
+    ``at_least={"accuracy": 0.75}`` is the best balanced accuracy that keeps that much accuracy, as
+    ``at_least={"recall.mel": 0.9}`` is that which finds nine of ten pictures of the class ``mel``;
+    ``within={"accuracy": 0.01}`` the best one that costs no more than a point of it. On other
+    pictures either may be less: what is chosen for being large, or for being just large enough,
+    is so partly by chance.
+
+    Parameters
+    ----------
+    logits : array ``[N, K]``
+        Class scores of validation pictures.
+    labels : array of int ``[N]``
+        Their true classes.
+    log_prior : array or Tensor ``[K]``
+        Logarithm of the class shares in training.
+    metric : str or callable
+        One of :data:`classify.judged.METRICS`, a number of one class such as ``recall.mel``
+        (:data:`classify.judged.CLASS_METRICS`), or a function of logits and labels, of which more
+        is better.
+    classes : sequence of str, optional
+        Names of the K classes, in the order of the scores; by default their numbers.
+    taus : sequence of float, optional
+        What to try; -1, -0.95 ... 2 by default. Below 0 common classes gain: -1 takes back what
+        training with weights in inverse proportion to the class shares gave to rare ones.
+    at_least : mapping of str to float, optional
+        What other metrics, of which more is better, must keep on these pictures.
+    within : mapping of str to float, optional
+        How far such metrics may stay below the best that any of ``taus`` has on these pictures.
+
+    Returns
+    -------
+    TauChoice
+        With the whole curve: what balanced accuracy gains, accuracy may lose.
+
+    Raises
+    ------
+    ValueError
+        When shapes, labels, scores or the prior do not fit, there is nothing to try, the metric
+        exists for no tau, or none keeps what it must, which says how much can be kept.
+
+    Warns
+    -----
+    UserWarning
+        When a class has no picture: what tau costs it is not seen. And for probabilities, each row
+        of which sums to 1.
+    """
+    tried = tuple(float(t) for t in (np.linspace(-1, 2, 61).round(2) if taus is None else taus))
+    if not tried:
+        raise ValueError("taus must hold at least one number to try, such as 0.0")
+    check_metric(metric)
+    floors, slack = _amounts("at_least", at_least), _amounts("within", within)
+    scores, truth = as_array(logits).astype(float), as_array(labels)
+    warn_of_probabilities(scores, "give their logarithms")
+    others = tuple(dict.fromkeys([*floors, *slack]))
+    curves: list[list[float]] = [[] for _ in (metric, *others)]
+    for tau in tried:
+        judged = judged_by(adjust_logits(scores, log_prior, tau=tau), truth, classes)
+        for curve, wanted in zip(curves, (metric, *others), strict=True):
+            curve.append(_value(wanted, judged))
+    values, kept = tuple(curves[0]), {n: tuple(c) for n, c in zip(others, curves[1:], strict=True)}
+    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
+    for asked, curve in ((name, values), *kept.items()):
+        if np.isnan(curve).all():
+            raise ValueError(
+                f"{asked} exists for no tau on these labels; choose a metric that does, such as "
+                "'accuracy', or give pictures of more classes"
+            )
+    for n, less in slack.items():
+        floors[n] = max(floors.get(n, -np.inf), float(np.nanmax(kept[n])) - less)
+    sign = -1 if name in LOWER_IS_BETTER and isinstance(metric, str) else 1
+    # By a rounding less is not less.
+    allowed = [
+        i
+        for i in range(len(tried))
+        if not np.isnan(values[i]) and all(kept[n][i] >= floors[n] - 1e-12 for n in floors)
+    ]
+    if not allowed:
+        advice = "ask for less" if taus is None else "ask for less, or try other taus"
+        raise ValueError(_nothing_kept(tried, floors, kept, advice))
+    names = class_names(scores.shape[1] if classes is None else classes)
+    absent = [name for k, name in enumerate(names) if not (truth == k).any()]
+    if absent:
+        shown = ", ".join(absent[:10]) + (", ..." if len(absent) > 10 else "")
+        warnings.warn(
+            f"none of these {len(truth)} pictures is of {shown}, so that {name} does "
+            "not tell what tau costs there: choose it on pictures of every class",
+            UserWarning,
+            stacklevel=2,
+        )
+    best = max(allowed, key=lambda i: (sign * values[i], -abs(tried[i]), tried[i]))
+    return TauChoice(tried[best], name, tried, values, floors, kept)
+
+
+def _value(metric: Metric, judged: Judged) -> float:
+    if isinstance(metric, str):
+        return float(judged.measure(np.ones((1, len(judged.labels))), [metric])[metric][0])
+    return float(metric(judged.logits, judged.labels))
+
+
+def _amounts(parameter: str, given: Mapping[str, float] | None) -> dict[str, float]:
+    amounts = {name: float(amount) for name, amount in (given or {}).items()}
+    for name, amount in amounts.items():
+        check_metric(name)
+        if name in LOWER_IS_BETTER or not np.isfinite(amount):
+            raise ValueError(
+                f"{parameter} takes finite numbers of metrics of which more is better, not "
+                f"{name!r}: {amount}; of others, such as 'nll', choose by the metric itself"
+            )
+        if parameter == "within" and amount < 0:
+            raise ValueError(
+                f"within is how far {name} may stay below its best, 0 or more, not {amount}"
+            )
+    return amounts
+
+
+def _nothing_kept(
+    taus: Sequence[float],
+    floors: Mapping[str, float],
+    kept: Mapping[str, Sequence[float]],
+    advice: str,
+) -> str:
+    asked = " and ".join(f"{name} >= {least:g}" for name, least in floors.items())
+    reached = ", ".join(
+        f"{name} reaches {max(curve):.4g} at tau = {taus[curve.index(max(curve))]:g}"
+        for name, curve in kept.items()
+        if not np.isnan(curve).any()
+    )
+    return (
+        f"no tau of {len(taus)} between {min(taus):g} and {max(taus):g} keeps {asked} on these "
+        f"pictures{': ' if reached else ''}{reached}; {advice}"
+    )

@@ -1,0 +1,386 @@
+"""Refer some classes, leave the rest: a cutoff that is chosen on validation pictures.
+
+::
+
+    validation logits [N, K], labels ──choose_cutoff──► Screen
+    test logits, labels ──Screen.scores, .labels──► scores [N, 2] of refer and leave ──► report
+
+In the report, recall of ``refer`` is the sensitivity and its precision the positive predictive
+value; those of ``leave`` are specificity and negative predictive value, with their intervals.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betaincinv, expit, logsumexp
+from torch import Tensor
+
+from .intervals import membership, unit_of
+from .judged import as_array, judged_by, warn_of_probabilities
+
+__all__ = ["REFERRED", "PredictiveValues", "Screen", "choose_cutoff", "predictive_values"]
+
+Array = npt.NDArray[Any]
+
+REFERRED = ("refer", "leave")
+"""The two classes of a screening."""
+# Log-odds beyond which a double holds no probability.
+_CERTAIN = 700.0
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Which pictures to refer: those of some classes, as far as the scores tell."""
+
+    positive: tuple[str, ...]
+    """Classes to refer."""
+    classes: tuple[str, ...]
+    """All classes, in the order of the scores."""
+    log_odds: float
+    """Of the classes to refer against all others, from which a picture is referred."""
+    sensitivity: float
+    """Share of the pictures to refer that are referred, of those it was chosen on."""
+    specificity: float
+    """Share of the others that are left, likewise."""
+    goal: str
+    """What was asked for: ``sensitivity`` or ``specificity``."""
+    least: float
+    """How much of it."""
+    assurance: float | None
+    """Confidence that it is kept elsewhere; None where it had to be kept on these pictures alone.
+    """
+    units: int
+    """Lesions, or pictures as :attr:`unit` says, that the goal was judged by."""
+    unit: str
+    """``lesions`` where groups were given, else ``pictures``."""
+
+    @property
+    def cutoff(self) -> float:
+        """The least probability of the classes to refer, all together, of a picture referred."""
+        return float(expit(self.log_odds))
+
+    def scores(self, logits: Array | Tensor) -> Array:
+        """Scores of ``refer`` and ``leave``: a picture is referred where the first is not less.
+
+        Parameters
+        ----------
+        logits : array ``[N, K]``
+            Class scores.
+
+        Returns
+        -------
+        array ``[N, 2]``
+            Logarithms of the odds that the cutoff compares; no probabilities.
+
+        Raises
+        ------
+        ValueError
+            When there are not K classes.
+        """
+        logits = as_array(logits).astype(float)
+        if logits.ndim != 2 or logits.shape[1] != len(self.classes):
+            raise ValueError(
+                f"this screen is of scores [N, {len(self.classes)}] of the classes "
+                f"{', '.join(self.classes)}, not of {logits.shape}"
+            )
+        over = _log_odds(logits, self._positive()) - self.log_odds
+        return np.stack([over / 2, -over / 2], 1)
+
+    def labels(self, labels: Array | Tensor) -> Array:
+        """Labels as a screening has them.
+
+        Parameters
+        ----------
+        labels : array of int ``[N]``
+            True classes.
+
+        Returns
+        -------
+        array of int ``[N]``
+            0 for pictures to refer, 1 for all others.
+        """
+        return np.where(self._positive()[as_array(labels)], 0, 1)
+
+    def referred(self, logits: Array | Tensor) -> Array:
+        """Whether each picture is referred.
+
+        Parameters
+        ----------
+        logits : array ``[N, K]``
+            Class scores.
+
+        Returns
+        -------
+        array of bool ``[N]``
+
+        Raises
+        ------
+        ValueError
+            When there are not K classes.
+        """
+        return self.scores(logits).argmax(1) == 0
+
+    def shares(self, logits: Array | Tensor, labels: Array | Tensor) -> dict[str, float]:
+        """Share of each class that is referred.
+
+        Parameters
+        ----------
+        logits : array ``[N, K]``
+            Class scores.
+        labels : array of int ``[N]``
+            True classes.
+
+        Returns
+        -------
+        dict of str to float
+            nan of a class without pictures.
+
+        Raises
+        ------
+        ValueError
+            When there are not K classes.
+        """
+        refers, labels = self.referred(logits), as_array(labels)
+        return {
+            name: float(refers[labels == k].mean()) if (labels == k).any() else math.nan
+            for k, name in enumerate(self.classes)
+        }
+
+    def _positive(self) -> Array:
+        return np.isin(self.classes, self.positive)
+
+    def __str__(self) -> str:
+        text = (
+            f"refers from a probability of {self.cutoff:.3g} of {_or(self.positive)}: sensitivity "
+            f"{self.sensitivity:.3f}, specificity {self.specificity:.3f} on these pictures"
+        )
+        if self.assurance is None:
+            return text
+        return (
+            f"{text}; a {self.goal} of {self.least:g} or more elsewhere has the confidence "
+            f"{self.assurance:g}, of {self.units} {self.unit}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self) | {"cutoff": self.cutoff}
+
+
+def choose_cutoff(
+    logits: Array | Tensor,
+    labels: Array | Tensor,
+    *,
+    classes: Sequence[str],
+    positive: str | Sequence[str],
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+    assurance: float | None = None,
+    groups: Sequence[str] | None = None,
+) -> Screen:
+    """Choose the cutoff from which pictures are referred, on validation pictures.
+
+    Of the cutoffs that keep the sensitivity, the one with the highest specificity, or the other way
+    round. It lies in the middle between two pictures, in log-odds.
+
+    A sensitivity that is just kept on these pictures is missed by half of all cutoffs that are
+    chosen so. With an ``assurance`` of 0.9, nine of ten keep it: the cutoff is a tolerance limit
+    (Wilks, Ann. Math. Stat. 12:91, 1941), the highest at which the lower end of the one-sided
+    interval of Clopper and Pearson (Biometrika 26:404, 1934) is as high. Lesions count, not their
+    pictures.
+
+    Parameters
+    ----------
+    logits : array ``[N, K]``
+        Class scores of validation pictures.
+    labels : array of int ``[N]``
+        Their true classes.
+    classes : sequence of str
+        Names of the K classes, in the order of the scores.
+    positive : str or sequence of str
+        Those to refer.
+    sensitivity, specificity : float
+        One of them: the least that is kept, above 0 and at most 1.
+    assurance : float, optional
+        Confidence that it is kept on other pictures of the same kind, between 0 and 1.
+    groups : sequence, optional
+        The lesion of each picture.
+
+    Returns
+    -------
+    Screen
+
+    Raises
+    ------
+    ValueError
+        When shapes, labels or scores do not fit, a class is unknown, all are to be referred or
+        none, there are no pictures of either kind, not one of the two goals was given, or these are
+        too few lesions for it.
+
+    Warns
+    -----
+    UserWarning
+        When every picture is referred, or none. And for probabilities, each row of which sums to 1.
+    """
+    classes, wanted = tuple(classes), (positive,) if isinstance(positive, str) else tuple(positive)
+    _check_classes(classes, wanted)
+    goal, least = _goal(sensitivity, specificity)
+    if assurance is not None and not 0 < assurance < 1:
+        raise ValueError(f"assurance must lie between 0 and 1, not {assurance}")
+    scores = as_array(logits).astype(float)
+    warn_of_probabilities(scores, "give their logarithms")
+    labels = judged_by(scores, as_array(labels), classes).labels
+    chosen = np.isin(classes, wanted)
+    ill = chosen[labels]
+    for there, which in ((ill, "to refer"), (~ill, "to leave")):
+        if not there.any():
+            raise ValueError(f"none of these {len(labels)} pictures is of a class {which}")
+    odds = _log_odds(scores, chosen)
+    # The lowest cutoff that keeps the specificity is the highest that keeps the sensitivity, of
+    # the opposite question.
+    sign, kept = (1, ill) if goal == "sensitivity" else (-1, ~ill)
+    unit = unit_of(groups)
+    units = len(np.unique(membership(groups, len(labels))[kept]))
+    cutoff = sign * _highest(sign * odds, kept, units, goal, least, assurance, unit)
+    refers = odds >= cutoff
+    if refers.all() or not refers.any():
+        warnings.warn(
+            f"{'every' if refers.all() else 'no'} picture is referred: these scores do not tell "
+            f"{_or(wanted)} from the rest at a {goal} of {least:g}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return Screen(
+        positive=wanted,
+        classes=classes,
+        log_odds=cutoff,
+        sensitivity=float(refers[ill].mean()),
+        specificity=float((~refers)[~ill].mean()),
+        goal=goal,
+        least=least,
+        assurance=assurance,
+        units=units,
+        unit=unit,
+    )
+
+
+class PredictiveValues(NamedTuple):
+    """What a referral says, where so many pictures are to be referred."""
+
+    positive: float
+    """Share of the referred that are to be referred; nan where none is referred."""
+    negative: float
+    """Share of those left that are to be left; nan where none is left."""
+    referred: float
+    """Share of all pictures that are referred."""
+
+
+def predictive_values(
+    sensitivity: float, specificity: float, prevalence: float
+) -> PredictiveValues:
+    """Predictive values at another prevalence than that of the test pictures, by Bayes' rule.
+
+    Parameters
+    ----------
+    sensitivity, specificity : float
+        Of the screening, 0..1.
+    prevalence : float
+        Share of the pictures that are to be referred, 0..1.
+
+    Returns
+    -------
+    PredictiveValues
+
+    Raises
+    ------
+    ValueError
+        When one of them does not lie in 0..1.
+    """
+    given = {"sensitivity": sensitivity, "specificity": specificity, "prevalence": prevalence}
+    for name, value in given.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in 0..1, not {value}")
+    found, missed = prevalence * sensitivity, prevalence * (1 - sensitivity)
+    spared, alarms = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
+    referred = found + alarms
+    return PredictiveValues(
+        found / referred if referred > 0 else math.nan,
+        spared / (spared + missed) if spared + missed > 0 else math.nan,
+        referred,
+    )
+
+
+def _log_odds(logits: Array, positive: Array) -> Array:
+    """Of the positive classes against the others ``[N]``; equal ones are not told by rounding."""
+    odds = logsumexp(logits[:, positive], axis=1) - logsumexp(logits[:, ~positive], axis=1)
+    return odds.clip(-_CERTAIN, _CERTAIN).round(9)
+
+
+def _highest(
+    odds: Array,
+    kept: Array,
+    units: int,
+    goal: str,
+    least: float,
+    assurance: float | None,
+    unit: str,
+) -> float:
+    """The highest cutoff at which enough of the ``kept`` lie on or above it."""
+    own = np.sort(odds[kept])[::-1]
+    candidates = np.unique(own)[::-1]
+    shares = np.searchsorted(-own, -candidates, side="right") / len(own)
+    sure = shares if assurance is None else _lower(shares, units, assurance)
+    enough = np.flatnonzero(sure >= least - 1e-12)  # by a rounding less is not less
+    if len(enough) == 0:
+        raise ValueError(
+            f"{units} {unit} cannot show a {goal} of {least:g} with the confidence {assurance:g}, "
+            f"but {sure[-1]:.3f} at most, as all of them are right: {_needed(least, assurance)}"
+        )
+    edge = candidates[enough[0]]
+    below = odds[odds < edge]
+    # Below all pictures, at half of the odds of the last.
+    return float(edge - math.log(2) if len(below) == 0 else (edge + below.max()) / 2)
+
+
+def _lower(shares: Array, units: int, assurance: float) -> Array:
+    """Lower end of the one-sided interval of Clopper and Pearson."""
+    right = shares * units
+    # Of nothing right, the argument 1 stands in for 0, which the function does not take.
+    low = betaincinv(np.where(right > 0, right, 1), units - right + 1, 1 - assurance)
+    return np.where(right > 0, low, 0.0)
+
+
+def _needed(least: float, assurance: float | None) -> str:
+    if least >= 1 or assurance is None:
+        return "no number of them can, ask for less than 1"
+    return f"ask for less, or bring {math.ceil(math.log(1 - assurance) / math.log(least))} of them"
+
+
+def _goal(sensitivity: float | None, specificity: float | None) -> tuple[str, float]:
+    goals = {"sensitivity": sensitivity, "specificity": specificity}
+    asked = {name: value for name, value in goals.items() if value is not None}
+    if len(asked) != 1:
+        raise ValueError("give a sensitivity or a specificity to keep, one of them")
+    ((goal, least),) = asked.items()
+    if not 0 < least <= 1:
+        raise ValueError(f"{goal} must lie above 0 and be at most 1, not {least}")
+    return goal, float(least)
+
+
+def _check_classes(classes: tuple[str, ...], positive: tuple[str, ...]) -> None:
+    for name in positive:
+        if name not in classes:
+            raise ValueError(f"there is no class {name!r} among {', '.join(classes)}")
+    if len(set(positive)) not in range(1, len(classes)):
+        raise ValueError(
+            f"positive must name some of the classes {', '.join(classes)}, not "
+            f"{'none' if not positive else 'all'} of them"
+        )
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

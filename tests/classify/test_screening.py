@@ -1,0 +1,212 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, softmax
+from scipy.stats import binom
+from sklearn.metrics import roc_curve
+
+import classify
+
+CLASSES = ("bcc", "mel", "nv")
+
+
+def _case(seed, count=80):
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(count) % 3)
+    return 1.5 * np.eye(3)[labels] + random.normal(size=(count, 3)), labels
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), st.floats(0.05, 1), st.booleans(), st.booleans())
+def test_no_cutoff_that_keeps_the_goal_costs_less(seed, least, ties, of_sensitivity):
+    logits, labels = _case(seed)
+    if ties:
+        logits = logits.round()
+    goal = "sensitivity" if of_sensitivity else "specificity"
+    screen = classify.choose_cutoff(
+        logits, labels, classes=CLASSES, positive=("bcc", "mel"), **{goal: least}
+    )
+    chance = softmax(logits, 1)[:, :2].sum(1)
+    false_alarms, found, _ = roc_curve(labels < 2, chance.round(12), drop_intermediate=False)
+    rates = {"sensitivity": found, "specificity": 1 - false_alarms}
+    other = {"sensitivity": "specificity", "specificity": "sensitivity"}[goal]
+    best = rates[other][rates[goal] >= least - 1e-12].max()
+    assert getattr(screen, other) == pytest.approx(best)
+    assert getattr(screen, goal) >= least - 1e-12
+    # What it says of these pictures is what it does to them.
+    refers = screen.referred(logits)
+    np.testing.assert_array_equal(refers, chance >= screen.cutoff)
+    assert screen.sensitivity == pytest.approx(refers[labels < 2].mean())
+    assert screen.specificity == pytest.approx((~refers)[labels == 2].mean())
+    shares = screen.shares(logits, labels)
+    assert shares["nv"] == pytest.approx(1 - screen.specificity)
+    assert shares["mel"] == pytest.approx(refers[labels == 1].mean())
+
+
+def test_the_cutoff_lies_between_two_pictures():
+    chance = np.array([0.9, 0.7, 0.4, 0.6, 0.3, 0.1])
+    logits, labels = np.log(np.stack([chance, 1 - chance], 1)), np.array([0, 0, 0, 1, 1, 1])
+    screen = classify.choose_cutoff(
+        logits, labels, classes=("mel", "nv"), positive="mel", sensitivity=0.6
+    )
+    odds = np.log(chance / (1 - chance))
+    assert screen.cutoff == pytest.approx(expit((odds[1] + odds[3]) / 2))
+    assert (screen.sensitivity, screen.specificity) == (pytest.approx(2 / 3), 1)
+    screen = classify.choose_cutoff(
+        logits, labels, classes=("mel", "nv"), positive="mel", specificity=1.0
+    )
+    assert screen.cutoff == pytest.approx(expit((odds[1] + odds[3]) / 2))
+    assert str(screen) == (
+        "refers from a probability of 0.652 of mel: sensitivity 0.667, specificity 1.000 on these "
+        "pictures"
+    )
+    assert json.loads(json.dumps(screen.to_dict()))["cutoff"] == screen.cutoff
+
+
+@pytest.mark.parametrize("goal", ["sensitivity", "specificity"])
+def test_an_assured_goal_is_kept_as_often_as_it_says(goal):
+    """Of normal scores the true rate at a cutoff has a closed form."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 60)
+    kept = {0.9: 0, None: 0}
+    trials = 400
+    for assurance, _ in itertools.product(kept, range(trials)):
+        odds = random.normal(size=120) + np.where(labels == 0, 1.0, -1.0)
+        screen = classify.choose_cutoff(
+            np.stack([odds, 0 * odds], 1),
+            labels,
+            classes=("mel", "nv"),
+            positive="mel",
+            assurance=assurance,
+            **{goal: 0.9},
+        )
+        normal = torch.distributions.Normal(1.0 if goal == "sensitivity" else -1.0, 1.0)
+        below = float(normal.cdf(torch.tensor(screen.log_odds)))
+        kept[assurance] += (1 - below if goal == "sensitivity" else below) >= 0.9
+    # The least number of 400 that 9 of 10 come to in all but one of a thousand trials.
+    assert kept[0.9] >= binom.ppf(0.001, trials, 0.9)
+    assert kept[None] < 0.75 * trials
+
+
+def test_lesions_are_what_an_assurance_counts():
+    logits, labels = _case(3, count=300)
+    ask = {"classes": CLASSES, "positive": "mel", "sensitivity": 0.9, "assurance": 0.9}
+    alone = classify.choose_cutoff(logits, labels, **ask)
+    twice = np.repeat(np.arange(300), 2)
+    groups = [f"lesion {n}" for n in twice]
+    same = classify.choose_cutoff(logits[twice], labels[twice], groups=groups, **ask)
+    assert same.log_odds == pytest.approx(alone.log_odds)
+    assert (same.units, same.unit, alone.unit) == (alone.units, "lesions", "pictures")
+    assert "has the confidence 0.9, of 100 lesions" in str(same)
+    surer = classify.choose_cutoff(logits[twice], labels[twice], **ask)
+    assert surer.log_odds > same.log_odds
+    with pytest.raises(ValueError, match="rows"):
+        classify.choose_cutoff(logits, labels, groups=groups, **ask)
+
+
+def test_so_many_lesions_are_needed():
+    chance = np.linspace(0.99, 0.01, 90)
+    logits, labels = np.log(np.stack([chance, 1 - chance], 1)), np.repeat([0, 1], 45)
+    ask = {"classes": ("mel", "nv"), "positive": "mel", "sensitivity": 0.95, "assurance": 0.9}
+    assert classify.choose_cutoff(logits, labels, **ask).specificity == 1  # 0.95 ** 45 < 0.1
+    match = r"44 pictures cannot .* 0.949 at most, .*: ask for less, or bring 45 of them"
+    with pytest.raises(ValueError, match=match):
+        classify.choose_cutoff(logits[1:], labels[1:], **ask)
+    with pytest.raises(ValueError, match="no number of them can, ask for less than 1"):
+        classify.choose_cutoff(logits, labels, **ask | {"sensitivity": 1.0})
+
+
+def test_a_report_of_a_screening_has_its_numbers():
+    logits, labels = _case(1)
+    screen = classify.choose_cutoff(
+        logits, labels, classes=CLASSES, positive=("mel",), sensitivity=0.9
+    )
+    test, truth = _case(2, count=200)
+    found = classify.report(
+        screen.scores(torch.from_numpy(test)),
+        screen.labels(torch.from_numpy(truth)),
+        classes=classify.screening.REFERRED,
+        resamples=100,
+    )
+    refers, ill = screen.referred(test), truth == 1
+    assert found.number("recall.refer") == pytest.approx(refers[ill].mean())
+    assert found.number("recall.leave") == pytest.approx((~refers)[~ill].mean())
+    assert found.number("precision.refer") == pytest.approx(ill[refers].mean())
+    assert found.number("precision.leave") == pytest.approx((~ill)[~refers].mean())
+    low, high = found.interval("recall.refer")
+    assert low < refers[ill].mean() < high
+    values = classify.predictive_values(
+        refers[ill].mean(), (~refers)[~ill].mean(), prevalence=ill.mean()
+    )
+    assert values.positive == pytest.approx(ill[refers].mean())
+    assert values.negative == pytest.approx((~ill)[~refers].mean())
+    assert values.referred == pytest.approx(refers.mean())
+
+
+def test_predictive_values_at_the_ends():
+    rare = classify.predictive_values(0.95, 0.8, 0.01)
+    assert rare.positive == pytest.approx(0.0095 / (0.0095 + 0.198))
+    assert np.isnan(classify.predictive_values(0, 1, 0.5).positive)
+    assert np.isnan(classify.predictive_values(1, 0, 0.5).negative)
+    with pytest.raises(ValueError, match=r"prevalence must lie in 0..1, not 2"):
+        classify.predictive_values(0.5, 0.5, 2)
+
+
+def test_scores_of_any_size_and_impossible_classes():
+    labels = np.array([0, 0, 1, 2])
+    sure = np.array([[900.0, 0, 0], [50.0, 0, 0], [0, 41.0, 0], [0, 0, 60.0]])
+    ask = {"classes": CLASSES, "positive": ("bcc", "mel"), "sensitivity": 1.0}
+    screen = classify.choose_cutoff(sure, labels, **ask)
+    assert screen.specificity == screen.sensitivity == 1
+    assert screen.referred(sure).tolist() == [True, True, True, False]
+    # Beyond a probability that a double can hold beside 1, log-odds still tell.
+    surer = sure + np.array([[40.0, 40, 0]])
+    high = classify.choose_cutoff(surer, labels, **ask)
+    assert high.referred(surer).tolist() == [True, True, True, False]
+    ruled_out = np.array([[0.0, 1, -np.inf], [2, 0, -np.inf], [0, 0, 0], [-np.inf, -np.inf, 1]])
+    screen = classify.choose_cutoff(ruled_out, labels, **ask)
+    assert screen.referred(ruled_out).tolist() == [True, True, True, False]
+
+
+def test_scores_that_tell_nothing_are_told():
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    for goal, refers in (("sensitivity", "every"), ("specificity", "no")):
+        with pytest.warns(UserWarning, match=f"{refers} picture is referred: .* mel from the rest"):
+            screen = classify.choose_cutoff(
+                np.zeros((6, 3)), labels, classes=CLASSES, positive="mel", **{goal: 0.5}
+            )
+        assert screen.referred(np.zeros((6, 3))).all() == (goal == "sensitivity")
+    with pytest.warns(UserWarning, match="taken for logits"):
+        classify.choose_cutoff(
+            softmax(_case(0)[0], 1), _case(0)[1], classes=CLASSES, positive="mel", sensitivity=0.9
+        )
+
+
+def test_what_does_not_fit_is_refused():
+    logits, labels = _case(0)
+    fine = {"classes": CLASSES, "positive": "mel", "sensitivity": 0.9}
+    for changes, match in (
+        ({"positive": "melanoma"}, "no class 'melanoma' among bcc, mel, nv"),
+        ({"positive": ()}, "some of the classes bcc, mel, nv, not none"),
+        ({"positive": CLASSES}, "not all of them"),
+        ({"specificity": 0.9}, "one of them"),
+        ({"sensitivity": None}, "one of them"),
+        ({"sensitivity": 0}, "sensitivity must lie above 0 and be at most 1, not 0"),
+        ({"sensitivity": np.nan}, "sensitivity must lie"),
+        ({"assurance": 1}, "assurance must lie between 0 and 1, not 1"),
+        ({"classes": CLASSES[:2], "positive": "bcc"}, r"need scores \[N, 2\]"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            classify.choose_cutoff(logits, labels, **fine | changes)
+    with pytest.raises(ValueError, match="none of these 80 pictures is of a class to refer"):
+        classify.choose_cutoff(logits, 0 * labels, **fine)
+    with pytest.raises(ValueError, match="of a class to leave"):
+        classify.choose_cutoff(logits, 0 * labels + 1, **fine)
+    screen = classify.choose_cutoff(logits, labels, **fine)
+    with pytest.raises(ValueError, match=r"of scores \[N, 3\] of the classes bcc, mel, nv, not of"):
+        screen.scores(logits[:, :2])
