@@ -28,6 +28,8 @@ from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metri
 
 from .caution import caution
 from .cells import aligned
+from .checkpoint import CheckpointError
+from .config.run import RunConfig, load_config
 from .config.scenes import DataConfig, build_data, read_like
 from .device import device_of, usable_device
 from .evaluate import evaluate
@@ -41,7 +43,7 @@ from .point import OperatingPoint, operating
 from .screened import Screened
 from .settings import ConfigError, OptionError, nearest
 from .system import ImagingSystem, evaluating
-from .trained import load_run
+from .trained import load_run, load_system, load_trained, scene_kind
 
 __all__ = ["Judged", "at_a_glance", "judge_run", "summary"]
 
@@ -192,17 +194,19 @@ def judge_run(
         another way than its own, so that pictures cannot be compared, some of their names.
     """
     bounds = _checked_bounds(options)
-    config, system, parts = load_run(options.run)
+    config, system, classes, side, parts = _loaded(options)
     for metric in (options.figure_metric, options.adjust, *bounds["at_least"], *bounds["within"]):
         if metric is not None and is_metric(metric):
-            check_metric(metric, parts.train.classes)
+            check_metric(metric, classes)
     for name in options.screen:
-        if name not in parts.train.classes:
-            near = nearest(name, parts.train.classes)
+        if name not in classes:
+            near = nearest(name, classes)
             raise OptionError(f"--screen: the run has no class {name!r}{near}")
-    dataset = getattr(parts, options.part)
     if options.data is not None:
-        dataset = _other_scenes(again(dataset.image_size[0], config.data), config.data, parts)
+        dataset = _other_scenes(again(side, config.data), config.data, classes, parts)
+    else:
+        assert parts is not None  # the run's own
+        dataset = getattr(parts, options.part)
     system.to(usable_device(options.device))
     points = options.points()
     if len(points) > 1:
@@ -218,12 +222,12 @@ def judge_run(
         )
         seen = _seen(options, parts, judge)
         choice = screen = adjusted = screened = None
-        if seen is not None and options.adjust is not None:
+        if seen is not None and parts is not None and options.adjust is not None:
             choice = _choose_tau(options, parts, seen, bounds)
         if seen is not None and options.screen:
-            screen = _choose_cutoff(options, parts, seen)
+            screen = _choose_cutoff(options, classes, seen)
         result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
-        if choice is not None:
+        if choice is not None and parts is not None:
             offset = -choice.tau * log_prior(parts.train.counts)
             adjusted = result.adjusted(offset, resamples=options.resamples)
         if screen is not None:
@@ -246,29 +250,69 @@ def _check_points(
                 system(shown.scenes, generator=shown.noise)
 
 
-def _other_scenes(options: EvaluateOptions, own: DataConfig, parts: Split) -> LesionDataset:
+class _Loaded(NamedTuple):
+    """A run, and what other scenes are compared with."""
+
+    config: RunConfig
+    system: ImagingSystem
+    classes: tuple[str, ...]
+    side: int
+    """Pixels along a side of its scenes."""
+    parts: Split | None
+    """None where other scenes are judged, and its own are not to be had."""
+
+
+def _loaded(options: EvaluateOptions) -> _Loaded:
+    """The run; for other scenes its folder alone is enough."""
+    try:
+        config, system, parts = load_run(options.run)
+    except (ConfigError, CheckpointError, OSError, ValueError) as error:
+        if options.data is None:
+            raise
+        # What is wrong with the run itself is refused here too.
+        system, config = load_system(options.run), load_config(options.run)
+        kind = scene_kind(load_trained(options.run, config.training))
+        if options.adjust is not None or options.screen:
+            option = "--adjust" if options.adjust is not None else "--screen"
+            raise ConfigError(
+                f"{option} is chosen on the validation part of the run, whose scenes are not to be "
+                f"had: {error}"
+            ) from error
+        caution(
+            f"whether the run knows pictures of {options.data} cannot be told, as its own scenes "
+            f"are not to be had: {error}"
+        )
+        return _Loaded(config, system, kind.classes, kind.image_size[0], None)
+    return _Loaded(config, system, parts.train.classes, parts.train.image_size[0], parts)
+
+
+def _other_scenes(
+    options: EvaluateOptions, own: DataConfig, classes: tuple[str, ...], parts: Split | None
+) -> LesionDataset:
     """The scenes of a path, which are compared with the run's ``own``."""
     assert options.scenes is not None  # there is a path
     dataset = build_data(options.scenes.data)
-    if dataset.classes != parts.train.classes:
+    if dataset.classes != classes:
         raise ConfigError(
             f"{options.data} has the classes {', '.join(dataset.classes)}, but the run was "
-            f"trained on {', '.join(parts.train.classes)}{_remedy(options, dataset, parts)}"
+            f"trained on {', '.join(classes)}{_remedy(options, dataset, classes)}"
         )
+    if parts is None:
+        return dataset
     data = options.scenes.data
     alike = _shape(dataset) == _shape(parts.train) and read_like(data, own) == data
     _warn_of_seen(dataset, parts, str(options.data), alike=alike)
     return dataset
 
 
-def _remedy(options: EvaluateOptions, dataset: LesionDataset, parts: Split) -> str:
+def _remedy(options: EvaluateOptions, dataset: LesionDataset, classes: Sequence[str]) -> str:
     """What to do about scenes that lack a class, or have them in another order."""
     assert options.scenes is not None  # there is a path
     if "classes" not in type(options.scenes.data).model_fields:
         return ""
-    if not set(dataset.classes) <= set(parts.train.classes):
+    if not set(dataset.classes) <= set(classes):
         return ""
-    return f": give them all, in this order (--data.classes {' '.join(parts.train.classes)})"
+    return f": give them all, in this order (--data.classes {' '.join(classes)})"
 
 
 def _shape(dataset: LesionDataset) -> tuple[int, int, int, int]:
@@ -349,10 +393,10 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
 
 
 def _seen(
-    options: EvaluateOptions, parts: Split, judge: Callable[[LesionDataset], Evaluation]
+    options: EvaluateOptions, parts: Split | None, judge: Callable[[LesionDataset], Evaluation]
 ) -> Evaluation | None:
     """The validation part, where something is to be chosen on it."""
-    if options.adjust is None and not options.screen:
+    if parts is None or (options.adjust is None and not options.screen):
         return None
     option = "--adjust" if options.adjust is not None else "--screen"
     if parts.validation is None:
@@ -363,14 +407,14 @@ def _seen(
     return seen
 
 
-def _choose_cutoff(options: EvaluateOptions, parts: Split, seen: Evaluation) -> Screen:
+def _choose_cutoff(options: EvaluateOptions, classes: tuple[str, ...], seen: Evaluation) -> Screen:
     """The cutoff that keeps on the validation part what was asked for."""
     assert seen.logits is not None  # as :func:`_seen` saw to
     try:
         return choose_cutoff(
             seen.logits,
             seen.labels,
-            classes=parts.train.classes,
+            classes=classes,
             positive=options.screen,
             sensitivity=options.sensitivity,
             specificity=options.specificity,

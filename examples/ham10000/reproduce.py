@@ -11,9 +11,11 @@ as published (split by image), and as it should be (split by lesion, rates in bi
 
 Each stage is a run folder below ``OUTPUT/runs``; one that is done is not run again, one that was
 interrupted goes on. The command may be started several times at once, best with
-``--longest-first``: each process takes the next stage that is free, and small nets leave room on a
-GPU for others. Writes ``results.json``, ``results.csv``, ``tables.txt`` and figures;
-``OUTPUT/pictures`` shows lesions of the data set, and is not for sharing.
+``--longest-first --stages-only``: each process takes the next stage that is free, and small nets
+leave room on a GPU for others. One without tells all at the end.
+
+Writes ``results.json``, ``results.csv``, ``tables.txt`` and figures; ``OUTPUT/pictures`` shows
+lesions of the data set, and is not for sharing.
 """
 
 import json
@@ -86,6 +88,8 @@ class Options:
     longest_first: bool = False
     """Take the stages first that most epochs wait for: for several processes at once, which then
     end together. Otherwise those of seed 0 come first."""
+    stages_only: bool = False
+    """Run the stages and tell nothing: for the further ones of several processes."""
     report: bool = False
     """Run nothing: tell what is there."""
     publish: page.RunName | None = None
@@ -322,15 +326,19 @@ def _named(options: Options) -> str:
 
 
 def main(options: Options) -> dict[str, Any] | None:
-    """Run what is missing, and tell all; None when it was stopped."""
+    """Run what is missing, and tell all; None when it was stopped, or is to tell nothing."""
     if options.fast and options.cpu:
         raise ValueError("--fast and --cpu are two sizes: choose one")
+    if options.stages_only and (options.report or options.publish is not None):
+        raise ValueError("--stages-only tells nothing: leave out --report and --publish")
     usable_device(options.device)
     names = get_args(ProtocolName) if options.protocol == "both" else (options.protocol,)
     study = plan(names, scale(options), seeds=options.seeds)
     scenes = loader()
     if not options.report and (reason := run(study, scenes, options)) is not None:
         print(f"stopped by {reason} and saved; the same command goes on")
+        return None
+    if options.stages_only:
         return None
     document = gather(study, scenes, options)
     text = tables.text(document)

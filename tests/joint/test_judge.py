@@ -629,3 +629,54 @@ def test_a_screening_says_how_many_lesions_it_needs(skilled, capsys):
     assert status == _MISTAKE
     assert "--screen on the validation part: " in err
     assert "or bring 459 of them" in err
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Pictures of two classes, and a run that was trained on them."""
+    for number in range(20):
+        path = tmp_path / "old" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+    run = tmp_path / "run"
+    asked = ["--data", str(tmp_path / "old"), "--data.image-size", "16", "--training.epochs", "1"]
+    bare = ["--front-end", "none", "--sensor", "none", "--codec", "none", "--quiet"]
+    assert main(["train", "--output", str(run), *asked, *bare]) == 0
+    return run, tmp_path / "old", tmp_path / "new"
+
+
+@pytest.mark.filterwarnings("always::UserWarning")  # they are looked for
+def test_other_scenes_are_judged_where_those_of_the_run_are_gone(folders, capsys):
+    run, old, new = folders
+    _, system, _ = joint.load_run(run)
+    old.rename(new)
+    shutil.rmtree(old.parent / "old.cache", ignore_errors=True)
+    status, out, err = _evaluate(capsys, run, "--data", new, "--json")
+    assert status == 0, err
+    assert f"whether the run knows pictures of {new} cannot be told, as its own scenes are" in err
+    scenes = joint.build_data(joint.data_config(str(new), image_size=16))
+    wanted = joint.evaluate(system, scenes)
+    printed = json.loads(out)
+    assert printed["count"] == 20
+    assert printed["accuracy"] == wanted.report.accuracy
+    assert printed["report"]["nll"] == pytest.approx(wanted.report.nll)
+    # What is chosen on the validation part needs it; and without other scenes they are missed.
+    for chosen in (["--adjust", "auc"], ["--screen", "a", "--sensitivity", "0.9"]):
+        status, _, err = _evaluate(capsys, run, "--data", new, *chosen)
+        assert status == _MISTAKE
+        assert f"{chosen[0]} is chosen on the validation part of the run, whose scenes are" in err
+    status, _, err = _evaluate(capsys, run)
+    assert status == _MISTAKE
+    assert "does not exist" in err
+
+
+@pytest.mark.filterwarnings("ignore:the validation part")
+def test_a_run_that_is_damaged_is_no_run_without_scenes(folders, capsys):
+    run, old, new = folders
+    old.rename(new)
+    weights = run / "best.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    status, _, err = _evaluate(capsys, run, "--data", new)
+    assert status == _MISTAKE
+    assert "best.safetensors" in err

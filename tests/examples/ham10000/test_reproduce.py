@@ -86,6 +86,18 @@ def test_every_row_runs_on_phantoms(example, tmp_path, capsys):
     assert all(found["analyses"] == {} for found in bare["protocols"].values())
 
 
+def test_a_further_process_runs_stages_and_tells_nothing(example, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(example, "run", lambda study, scenes, options: given.append(study))
+    options = example.Options(fast=True, output=tmp_path, stages_only=True)
+    assert example.main(options) is None
+    assert len(given) == 1
+    assert list(tmp_path.iterdir()) == []
+    for other in ({"report": True}, {"publish": "gpu"}):
+        with pytest.raises(ValueError, match="--stages-only tells nothing"):
+            example.main(dataclasses.replace(options, **other))
+
+
 def test_a_run_that_is_stopped_says_how_to_go_on(example, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(example, "run_stage", lambda *_, stop, **__: stop.request("a test"))
     assert example.main(example.Options(fast=True, output=tmp_path)) is None
