@@ -7,7 +7,7 @@ others, ``weights`` their files), ``vote`` of several · ``imbalance`` weights, 
 rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two
 pictures in one · ``metrics`` the report with its intervals, of the numbers in ``judged`` ·
 ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
-``calibration`` the temperature · ``adjustment`` the class prior · ``screening`` classes to refer
+``calibration`` the temperature · ``adjustment`` the class prior · ``referral`` classes to refer
 against the rest · ``given`` what is asked of arguments.
 """
 
@@ -60,10 +60,10 @@ from .inception import InceptionS
 from .margin import CosineHead, ldam_margins
 from .metrics import Interval, Reliability, Report, bootstrap, report
 from .mixing import Mixing, mix
+from .referral import PredictiveValues, Referral, choose_cutoff, predictive_values
 from .registry import BACKBONES, BackboneRecord, backbone_record
 from .residual import ResNetS
 from .sampling import sample_order
-from .screening import PredictiveValues, Screen, choose_cutoff, predictive_values
 from .vote import Vote
 
 __all__ = [
@@ -92,12 +92,12 @@ __all__ = [
     "Permutation",
     "PhantomMaps",
     "PredictiveValues",
+    "Referral",
     "Reliability",
     "Report",
     "ResNetS",
     "SceneEncoding",
     "SceneFile",
-    "Screen",
     "SkinType",
     "Split",
     "TauChoice",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
-from classify import Report, Screen, report
-from classify.screening import REFERRED
+from classify import Referral, Report, report
+from classify.referral import REFER_OR_LEAVE
 
 from .point import AS_BUILT, OperatingPoint
 
@@ -152,8 +152,8 @@ class Evaluation:
         )
         return replace(self, logits=logits, report=judged)
 
-    def screened(self, screen: Screen, *, resamples: int = 0) -> "Evaluation":
-        """The same pass as a screening: scores, labels and report of ``refer`` and ``leave``.
+    def referred(self, referral: Referral, *, resamples: int = 0) -> "Evaluation":
+        """The same pass as a choice of two, scores, labels and report: ``refer`` and ``leave``.
 
         Choose the cutoff on the validation part (:func:`classify.choose_cutoff`). In the report,
         the recall of ``refer`` is the sensitivity and its precision the positive predictive value,
@@ -162,7 +162,7 @@ class Evaluation:
 
         Parameters
         ----------
-        screen : classify.Screen
+        referral : classify.Referral
         resamples : int
             Bootstrap resamples behind the intervals of the new report; 0 for none.
 
@@ -173,17 +173,19 @@ class Evaluation:
         Raises
         ------
         ValueError
-            When there are no scores, or the screen is of other classes.
+            When there are no scores, or the referral is of other classes.
         """
         if self.logits is None or self.report is None:
-            raise ValueError("there are no class scores to screen by: the system has no classifier")
-        if screen.classes != self.report.classes:
+            raise ValueError("there are no class scores to refer by: the system has no classifier")
+        if referral.classes != self.report.classes:
             raise ValueError(
-                f"the screen is of the classes {', '.join(screen.classes)}, and these scores of "
-                f"{', '.join(self.report.classes)}"
+                f"the referral is of the classes {', '.join(referral.classes)}, and these scores "
+                f"are of {', '.join(self.report.classes)}"
             )
-        scores, labels = screen.scores(self.logits), screen.labels(self.labels)
-        judged = report(scores, labels, classes=REFERRED, groups=self.groups, resamples=resamples)
+        scores, labels = referral.scores(self.logits), referral.labels(self.labels)
+        judged = report(
+            scores, labels, classes=REFER_OR_LEAVE, groups=self.groups, resamples=resamples
+        )
         return replace(self, logits=scores, labels=labels, report=judged)
 
     def to_dict(self) -> dict[str, object]:

@@ -3,7 +3,7 @@
 ::
 
     run folder ─► system, its parts ─┐          ┌─► scores adjusted by the validation part,
-    or other scenes ─────────────────┴─ points ─┤   a screening by a cutoff that is chosen there
+    or other scenes ─────────────────┴─ points ─┤   a referral by a cutoff that is chosen there
                      light, quality, distance,  └─► Judged ─► text, JSON; of several a table, CSV
                      motion
 """
@@ -17,7 +17,7 @@ import torch
 
 from classify import (
     LesionDataset,
-    Screen,
+    Referral,
     Split,
     TauChoice,
     choose_cutoff,
@@ -40,7 +40,7 @@ from .metric import TERM
 from .objective import TERMS
 from .options import EvaluateOptions
 from .point import OperatingPoint, operating
-from .screened import Screened
+from .referral import Referred
 from .settings import ConfigError, OptionError, nearest
 from .system import ImagingSystem, evaluating
 from .trained import load_run, load_system, load_trained, scene_kind
@@ -54,7 +54,7 @@ _IN_REPORT = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
 # What a table of several points has a column for, where the system has it.
 _AT_A_GLANCE = (
     *_IN_REPORT, "tau", "adjusted_accuracy", "adjusted_balanced_accuracy",
-    "cutoff", "screened_sensitivity", "screened_specificity",
+    "cutoff", "referral_sensitivity", "referral_specificity",
     "bpp", "bpp_bytes", "psnr", "psnr_scene",
 )  # fmt: skip
 
@@ -69,8 +69,8 @@ class Judged(NamedTuple):
     """The adjustment of the scores, where one was asked for."""
     adjusted: Evaluation | None
     """The same pass with the adjusted scores."""
-    screened: Screened | None = None
-    """The same pass as a screening, where classes to refer were named."""
+    referred: Referred | None = None
+    """The same pass as a referral, where classes to refer were named."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able summary."""
@@ -78,7 +78,7 @@ class Judged(NamedTuple):
         if self.choice is not None and self.adjusted is not None:
             adjusted = self.adjusted.to_dict()["report"]
             found |= {"choice": self.choice.to_dict(), "adjusted": adjusted}
-        return found if self.screened is None else found | {"screened": self.screened.to_dict()}
+        return found if self.referred is None else found | {"referral": self.referred.to_dict()}
 
     def cells(self) -> dict[str, float]:
         """One row of a table: the point, each number that there is, and the ends of intervals.
@@ -96,7 +96,7 @@ class Judged(NamedTuple):
             asked = (*METRICS, self.choice.metric, *self.choice.kept)
             own = _reported(self.adjusted, tuple(dict.fromkeys(asked)))
             found |= {f"adjusted_{key}": value for key, value in own.items()}
-        return found if self.screened is None else found | self.screened.cells()
+        return found if self.referred is None else found | self.referred.cells()
 
     def __str__(self) -> str:
         """Where it was judged, the reports, and the single numbers."""
@@ -108,8 +108,8 @@ class Judged(NamedTuple):
         if self.choice is not None and self.adjusted is not None:
             chosen = f"\nadjusted, as chosen on the validation part: {self.choice}"
             lines += [chosen, str(self.adjusted.report)]
-        if self.screened is not None:
-            lines.append(f"\nscreened, as chosen on the validation part: {self.screened}\n")
+        if self.referred is not None:
+            lines.append(f"\nreferred, as chosen on the validation part: {self.referred}\n")
         told = () if result.report is None else _IN_REPORT
         rest = {name: value for name, value in result.scalars().items() if name not in told}
         return "\n".join([*lines, summary(rest)])
@@ -182,7 +182,7 @@ def judge_run(
     ------
     ConfigError, CheckpointError
         When the run cannot be loaded, other scenes have other classes, the scores cannot be
-        adjusted or screened by, or no adjustment or cutoff keeps what it has to.
+        adjusted or referred by, or no adjustment or cutoff keeps what it has to.
     ValueError
         When the system has no such point, or a metric is of a class that there is not: before the
         first pass.
@@ -198,10 +198,10 @@ def judge_run(
     for metric in (options.figure_metric, options.adjust, *bounds["at_least"], *bounds["within"]):
         if metric is not None and is_metric(metric):
             check_metric(metric, classes)
-    for name in options.screen:
+    for name in options.refer:
         if name not in classes:
             near = nearest(name, classes)
-            raise OptionError(f"--screen: the run has no class {name!r}{near}")
+            raise OptionError(f"--refer: the run has no class {name!r}{near}")
     if options.data is not None:
         dataset = _other_scenes(again(side, config.data), config.data, classes, parts)
     else:
@@ -221,21 +221,21 @@ def judge_run(
             views=options.views,
         )
         seen = _seen(options, parts, judge)
-        choice = screen = adjusted = screened = None
+        choice = referral = adjusted = referred = None
         if seen is not None and parts is not None and options.adjust is not None:
             choice = _choose_tau(options, parts, seen, bounds)
-        if seen is not None and options.screen:
-            screen = _choose_cutoff(options, classes, seen)
+        if seen is not None and options.refer:
+            referral = _choose_cutoff(options, classes, seen)
         result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
         if choice is not None and parts is not None:
             offset = -choice.tau * log_prior(parts.train.counts)
             adjusted = result.adjusted(offset, resamples=options.resamples)
-        if screen is not None:
+        if referral is not None:
             assert result.logits is not None  # as on the validation part
-            shares = screen.shares(result.logits, result.labels)
-            own = result.screened(screen, resamples=options.resamples)
-            screened = Screened(screen, own, shares, options.prevalence)
-        yield Judged(result, choice, adjusted, screened)
+            shares = referral.shares(result.logits, result.labels)
+            own = result.referred(referral, resamples=options.resamples)
+            referred = Referred(referral, own, shares, options.prevalence)
+        yield Judged(result, choice, adjusted, referred)
 
 
 def _check_points(
@@ -272,8 +272,8 @@ def _loaded(options: EvaluateOptions) -> _Loaded:
         # What is wrong with the run itself is refused here too.
         system, config = load_system(options.run), load_config(options.run)
         kind = scene_kind(load_trained(options.run, config.training))
-        if options.adjust is not None or options.screen:
-            option = "--adjust" if options.adjust is not None else "--screen"
+        if options.adjust is not None or options.refer:
+            option = "--adjust" if options.adjust is not None else "--refer"
             raise ConfigError(
                 f"{option} is chosen on the validation part of the run, whose scenes are not to be "
                 f"had: {error}"
@@ -358,7 +358,7 @@ def _named_alike(dataset: LesionDataset, part: LesionDataset) -> list[str]:
 def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     """What tau must keep; of a metric that is wanted or kept, there must be such a one."""
     if options.part == "validation" and options.data is None:
-        for option, chosen in (("--adjust", options.adjust), ("--screen", options.screen)):
+        for option, chosen in (("--adjust", options.adjust), ("--refer", options.refer)):
             if chosen:
                 raise OptionError(
                     f"{option} is chosen on the validation part: judge it on another one"
@@ -396,9 +396,9 @@ def _seen(
     options: EvaluateOptions, parts: Split | None, judge: Callable[[LesionDataset], Evaluation]
 ) -> Evaluation | None:
     """The validation part, where something is to be chosen on it."""
-    if parts is None or (options.adjust is None and not options.screen):
+    if parts is None or (options.adjust is None and not options.refer):
         return None
-    option = "--adjust" if options.adjust is not None else "--screen"
+    option = "--adjust" if options.adjust is not None else "--refer"
     if parts.validation is None:
         raise ConfigError(f"{option} needs a validation part, and the split of this run has none")
     seen = judge(parts.validation)
@@ -407,7 +407,9 @@ def _seen(
     return seen
 
 
-def _choose_cutoff(options: EvaluateOptions, classes: tuple[str, ...], seen: Evaluation) -> Screen:
+def _choose_cutoff(
+    options: EvaluateOptions, classes: tuple[str, ...], seen: Evaluation
+) -> Referral:
     """The cutoff that keeps on the validation part what was asked for."""
     assert seen.logits is not None  # as :func:`_seen` saw to
     try:
@@ -415,14 +417,14 @@ def _choose_cutoff(options: EvaluateOptions, classes: tuple[str, ...], seen: Eva
             seen.logits,
             seen.labels,
             classes=classes,
-            positive=options.screen,
+            positive=options.refer,
             sensitivity=options.sensitivity,
             specificity=options.specificity,
             assurance=options.assurance,
             groups=seen.groups,
         )
     except ValueError as error:
-        raise ConfigError(f"--screen on the validation part{_where(seen)}: {error}") from error
+        raise ConfigError(f"--refer on the validation part{_where(seen)}: {error}") from error
 
 
 def _where(seen: Evaluation) -> str:

@@ -241,7 +241,7 @@ class EvaluateOptions:
         lens2label evaluate runs/edge --views dihedral --adjust balanced_accuracy
         lens2label evaluate runs/edge --adjust balanced_accuracy --within accuracy=0.01
         lens2label evaluate runs/edge --photons 100 1000 10000
-        lens2label evaluate runs/edge --screen mel bcc --sensitivity 0.95 --assurance 0.9
+        lens2label evaluate runs/edge --refer mel bcc --sensitivity 0.95 --assurance 0.9
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -278,18 +278,18 @@ class EvaluateOptions:
     validation part, such as accuracy=0.01."""
     taus: tuple[float, ...] = ()
     """With --adjust: the values of tau to choose from; -1, -0.95 ... 2 if none are given."""
-    screen: tuple[str, ...] = ()
-    """Also judge the run as a screening: it refers the pictures of these classes, from a cutoff
+    refer: tuple[str, ...] = ()
+    """Also judge the run as a referral: it refers the pictures of these classes, from a cutoff
     that is chosen on the validation part."""
     sensitivity: float | None = None
-    """With --screen: the least share of these pictures that is referred, such as 0.95."""
+    """With --refer: the least share of these pictures that is referred, such as 0.95."""
     specificity: float | None = None
-    """With --screen, instead: the least share of the others that is left."""
+    """With --refer, instead: the least share of the others that is left."""
     assurance: float | None = None
-    """With --screen: confidence that this is kept on other pictures too, such as 0.9; without, it
+    """With --refer: confidence that this is kept on other pictures too, such as 0.9; without, it
     is kept on the validation part, and elsewhere by half of all cutoffs."""
     prevalence: float | None = None
-    """With --screen: share of pictures to refer where the system will work, for the predictive
+    """With --refer: share of pictures to refer where the system will work, for the predictive
     values there."""
     batch_size: int = 64
     """Pictures in one pass."""
@@ -336,20 +336,20 @@ class EvaluateOptions:
             for number in getattr(self, name):
                 if not allowed(number):
                     raise OptionError(f"--{name} must be {needed}, not {number:g}")
-        self._check_screen()
+        self._check_referral()
 
-    def _check_screen(self) -> None:
+    def _check_referral(self) -> None:
         goals = [name for name in ("sensitivity", "specificity") if getattr(self, name) is not None]
-        if not self.screen:
+        if not self.refer:
             for name in (*goals, "assurance", "prevalence"):
                 if getattr(self, name) is not None:
                     raise OptionError(
-                        f"--{name} needs --screen, the classes to refer, such as --screen mel"
+                        f"--{name} needs --refer, the classes to refer, such as --refer mel"
                     )
             return
         if len(goals) != 1:
             raise OptionError(
-                "--screen needs one goal that its cutoff keeps: --sensitivity 0.95, or "
+                "--refer needs one goal that its cutoff keeps: --sensitivity 0.95, or "
                 "--specificity 0.9"
             )
         for name in (*goals, "assurance", "prevalence"):
@@ -442,6 +442,7 @@ class PredictOptions:
     example:
 
         lens2label predict runs/edge lesion.jpg clinic/ --csv said.csv
+        lens2label predict runs/edge clinic/ --photons 300 --temperature 1.6
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -450,6 +451,18 @@ class PredictOptions:
     """Picture files, or folders and zips of them."""
     views: Views = "identity"
     """Views of each picture over which the probabilities are averaged, as in evaluate."""
+    photons: float | None = None
+    """Another light, photons/pixel, with the sensor's gain in proportion. A run of a photon range
+    draws that of each picture from its name, unless it is given."""
+    quality: float | None = None
+    """Another operating point of a codec that has several, as in evaluate."""
+    distance: float | None = None
+    """Metres from a lens to all pictures."""
+    motion: float | None = None
+    """RMS distance by which pictures move during the exposure, pixels, of a shutter."""
+    temperature: float = 1.0
+    """By which scores are divided before the softmax: that of classify.fit_temperature on the
+    validation part makes probabilities as sure as they are right."""
     seed: int = 0
     """Source of the sensor's noise."""
     batch_size: int = 64
@@ -464,11 +477,16 @@ class PredictOptions:
     """Show no progress."""
 
     def check(self) -> None:
-        """Refuse numbers that are too small and a folder for a file, by an OptionError.
+        """Refuse numbers that are out of range and a folder for a file, by an OptionError.
 
         By a CheckpointError, a file that cannot be written.
         """
         _check_least(self, batch_size=1)
+        ranges = (*_RANGES, ("temperature", "positive and finite", lambda t: 0 < t < math.inf))
+        for name, needed, allowed in ranges:
+            number = getattr(self, name)
+            if number is not None and not allowed(number):
+                raise OptionError(f"--{name} must be {needed}, not {number:g}")
         check_file("--csv", self.csv)
         if not self.pictures:
             raise OptionError("there is no picture: name files, folders or zips after the run")

@@ -78,23 +78,25 @@ def test_adjusted_scores_are_judged_again_without_another_pass(system, lesions):
         coded.adjusted(torch.zeros(3))
 
 
-def test_a_screening_is_judged_without_another_pass(system, lesions):
+def test_a_referral_is_judged_without_another_pass(system, lesions):
     result = joint.evaluate(system, lesions)
     classes = result.report.classes
-    screen = classify.choose_cutoff(
+    referral = classify.choose_cutoff(
         result.logits, result.labels, classes=classes, positive=classes[:2], sensitivity=0.8
     )
-    found = result.screened(screen, resamples=50)
+    found = result.referred(referral, resamples=50)
     assert found.report.classes == ("refer", "leave")
     chance = torch.from_numpy(result.logits).double().softmax(1)[:, :2].sum(1).numpy()
-    refers, ill = chance >= screen.cutoff, result.labels < 2
+    refers, ill = chance >= referral.cutoff, result.labels < 2
     assert found.report.number("recall.refer") == pytest.approx(refers[ill].mean())
     assert found.report.number("recall.leave") == pytest.approx((~refers)[~ill].mean())
     assert (found.labels == 0).tolist() == ill.tolist()
     assert "accuracy" in found.report.intervals
     assert (found.bpp, found.losses) == (result.bpp, result.losses)
-    with pytest.raises(ValueError, match="the screen is of the classes x, y, z, and these scores"):
-        result.screened(dataclasses.replace(screen, classes=("x", "y", "z")))
+    with pytest.raises(
+        ValueError, match="the referral is of the classes x, y, z, and these scores"
+    ):
+        result.referred(dataclasses.replace(referral, classes=("x", "y", "z")))
     coded = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
-    with pytest.raises(ValueError, match="no class scores to screen by"):
-        coded.screened(screen)
+    with pytest.raises(ValueError, match="no class scores to refer by"):
+        coded.referred(referral)

@@ -547,7 +547,7 @@ def test_a_number_of_the_report_is_printed_once(lesions):
     assert {*numbers} >= {"bpp", "psnr"}
 
 
-def _screened(skilled, positive, cutoff):
+def _referred(skilled, positive, cutoff):
     """Sensitivity, specificity and predictive values on the test part, by hand."""
     _, system, parts = joint.load_run(skilled)
     test = joint.evaluate(system, parts.test)
@@ -557,20 +557,20 @@ def _screened(skilled, positive, cutoff):
     return refers[ill].mean(), (~refers)[~ill].mean(), ill[refers].mean(), (~ill)[~refers].mean()
 
 
-def test_a_screening_is_chosen_on_the_validation_part(skilled, capsys):
-    asked = ["--screen", "mel", "bcc", "--sensitivity", "0.9", "--no-count-bytes"]
+def test_a_referral_is_chosen_on_the_validation_part(skilled, capsys):
+    asked = ["--refer", "mel", "bcc", "--sensitivity", "0.9", "--no-count-bytes"]
     status, out, err = _evaluate(capsys, skilled, *asked, "--prevalence", "0.02", "--json")
     assert status == 0, err
-    printed = json.loads(out)["screened"]
+    printed = json.loads(out)["referral"]
     _, system, parts = joint.load_run(skilled)
     seen = joint.evaluate(system, parts.validation)
     wanted = classify.choose_cutoff(
         seen.logits, seen.labels, classes=parts.train.classes, positive=("mel", "bcc"),
         sensitivity=0.9, groups=seen.groups,
     )  # fmt: skip
-    assert printed["screen"] == json.loads(json.dumps(wanted.to_dict()))
+    assert printed["chosen"] == json.loads(json.dumps(wanted.to_dict()))
     names = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
-    by_hand = _screened(skilled, ("mel", "bcc"), wanted.cutoff)
+    by_hand = _referred(skilled, ("mel", "bcc"), wanted.cutoff)
     assert [printed[name] for name in names] == pytest.approx(by_hand)
     there = classify.predictive_values(*by_hand[:2], 0.02)
     assert printed["at_prevalence"] == pytest.approx(there._asdict())
@@ -578,22 +578,22 @@ def test_a_screening_is_chosen_on_the_validation_part(skilled, capsys):
     assert printed["intervals"] == {}
     status, out, err = _evaluate(capsys, skilled, *asked, "--adjust", "auc", "--taus", "0")
     assert status == 0, err
-    assert f"screened, as chosen on the validation part: {wanted}" in out
+    assert f"referred, as chosen on the validation part: {wanted}" in out
     assert f"\nsensitivity                {by_hand[0]:.3f}\n" in out
     assert "\nadjusted, as chosen on the validation part: " in out
 
 
-def test_a_screening_has_intervals_and_columns(skilled, capsys, tmp_path):
-    asked = ["--screen", "nv", "--specificity", "0.8", "--assurance", "0.5", "--no-count-bytes"]
+def test_a_referral_has_intervals_and_columns(skilled, capsys, tmp_path):
+    asked = ["--refer", "nv", "--specificity", "0.8", "--assurance", "0.5", "--no-count-bytes"]
     table = tmp_path / "a.csv"
     options = ["--resamples", "60", "--csv", str(table)]
     assert main(["evaluate", str(skilled), *asked, *options]) == 0
     out = capsys.readouterr().out
     (row,) = csv.DictReader(table.read_text().splitlines())
-    by_hand = _screened(skilled, ("nv",), float(row["cutoff"]))
-    assert float(row["screened_sensitivity"]) == pytest.approx(by_hand[0])
-    assert float(row["screened_specificity"]) == pytest.approx(by_hand[1])
-    low, high = (float(row[f"screened_specificity_{end}"]) for end in ("low", "high"))
+    by_hand = _referred(skilled, ("nv",), float(row["cutoff"]))
+    assert float(row["referral_sensitivity"]) == pytest.approx(by_hand[0])
+    assert float(row["referral_specificity"]) == pytest.approx(by_hand[1])
+    low, high = (float(row[f"referral_specificity_{end}"]) for end in ("low", "high"))
     assert low < by_hand[1] < high
     assert f"\nspecificity                {by_hand[1]:.3f} [{low:.3f}, {high:.3f}]\n" in out
     assert "a specificity of 0.8 or more elsewhere has the confidence 0.5, of " in out
@@ -602,32 +602,32 @@ def test_a_screening_has_intervals_and_columns(skilled, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (["--sensitivity", "0.9"], "--sensitivity needs --screen, the classes to refer"),
-        (["--prevalence", "0.9"], "--prevalence needs --screen, the classes to refer"),
-        (["--screen", "mel"], "--screen needs one goal that its cutoff keeps: --sensitivity 0.95"),
-        (["--screen", "mel", "--sensitivity", "1.5"], "--sensitivity must lie between 0 and 1"),
+        (["--sensitivity", "0.9"], "--sensitivity needs --refer, the classes to refer"),
+        (["--prevalence", "0.9"], "--prevalence needs --refer, the classes to refer"),
+        (["--refer", "mel"], "--refer needs one goal that its cutoff keeps: --sensitivity 0.95"),
+        (["--refer", "mel", "--sensitivity", "1.5"], "--sensitivity must lie between 0 and 1"),
         (
-            ["--screen", "mel", "--sensitivity", "1", "--assurance", "1"],
+            ["--refer", "mel", "--sensitivity", "1", "--assurance", "1"],
             "--assurance must lie between 0 and 1, not 1",
         ),
-        (["--screen", "mell", "--sensitivity", "0.9"], "no class 'mell'; did you mean 'mel'?"),
+        (["--refer", "mell", "--sensitivity", "0.9"], "no class 'mell'; did you mean 'mel'?"),
         (
-            ["--screen", "mel", "--sensitivity", "0.9", "--part", "validation"],
-            "--screen is chosen on the validation part: judge it on another one",
+            ["--refer", "mel", "--sensitivity", "0.9", "--part", "validation"],
+            "--refer is chosen on the validation part: judge it on another one",
         ),
     ],
 )
-def test_a_screening_that_cannot_be_is_refused(skilled, capsys, asked, message):
+def test_a_referral_that_cannot_be_is_refused(skilled, capsys, asked, message):
     status, _, err = _evaluate(capsys, skilled, *asked)
     assert status == _WRONG_OPTION
     assert message in err
 
 
-def test_a_screening_says_how_many_lesions_it_needs(skilled, capsys):
-    asked = ["--screen", "mel", "--sensitivity", "0.99", "--assurance", "0.99"]
+def test_a_referral_says_how_many_lesions_it_needs(skilled, capsys):
+    asked = ["--refer", "mel", "--sensitivity", "0.99", "--assurance", "0.99"]
     status, _, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
     assert status == _MISTAKE
-    assert "--screen on the validation part: " in err
+    assert "--refer on the validation part: " in err
     assert "or bring 459 of them" in err
 
 
@@ -662,7 +662,7 @@ def test_other_scenes_are_judged_where_those_of_the_run_are_gone(folders, capsys
     assert printed["accuracy"] == wanted.report.accuracy
     assert printed["report"]["nll"] == pytest.approx(wanted.report.nll)
     # What is chosen on the validation part needs it; and without other scenes they are missed.
-    for chosen in (["--adjust", "auc"], ["--screen", "a", "--sensitivity", "0.9"]):
+    for chosen in (["--adjust", "auc"], ["--refer", "a", "--sensitivity", "0.9"]):
         status, _, err = _evaluate(capsys, run, "--data", new, *chosen)
         assert status == _MISTAKE
         assert f"{chosen[0]} is chosen on the validation part of the run, whose scenes are" in err

@@ -2,8 +2,8 @@
 
 ::
 
-    validation logits [N, K], labels ──choose_cutoff──► Screen
-    test logits, labels ──Screen.scores, .labels──► scores [N, 2] of refer and leave ──► report
+    validation logits [N, K], labels ──choose_cutoff──► Referral
+    test logits, labels ──Referral.scores, .labels──► scores [N, 2] of refer and leave ──► report
 
 In the report, recall of ``refer`` is the sensitivity and its precision the positive predictive
 value; those of ``leave`` are specificity and negative predictive value, with their intervals.
@@ -23,18 +23,18 @@ from torch import Tensor
 from .intervals import membership, unit_of
 from .judged import as_array, judged_by, warn_of_probabilities
 
-__all__ = ["REFERRED", "PredictiveValues", "Screen", "choose_cutoff", "predictive_values"]
+__all__ = ["REFER_OR_LEAVE", "PredictiveValues", "Referral", "choose_cutoff", "predictive_values"]
 
 Array = npt.NDArray[Any]
 
-REFERRED = ("refer", "leave")
-"""The two classes of a screening."""
+REFER_OR_LEAVE = ("refer", "leave")
+"""The two classes of a referral."""
 # Log-odds beyond which a double holds no probability.
 _CERTAIN = 700.0
 
 
 @dataclass(frozen=True)
-class Screen:
+class Referral:
     """Which pictures to refer: those of some classes, as far as the scores tell."""
 
     positive: tuple[str, ...]
@@ -85,14 +85,14 @@ class Screen:
         logits = as_array(logits).astype(float)
         if logits.ndim != 2 or logits.shape[1] != len(self.classes):
             raise ValueError(
-                f"this screen is of scores [N, {len(self.classes)}] of the classes "
+                f"this referral is of scores [N, {len(self.classes)}] of the classes "
                 f"{', '.join(self.classes)}, not of {logits.shape}"
             )
         over = _log_odds(logits, self._positive()) - self.log_odds
         return np.stack([over / 2, -over / 2], 1)
 
     def labels(self, labels: Array | Tensor) -> Array:
-        """Labels as a screening has them.
+        """Labels as a referral has them.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class Screen:
         """
         return np.where(self._positive()[as_array(labels)], 0, 1)
 
-    def referred(self, logits: Array | Tensor) -> Array:
+    def refers(self, logits: Array | Tensor) -> Array:
         """Whether each picture is referred.
 
         Parameters
@@ -145,7 +145,7 @@ class Screen:
         ValueError
             When there are not K classes.
         """
-        refers, labels = self.referred(logits), as_array(labels)
+        refers, labels = self.refers(logits), as_array(labels)
         return {
             name: float(refers[labels == k].mean()) if (labels == k).any() else math.nan
             for k, name in enumerate(self.classes)
@@ -181,7 +181,7 @@ def choose_cutoff(
     specificity: float | None = None,
     assurance: float | None = None,
     groups: Sequence[str] | None = None,
-) -> Screen:
+) -> Referral:
     """Choose the cutoff from which pictures are referred, on validation pictures.
 
     Of the cutoffs that keep the sensitivity, the one with the highest specificity, or the other way
@@ -212,7 +212,7 @@ def choose_cutoff(
 
     Returns
     -------
-    Screen
+    Referral
 
     Raises
     ------
@@ -254,7 +254,7 @@ def choose_cutoff(
             UserWarning,
             stacklevel=2,
         )
-    return Screen(
+    return Referral(
         positive=wanted,
         classes=classes,
         log_odds=cutoff,
@@ -287,7 +287,7 @@ def predictive_values(
     Parameters
     ----------
     sensitivity, specificity : float
-        Of the screening, 0..1.
+        Of the referral, 0..1.
     prevalence : float
         Share of the pictures that are to be referred, 0..1.
 

@@ -28,7 +28,7 @@ def test_no_cutoff_that_keeps_the_goal_costs_less(seed, least, ties, of_sensitiv
     if ties:
         logits = logits.round()
     goal = "sensitivity" if of_sensitivity else "specificity"
-    screen = classify.choose_cutoff(
+    referral = classify.choose_cutoff(
         logits, labels, classes=CLASSES, positive=("bcc", "mel"), **{goal: least}
     )
     chance = softmax(logits, 1)[:, :2].sum(1)
@@ -36,36 +36,36 @@ def test_no_cutoff_that_keeps_the_goal_costs_less(seed, least, ties, of_sensitiv
     rates = {"sensitivity": found, "specificity": 1 - false_alarms}
     other = {"sensitivity": "specificity", "specificity": "sensitivity"}[goal]
     best = rates[other][rates[goal] >= least - 1e-12].max()
-    assert getattr(screen, other) == pytest.approx(best)
-    assert getattr(screen, goal) >= least - 1e-12
+    assert getattr(referral, other) == pytest.approx(best)
+    assert getattr(referral, goal) >= least - 1e-12
     # What it says of these pictures is what it does to them.
-    refers = screen.referred(logits)
-    np.testing.assert_array_equal(refers, chance >= screen.cutoff)
-    assert screen.sensitivity == pytest.approx(refers[labels < 2].mean())
-    assert screen.specificity == pytest.approx((~refers)[labels == 2].mean())
-    shares = screen.shares(logits, labels)
-    assert shares["nv"] == pytest.approx(1 - screen.specificity)
+    refers = referral.refers(logits)
+    np.testing.assert_array_equal(refers, chance >= referral.cutoff)
+    assert referral.sensitivity == pytest.approx(refers[labels < 2].mean())
+    assert referral.specificity == pytest.approx((~refers)[labels == 2].mean())
+    shares = referral.shares(logits, labels)
+    assert shares["nv"] == pytest.approx(1 - referral.specificity)
     assert shares["mel"] == pytest.approx(refers[labels == 1].mean())
 
 
 def test_the_cutoff_lies_between_two_pictures():
     chance = np.array([0.9, 0.7, 0.4, 0.6, 0.3, 0.1])
     logits, labels = np.log(np.stack([chance, 1 - chance], 1)), np.array([0, 0, 0, 1, 1, 1])
-    screen = classify.choose_cutoff(
+    referral = classify.choose_cutoff(
         logits, labels, classes=("mel", "nv"), positive="mel", sensitivity=0.6
     )
     odds = np.log(chance / (1 - chance))
-    assert screen.cutoff == pytest.approx(expit((odds[1] + odds[3]) / 2))
-    assert (screen.sensitivity, screen.specificity) == (pytest.approx(2 / 3), 1)
-    screen = classify.choose_cutoff(
+    assert referral.cutoff == pytest.approx(expit((odds[1] + odds[3]) / 2))
+    assert (referral.sensitivity, referral.specificity) == (pytest.approx(2 / 3), 1)
+    referral = classify.choose_cutoff(
         logits, labels, classes=("mel", "nv"), positive="mel", specificity=1.0
     )
-    assert screen.cutoff == pytest.approx(expit((odds[1] + odds[3]) / 2))
-    assert str(screen) == (
+    assert referral.cutoff == pytest.approx(expit((odds[1] + odds[3]) / 2))
+    assert str(referral) == (
         "refers from a probability of 0.652 of mel: sensitivity 0.667, specificity 1.000 on these "
         "pictures"
     )
-    assert json.loads(json.dumps(screen.to_dict()))["cutoff"] == screen.cutoff
+    assert json.loads(json.dumps(referral.to_dict()))["cutoff"] == referral.cutoff
 
 
 @pytest.mark.parametrize("goal", ["sensitivity", "specificity"])
@@ -77,7 +77,7 @@ def test_an_assured_goal_is_kept_as_often_as_it_says(goal):
     trials = 400
     for assurance, _ in itertools.product(kept, range(trials)):
         odds = random.normal(size=120) + np.where(labels == 0, 1.0, -1.0)
-        screen = classify.choose_cutoff(
+        referral = classify.choose_cutoff(
             np.stack([odds, 0 * odds], 1),
             labels,
             classes=("mel", "nv"),
@@ -86,7 +86,7 @@ def test_an_assured_goal_is_kept_as_often_as_it_says(goal):
             **{goal: 0.9},
         )
         normal = torch.distributions.Normal(1.0 if goal == "sensitivity" else -1.0, 1.0)
-        below = float(normal.cdf(torch.tensor(screen.log_odds)))
+        below = float(normal.cdf(torch.tensor(referral.log_odds)))
         kept[assurance] += (1 - below if goal == "sensitivity" else below) >= 0.9
     # The least number of 400 that 9 of 10 come to in all but one of a thousand trials.
     assert kept[0.9] >= binom.ppf(0.001, trials, 0.9)
@@ -121,19 +121,19 @@ def test_so_many_lesions_are_needed():
         classify.choose_cutoff(logits, labels, **ask | {"sensitivity": 1.0})
 
 
-def test_a_report_of_a_screening_has_its_numbers():
+def test_a_report_of_a_referral_has_its_numbers():
     logits, labels = _case(1)
-    screen = classify.choose_cutoff(
+    referral = classify.choose_cutoff(
         logits, labels, classes=CLASSES, positive=("mel",), sensitivity=0.9
     )
     test, truth = _case(2, count=200)
     found = classify.report(
-        screen.scores(torch.from_numpy(test)),
-        screen.labels(torch.from_numpy(truth)),
-        classes=classify.screening.REFERRED,
+        referral.scores(torch.from_numpy(test)),
+        referral.labels(torch.from_numpy(truth)),
+        classes=classify.referral.REFER_OR_LEAVE,
         resamples=100,
     )
-    refers, ill = screen.referred(test), truth == 1
+    refers, ill = referral.refers(test), truth == 1
     assert found.number("recall.refer") == pytest.approx(refers[ill].mean())
     assert found.number("recall.leave") == pytest.approx((~refers)[~ill].mean())
     assert found.number("precision.refer") == pytest.approx(ill[refers].mean())
@@ -161,26 +161,26 @@ def test_scores_of_any_size_and_impossible_classes():
     labels = np.array([0, 0, 1, 2])
     sure = np.array([[900.0, 0, 0], [50.0, 0, 0], [0, 41.0, 0], [0, 0, 60.0]])
     ask = {"classes": CLASSES, "positive": ("bcc", "mel"), "sensitivity": 1.0}
-    screen = classify.choose_cutoff(sure, labels, **ask)
-    assert screen.specificity == screen.sensitivity == 1
-    assert screen.referred(sure).tolist() == [True, True, True, False]
+    referral = classify.choose_cutoff(sure, labels, **ask)
+    assert referral.specificity == referral.sensitivity == 1
+    assert referral.refers(sure).tolist() == [True, True, True, False]
     # Beyond a probability that a double can hold beside 1, log-odds still tell.
     surer = sure + np.array([[40.0, 40, 0]])
     high = classify.choose_cutoff(surer, labels, **ask)
-    assert high.referred(surer).tolist() == [True, True, True, False]
+    assert high.refers(surer).tolist() == [True, True, True, False]
     ruled_out = np.array([[0.0, 1, -np.inf], [2, 0, -np.inf], [0, 0, 0], [-np.inf, -np.inf, 1]])
-    screen = classify.choose_cutoff(ruled_out, labels, **ask)
-    assert screen.referred(ruled_out).tolist() == [True, True, True, False]
+    referral = classify.choose_cutoff(ruled_out, labels, **ask)
+    assert referral.refers(ruled_out).tolist() == [True, True, True, False]
 
 
 def test_scores_that_tell_nothing_are_told():
     labels = np.array([0, 1, 2, 0, 1, 2])
     for goal, refers in (("sensitivity", "every"), ("specificity", "no")):
         with pytest.warns(UserWarning, match=f"{refers} picture is referred: .* mel from the rest"):
-            screen = classify.choose_cutoff(
+            referral = classify.choose_cutoff(
                 np.zeros((6, 3)), labels, classes=CLASSES, positive="mel", **{goal: 0.5}
             )
-        assert screen.referred(np.zeros((6, 3))).all() == (goal == "sensitivity")
+        assert referral.refers(np.zeros((6, 3))).all() == (goal == "sensitivity")
     with pytest.warns(UserWarning, match="taken for logits"):
         classify.choose_cutoff(
             softmax(_case(0)[0], 1), _case(0)[1], classes=CLASSES, positive="mel", sensitivity=0.9
@@ -207,6 +207,6 @@ def test_what_does_not_fit_is_refused():
         classify.choose_cutoff(logits, 0 * labels, **fine)
     with pytest.raises(ValueError, match="of a class to leave"):
         classify.choose_cutoff(logits, 0 * labels + 1, **fine)
-    screen = classify.choose_cutoff(logits, labels, **fine)
+    referral = classify.choose_cutoff(logits, labels, **fine)
     with pytest.raises(ValueError, match=r"of scores \[N, 3\] of the classes bcc, mel, nv, not of"):
-        screen.scores(logits[:, :2])
+        referral.scores(logits[:, :2])

@@ -6,18 +6,18 @@ import pytest
 
 import classify
 import joint
-from joint.screened import Screened
+from joint.referral import Referred
 
 
 @pytest.fixture
 def found():
-    """A screening that refers nobody, of six pictures."""
+    """A referral that refers nobody, of six pictures."""
     labels = np.array([0, 0, 1, 1, 1, 1])
     logits = np.array([[2.0, 0], [1, 0], [0, 0], [0, 1], [0, 2], [0, 3]])
-    screen = classify.choose_cutoff(
+    referral = classify.choose_cutoff(
         logits, labels, classes=("mel", "nv"), positive="mel", sensitivity=0.5
     )
-    screen = dataclasses.replace(screen, log_odds=9.0)
+    referral = dataclasses.replace(referral, log_odds=9.0)
     system = joint.build_system(
         joint.SystemConfig(
             front_end=joint.NoneConfig(), sensor=joint.NoneConfig(), codec=joint.NoneConfig()
@@ -30,8 +30,8 @@ def found():
     result = joint.evaluate(system, scenes)
     report = classify.report(logits, labels, classes=("mel", "nv"))
     result = dataclasses.replace(result, logits=logits, labels=labels, report=report)
-    shares = screen.shares(logits, labels)
-    return Screened(screen, result.screened(screen), shares, prevalence=0.1)
+    shares = referral.shares(logits, labels)
+    return Referred(referral, result.referred(referral), shares, prevalence=0.1)
 
 
 def test_what_is_no_number_is_none(found):
@@ -41,12 +41,12 @@ def test_what_is_no_number_is_none(found):
     assert (told["sensitivity"], told["specificity"]) == (0, 1)
     assert told["at_prevalence"] == {"positive": None, "negative": 0.9, "referred": 0}
     assert told["referred"] == {"mel": 0, "nv": 0}
-    assert "screened_positive_predictive_value" not in found.cells()
+    assert "referral_positive_predictive_value" not in found.cells()
     assert "positive predictive value  nan" in str(found)
 
 
 def test_the_lines_of_a_person(found):
     lines = str(found).splitlines()
-    assert lines[0] == str(found.screen)
+    assert lines[0] == str(found.referral)
     assert "referred of each class: mel 0.00, nv 0.00" in lines
     assert lines[-1].startswith("at a prevalence of 0.1: refers 0.000 of all, predictive values")

@@ -1,16 +1,16 @@
-"""A run as a screening: which pictures it refers, judged on others than those it was chosen on."""
+"""A run as a referral: which pictures it refers, judged on others than those it was chosen on."""
 
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from classify import PredictiveValues, Screen, predictive_values
+from classify import PredictiveValues, Referral, predictive_values
 
 from .evaluation import Evaluation
 
-__all__ = ["Screened"]
+__all__ = ["Referred"]
 
-# Of the two classes of a screening, what a report calls otherwise.
+# Of the two classes of a referral, what a report calls otherwise.
 _RATES = {
     "sensitivity": "recall.refer",
     "specificity": "recall.leave",
@@ -19,13 +19,13 @@ _RATES = {
 }
 
 
-class Screened(NamedTuple):
+class Referred(NamedTuple):
     """What a cutoff comes to."""
 
-    screen: Screen
+    referral: Referral
     """The cutoff, as chosen on the validation part."""
     result: Evaluation
-    """The pass as a screening, :meth:`joint.Evaluation.screened`."""
+    """The pass as a referral, :meth:`joint.Evaluation.referred`."""
     shares: Mapping[str, float]
     """Share of each class that is referred."""
     prevalence: float | None
@@ -33,7 +33,7 @@ class Screened(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able summary; no numbers are None."""
-        found: dict[str, Any] = {"screen": self.screen.to_dict()}
+        found: dict[str, Any] = {"chosen": self.referral.to_dict()}
         rates = self._rates()
         found |= {name: _finite(rate) for name, rate in rates.items()}
         found["intervals"] = {name: self._ends(name) for name in rates if self._ends(name)}
@@ -47,16 +47,16 @@ class Screened(NamedTuple):
 
     def cells(self) -> dict[str, float]:
         """Numbers of a row of a table, with the ends of their intervals."""
-        found = {"cutoff": self.screen.cutoff}
+        found = {"cutoff": self.referral.cutoff}
         for name, rate in self._rates().items():
             if math.isfinite(rate):
-                found[f"screened_{name}"] = rate
+                found[f"referral_{name}"] = rate
             if ends := self._ends(name):
-                found |= {f"screened_{name}_low": ends[0], f"screened_{name}_high": ends[1]}
+                found |= {f"referral_{name}_low": ends[0], f"referral_{name}_high": ends[1]}
         return found
 
     def __str__(self) -> str:
-        lines = [str(self.screen)]
+        lines = [str(self.referral)]
         for name, rate in self._rates().items():
             line = f"{name.replace('_', ' '):<26} {rate:.3f}"
             if ends := self._ends(name):
