@@ -316,8 +316,8 @@ def predictive_values(
 
 def _log_odds(logits: Array, positive: Array) -> Array:
     """Of the positive classes against the others ``[N]``; equal ones are not told by rounding."""
-    odds = logsumexp(logits[:, positive], axis=1) - logsumexp(logits[:, ~positive], axis=1)
-    return odds.clip(-_CERTAIN, _CERTAIN).round(9)
+    own, other = (np.asarray(logsumexp(logits[:, k], axis=1)) for k in (positive, ~positive))
+    return (own - other).clip(-_CERTAIN, _CERTAIN).round(9)
 
 
 def _highest(

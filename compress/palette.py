@@ -8,6 +8,7 @@
 :mod:`compress.kmeans` clusters; what a file looks like is in :mod:`compress.indexed`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -43,6 +44,13 @@ _MODEL = 0
 # number of threads can change a file.
 _STEP = 1 / 16
 
+# Of more distinct colours than this, a palette is searched for among fewer, see _fewer. No picture
+# of up to 512x512 pixels has so many.
+_MOST = 2**18
+
+# And with about so many at most: k-means on them takes seconds.
+_ENOUGH = 2**16
+
 # Variance of a value that is rounded to 8 bits: no palette is known to be nearer than that.
 _ROUNDING = 1 / (12 * 255**2)
 
@@ -56,7 +64,9 @@ class KMeansCodec(Codec):
     picture of fewer colours than ``colors`` is coded without a loss, and a decoded picture is
     coded as itself. A file is a function of the picture and of the arguments below: of neither
     the batch around it, the device, nor ``generator``. It holds all that its reader needs: any
-    codec of this class with the same ``channels`` reads it.
+    codec of this class with the same ``channels`` reads it. In a picture of more than 2^18 distinct
+    colours the search for a palette is one among the means of those in cells of a few levels a
+    side; the fixed point that it leads to is that of all colours.
 
     In training mode the reconstruction is soft. With the palette q of the file fixed, a pixel x
     belongs to the entries in part ::
@@ -291,19 +301,20 @@ class KMeansCodec(Codec):
     def _cluster(self, levels: Tensor, size: tuple[int, int]) -> list[IndexedPicture]:
         """Cluster the colours ``[B, N, C]``, 0 to 255, of some pictures."""
         colours, counts, owners = zip(*(_distinct(picture) for picture in levels), strict=True)
-        points = pad_sequence(list(colours), batch_first=True).double()
-        weights = pad_sequence(list(counts), batch_first=True).double()
+        points, weights = _padded(colours), _padded(counts)
+        fewer = [_fewer(*each) for each in zip(colours, counts, strict=True)]
+        searched, shares = map(_padded, zip(*fewer, strict=True))
         found = kmeans(
-            points,
+            searched,
             self.colors,
-            weights=weights,
+            weights=shares,
             restarts=self.restarts,
             iterations=self.iterations,
             tolerance=self.tolerance,
             step=_STEP,
             generator=torch.Generator().manual_seed(self.seed),
         )
-        # On to the fixed point of what the file can hold.
+        # On to the fixed point of what the file can hold, among all colours.
         found = lloyd(points, weights, found.palette.round(), iterations=self.iterations, step=1.0)
         pictures = []
         for palette, labels, used, owner in zip(
@@ -328,6 +339,28 @@ def _distinct(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     colours = levels.new_empty(len(counts), levels.shape[1])
     colours[owner] = levels
     return colours, counts, owner
+
+
+def _fewer(colours: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return colours ``[N, C]`` and their counts; of very many, means of those in one cell.
+
+    Cells are cubes of 2, 4 ... levels a side, as small as leaves :data:`_ENOUGH` of them, and means
+    are rounded to the grid of the palette.
+    """
+    if len(colours) <= _MOST:
+        return colours, counts
+    for side in (2, 4, 8, 16, 32, 64, 128):
+        cells, _, owner = _distinct(colours.div(side, rounding_mode="floor"))
+        if len(cells) <= _ENOUGH:
+            break
+    columns = torch.cat([colours * counts[:, None], counts[:, None]], 1)
+    sums = columns.new_zeros(len(cells), columns.shape[1]).index_add_(0, owner, columns)
+    means = sums[:, :-1].double() / sums[:, -1:]
+    return (means / _STEP).round() * _STEP, sums[:, -1]
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    return pad_sequence(list(rows), batch_first=True).double()
 
 
 def _levels(pictures: list[IndexedPicture]) -> Tensor:

@@ -6,6 +6,7 @@ it afterwards, a checksum tells.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -41,7 +42,7 @@ __all__ = [
 _HEAD, _CHECKSUM = "lens2label", "crc32"
 _FORMAT = 1
 _CONFIG = "config.json"  # of a run folder, see joint.folder
-_LEFTOVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}")  # see write_atomically
+_LEFTOVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}")  # see _beside; it had the file's name in it
 _PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickle
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 
@@ -73,7 +74,7 @@ def write_atomically(path: Path, content: bytes, *, previous: Path | None = None
         When the disk refuses (full, read-only, ...); the old file is untouched then and the
         temporary one removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -86,9 +87,12 @@ def write_atomically(path: Path, content: bytes, *, previous: Path | None = None
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        older = path.exists() or (previous is not None and previous.exists())
+        # Not those of Path, which raise where a name is too long.
+        older = os.path.exists(path) or (previous is not None and os.path.exists(previous))
         kept = "the file written before it is intact" if older else "nothing was kept"
         remedy = "Make room or choose another folder"
+        if error.errno == errno.ENAMETOOLONG:
+            remedy = "Choose a shorter name"
         if previous is not None:  # the state of something that goes on from it
             remedy += ", then resume"
         raise CheckpointError(
@@ -97,6 +101,11 @@ def write_atomically(path: Path, content: bytes, *, previous: Path | None = None
     finally:
         with contextlib.suppress(OSError):  # gone already where all went well
             os.unlink(temporary)
+
+
+def _beside(path: Path) -> Path:
+    """A name in the same folder that nobody has; short, for that of the file may be the longest."""
+    return path.with_name(f".l2l.{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def check_writable(path: Path) -> None:
@@ -124,7 +133,7 @@ def _keep(path: Path, previous: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if path.samefile(previous):
             return
-    link = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    link = _beside(path)
     try:
         os.link(path, link)
     except OSError:  # a file system without hard links: a reader finds `previous` for a moment

@@ -55,10 +55,12 @@ from .options import (
 )
 from .parallel import gathered, is_loss, launched, rank
 from .picture.command import (
+    STANDARD_CODECS,
     CompressOptions,
     DecompressOptions,
     compress,
     decompress,
+    is_standard,
     tell_failed,
 )
 from .point import OperatingPoint, operating
@@ -438,6 +440,11 @@ def _predict(arguments: Sequence[str]) -> int:
         options.run,
         options.pictures,
         views=options.views,
+        photons=options.photons,
+        quality=options.quality,
+        distance=options.distance,
+        motion=options.motion,
+        temperature=options.temperature,
         seed=options.seed,
         batch_size=options.batch_size,
         device=options.device,
@@ -515,13 +522,26 @@ def _study(arguments: Sequence[str]) -> int:
 
 def _compress(arguments: Sequence[str]) -> int:
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
-    _check_run_folder(options.codec)
+    _check_codec(options.codec)
     return compress(options)
+
+
+def _check_codec(named: Path) -> None:
+    """Refuse what is neither a standard codec nor a run folder, before anything is loaded."""
+    if is_standard(named):
+        return
+    try:
+        _check_run_folder(named)
+    except ConfigError as error:
+        if named.exists():
+            raise
+        names = ", ".join(STANDARD_CODECS)
+        raise ConfigError(f"{error}; nor is it a standard codec, which are {names}") from error
 
 
 def _decompress(arguments: Sequence[str]) -> int:
     options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
-    _check_run_folder(options.codec)
+    _check_codec(options.codec)
     return decompress(options)
 
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from compress import Autoencoder, HyperpriorCodec, KMeansCodec, LearnedCodec
 from compress.files import FileCodec
 
-from .checkpoint import write_atomically
+from .checkpoint import check_writable, write_atomically
 from .folder import as_path
 from .kinds import check_system
 from .planes import Noise, reach
@@ -142,8 +142,10 @@ def export(
         For another suffix, plane or end, one that the system has not, an end that does not come
         after the plane, no classifier or scenes, another number of names than of scores, the
         system's own names in another order, scores that are not ``[B, K]``, a stage that cannot be
-        a graph (a codec of files; in ONNX a hyperprior, float64), or a file that gives something
-        else. Nothing is written then.
+        a graph (a codec of files, or one of your own that computes outside of torch; in ONNX a
+        hyperprior, float64), or a file that gives something else. Nothing is written then.
+    CheckpointError
+        Where no file can be written; before anything is computed, if the folder tells.
     ImportError
         Without ONNX, for a .onnx: ``pip install "lens2label[onnx]"``.
 
@@ -243,6 +245,7 @@ def check_target(path: Path) -> None:
         raise ValueError(f"a graph is written as {' or '.join(_FORMATS)}, not as {path.name!r}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file in it")
+    check_writable(path)
     _FORMATS[path.suffix.lower()].check()
 
 
@@ -373,7 +376,7 @@ def _half(codec: LearnedCodec | Autoencoder, *, encodes: bool) -> LearnedCodec |
 def _check_codec(codec: nn.Module | None, *, exact: bool, until: DeployedEnd) -> None:
     """Refuse a codec that is no graph, or none of a format without sums in float64."""
     if isinstance(codec, FileCodec | KMeansCodec):
-        after = "export what comes after it, plane='handed'"
+        after = "export what comes after it, plane='handed' (--plane handed)"
         if until != "scores":  # there is nothing after it
             after = f"give until='scores' and {after}; or leave the codec out of the system"
         raise ValueError(f"{type(codec).__name__} computes outside of torch: {after}")
@@ -397,7 +400,8 @@ def _flipped(part: _Part) -> str:
 def _or_later(until: DeployedEnd, *planes: DeployedPlane) -> str:
     """Advice to begin at a later plane, of those that lie before the end."""
     before = [p for p in planes if _ORDER.index(p) < _ORDER.index(until)]
-    return f", or begin at plane={' or '.join(map(repr, before))}" if before else ""
+    options = " or ".join(f"--plane {p}" for p in before)
+    return f", or begin at plane={' or '.join(map(repr, before))} ({options})" if before else ""
 
 
 def _inexact(part: _Part) -> _Part:
@@ -437,7 +441,7 @@ def _checked(
 class _Format(NamedTuple):
     check: Callable[[], None]
     """Raises an ImportError where the format cannot be written."""
-    write: Callable[[nn.Module, Tensor, str, str], bytes]
+    write: Callable[[_Part, Tensor, str, str], bytes]
     """The file of a module, for inputs of an example's shape, with the name of what it gives and a
     description."""
     read: Callable[[bytes], Callable[[Tensor], Tensor]]
@@ -463,10 +467,12 @@ _HINTS = {
         "Of float64 it has few operations: give system.float() and scenes.float()"
     ),
 }
+# What torch says where values are needed, and not the graph of what is done to them.
+_OUTSIDE = (".numpy() is not supported", "data pointer", "data-dependent", "unbacked symbol")
 
 
 @contextmanager
-def _traced(said: str) -> Iterator[None]:
+def _traced(said: str, part: _Part | None = None) -> Iterator[None]:
     """Tell in our words what a stage cannot do; the exporters have many words for it."""
     try:
         with warnings.catch_warnings():
@@ -478,15 +484,30 @@ def _traced(said: str) -> Iterator[None]:
             cause = cause.__cause__
         words = str(cause).strip() or type(cause).__name__  # it may have been raised without any
         hints = [f" {hint}" for sign, hint in _HINTS.items() if sign in words]
+        if part is not None and any(sign in words for sign in _OUTSIDE):
+            hints.append(f" A stage of it computes outside of torch{_behind(part)}")
         raise ValueError(f"{said}: {words.splitlines()[0]}{''.join(hints)}") from error
 
 
-def _write_pt2(part: nn.Module, example: Tensor, gives: str, description: str) -> bytes:
+def _behind(part: _Part) -> str:
+    """Where a graph may begin instead, behind a stage that cannot be part of it."""
+    camera, codec = part.plane == "codes", part.system.codec is not None
+    later = ["measurement"] * camera + ["handed"] * (codec and part.until == "scores")
+    planes = " or ".join(map(repr, later))
+    options = " or ".join(f"--plane {plane}" for plane in later)
+    return f": begin behind it, at plane={planes} ({options})" if later else ""
+
+
+def _graph(part: _Part, example: Tensor) -> torch.export.ExportedProgram:
+    """What is computed, as operations of torch, for any number of pictures."""
+    with _traced("torch.export cannot make a graph of this system", part):
+        return torch.export.export(part, (example,), dynamic_shapes=_free())
+
+
+def _write_pt2(part: _Part, example: Tensor, gives: str, description: str) -> bytes:
     del gives  # a graph of torch has no names for its outputs
     file = io.BytesIO()
-    with _traced("torch.export cannot make a graph of this system"):
-        program = torch.export.export(part, (example,), dynamic_shapes=_free())
-        torch.export.save(program, file, extra_files={DESCRIPTION: description})
+    torch.export.save(_graph(part, example), file, extra_files={DESCRIPTION: description})
     return file.getvalue()
 
 
@@ -504,10 +525,11 @@ def _check_onnx() -> None:
         )
 
 
-def _write_onnx(part: nn.Module, example: Tensor, gives: str, description: str) -> bytes:
-    with _traced("ONNX cannot hold this system; a .pt2 may"):
+def _write_onnx(part: _Part, example: Tensor, gives: str, description: str) -> bytes:
+    graph = _graph(part, example)  # what a .pt2 holds
+    with _traced("ONNX cannot hold this system; a .pt2 can"):
         program = torch.onnx.export(
-            part,
+            graph,
             (example,),
             dynamo=True,
             dynamic_shapes=_free(),

@@ -7,9 +7,10 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from compress import AVIF, JPEG, Codec, LearnedCodec, WebP
+from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP
 from optics import CodedExposure, FrontEnd, IncoherentImaging
 from optics.quantity import one_number
 from optics.shutter import behind_shutter
@@ -142,8 +143,10 @@ def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
     quality = one_number("quality", quality)
     if isinstance(codec, LearnedCodec):
         pass  # it looks at the number itself
-    elif isinstance(codec, JPEG | AVIF) or (isinstance(codec, WebP) and not codec.lossless):
-        least = 1 if isinstance(codec, JPEG) else 0
+    elif isinstance(codec, JPEG | DifferentiableJPEG | AVIF) or (
+        isinstance(codec, WebP) and not codec.lossless
+    ):
+        least = 0 if isinstance(codec, WebP | AVIF) else 1
         if not least <= quality <= 100 or not quality.is_integer():
             raise ValueError(
                 f"the quality of {type(codec).__name__} must be a whole number, {least} to 100, "
@@ -153,8 +156,19 @@ def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
     else:
         raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave quality out")
     before = codec.quality
+    tables = None
+    if isinstance(codec, DifferentiableJPEG):
+        if before is None:
+            raise ValueError(
+                "this DifferentiableJPEG has tables of its own, trained or set, which are those of "
+                "no quality, and another quality would replace them: leave quality out"
+            )
+        tables = codec.log_tables.detach().clone()  # which need not be quite those of the quality
     codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:
         codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(codec, DifferentiableJPEG) and tables is not None:
+            with torch.no_grad():
+                codec.log_tables.copy_(tables)

@@ -6,6 +6,7 @@
     files, folders, zips ─► codes, as those of its scenes were made ─┴─► Prediction of each
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from classify import as_levels
 from classify.data.archive import Archive, Member
 from classify.data.decode import SUFFIXES, Decoder, Picture
 from classify.data.table import mask_name
+from optics.quantity import check_scalar, one_number
 
 from .config.run import RunConfig, load_config
 from .config.scenes import ClassFolders, read_like
@@ -29,6 +31,7 @@ from .device import usable_device
 from .feed import as_seed, derive_seed, generators
 from .folder import as_path
 from .kinds import check_batch_size
+from .point import OperatingPoint, operating
 from .settings import ConfigError
 from .trained import SceneKind, load_trained, rebuilt, scene_kind
 from .view_average import Views, average_views
@@ -44,7 +47,7 @@ class Prediction(NamedTuple):
     were given."""
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
-    """Of each class, by the softmax of its score."""
+    """Of each class, by the softmax of its score, divided by a temperature where one was given."""
 
     @property
     def label(self) -> str:
@@ -68,11 +71,16 @@ class Prediction(NamedTuple):
         return {"picture": self.name, "label": self.label, "probabilities": said}
 
 
-def predict(
+def predict(  # noqa: PLR0913 - as evaluate, at any point
     directory: Path | str,
     pictures: Sequence[Path | str] | Path | str,
     *,
     views: Views = "identity",
+    photons: float | None = None,
+    quality: float | None = None,
+    distance: float | None = None,
+    motion: float | None = None,
+    temperature: float = 1.0,
     seed: int = 0,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
@@ -96,6 +104,14 @@ def predict(
     views : {"identity", "mirror", "flips", "dihedral"}
         Views of each picture over which probabilities are averaged, see
         :func:`joint.average_views`.
+    photons, quality, distance, motion : float, optional
+        Light, quality of the codec, distance and motion instead of the system's own, as in
+        :func:`joint.evaluate`. A run of a ``photon_range`` draws the light of each picture from
+        its name, unless ``photons`` says it; so it is with working distances and ``distance``.
+    temperature : float
+        By which scores are divided before the softmax, so that probabilities are as sure as they
+        are right: that of :func:`classify.fit_temperature` on the validation part. It changes no
+        label.
     seed : int
         Source of the sensor's noise, with the name of a file: neither its folder nor the other
         pictures change it. It is other noise than in the run's own test, whatever the seed.
@@ -123,16 +139,24 @@ def predict(
         file is one of: of other channels than grey or colours, or that are not square, or linear
         light where nothing says that the codes of files are.
     TypeError
-        For pictures or a run folder that are no paths, and a ``failed`` that cannot be called.
+        For pictures or a run folder that are no paths, a ``failed`` that cannot be called, and
+        several numbers, or none, where one is asked for.
     FileNotFoundError
         When a picture is not there.
     ValueError
         For no picture; where ``failed`` is not given, for pictures that cannot be used, all of them
-        by name, those that share a reason together; or for an option that is not one of those
-        allowed.
+        by name, those that share a reason together; for an option that is not one of those
+        allowed; for an operating point that the system does not have; or for a temperature that
+        is not positive and finite.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
+    point = OperatingPoint(photons, quality, distance, motion)
+    for name, value in point.asked().items():
+        check_scalar(name, value, remedy=f"call once for each {name}")
+    temperature = one_number("temperature", temperature)
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be positive and finite, not {temperature:g}")
     if failed is not None and not callable(failed):
         raise TypeError(f"failed must be a function of a name and a reason, not {failed!r}")
     places = _places(pictures)
@@ -145,7 +169,7 @@ def predict(
     if system.classifier is None:
         raise ConfigError(f"the run in {directory} has no classifier: it says nothing of a picture")
     found: list[Prediction] = []
-    with ExitStack() as held, torch.no_grad():
+    with ExitStack() as held, torch.no_grad(), operating(system, point):
         given = [(str(path), member) for path in places for member in _members(path, held)]
         members = [member for _, member in given]
         # One name may be in several folders.
@@ -168,7 +192,8 @@ def predict(
             scenes = as_levels(torch.from_numpy(codes).to(device)).div_(255)
             seeds = [derive_seed("predict", seed, members[place].name) for place, _, _ in part]
             noise = generators(seeds, scenes.device)
-            said = average_views(system, scenes, views=views, generator=noise).probabilities
+            scores = average_views(system, scenes, views=views, generator=noise).logits
+            said = (scores / temperature).softmax(1)
             found += [
                 Prediction(members[place].path, kind.classes, tuple(row))
                 for (place, _, _), row in zip(part, said.tolist(), strict=True)

@@ -2,8 +2,9 @@
 
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
 ``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``off_axis``, its
-wavefronts across the picture · ``propagation`` of fields · ``pupil``, ``defocus`` and ``psf``,
-pupil to point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` ·
+wavefronts, and ``vignetting``, its openings across the picture · ``propagation`` of fields ·
+``pupil``, ``defocus`` and ``psf``, pupil to point-spread function, or ``measured``, or
+``from_mtf``, of a ``contrast_curve`` ·
 ``modulation``, their transfer functions · ``front_end``, the interface of ``imaging``,
 ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``,
 distortion and falloff · ``shutter`` of a scene that moves · ``radiometry``, lux, watts, photons ·
@@ -160,6 +161,7 @@ from .shutter import CodedExposure, ShutterStart, motion_psf, shutter_code
 from .slanted_edge import SlantedEdge, slanted_edge_mtf
 from .transfer import linear_to_srgb, srgb_to_linear
 from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
+from .vignetting import Vignetting, vignetting_shift
 from .zernike import (
     ansi_to_noll,
     fringe_to_noll,
@@ -227,6 +229,7 @@ __all__ = [
     "Symmetry",
     "UnitDisk",
     "VaryingImaging",
+    "Vignetting",
     "Wiener",
     "abbe_number",
     "amplitude_spread",
@@ -334,6 +337,7 @@ __all__ = [
     "unit_disk_inverse",
     "unpack_mosaic",
     "varying_blur",
+    "vignetting_shift",
     "wiener",
     "zernike",
     "zernike_basis",

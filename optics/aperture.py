@@ -50,10 +50,11 @@ def circular_aperture(
     *,
     diameter: float | Tensor,
     spacing: float | Tensor,
+    centre: tuple[float | Tensor, float | Tensor] = (0.0, 0.0),
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Circular opening, centred on the sample ``(H // 2, W // 2)``.
+    """Circular opening, about the sample ``(H // 2, W // 2)`` or beside it.
 
     A sample that the rim crosses has the part of its square that is open, exactly.
 
@@ -64,6 +65,9 @@ def circular_aperture(
     diameter, spacing : float or Tensor ``[...]``
         Diameter of the opening and distance of the samples, metres. Tensors carry a gradient,
         and their shape goes in front of the result's.
+    centre : (float or Tensor ``[...]``, float or Tensor ``[...]``)
+        Place (y, x) of its middle, metres from that sample: of an aperture beside the axis, or a
+        rim that cuts off light (:class:`Vignetting`). What then lies beyond the grid is cut away.
     device, dtype
         Of the result: by default the device of the first tensor given, and
         ``torch.get_default_dtype()``. It is computed in float64 and rounded once.
@@ -77,7 +81,7 @@ def circular_aperture(
     Raises
     ------
     ValueError
-        For a size, diameter or spacing that is not positive.
+        For a size, diameter or spacing that is not positive, or a centre that is not finite.
 
     Warns
     -----
@@ -99,9 +103,12 @@ def circular_aperture(
         if across > _LARGER * min(height, width):
             kept = _open(across, height, width) / (math.pi * across**2 / 4)
             _warn_cut(1 - kept, "diameter", diameter)
-    device = device_for(device, diameter, spacing)
+    for part in centre:
+        check_finite("centre", part, "metres")
+    device = device_for(device, diameter, spacing, *centre)
     radius = _in_samples(diameter, spacing, device) / 2
-    return _disk(height, width, radius).to(dtype or torch.get_default_dtype())
+    y, x = (_in_samples(part, spacing, device) for part in centre)
+    return _disk(height, width, radius, y, x).to(dtype or torch.get_default_dtype())
 
 
 def annular_aperture(
@@ -398,16 +405,22 @@ def _in_samples(
     return torch.as_tensor(length / spacing, dtype=torch.float64, device=device)[..., None, None]
 
 
-def _disk(height: int, width: int, radius: Tensor) -> Tensor:
-    """Part of each sample's square that a disk covers, its radius ``[..., 1, 1]`` in samples.
+def _disk(
+    height: int,
+    width: int,
+    radius: Tensor,
+    centre_y: Tensor | float = 0.0,
+    centre_x: Tensor | float = 0.0,
+) -> Tensor:
+    """Part of each sample's square that a disk covers, all ``[..., 1, 1]`` in samples.
 
     Exact, and so is its derivative, the length of the rim within the square. The disk's part in
     the rectangle from its centre to (y, x) is ``x y`` where that corner lies within, and else
     ``A(x) + A(y) - pi R^2 / 4``, of the areas A(t) under the rim from 0 to t. A square is the
     difference of four such rectangles.
     """
-    y = _edges(height, radius.device)[:, None]
-    x = _edges(width, radius.device)
+    y = _edges(height, radius.device)[:, None] - centre_y
+    x = _edges(width, radius.device) - centre_x
     quarter = torch.pi * radius**2 / 4
 
     def under(t: Tensor) -> Tensor:
@@ -420,9 +433,10 @@ def _disk(height: int, width: int, radius: Tensor) -> Tensor:
     within = torch.where(y**2 + x**2 <= radius**2, (y * x).abs(), outside) * (y * x).sign()
     covered = clip(within.diff(dim=-2).diff(dim=-1))
     # Beyond the rim the difference is of rounding errors.
-    nearest = (coordinates(n, device=radius.device).abs() - 0.5 for n in (height, width))
-    v, u = (distance.clamp_min(0.0) for distance in nearest)
-    return torch.where(torch.hypot(v[:, None], u) < radius, covered, 0.0)
+    rows, columns = (coordinates(n, device=radius.device) for n in (height, width))
+    v = ((rows[:, None] - centre_y).abs() - 0.5).clamp_min(0.0)
+    u = ((columns - centre_x).abs() - 0.5).clamp_min(0.0)
+    return torch.where(torch.hypot(v, u) < radius, covered, 0.0)
 
 
 def _beside(away: Tensor, c: float, s: float) -> Tensor:

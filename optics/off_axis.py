@@ -64,8 +64,8 @@ def seidel_coefficients(
         the axis. W220 is the sagittal one, Petzval's and half of W222.
     defocus, tilt : float or Tensor, scalar or ``[L]``, metres
         W020 and W111, which with ``[L]`` are axial and lateral colour: a tilt of W moves the corner
-        outwards by ``2 W N`` with the f-number N. Distortion moves farther, and is
-        :class:`Projection`'s.
+        outwards by ``2 W N`` with the working f-number N, :attr:`Pupil.image_distance` over the
+        diameter. Distortion moves farther, and is :class:`Projection`'s.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def seidel_coefficients(
         if isinstance(value, Tensor):
             dtype = torch.promote_types(dtype, value.dtype)
     w040, w131, w222, w220, w020, w111 = torch.broadcast_tensors(*terms)
-    y, x = (h[..., None].to(w040.device) for h in _heights(places, size))
+    y, x = (h[..., None].to(w040.device) for h in place_heights(places, size))
     # r^2, r^4, r^3 cos and r^2 cos^2 in Noll's polynomials, of unit RMS.
     square = w220 * (x**2 + y**2) + w020 + w222 * (x**2 + y**2) / 2
     along = w111 + w131 * 2 / 3
@@ -182,7 +182,7 @@ def field_coefficients(
             f"{heights.tolist()}"
         )
     terms = table.shape[-1]
-    y, x = (h.to(table.device) for h in _heights(places, size))
+    y, x = (h.to(table.device) for h in place_heights(places, size))
     turn = _turn(chosen_indices(indices, terms), terms, torch.atan2(y, x) - angle)
     height = torch.hypot(y, x).clamp_max(1) * heights[-1]
     above = torch.searchsorted(heights, height).clamp(1, len(heights) - 1)
@@ -207,7 +207,9 @@ def _term(name: str, value: float | Tensor) -> Tensor:
     return value.reshape(-1)
 
 
-def _heights(places: int | tuple[int, int], size: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+def place_heights(
+    places: int | tuple[int, int], size: int | tuple[int, int]
+) -> tuple[Tensor, Tensor]:
     """Rows and columns of the places from the middle, in half diagonals, float64 ``[P, Q]``."""
     rows, columns = image_size(places, "places")
     if min(rows, columns) < 2:

@@ -254,7 +254,10 @@ def zernike_filter(
     cutoff: float,
     indices: Sequence[int] | None = None,
 ) -> Tensor:
-    """Circular aperture with a wavefront of Zernike polynomials.
+    """Coherent transfer function of a circular pupil with a wavefront of Zernike polynomials.
+
+    ``P(-lambda f_l f)`` (Goodman, Fourier Optics, eq. 7-20), where P is ``exp(2 pi i W)`` within
+    the rim, as of an :class:`Aberration` in a :class:`Pupil`: light goes to where W rises.
 
     Parameters
     ----------
@@ -293,7 +296,7 @@ def zernike_filter(
         )
     check_finite("coefficients", coefficients, "waves RMS")
     fy, fx, radius = _plane(size, coefficients.device)
-    rho, theta = radius / cutoff, torch.atan2(fy, fx)
+    rho, theta = radius / cutoff, torch.atan2(-fy, -fx)
     basis = torch.stack([zernike(index, rho.clamp_max(1.0), theta) for index in chosen])
     waves = torch.einsum("j,jyx->yx", coefficients.double(), basis)
     return (rho <= 1) * phasor(2 * math.pi * waves)

@@ -45,6 +45,7 @@ __all__ = [
     "encircled_energy",
     "psf_from_planes",
     "psf_from_pupil",
+    "raised_cosine",
     "strehl",
     "window_light",
 ]
@@ -306,11 +307,17 @@ def _raised_cosines(
     """Weights ``[L, size, samples]`` of the pupil's samples at the frequencies of a picture."""
     step = torch.as_tensor(step, dtype=torch.float64, device=like.device)[:, None, None]
     at = -frequencies(size, device=like.device)[:, None] / step
-    away = at - coordinates(samples, device=like.device)
-    # Nyquist's pulse of roll-off 1/2; at 1 both of its factors are 0, and so is it.
-    rest = 1 - away.square()
-    rest = torch.where(rest.abs() < 1e-9, math.inf, rest)
-    return (torch.sinc(away) * torch.cos(math.pi / 2 * away) / rest).to(like.dtype)
+    return raised_cosine(at - coordinates(samples, device=like.device)).to(like.dtype)
+
+
+def raised_cosine(away: Tensor) -> Tensor:
+    """Nyquist's pulse of roll-off 1/2: weights of samples that are so many spacings away.
+
+    Its transform is 1 on the central half of a period, and 0 from 3/4 of one on.
+    """
+    # cos(pi a / 2) / (1 - a^2), which is 0 / 0 at 1, in halves that are not.
+    halves = torch.sinc((away + 1) / 2) + torch.sinc((away - 1) / 2)
+    return torch.sinc(away) * halves * (math.pi / 4)
 
 
 def check_wavelengths(

@@ -45,6 +45,7 @@ from .quantity import (
     check_positive,
     check_tensor,
     check_wavelength,
+    has_values,
     hold,
     image_size,
     looked_at,
@@ -52,7 +53,7 @@ from .quantity import (
     single,
 )
 
-__all__ = ["Pupil", "check_same_everywhere"]
+__all__ = ["Pupil", "check_same_everywhere", "middle_wavelength"]
 
 _SQUARE_PIXELS = (
     "pixels are square: for oblong ones give the pitch of which both sides are multiples, k and l "
@@ -105,6 +106,11 @@ def _lit(planes: Tensor) -> Tensor:
 def _largest(steps: Tensor) -> float:
     """Largest of steps up or down; 0 of none."""
     return float(max(-steps.min(), steps.max())) if steps.numel() else 0.0
+
+
+def middle_wavelength(wavelengths: Sequence[float]) -> float:
+    """The middle one by length, whatever their order; of an even number the longer of two."""
+    return sorted(wavelengths)[len(wavelengths) // 2]
 
 
 def check_same_everywhere(pupil: "Pupil") -> None:
@@ -270,12 +276,6 @@ class Pupil(nn.Module):
         self.focus = focus
         self.oversample = check_oversample(oversample)
         hold(self, "aperture", aperture)
-        edges = [_edges(aperture.any(axis)) for axis in (1, 0)]
-        #: Widest extent of the open aperture, metres, with what is dark in it: each lit sample
-        #: stands for its spacing.
-        self.diameter = self.spacing * max(last - first for first, last in edges)
-        # Farthest part of it from the axis along x or y, metres.
-        self._rim = self.spacing * _reach(aperture > 0)
         self._warned = False
         quality = self.q_sampling
         if min(quality) * self.oversample < 1:
@@ -328,10 +328,21 @@ class Pupil(nn.Module):
         return self.focal_length / (1 - self.focal_length / self.focus)
 
     @property
+    def diameter(self) -> float:
+        """Widest extent along x or y of the open aperture, metres, with what is dark in it.
+
+        Each lit sample stands for its spacing.
+        """
+        lit = self.aperture.detach() > 0
+        edges = [_edges(lit.any(axis)) for axis in (1, 0)]
+        return self.spacing * max(last - first for first, last in edges)
+
+    @property
     def q_sampling(self) -> tuple[float, ...]:
         """``Q = lambda s' / (D p)`` at each wavelength; from 2 on the PSF is sampled in full."""
+        diameter = self.diameter
         return tuple(
-            w * self.image_distance / (self.diameter * self.pixel_pitch) for w in self.wavelengths
+            w * self.image_distance / (diameter * self.pixel_pitch) for w in self.wavelengths
         )
 
     @property
@@ -464,9 +475,12 @@ class Pupil(nn.Module):
         if left is None:
             return
         coarse = coarse_beyond(left, wavelength=min(self.wavelengths), spacing=self.spacing)
-        rim = self._rim
-        if rim > coarse and looked_at(planes):  # elements may have stopped it
-            rim = self.spacing * _reach(_lit(planes))
+        # The whole grid first, for which no numbers are looked at.
+        rim = self.spacing * max(n // 2 + 0.5 for n in self.size)
+        if rim > coarse and has_values(self.aperture):
+            # Elements may have stopped it.
+            lit = _lit(planes) if looked_at(planes) else self.aperture.detach() > 0
+            rim = self.spacing * _reach(lit)
         if rim > coarse:
             self._warned = True
             warn_of_coarse(
@@ -586,7 +600,7 @@ class Pupil(nn.Module):
 
     def _check_unit(self, frequency: Tensor) -> None:
         """Warn of frequencies in another unit: so low ones a lens leaves all contrast."""
-        if not looked_at(frequency) or not frequency.numel():
+        if not (looked_at(frequency) and has_values(self.aperture) and frequency.numel()):
             return
         highest = float(frequency.detach().abs().max())
         cutoff = self.diameter / (max(self.wavelengths) * self.image_distance)

@@ -4,6 +4,7 @@ import errno
 import lzma
 import os
 import re
+import stat
 import struct
 import tempfile
 import zipfile
@@ -28,6 +29,9 @@ ZIP_ERRORS = (
     NotImplementedError,
     EOFError,
 )
+
+
+_OF_SYSTEMS = ("__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class Member:
 class Archive:
     """The files below a folder or inside a zip, read in place and never extracted.
 
-    Hidden files, ``__MACOSX`` folders and this project's ``*.cache`` folders are passed over.
+    Hidden files, folders of an operating system (``__MACOSX``, ``lost+found``) and this project's
+    ``*.cache`` folders are passed over.
     A context manager: it holds open files.
 
     Parameters
@@ -82,7 +87,7 @@ class Archive:
         When ``root`` does not exist.
     ValueError
         When it is neither a folder nor a readable zip, is encrypted, or has names that lead
-        outside.
+        outside; when folders below it cannot be read, or links lead nowhere: all of them by name.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -95,7 +100,7 @@ class Archive:
                 f"{self.root} does not exist; give the folder or the zip of the data set"
             )
         if self.root.is_dir():
-            self.members = sorted(_walk(self.root), key=lambda member: member.path)
+            self.members = sorted(_members_below(self.root), key=lambda member: member.path)
         else:
             try:
                 self.members = self._members_of(self._open.enter_context(self.root.open("rb")))
@@ -206,7 +211,7 @@ def passed_over(path: str) -> bool:
     """Whether a file is hidden, or lies where no data set keeps its files."""
     *folders, name = path.split("/")
     return name.startswith(".") or any(
-        folder.startswith(".") or folder == "__MACOSX" or folder.endswith(".cache")
+        folder.startswith(".") or folder in _OF_SYSTEMS or folder.endswith(".cache")
         for folder in folders
     )
 
@@ -241,14 +246,35 @@ def _leads_within(path: str, whole: str) -> bool:
     return not passed_over(Path(os.path.relpath(real, whole), "_").as_posix().removeprefix("./"))
 
 
-def _walk(root: Path) -> Iterator[Member]:
-    for folder, names, files in folders_below(root):
+def _members_below(root: Path) -> list[Member]:
+    """The files of a folder; what cannot be read is refused, as it may be a part of the data."""
+    found: list[Member] = []
+    failed: list[OSError] = []
+    for folder, names, files in folders_below(root, failed.append):
         names[:] = [name for name in names if not passed_over(f"{name}/_")]
         for name in files:
+            if passed_over(name):
+                continue
             path = Path(folder, name)
-            if not passed_over(name) and path.is_file():
-                inside, status = path.relative_to(root).as_posix(), path.stat()
-                yield Member(inside, status.st_size, status.st_mtime_ns, partial(path.open, "rb"))
+            try:
+                status = path.stat()
+            except OSError as error:
+                failed.append(error)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                inside, opener = path.relative_to(root).as_posix(), partial(path.open, "rb")
+                found.append(Member(inside, status.st_size, status.st_mtime_ns, opener))
+    if failed:
+        raise ValueError(
+            f"{root} has what cannot be read, and may be a part of the data: "
+            f"{listed(sorted(map(_said, failed)))}; make it readable, or take it out"
+        )
+    return found
+
+
+def _said(error: OSError) -> str:
+    leads = Path(error.filename).is_symlink() and f"a link to {os.readlink(error.filename)}: "
+    return f"{error.filename} ({leads or ''}{error.strerror})"
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:

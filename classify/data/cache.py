@@ -81,64 +81,77 @@ def load_pixels(
         How to decode.
     cache : path, False or None
         Folder for the entry; False to keep the arrays in memory. By default
-        ``<name of the archive>.cache`` beside the archive, or the user's cache folder where that
-        cannot be written, or memory where neither can.
+        ``<name of the archive>.cache`` beside the archive, which may be moved or copied together
+        with it, or the user's cache folder where that cannot be written, or memory where neither
+        can. In a cache folder that archives may share, an entry of a folder is known by where
+        that folder lies, too.
 
     Raises
     ------
     OSError
         When the given cache folder cannot be written, or the disk is full.
     """
-    name = f"{decoder.geometry}{decoder.image_size}-{_key(identifiers, members)}"
+    options = ""
     if decoder.white_level != Decoder.white_level:
-        name += f"-{decoder.white_level}"
+        options += f"-{decoder.white_level}"
     if decoder.bit_depth == 16:
-        name += "-16bit"
+        options += "-16bit"
     if decoder.channels == 1:
-        name += "-grey"
-    places = _places(archive.root, cache)
-    for place in places:
-        if pixels := _opened(place / name):
+        options += "-grey"
+    files = sorted((member.path, member.size, member.stamp) for member in members)
+    entries = [
+        place / f"{decoder.geometry}{decoder.image_size}-{_key(identifiers, files, whose)}{options}"
+        for place, whose in _places(archive.root, cache)
+    ]
+    for entry in entries:
+        if pixels := _opened(entry):
             return pixels
     pictures = find()
-    draft = _drafted(places, name, _bytes_needed(pictures, decoder), must=cache is not None)
+    entry, draft = _drafted(entries, _bytes_needed(pictures, decoder), must=cache is not None)
     decoded = decoder.decode(pictures, f"decoding {archive.root.name}")
-    if draft is None:
+    if entry is None or draft is None:
         return _in_memory(decoded, pictures, decoder)
     try:
         with _held(draft):
             _write(draft, decoded, pictures, decoder)
-            _publish(draft, draft.parent / name)
+            _publish(draft, entry)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot write the decoded images to {draft.parent}: {error.strerror}; give another "
+            f"cannot write the decoded images to {entry.parent}: {error.strerror}; give another "
             "folder as cache, or cache=False to keep them in memory",
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         with suppress(OSError):  # goes only when nothing is in it
-            draft.parent.rmdir()
-    pixels = _opened(draft.parent / name)
+            entry.parent.rmdir()
+    pixels = _opened(entry)
     if pixels is None:
-        raise OSError(f"the cache in {draft.parent} was damaged right after it was written")
+        raise OSError(f"the cache in {entry.parent} was damaged right after it was written")
     return pixels
 
 
-def _key(identifiers: Sequence[str], members: Iterable[Member]) -> str:
-    files = sorted((member.path, member.size, member.stamp) for member in members)
-    return content_hash(_VERSION, identifiers, files)[:24]
+def _key(
+    identifiers: Sequence[str], files: Sequence[tuple[str, int, int]], whose: Sequence[str]
+) -> str:
+    return content_hash(_VERSION, identifiers, files, *whose)[:24]
 
 
-def _places(root: Path, cache: CacheOption) -> list[Path]:
+def _places(root: Path, cache: CacheOption) -> list[tuple[Path, list[str]]]:
+    """Folders for an entry, and by what its key tells the archive from others that share them.
+
+    Pictures without compression are of one size, and a reproducible tar dates them alike: files of
+    a folder are not told by their names, sizes and times alone. Those of a zip have checksums.
+    """
     if cache is False:
         return []
-    if cache is not None and cache is not True:
-        return [Path(cache).expanduser()]
     root = root.resolve()
+    where = [str(root)] if root.is_dir() else []
+    if cache is not None and cache is not True:
+        return [(Path(cache).expanduser(), where)]
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = root.name if root.is_dir() else root.stem
-    return [root.parent / f"{name}.cache", base / "lens2label"]
+    return [(root.parent / f"{name}.cache", []), (base / "lens2label", where)]
 
 
 def _bytes_needed(pictures: Sequence[Picture], decoder: Decoder) -> int:
@@ -146,11 +159,14 @@ def _bytes_needed(pictures: Sequence[Picture], decoder: Decoder) -> int:
     return len(pictures) * planes * decoder.image_size**2
 
 
-def _drafted(places: Sequence[Path], name: str, needed: int, *, must: bool) -> Path | None:
-    """Make an empty folder for a new entry in the first place that can take it."""
+def _drafted(
+    entries: Sequence[Path], needed: int, *, must: bool
+) -> tuple[Path, Path] | tuple[None, None]:
+    """Make an empty folder for the first of the entries whose place can take it."""
     reasons = []
-    for place in places:
-        draft = place / f".{name}.{uuid.uuid4().hex}.draft"
+    for entry in entries:
+        place = entry.parent
+        draft = place / f".{entry.name}.{uuid.uuid4().hex}.draft"
         try:
             place.mkdir(parents=True, exist_ok=True)
             _sweep(place, _now(place))
@@ -161,13 +177,13 @@ def _drafted(places: Sequence[Path], name: str, needed: int, *, must: bool) -> P
         except OSError as error:
             reasons.append(f"{place}: {error.strerror}")
         else:
-            return draft
-    if places and must:
+            return entry, draft
+    if entries and must:
         raise OSError(
             f"cannot keep decoded images in {'; '.join(reasons)}; give another folder as cache, or "
             "cache=False to keep them in memory"
         )
-    return None
+    return None, None
 
 
 def _now(place: Path) -> float:
@@ -327,7 +343,10 @@ def _publish(draft: Path, entry: Path) -> None:
         if _opened(entry) is None:  # something damaged holds the name
             aside = entry.with_name(f".{entry.name}.{uuid.uuid4().hex}.draft")
             entry.replace(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            if aside.is_dir():
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                aside.unlink()
             draft.replace(entry)
 
 

@@ -6,9 +6,10 @@ memory map); a subset shares them. Whoever needs a batch asks :meth:`LesionDatas
 
 import operator
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from hashlib import sha256
 from typing import NamedTuple, final
 
 import numpy as np
@@ -49,7 +50,7 @@ __all__ = [
 LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
 
-_ROWS = 256  # pictures compared at once
+_ROWS = 256  # pictures hashed at once
 
 #: What to do with a data set of torch, in errors.
 FROM_TORCH = "make one of a data set of torch with classify.from_torch(dataset, groups=)"
@@ -116,7 +117,8 @@ class LesionDataset:
     labels : Tensor, array or sequence of int, ``[N]``
         Indices into ``classes``.
     groups : sequence of str or int, length N
-        Lesion (or patient) of each picture. A picture on its own gets a group of its own.
+        Lesion (or patient) of each picture. A picture on its own gets a group of its own, such as
+        its identifier: unknown ("NA", "unknown", ...) is no group.
     identifiers : sequence of str or int, length N
         Unique name of each picture.
     classes : sequence of str
@@ -138,8 +140,8 @@ class LesionDataset:
     Raises
     ------
     ValueError
-        When lengths, types or labels do not agree, a name is missing or not unique, or there is
-        no picture at all.
+        When lengths, types or labels do not agree, a name or group is missing or a name is not
+        unique, or there is no picture at all.
 
     Warns
     -----
@@ -192,7 +194,7 @@ class LesionDataset:
         self._arrays = Arrays(
             images=images,
             labels=checked_labels(labels, kinds, count),
-            groups=as_names(groups, "groups", count),
+            groups=_checked_groups(groups, names),
             identifiers=names,
             classes=kinds,
             masks=masks,
@@ -406,13 +408,7 @@ class LesionDataset:
         ValueError
             When they are not one name for each row, or one is missing ("NA", "unknown", ...).
         """
-        names = as_names(groups, "groups", len(self))
-        for position, name in enumerate(names):
-            if is_missing(name):
-                raise ValueError(
-                    f"groups[{position}] is {name!r}, and unknown is no group: give a picture on "
-                    "its own a name of its own, such as its identifier"
-                )
+        names = _checked_groups(groups, self.identifiers)
         whole = list(self._arrays.groups)
         for row, name in zip(self._rows.tolist(), names, strict=True):
             whole[row] = name
@@ -464,7 +460,8 @@ class LesionDataset:
         """Names of the pictures that ``other`` shows too.
 
         Of two parts of one data set, those of its rows that are in both; of two data sets, those of
-        one name and equal codes: the names of many sets are numbers from 0.
+        equal codes, whatever their names are. Pictures that are of one colour all over, as black
+        frames are, must have one name, too: they may be equal by chance.
 
         Parameters
         ----------
@@ -483,17 +480,46 @@ class LesionDataset:
         if self.same_set_as(other):
             rows = self._rows[torch.isin(self._rows, other._rows)]
             return tuple(self._arrays.identifiers[row] for row in rows.tolist())
-        places = {name: place for place, name in enumerate(other.identifiers)}
-        rows = torch.tensor([row for row, n in enumerate(self.identifiers) if n in places])
-        found = []
-        for block in rows.split(_ROWS):
-            names = [self.identifiers[row] for row in block.tolist()]
-            ours = self.gather(block).images
-            theirs = other.gather([places[name] for name in names]).images
-            if (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape):
-                same = (ours.numpy() == theirs.numpy()).all((1, 2, 3))
-                found += [name for name, is_same in zip(names, same, strict=True) if is_same]
-        return tuple(found)
+        if self._kind != other._kind:
+            return ()
+        names: dict[bytes, set[str]] = defaultdict(set)
+        for name, codes in zip(other.identifiers, other._hashes, strict=True):
+            names[codes].add(name)
+        return tuple(
+            name
+            for row, (name, codes) in enumerate(zip(self.identifiers, self._hashes, strict=True))
+            if codes in names and (name in names[codes] or not _is_flat(self[row].image))
+        )
+
+    @property
+    def _kind(self) -> tuple[int, ...]:
+        return (*self._arrays.images.shape[1:], self.bit_depth)
+
+    @cached_property
+    def _hashes(self) -> list[bytes]:
+        """Of the codes of each row: equal ones are of equal codes, within sets of one kind."""
+        return [
+            sha256(codes).digest()
+            for block in torch.arange(len(self)).split(_ROWS)
+            for codes in self.gather(block).images.numpy()
+        ]
+
+
+def _is_flat(image: Tensor) -> bool:
+    codes = image.numpy()
+    return bool((codes == codes[:, :1, :1]).all())
+
+
+def _checked_groups(groups: Names, identifiers: Sequence[str]) -> tuple[str, ...]:
+    """Groups of the pictures that have these identifiers; a picture's own is always a name."""
+    names = as_names(groups, "groups", len(identifiers))
+    for position, (name, own) in enumerate(zip(names, identifiers, strict=True)):
+        if name != own and is_missing(name):
+            raise ValueError(
+                f"groups[{position}] is {name!r}, and unknown is no group: give a picture on "
+                "its own a name of its own, such as its identifier"
+            )
+    return names
 
 
 def joined(parts: Sequence[LesionDataset], places: Sequence[Tensor]) -> LesionDataset | None:

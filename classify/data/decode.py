@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from .archive import Member, listed
 from .arrays import SceneEncoding, as_integer
-from .sixteen import WholeCodes, apart, sixteen_bits, whole_picture
+from .sixteen import WholeCodes, apart, grey_codes, sixteen_bits, whole_picture
 
 __all__ = [
     "SUFFIXES",
@@ -49,6 +49,7 @@ _BLOCK = 256
 # Of red, green and blue in the luminance of sRGB's primaries (ITU-R BT.709).
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 _SUBFILE = 254  # the tag of TIFF whose first bit says that a page is the thumbnail of another
+_LABELS = 32  # codes below it are labels; what is left by a JPEG has some near white, too
 _MANY = 10  # files, more of which have their common reason said once
 
 
@@ -80,7 +81,8 @@ class Decoder:
     where they are not asked for; an embedded colour profile is dropped, and so is an alpha channel,
     with a warning where it lets anything through.
     Images are reduced with a Lanczos filter on the codes, masks by area: a pixel is on the lesion
-    when more than about half of it is. Masks that are transparent somewhere are refused.
+    when more than about half of it is. Masks that are transparent somewhere are refused, and so
+    are maps of several labels (0, 1, 2, or 0, 1, 255), of which one is the lesion.
 
     Parameters
     ----------
@@ -229,7 +231,8 @@ class Decoder:
 
     def mask(self, data: bytes, frame: tuple[int, int]) -> np.ndarray:
         """Decode the mask of a picture of size ``frame`` to uint8 ``[S, S]``, 1 on the lesion."""
-        picture = ImageOps.exif_transpose(_untouched(data))
+        raw = _untouched(data)
+        picture = ImageOps.exif_transpose(raw)
         if picture.size != frame:
             raise ValueError(
                 f"the mask is {picture.width}x{picture.height} but its image is "
@@ -238,10 +241,15 @@ class Decoder:
         picture, opaque = with_alpha(picture)
         if not opaque:
             raise ValueError("the mask is transparent somewhere; flatten it to black and white")
-        plain = picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;16")
-        codes = np.asarray(picture if plain else picture.convert("L"))
+        if raw.mode.startswith("I;16"):
+            codes = grey_codes(raw)
+        else:
+            plain = picture.mode in ("1", "L", "I", "F")
+            codes = np.asarray(picture if plain else picture.convert("L"))
         if np.isnan(codes.max()):
             raise ValueError("the mask holds NaN; save it in black and white")
+        if raw.format not in ("JPEG", "MPO"):  # which leave any values
+            _check_one_label(codes)
         # Half of the brightest value reads 0/1, 0/255 and a mask that was once a JPEG alike.
         on = Image.fromarray((codes > codes.max() / 2).astype(np.uint8) * 255)
         small = fit(on, self.image_size, self.geometry, Image.Resampling.BOX)
@@ -383,6 +391,17 @@ def check_pages(picture: Image.Image) -> None:
         raise ValueError(
             f"it holds {pages} pages; save one picture a file, or an array [N, C, H, W] for "
             "classify.SceneFile"
+        )
+
+
+def _check_one_label(codes: np.ndarray) -> None:
+    """Refuse a map of several labels, the largest of which would pass for the lesion."""
+    others = codes[codes != codes.max()]
+    if codes.dtype.kind in "iu" and others.size and others.min() < others.max() < _LABELS:
+        values = listed(map(str, np.unique(codes).tolist()), 6)
+        raise ValueError(
+            f"the mask holds the values {values}, labels of which it does not say which are the "
+            "lesion; save it in black and white"
         )
 
 

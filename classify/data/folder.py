@@ -33,12 +33,16 @@ from .table import (
     column_of,
     composed,
     may_group,
+    path_below,
     read_header,
     read_table,
     warn_of_alike,
+    warn_of_placeholders,
 )
 
 __all__ = ["ImageFolder", "class_folders"]
+
+_FEW = 10  # pictures that are looked for in other letters
 
 
 def ImageFolder(
@@ -78,14 +82,15 @@ def ImageFolder(
         The centred square of the frame, or the whole frame squeezed into one.
     classes : sequence of str, optional
         The class folders in the order that labels shall have, and other classes that a run knows
-        and that have no folder here; by default the folders, sorted. Letters with accents, of
-        groups too, become Unicode's NFC.
+        and that have no folder here; by default the folders, sorted as text: ``10`` comes before
+        ``2``. Letters with accents, of groups too, become Unicode's NFC.
     groups : path, optional
         CSV, or tab-separated text, of the columns ``image`` (or ``file``, or another that
         :func:`ImageTable` knows) and ``group`` (or ``patient_id``, or ``lesion_id``: of several,
         the first of these three; else the only one that is named as such, as ``scene`` or
         ``Subject ID``). An image is named by its path below ``root`` or by the end of that, its
-        file name at least, also without the suffix. A row for each picture; others are left alone.
+        file name at least, also without the suffix; or by an absolute path, or one with ``..`` from
+        the folder of the table. A row for each picture; others are left alone.
     bit_depth : {8, 16}, optional
         Of the codes. 16 keeps those of PNG and TIFF files, grey or in colour, and refuses files of
         another depth. 8 reduces them, and so does the default, with a warning.
@@ -102,8 +107,8 @@ def ImageFolder(
         picture files; with ``bit_depth=16`` or a ``white_level`` they may be a camera's raw data,
         and nothing is said.
     cache, workers, progress
-        As for :func:`HAM10000`: a picture that was replaced by one of equal size and modification
-        time is not noticed, delete the cache then.
+        As for :func:`HAM10000`: pictures that were replaced at their place by others of equal sizes
+        and modification times are not noticed, delete the cache then.
 
     Returns
     -------
@@ -129,9 +134,11 @@ def ImageFolder(
         no folder; when all pictures are grey and ``channels`` is not given; when pictures that are
         decoded are transparent somewhere, or have codes above ``white_level``; when classes are
         called like the parts of a split. When class folders hold pictures of a kind that is not
-        read (``.heic .gif .jp2 .dcm`` ...). When the table of groups has a column that joins whole
-        groups, as patients do lesions, and the one that is taken is not called ``group``; when
-        names of groups differ in capital letters or spaces alone, or as ``1``, ``01``, ``1.0``.
+        read (``.heic .gif .jp2 .dcm`` ...), or differ in capital letters or spaces alone. When the
+        table of groups has a column that joins whole groups, as patients do lesions, and the one
+        that is taken is not called ``group``; when names of groups differ in capital letters or
+        spaces alone, or as ``1``, ``01``, ``1.0``, or one that looks like a word for what is not
+        known (``?``, ``9999``) has more than a fifth of at least 20 pictures.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -157,8 +164,9 @@ def ImageFolder(
         ]
         members = [member for _, member in rows]
         identifiers = [member.path for member in members]
-        top = archive.root.name if archive.root.is_dir() else archive.root.stem
-        together = identifiers if groups is None else _groups(Path(groups), identifiers, top)
+        together = identifiers
+        if groups is not None:
+            together = _groups(Path(groups), identifiers, archive.root)
         pixels = load_pixels(
             archive,
             lambda: [Picture(member) for member in members],
@@ -187,7 +195,7 @@ def ImageFolder(
     return dataset if groups is None else dataset.grouped(together)
 
 
-def _groups(path: Path, identifiers: Sequence[str], root: str) -> list[str]:
+def _groups(path: Path, identifiers: Sequence[str], root: Path) -> list[str]:
     """Group of each picture, by a table that names it by its path or the end of that."""
     path = path.expanduser()
     if not path.is_file():
@@ -212,20 +220,18 @@ def _groups(path: Path, identifiers: Sequence[str], root: str) -> list[str]:
             f"{GROUPS[0]!r}",
             stacklevel=3,
         )
-    warn_of_alike(
-        list(map(composed, table[column])),
-        what="group",
-        where=str(path),
-        column=column,
-        numbers=True,
-        stacklevel=3,
-    )
-    names = list(map(as_path, table[image]))
+    groups = list(map(composed, table[column]))
+    warn_of_alike(groups, what="group", where=str(path), column=column, numbers=True, stacklevel=3)
+    names = [as_path(path_below(name, path.parent, root)) for name in table[image]]
     check_once(names, str(path))
-    group_of = dict(zip(names, map(composed, table[column]), strict=True))
-    keys = [_key(identifier, group_of, root, str(path)) for identifier in identifiers]
+    group_of = dict(zip(names, groups, strict=True))
+    top = root.resolve().name if root.is_dir() else root.stem
+    keys = [_key(identifier, group_of, top, str(path)) for identifier in identifiers]
     together = [group_of.get(key, "") for key in keys]
-    check_grouped(identifiers, together, column=column, where=str(path))
+    without = [name for name, key in zip(identifiers, keys, strict=True) if not key]
+    hint = _in_other_letters(without, names, top)
+    check_grouped(identifiers, together, column=column, where=str(path), hint=hint)
+    warn_of_placeholders(together, where=str(path), column=column, stacklevel=3)
     if unclear := [key for key, times in Counter(keys).items() if times > 1]:
         raise ValueError(
             f"{path} has rows that several pictures have the name of: {listed(unclear)}; give "
@@ -246,6 +252,15 @@ def _key(identifier: str, known: dict[str, str], root: str, where: str) -> str:
         if found:
             return found[0]
     return ""
+
+
+def _in_other_letters(identifiers: Sequence[str], names: Sequence[str], root: str) -> str:
+    """What an error adds where a table has the first pictures but for their capital letters."""
+    small = {name.casefold(): name for name in names}
+    known = dict.fromkeys(small, "")
+    keys = [_key(i.casefold(), known, root.casefold(), "") for i in identifiers[:_FEW]]
+    meant = [f"{small[key]} ({i})" for key, i in zip(keys, identifiers, strict=False) if key]
+    return f"; capital letters count: {listed(meant)}" if meant else ""
 
 
 def _by_class(archive: Archive) -> tuple[dict[str, list[Member]], dict[str, str]]:
@@ -316,6 +331,14 @@ def _class_names(
         raise ValueError(
             f"{archive.root} has no class folders; expected one folder of pictures for each class"
         )
+    warn_of_alike(
+        list(by_class),
+        what="class",
+        where=str(archive.root),
+        column="the names of its folders",
+        numbers=False,
+        stacklevel=3,
+    )
     names = sorted(by_class) if classes is None else [composed(str(n)) for n in classes]
     if len(set(names)) < len(names) or not by_class.keys() <= set(names):
         raise ValueError(

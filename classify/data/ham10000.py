@@ -14,7 +14,15 @@ from .arrays import content_hash
 from .cache import CacheOption, load_pixels
 from .dataset import LESION_CLASSES, LesionDataset
 from .decode import Decoder, Geometry
-from .table import Table, chosen_rows, mask_name, pictures_of, read_table, typed_column
+from .table import (
+    Table,
+    chosen_rows,
+    is_missing,
+    mask_name,
+    pictures_of,
+    read_table,
+    typed_column,
+)
 
 __all__ = ["HAM10000"]
 
@@ -69,7 +77,8 @@ def HAM10000(
     Returns
     -------
     LesionDataset
-        ``groups`` are lesions; ``metadata`` has ``lesion_id``, ``dx_type``, ``age`` (years, NaN
+        ``groups`` are lesions, and a picture whose lesion is unknown ("NA", "unknown", ...) is one
+        of its own; ``metadata`` has ``lesion_id``, ``dx_type``, ``age`` (years, NaN
         where unknown), ``sex``, ``localization`` and whatever further columns there are. The codes
         are sRGB.
 
@@ -169,8 +178,14 @@ def _metadata_files(members: Iterable[Member]) -> list[Member]:
 
 
 def _merged(table: Table, duplicates: str | os.PathLike[str] | None) -> list[str]:
-    """Group of each row: its lesion, or the first of the lesions that duplicates join."""
-    lesions = table["lesion_id"]
+    """Group of each row: its lesion, or the first of the lesions that duplicates join.
+
+    A picture of an unknown lesion is one of its own.
+    """
+    lesions = [
+        name if is_missing(lesion) else lesion
+        for lesion, name in zip(table["lesion_id"], table["image_id"], strict=True)
+    ]
     if duplicates is None:
         return lesions
     path = Path(duplicates).expanduser()

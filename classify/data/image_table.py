@@ -40,11 +40,13 @@ from .table import (
     mask_name,
     may_group,
     number_column,
+    path_below,
     read_header,
     read_table,
     text_of,
     unreadable_zips,
     warn_of_alike,
+    warn_of_placeholders,
 )
 
 __all__ = ["ImageTable"]
@@ -82,9 +84,10 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
 
     A cell names a picture by its path below ``root``, or by as much of the end of that as tells it
     from the others: its file name, or that without the suffix (``.jpg .jpeg .jpe .jfif .png .bmp
-    .tif .tiff .webp``). Letters with accents are the same in either form that Unicode has (NFC, or
-    macOS's NFD); those of labels and groups become NFC. Zips in ``root`` are looked into where a
-    picture is not beside them. A mask is found as ``<picture>_segmentation``, beside the picture or
+    .tif .tiff .webp``). A path to there may be absolute, too, or lead with ``..`` from the folder
+    of the table. Letters with accents are the same in either form that Unicode has (NFC, or macOS's
+    NFD); those of labels and groups become NFC. Zips in ``root`` are looked into where a picture is
+    not beside them. A mask is found as ``<picture>_segmentation``, beside the picture or
     by that name elsewhere (but not beside another picture of the name of this one), unless a column
     names the masks. Rows come in the order of their names.
 
@@ -150,9 +153,10 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         ``group`` is given, and a column that is named as one (``patient``, ``Subject ID``,
         ``scene``, ``session``, ``video``) has some value several times, or joins whole groups of
         the column that was found (of any but ``group``). When labels or groups differ in capital
-        letters or spaces alone, or groups as ``1``, ``01`` and ``1.0`` do. When all pictures are
-        grey and ``channels`` is not given. When pictures that are decoded are transparent
-        somewhere, or have codes above ``white_level``.
+        letters or spaces alone, or groups as ``1``, ``01`` and ``1.0`` do; when a group that looks
+        like a word for what is not known (``?``, ``9999``) has more than a fifth of at least 20
+        pictures. When all pictures are grey and ``channels`` is not given. When pictures that are
+        decoded are transparent somewhere, or have codes above ``white_level``.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -189,10 +193,17 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
                     numbers=True,
                     stacklevel=2,
                 )
+                warn_of_placeholders(groups, where=where, column=said.group, stacklevel=2)
         if group is None:
             _warn_of_groups(cells, said, where)
         rows = chosen_rows(names, cells[said.label], limit)
-        pictures = _pictures(archive, cells, said, rows, where=where, warn=root is not None)
+        path = Path(table).expanduser()
+        folder = path.parent if path.is_file() else archive.root
+        paths = {
+            column: [path_below(name, folder, archive.root) for name in cells[column]]
+            for column in {said.image, said.mask} - {None}
+        }
+        pictures = _pictures(archive, cells | paths, said, rows, where=where, warn=root is not None)
         pixels = load_pixels(
             archive,
             lambda: pictures,

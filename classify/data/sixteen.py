@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
-__all__ = ["WholeCodes", "apart", "sixteen_bits", "whole_codes", "whole_picture"]
+__all__ = ["WholeCodes", "apart", "grey_codes", "sixteen_bits", "whole_codes", "whole_picture"]
 
 # Byte orders and the other one; N is that of this machine.
 _ORDERS: Final = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
@@ -25,6 +25,8 @@ _GREY_ALPHA = "LA;16B"
 _FULL = 255  # each byte of an alpha that lets nothing through
 _BITS = 258  # the tag of TIFF that has the bits of each colour
 _PLANES, _SEPARATE = 284, 2  # the tag of TIFF that says whether colours lie apart
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # the tag of TIFF that says what codes mean
+_WHITE = 65535
 
 
 class WholeCodes(NamedTuple):
@@ -39,6 +41,9 @@ class WholeCodes(NamedTuple):
 def sixteen_bits(picture: Image.Image) -> bool:
     """Whether a ``picture`` that was opened, and not loaded yet, has 16 bits."""
     deep = picture.mode.startswith("I;16") or ";16" in _packing(picture)
+    tiles = getattr(picture, "tile", ())
+    if tiles and tiles[0].codec_name.startswith("ppm"):  # its brightest code beside the packing
+        deep = deep or tiles[0].args[1] > _FULL
     return deep or (apart(picture) and max(_tags(picture).get(_BITS, (8,))) == 16)
 
 
@@ -65,7 +70,7 @@ def whole_picture(opened: Callable[[], Image.Image]) -> WholeCodes:
     picture = opened()
     packing = _packing(picture)
     if picture.mode.startswith("I;16"):
-        grey = np.asarray(ImageOps.exif_transpose(picture)).astype(np.uint16)
+        grey = grey_codes(picture)
         return WholeCodes(np.repeat(grey[..., None], 3, axis=2), opaque=True)
     if packing == _GREY_ALPHA:  # its four bytes taken for red, green, blue and alpha
         pixels = _pixels(picture, "RGBA")
@@ -91,6 +96,17 @@ def whole_picture(opened: Callable[[], Image.Image]) -> WholeCodes:
     low = _pixels(opened(), f"{colours};{_ORDERS[order]}")
     opaque = colours != "RGBA" or min(high[..., 3].min(), low[..., 3].min()) == _FULL
     return WholeCodes(_joined(high[..., :3], low[..., :3]), opaque=bool(opaque))
+
+
+def grey_codes(picture: Image.Image) -> np.ndarray:
+    """Codes uint16 ``[H, W]`` of a grey picture of 16 bits, of which the largest is white.
+
+    Pillow reads a TIFF in which 0 is white so, and then leaves its codes of 16 bits as they are,
+    which it inverts where they are 8.
+    """
+    inverted = _tags(picture).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    codes = np.asarray(ImageOps.exif_transpose(picture)).astype(np.uint16)
+    return _WHITE - codes if inverted else codes
 
 
 def _joined(high: np.ndarray, low: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ __all__ = [
     "mask_name",
     "may_group",
     "number_column",
+    "path_below",
     "pictures_of",
     "read_header",
     "read_member",
@@ -44,6 +45,7 @@ __all__ = [
     "typed_column",
     "unreadable_zips",
     "warn_of_alike",
+    "warn_of_placeholders",
 ]
 
 Table = dict[str, list[str]]
@@ -51,9 +53,12 @@ Table = dict[str, list[str]]
 
 _FEW = 6  # images that a limit leaves to each class, so that three parts of a split can have some
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-_UNKNOWN = ("", "NA", "unknown")  # ages
 #: Cells of no label, in lower case: what pandas, SQL and Excel write.
 UNLABELLED = ("", "na", "n/a", "#n/a", "nan", "none", "null", "<na>")
+# Words that stand for an unknown patient where somebody did not leave the cell empty.
+_PLACEHOLDERS = {"?", "??", "???", "-", "--", "---", ".", "_", "xx", "xxx", "unk", "n.a.", "tbd"}
+_PLACEHOLDERS |= {"missing", "not available", "-1", "999", "9999", "99999"}
+_MANY = 20  # pictures, of fewer of which a fifth may be of one patient
 _MISSING = (*UNLABELLED, "unknown")  # of lesions, patients and measures; it is a diagnosis, too
 #: Columns that name the pictures; of several in a table, the first of these.
 IMAGES = ("image", "image_name", "image_id", "isic_id", "file_name", "filename", "file", "path")
@@ -117,6 +122,8 @@ def warn_of_alike(
 ) -> None:
     """Warn where names differ in capital letters or spaces alone, or in how a number is written.
 
+    What Unicode has no shape of (its category Cf, as a space of no width) makes no difference.
+
     Parameters
     ----------
     names : sequence of str
@@ -132,7 +139,8 @@ def warn_of_alike(
     """
     alike: dict[str, list[str]] = {}
     for name in sorted(set(names)):
-        key = _SPACE.sub("", " ".join(name.casefold().split()))
+        shown = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+        key = _SPACE.sub("", " ".join(shown.casefold().split()))
         whole = _WHOLE.fullmatch(key) if numbers else None
         alike.setdefault(whole[1] if whole else key, []).append(name)
     if several := [name for group in alike.values() if len(group) > 1 for name in group]:
@@ -270,12 +278,42 @@ def check_once(names: Sequence[str], where: str) -> None:
         raise ValueError(f"{where} has several rows for one image: {listed(twice)}")
 
 
-def check_grouped(names: Sequence[str], groups: Sequence[str], *, column: str, where: str) -> None:
+def warn_of_placeholders(
+    groups: Sequence[str], *, where: str, column: str, stacklevel: int
+) -> None:
+    """Warn where many pictures are of a group whose name is a word for what is not known.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Of each picture.
+    where, column : str
+        The table and its column, for the message.
+    stacklevel : int
+        As of :func:`warnings.warn`, counted from here.
+    """
+    name, times = Counter(groups).most_common(1)[0]
+    if name.strip().lower() in _PLACEHOLDERS and len(groups) >= _MANY and 5 * times > len(groups):
+        warnings.warn(
+            f"{where} has {times} of {len(groups)} pictures in one group {name!r}, which looks "
+            f"like a word for what is not known: give each of them a {column} of its own if it is",
+            stacklevel=stacklevel + 1,
+        )
+
+
+def check_grouped(
+    names: Sequence[str],
+    groups: Sequence[str],
+    *,
+    column: str,
+    where: str,
+    hint: str = "",
+) -> None:
     """Refuse a table that leaves open what a picture belongs to: unknown is no group."""
     if absent := [name for name, group in zip(names, groups, strict=True) if is_missing(group)]:
         raise ValueError(
             f"{where} has no {column} for {len(absent)} of {len(names)} pictures: "
-            f"{listed(absent)}; add them (a picture on its own gets a name of its own)"
+            f"{listed(absent)}; add them (a picture on its own gets a name of its own){hint}"
         )
 
 
@@ -353,7 +391,7 @@ def typed_column(name: str, column: Sequence[str], *, where: str = "the metadata
     if name != "age":
         return np.array(column)
     try:
-        return np.array([float(age) if age not in _UNKNOWN else np.nan for age in column])
+        return np.array([np.nan if is_missing(age) else float(age) for age in column])
     except ValueError as error:
         raise ValueError(f"{where} has an age that is not a number: {error}") from error
 
@@ -386,6 +424,28 @@ def _is_name(cell: str) -> bool:
 def as_path(name: str) -> str:
     """Path that a cell names: in Unicode's NFC, as macOS writes an accent behind its letter."""
     return composed(name).replace("\\", "/").removeprefix("./")
+
+
+def path_below(name: str, folder: Path, root: Path) -> str:
+    """The path below ``root`` of one that is absolute or leads upwards; any other as it is.
+
+    Parameters
+    ----------
+    name : str
+        Cell of a table.
+    folder : path
+        Of the table, from which a path leads upwards.
+    root : path
+        Folder of the pictures.
+    """
+    path = as_path(name)
+    if not (Path(path).is_absolute() or ".." in path.split("/")):
+        return name
+    whole = as_path(os.path.normpath(folder.resolve() / path))
+    for top in (root.absolute(), root.resolve()):
+        if Path(whole).is_relative_to(as_path(str(top))):
+            return Path(whole).relative_to(as_path(str(top))).as_posix()
+    return name
 
 
 def composed(name: str) -> str:

@@ -19,11 +19,12 @@ import optics
 from joint.caution import caution
 from joint.settings import ConfigError, FrozenDict, Settings, added
 from optics.psf import check_oversample
+from optics.pupil import middle_wavelength
 from optics.sampling import LOST, WRAPPED
 
 from .bands import Wavelengths, check_bands
 from .colour import ColourConfig, build_colour
-from .off_axis import OffAxisConfig, off_axis_coefficients, varying_imaging
+from .off_axis import OffAxisConfig, off_axis_coefficients, varying_imaging, vignetting
 
 __all__ = ["LensConfig", "build_lens", "what_is_cut"]
 
@@ -87,7 +88,8 @@ class LensConfig(Settings):
     zernike: Annotated[dict[int, float], AfterValidator(FrozenDict)] = added(FrozenDict())
     """More of the wavefront: waves RMS at the middle wavelength by Noll's indices, from 1."""
     off_axis: OffAxisConfig = added(OffAxisConfig())
-    """What the wavefront has more towards the corners of the scene; as it is, nothing."""
+    """What the wavefront has more, and the light less, towards the corners of the scene; as it is,
+    nothing."""
     focus: float | None = added(None, gt=0)
     """Metres from the lens to what is sharp; by default infinitely many."""
     working_distances: tuple[_Distance, ...] = added(())
@@ -378,7 +380,7 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
         if channels == 1:
             spread = spread.new_tensor([sum(_VISIBLE) / 2])
         wavelengths = _CAMERA_BANDS if channels == 3 else tuple(spread.tolist())
-    middle = wavelengths[len(wavelengths) // 2]
+    middle = middle_wavelength(wavelengths)
     diameter = config.focal_length / config.f_number
     # The aperture is the largest circle on the grid, from the first sample to the last.
     spacing = diameter / (config.pupil_size - 1)
@@ -392,7 +394,17 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
         # Its rim is D^2 / (8 f) ahead of its middle.
         focal_length = diameter**2 / (8 * middle * config.defocus)
         elements.append(optics.Lens(config.pupil_size, spacing=spacing, focal_length=focal_length))
-    if config.off_axis.varies:
+    if config.off_axis.vignetting > 0:
+        elements.append(
+            vignetting(
+                config.off_axis,
+                image_size,
+                pupil_size=config.pupil_size,
+                spacing=spacing,
+                diameter=diameter,
+            )
+        )
+    if config.off_axis.aberrates:
         terms, indices = off_axis_coefficients(config.off_axis, image_size, wavelength=middle)
         elements.append(
             optics.Aberration(
@@ -440,7 +452,7 @@ def _check_window(config: LensConfig, shortest: float) -> None:
 def _aberration(
     config: LensConfig, spacing: float, diameter: float, wavelengths: tuple[float, ...]
 ) -> optics.Aberration | None:
-    middle = wavelengths[len(wavelengths) // 2]
+    middle = middle_wavelength(wavelengths)
     waves = {index: getattr(config, name) for name, index in _NOLL.items()} | config.zernike
     terms = {index: size for index, size in waves.items() if size != 0}
     power = _chromatic_power(config, wavelengths)
@@ -489,7 +501,7 @@ def _chromatic_power(config: LensConfig, wavelengths: tuple[float, ...]) -> torc
             f"spectral_response, or no {name}"
         )
         return None
-    sharp = sorted(wavelengths)[len(wavelengths) // 2]
+    sharp = middle_wavelength(wavelengths)
     light = torch.tensor(wavelengths, dtype=torch.float64)
     if config.singlet is None:
         part = config.axial_colour * (sharp - light) / spread

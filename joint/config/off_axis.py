@@ -3,6 +3,7 @@
 ::
 
     OffAxisConfig, size of the scene ── off_axis_coefficients ──► Zernike terms [P, Q, 1, J]
+                                   └─── vignetting ─────────────► optics.Vignetting [P, Q, 1, H, W]
     pupil of them, or PSFs ──────────── varying_imaging ────────► optics.VaryingImaging
 """
 
@@ -15,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 import optics
-from joint.settings import Settings
+from joint.settings import Settings, added
 
 __all__ = [
     "FieldTerms",
@@ -23,6 +24,7 @@ __all__ = [
     "check_rank",
     "off_axis_coefficients",
     "varying_imaging",
+    "vignetting",
 ]
 
 # Part of a scene's light that may lie elsewhere before it is told.
@@ -58,6 +60,10 @@ class OffAxisConfig(Settings):
     next."""
     along: Literal["x", "y"] = "y"
     """In which direction the table's points lie; most programs of lens design put them along y."""
+    vignetting: float = added(0.0, ge=0, le=0.9)
+    """Share of the pupil's area that a round rim in front of the stop cuts off for a corner of the
+    scene, see optics.Vignetting: corners become darker by it, and are blurred along the cut. The
+    projection of light onto a sensor, cos^4, is the lens's half_field."""
     places: tuple[int, int] = (7, 7)
     """Rows and columns of places, from border to border of the scene, whose PSFs are computed;
     between them, PSFs are interpolated."""
@@ -89,10 +95,15 @@ class OffAxisConfig(Settings):
             )
 
     @property
-    def varies(self) -> bool:
+    def aberrates(self) -> bool:
         """Whether a corner has another wavefront than the middle."""
         seidel = (self.coma, self.astigmatism, self.field_curvature)
         return any(seidel) or any(self.table)
+
+    @property
+    def varies(self) -> bool:
+        """Whether a corner has another PSF than the middle."""
+        return self.aberrates or self.vignetting > 0
 
 
 def check_rank(rank: int, places: tuple[int, int]) -> None:
@@ -158,6 +169,29 @@ def off_axis_coefficients(
         )
         terms[..., [every.index(index) for index in indices]] += along.to(terms)
     return FieldTerms(terms, every)
+
+
+def vignetting(
+    config: OffAxisConfig,
+    image_size: tuple[int, int],
+    *,
+    pupil_size: int,
+    spacing: float,
+    diameter: float,
+) -> optics.Vignetting:
+    """The rim of a configuration, for a pupil of that diameter and spacing, in metres.
+
+    It is three samples wider than the pupil, so that it leaves the middle of the scene all light.
+    """
+    rim = diameter + 3 * spacing
+    return optics.Vignetting(
+        pupil_size,
+        spacing=spacing,
+        diameter=rim,
+        shift=optics.vignetting_shift(config.vignetting, diameter=diameter, rim=rim),
+        places=config.places,
+        picture=image_size,
+    )
 
 
 def _with_partners(indices: tuple[int, ...]) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import optics
-from classify.data.sixteen import sixteen_bits, whole_codes
+from classify.data.sixteen import grey_codes, sixteen_bits, whole_codes
 from joint.caution import caution
 from joint.settings import ConfigError, Settings, added
 from optics.kernel import raw_taps
@@ -370,6 +370,8 @@ def _page(picture: Image.Image, path: Path, number: int) -> np.ndarray:
         return np.moveaxis(whole_codes(opened), 2, 0)
     if picture.mode not in _MODES and not picture.mode.startswith("I;16"):
         raise ValueError(f"a picture is grey or RGB, without opacity, not {picture.mode}")
+    if picture.mode.startswith("I;16"):
+        return grey_codes(picture)
     values = np.asarray(ImageOps.exif_transpose(picture))
     return np.moveaxis(values, 2, 0) if values.ndim == 3 else values
 

@@ -235,8 +235,17 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
         return PhantomConfig(image_size=image_size)
     path = Path(source)
     if not path.exists():
-        raise ConfigError(f"there is nothing at {path}; give a folder, a zip, or 'phantom'")
-    if path.suffix == ".npz":
+        inside = path.suffix.lower() in _TABLES and not path.is_absolute()
+        raise ConfigError(
+            f"there is nothing at {path}; give a folder, a zip, or 'phantom'"
+            + (
+                "; a table inside a zip is read by a file of settings, with [data] kind = 'table', "
+                "table and root (--config)"
+                if inside
+                else ""
+            )
+        )
+    if path.suffix.lower() == ".npz":
         return SceneFileConfig(path=path) if _holds_scenes(path) else MedMNISTConfig(path=path)
     if path.suffix.lower() in _TABLES and path.is_file():
         return ImageTableConfig(table=path, image_size=image_size)

@@ -20,6 +20,7 @@ from optics import (
     Pupil,
     VaryingImaging,
 )
+from optics.pupil import middle_wavelength
 
 from .screen import seen_wavelengths
 
@@ -224,7 +225,7 @@ def draw_phase(figure: "SubFigure | Figure", axis: "Axes", pupil: Pupil) -> None
     """Draw the phase in a pupil at its middle wavelength, where light passes."""
     with torch.no_grad():
         field = pupil.field().detach().cpu().numpy()
-    middle = len(field) // 2
+    middle = pupil.wavelengths.index(middle_wavelength(pupil.wavelengths))
     height, width = (500 * samples * pupil.spacing for samples in pupil.size)  # half, millimetres
     drawn = axis.imshow(
         _angle(field[middle]), cmap="twilight", vmin=-np.pi, vmax=np.pi,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -195,7 +196,8 @@ def compress_file(
     ------
     ValueError
         When the picture cannot be read, or the codec raises anything on it, or it has no such
-        quality; or when the target is the picture itself. Another file of that name is replaced.
+        quality; or when the target is the picture itself, a folder, or ends as one, in ``/``.
+        Another file of that name is replaced.
     CheckpointError
         When the file cannot be written.
     """
@@ -283,8 +285,11 @@ def _shown(decoded: Tensor, encoding: Encoding) -> Tensor:
 
 
 def check_target(source: Path | str, target: Path | str) -> None:
-    """Raise a ValueError where a target is the file that is read, or a folder."""
+    """Raise a ValueError where a target is the file that is read, or a folder.
+
+    One that ends in a separator is meant to be one, there or not; a Path has lost it.
+    """
     if Path(source).resolve() == Path(target).resolve():
         raise ValueError(f"{target} is the file that is read: choose another target")
-    if Path(target).is_dir():
+    if os.path.isdir(target) or os.fspath(target).endswith(("/", os.sep)):
         raise ValueError(f"{target} is a folder: name a file in it")

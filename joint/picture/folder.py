@@ -5,7 +5,9 @@
     in/x.jpg, in/b/y.png ─compress─► files/x.l2l, files/b/y.l2l ─decompress─► out/x.png, out/b/y.png
 """
 
+import errno
 import math
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from tqdm import tqdm
 
 from classify.data.archive import folders_below, passed_over
 from compress import Codec
+from joint.checkpoint import CheckpointError
 from joint.point import at_quality
 from joint.stages import Encoding
 
@@ -83,13 +86,16 @@ class FilesWritten:
     failed: tuple[FailedFile, ...]
     """Those of which nothing could be made."""
     skipped: int
-    """Files of the folders that were passed over, for what they are called."""
+    """Files of the folders that were passed over, for what they are called or for being none, as
+    pipes."""
     size: int | None = None
     """Bytes of all coded files; None where they were decoded."""
     quality: float | None = None
     """At which all were coded; None: that of the codec, or they were decoded."""
     found: QualityFound | None = None
     """How the quality was found."""
+    there: int = 0
+    """Files that were there already, and were left."""
 
     @property
     def bpp(self) -> float | None:
@@ -108,6 +114,7 @@ class FilesWritten:
             "folder": self.folder,
             **coded,
             "skipped": self.skipped,
+            "there": self.there,
             "failed": [asdict(file) for file in self.failed],
             "pictures": [{"source": source} | asdict(file) for source, file in pairs],
         }
@@ -131,6 +138,8 @@ class FilesWritten:
                     f"all together take more than {self.found.bpp:g} bits/pixel, as the quality "
                     "was found on a part: look at more (--bpp-pictures), or ask for less"
                 )
+        if self.there:
+            lines.append(f"{_counted(self.there, 'file')} there already")
         if self.skipped:
             lines.append(f"{_counted(self.skipped, 'file')} skipped")
         return "\n".join(lines)
@@ -146,6 +155,7 @@ def compress_files(
     bpp_pictures: int = 32,
     encoding: Encoding = "srgb",
     overwrite: bool = False,
+    skip_existing: bool = False,
     progress: bool = False,
 ) -> FilesWritten:
     """Code pictures, each into a file of its own, as :func:`joint.compress_file` does.
@@ -157,7 +167,7 @@ def compress_files(
     ----------
     sources : sequence of path
         Pictures and folders. Of a folder, and of those in it, also behind links, all files are
-        taken that end as a format that can be read; hidden ones are not.
+        taken that end as a format that can be read; hidden ones, and pipes and the like, are not.
     folder : path
         Where to write; it is made.
     codec : compress.Codec
@@ -172,6 +182,10 @@ def compress_files(
         What the codec was trained on.
     overwrite : bool
         Replace files that are there.
+    skip_existing : bool
+        Instead: leave them, and go on where such a call was stopped. Files are whole or absent;
+        whether the same codec and quality wrote them is not looked at. With ``bpp`` the quality is
+        found as if there were none, and so again the same.
     progress : bool
         Show a progress bar, on a terminal.
 
@@ -189,11 +203,17 @@ def compress_files(
     """
     if quality is not None and bpp is not None:
         raise ValueError("give a quality or bpp, the rate to find it for, not both")
-    plan = _plan(sources, folder, picture_suffixes(), CODED_SUFFIX, overwrite=overwrite)
+    plan = _plan(
+        sources,
+        folder,
+        picture_suffixes(),
+        CODED_SUFFIX,
+        overwrite=overwrite,
+        skip_existing=skip_existing,
+    )
     found = None
-    if bpp is not None:
-        given = [source for source, _ in plan.pairs]
-        found = find_quality(codec, given, bpp, most=bpp_pictures, encoding=encoding)
+    if bpp is not None and plan.pairs:
+        found = find_quality(codec, plan.sources, bpp, most=bpp_pictures, encoding=encoding)
         quality = found.quality
 
     def code(source: Path, target: Path) -> CompressedFile:
@@ -210,6 +230,7 @@ def compress_files(
         size=sum(file.size for file in written),
         quality=quality,
         found=found,
+        there=plan.there,
     )
 
 
@@ -220,6 +241,7 @@ def decompress_files(
     *,
     encoding: Encoding = "srgb",
     overwrite: bool = False,
+    skip_existing: bool = False,
     progress: bool = False,
 ) -> FilesWritten:
     """Decode files into pictures, each as :func:`joint.decompress_file` does.
@@ -236,6 +258,8 @@ def decompress_files(
         As the files were written with.
     overwrite : bool
         Replace pictures that are there.
+    skip_existing : bool
+        Instead: leave them, and go on where such a call was stopped.
     progress : bool
         Show a progress bar, on a terminal.
 
@@ -251,7 +275,14 @@ def decompress_files(
     CheckpointError
         When a picture cannot be written.
     """
-    plan = _plan(sources, folder, {CODED_SUFFIX}, ".png", overwrite=overwrite)
+    plan = _plan(
+        sources,
+        folder,
+        {CODED_SUFFIX},
+        ".png",
+        overwrite=overwrite,
+        skip_existing=skip_existing,
+    )
 
     def decode(source: Path, target: Path) -> DecodedFile:
         height, width = decompress_file(source, target, codec, encoding=encoding)
@@ -259,7 +290,12 @@ def decompress_files(
 
     read, written, failed = _each(plan, decode, progress=progress)
     return FilesWritten(
-        folder=str(folder), sources=read, written=written, failed=failed, skipped=plan.skipped
+        folder=str(folder),
+        sources=read,
+        written=written,
+        failed=failed,
+        skipped=plan.skipped,
+        there=plan.there,
     )
 
 
@@ -268,7 +304,14 @@ class _Plan:
     """Which files are read, each with the one that is written, and how many are not."""
 
     pairs: list[tuple[Path, Path]]
+    sources: list[Path]
+    """Also of the files that are there and are left."""
     skipped: int
+
+    @property
+    def there(self) -> int:
+        """How many of them."""
+        return len(self.sources) - len(self.pairs)
 
 
 def _plan(
@@ -278,8 +321,11 @@ def _plan(
     suffix: str,
     *,
     overwrite: bool,
+    skip_existing: bool,
 ) -> _Plan:
     """Find the files, and refuse what would end in a muddle."""
+    if overwrite and skip_existing:
+        raise ValueError("replace the files that are there, or leave them: not both")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: several files are written to a folder")
@@ -289,7 +335,9 @@ def _plan(
         for path in _files(source):
             inside = path.relative_to(source) if path != source else Path(path.name)
             if path != source and (
-                path.suffix.lower() not in suffixes or passed_over(inside.as_posix())
+                path.suffix.lower() not in suffixes
+                or passed_over(inside.as_posix())
+                or (path.exists() and not path.is_file())  # a pipe, which may never end
             ):
                 skipped += 1
                 continue
@@ -306,13 +354,18 @@ def _plan(
             f"there is nothing to do in {', '.join(map(str, sources))}: no file ends in one of "
             f"{', '.join(sorted(suffixes))} ({skipped} others)"
         )
-    there = [target for target in origin if target.exists()]
-    if there and not overwrite:
+    # Not that of Path, which raises where a name is too long.
+    there = {target for target in origin if os.path.exists(target)}
+    if there and not (overwrite or skip_existing):
+        first = next(target for target in origin if target in there)
         raise ValueError(
-            f"{_counted(len(there), 'file')} would be replaced, the first {there[0]}: choose "
-            "another folder, or --overwrite (overwrite=True)"
+            f"{_counted(len(there), 'file')} would be replaced, the first {first}: choose "
+            "another folder, or --overwrite (overwrite=True), or leave them, --skip-existing "
+            "(skip_existing=True)"
         )
-    return _Plan([(path, target) for target, path in origin.items()], skipped)
+    left = there if skip_existing else ()
+    pairs = [(path, target) for target, path in origin.items() if target not in left]
+    return _Plan(pairs, list(origin.values()), skipped)
 
 
 def _files(source: Path) -> Iterator[Path]:
@@ -349,7 +402,12 @@ def _each(
     for source, target in bar:
         try:
             made.append((str(source), make(source, target)))
-        except (ValueError, OSError) as error:  # a disk that is full raises another
+        except (ValueError, OSError) as error:
+            failed.append(FailedFile(str(source), str(error)))
+        except CheckpointError as error:  # of a disk that is full, no other can be made either
+            cause = error.__cause__
+            if not (isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG):
+                raise
             failed.append(FailedFile(str(source), str(error)))
     return tuple(s for s, _ in made), tuple(m for _, m in made), tuple(failed)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compress import AVIF, JPEG, Codec, LearnedCodec, WebP, quality_for
+from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP, quality_for
 from joint.stages import Encoding
 
 from .file import as_coded, read_picture
@@ -77,12 +77,13 @@ def find_quality(
     Raises
     ------
     ValueError
-        When no picture can be read, the codec has no quality to choose or needs more at its
+        When no picture can be read, the codec has no quality to choose (as
+        :class:`compress.DifferentiableJPEG` with tables of its own has not) or needs more at its
         coarsest one, or a number is not positive.
     """
     if most < 1:
         raise ValueError(f"a quality is found on at least 1 picture, not on {most}")
-    if not isinstance(codec, LearnedCodec | JPEG | WebP | AVIF):
+    if not isinstance(codec, LearnedCodec | JPEG | DifferentiableJPEG | WebP | AVIF):
         raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave bpp out")
     spread = [i * len(sources) // most for i in range(most)] if most < len(sources) else []
     order = dict.fromkeys([*spread, *range(len(sources))])  # the rest in place of what is damaged

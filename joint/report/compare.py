@@ -1,17 +1,22 @@
 """Several runs side by side: their numbers, and which differences the pictures bear out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from classify import Difference, bootstrap_difference
 from classify.comparison import holm
 from classify.judged import LOWER_IS_BETTER
 from joint.folder import Predictions
+from joint.settings import Settings
 
 from .page import MISSING, Html, note, number, table, with_interval
 from .saved import SavedRun
 
 __all__ = ["Common", "Compared", "common_pictures", "compare_runs", "comparison", "verdict"]
+
+# Settings of scenes that say which pictures there are, and not how they look.
+_WHICH = {"limit", "classes"}
 
 #: What is compared in pairs.
 PAIRED = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll")
@@ -47,6 +52,8 @@ class Compared(NamedTuple):
 
 def common_pictures(first: Predictions, second: Predictions) -> Common:
     """Pair the test pictures of two runs by name.
+
+    Names do not tell whether the pictures look alike: phantoms of another skin have the same ones.
 
     Raises
     ------
@@ -138,6 +145,11 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
         pair = f"{run.name} and {reference.name}"
         if (sensors := _sensors(run, reference)) is not None:
             notes.append(f"{pair} are judged each by its own sensor: {sensors}.")
+        if (scenes := _scenes(run, reference)) is not None:
+            notes.append(
+                f"{pair} are judged each on scenes of its own: {scenes}. Pictures of one name are "
+                "then not the same: a difference is of the scenes as well."
+            )
         if run.predictions is None or reference.predictions is None:
             notes.append(f"{pair}: one of them has no classifier, so that no score can be paired.")
             continue
@@ -161,13 +173,39 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
 
 def _sensors(run: SavedRun, reference: SavedRun) -> str | None:
     """What two sensors differ by; None where they do not."""
-    own, other = (each.config.system.sensor.model_dump() for each in (run, reference))
-    differ = [name for name in {**own, **other} if own.get(name) != other.get(name)]
-    told = (
-        f"{name.replace('_', ' ')} {own.get(name, MISSING)} and {other.get(name, MISSING)}"
-        for name in differ
-    )
-    return "; ".join(told) or None
+    own, other = (each.config.system.sensor for each in (run, reference))
+    return "; ".join(_differing(own, other)) or None
+
+
+def _scenes(run: SavedRun, reference: SavedRun) -> str | None:
+    """What the scenes of two runs differ by, for their looks; None where they do not.
+
+    The digests that runs keep of their test parts are equal where all pictures are. They differ
+    also where the parts hold other ones: then the settings say how these are made, and so they do
+    of older runs, which kept no digest.
+    """
+    own, other = (each.result.get("scenes", {}).get("test") for each in (run, reference))
+    if own is not None and own == other:
+        return None
+    told = "; ".join(_differing(run.config.data, reference.config.data, without=_WHICH))
+    if told or own is None or other is None:
+        return told or None
+    first, second = run.predictions, reference.predictions
+    alike = first is not None and second is not None and first.identifiers == second.identifiers
+    return "what their files hold" if alike else None
+
+
+def _differing(own: Settings, other: Settings, *, without: Collection[str] = ()) -> Iterator[str]:
+    """Settings that differ, with both values; not paths, which say where something lies."""
+    first, second = dict(own), dict(other)
+    for name in {**first, **second}:
+        values = first.get(name), second.get(name)
+        if name in without or values[0] == values[1]:
+            continue
+        if any(isinstance(value, Path) for value in values):
+            continue
+        one, two = (MISSING if value is None else value for value in values)
+        yield f"{name.replace('_', ' ')} {one} and {two}"
 
 
 def _differences(rows: Sequence[tuple[str, int, Difference]], reference: str) -> Iterator[Html]:

@@ -1,7 +1,14 @@
-"""A configuration in words, with units."""
+"""A configuration in words, with units.
 
-from collections.abc import Collection, Iterator
+Each part has words of its own for what is usual, and behind them every setting that differs from
+its default and does not change these words: two parts that differ never read the same for want of
+words.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import optics
 from classify.data.decode import Decoder
@@ -20,21 +27,80 @@ from optics.shutter import open_slots
 
 __all__ = ["configuration_words"]
 
+_S = TypeVar("_S", bound=Settings)
+# More numbers than that are told by how many they are.
+_FEW = 8
+
 
 def configuration_words(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Name and description of each part of a run, in the order of the light."""
     system = config.system
-    yield "scenes", _scenes(config.data)
-    yield "split", _split(config.split)
+    light = {"srgb": "", "linear": ", taken for linear light"}[system.encoding]
+    yield "scenes", _whole(config.data, _scenes) + light
+    yield "split", _whole(config.split, _split)
     yield "front end", _front_end(system.front_end)
-    yield "sensor", _sensor(system.sensor)
+    yield "sensor", _whole(system.sensor, _sensor)
     if not isinstance(system.restoration, NoneConfig):
-        yield "restoration", _settings(system.restoration, "")
-    yield "codec", _settings(system.codec, "none: the classifier sees the measurement")
-    yield "classifier", _classifier(system.classifier)
-    yield "objective", _objective(config.objective)
-    yield "training", _training(config.training, config.objective)
+        yield "restoration", _whole(system.restoration, partial(_settings, absent=""))
+    absent = "none: the classifier sees the measurement"
+    yield "codec", _whole(system.codec, partial(_settings, absent=absent))
+    yield "classifier", _whole(system.classifier, _classifier)
+    yield "objective", _whole(config.objective, _objective)
+    if config.teacher is not None:
+        yield "teacher", config.teacher.name
+    training = config.training.model_copy(update={"seed": 0})  # it has a row of its own
+    yield "training", _whole(training, partial(_training, objective=config.objective))
     yield "seeds", f"initial weights {system.seed}, training {config.training.seed}"
+
+
+def _whole(settings: _S, words: Callable[[_S], str]) -> str:
+    """The words of settings, and behind them what differs from its default and they do not tell.
+
+    They tell a setting if they are others without it.
+    """
+    told = words(settings)
+    rest = (shown for shown, plain in _changed(settings) if words(plain) == told)
+    return ", ".join((told, *rest))
+
+
+def _changed(settings: _S) -> Iterator[tuple[str, _S]]:
+    """Each setting that differs from its default, shown, and the settings without it."""
+    for name, field in type(settings).model_fields.items():
+        value, label = getattr(settings, name), name.replace("_", " ")
+        if field.is_required():
+            continue
+        if isinstance(value, Settings):
+            for shown, plain in _changed(value):
+                yield f"{label} {shown}", settings.model_copy(update={name: plain})
+        default = field.get_default(call_default_factory=True)
+        if type(value) is type(default) and isinstance(value, Settings):
+            continue  # its parts are told
+        if value != default:
+            yield _shown(label, value), settings.model_copy(update={name: default})
+
+
+def _shown(label: str, value: object) -> str:
+    """A setting as it stands behind the words of a part."""
+    if isinstance(value, bool):
+        return label if value else f"no {label}"
+    return f"{label} {_value(value)}"
+
+
+def _value(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case float():
+            return f"{value:g}"
+        case Path():
+            return value.name
+        case Mapping():
+            return " and ".join(f"{name} {_value(each)}" for name, each in value.items())
+        case tuple() if len(value) > _FEW:
+            return f"{len(value)} from {_value(value[0])} to {_value(value[-1])}"
+        case tuple():
+            return " / ".join(map(_value, value)) or "none"
+    return str(value)
 
 
 def _scenes(data: DataConfig) -> str:
@@ -60,6 +126,10 @@ def _split(split: SplitConfig) -> str:
 
 
 def _front_end(front_end: FrontEndConfig) -> str:
+    return _whole(front_end, _camera)
+
+
+def _camera(front_end: FrontEndConfig) -> str:
     match front_end:
         case KernelConfig():
             exposures = (
@@ -243,7 +313,8 @@ def _classifier(classifier: ClassifierConfig | CustomConfig | NoneConfig) -> str
     words = [classifier.name, f"{classifier.head} head"]
     if classifier.dropout:
         words.append(f"dropout {classifier.dropout:g}")
-    words.append("from random weights" if classifier.weights is None else "from given weights")
+    file = classifier.weights
+    words.append("from random weights" if file is None else f"from the weights in {file.name}")
     return ", ".join(words)
 
 
@@ -255,9 +326,13 @@ def _objective(objective: Objective) -> str:
         (objective.rate, f"rate (bits/pixel{aim})"),
         (objective.distortion, f"distortion ({objective.distortion_kind})"),
         (objective.restoration, f"restoration ({objective.distortion_kind})"),
-        *((term.weight, f"{name} ({term.function})") for name, term in objective.terms.items()),
+        (objective.distillation, "divergence from the teacher (nats)"),
     ]
-    words = [" + ".join(f"{weight:g} × {name}" for weight, name in terms if weight) or "nothing"]
+    shown = [f"{weight:g} × {name}" for weight, name in terms if weight]
+    for name, term in objective.terms.items():
+        function = ", ".join((term.function, *(f"{k}={v}" for k, v in term.args.items())))
+        shown.append(f"{term.weight:g} × {name} ({function})")
+    words = [" + ".join(shown) or "nothing"]
     for name in (
         "label_smoothing", "class_weight_power", "effective_number", "logit_adjustment",
         "focal_gamma", "margin",

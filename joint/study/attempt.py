@@ -1,10 +1,12 @@
 """The starts of a run: a line in its folder for each, by whom and from where."""
 
+import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from .store import ATTEMPTS_FILE
 __all__ = [
     "RunAbandoned",
     "attempts",
+    "began_with",
     "begin",
     "end",
     "ended_epochs",
@@ -33,8 +36,10 @@ class RunAbandoned(RuntimeError):
     """A run that takes its workers with it."""
 
 
-def begin(folder: RunFolder, *, together: int = 1) -> None:
+def begin(folder: RunFolder, files: Sequence[Path] = (), *, together: int = 1) -> None:
     """Note the start of a run, among so many, and refuse one that takes its workers with it.
+
+    One that has no checkpoint yet reads the ``files`` that it begins with now: their digests, too.
 
     Raises
     ------
@@ -51,8 +56,23 @@ def begin(folder: RunFolder, *, together: int = 1) -> None:
         "host": platform.node(),
         "together": together,
     }
+    if files and not folder.has_checkpoint():
+        start["files"] = {str(path): _digest(path, path.stat().st_mtime_ns) for path in files}
     with (folder.path / ATTEMPTS_FILE).open("a") as file:
         file.write(json.dumps(start) + "\n")
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, changed: int) -> str:
+    """Of a file as it was written last; many runs of a study begin with one."""
+    del changed  # of the key alone
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def began_with(folder: Path) -> dict[str, str]:
+    """Digests of the files that a run began with, by their paths; empty where nothing tells."""
+    noted = [each["files"] for each in attempts(folder / ATTEMPTS_FILE) if "files" in each]
+    return noted[-1] if noted and isinstance(noted[-1], dict) else {}
 
 
 def end(folder: RunFolder, *, seconds: float) -> None:

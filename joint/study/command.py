@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from joint.checkpoint import write_atomically
+from joint.checkpoint import check_writable, write_atomically
 from joint.device import usable_device
 from joint.look import no_formulas
 from joint.options import check_figure, check_file, named_numbers
@@ -53,7 +53,7 @@ commands:
   select   the designs that are good enough, and the cheapest of them
   judge    the designs in other light, at other rates or distances, without training
   atlas    whether the seeds of each design have learned the same element
-  confirm  write a study of the best design and a baseline, on fresh seeds
+  confirm  write a study of the best design, or the cheapest good one, and a baseline, fresh seeds
 
 lens2label study COMMAND --help explains the options."""
 
@@ -146,12 +146,14 @@ class WatchOptions:
 class ConfirmOptions:
     """Write a study that tests the best design against a baseline on fresh seeds.
 
-    The best is the one with the best mean of the plan's metric on the validation part. The baseline
-    is the first design by default; of a search, the best of its first round. What is found by
-    looking is lucky as well as good: only the new study may say "better".
+    The best is the one with the best mean of the plan's metric on the validation part, of those
+    that meet what the plan requires, or may. The baseline is the first design by default; of a
+    search, the best of its first round. What is found by looking is lucky as well as good: only the
+    new study may say "better", and which of the two are good enough; it requires the same.
     For example:
 
         lens2label study confirm studies/edge --seeds 6
+        lens2label study confirm studies/light --cheapest photons
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -162,6 +164,9 @@ class ConfirmOptions:
     """Fresh seeds; fewer than 6 cannot show anything."""
     design: int | None = None
     """Number of the design, if it is not to be the best."""
+    cheapest: tuple[str, ...] | None = None
+    """Take the design with the least of this cost, of those that meet what the plan requires,
+    instead of the best; a study with one cost needs no name."""
     baseline: int | None = None
     """Number of the other one."""
 
@@ -473,8 +478,16 @@ def _confirm(arguments: Sequence[str]) -> None:
         seeds=options.seeds,
         design=options.design,
         baseline=options.baseline,
+        cheapest=_cost(options.cheapest),
     )
     print(f"{made.study.question}\nto find out: lens2label study run {new}")
+
+
+def _cost(given: tuple[str, ...] | None) -> str | bool:
+    """The one cost that is named, or whether it is the only one that there is."""
+    if given and len(given) > 1:
+        raise OptionError(f"--cheapest is of one cost, not of {', '.join(given)}")
+    return given[0] if given else given is not None
 
 
 def _list(arguments: Sequence[str]) -> None:
@@ -490,6 +503,11 @@ def _list(arguments: Sequence[str]) -> None:
 def _report(arguments: Sequence[str]) -> None:
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label study report")
     check_file("--csv", options.csv)
+    check_file("--html", options.html)
+    if options.figures is not None:
+        if options.figures.is_file():
+            raise OptionError(f"--figures: {options.figures} is a file, name a folder")
+        check_writable(options.figures / "figure")
     ledger = open_study(options.folder)
     found = report(ledger, metric=options.metric)
     if options.json or not options.quiet:

@@ -1,17 +1,24 @@
 """The winner of many designs against a baseline, once more, on seeds that had no part in it.
 
 The best of many has been lucky as well as good. What was found by looking is therefore tested by a
-study of its own: two designs, one planned comparison, fresh seeds.
+study of its own: two designs, one planned comparison, fresh seeds. What the plan required of a good
+enough design is required there too, and rules designs out before the best is looked for.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from joint.caution import caution
 from joint.metric import lower_is_better, scores_nothing
+from joint.settings import nearest
 
 from .create import create_study
+from .findings.selection import Candidate, select_designs
 from .sampler import Listed, Search, is_sought
 from .search import on_validation
 from .space import Comparison, Plan, Study, levels_shown
@@ -35,7 +42,8 @@ def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
 
     The test part is left for the claim. A run that failed counts as nothing in a share such as the
     accuracy; of other numbers, a design with one is left out. So is, of any, a design of which the
-    machine gave up a run.
+    machine gave up a run; and one that does not meet what the plan requires, as
+    :func:`select_designs` says by the test part.
 
     Parameters
     ----------
@@ -47,8 +55,20 @@ def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
     Raises
     ------
     StudyError
-        When no design has ended on all seeds, or the metric is not measured on the validation part.
+        When no design has ended on all seeds, none of them meets, or may meet, what the plan
+        requires, or the metric is not measured on the validation part.
+    ValueError
+        When no run has a number that the plan requires.
     """
+    means = _validated(ledger)[:first]
+    if ledger.study.plan.requirements and not np.isnan(means).all():
+        allowed = [each.number for each in _good_enough(ledger) if each.number < len(means)]
+        means = _only(means, allowed)
+    return _best(ledger, means)
+
+
+def _validated(ledger: Ledger) -> np.ndarray:
+    """Mean of the metric on the validation part, of each design; NaN where it is not known."""
     metric = ledger.study.plan.metric
     if not is_sought(metric):
         raise StudyError(
@@ -56,17 +76,80 @@ def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
             "told without the test part: name the designs, or plan another metric"
         )
     failed = 0.0 if scores_nothing(metric) else np.nan
-    values = np.full((len(ledger.designs[:first]), len(ledger.study.seeds)), np.nan)
+    values = np.full((len(ledger.designs), len(ledger.study.seeds)), np.nan)
     place = {seed: number for number, seed in enumerate(ledger.study.seeds)}
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
-        if run.design < len(values) and state in ("done", "failed") and not ledger.gave_up(run):
+        if state in ("done", "failed") and not ledger.gave_up(run):
             found = on_validation(ledger, run, metric) if state == "done" else failed
             values[run.design, place[run.seed]] = np.nan if found is None else found
-    means = values.mean(1)
+    return values.mean(1)
+
+
+def _only(means: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+    """The same, of some designs alone."""
+    return np.where(np.isin(np.arange(len(means)), numbers), means, np.nan)
+
+
+def _best(ledger: Ledger, means: np.ndarray) -> Winner:
+    metric = ledger.study.plan.metric
     if np.isnan(means).all():
-        raise StudyError(f"no design of {ledger.folder} has a {metric} on all of its seeds yet")
+        raise StudyError(
+            f"no design of {ledger.folder}{_that_may(ledger)} has a {metric} on all of its seeds "
+            "yet"
+        )
     best = int((np.nanargmin if lower_is_better(metric) else np.nanargmax)(means))
     return Winner(best, float(means[best]), int(np.isfinite(means).sum()))
+
+
+def _that_may(ledger: Ledger) -> str:
+    """Which designs a choice is among, if not among all."""
+    return " that may meet the requirements" if ledger.study.plan.requirements else ""
+
+
+def _good_enough(ledger: Ledger) -> list[Candidate]:
+    """The designs that meet what the plan requires, or may; refuses a study that has none."""
+    found = select_designs(ledger).designs
+    left = [each for each in found if each.verdict != "does not"]
+    if not left:
+        wrong = Counter(each.held_back for each in found).most_common()
+        raise StudyError(
+            f"no design of {ledger.folder} meets what its plan requires; they are held back by "
+            f"{'; '.join(f'{what} ({count} of them)' for what, count in wrong)}. Name the one to "
+            "confirm all the same (--design)"
+        )
+    return left
+
+
+def _cheapest(ledger: Ledger, cost: str | Literal[True]) -> tuple[int, str]:
+    """The cheapest design that meets what the plan requires, and why it was taken."""
+    study = ledger.study
+    names = study.cost_names
+    if not study.plan.requirements:
+        raise ValueError(
+            "the plan requires nothing of a design, so that the cheapest one means nothing: leave "
+            "out the cheapest (--cheapest), or name a design (--design)"
+        )
+    if cost is True:
+        cost, *others = names
+        if others:
+            raise ValueError(
+                f"the study has several costs, {', '.join(names)}: name one (--cheapest {cost})"
+            )
+    if cost not in names:
+        raise ValueError(
+            f"the study has no cost {cost!r}, but {', '.join(names)}{nearest(cost, names)}"
+        )
+    left = _good_enough(ledger)
+    shown = [each for each in left if each.verdict == "meets"]
+    among = shown or left
+    spent = {each.number: value for each in among if (value := each.costs[cost]) is not None}
+    if not spent:
+        raise StudyError(f"no design of {ledger.folder}{_that_may(ledger)} has a {cost} yet")
+    least = [number for number, value in spent.items() if value == min(spent.values())]
+    # Of equal ones the better; it is not always known which that is.
+    one = least[0] if len(least) == 1 else _best(ledger, _only(_validated(ledger), least)).number
+    which = "that meet" if shown else "that may meet"
+    return one, f"the least {cost} of {len(spent)} {which} the requirements"
 
 
 def confirm(
@@ -76,6 +159,7 @@ def confirm(
     seeds: int = 6,
     design: int | None = None,
     baseline: int | None = None,
+    cheapest: str | bool = False,
 ) -> Ledger:
     """Write a study that tests a design against a baseline on fresh seeds; nothing is run yet.
 
@@ -92,24 +176,31 @@ def confirm(
     baseline : int, optional
         Number of the other one; by default the first design of the study, and of a search, the best
         of its first round: what it found before it had learned anything.
+    cheapest : str or bool
+        Name of a cost of the study, or True where it has one: instead of the winner, the design
+        that costs least of those that are shown to meet what the plan requires; where none is, of
+        those that may (:func:`select_designs`). Of several that cost as little, the best.
 
     Returns
     -------
     Ledger
-        Of two listed designs and one planned comparison.
+        Of two listed designs and one planned comparison, with the requirements of the old plan.
 
     Raises
     ------
     ValueError
         For a number that no design has, one design twice, two that are tested on different
-        pictures, or fewer than two seeds.
+        pictures, or fewer than two seeds; for a cheapest one beside a named one, by no cost of the
+        study, or of a plan without requirements.
     StudyError
-        When there is no winner yet, or the folder holds another study.
+        When there is no winner yet, no design meets, or may meet, what the plan requires, or the
+        folder holds another study.
 
     Warns
     -----
     UserWarning
-        When a claim cannot be shown with so few seeds.
+        When a claim cannot be shown with so few seeds, and for a named design that does not meet
+        what the plan requires.
     """
     study = ledger.study
     if seeds < 2:
@@ -117,8 +208,17 @@ def confirm(
     last = max(study.seeds)
     if last + seeds >= 2**63:
         raise ValueError(f"there are no {seeds} seeds after {last}")
-    found = winner(ledger) if design is None else None
-    one = design if found is None else found.number
+    if design is not None and cheapest is not False:
+        raise ValueError(
+            "the design is named, or is to be the cheapest: leave out one (--design, --cheapest)"
+        )
+    if design is not None:
+        one, why = design, "chosen"
+    elif cheapest is not False:
+        one, why = _cheapest(ledger, cheapest)
+    else:
+        one, _, of = winner(ledger)
+        why = f"the best of {of}{_that_may(ledger)} on the validation part"
     if baseline is not None:
         other = baseline
     elif isinstance(study.sampler, Search):
@@ -126,21 +226,22 @@ def confirm(
     else:
         other = 0
     for number in (one, other):
-        if number is None or not 0 <= number < len(ledger.designs):
+        if not 0 <= number < len(ledger.designs):
             raise ValueError(
                 f"there is no design {number}: they are counted from 0 to {len(ledger.designs) - 1}"
             )
-    assert one is not None
     if one == other:
         raise ValueError(
             f"design {one} is both the one to confirm and the baseline: name another baseline, or "
             "another design (--baseline, --design)"
         )
     chosen, against = ledger.designs[one], ledger.designs[other]
-    why = "chosen" if found is None else f"the best of {found.of} on the validation part"
+    if design is not None:
+        _warn_of(ledger, design)
+    meets = "good enough, and " if study.plan.requirements else ""
     new = Study(
         name=f"{study.name}, confirmed",
-        question=f"Is {levels_shown(chosen)} ({why}) better than {levels_shown(against)} "
+        question=f"Is {levels_shown(chosen)} ({why}) {meets}better than {levels_shown(against)} "
         "on fresh seeds?",
         base=study.base,
         axes=study.axes,
@@ -153,6 +254,17 @@ def confirm(
             alpha=study.plan.alpha,
             comparisons=(Comparison(first=chosen, second=against),),
             resamples=study.plan.resamples,
+            requirements=study.plan.requirements,
         ),
     )
     return create_study(new, folder)
+
+
+def _warn_of(ledger: Ledger, design: int) -> None:
+    """Warn of a named design that does not meet what the plan requires."""
+    if not ledger.study.plan.requirements:
+        return
+    with suppress(ValueError):  # what no run has measured yet rules nothing out
+        (found,) = (each for each in select_designs(ledger).designs if each.number == design)
+        if found.verdict == "does not":
+            caution(f"design {design} does not meet what the plan requires: {found.held_back}")

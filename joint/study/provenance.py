@@ -18,8 +18,8 @@ from .store import Ledger
 
 __all__ = [
     "EnvironmentDifference",
+    "changed_inputs",
     "changed_note",
-    "changed_scenes",
     "environment_differences",
     "other_pictures",
 ]
@@ -83,11 +83,12 @@ def environment_differences(ledger: Ledger) -> tuple[EnvironmentDifference, ...]
     return tuple(differences)
 
 
-def changed_scenes(ledger: Ledger) -> dict[int, str]:
-    """Designs whose runs were made of other pictures than others of the same description.
+def changed_inputs(ledger: Ledger) -> dict[int, str]:
+    """Designs whose runs were made of other pictures or files than others of the same description.
 
-    A path is no picture: files may be replaced, and one part of the runs has seen the old ones.
-    Runs that do not say what they were made of are left out.
+    A path is no picture: files may be replaced, and one part of the runs has seen the old ones; so
+    may the weights and the PSF that runs begin with. Runs that do not say what they were made of
+    are left out.
 
     Parameters
     ----------
@@ -97,44 +98,60 @@ def changed_scenes(ledger: Ledger) -> dict[int, str]:
     Returns
     -------
     dict of int to str
-        Which part differs, ``train``, ``validation`` or ``test``, by the number of the design.
+        What differs, the pictures of a set before a file, by the number of the design.
     """
-    described: dict[str, list[int]] = {}
-    for number, design in enumerate(ledger.designs):
-        with suppress(ValueError):  # of another version, which allowed what this one refuses
-            config = ledger.study.config(design, ledger.study.seeds[0])
-            said = config.data.model_dump_json() + config.split.model_dump_json()
-            described.setdefault(said, []).append(number)
     made = [
-        (run.design, found)
+        (run.design, ledger.result(run))
         for run, state in zip(ledger.runs, ledger.states(), strict=True)
-        if state == "done" and isinstance(found := ledger.result(run).get("scenes"), dict)
+        if state == "done"
     ]
+    scenes = [(n, found) for n, result in made if isinstance(found := result.get("scenes"), dict)]
+    files = [(n, found) for n, result in made if isinstance(found := result.get("files"), dict)]
     changed: dict[int, str] = {}
-    for alike in map(set, described.values()):
+    for alike in _of_one_description(ledger) if scenes else ():
         for part in ("test", "validation", "train"):
-            seen = {str(found.get(part)) for design, found in made if design in alike}
+            seen = {str(found.get(part)) for design, found in scenes if design in alike}
             if len(seen) > 1:
-                changed = dict.fromkeys(alike, part) | changed
+                changed = dict.fromkeys(alike, f"pictures of the {part} set") | changed
+    for path in dict.fromkeys(path for _, found in files for path in found):
+        using = [(design, str(found[path])) for design, found in files if path in found]
+        if len({digest for _, digest in using}) > 1:
+            changed = {design: f"the file {path}" for design, _ in using} | changed
     return changed
 
 
+def _of_one_description(ledger: Ledger) -> list[set[int]]:
+    """Numbers of the designs, those of the same data and split together."""
+    study = ledger.study
+    paths = [path for axis in study.axes for path in study.sets(axis)]
+    if not any(path.split(".")[0] in ("data", "split") for path in paths):
+        return [set(range(len(ledger.designs)))]  # without a look at each
+    described: dict[str, set[int]] = {}
+    for number, design in enumerate(ledger.designs):
+        with suppress(ValueError):  # of another version, which allowed what this one refuses
+            config = study.config(design, study.seeds[0])
+            said = config.data.model_dump_json() + config.split.model_dump_json()
+            described.setdefault(said, set()).add(number)
+    return [*described.values()]
+
+
 def changed_note(changed: Mapping[int, str], design: int) -> str | None:
-    """What to say of one design, where it is among those of :func:`changed_scenes`."""
+    """What to say of one design, where it is among those of :func:`changed_inputs`."""
     if design not in changed:
         return None
-    return f"pictures of the {changed[design]} set changed between runs of one description"
+    return f"{changed[design]} changed between runs of one description"
 
 
 def other_pictures(designs: Collection[int]) -> str | None:
-    """What to say of the ``designs`` that :func:`changed_scenes` gives; None of none."""
+    """What to say of the ``designs`` that :func:`changed_inputs` gives; None of none."""
     if not designs:
         return None
     which = f"design{'s' * (len(designs) > 1)} {', '.join(map(str, sorted(designs)))}"
     return (
-        f"runs of {which} were made of other pictures than others of the same data and split: "
-        "files were replaced between them. Each result.json names its scenes: delete the folders "
-        "of those that are to be made anew, and run the study again"
+        f"runs of {which} were made of other pictures, or began with other weights or another PSF, "
+        "than others of the same description: files were replaced between them. Each result.json "
+        "names its scenes and files: delete the folders of those that are to be made anew, and run "
+        "the study again"
     )
 
 

@@ -17,6 +17,8 @@ from joint.folder import RunFolder, is_done
 from joint.planes import values_read
 from joint.system import ImagingSystem, SystemOutput, evaluating
 
+from .attempt import began_with
+
 __all__ = ["Costs", "costs", "execute"]
 
 
@@ -123,7 +125,8 @@ def execute(
     def what_it_costs(system: ImagingSystem, test: Evaluation) -> dict[str, Any]:
         rate = test.bpp if test.bpp_bytes is None else test.bpp_bytes
         spent = costs(system, (dataset.channels, *dataset.image_size), bpp=rate)
-        return {"costs": asdict(spent)}
+        files = began_with(folder.path)  # as the scenes, they may be replaced between runs
+        return {"costs": asdict(spent)} | ({"files": files} if files else {})
 
     complete_run(
         config,

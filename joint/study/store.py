@@ -164,14 +164,15 @@ class Ledger:
         Raises
         ------
         StudyError
-            When this version of the library makes another one of it.
+            When this version of the library makes another one of it, or its files were changed.
         """
         config = self.study.config(self.designs[run.design], run.seed)
         if config.digest() != run.digest:
             raise StudyError(
-                f"the study in {self.folder} was written by another version of lens2label, in "
-                f"which run {run.digest} had other settings (now {config.digest()}): finish it "
-                "with that version, or start a new folder"
+                f"run {run.digest} of the study in {self.folder} has other settings now "
+                f"({config.digest()}): it was written by another version of lens2label, or a file "
+                "of it was changed. Finish it with that version, put the file back, or start a new "
+                "folder"
             )
         return config
 

@@ -87,8 +87,8 @@ def train_together(
         if len(taken) < 2:
             return
         configs, folders = [ledger.config(run) for run in taken], list(taken.values())
-        for folder in folders:
-            begin(folder, together=len(folders))
+        for config, folder in zip(configs, folders, strict=True):
+            begin(folder, config.system.files(), together=len(folders))
             held.enter_context(_taken_back_of_a_machine(folder))
         parts = build_split(configs[0], load(configs[0].data))
         if parts.validation is None:

@@ -208,7 +208,7 @@ def _attempt(
                     scenes = _as_begun(ledger, config, loaded(load, config.data))
                     _check_classes(ledger, scenes)
                     check_files(config, folder)
-                    begin(folder)
+                    begin(folder, config.system.files())
                     started = True
                     done = execute(config, folder, scenes, device=device, stop=leave)
                 if done:

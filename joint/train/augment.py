@@ -47,7 +47,8 @@ class Augmentation(Settings):
     shear: float = Field(default=0.0, ge=0, lt=90)
     """Degrees."""
     blur: float = Field(default=0.0, ge=0)
-    """Largest standard deviation of a Gaussian, pixels."""
+    """Largest standard deviation of a Gaussian, pixels; sampled at pixels, one below 0.6 blurs less
+    than it says (0.5 as 0.46, 0.3 as 0.09)."""
     channel_gain: float = Field(default=0.0, ge=0)
     """Factor on each channel by itself, as of a camera's white balance."""
     brightness: float = Field(default=0.0, ge=0)

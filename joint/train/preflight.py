@@ -168,10 +168,19 @@ def _check_parts(train: LesionDataset, validation: LesionDataset) -> None:
                 f"training and validation set differ in {name}: {ours} and {theirs}; take both "
                 "from one split"
             )
-    if shared := train.shared(validation):
+    shared = train.shared(validation)
+    named = set(shared) & set(validation.identifiers)
+    if named:
         raise ValueError(
-            f"{len(shared)} pictures are in both training and validation set ({shared[0]}, ...): "
+            f"{len(named)} pictures are in both training and validation set ({min(named)}, ...): "
             "what is validated must not be trained on; take both from one split"
+        )
+    if shared:
+        # A few may be there twice, as in the parts that many data sets come with.
+        warnings.warn(
+            f"{len(shared)} pictures of the training set are in the validation set under other "
+            f"names ({shared[0]}, ...): what is validated is trained on, so leave them out of one",
+            stacklevel=1,  # once, wherever it is asked for
         )
     if train.same_set_as(validation):
         return  # whoever divided it chose to, as by="image" does; no part knows how it was divided

@@ -103,9 +103,12 @@ class TrainingRun:
 
     def count(self, terms: Mapping[str, Tensor], pictures: float) -> None:
         """Add the means over some pictures to the sums of the epoch, without waiting for a GPU."""
-        for name, value in terms.items():
-            weighted = value.double() * pictures
-            self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
+        weighted = {name: value.double() * pictures for name, value in terms.items()}
+        sums = {
+            name: self.sums[name] + w if name in self.sums else w for name, w in weighted.items()
+        }
+        # In the order of the terms, which a checkpoint has not kept.
+        self.sums = sums | {name: old for name, old in self.sums.items() if name not in sums}
 
     def end_step(self, pictures: int) -> None:
         """Go on to the next step, and let the average of the weights follow."""

@@ -169,7 +169,8 @@ def blur(images: Tensor, sigma: Tensor, *, largest: float) -> Tensor:
     images : Tensor ``[B, C, H, W]``
         Pictures.
     sigma : Tensor ``[B]``, pixels
-        Standard deviation, 0 to ``largest``.
+        Standard deviation, 0 to ``largest``, of the Gaussian that the kernel samples at whole
+        pixels: below 0.6 the kernel is narrower, of 0.46 for 0.5 and 0.09 for 0.3.
     largest : float, pixels
         Known without a look at ``sigma``: the kernels reach three times as far.
     """

@@ -56,6 +56,19 @@ def levels(image: torch.Tensor) -> np.ndarray:
     return (255 * image).round().byte().movedim(0, -1).numpy()
 
 
+def check_fixed_point(image: torch.Tensor, latent: torch.Tensor, data: bytes) -> None:
+    """Every pixel of ``[C, H, W]`` has the nearest entry, and every entry is a rounded mean."""
+    palette = palette_of(data).astype(int)
+    index = latent.int().numpy()
+    picture = levels(image).astype(int)
+    distance = ((picture[:, :, None] - palette) ** 2).sum(-1)
+    assert np.array_equal(
+        np.take_along_axis(distance, index[..., None], 2)[..., 0], distance.min(-1)
+    )
+    for k in range(len(palette)):
+        assert np.abs(picture[index == k].mean(0) - palette[k]).max() <= 0.5
+
+
 # --- files -------------------------------------------------------------------------------------
 
 
@@ -137,17 +150,45 @@ def test_the_written_palette_is_a_fixed_point(colors):
     codec = KMeansCodec(colors).eval()
     shown = codec(image)
     for i, data in enumerate(codec.compress(image)):
-        palette = palette_of(data).astype(int)
-        index = shown.latent[i, 0].int().numpy()
-        picture = levels(image[i]).astype(int)
-        distance = ((picture[:, :, None] - palette) ** 2).sum(-1)
-        assert np.array_equal(
-            np.take_along_axis(distance, index[..., None], 2)[..., 0], distance.min(-1)
-        )
-        for k in range(len(palette)):
-            assert np.abs(picture[index == k].mean(0) - palette[k]).max() <= 0.5
-        brightness = palette.sum(1)
+        check_fixed_point(image[i], shown.latent[i, 0], data)
+        brightness = palette_of(data).astype(int).sum(1)
         assert (np.diff(brightness) >= 0).all()
+
+
+def test_of_very_many_colours_a_palette_is_searched_for_among_fewer(monkeypatch):
+    picture = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 4, 4, generator=seeded()), size=(64, 80), mode="bicubic"
+    ).clamp(0, 1)
+    picture[..., :40] = picture[..., :1, :1]  # half of it is of one colour
+    codec = KMeansCodec(16).eval()
+    by_all = codec.compress(picture)
+    seen, means = [], []
+
+    def kmeans_seen(points, *arguments, **options):
+        weights = options["weights"]
+        seen.append((points.shape[1], float(weights.sum())))
+        means.append((points * weights[..., None]).sum(1) / weights.sum())
+        return kmeans(points, *arguments, **options)
+
+    monkeypatch.setattr(compress.palette, "kmeans", kmeans_seen)
+    monkeypatch.setattr(compress.palette, "_MOST", 64 * 40)
+    assert codec.compress(picture) == by_all
+    monkeypatch.setattr(compress.palette, "_MOST", 1000)
+    monkeypatch.setattr(compress.palette, "_ENOUGH", 500)
+    shown = codec(picture)
+    assert seen[0][0] > 1000
+    assert seen[1][0] <= 500
+    assert seen[0][1] == seen[1][1] == 64 * 80
+    assert (means[1] - means[0]).abs().max() < 1 / 32
+    check_fixed_point(picture[0], shown.latent[0, 0], codec.compress(picture)[0])
+    error, own = (
+        (x - picture).square().mean() for x in (codec.decompress(by_all), shown.reconstruction)
+    )
+    assert own < 1.05 * error
+    mate = paint(0, size=(64, 80), count=1)  # of few colours
+    assert codec.compress(torch.cat([mate, picture])) == codec.compress(mate) + codec.compress(
+        picture
+    )
 
 
 def test_error_is_the_inertia():

@@ -366,6 +366,31 @@ def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path):
     remove_leftovers(tmp_path / "nowhere")
 
 
+def test_the_longest_name_that_a_file_may_have_is_written(tmp_path):
+    path = tmp_path / ("a" * 251 + ".l2l")
+    path.touch()
+    write_atomically(path, b"1")
+    write_atomically(path, b"2", previous=tmp_path / "old")
+    assert path.read_bytes() == b"2"
+    assert sorted(os.listdir(tmp_path)) == [path.name, "old"]
+    with pytest.raises(
+        joint.CheckpointError, match=r"File name too long; .*\. Choose a shorter name"
+    ):
+        write_atomically(tmp_path / ("a" * 252 + ".l2l"), b"3")
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_temporary_file_is_known_as_what_a_killed_writer_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(os, "unlink", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "a", b"1")
+    monkeypatch.undo()
+    assert len(os.listdir(tmp_path)) == 1
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
 def test_tensors_that_share_their_memory_are_stored_each(tmp_path):
     path, shared = tmp_path / "state.safetensors", torch.arange(6.0)
     tensors = {"whole": shared, "again": shared, "part": shared[2:4], "rows": shared.view(2, 3)}

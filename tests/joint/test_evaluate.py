@@ -238,6 +238,10 @@ def test_other_light_and_other_quality_without_training(lesions):
         joint.evaluate(system, lesions, objective=joint.Objective(task=0), photons=0.0)
     with pytest.raises(ValueError, match="JPEG2000 has no qualities to choose: leave quality out"):
         joint.evaluate(joint.ImagingSystem(codec=compress.JPEG2000(20)), lesions, quality=1)
+    tables = joint.ImagingSystem(codec=compress.DifferentiableJPEG(50))
+    coarse = joint.evaluate(tables, lesions, quality=10).bpp
+    assert coarse < joint.evaluate(tables, lesions).bpp
+    assert tables.codec.quality == 50
     with pytest.raises(ValueError, match="photons=5 needs a sensor"):
         joint.evaluate(joint.ImagingSystem(codec=codec), lesions, photons=5)
 

@@ -13,6 +13,7 @@ import classify
 import compress
 import optics
 from joint import ImagingSystem, export
+from joint.checkpoint import CheckpointError
 from joint.export import DESCRIPTION, check_target
 
 # `joint.export` is the function of that name.
@@ -419,7 +420,7 @@ def test_a_codec_outside_of_torch_is_left_out(tmp_path, scenes, codec, plane):
 
 
 def test_nothing_that_ends_at_a_codec_outside_of_torch_can_be_exported(tmp_path, scenes):
-    message = r"outside of torch: give until='scores' and .*'handed'; or leave the codec out"
+    message = r"outside of torch: give until='scores' and .*'handed' .*; or leave the codec out"
     with pytest.raises(ValueError, match=message):
         export(build(compress.JPEG(50)), scenes, tmp_path / "a.pt2", until="handed")
 
@@ -492,7 +493,7 @@ def test_a_restoration_is_a_graph_of_torch_only(tmp_path, scenes):
     codes = (output.raw * 1023).round()
     torch.testing.assert_close(scores(tmp_path / "a.pt2", codes), output.logits)
     pytest.importorskip("onnxscript")
-    with pytest.raises(ValueError, match=r"ONNX cannot hold this system; a \.pt2 may: .*fft"):
+    with pytest.raises(ValueError, match=r"ONNX cannot hold this system; a \.pt2 can: .*fft"):
         export(system, scenes, tmp_path / "a.onnx", plane="codes")
 
 
@@ -519,6 +520,27 @@ class _Priced(compress.Codec):
 
     def decompress(self, payloads):
         raise NotImplementedError
+
+
+@pytest.mark.parametrize("name", ["a.pt2", "a.onnx"])
+def test_a_codec_of_ones_own_that_computes_outside_is_told_where_to_begin(name, tmp_path, scenes):
+    if name.endswith("onnx"):
+        pytest.importorskip("onnxscript")
+
+    def side(image):
+        return torch.from_numpy(image.numpy().sum((1, 2, 3)))
+
+    system = build().replace(codec=_Priced(side))
+    begins = "begin behind it, at plane="
+    message = r"torch.export cannot make .* outside of torch: " + begins
+    with pytest.raises(ValueError, match=message + r"'handed' \(--plane handed\)"):
+        export(system, scenes, tmp_path / name)
+    with pytest.raises(ValueError, match=message + "'measurement' or 'handed'"):
+        export(system, scenes, tmp_path / name, plane="codes")
+    with pytest.raises(ValueError, match=r"outside of torch$"):  # nothing is behind it
+        export(system, scenes, tmp_path / name, until="handed")
+    assert not [*tmp_path.iterdir()]
+    export(system, scenes, tmp_path / name, plane="handed")
 
 
 @pytest.mark.parametrize("name", ["a.pt2", "a.onnx"])
@@ -585,6 +607,9 @@ def test_what_is_refused(tmp_path, scenes):
     with pytest.raises(ValueError, match="divide 8-bit codes by 255"):
         export(system, 255 * scenes, tmp_path / "a.pt2")
     (tmp_path / "folder.pt2").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"cannot write .*a\.pt2"):
+        check_target(tmp_path / "file" / "a.pt2")
     with pytest.raises(ValueError, match=r"folder\.pt2 is a folder"):
         export(system, scenes, tmp_path / "folder.pt2")
 

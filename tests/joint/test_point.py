@@ -183,6 +183,35 @@ def test_no_quality_is_a_quality_of_every_codec(codec):
         pass
 
 
+def test_jpeg_of_tables_has_the_qualities_of_jpeg_while_they_are_the_standard_ones():
+    picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    codec = compress.DifferentiableJPEG(50, trainable=True)
+    with torch.no_grad():
+        codec.log_tables += 1e-4  # no step of training is yet seen in whole numbers
+    before = codec.log_tables.detach().clone()
+    with at_quality(codec, 20.0):
+        assert codec.quality == 20
+        found = codec.compress(picture)
+    assert found == compress.DifferentiableJPEG(20).compress(picture)
+    assert torch.equal(codec.log_tables, before)
+    assert codec.log_tables.requires_grad
+    for wrong in (0, 101, 50.5):
+        with (
+            pytest.raises(ValueError, match="must be a whole number, 1 to 100"),
+            at_quality(codec, wrong),
+        ):
+            pass
+    with torch.no_grad():
+        codec.log_tables += 1
+    own = codec.log_tables.detach().clone()
+    with (
+        pytest.raises(ValueError, match=r"has tables of its own, .*: leave quality out"),
+        at_quality(codec, 20),
+    ):
+        pass
+    assert torch.equal(codec.log_tables, own)
+
+
 def test_a_learned_quality_is_told_where_there_are_several():
     codec = compress.FactorizedCodec(levels=4)
     assert told_quality(codec) == "1.5 of 0 to 3 (the middle)"

@@ -117,6 +117,83 @@ def test_pictures_of_16_bits_are_told_where_the_training_had_8(run, tmp_path):
         joint.predict(run, [file])
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory, clinic):
+    """A run that draws the light of each picture, and has no other noise."""
+    folder = tmp_path_factory.mktemp("drawn") / "run"
+    asked = ["train", "--output", str(folder), "--data", str(clinic), "--data.image-size", "24"]
+    asked += ["--training.epochs", "1", "--quiet", "--front-end", "shutter", "--codec", "jpeg"]
+    sensor = ["--system.sensor.photon-range", "100", "1000", "--system.sensor.read-noise", "0"]
+    sensor += ["--system.sensor.shot-noise", "none", "--system.sensor.no-automatic-gain"]
+    sensor += ["--system.sensor.bit-depth", "None", "--system.sensor.photons", "1000"]
+    still = ["--system.front-end.motion", "0"]
+    assert main([*asked, *sensor, *still]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("point", "views"),
+    [({"photons": 1000}, "identity"), ({"photons": 300.0, "quality": 10}, "mirror")],
+)
+def test_predictions_at_a_point_are_those_of_an_evaluation(drawn, clinic, point, views):
+    """In one light and without noise: the names of files draw nothing."""
+    dataset = classify.ImageFolder(clinic, image_size=24, channels=3)
+    system = joint.load_system(drawn)
+    judged = joint.evaluate(system, dataset, views=views, **point)
+    wanted = torch.from_numpy(judged.logits).softmax(1)
+    said = joint.predict(drawn, clinic, views=views, **point)
+    found = np.array([each.probabilities for each in said])
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+    as_built = np.array([each.probabilities for each in joint.predict(drawn, clinic, views=views)])
+    assert np.abs(as_built - found).max() > 1e-3
+    cold, warm = (
+        np.array([p.probabilities for p in joint.predict(drawn, clinic, temperature=t, **point)])
+        for t in (1.0, 4.0)
+    )
+    expected = torch.from_numpy(cold).log().div(4).softmax(1)
+    np.testing.assert_allclose(warm, expected, rtol=1e-4)
+
+
+def test_the_command_predicts_at_a_point(drawn, clinic, capsys):
+    point = {"photons": 50.0, "quality": 10.0, "motion": 2.0, "temperature": 3.0}
+    options = [word for name, value in point.items() for word in (f"--{name}", str(value))]
+    assert main(["predict", str(drawn), str(clinic), "--quiet", "--json", *options]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == [each.to_dict() for each in joint.predict(drawn, clinic, **point)]
+    assert printed != [each.to_dict() for each in joint.predict(drawn, clinic)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"photons": 0}, "--photons must be positive and finite, not 0"),
+        ({"quality": -1}, "--quality must be at least 0 and finite, not -1"),
+        ({"distance": 0}, "--distance must be positive, not 0"),
+        ({"motion": "inf"}, "--motion must be at least 0 and finite, not inf"),
+        ({"temperature": 0}, "--temperature must be positive and finite, not 0"),
+    ],
+)
+def test_a_point_that_no_system_has_is_refused(run, clinic, capsys, options, message):
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    assert main(["predict", str(run), str(clinic), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_point_that_this_system_lacks_is_refused_as_by_evaluate(run, clinic):
+    dataset = classify.ImageFolder(clinic, image_size=24, channels=3)
+    for point in ({"quality": 3}, {"distance": 0.3}, {"motion": 1}):
+        with pytest.raises(ValueError, match="the system has none") as told:
+            joint.evaluate(joint.load_system(run), dataset, **point)
+        with pytest.raises(ValueError, match="the system has none") as said:
+            joint.predict(run, clinic, **point)
+        assert str(said.value) == str(told.value)
+    for wrong in (0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="temperature must be positive and finite, not"):
+            joint.predict(run, clinic, temperature=wrong)
+    with pytest.raises(TypeError, match="call once for each photons"):
+        joint.predict(run, clinic, photons=(1, 2))
+
+
 def test_noise_is_that_of_the_name_of_a_file(run, clinic, tmp_path):
     whole = {each.name: each.probabilities for each in joint.predict(run, [clinic], batch_size=5)}
     file = clinic / "pit" / "pit3.png"

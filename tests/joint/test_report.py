@@ -760,6 +760,43 @@ def test_runs_with_other_sensors_say_so(whole):
     assert "own sensor" not in "".join(map(str, comparison([run, run], resamples=_RESAMPLES)))
 
 
+def _on(run, name, digest=None, **settings):
+    """The same run, as if its scenes had been others."""
+    data = run.config.data.model_copy(update=settings)
+    result = run.result if digest is None else {**run.result, "scenes": {"test": digest}}
+    config = run.config.model_copy(update={"data": data})
+    return dataclasses.replace(run, name=name, config=config, result=result)
+
+
+def test_runs_on_other_scenes_say_so(whole):
+    """Their pictures have the same names, labels and lesions."""
+    (run,) = read_runs([whole])
+
+    def said(*runs):
+        return "".join(map(str, comparison(runs, resamples=_RESAMPLES)))
+
+    dark = said(run, _on(run, "dark", "another", skin="dark", blur=1e-4))
+    assert "dark and whole are judged each on scenes of its own: skin dark and light; blur" in dark
+    assert "dark − whole" in dark  # two sizes may be compared, say
+    files = said(run, _on(run, "files", "another"))
+    assert "judged each on scenes of its own: what their files hold. Pictures of one" in files
+    # Equal pictures, whatever made them.
+    for alike in (run, _on(run, "told", difficulty=0.1)):
+        assert "scenes of its own" not in said(run, alike)
+    # Older runs kept no digest, and where their files lay is not what they are.
+    older = dataclasses.replace(run, result={"test": run.test})
+    assert "own: difficulty 0.1 and 0.5." in said(older, _on(older, "hard", difficulty=0.1))
+    assert "scenes of its own" not in said(older, older)
+    folders = [
+        dataclasses.replace(
+            older, config=run.config.model_copy(update={"data": joint.HAM10000Config(**settings)})
+        )
+        for settings in ({"root": "a"}, {"root": "b", "limit": 5}, {"root": "b", "image_size": 64})
+    ]
+    assert "scenes of its own" not in said(*folders[:2])
+    assert "own: image size 64 and 128." in said(folders[0], folders[2])
+
+
 def test_runs_that_cannot_be_paired_are_still_shown(whole, tmp_path, undrawn):
     other = _train(tmp_path / "whole", "--codec", "jpeg", "--data.seed", "5")
     read = _Page(report_html([whole, other], quick=True, resamples=_RESAMPLES))

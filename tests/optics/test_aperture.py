@@ -96,6 +96,28 @@ def test_each_sample_is_its_covered_part_and_its_slope_the_rim_within(radius):
     assert 2 * float(at) == pytest.approx(arc, rel=1e-7)
 
 
+def test_a_circle_beside_the_axis_is_the_same_circle():
+    middle = aperture.circular_aperture(64, diameter=20.0, spacing=1.0, dtype=F64)
+    beside = aperture.circular_aperture(64, diameter=20.0, spacing=1.0, centre=(5, -7), dtype=F64)
+    assert torch.equal(beside, middle.roll((5, -7), (0, 1)))
+    # Between the samples, against points of which each square has many.
+    fine = (torch.arange(64 * 40, dtype=F64) + 0.5) / 40 - 32.5
+    inside = (fine[:, None] - 5.3) ** 2 + (fine + 7.8) ** 2 <= 100
+    brute = inside.double().reshape(64, 40, 64, 40).mean((1, 3))
+    several = torch.tensor([0.0, 5.3], dtype=F64)
+    found = aperture.circular_aperture(
+        64, diameter=20.0, spacing=1.0, centre=(several, -7.8), dtype=F64
+    )
+    assert found.shape == (2, 64, 64)
+    torch.testing.assert_close(found[1], brute, atol=3e-3, rtol=0)
+    assert found.sum((-2, -1)).tolist() == pytest.approx([100 * math.pi] * 2, abs=1e-9)
+    # What lies beyond the grid is cut away.
+    cut = aperture.circular_aperture(64, diameter=20.0, spacing=1.0, centre=(-32.5, 0), dtype=F64)
+    assert float(cut.sum()) == pytest.approx(50 * math.pi, abs=1e-9)
+    with pytest.raises(ValueError, match="centre must be finite"):
+        aperture.circular_aperture(64, diameter=20.0, spacing=1.0, centre=(math.nan, 0))
+
+
 def test_a_pinhole_passes_its_area():
     for radius in (0.05, 0.3, 0.5):
         pinhole = aperture.circular_aperture(9, diameter=2 * radius, spacing=1.0, dtype=F64)
@@ -108,7 +130,8 @@ def test_gradcheck():
     dx = torch.tensor(1.03e-6, dtype=F64, requires_grad=True)
 
     def circle(length, dx):
-        return aperture.circular_aperture(12, diameter=length, spacing=dx, dtype=F64)
+        centre = (length / 11, 0.4e-6)
+        return aperture.circular_aperture(12, diameter=length, spacing=dx, centre=centre, dtype=F64)
 
     def ring(length, dx):
         return aperture.annular_aperture(

@@ -369,16 +369,35 @@ def test_a_zernike_filter_is_flat_without_coefficients_and_tilts_by_whole_pixels
     f = optics.frequencies(32)
     inside = torch.hypot(f[:, None], f) <= 0.3
     torch.testing.assert_close(flat, inside.to(torch.complex128))
-    # Noll 2 is 2 rho cos: a waves RMS shift the picture by 2 a / cutoff pixels towards -x, for
-    # the transform back carries exp(+2 pi i f x).
+    # Noll 2 is 2 rho cos: a waves RMS shift the picture by 2 a / cutoff pixels towards +x, where
+    # the wavefront rises.
     shift = 3
     tilt = optics.zernike_filter(
         32, coefficients=torch.tensor([shift * 0.3 / 2]), cutoff=0.3, indices=(2,)
     )
     scene = torch.rand(32, 32, dtype=torch.float64)
     moved = optics.coherent_image(scene, tilt)
-    expected = optics.coherent_image(scene, flat).roll(-shift, 1)
+    expected = optics.coherent_image(scene, flat).roll(shift, 1)
     torch.testing.assert_close(moved, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_zernike_filter_is_the_transfer_of_a_pupil_with_those_coefficients():
+    # Coma, trefoil and tilt would be mirrored if the frequencies were not.
+    coefficients = torch.tensor([0.1, 0.08, -0.12], dtype=torch.float64)
+    wavelength, diameter, size = 550e-9, 5e-3, 32
+    plate = optics.Aberration(
+        129, spacing=diameter / 124, diameter=diameter, coefficients=coefficients * wavelength,
+        indices=[2, 8, 9],
+    )  # fmt: skip
+    pupil = optics.Pupil(
+        [plate], wavelengths=(wavelength,), focal_length=50e-3, pixel_pitch=1.5e-6, psf_size=size
+    )
+    cutoff = diameter * 1.5e-6 / (2 * wavelength * 50e-3)
+    ours = optics.zernike_filter(size, coefficients=coefficients, cutoff=cutoff, indices=[2, 8, 9])
+    f = optics.frequencies(size)
+    inside = torch.hypot(f[:, None], f) < 0.9 * cutoff
+    theirs = pupil.amplitude_transfer(size)[0].to(ours.dtype)
+    torch.testing.assert_close(ours[inside], theirs[inside], atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("oversample", [2, 3, 4])

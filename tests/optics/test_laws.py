@@ -22,9 +22,9 @@ _SIZE = (9, 10)
 _SPACING = 60e-6
 
 
-def _pupil(element):
+def _pupil(*elements):
     return optics.Pupil(
-        [element],
+        [*elements],
         wavelengths=(450e-9, 550e-9, 650e-9),
         focal_length=10e-3,
         pixel_pitch=2e-6,
@@ -169,6 +169,20 @@ MODULES = {
         rank=3,
         spectral_response=torch.nn.Parameter(torch.rand(3, 3) / 3),
         projection=optics.Projection(radial=[0.1], half_field=0.3),
+    ),
+    "varying-rim": lambda: optics.VaryingImaging(
+        _pupil(
+            _phase_mask(),
+            optics.Vignetting(
+                16,
+                spacing=_SPACING,
+                diameter=16 * _SPACING,
+                shift=5 * _SPACING,
+                places=3,
+                picture=_SIZE,
+            ),
+        ),
+        rank=3,
     ),
     "shutter": lambda: optics.CodedExposure("random", 1.5, slots=6),
     "shutter-lens": lambda: optics.CodedExposure(

@@ -170,12 +170,55 @@ def test_otf_of_an_aberrated_pupil_nears_that_of_a_large_window():
 
 @settings(deadline=None, max_examples=30)
 @given(_SHAPES, st.integers(2, 4), st.floats(0.02, 0.4), st.integers(0, 2**31))
-def test_otf_is_exact_for_a_pupil_that_is_even_across_each_sample(shape, finer, pitch, seed):
-    pupil = _noise(seed, *shape)
+def test_otf_is_exact_for_amplitudes_that_are_even_across_each_sample(shape, finer, pitch, seed):
+    pupil = _noise(seed, *shape).abs()
     fine = torch.kron(pupil, torch.ones(finer, finer, dtype=pupil.dtype))
     expected = _transfer(fine, (9, 8), pupil_spacing=1 / finer, pixel_pitch=pitch)
     found = _transfer(pupil, (9, 8), pixel_pitch=pitch)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def _turned(waves, form, n=64):
+    """A circle of n samples whose wavefront is so many waves of a form of y and x, 1 at the rim."""
+    y, x = torch.meshgrid(*2 * [optics.coordinates(n, spacing=2 / (n - 1))], indexing="ij")
+    opened = optics.circular_aperture(n, diameter=n - 1, spacing=1, dtype=torch.float64)
+    return opened * torch.polar(torch.ones_like(x), 2 * math.pi * waves * form(y, x))
+
+
+@pytest.mark.parametrize(("step", "error"), [(0.5, 8e-4), (1, 2e-3), (math.pi / 2, 5e-3)])
+def test_a_tilt_takes_no_contrast(step, error):
+    # It moves the image, between whole lags as well as at them.
+    waves = step * 63 / (4 * math.pi)
+    tilted, flat = (_turned(w, lambda y, x: x) for w in (waves, 0))
+    lengths = {"wavelength": 1.0, "focal_length": 1.0, "pupil_spacing": 1.0}
+    frequency = torch.arange(0, 66, 0.25, dtype=torch.float64)
+    for angle in (0.0, 0.7):
+        moved, still = (
+            optics.otf_along(pupil, frequency, angle=angle, **lengths) for pupil in (tilted, flat)
+        )
+        assert abs(moved.abs() - still.abs()).max() <= error
+        turn = torch.polar(torch.ones_like(frequency), -step * frequency * math.cos(angle))
+        assert abs(moved - still * turn).max() <= 2 * error
+    found, expected = (_transfer(p, 31, pixel_pitch=1 / 40).abs() for p in (tilted, flat))
+    assert abs(found - expected).max() <= error
+
+
+def test_a_defocus_of_waves_is_that_of_a_finer_pupil():
+    # Steps of pi / 2 at the rim: 3.94 waves at 64 samples.
+    frequency = torch.linspace(0, 1.05, 211, dtype=torch.float64)
+    found, finer = (
+        optics.otf_along(
+            _turned(63 / 16, lambda y, x: y**2 + x**2, n),
+            frequency * (n - 1),
+            angle=0.3,
+            wavelength=1.0,
+            focal_length=1.0,
+            pupil_spacing=1.0,
+        )
+        for n in (64, 512)
+    )
+    assert abs(found - finer).max() <= 4e-3
+    assert abs(found[frequency > 1.03]).max() <= 2e-5
 
 
 def test_gradients_reach_every_length_and_the_pupil_of_an_otf():

@@ -6,6 +6,7 @@ import torch
 from scipy.special import j1
 
 import optics
+from optics.pupil import middle_wavelength
 
 _LAMBDA, _FOCAL = 550e-9, 10e-3
 _UNIT = 1e-3  # diameter of the pupil
@@ -213,6 +214,28 @@ def test_a_sparse_aperture_is_as_wide_as_its_holes_are_apart():
     for turned in (holes, holes.T.contiguous()):
         with pytest.raises(ValueError, match=r"Q = lambda s' / \(D p\) is 0\.897"):
             apart(26, aperture=turned)
+
+
+def test_the_diameter_is_that_of_the_aperture_as_it_is():
+    spacing = 1e-3 / 63
+    wide, narrow = (
+        _pupil(aperture=optics.circular_aperture(64, diameter=d, spacing=spacing))
+        for d in (1e-3, 0.5e-3)
+    )
+    first = wide.q_sampling
+    wide.load_state_dict(narrow.state_dict())
+    assert wide.diameter == narrow.diameter == pytest.approx(0.5e-3, abs=2 * spacing)
+    assert wide.q_sampling == narrow.q_sampling != first
+    # So far out of focus the large one is coarse, and the small one is not.
+    wide(distance=0.025)
+    with pytest.warns(UserWarning, match="out of focus"):
+        _pupil()(distance=0.025)
+
+
+def test_the_middle_wavelength_is_so_by_length():
+    assert middle_wavelength((545e-9,)) == 545e-9
+    assert middle_wavelength((612e-9, 463e-9, 545e-9)) == 545e-9
+    assert middle_wavelength((612e-9, 545e-9, 463e-9, 850e-9)) == 612e-9
 
 
 def test_a_window_wider_than_the_period_of_the_psf_is_refused_when_the_pupil_is_made():

@@ -70,8 +70,9 @@ def usable_information(
     """Bits of the class that a linear probe can use (Xu et al., ICLR 2020: V-information).
 
     The mean over pictures of ``log2 p(y | x) - log2 p(y)``, with p(y | x) of a multinomial logistic
-    regression, and p(y) of the classes' shares, of the other lesions. It is at most the mutual
-    information on average, and, unlike it, computation can make it larger.
+    regression, and p(y) of the classes' shares, of the other lesions. The ridge of the regression
+    is that by which parts of these lesions surprise it least when it is fitted to the rest. It is
+    at most the mutual information on average, and, unlike it, computation can make it larger.
 
     Parameters
     ----------
@@ -120,16 +121,26 @@ def usable_information(
 
 
 def _chosen_probe(x: Array, labels: Array, fold: Array, kinds: int) -> Array:
-    """A probe of the ridge that suits a part of the lesions when fitted to the others."""
-    judge = fold == fold.max()
-    best, least, ridge = None, math.inf, _RIDGES[0]
+    """A probe of the ridge that suits all parts of the lesions, each when fitted to the others.
+
+    One part alone may be an unlucky one.
+    """
+    fits = [fold != k for k in np.unique(fold)]
+    best: Sequence[Array | None] = [None] * len(fits)
+    least, ridge = math.inf, _RIDGES[0]
     for weaker in _RIDGES:
-        probe = _probe(x[~judge], labels[~judge], kinds, weaker, start=best)
-        surprise = _surprise(probe, x[judge], labels[judge]).mean()
+        probes = [
+            _probe(x[fit], labels[fit], kinds, weaker, start=start)
+            for fit, start in zip(fits, best, strict=True)
+        ]
+        surprise = sum(
+            float(_surprise(probe, x[~fit], labels[~fit]).sum())
+            for probe, fit in zip(probes, fits, strict=True)
+        )
         if surprise > least:
             break  # weaker ones fit noise
-        best, least, ridge = probe, surprise, weaker
-    return _probe(x, labels, kinds, ridge, start=best)
+        best, least, ridge = probes, surprise, weaker
+    return _probe(x, labels, kinds, ridge, start=best[0])
 
 
 def _probe(

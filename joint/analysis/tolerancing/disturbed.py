@@ -19,6 +19,8 @@ from optics import (
     coordinates,
 )
 
+from .imperfection import diameter_of
+
 __all__ = ["Disturbed", "MovedElement", "MovedPhase", "Tilted", "magnified", "moved", "shifted"]
 
 # Between two PSFs whose rims differ by so many waves the one in the middle is their mean, to within
@@ -176,8 +178,8 @@ class Tilted(FrontEnd):
                 f"the tilted sensor reaches {-float(behind.min()):.3g} metres towards the pupil, "
                 f"which is {distance:.3g} away; use a smaller tilt"
             )
-        # A vergence v is r^2 v / 2 of optical path, D^2 v / 8 at the rim.
-        step = 8 * _WAVES_APART * min(pupil.wavelengths) / pupil.diameter**2
+        # A vergence v is r^2 v / 2 of optical path, D^2 v / 8 at the rim about the axis.
+        step = 8 * _WAVES_APART * min(pupil.wavelengths) / diameter_of(pupil) ** 2
         place = (1 / (distance + behind) - 1 / distance) / step
         first, last = math.floor(float(place.min())), math.ceil(float(place.max()))
         steps = torch.arange(first, last + 1, dtype=torch.float64, device=scene.device)

@@ -17,9 +17,9 @@ from typing import Literal, TypeAlias, get_args
 import torch
 
 from joint.system import ImagingSystem
-from optics import Pupil
+from optics import Pupil, coordinates
 
-__all__ = ["Imperfection", "diameter_of", "middle_of", "pupil_of", "rounded_down"]
+__all__ = ["Imperfection", "diameter_of", "pupil_of", "rounded_down"]
 
 Change: TypeAlias = Callable[[ImagingSystem, float, int, torch.Generator], None]
 Where = Literal["element", "place", "wavefront", "field", "around"]
@@ -124,20 +124,21 @@ def pupil_of(system: ImagingSystem) -> Pupil | None:
 
 
 def diameter_of(pupil: Pupil) -> float:
-    """Of the disk about the axis that the aperture reaches to along x or y, metres.
+    """Of the disk about the axis that holds the open aperture, metres.
 
     What is dark within, as a central stop, or passes in part makes it no smaller: the rim is where
-    it is. A sample at the rim that is open in part counts as much as it is open, so that of a
-    circle this is its diameter.
+    it is. A sample at the rim that is open in part is one that the rim cuts, so that of a circle
+    this is its diameter; of a square it is the diagonal.
     """
-    radius = 0.5
-    for axis, samples in ((1, pupil.size[0]), (0, pupil.size[1])):
-        open_ = pupil.aperture.detach().double().amax(axis)
-        for place in open_.nonzero().flatten().tolist():
-            radius = max(radius, abs(place - samples // 2) - 0.5 + float(open_[place]))
-    return 2 * radius * pupil.spacing
-
-
-def middle_of(pupil: Pupil) -> float:
-    """The middle one of the wavelengths, metres."""
-    return pupil.wavelengths[len(pupil.wavelengths) // 2]
+    share = pupil.aperture.detach().double().clamp(0, 1)
+    y, x = (coordinates(samples, device=share.device) for samples in share.shape)
+    angle = torch.atan2(y[:, None], x)
+    across, down = angle.cos().abs(), angle.sin().abs()
+    long, short = torch.maximum(across, down), torch.minimum(across, down)
+    # From the sample's middle to a straight rim that leaves this share of it open: the rim cuts two
+    # opposite sides of it, or a corner off.
+    more = share - 0.5
+    corner = (long + short) / 2 - (2 * long * short * torch.minimum(share, 1 - share)).sqrt()
+    cut = torch.where(more.abs() <= (1 - short / long) / 2, more * long, corner.copysign(more))
+    rim = (torch.hypot(y[:, None], x) + cut)[share > 0]
+    return 2 * pupil.spacing * max(0.5, float(rim.max()))

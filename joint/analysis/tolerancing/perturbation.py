@@ -26,10 +26,11 @@ from optics import (
     energy_limited_inverse,
     unit_disk_inverse,
 )
+from optics.pupil import middle_wavelength
 
 from .alignment import DECENTRES, TILTS, can_turn, move_elements
 from .disturbed import Disturbed, moved
-from .imperfection import Imperfection, diameter_of, middle_of, pupil_of
+from .imperfection import Imperfection, diameter_of, pupil_of
 
 __all__ = [
     "KINDS",
@@ -153,7 +154,7 @@ def _defocus(camera: ImagingSystem, level: float, channels: int, _: torch.Genera
     pupil = pupil_of(camera)
     assert pupil is not None
     # The rim is D^2 / (8 f) ahead of the middle.
-    focal_length = diameter_of(pupil) ** 2 / (8 * middle_of(pupil) * level)
+    focal_length = diameter_of(pupil) ** 2 / (8 * middle_wavelength(pupil.wavelengths) * level)
     lens = Lens(pupil.size, spacing=pupil.spacing, focal_length=focal_length)
     pupil.elements.append(lens.to(pupil.aperture.device))
 
@@ -228,7 +229,9 @@ def _phase_error(
     front, pupil = camera.front_end, pupil_of(camera)
     if pupil is not None:
         error = level * torch.randn(pupil.size, generator=generator)
-        mask = PhaseMask(error, spacing=pupil.spacing, design_wavelength=middle_of(pupil))
+        mask = PhaseMask(
+            error, spacing=pupil.spacing, design_wavelength=middle_wavelength(pupil.wavelengths)
+        )
         pupil.elements.append(mask.to(pupil.aperture.device))
         return
     assert isinstance(front, FourierFilter)

@@ -6,8 +6,9 @@ import torch
 
 from joint.system import ImagingSystem
 from optics import Aberration, noll_to_nm
+from optics.pupil import middle_wavelength
 
-from .imperfection import Imperfection, diameter_of, middle_of, pupil_of
+from .imperfection import Imperfection, diameter_of, pupil_of
 
 __all__ = ["wavefront_error", "zernike_error"]
 
@@ -22,9 +23,10 @@ def zernike_error(index: int) -> Imperfection:
     :class:`optics.Aberration`. So ``zernike_error(4)`` at ``sigma`` is ``defocus`` at ``-2 sqrt(3)
     sigma`` waves at the rim: a positive ``defocus`` is a stronger lens.
 
-    The disk is about the axis, and as wide as the open aperture reaches along x or y. Where that is
-    a full circle, the level is the RMS over it, and a small one of ``sigma`` waves leaves a Strehl
-    ratio of ``exp(-(2 pi sigma)^2)`` (Mahajan, J. Opt. Soc. Am. 73:860, 1983).
+    The disk is about the axis and holds the open aperture: of a square it is the circle through the
+    corners. The level is the RMS over the whole disk, as a Zernike term's is; where the aperture is
+    a full circle, a small one of ``sigma`` waves leaves a Strehl ratio of ``exp(-(2 pi sigma)^2)``
+    (Mahajan, J. Opt. Soc. Am. 73:860, 1983), and over another aperture the RMS is another.
 
     Parameters
     ----------
@@ -56,7 +58,9 @@ def zernike_error(index: int) -> Imperfection:
             pupil.size,
             spacing=pupil.spacing,
             diameter=diameter_of(pupil),
-            coefficients=torch.tensor([level * middle_of(pupil)], dtype=pupil.aperture.dtype),
+            coefficients=torch.tensor(
+                [level * middle_wavelength(pupil.wavelengths)], dtype=pupil.aperture.dtype
+            ),
             indices=[index],
         )
         pupil.elements.append(term.to(pupil.aperture.device))

@@ -16,11 +16,12 @@ from joint.metric import lower_is_better, scores_nothing
 from joint.study.axis import Design
 from joint.study.provenance import (
     EnvironmentDifference,
+    changed_inputs,
     changed_note,
-    changed_scenes,
     environment_differences,
     other_pictures,
 )
+from joint.study.sampler import Listed
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair
 from joint.study.store import Ledger, Tally, done_before, given_up
@@ -123,7 +124,8 @@ class StudyReport:
     """All designs, the best first: exploration."""
     luck: float | None
     """By how much the best of as many equal designs as have a number lies above them, by chance
-    over seeds alone. None when no design has two seeds."""
+    over seeds alone. None when no design has two seeds, or all were named in planned comparisons,
+    so that nobody chooses among them by their results."""
     doubt: str | None
     """Why nothing planned can be shown, if so."""
     failures: tuple[Failure, ...] = ()
@@ -137,7 +139,7 @@ class StudyReport:
     explored: tuple[Contrast, ...] = ()
     """The comparisons that the plan named, by another metric than its own: exploration."""
     changed: tuple[int, ...] = ()
-    """Designs of which some runs were made of other pictures, see :func:`changed_scenes`."""
+    """Designs of which some runs were made of other pictures or files, which were replaced."""
     selection: Selection | None = None
     """Which designs reach what the plan requires; None where it requires nothing."""
     unjudged: str | None = None
@@ -281,7 +283,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     pairs = ledger.pairs()
     for pair in pairs if planned else ():
         _check_measured(lacking, (pair.first, pair.second), metric)
-    rates, changed = _rates(table), changed_scenes(ledger)
+    rates, changed = _rates(table), changed_inputs(ledger)
     contrasts = adjusted(
         [
             _contrast(
@@ -317,7 +319,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         tally=ledger.tally(),
         planned=contrasts if planned else (),
         designs=_summaries(ledger, ended, metric, table),
-        luck=_luck(list(ended.values()), metric),
+        luck=None if planned and _named(ledger) else _luck(list(ended.values()), metric),
         doubt=ledger.study.doubt(len(pairs)) if planned else None,
         failures=_failures(table),
         environments=environment_differences(ledger),
@@ -328,6 +330,12 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         selection=selection,
         unjudged=unjudged,
     )
+
+
+def _named(ledger: Ledger) -> bool:
+    """Whether each design was named before the first run, in a comparison, as in a confirmation."""
+    compared = {number for pair in ledger.pairs() for number in (pair.first, pair.second)}
+    return isinstance(ledger.study.sampler, Listed) and len(compared) == len(ledger.designs)
 
 
 def _rates(table: Sequence[Row]) -> dict[int, float]:
@@ -353,7 +361,7 @@ def _contrast(
     """Two designs of the plan compared; where they are no pairs, that is what is told of them.
 
     ``lacking`` are the designs that are done and have no such number, ``changed`` those of which
-    some runs were made of other pictures.
+    some runs were made of other pictures or files.
     """
     plan = ledger.study.plan
     runs = ended[pair.first], ended[pair.second]

@@ -21,7 +21,7 @@ from joint.cells import aligned, as_csv
 from joint.config.faults import fault_line
 from joint.metric import check_study_metric, scores_nothing
 from joint.study.axis import Design
-from joint.study.provenance import changed_note, changed_scenes, other_pictures
+from joint.study.provenance import changed_inputs, changed_note, other_pictures
 from joint.study.requirements import Bound, Requirements
 from joint.study.significance import holm
 from joint.study.store import Ledger, done_before, given_up
@@ -244,7 +244,7 @@ def judged_selection(
     """:func:`select_designs`, of files that were read already: ``known`` outcomes by metric."""
     plan = ledger.study.plan
     table = rows(ledger) if table is None else table
-    changed = changed_scenes(ledger) if changed is None else changed
+    changed = changed_inputs(ledger) if changed is None else changed
     spent = design_costs(table)
     wanted.check_names(ledger.study.cost_names)
     measured = [*wanted.metrics()]

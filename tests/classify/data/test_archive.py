@@ -36,9 +36,39 @@ def test_follows_links_but_not_in_circles(write, tmp_path):
     root = write({"y.jpg": b"2"})
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "up").symlink_to(root)
-    (root / "broken.jpg").symlink_to(root / "nothing")
     with Archive(root) as archive:
         assert paths(archive.members) == ["linked/x.jpg", "y.jpg"]
+
+
+def test_links_that_lead_nowhere_are_refused(write):
+    root = write({"a/x.jpg": b"1"})
+    (root / ".hidden.jpg").symlink_to(root / "nothing")
+    with Archive(root) as archive:
+        assert paths(archive.members) == ["a/x.jpg"]
+    (root / "a" / "broken.jpg").symlink_to("nothing")
+    (root / "class").symlink_to("not mounted")
+    with pytest.raises(
+        ValueError,
+        match=r"cannot be read.*: .*/broken.jpg \(a link to nothing: No such.*\), .*/class \(a",
+    ):
+        Archive(root)
+
+
+def test_folders_that_cannot_be_read_are_refused(write, monkeypatch):
+    """Also for who may read all, as root."""
+    root = write({"a/x.jpg": b"1", "b/y.jpg": b"2", "lost+found/z.jpg": b"3"})
+    with Archive(root) as archive:
+        assert paths(archive.members) == ["a/x.jpg", "b/y.jpg"]
+    scan = os.scandir
+
+    def refused(path):
+        if str(path).endswith(("b", "lost+found")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(ValueError, match=r"cannot be read.*: \S*/b \(Permission denied\); make it"):
+        Archive(root)
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])

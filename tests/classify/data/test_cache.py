@@ -5,10 +5,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+import numpy as np
 import pytest
 import torch
 
-from classify.data import HAM10000, cache
+from classify.data import HAM10000, ImageFolder, cache
 from classify.data.decode import Decoder
 
 
@@ -190,6 +191,7 @@ def test_a_file_in_the_place_of_an_entry(files, write, tmp_path):
     entry.write_text("in the way")
     load(root)
     assert (entry / "manifest.json").exists()
+    assert list(entry.parent.iterdir()) == [entry]  # and no draft
 
 
 def test_several_builds_at_once(files, write, tmp_path):
@@ -357,3 +359,48 @@ def test_a_manifest_without_an_end_is_none(files, write, tmp_path, decodings):
     decodings.clear()
     load(root, image_size=8, cache=place)
     assert decodings
+
+
+def _twins(write, encoded, levels, place="{}/pets"):
+    """Folders of one tree whose files have equal names, sizes and times, each of its own level."""
+    roots = []
+    for level in levels:
+        picture = encoded(np.full((8, 8), level, np.uint8), "BMP")
+        root = write({"cat/1.bmp": picture, "dog/1.bmp": picture}, place.format(level))
+        for path in root.rglob("*.bmp"):
+            os.utime(path, (1, 1))
+        roots.append(root)
+    return roots
+
+
+def _level(root, **options):
+    given = {"image_size": 8, "progress": False, "channels": 1} | options
+    return int(ImageFolder(root, **given).gather([0]).images.max())
+
+
+def test_folders_that_share_a_cache_are_told_apart(write, encoded, tmp_path, decodings):
+    """Uncompressed pictures of reproducible tars: of equal names, sizes and times."""
+    twins = _twins(write, encoded, (10, 200))
+    assert [_level(root, cache=tmp_path / "shared") for root in twins] == [10, 200]
+    assert [_level(root, cache=tmp_path / "shared") for root in twins] == [10, 200]
+    assert len(decodings) == 2
+    # The user's cache folder is shared, too.
+    for root in twins:
+        (root.parent / "pets.cache").write_text("so that none can be made here")
+    assert [_level(root) for root in twins] == [10, 200]
+    assert len(entries(tmp_path / "user-cache" / "lens2label")) == 2
+
+
+def test_a_cache_moves_with_its_folder(write, encoded, tmp_path, decodings):
+    (root,) = _twins(write, encoded, [10])
+    assert _level(root) == 10
+    shutil.copytree(root.parent, tmp_path / "copied")
+    root.parent.rename(tmp_path / "moved")
+    assert _level(tmp_path / "copied" / "pets") == _level(tmp_path / "moved" / "pets") == 10
+    assert len(decodings) == 1
+
+
+def test_zips_of_one_content_share_their_entry(files, write, tmp_path, decodings):
+    for name in ("one.zip", "other.zip"):
+        load(write(files, name), cache=tmp_path / "shared")
+    assert len(decodings) == 1

@@ -381,7 +381,7 @@ def test_classes_are_strings():
             make(labels=torch.arange(10) % 2, classes=classes)
 
 
-def test_pictures_of_two_data_sets_are_told_by_their_names_and_codes():
+def test_pictures_of_two_data_sets_are_told_by_their_codes():
     one, again = make(600), make(600)
     assert one.shared(again) == one.identifiers
     assert one.subset([7, 3, 500]).shared(again.subset([500, 8, 7])) == ("image-7", "image-500")
@@ -389,7 +389,9 @@ def test_pictures_of_two_data_sets_are_told_by_their_names_and_codes():
     images[[3, 500], 2, 5, 4] ^= 1
     changed = make(600, images=images)
     assert set(one.identifiers) - set(one.shared(changed)) == {"image-3", "image-500"}
-    assert one.shared(make(600, identifiers=[f"other-{row}" for row in range(600)])) == ()
+    other = make(600, identifiers=[f"other-{row}" for row in range(600)])
+    assert one.subset([7, 3]).shared(other) == ("image-7", "image-3")
+    assert other.shared(changed) == tuple(n for n in other.identifiers if n[6:] not in ("3", "500"))
     # As codes of 16 bits, or of another size, they are others.
     deep = {"images": arrays(10)["images"].to(torch.uint16), "masks": None}
     assert make().shared(make(**deep)) == ()
@@ -413,3 +415,21 @@ def test_parts_of_one_data_set_know_each_other():
         assert not one.same_set_as(foreign)
     assert one.shared(make()) == ("image-7", "image-3", "image-5")
     assert redrawn.shared(one) == ()
+
+
+def test_pictures_of_one_colour_are_shared_under_one_name_alone():
+    """Black frames of two cameras are equal by chance."""
+    images = arrays(10)["images"].clone()
+    images[[2, 4]] = torch.tensor([3, 0, 9], dtype=torch.uint8)[:, None, None]
+    one = make(images=images)
+    assert one.shared(make(images=images)) == one.identifiers
+    other = make(images=images, identifiers=[f"other-{row}" for row in range(10)])
+    assert set(one.identifiers) - set(one.shared(other)) == {"image-2", "image-4"}
+
+
+def test_unknown_is_no_group():
+    for name in ("NA", "nan", " Unknown ", "none", "NULL"):
+        with pytest.raises(ValueError, match=r"groups\[3\] is '.*', and unknown is no group: give"):
+            make(groups=["a", "b", "c", name, *"defghi"])
+    names = [f"image-{row}" for row in range(9)] + ["none"]
+    assert make(groups=names, identifiers=names).groups[-1] == "none"  # a picture's own name

@@ -501,3 +501,35 @@ def test_colours_of_sixteen_bits_that_lie_apart_are_refused():
     file = io.BytesIO()
     tifffile.imwrite(file, eight, photometric="rgb", planarconfig="separate")
     assert np.array_equal(image(file.getvalue(), 30), eight)
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), (0, 1, 255), (3, 4, 5, 200)])
+def test_masks_of_several_labels_are_refused(encoded, values):
+    labels = np.resize(np.array(values, np.uint8), (30, 40))
+    said = ", ".join(map(str, values))
+    with pytest.raises(ValueError, match=f"the mask holds the values {said}, labels of which"):
+        Decoder(image_size=16).mask(encoded(labels, "PNG"), (40, 30))
+    with pytest.raises(ValueError, match=f"the mask holds the values {said}, labels of which"):
+        Decoder(image_size=16).mask(encoded(labels.astype(np.uint16), "PNG"), (40, 30))
+
+
+@pytest.mark.parametrize("values", [(0,), (7,), (0, 1), (0, 2), (0, 128, 255), (0, 1, 254, 255)])
+def test_masks_of_one_label_are_read(encoded, values):
+    codes = np.repeat(np.resize(np.array(values, np.uint8), 30), 40).reshape(30, 40)
+    found = Decoder(image_size=30).mask(encoded(codes, "PNG"), (40, 30))
+    assert np.array_equal(found, (codes > codes.max() / 2)[:, 5:35])
+
+
+def test_a_tiff_in_which_zero_is_white_is_the_picture_that_eight_bits_show():
+    codes = np.tile(np.linspace(0, 65535, 40).astype(np.uint16), (30, 1))
+    deep, eight = io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(deep, codes, photometric="miniswhite")
+    tifffile.imwrite(eight, (codes >> 8).astype(np.uint8), photometric="miniswhite")
+    shown = image(eight.getvalue(), 30)
+    assert np.abs(image(deep.getvalue(), 30).astype(int) - shown).max() <= 1
+    kept = Decoder(image_size=30, bit_depth=16).image(deep.getvalue()).codes
+    assert np.array_equal(kept, np.repeat(65535 - codes[None, :, 5:35], 3, 0))
+    mask = Decoder(image_size=30).mask(deep.getvalue(), (40, 30))
+    assert np.array_equal(mask, Decoder(image_size=30).mask(eight.getvalue(), (40, 30)))
+    assert mask[:, 0].all()
+    assert not mask[:, -1].any()

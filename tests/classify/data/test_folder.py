@@ -438,3 +438,29 @@ def test_a_class_is_the_same_in_either_form_of_unicode(encoded, write, tmp_path,
         assert found.counts.tolist() == [2, 1]
         assert set(found.groups) == {one, "x"}
     assert set(found.identifiers) == set(files)  # which are paths
+
+
+def test_class_folders_that_differ_in_capital_letters_are_told(pictures, write):
+    root = write(pictures | {"Cat/a.png": pictures["cat/a.png"]})
+    with pytest.warns(UserWarning, match="a class for each of Cat, cat, which differ in capital"):
+        assert load(root).classes == ("Cat", "cat", "dog")
+
+
+def test_groups_of_the_folder_where_one_is(pictures, write, tmp_path, monkeypatch):
+    root = write(pictures, "pets")
+    names = [path.removeprefix("dog/") for path in pictures]
+    given = ["pets/" + path for path in pictures]
+    far = [f"../pets/{path}" for path in pictures]
+    absolute = [str(root / path) for path in pictures]
+    (tmp_path / "tables").mkdir()
+    for place, cells in (("t.csv", given), ("tables/t.csv", far), ("t.csv", absolute)):
+        rows = [f"{name},{number // 2}" for number, name in enumerate(cells)]
+        table = tmp_path / place
+        table.write_text("\n".join(["image,group", *rows]))
+        monkeypatch.chdir(root)
+        assert load(".", groups=table).groups == ("0", "0", "1", "1", "2")
+        monkeypatch.chdir(tmp_path)
+        assert load("pets", groups=table).groups == ("0", "0", "1", "1", "2")
+    table.write_text("\n".join(["image,group", *(f"{name.upper()},1" for name in names)]))
+    with pytest.raises(ValueError, match=r"capital letters count: CAT/A.PNG \(cat/a.png\), "):
+        load(root, groups=table)

@@ -373,3 +373,16 @@ def test_two_columns_of_one_name_are_refused(files, rows, write, table):
     twice = [[*row, "age" if number == 0 else "99"] for number, row in enumerate(rows)]
     with pytest.raises(ValueError, match=r"metadata.csv has several columns of the name age"):
         load(write(files | {"HAM10000_metadata.csv": table(twice)}))
+
+
+def test_pictures_of_unknown_lesions_are_lesions_of_their_own(files, rows, write, table):
+    unknown = {
+        row[1]: word for row, word in zip(rows[1:5], ("NA", "nan", "unknown", "None"), strict=True)
+    }
+    given = [rows[0], *([unknown.get(row[1], row[0]), *row[1:]] for row in rows[1:])]
+    given[1][4] = "None"
+    dataset = load(write(files | {"HAM10000_metadata.csv": table(given)}))
+    group = dict(zip(dataset.identifiers, dataset.groups, strict=True))
+    assert [group[name] for name in unknown] == list(unknown)
+    assert set(dataset.groups) - set(unknown) <= {row[0] for row in rows}
+    assert np.isnan(dataset.metadata["age"][dataset.identifiers.index(rows[1][1])])

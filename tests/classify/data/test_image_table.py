@@ -675,3 +675,23 @@ def test_a_name_in_other_capital_letters_is_told(written, root):
     said = r"3 of 4 .* have no picture .*letters count: A.PNG \(a.png\), More/C \(more/c.png\)$"
     with pytest.raises(ValueError, match=said):
         load(written(rows), root)
+
+
+@pytest.mark.parametrize("place", ["absolute", "up", "up again"])
+def test_paths_to_the_folder_from_elsewhere(root, written, tmp_path, monkeypatch, place):
+    def named(name):
+        return {
+            "absolute": str(root / name),
+            "up": f"tables/../{root.name}/{name}",
+            "up again": f"../{tmp_path.name}/{root.name}/{name}",
+        }[place]
+
+    monkeypatch.chdir(tmp_path)
+    rows = [("image", "label"), (named("a.png"), "x"), (named("more/c"), "y")]
+    for given in (root, root.name):
+        with pytest.warns(UserWarning, match="has no row for 3 pictures"):
+            dataset = load(written(rows), given)
+        assert [int(item.image.max()) for item in dataset] == [10, 30]
+    rows = [*rows[:2], ("/elsewhere/more/c", "y")]
+    with pytest.raises(ValueError, match=r"no picture in .*: /elsewhere/more/c; expected a path"):
+        load(written(rows), root)

@@ -114,3 +114,15 @@ def test_colours_that_cannot_be_read_whole_are_refused(content, packing):
         ValueError, match=f"16 bits are packed as {packing}.*save it as grey or RGB"
     ):
         whole_codes(opener(content))
+
+
+@pytest.mark.parametrize("kind", ["P3", "P6"])
+@pytest.mark.parametrize("white", [255, 256, 1023, 65535])
+def test_a_ppm_of_more_than_eight_bits_is_known(kind, white):
+    samples = CODES[:2, :2, :3].astype(int) % (white + 1)
+    head = f"{kind}\n2 2\n{white}\n".encode()
+    binary = samples.astype(">u2" if white > 255 else ">u1").tobytes()
+    text = " ".join(map(str, samples.reshape(-1))).encode()
+    picture = opener(head + (text if kind == "P3" else binary))()
+    assert picture.mode == "RGB"
+    assert sixteen_bits(picture) == (white > 255)

@@ -15,6 +15,8 @@ from classify.data.table import (
     read_header,
     read_table,
     typed_column,
+    warn_of_alike,
+    warn_of_placeholders,
 )
 
 
@@ -110,7 +112,7 @@ def test_a_limit_keeps_shares_and_a_few_of_every_class():
 
 
 def test_ages_are_numbers_and_all_else_is_text():
-    ages = typed_column("age", ["35", "", "NA", "unknown", "0.5"])
+    ages = typed_column("age", ["35", "", "None", "unknown", "0.5"])
     np.testing.assert_array_equal(ages, [35, np.nan, np.nan, np.nan, 0.5])
     assert typed_column("sex", ["", "NA"]).tolist() == ["", "NA"]
     with pytest.raises(ValueError, match="an age that is not a number"):
@@ -205,3 +207,28 @@ def test_what_other_tools_write_for_nothing_is_no_group(cell):
         check_grouped(("a", "b"), ("1", cell), column="patient", where="t")
     np.testing.assert_array_equal(number_column(["3", cell]), [3, np.nan])
     assert number_column(["arm", cell]).tolist() == ["arm", cell]  # text stays as it is
+
+
+def test_a_letter_without_a_shape_makes_no_other_name():
+    with pytest.warns(UserWarning, match=r"a group for each of P1, 'P1\\u200b', which differ"):
+        warn_of_alike(
+            ["P1", "P1\u200b", "P2"],
+            what="group",
+            where="t",
+            column="c",
+            numbers=True,
+            stacklevel=1,
+        )
+
+
+@pytest.mark.parametrize("word", ["?", "-", "9999", "Unk"])
+def test_many_pictures_of_a_placeholder_are_told(word):
+    def look(times, others):
+        groups = [word] * times + [f"P{row}" for row in range(others)]
+        warn_of_placeholders(groups, where="t.csv", column="patient_id", stacklevel=1)
+
+    with pytest.warns(UserWarning, match=r"t.csv has 5 of 20 pictures in one group '.*', which"):
+        look(5, 15)
+    look(4, 16)
+    look(5, 14)
+    warn_of_placeholders(["0"] * 20, where="t.csv", column="patient_id", stacklevel=1)

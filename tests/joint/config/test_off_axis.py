@@ -152,6 +152,21 @@ def test_a_table_of_one_term_of_a_pair_is_turned_into_both_and_added():
     assert float(waves[0, 0, 3]) == pytest.approx(0.1 + 0.3 / math.sqrt(12), rel=1e-5)
 
 
+def test_a_mount_cuts_off_the_light_that_is_said_and_nothing_in_the_middle():
+    built = _build(off_axis={"vignetting": 0.4, **_EXACT})
+    assert isinstance(built, optics.VaryingImaging)
+    plain = _build()
+    light = built.psf().sum((-2, -1)) / plain.psf().sum((-2, -1))
+    torch.testing.assert_close(light[1, 1], torch.ones(3), atol=1e-3, rtol=0)
+    assert float(light[0, 0, 1]) == pytest.approx(0.6, abs=0.01)
+    assert float(light[0, 2, 1]) == pytest.approx(float(light[0, 0, 1]), abs=1e-3)
+    both = _build(off_axis={"vignetting": 0.4, "coma": 0.3, **_EXACT})
+    torch.testing.assert_close(
+        both.psf().sum((-2, -1)), built.psf().sum((-2, -1)), atol=0.02, rtol=0
+    )
+    assert not torch.allclose(both.psf()[0, 0], built.psf()[0, 0], atol=1e-3)
+
+
 def test_filters_see_the_bands_behind_the_blur():
     colour = {"filters": "fixed", "channels": 2}
     plain, mixed = (

@@ -177,6 +177,18 @@ def test_a_picture_of_a_point_is_measured_with_all_its_bits(name, kind, channels
     np.testing.assert_allclose(psf[0], 0.9 * truth / truth.sum(), rtol=0, atol=2e-3)
 
 
+def test_a_picture_whose_zero_is_white_is_no_negative(tmp_path):
+    spot = np.round(40_000 * _gaussian(31, 2.0, (15, 15)) / _gaussian(31, 2.0, (15, 15)).max())
+    spot = spot.astype(np.uint16)
+    plain = _saved(spot, tmp_path / "plain.tif")
+    tifffile.imwrite(tmp_path / "white.tif", 65535 - spot, photometric="miniswhite")
+    one, other = (
+        read_psf(PSFConfig(file=path, content="picture", throughput=0.9, psf_size=15), 1)
+        for path in (plain, tmp_path / "white.tif")
+    )
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_a_picture_is_measured_as_its_settings_say(tmp_path):
     noise = np.random.default_rng(0).normal(0, 1, (2, 91, 91))
     spots = np.stack([_gaussian(91, 6, (45, 42)), _gaussian(91, 6, (45, 48))])

@@ -29,8 +29,10 @@ def test_a_table_of_labels_is_recognised(pictures, tmp_path):
     table = tmp_path / "labels.csv"
     found = joint.data_config(table, image_size=32)
     assert found == joint.ImageTableConfig(table=table, image_size=32)
-    with pytest.raises(joint.ConfigError, match=r"nothing at .*none\.csv"):
+    with pytest.raises(joint.ConfigError, match=r"nothing at .*none\.csv; give .* 'phantom'$"):
         joint.data_config(tmp_path / "none.csv")
+    with pytest.raises(joint.ConfigError, match=r"none.csv; .* a table inside a zip .*--config\)"):
+        joint.data_config("none.csv")
     # A folder of pictures alone says what is missing; with their table in it, it is whole.
     with pytest.raises(
         joint.ConfigError, match=r"no table of .*--data labels.csv --data.root .*pic"
@@ -197,3 +199,11 @@ def test_scenes_are_read_as_others_where_both_kinds_say_how():
     # What is drawn says nothing of files, nor files of an array that has its own codes.
     assert read_like(folders, drawn) == folders
     assert read_like(joint.MedMNISTConfig(path="a.npz"), run).encoding is None
+
+
+def test_a_suffix_in_capital_letters_is_one(tmp_path):
+    for suffix in ("npz", "NPZ"):
+        path = tmp_path / f"scenes.{suffix}"
+        with path.open("wb") as file:
+            np.savez(file, images=np.zeros((2, 3, 8, 8), np.uint8))
+        assert joint.data_config(path) == joint.SceneFileConfig(path=path)

@@ -154,3 +154,86 @@ def test_a_target_that_cannot_be_is_refused_before_the_codec_is_loaded(
     assert status == 1
     assert "b.bmp is a picture that is there: name the file to write, as one.l2l" in err
     assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize("target", ["new/", "in/more/"])
+def test_a_target_that_ends_as_a_folder_does_is_no_file(
+    pictures, run, tmp_path, capsys, monkeypatch, target
+):
+    monkeypatch.chdir(tmp_path)
+    for command, source in (("compress", "in/a.png"), ("decompress", "in/a.l2l")):
+        status, said, err = _run(capsys, command, source, target, "--codec", run)
+        assert (status, said) == (1, "")
+        assert err == f"lens2label: {target} is a folder: name a file in it\n"
+    assert not (tmp_path / "new").exists()
+    assert _run(capsys, "compress", "in/", target, "--codec", run)[0] == 0
+
+
+def test_a_command_that_was_stopped_goes_on(run, pictures, tmp_path, capsys):
+    coded, out = tmp_path / "coded", tmp_path / "out"
+    for command, source, target in (("compress", pictures, coded), ("decompress", coded, out)):
+        given = (command, source, target, "--codec", run, "--skip-existing")
+        assert _run(capsys, *given)[0] == 0
+        first = sorted(path for path in target.rglob("*") if path.is_file())[0]
+        whole = first.read_bytes()
+        first.unlink()
+        status, said, err = _run(capsys, *given)
+        assert (status, err) == (0, "")
+        assert said.startswith(f"{target}: 1 picture")
+        assert "\n2 files there already\n" in said
+        assert first.read_bytes() == whole
+        assert json.loads(_run(capsys, *given, "--json")[1])["there"] == 3
+        status, _, err = _run(capsys, *given, "--overwrite")
+        assert (status, "or --skip-existing, to leave them, not both" in err) == (2, True)
+
+
+def test_of_one_file_what_is_there_is_left_if_asked(run, pictures, tmp_path, capsys):
+    coded, decoded = tmp_path / "a.l2l", tmp_path / "a.png"
+    for given in (("compress", pictures / "a.png", coded), ("decompress", coded, decoded)):
+        arguments = (*given, "--codec", run, "--skip-existing")
+        status, said, _ = _run(capsys, *arguments)
+        assert (status, "already" in said) == (0, False)
+        before = given[2].stat()
+        assert _run(capsys, *arguments)[:2] == (0, f"{given[2]}: there already\n")
+        told = json.loads(_run(capsys, *arguments, "--json")[1])
+        assert told == {"path": str(given[2]), "there": 1}
+        assert given[2].stat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("jpeg", compress.JPEG()),
+        ("webp", compress.WebP()),
+        ("avif", compress.AVIF()),
+        ("png", compress.PNG()),
+        ("jpeg2000", compress.JPEG2000()),
+        ("kmeans", compress.KMeansCodec()),
+    ],
+)
+def test_a_standard_codec_needs_no_run(name, codec, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = _run(capsys, "compress", pictures, "coded", "--codec", name)
+    assert (status, err) == (0, "")
+    files = codec.compress(read_picture(pictures / "a.png"))
+    assert (tmp_path / "coded" / "a.l2l").read_bytes() == files[0]
+    assert _run(capsys, "decompress", "coded/a.l2l", "a.png", "--codec", name)[0] == 0
+    expected = codec.decompress(files)
+    assert ((read_picture(tmp_path / "a.png") - expected).abs() < 0.51 / 255).all()
+
+
+def test_a_standard_codec_has_its_qualities(pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = read_picture(pictures / "a.png")
+    given = ("compress", pictures / "a.png", "a.l2l", "--codec", "jpeg")
+    assert _run(capsys, *given, "--quality", "50")[0] == 0
+    assert (tmp_path / "a.l2l").read_bytes() == compress.JPEG(50).compress(picture)[0]
+    told = json.loads(_run(capsys, *given, "--bpp", "9", "--json")[1])
+    assert told["quality"] == compress.quality_for(compress.JPEG(), picture, 9)
+    assert "has no qualities" in _run(capsys, *given[:-1], "png", "--bpp", "9")[2]
+    # What is there is a folder, and what is neither is no codec.
+    (tmp_path / "jpeg").mkdir()
+    assert "cannot read jpeg: it is no run folder" in _run(capsys, *given)[2]
+    said = _run(capsys, *given[:-1], "jpg")[2]
+    assert "cannot read jpg: it is no run folder" in said
+    assert "nor is it a standard codec, which are jpeg, webp, " in said

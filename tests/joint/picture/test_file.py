@@ -320,3 +320,13 @@ def test_a_format_with_a_quality_takes_another(picture, tmp_path):
     with pytest.raises(ValueError, match="WebP has no qualities to choose: leave quality out"):
         joint.compress_file(picture, tmp_path / "b", compress.WebP(lossless=True), quality=50)
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(("kind", "white"), [("P6", 65535), ("P6", 1023), ("P3", 4095)])
+def test_a_ppm_of_sixteen_bits_is_refused_as_a_png_is(tmp_path, kind, white):
+    path, codes = tmp_path / "a.ppm", np.arange(48).reshape(4, 4, 3) * (white // 48)
+    text = " ".join(map(str, codes.reshape(-1))).encode()
+    body = text if kind == "P3" else codes.astype(">u2").tobytes()
+    path.write_bytes(f"{kind}\n4 4\n{white}\n".encode() + body)
+    with pytest.raises(ValueError, match=r"16 bits, .* convert it, with 255"):
+        read_picture(path)

@@ -245,6 +245,54 @@ def test_a_full_disk_ends_it(folder, codec, tmp_path, monkeypatch):
         compress_files([folder], tmp_path / "coded", codec)
 
 
+def test_a_long_name_is_no_full_disk(folder, codec, tmp_path):
+    fits, beyond = folder / ("a" * 251 + ".png"), tmp_path / ("b" * 255)
+    for path in (fits, beyond):  # the second would become one of 259 bytes
+        path.write_bytes((folder / "b.png").read_bytes())
+    done = compress_files([beyond, folder], tmp_path / "coded", codec)
+    assert [file.path for file in done.failed] == [str(beyond)]
+    assert "File name too long" in done.failed[0].error
+    names = (*NAMES, "a" * 251)
+    assert set(_contents(tmp_path / "coded")) == {f"{name}.l2l" for name in names}
+    back = decompress_files([tmp_path / "coded"], tmp_path / "out", codec)
+    assert (len(back.written), back.failed) == (5, ())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_skipped_and_a_link_to_nothing_is_told(folder, codec, tmp_path):
+    os.mkfifo(folder / "0.png")
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    done = compress_files([folder], tmp_path / "coded", codec)
+    assert (len(done.written), done.skipped) == (4, 4)
+    assert [file.path for file in done.failed] == [str(folder / "gone.png")]
+
+
+def test_what_is_there_is_left_and_the_rest_is_made(folder, codec, tmp_path):
+    out, whole = tmp_path / "coded", tmp_path / "whole"
+    compress_files([folder], whole, codec, bpp=9)
+    expected = _contents(whole)
+    compress_files([folder], out, codec, bpp=9)
+    for name in ("b.l2l", "deep/D.l2l"):
+        (out / name).unlink()
+    (out / "a.l2l").write_bytes(b"of another")
+    done = compress_files([folder], out, codec, bpp=9, bpp_pictures=4, skip_existing=True)
+    assert done.sources == (str(folder / "b.png"), str(folder / "deep" / "D.TIF"))
+    assert (done.there, done.to_dict()["there"], done.found.of) == (2, 2, 4)
+    assert "2 pictures, " in str(done)
+    assert "2 files there already" in str(done)
+    assert _contents(out) == expected | {"a.l2l": b"of another"}
+    done = compress_files([folder], out, codec, bpp=9, skip_existing=True)
+    assert (done.written, done.there, done.found) == ((), 4, None)
+    assert str(done).splitlines()[:2] == [f"{out}: 0 pictures", "4 files there already"]
+
+    decompress_files([whole / "a.l2l", whole / "b.l2l"], tmp_path / "out", codec)
+    back = decompress_files([whole], tmp_path / "out", codec, skip_existing=True)
+    assert (len(back.written), back.there) == (2, 2)
+    for several in (compress_files, decompress_files):
+        with pytest.raises(ValueError, match="replace the files that are there, or leave them"):
+            several([whole], out, codec, overwrite=True, skip_existing=True)
+
+
 def test_one_quality_is_found_for_all(folder, codec, tmp_path):
     before = codec.quality
     coarse, fine = (compress_files([folder], tmp_path / f"{q}", codec, quality=q) for q in (0, 2))
@@ -290,7 +338,7 @@ def test_everything_is_in_the_json(folder, codec, tmp_path):
     assert [entry["source"] for entry in told["pictures"]] == list(done.sources)
     assert told["pictures"][0]["psnr"] == done.written[0].psnr
     back = decompress_files([tmp_path / "coded"], tmp_path / "out", codec).to_dict()
-    assert set(back) == {"folder", "skipped", "failed", "pictures"}
+    assert set(back) == {"folder", "skipped", "there", "failed", "pictures"}
     assert set(back["pictures"][0]) == {"source", "path", "height", "width"}
 
 

@@ -64,6 +64,16 @@ def test_it_is_found_on_what_the_codec_is_given(sources):
     assert codec.quality == 1
 
 
+def test_jpeg_of_tables_has_a_quality_while_they_are_the_standard_ones(sources):
+    codec = compress.DifferentiableJPEG(30)
+    assert find_quality(codec, sources, 7.5).quality == _best(sources[:5], 7.5)
+    assert codec.quality == 30
+    with torch.no_grad():
+        codec.log_tables += 1
+    with pytest.raises(ValueError, match="has tables of its own, trained or set"):
+        find_quality(codec, sources, 7.5)
+
+
 def test_mistakes_are_told_in_words(sources, tmp_path):
     for codec in (compress.PNG(), compress.KMeansCodec(4)):
         with pytest.raises(ValueError, match="has no qualities to choose: leave bpp out"):

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import os
 
 import pytest
 
@@ -6,6 +8,7 @@ from joint.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
 from joint.study.attempt import (
     RunAbandoned,
     attempts,
+    began_with,
     begin,
     end,
     ended_epochs,
@@ -112,3 +115,21 @@ def test_the_seconds_of_a_run_stand_with_its_last_start(folder):
     torn = path.read_bytes()
     end(folder, seconds=3.0)
     assert path.read_bytes() == torn
+
+
+def test_files_that_a_run_began_with_are_known_by_their_digests(folder):
+    weights = folder.path / "weights.pt"
+    weights.write_bytes(b"old")
+    begin(folder)
+    assert began_with(folder.path) == {}
+    begin(folder, [weights])
+    digest = hashlib.sha256(b"old").hexdigest()
+    assert began_with(folder.path) == {str(weights): digest}
+    weights.write_bytes(b"new")
+    os.utime(weights, ns=(1, 1))
+    begin(folder, [weights])  # without a checkpoint it is read again
+    assert began_with(folder.path)[str(weights)] == hashlib.sha256(b"new").hexdigest()
+    _arrive(folder)
+    weights.unlink()
+    begin(folder, [weights])  # which a run that goes on does not need
+    assert began_with(folder.path)[str(weights)] == hashlib.sha256(b"new").hexdigest()

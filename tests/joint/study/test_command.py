@@ -7,7 +7,7 @@ import pytest
 
 from joint.cli import main
 from joint.folder import RunFolder, read_history
-from joint.study import Worked, command, create_study, load_study, open_study
+from joint.study import Plan, Requirements, Worked, command, create_study, load_study, open_study
 from joint.study.attempt import attempts
 from joint.study.store import ATTEMPTS_FILE
 
@@ -210,6 +210,15 @@ def test_mistakes_are_told_in_a_line(study, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
     assert main(["study", "report", str(tmp_path), "--csv", str(tmp_path)]) == 2
     assert "is a folder, name a file in it" in capsys.readouterr().err
+    # Before the study is read, which takes time.
+    for option, at, message in (
+        ("--html", tmp_path, "--html: "),
+        ("--html", study / "a.html", "cannot write"),
+        ("--figures", study, "is a file, name a folder"),
+        ("--figures", study / "figures", "cannot write"),
+    ):
+        assert main(["study", "report", str(tmp_path), option, str(at)]) in (1, 2)
+        assert message in capsys.readouterr().err
     study.write_text(STUDY.replace("bit_depth", "bit_dept"))
     assert main(["study", "run", str(study), "--output", str(tmp_path / "x")]) == 1
     assert "bit_depth" in capsys.readouterr().err
@@ -345,3 +354,19 @@ def test_the_designs_that_are_good_enough(finished, tmp_path, capsys):
     assert main(["study", "select", str(finished.folder), "--at-least", "recall.a"]) == 2
     told = "--at-least takes a metric and a number, such as recall.mel=0.8, not 'recall.a'"
     assert told in capsys.readouterr().err
+
+
+def test_the_cheapest_good_design_is_confirmed(small_study, pretend, tmp_path, capsys):
+    plan = Plan(requirements=Requirements(at_most={"lamp": 60}), resamples=100)
+    study = small_study(costs={"lamp": "light + depth"}, plan=plan)
+    ledger = create_study(study, tmp_path / "study")
+    for run in ledger.runs:
+        pretend(ledger, run, 0.9)
+    asked = ["study", "confirm", str(ledger.folder), "--baseline", "3"]
+    for number, options in enumerate((["--cheapest", "lamp"], ["--design", "1"])):
+        new = tmp_path / f"new{number}"
+        assert main([*asked, "--output", str(new), *options]) == 0
+        assert open_study(new).designs[0]["light"] == 50
+    assert "lamp of 2 that meet the requirements" in capsys.readouterr().out
+    assert main([*asked, "--cheapest", "lamp", "photons"]) == 2
+    assert "--cheapest is of one cost, not of lamp, photons" in capsys.readouterr().err

@@ -4,7 +4,18 @@ import pytest
 
 import joint
 from joint.folder import RunFolder
-from joint.study import TPE, Axis, Plan, StudyError, confirm, create_study, winner, work
+from joint.study import (
+    TPE,
+    Axis,
+    Plan,
+    Requirements,
+    StudyError,
+    confirm,
+    create_study,
+    select_designs,
+    winner,
+    work,
+)
 
 
 def _validated(ledger, run, value, metric="balanced_accuracy"):
@@ -169,3 +180,76 @@ def test_a_search_is_held_against_its_first_round(small_base, small_study, tmp_p
     assert found == max(design["light"] for design in ledger.designs)
     assert before == max(design["light"] for design in ledger.designs[:3])
     assert "the best of 12" in made.study.question
+
+
+@pytest.fixture
+def required(small_study, tmp_path):
+    """Makes a study of designs 0 to 3 at lamps 1, 2, 3 and 3, the later the better."""
+
+    def make(name="old", **requirements):
+        axes = {
+            "light": Axis(path="system.sensor.photons", values=(100, 200, 300)),
+            "depth": Axis(path="system.sensor.bit_depth", values=(4, 8)),
+        }
+        study = small_study(
+            axes=axes,
+            constraints=("light == 300 or depth == 4",),
+            costs={"lamp": "light / 100"},
+            plan=Plan(requirements=Requirements(**requirements), resamples=100),
+            seeds=(0,),
+        )
+        ledger = create_study(study, tmp_path / name)
+        for run in ledger.runs:
+            _validated(ledger, run, 0.5 + 0.1 * run.design)
+        return ledger
+
+    return make
+
+
+def test_a_find_is_one_that_the_plan_does_not_rule_out(required, tmp_path):
+    ledger = required(at_most={"lamp": 2})
+    assert winner(ledger) == (1, pytest.approx(0.6), 2)
+    made = confirm(ledger, tmp_path / "new")
+    assert made.designs == (ledger.designs[1], ledger.designs[0])
+    assert made.study.plan.requirements == ledger.study.plan.requirements
+    assert select_designs(made).planned
+    assert made.study.question == (
+        "Is light=200, depth=4 (the best of 2 that may meet the requirements on the validation "
+        "part) good enough, and better than light=100, depth=4 on fresh seeds?"
+    )
+    with pytest.warns(UserWarning, match=r"design 3 does not meet what the plan req.*: lamp <= 2"):
+        named = confirm(ledger, tmp_path / "named", design=3)
+    assert named.designs[0] == ledger.designs[3]
+    none = required("none", at_most={"lamp": 0.5})
+    message = r"no design of .* meets what its plan requires; .* lamp <= 0.5 \(4 of them\)\. Name"
+    for given in ({}, {"cheapest": True}):
+        with pytest.raises(StudyError, match=message):
+            confirm(none, tmp_path / "not", **given)
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_find_may_be_the_cheapest_that_is_good_enough(required, tmp_path):
+    ledger = required(at_least={"lamp": 2})
+    for number, given in enumerate(("lamp", True)):
+        made = confirm(ledger, tmp_path / f"new{number}", cheapest=given)
+        assert made.designs == (ledger.designs[1], ledger.designs[0])
+        why = "(the least lamp of 3 that meet the requirements) good enough, and better than"
+        assert why in made.study.question
+    dear = required("dear", at_least={"lamp": 3})
+    best = confirm(dear, tmp_path / "best", cheapest="lamp")
+    assert best.designs[0] == dear.designs[3]  # of two that cost as little
+    for given, message in (
+        ({"cheapest": "lamb"}, r"no cost 'lamb', but lamp; did you mean 'lamp'\?"),
+        ({"cheapest": True, "design": 1}, r"leave out one \(--design, --cheapest\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            confirm(ledger, tmp_path / "not", **given)
+    with pytest.raises(ValueError, match=r"the plan requires nothing of a design"):
+        confirm(required("free"), tmp_path / "not", cheapest="lamp")
+
+
+def test_of_several_costs_the_cheapest_needs_a_name(small_study, tmp_path):
+    plan = Plan(requirements=Requirements(at_most={"photons": 100}))
+    ledger = create_study(small_study(plan=plan, seeds=(0,)), tmp_path / "old")
+    with pytest.raises(ValueError, match=r"several costs, photons, .*: name one \(--cheapest pho"):
+        confirm(ledger, tmp_path / "new", cheapest=True)

@@ -15,7 +15,7 @@ from joint.study import (
     select_designs,
     study_html,
 )
-from joint.study.provenance import changed_scenes
+from joint.study.provenance import changed_inputs
 
 HERE = asdict(environment())
 
@@ -96,20 +96,22 @@ def _seen(ledger, scenes):
 def test_files_that_were_replaced_between_runs_make_no_pairs(finished):
     same = {"train": "a", "validation": "b", "test": "c"}
     _seen(finished, lambda run: same)
-    assert changed_scenes(finished) == {}
+    assert changed_inputs(finished) == {}
     found = report(finished)
     assert {each.verdict for each in found.planned} == {"better"}
     assert found.other_pictures is None
     for part in same:
         _seen(finished, lambda run, part=part: same | {part: "z" if run.design > 1 else part})
-        assert changed_scenes(finished) == dict.fromkeys(range(4), part)
+        assert changed_inputs(finished) == dict.fromkeys(range(4), f"pictures of the {part} set")
     _seen(finished, lambda run: dict.fromkeys(same, str(run.design)))
-    assert set(changed_scenes(finished).values()) == {"test"}  # what matters most
+    assert set(changed_inputs(finished).values()) == {
+        "pictures of the test set"
+    }  # what matters most
     found = report(finished)
     why = "not shown: pictures of the test set changed between runs of one description"
     assert {each.verdict for each in found.planned} == {why}
-    told = "runs of designs 0, 1, 2, 3 were made of other pictures than others of the same data"
-    assert f"  warning: {told} and split: files were replaced" in str(found)
+    told = "runs of designs 0, 1, 2, 3 were made of other pictures, or began with other weights"
+    assert f"  warning: {told} or another PSF, than others of the same" in str(found)
     assert f"Warning: {told}" in study_html(finished, elements=False)
     chosen = select_designs(finished, at_least={"accuracy": 0.1})
     assert told in str(chosen)
@@ -129,13 +131,38 @@ def test_designs_of_other_data_have_other_pictures(small_study, tmp_path, preten
     for run in ledger.runs:
         pretend(ledger, run, 0.9)
     _seen(ledger, lambda run: {"train": str(ledger.designs[run.design]["size"])})
-    assert changed_scenes(ledger) == {}
+    assert changed_inputs(ledger) == {}
     # Runs of before it was said tell nothing.
     path = ledger.path(ledger.runs[0]) / RESULT_FILE
     content = json.loads(path.read_text())
     del content["scenes"]
     path.write_text(json.dumps(content))
-    assert changed_scenes(ledger) == {}
+    assert changed_inputs(ledger) == {}
+
+
+def test_weights_and_a_psf_that_were_replaced_between_runs_make_no_pairs(finished):
+    def began(digest):
+        for run in finished.runs:
+            path = finished.path(run) / RESULT_FILE
+            files = {"files": {"w.safetensors": digest(run)}} if run.design > 1 else {}
+            path.write_text(json.dumps(json.loads(path.read_text()) | files))
+
+    began(lambda run: "a")
+    assert changed_inputs(finished) == {}
+    began(lambda run: "a" if run.seed < 3 else "b")
+    assert changed_inputs(finished) == dict.fromkeys((2, 3), "the file w.safetensors")
+    why = "not shown: the file w.safetensors changed between runs of one description"
+    found = report(finished)
+    assert {each.verdict for each in found.planned} == {why}
+    assert "runs of designs 2, 3 were made of other pictures, or began with" in str(found)
+
+
+def test_designs_of_one_description_need_no_configuration(finished, monkeypatch):
+    _seen(finished, lambda run: {"test": str(run.seed)})
+    built = []
+    monkeypatch.setattr(Study, "config", lambda self, *given: built.append(given))
+    assert len(changed_inputs(finished)) == 4
+    assert not built
 
 
 def test_designs_that_this_version_refuses_do_not_end_a_report(finished, monkeypatch):
@@ -143,5 +170,5 @@ def test_designs_that_this_version_refuses_do_not_end_a_report(finished, monkeyp
         raise joint.ConfigError("of another version")
 
     monkeypatch.setattr(Study, "config", refused)
-    assert changed_scenes(finished) == {}
+    assert changed_inputs(finished) == {}
     assert {each.verdict for each in report(finished).planned} == {"better"}

@@ -1,3 +1,7 @@
+import hashlib
+import shutil
+
+import numpy as np
 import pytest
 import torch
 
@@ -6,7 +10,7 @@ import joint.analysis
 from joint.build import build_split, build_system
 from joint.config.scenes import build_data
 from joint.folder import hold, is_done, load_predictions, read_result
-from joint.study import create_study, rows
+from joint.study import Plan, create_study, rows, work
 from joint.study.run import costs, execute
 
 
@@ -169,3 +173,18 @@ def test_bits_are_those_of_the_files_that_the_codec_writes(small_base, tmp_path)
     result = read_result(tmp_path)
     assert result["test"]["bpp_bytes"] > 0
     assert result["costs"]["bits"] == result["test"]["bpp_bytes"] * 16 * 16
+
+
+def test_a_result_names_the_files_that_its_run_began_with(small_base, small_study, tmp_path):
+    np.save(tmp_path / "psf.npy", np.full((3, 3), 1 / 9, np.float32))
+    base = small_base(batch_size=8)
+    camera = joint.PSFConfig(file=tmp_path / "psf.npy")
+    system = base.system.model_copy(update={"front_end": camera})
+    base = base.model_copy(update={"system": system})
+    ledger = create_study(small_study(base=base, plan=Plan(), seeds=(0,)), tmp_path / "study")
+    for together in (1, 2):  # one by one, and as an ensemble
+        work(ledger.folder, together=together)
+        digest = hashlib.sha256((tmp_path / "psf.npy").read_bytes()).hexdigest()
+        for run in ledger.runs:
+            assert read_result(ledger.path(run))["files"] == {str(tmp_path / "psf.npy"): digest}
+            shutil.rmtree(ledger.path(run))

@@ -225,6 +225,16 @@ def test_a_picture_of_another_data_set_is_known_too(lesions, others):
         _fit(full_system(), lesions, _own(lesions.subset(torch.arange(9))))
 
 
+def test_a_picture_of_another_name_is_told(lesions, monkeypatch):
+    monkeypatch.setattr(joint.train.preflight, "_check_settings", _stop)
+    again = lesions.subset(torch.arange(9))
+    renamed = _own(again, 100, groups=[f"else{row}" for row in range(9)])
+    assert lesions.shared(renamed) == lesions.identifiers[:9]
+    told = pytest.warns(UserWarning, match=r"^9 pictures of the training set are .* other names")
+    with told, pytest.raises(_Stopped):
+        _fit(full_system(), lesions, renamed)
+
+
 def test_lesions_on_both_sides_are_spoken_of(lesions, others, monkeypatch):
     monkeypatch.setattr(joint.train.preflight, "_check_settings", _stop)
 

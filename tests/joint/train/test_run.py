@@ -321,3 +321,13 @@ def test_epochs_after_the_checkpoint_are_forgotten_when_a_run_goes_on(lesions, o
     assert [line["epoch"] for line in lines] == [0, 1]
     assert lines[0] == json.loads(first)
     assert lines[1]["train"] != lines[0]["train"]
+
+
+def test_an_epoch_that_was_interrupted_has_its_terms_in_their_order(lesions, others, tmp_path):
+    asked = iter([False] * 3)
+    first = _fit(full_system(), lesions, others, stop=lambda: next(asked, True), directory=tmp_path)
+    assert first.interrupted
+    resumed = _fit(full_system(), lesions, others, directory=tmp_path, resume=True)
+    whole = _fit(full_system(), lesions, others)
+    for epoch, expected in zip(resumed.epochs, whole.epochs, strict=True):
+        assert [*epoch.train] == [*expected.train]

@@ -176,6 +176,25 @@ def test_each_point_of_a_tilted_sensor_has_the_psf_of_its_distance(focus):
         assert float(found.sum()) == pytest.approx(float(expected.sum()), abs=2e-3)
 
 
+def test_a_tilted_camera_with_its_aperture_beside_the_axis_sees_each_point_where_it_goes():
+    # Out of focus such a PSF moves, by what grows with the distance from the axis.
+    spacing = 5e-3 / 95
+    aperture = optics.circular_aperture(96, diameter=1e-3, spacing=spacing).roll(34, 1)
+    pupil = optics.Pupil(
+        [], size=96, spacing=spacing, aperture=aperture, wavelengths=(550e-9,), focal_length=50e-3,
+        pixel_pitch=8e-6, psf_size=31,
+    )  # fmt: skip
+    slope = 0.15
+    tilted = Tilted(optics.IncoherentImaging(pupil, boundary="zero"), (0.0, slope))
+    for column in (30, 47, 68):
+        scene = torch.zeros(1, 1, 31, 121)
+        scene[..., 15, column] = 1
+        found = tilted(scene)[0, 0, :, column - 15 : column + 16]
+        there = pupil.image_distance + slope * (column - 60) * 8e-6
+        expected = pupil(distance=1 / (1 / there - 1 / pupil.image_distance))[0]
+        assert float((found - expected).abs().max() / expected.max()) < 0.01
+
+
 def test_a_tilted_camera_has_its_distortion_and_its_colours():
     bands = (640e-9, 600e-9, 570e-9, 550e-9)
     pupil = optics.Pupil(

@@ -6,7 +6,7 @@ import torch
 import joint
 import optics
 from joint.analysis import Imperfection, wavefront_error, zernike_error
-from joint.analysis.tolerancing.imperfection import diameter_of, middle_of, pupil_of
+from joint.analysis.tolerancing.imperfection import diameter_of, pupil_of
 from joint.analysis.tolerancing.perturbation import KINDS, perturbed
 
 _STEP = 2.5e-3 / 64
@@ -78,11 +78,9 @@ def test_one_of_the_user_s_own_changes_a_copy():
     assert coating.nominal(system) == 0
 
 
-def test_a_pupil_has_a_diameter_and_a_middle_wavelength():
+def test_the_pupil_of_a_front_end_has_a_diameter():
     pupil = _pupil()
     assert diameter_of(pupil) == pytest.approx(2.5e-3, rel=1e-4)
-    assert middle_of(pupil) == 545e-9
-    assert middle_of(_pupil((650e-9, 600e-9, 550e-9, 500e-9, 450e-9))) == 550e-9
     for front, found in (
         (optics.IncoherentImaging(pupil), pupil),
         (optics.CoherentImaging(pupil), pupil),
@@ -108,3 +106,8 @@ def test_the_diameter_is_that_of_the_rim_whatever_is_dark_or_grey_within():
     for aperture in (ring, soft):
         # A rim that is grey is known to within a sample.
         assert diameter_of(_pupil(aperture=aperture)) == pytest.approx(100 * _STEP, abs=_STEP)
+
+
+def test_the_disk_holds_the_corners():
+    square = optics.rectangular_aperture(129, height=60.0, width=80.0, spacing=1.0)
+    assert diameter_of(_pupil(aperture=square)) == pytest.approx(100 * _STEP, abs=_STEP)

@@ -67,6 +67,14 @@ def test_the_fourth_term_is_defocus():
     assert float((ours - other).abs().max()) > 0.02
 
 
+def test_the_fourth_term_is_defocus_on_any_aperture():
+    square = optics.rectangular_aperture(129, height=70.0, width=90.0, spacing=1.0)
+    system = _system(aperture=square.roll((5, -9), (0, 1)))
+    ours = _psf(system, zernike_error(4), 0.1)
+    assert torch.allclose(ours, _psf(system, "defocus", -2 * math.sqrt(3) * 0.1), atol=2e-4)
+    assert float((ours - system.front_end.psf()).abs().max()) > 0.02
+
+
 def test_a_path_is_the_same_at_all_wavelengths():
     red, green, blue = bands = (612e-9, 545e-9, 463e-9)
     system = _system(wavelengths=bands)
@@ -90,6 +98,14 @@ def test_the_disk_holds_an_obstructed_aperture():
         # At the rim, and in the middle.
         assert float(path[64, 64 + 50]) == pytest.approx(math.sqrt(3), abs=1e-3)
         assert float(path[64, 64]) == pytest.approx(-math.sqrt(3), abs=1e-3)
+
+
+def test_waves_are_of_the_middle_wavelength_in_any_order():
+    bands = (612e-9, 545e-9, 463e-9, 850e-9)
+    one, other = (
+        _psf(_system(wavelengths=given), zernike_error(5), 0.1) for given in (bands, sorted(bands))
+    )
+    assert torch.allclose(one[[2, 1, 0, 3]], other, atol=1e-7)
 
 
 def test_a_budget_is_shared_out_in_all_directions_alike():

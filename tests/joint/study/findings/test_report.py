@@ -16,6 +16,7 @@ from joint.study import (
     Outcome,
     Plan,
     compare_designs,
+    confirm,
     create_study,
     expected_maximum,
     fronts,
@@ -28,6 +29,7 @@ from joint.study import (
     to_csv,
 )
 from joint.study.findings.report import _luck
+from joint.study.page.exploration import designs
 
 
 def test_what_was_planned_is_apart_from_what_was_found(finished):
@@ -203,6 +205,18 @@ def test_the_luck_of_the_best_is_told(finished):
     assert found.luck == pytest.approx(expected_maximum(4) * spread)
     assert f"the best of 4 equal designs lies {found.luck:.4f} above them" in str(found)
     assert expected_maximum(4) == pytest.approx(1.0294, abs=1e-4)
+
+
+def test_designs_that_were_named_before_the_runs_are_no_choice(finished, tmp_path, pretend):
+    made = confirm(finished, tmp_path / "new", design=3, baseline=0)
+    for run in made.runs:
+        pretend(made, run, 0.7)
+    found = report(made)
+    assert found.luck is None
+    assert "confirm a choice" not in str(found)
+    assert "Nothing in this table is a claim" not in "".join(designs(found))
+    # By a number that was not planned, they are looked at all the same.
+    assert report(made, metric="accuracy").luck > 0
 
 
 def test_runs_that_failed_are_bad_luck_where_they_score_nothing():

@@ -1,0 +1,168 @@
+"""Light that a lens cuts off beside the axis: another aperture in each place of the picture.
+
+::
+
+    stop, centred ───────────────┐
+                                 ├─► what both leave open [P, Q, H, W]
+    rim, displaced by the height ┘
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .aperture import circular_aperture
+from .element import Element
+from .off_axis import place_heights
+from .quantity import check_finite, check_positive, image_size, one_number, single
+
+__all__ = ["Vignetting", "vignetting_shift"]
+
+
+class Vignetting(Element):
+    """A round rim in front of the stop, or behind it, which cuts off light beside the axis.
+
+    From a point beside the axis, the mount of a lens that is not in the stop looks displaced
+    against the stop, in proportion to the height, and a lens-shaped part is left open (the "cat's
+    eye"; Smith, Modern Optical Engineering, ch. 9). Corners become darker, and sharp in another
+    direction than along the cut. In a :class:`Pupil` for :class:`VaryingImaging`, whose PSFs are
+    shares of the light that the open stop lets in, it does both. The projection of light onto a
+    tilted sensor is :func:`relative_illumination`.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Samples (H, W) of the pupil.
+    spacing : float, metres
+        Distance of the samples.
+    diameter : float, metres
+        Of the rim, as large as it looks in the pupil: that of the stop or more, as a rim that is
+        smaller is the stop itself. Where both are as large, the soft edges of the two multiply in
+        the middle of the picture, which costs 2 % of the light of 40 samples across; a rim that is
+        wider by three samples leaves it.
+    shift : float, metres
+        By which its middle lies beside that of the stop for a corner of the picture, in the pupil:
+        towards the place of the picture, or away from it where it is negative, as for a rim on the
+        other side of the stop. See :func:`vignetting_shift`.
+    places : int or (int, int)
+        Places (P, Q), from border to border of the picture, two or more along each side.
+    picture : int or (int, int)
+        Height and width of the picture, pixels; its middle is the axis.
+
+    Raises
+    ------
+    TypeError
+        When spacing, diameter or shift is not one number, or is a parameter.
+    ValueError
+        When a length is not positive, the shift not finite, or there are fewer than two places
+        along a side.
+
+    Examples
+    --------
+    >>> rim = optics.Vignetting(64, spacing=5e-5, diameter=3e-3, shift=1e-3, places=5, picture=48)
+    >>> open_stop = optics.circular_aperture(64, diameter=3e-3, spacing=5e-5)
+    >>> light = (rim.transmission(torch.tensor([550e-9])).abs() * open_stop).square().sum((-2, -1))
+    >>> [round(float(share), 2) for share in (light / light.max())[2, 2:, 0]]  # along a row
+    [1.0, 0.86, 0.71]
+    """
+
+    open: Tensor
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        *,
+        spacing: float,
+        diameter: float,
+        shift: float,
+        places: int | tuple[int, int],
+        picture: int | tuple[int, int],
+    ) -> None:
+        super().__init__(size, spacing)
+        self.diameter = one_number("diameter", diameter, "metres")
+        check_positive("diameter", self.diameter, "metres")
+        self.shift = one_number("shift", shift, "metres")
+        check_finite("shift", self.shift, "metres")
+        y, x = place_heights(places, image_size(picture, "picture"))
+        self.places = (y.shape[0], y.shape[1])
+        amplitude = circular_aperture(
+            self.size,
+            # Not a float, of which an opening beyond the grid would be told: there is no light.
+            diameter=y.new_tensor(self.diameter),
+            spacing=self.spacing,
+            centre=(self.shift * y, self.shift * x),
+        )
+        self.register_buffer("open", amplitude[:, :, None], persistent=False)
+
+    def transmission(self, wavelength: Tensor) -> Tensor:
+        """What the rim leaves open, the same for all wavelengths.
+
+        Parameters
+        ----------
+        wavelength : Tensor ``[L]``, metres
+
+        Returns
+        -------
+        Tensor, complex ``[P, Q, 1, H, W]``
+            Amplitude in 0..1.
+        """
+        amplitude = single(self.open)
+        return torch.complex(amplitude, torch.zeros_like(amplitude))
+
+    def extra_repr(self) -> str:
+        """Name the rim."""
+        return f"{super().extra_repr()}, diameter={self.diameter:g} m, shift={self.shift:g} m"
+
+
+def vignetting_shift(loss: float, *, diameter: float, rim: float | None = None) -> float:
+    """Displacement of a round rim that cuts off a share of the light of a round stop.
+
+    Circles of radii R and r, whose middles lie d apart, share ``R^2 (a - sin a cos a) + r^2 (b -
+    sin b cos b)`` of area, with the angles ``cos a = (d^2 + R^2 - r^2) / 2 d R`` and ``cos b =
+    (d^2 + r^2 - R^2) / 2 d r`` of their segments (as in the transfer function of a ring: O'Neill,
+    J. Opt. Soc. Am. 46:285, 1956).
+
+    Parameters
+    ----------
+    loss : float
+        Share of the area of the stop that is cut off, 0 or more and below 1.
+    diameter : float, metres
+        Of the stop.
+    rim : float, metres, optional
+        Diameter of the rim, that of the stop or more; by default the same.
+
+    Returns
+    -------
+    float, metres
+        For :class:`Vignetting`; of no loss, the farthest.
+
+    Raises
+    ------
+    ValueError
+        When the share is not in this range, a length not positive, or the rim smaller than the
+        stop.
+    """
+    rim = diameter if rim is None else rim
+    check_positive("diameter", diameter, "metres")
+    check_positive("rim", rim, "metres")
+    if rim < diameter:
+        raise ValueError(f"rim must be as large as the stop, {diameter:g} m, or more, not {rim:g}")
+    if not 0 <= loss < 1:
+        raise ValueError(f"loss must be a share of the light, 0 or more and below 1, not {loss}")
+    small, large = diameter / 2, rim / 2
+    low, high = large - small, large + small
+    for _ in range(60):  # halvings; the shared area falls with the distance
+        middle = (low + high) / 2
+        shared = (_segment(middle, small, large) + _segment(middle, large, small)) / math.pi
+        low, high = (middle, high) if shared >= (1 - loss) * small**2 else (low, middle)
+    return low
+
+
+def _segment(distance: float, radius: float, other: float) -> float:
+    """Area of the part of a circle beyond the line through both points where two cross."""
+    if distance == 0:  # the same circle, of which each has half
+        return math.pi * radius**2 / 2
+    cosine = (distance**2 + radius**2 - other**2) / (2 * distance * radius)
+    angle = math.acos(min(max(cosine, -1.0), 1.0))
+    return radius**2 * (angle - math.sin(angle) * math.cos(angle))
