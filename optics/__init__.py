@@ -3,11 +3,11 @@
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
 ``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``off_axis``, its
 wavefronts, and ``vignetting``, its openings across the picture · ``propagation`` of fields ·
-``pupil``, ``defocus`` and ``psf``, pupil to point-spread function, or ``measured``, or
-``from_mtf``, of a ``contrast_curve`` ·
-``modulation``, their transfer functions · ``front_end``, the interface of ``imaging``,
-``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``,
-distortion and falloff · ``shutter`` of a scene that moves · ``radiometry``, lux, watts, photons ·
+``pupil``, whose samples may be ``coarse``, ``defocus`` and ``psf``, pupil to point-spread
+function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``modulation``, their transfer
+functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and
+``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff · ``shutter`` of a
+scene that moves · ``radiometry``, lux, watts, photons ·
 ``sensor`` photons, electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``,
 ``converter`` and ``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of a data
 sheet · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer``

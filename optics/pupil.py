@@ -16,19 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from .aperture import circular_aperture
-from .defocus import coarse_beyond, defocus_path, out_of_focus, warn_of_coarse
+from .coarse import coarse_phase, opening
+from .defocus import defocus_path, warn_of_coarse
 from .element import (
     SQUARE_SAMPLES,
-    Aberration,
-    AmplitudeMask,
-    CubicMask,
     Element,
-    Lens,
     PhaseElement,
-    whole_within,
 )
 from .fourier import kept, phasor
-from .grid import coordinates
 from .modulation import modulus, otf_along
 from .pixel import pixel_mtf
 from .planes import as_field, as_planes, polar_planes
@@ -63,8 +58,6 @@ _SQUARE_PIXELS = (
 
 # Part of a spacing by which those of one grid may differ.
 _ROUNDED = 1e-9
-# Part of the brightest sample's light below which one is dark: a mask of 0 passes 0.001.
-_LIT = 0.01
 # Points along a pixel's side, of which a lens needs more only where its lengths are in two units.
 _MOST_POINTS = 31
 # Part of the cut-off below which no frequency says anything; all in line pairs/mm are.
@@ -83,29 +76,6 @@ def _check_elements(elements: Sequence[Element]) -> None:
             "elements must be a sequence of optics.Element, such as [optics.PhaseMask(...)], not "
             f"of {type(others[0]).__name__}"
         )
-
-
-def _edges(lit: Tensor) -> tuple[float, float]:
-    """Where an opening ``[N]`` begins and ends, in samples from the axis, each a spacing wide."""
-    at = lit.nonzero()[:, 0]
-    return int(at[0]) - len(lit) // 2 - 0.5, int(at[-1]) - len(lit) // 2 + 0.5
-
-
-def _reach(lit: Tensor) -> float:
-    """Farthest part of an opening ``[H, W]`` from the axis along x or y, in samples."""
-    edges = [_edges(lit.any(axis)) for axis in (1, 0)]
-    return max(max(-first, last) for first, last in edges)
-
-
-def _lit(planes: Tensor) -> Tensor:
-    """Samples ``[H, W]`` that light passes, of a field in two planes ``[..., 2, H, W]``."""
-    passed = planes.detach().square().sum(-3).flatten(0, -3).amax(0)
-    return ~(passed < _LIT * passed.max())
-
-
-def _largest(steps: Tensor) -> float:
-    """Largest of steps up or down; 0 of none."""
-    return float(max(-steps.min(), steps.max())) if steps.numel() else 0.0
 
 
 def middle_wavelength(wavelengths: Sequence[float]) -> float:
@@ -334,7 +304,7 @@ class Pupil(nn.Module):
         Each lit sample stands for its spacing.
         """
         lit = self.aperture.detach() > 0
-        edges = [_edges(lit.any(axis)) for axis in (1, 0)]
+        edges = [opening(lit.any(axis)) for axis in (1, 0)]
         return self.spacing * max(last - first for first, last in edges)
 
     @property
@@ -430,77 +400,10 @@ class Pupil(nn.Module):
         """Warn, once, of steps from pi on from sample to sample: they act as smaller ones."""
         if self._warned or torch.compiler.is_compiling():
             return
-        smooth = [isinstance(part, Aberration | CubicMask) for part in self.elements]
-        known = [isinstance(part, Lens | AmplitudeMask) for part in self.elements]
-        formula = any(smooth) and all(a or b for a, b in zip(smooth, known, strict=True))
-        if formula and phase is not None and looked_at(planes):
-            self._check_wavefront(planes, phase, stacklevel=stacklevel + 1)
-        else:
-            self._check_defocus(distance, planes, stacklevel=stacklevel + 1)
-
-    def _check_wavefront(self, planes: Tensor, phase: Tensor, *, stacklevel: int) -> None:
-        """Look at each step of a wavefront that is a formula all over, and folded nowhere."""
-        phase = phase.detach()
-        down, across = phase.diff(dim=-2), phase.diff()
-        if not (_largest(down) > math.pi or _largest(across) > math.pi):
-            return
-        seen = _lit(planes)
-        y, x = (coordinates(n, spacing=self.spacing) for n in self.size)
-        for part in self.elements:
-            if isinstance(part, Aberration):  # beyond, its wavefront is cut off
-                seen &= torch.hypot(y[:, None], x) <= whole_within(part)
-        largest = max(
-            _largest(down.where(seen[1:] & seen[:-1], 0)),
-            _largest(across.where(seen[:, 1:] & seen[:, :-1], 0)),
-        )
-        if largest > math.pi:
+        found = coarse_phase(self, distance, planes, phase)
+        if found is not None:
             self._warned = True
-            warn_of_coarse(
-                "its wavefront",
-                "",
-                largest / math.pi,
-                spacing=self.spacing,
-                stacklevel=stacklevel + 1,
-            )
-
-    def _check_defocus(
-        self, distance: Tensor | float | None, planes: Tensor, *, stacklevel: int
-    ) -> None:
-        """Look at the rim of a defocus, of a distance and of lenses."""
-        power = self._power()
-        if distance is None and power == 0:
-            return
-        where = self.focus if distance is None else distance
-        left = None if power is None else out_of_focus(where, focus=self.focus, power=power)
-        if left is None:
-            return
-        coarse = coarse_beyond(left, wavelength=min(self.wavelengths), spacing=self.spacing)
-        # The whole grid first, for which no numbers are looked at.
-        rim = self.spacing * max(n // 2 + 0.5 for n in self.size)
-        if rim > coarse and has_values(self.aperture):
-            # Elements may have stopped it.
-            lit = _lit(planes) if looked_at(planes) else self.aperture.detach() > 0
-            rim = self.spacing * _reach(lit)
-        if rim > coarse:
-            self._warned = True
-            warn_of_coarse(
-                f"a point {left:.3g} dioptres out of focus",
-                "at its rim ",
-                rim / coarse,
-                spacing=self.spacing,
-                stacklevel=stacklevel + 1,
-            )
-
-    def _power(self) -> float | None:
-        """Of the lenses among the elements, 1/metres; None where others may undo it."""
-        if not any(isinstance(part, Lens) for part in self.modules()):
-            return 0.0
-        if not all(isinstance(part, Lens | AmplitudeMask) for part in self.elements):
-            return None
-        lengths = [part.focal_length for part in self.elements if isinstance(part, Lens)]
-        if not all(looked_at(length) for length in lengths):
-            return None
-        return sum(1 / float(length.detach()) for length in lengths)
+            warn_of_coarse(*found, spacing=self.spacing, stacklevel=stacklevel + 1)
 
     def forward(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Form the PSF.

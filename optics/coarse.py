@@ -1,0 +1,143 @@
+"""Whether the samples of a pupil hold its phase: a step from pi on acts as a smaller one.
+
+::
+
+    field in the pupil, its phase unwrapped ──coarse_phase──► what is too coarse, and how often
+"""
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .defocus import coarse_beyond, out_of_focus
+from .element import Aberration, AmplitudeMask, CubicMask, Lens, whole_within
+from .grid import coordinates
+from .quantity import has_values, looked_at
+from .vignetting import Vignetting
+
+if TYPE_CHECKING:
+    from .pupil import Pupil
+
+__all__ = ["Coarse", "coarse_phase", "opening"]
+
+# Part of the brightest sample's light below which one is dark: a mask of 0 passes 0.001.
+_LIT = 0.01
+# Elements that take light and leave its phase.
+_DARKENING = AmplitudeMask | Vignetting
+
+
+class Coarse(NamedTuple):
+    """What of a pupil its samples do not hold, as :func:`optics.defocus.warn_of_coarse` says it."""
+
+    what: str
+    """Whose phase it is."""
+    where: str
+    """Where in the pupil, or nothing."""
+    times: float
+    """Steps as large as the largest that samples hold."""
+
+
+def coarse_phase(
+    pupil: "Pupil", distance: Tensor | float | None, planes: Tensor, phase: Tensor | None
+) -> Coarse | None:
+    """Phase of a pupil that changes by more than pi from sample to sample, where light passes.
+
+    Parameters
+    ----------
+    pupil : Pupil
+    distance : float or Tensor ``[D]``, metres, or None
+        Of the scene; None in focus.
+    planes : Tensor, real ``[..., 2, H, W]``
+        The field in it.
+    phase : Tensor ``[..., H, W]``, radians, or None
+        Of all that says its own, unwrapped.
+
+    Returns
+    -------
+    Coarse or None
+        None too where it cannot be told: elements may undo a defocus, or be coarse by intent.
+    """
+    smooth = [isinstance(part, Aberration | CubicMask) for part in pupil.elements]
+    known = [isinstance(part, Lens | _DARKENING) for part in pupil.elements]
+    formula = any(smooth) and all(a or b for a, b in zip(smooth, known, strict=True))
+    if formula and phase is not None and looked_at(planes):
+        return _coarse_wavefront(pupil, planes, phase)
+    return _coarse_defocus(pupil, distance, planes)
+
+
+def opening(lit: Tensor) -> tuple[float, float]:
+    """Where an opening ``[N]`` begins and ends, in samples from the axis, each a spacing wide."""
+    at = lit.nonzero()[:, 0]
+    return int(at[0]) - len(lit) // 2 - 0.5, int(at[-1]) - len(lit) // 2 + 0.5
+
+
+def _coarse_wavefront(pupil: "Pupil", planes: Tensor, phase: Tensor) -> Coarse | None:
+    """Look at each step of a wavefront that is a formula all over, and folded nowhere."""
+    phase = phase.detach()
+    down, across = phase.diff(dim=-2), phase.diff()
+    if not (_largest(down) > math.pi or _largest(across) > math.pi):
+        return None
+    seen = _lit(planes)
+    y, x = (coordinates(n, spacing=pupil.spacing) for n in pupil.size)
+    for part in pupil.elements:
+        if isinstance(part, Aberration):  # beyond, its wavefront is cut off
+            seen &= torch.hypot(y[:, None], x) <= whole_within(part)
+    largest = max(
+        _largest(down.where(seen[1:] & seen[:-1], 0)),
+        _largest(across.where(seen[:, 1:] & seen[:, :-1], 0)),
+    )
+    return Coarse("its wavefront", "", largest / math.pi) if largest > math.pi else None
+
+
+def _coarse_defocus(
+    pupil: "Pupil", distance: Tensor | float | None, planes: Tensor
+) -> Coarse | None:
+    """Look at the rim of a defocus, of a distance and of lenses."""
+    power = _power(pupil)
+    if distance is None and power == 0:
+        return None
+    where = pupil.focus if distance is None else distance
+    left = None if power is None else out_of_focus(where, focus=pupil.focus, power=power)
+    if left is None:
+        return None
+    coarse = coarse_beyond(left, wavelength=min(pupil.wavelengths), spacing=pupil.spacing)
+    # The whole grid first, for which no numbers are looked at.
+    rim = pupil.spacing * max(n // 2 + 0.5 for n in pupil.size)
+    if rim > coarse and has_values(pupil.aperture):
+        # Elements may have stopped it.
+        lit = _lit(planes) if looked_at(planes) else pupil.aperture.detach() > 0
+        rim = pupil.spacing * _reach(lit)
+    if rim <= coarse:
+        return None
+    return Coarse(f"a point {left:.3g} dioptres out of focus", "at its rim ", rim / coarse)
+
+
+def _power(pupil: "Pupil") -> float | None:
+    """Of the lenses among the elements, 1/metres; None where others may undo it."""
+    if not any(isinstance(part, Lens) for part in pupil.modules()):
+        return 0.0
+    if not all(isinstance(part, Lens | _DARKENING) for part in pupil.elements):
+        return None
+    lengths = [part.focal_length for part in pupil.elements if isinstance(part, Lens)]
+    if not all(looked_at(length) for length in lengths):
+        return None
+    return sum(1 / float(length.detach()) for length in lengths)
+
+
+def _reach(lit: Tensor) -> float:
+    """Farthest part of an opening ``[H, W]`` from the axis along x or y, in samples."""
+    edges = [opening(lit.any(axis)) for axis in (1, 0)]
+    return max(max(-first, last) for first, last in edges)
+
+
+def _lit(planes: Tensor) -> Tensor:
+    """Samples ``[H, W]`` that light passes, of a field in two planes ``[..., 2, H, W]``."""
+    passed = planes.detach().square().sum(-3).flatten(0, -3).amax(0)
+    return ~(passed < _LIT * passed.max())
+
+
+def _largest(steps: Tensor) -> float:
+    """Largest of steps up or down; 0 of none."""
+    return float(max(-steps.min(), steps.max())) if steps.numel() else 0.0
