@@ -11,7 +11,7 @@ value; those of ``leave`` are specificity and negative predictive value, with th
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -162,8 +162,8 @@ class Referral:
         if self.assurance is None:
             return text
         return (
-            f"{text}; a {self.goal} of {self.least:g} or more elsewhere has the confidence "
-            f"{self.assurance:g}, of {self.units} {self.unit}"
+            f"{text}; a {self.goal} of {self.least:g} is kept elsewhere with a confidence of "
+            f"{self.assurance:g} ({self.units} {self.unit})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -191,7 +191,8 @@ def choose_cutoff(
     chosen so. With an ``assurance`` of 0.9, nine of ten keep it: the cutoff is a tolerance limit
     (Wilks, Ann. Math. Stat. 12:91, 1941), the highest at which the lower end of the one-sided
     interval of Clopper and Pearson (Biometrika 26:404, 1934) is as high. Lesions count, not their
-    pictures.
+    pictures; of unequal sizes, as many of one size as would tell the same (Kish, Survey Sampling,
+    1965): ``(sum n)^2 / sum n^2``.
 
     Parameters
     ----------
@@ -244,8 +245,22 @@ def choose_cutoff(
     # the opposite question.
     sign, kept = (1, ill) if goal == "sensitivity" else (-1, ~ill)
     unit = unit_of(groups)
-    units = len(np.unique(membership(groups, len(labels))[kept]))
-    cutoff = sign * _highest(sign * odds, kept, units, goal, least, assurance, unit)
+    sizes = np.unique(membership(groups, len(labels))[kept], return_counts=True)[1]
+    equal = float(sizes.sum() ** 2 / (sizes**2).sum())  # so many of one size tell as much
+
+    def sure(shares: Array) -> Array:
+        return shares if assurance is None else _lower(shares, equal, assurance)
+
+    cutoff = _highest(sign * odds, kept, least, sure)
+    if cutoff is None:
+        assert assurance is not None  # without, some cutoff keeps anything
+        alike = "" if equal == len(sizes) else f", which tell as much as {equal:.4g} of equal size,"
+        raise ValueError(
+            f"{len(sizes)} {unit}{alike} cannot show a {goal} of {least:g} with the confidence "
+            f"{assurance:g}, but {sure(np.ones(1))[0]:.3f} at most, as all of them are right: "
+            f"{_needed(least, assurance)}"
+        )
+    cutoff *= sign
     refers = odds >= cutoff
     if refers.all() or not refers.any():
         warnings.warn(
@@ -263,7 +278,7 @@ def choose_cutoff(
         goal=goal,
         least=least,
         assurance=assurance,
-        units=units,
+        units=len(sizes),
         unit=unit,
     )
 
@@ -315,49 +330,38 @@ def predictive_values(
 
 
 def _log_odds(logits: Array, positive: Array) -> Array:
-    """Of the positive classes against the others ``[N]``; equal ones are not told by rounding."""
+    """Of the positive classes against the others ``[N]``; rounded, so that equal ones stay so."""
     own, other = (np.asarray(logsumexp(logits[:, k], axis=1)) for k in (positive, ~positive))
     return (own - other).clip(-_CERTAIN, _CERTAIN).round(9)
 
 
 def _highest(
-    odds: Array,
-    kept: Array,
-    units: int,
-    goal: str,
-    least: float,
-    assurance: float | None,
-    unit: str,
-) -> float:
-    """The highest cutoff at which enough of the ``kept`` lie on or above it."""
+    odds: Array, kept: Array, least: float, sure: Callable[[Array], Array]
+) -> float | None:
+    """The highest cutoff at which a share of the ``kept`` lies on or above it that is ``sure``."""
     own = np.sort(odds[kept])[::-1]
     candidates = np.unique(own)[::-1]
     shares = np.searchsorted(-own, -candidates, side="right") / len(own)
-    sure = shares if assurance is None else _lower(shares, units, assurance)
-    enough = np.flatnonzero(sure >= least - 1e-12)  # by a rounding less is not less
+    enough = np.flatnonzero(sure(shares) >= least - 1e-12)  # by a rounding less is not less
     if len(enough) == 0:
-        raise ValueError(
-            f"{units} {unit} cannot show a {goal} of {least:g} with the confidence {assurance:g}, "
-            f"but {sure[-1]:.3f} at most, as all of them are right: {_needed(least, assurance)}"
-        )
+        return None
     edge = candidates[enough[0]]
     below = odds[odds < edge]
     # Below all pictures, at half of the odds of the last.
     return float(edge - math.log(2) if len(below) == 0 else (edge + below.max()) / 2)
 
 
-def _lower(shares: Array, units: int, assurance: float) -> Array:
-    """Lower end of the one-sided interval of Clopper and Pearson."""
+def _lower(shares: Array, units: float, assurance: float) -> Array:
+    """Lower end of the one-sided interval of Clopper and Pearson; none of these shares is 0."""
     right = shares * units
-    # Of nothing right, the argument 1 stands in for 0, which the function does not take.
-    low = betaincinv(np.where(right > 0, right, 1), units - right + 1, 1 - assurance)
-    return np.where(right > 0, low, 0.0)
+    return betaincinv(right, units - right + 1, 1 - assurance)
 
 
-def _needed(least: float, assurance: float | None) -> str:
-    if least >= 1 or assurance is None:
+def _needed(least: float, assurance: float) -> str:
+    if least >= 1:
         return "no number of them can, ask for less than 1"
-    return f"ask for less, or bring {math.ceil(math.log(1 - assurance) / math.log(least))} of them"
+    count = math.ceil(math.log(1 - assurance) / math.log(least))
+    return f"ask for less, or bring {count} of equal size"
 
 
 def _goal(sensitivity: float | None, specificity: float | None) -> tuple[str, float]:

@@ -43,7 +43,7 @@ from .point import OperatingPoint, operating
 from .referral import Referred
 from .settings import ConfigError, OptionError, nearest
 from .system import ImagingSystem, evaluating
-from .trained import load_run, load_system, load_trained, scene_kind
+from .trained import load_run, load_trained, rebuilt, scene_kind
 
 __all__ = ["Judged", "at_a_glance", "judge_run", "summary"]
 
@@ -191,7 +191,8 @@ def judge_run(
     -----
     UserWarning
         When other scenes hold pictures of the training or validation part of the run or, read in
-        another way than its own, so that pictures cannot be compared, some of their names.
+        another way than its own, so that pictures cannot be compared, some of their names; and when
+        that cannot be told, as the run's own scenes are not to be had.
     """
     bounds = _checked_bounds(options)
     config, system, classes, side, parts = _loaded(options)
@@ -270,8 +271,13 @@ def _loaded(options: EvaluateOptions) -> _Loaded:
         if options.data is None:
             raise
         # What is wrong with the run itself is refused here too.
-        system, config = load_system(options.run), load_config(options.run)
-        kind = scene_kind(load_trained(options.run, config.training))
+        config = load_config(options.run)
+        trained = load_trained(options.run, config.training)
+        try:
+            kind = scene_kind(trained)
+        except CheckpointError as unknown:
+            raise CheckpointError(f"{unknown}. They are not to be had: {error}") from error
+        system = rebuilt(config, trained, kind)
         if options.adjust is not None or options.refer:
             option = "--adjust" if options.adjust is not None else "--refer"
             raise ConfigError(

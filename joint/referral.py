@@ -92,9 +92,11 @@ class Referred(NamedTuple):
         return [interval.low, interval.high]
 
     def _elsewhere(self) -> PredictiveValues:
-        rates = self._rates()
+        rates = [self._rates()[name] for name in ("sensitivity", "specificity")]
         assert self.prevalence is not None
-        return predictive_values(rates["sensitivity"], rates["specificity"], self.prevalence)
+        if not all(map(math.isfinite, rates)):  # of a kind that no picture is of
+            return PredictiveValues(math.nan, math.nan, math.nan)
+        return predictive_values(*rates, self.prevalence)
 
 
 def _finite(value: float) -> float | None:

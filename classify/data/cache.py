@@ -36,7 +36,7 @@ __all__ = ["CacheOption", "Pixels", "load_pixels"]
 CacheOption: TypeAlias = str | os.PathLike[str] | Literal[False] | None
 
 # Raise it when a decoder or the layout below changes: old entries are then never opened.
-_VERSION = 3
+_VERSION = 4
 _SAMPLES, _SAMPLE = 64, 1 << 20  # blocks of a file that its checksum covers, and their bytes
 _CODE = np.dtype(np.uint8)
 _STALE = 24 * 3600  # seconds after which an unfinished entry that nobody holds is a dead one's

@@ -456,7 +456,7 @@ class LesionDataset:
         """
         return self._arrays.identifiers is other._arrays.identifiers
 
-    def shared(self, other: "LesionDataset") -> tuple[str, ...]:
+    def shared(self, other: "LesionDataset", *, named: bool = False) -> tuple[str, ...]:
         """Names of the pictures that ``other`` shows too.
 
         Of two parts of one data set, those of its rows that are in both; of two data sets, those of
@@ -466,6 +466,8 @@ class LesionDataset:
         Parameters
         ----------
         other : LesionDataset
+        named : bool
+            Only those that have the same name there, too.
 
         Returns
         -------
@@ -488,7 +490,7 @@ class LesionDataset:
         return tuple(
             name
             for row, (name, codes) in enumerate(zip(self.identifiers, self._hashes, strict=True))
-            if codes in names and (name in names[codes] or not _is_flat(self[row].image))
+            if codes in names and (name in names[codes] or not (named or _is_flat(self[row].image)))
         )
 
     @property

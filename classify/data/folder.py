@@ -33,7 +33,7 @@ from .table import (
     column_of,
     composed,
     may_group,
-    path_below,
+    paths_below,
     read_header,
     read_table,
     warn_of_alike,
@@ -222,7 +222,7 @@ def _groups(path: Path, identifiers: Sequence[str], root: Path) -> list[str]:
         )
     groups = list(map(composed, table[column]))
     warn_of_alike(groups, what="group", where=str(path), column=column, numbers=True, stacklevel=3)
-    names = [as_path(path_below(name, path.parent, root)) for name in table[image]]
+    names = [*map(as_path, paths_below(table[image], path.parent, root))]
     check_once(names, str(path))
     group_of = dict(zip(names, groups, strict=True))
     top = root.resolve().name if root.is_dir() else root.stem

@@ -40,7 +40,7 @@ from .table import (
     mask_name,
     may_group,
     number_column,
-    path_below,
+    paths_below,
     read_header,
     read_table,
     text_of,
@@ -200,7 +200,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         path = Path(table).expanduser()
         folder = path.parent if path.is_file() else archive.root
         paths = {
-            column: [path_below(name, folder, archive.root) for name in cells[column]]
+            column: paths_below(cells[column], folder, archive.root)
             for column in {said.image, said.mask} - {None}
         }
         pictures = _pictures(archive, cells | paths, said, rows, where=where, warn=root is not None)

@@ -42,8 +42,9 @@ def sixteen_bits(picture: Image.Image) -> bool:
     """Whether a ``picture`` that was opened, and not loaded yet, has 16 bits."""
     deep = picture.mode.startswith("I;16") or ";16" in _packing(picture)
     tiles = getattr(picture, "tile", ())
-    if tiles and tiles[0].codec_name.startswith("ppm"):  # its brightest code beside the packing
-        deep = deep or tiles[0].args[1] > _FULL
+    if tiles and tiles[0].codec_name.startswith("ppm"):
+        packing = tiles[0].args  # its brightest code beside it, but for black and white
+        deep = deep or (isinstance(packing, tuple) and packing[1] > _FULL)
     return deep or (apart(picture) and max(_tags(picture).get(_BITS, (8,))) == 16)
 
 

@@ -36,7 +36,7 @@ __all__ = [
     "mask_name",
     "may_group",
     "number_column",
-    "path_below",
+    "paths_below",
     "pictures_of",
     "read_header",
     "read_member",
@@ -426,26 +426,30 @@ def as_path(name: str) -> str:
     return composed(name).replace("\\", "/").removeprefix("./")
 
 
-def path_below(name: str, folder: Path, root: Path) -> str:
-    """The path below ``root`` of one that is absolute or leads upwards; any other as it is.
+def paths_below(names: Sequence[str], folder: Path, root: Path) -> list[str]:
+    """The path below ``root`` of each that is absolute or leads upwards; any other as it is.
 
     Parameters
     ----------
-    name : str
-        Cell of a table.
+    names : sequence of str
+        Cells of a table.
     folder : path
         Of the table, from which a path leads upwards.
     root : path
         Folder of the pictures.
     """
-    path = as_path(name)
-    if not (Path(path).is_absolute() or ".." in path.split("/")):
-        return name
-    whole = as_path(os.path.normpath(folder.resolve() / path))
-    for top in (root.absolute(), root.resolve()):
-        if Path(whole).is_relative_to(as_path(str(top))):
-            return Path(whole).relative_to(as_path(str(top))).as_posix()
-    return name
+    start = folder.resolve()
+    tops = [Path(as_path(str(top))) for top in (root.absolute(), root.resolve())]
+
+    def below(name: str) -> str:
+        path = as_path(name)
+        if not (Path(path).is_absolute() or ".." in path.split("/")):
+            return name
+        whole = Path(as_path(os.path.normpath(start / path)))
+        inside = (whole.relative_to(top) for top in tops if whole.is_relative_to(top))
+        return next((path.as_posix() for path in inside), name)
+
+    return [below(name) for name in names]
 
 
 def composed(name: str) -> str:

@@ -210,7 +210,7 @@ def _take(
     try:
         done = run_stage(
             stage,
-            scenes(stage),
+            lambda: scenes(stage),
             options.output / "runs",
             device=options.device,
             stop=stop,

@@ -168,14 +168,12 @@ def _check_parts(train: LesionDataset, validation: LesionDataset) -> None:
                 f"training and validation set differ in {name}: {ours} and {theirs}; take both "
                 "from one split"
             )
-    shared = train.shared(validation)
-    named = set(shared) & set(validation.identifiers)
-    if named:
+    if named := train.shared(validation, named=True):
         raise ValueError(
-            f"{len(named)} pictures are in both training and validation set ({min(named)}, ...): "
+            f"{len(named)} pictures are in both training and validation set ({named[0]}, ...): "
             "what is validated must not be trained on; take both from one split"
         )
-    if shared:
+    if shared := train.shared(validation):
         # A few may be there twice, as in the parts that many data sets come with.
         warnings.warn(
             f"{len(shared)} pictures of the training set are in the validation set under other "

@@ -102,11 +102,46 @@ def test_lesions_are_what_an_assurance_counts():
     same = classify.choose_cutoff(logits[twice], labels[twice], groups=groups, **ask)
     assert same.log_odds == pytest.approx(alone.log_odds)
     assert (same.units, same.unit, alone.unit) == (alone.units, "lesions", "pictures")
-    assert "has the confidence 0.9, of 100 lesions" in str(same)
+    assert "is kept elsewhere with a confidence of 0.9 (100 lesions)" in str(same)
     surer = classify.choose_cutoff(logits[twice], labels[twice], **ask)
     assert surer.log_odds > same.log_odds
     with pytest.raises(ValueError, match="rows"):
         classify.choose_cutoff(logits, labels, groups=groups, **ask)
+
+
+def test_an_assurance_is_kept_by_lesions_of_unequal_size():
+    """Pictures of a lesion are alike: 20 of 100 lesions have 15, and the others one."""
+    random = np.random.default_rng(0)
+    sizes = np.where(np.arange(100) < 20, 15, 1)
+    rows = np.repeat(np.arange(200), np.tile(sizes, 2))
+    labels, groups = (rows >= 100).astype(int), [f"lesion {row}" for row in rows]
+    kept, trials = 0, 200
+    for _ in range(trials):
+        odds = (random.normal(size=200) + np.where(np.arange(200) < 100, 1.0, -1.0))[rows]
+        screen = classify.choose_cutoff(
+            np.stack([odds, 0 * odds], 1),
+            labels,
+            classes=("mel", "nv"),
+            positive="mel",
+            sensitivity=0.9,
+            assurance=0.9,
+            groups=groups,
+        )
+        below = float(torch.distributions.Normal(1.0, 1.0).cdf(torch.tensor(screen.log_odds)))
+        kept += 1 - below >= 0.9
+    assert kept >= binom.ppf(0.001, trials, 0.9)
+    with pytest.raises(
+        ValueError, match=r"^100 lesions, which tell as much as 31.53 of equal size,"
+    ):
+        classify.choose_cutoff(
+            np.stack([odds, 0 * odds], 1),
+            labels,
+            classes=("mel", "nv"),
+            positive="mel",
+            sensitivity=0.95,
+            assurance=0.9,
+            groups=groups,
+        )
 
 
 def test_so_many_lesions_are_needed():
@@ -114,7 +149,7 @@ def test_so_many_lesions_are_needed():
     logits, labels = np.log(np.stack([chance, 1 - chance], 1)), np.repeat([0, 1], 45)
     ask = {"classes": ("mel", "nv"), "positive": "mel", "sensitivity": 0.95, "assurance": 0.9}
     assert classify.choose_cutoff(logits, labels, **ask).specificity == 1  # 0.95 ** 45 < 0.1
-    match = r"44 pictures cannot .* 0.949 at most, .*: ask for less, or bring 45 of them"
+    match = r"44 pictures cannot .* 0.949 at most, .*: ask for less, or bring 45 of equal size"
     with pytest.raises(ValueError, match=match):
         classify.choose_cutoff(logits[1:], labels[1:], **ask)
     with pytest.raises(ValueError, match="no number of them can, ask for less than 1"):

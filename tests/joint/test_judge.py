@@ -596,7 +596,7 @@ def test_a_referral_has_intervals_and_columns(skilled, capsys, tmp_path):
     low, high = (float(row[f"referral_specificity_{end}"]) for end in ("low", "high"))
     assert low < by_hand[1] < high
     assert f"\nspecificity                {by_hand[1]:.3f} [{low:.3f}, {high:.3f}]\n" in out
-    assert "a specificity of 0.8 or more elsewhere has the confidence 0.5, of " in out
+    assert "a specificity of 0.8 is kept elsewhere with a confidence of 0.5 (" in out
 
 
 @pytest.mark.parametrize(
@@ -628,7 +628,7 @@ def test_a_referral_says_how_many_lesions_it_needs(skilled, capsys):
     status, _, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
     assert status == _MISTAKE
     assert "--refer on the validation part: " in err
-    assert "or bring 459 of them" in err
+    assert "or bring 459 of equal size" in err
 
 
 @pytest.fixture

@@ -50,3 +50,15 @@ def test_the_lines_of_a_person(found):
     assert lines[0] == str(found.referral)
     assert "referred of each class: mel 0.00, nv 0.00" in lines
     assert lines[-1].startswith("at a prevalence of 0.1: refers 0.000 of all, predictive values")
+
+
+def test_pictures_of_one_kind_have_no_predictive_values(found):
+    well = dataclasses.replace(found.result, labels=found.result.labels * 0 + 1)
+    report = classify.report(
+        found.referral.scores(np.zeros((6, 2))), well.labels, classes=("refer", "leave")
+    )
+    alone = found._replace(result=dataclasses.replace(well, report=report))
+    told = alone.to_dict()
+    assert told["sensitivity"] is None
+    assert set(told["at_prevalence"].values()) == {None}
+    assert "at a prevalence of 0.1" in str(alone)

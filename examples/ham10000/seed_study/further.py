@@ -40,7 +40,7 @@ def architectures(column: Source) -> Grid:
     """Classifiers alone, by their nets."""
     labels = {
         "classifier": "of the study",
-        "classifier_random": "of the study, from random weights",
+        "classifier_random": "of the study, without phantoms first",
     }
     lines = []
     for name, found in ({} if column.found is None else column.found["rows"]).items():

@@ -53,8 +53,8 @@ CHOSEN = (
     "batch size 128 (64 in the CPU preset), learning rate 0.001 held constant, L2 weight 0.0001",
     "augmentation: flips and quarter turns",
     "k-means: 16 colours, a palette for each picture",
-    "classifiers of the seed's protocol begin from random weights; that of the honest one, from a "
-    "training on procedural lesions (without, in the CPU preset)",
+    "classifiers begin from random weights, or --weights; that of the honest protocol is trained "
+    "on procedural lesions first (not in the CPU preset)",
     "joint models of the seed's protocol begin from fresh weights; of the honest one, from the "
     "trained pair",
     "Inception: blocks of Inception v3 with a stem for small pictures, from random weights "

@@ -112,7 +112,7 @@ class Stage:
 
 def run_stage(
     stage: Stage,
-    scenes: classify.LesionDataset,
+    scenes: Callable[[], classify.LesionDataset],
     root: Path,
     *,
     device: str = "cpu",
@@ -120,6 +120,8 @@ def run_stage(
     progress: bool = True,
 ) -> bool:
     """Train and test a stage whose parents are done; go on with it where it was interrupted.
+
+    Its scenes are built once it is held, which another process may do.
 
     Returns
     -------
@@ -140,7 +142,7 @@ def run_stage(
         save_config(stage.config, folder.path)
         folder.record_environment(device)
         try:
-            return _run_held(stage, scenes, root, folder, device, stop, progress)
+            return _run_held(stage, scenes(), root, folder, device, stop, progress)
         except Exception as error:
             folder.fail(error)
             raise

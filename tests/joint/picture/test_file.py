@@ -322,6 +322,14 @@ def test_a_format_with_a_quality_takes_another(picture, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+def test_black_and_white_pixmaps_are_read(tmp_path):
+    (tmp_path / "plain.pbm").write_bytes(b"P1\n3 2\n0 1 0\n1 1 0\n")
+    (tmp_path / "packed.pbm").write_bytes(b"P4\n3 2\n\x40\xc0")
+    expected = torch.tensor([[1.0, 0, 1], [0, 0, 1]]).expand(1, 3, 2, 3)
+    for name in ("plain.pbm", "packed.pbm"):
+        torch.testing.assert_close(read_picture(tmp_path / name), expected)
+
+
 @pytest.mark.parametrize(("kind", "white"), [("P6", 65535), ("P6", 1023), ("P3", 4095)])
 def test_a_ppm_of_sixteen_bits_is_refused_as_a_png_is(tmp_path, kind, white):
     path, codes = tmp_path / "a.ppm", np.arange(48).reshape(4, 4, 3) * (white // 48)

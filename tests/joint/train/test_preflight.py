@@ -230,9 +230,17 @@ def test_a_picture_of_another_name_is_told(lesions, monkeypatch):
     again = lesions.subset(torch.arange(9))
     renamed = _own(again, 100, groups=[f"else{row}" for row in range(9)])
     assert lesions.shared(renamed) == lesions.identifiers[:9]
+    assert lesions.shared(renamed, named=True) == ()
     told = pytest.warns(UserWarning, match=r"^9 pictures of the training set are .* other names")
     with told, pytest.raises(_Stopped):
         _fit(full_system(), lesions, renamed)
+    # One name of two pictures, and one picture of two names, are not one picture of one name.
+    turned = _own(again, groups=[f"else{row}" for row in range(9)], identifiers=[
+        f"picture{(row + 1) % 9}" for row in range(9)
+    ])  # fmt: skip
+    assert set(turned.identifiers) <= set(lesions.identifiers)
+    with told, pytest.raises(_Stopped):
+        _fit(full_system(), lesions, turned)
 
 
 def test_lesions_on_both_sides_are_spoken_of(lesions, others, monkeypatch):

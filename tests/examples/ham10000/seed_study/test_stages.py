@@ -9,7 +9,15 @@ from seed_study.stages import Point, _by_leak, at_seed, result, run_stage, start
 
 import classify
 import compress
-from joint import Evaluation, build_data, is_done, load_checkpoint, load_predictions
+from joint import (
+    Evaluation,
+    RunLocked,
+    build_data,
+    hold,
+    is_done,
+    load_checkpoint,
+    load_predictions,
+)
 
 SCALE = Scale(
     pixels=16,
@@ -38,7 +46,7 @@ def done(rows, scenes, tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     for name in ("frozen_6x", "joint_6x"):
         for stage in rows["honest"][name].ancestors():
-            assert run_stage(stage, scenes, root, progress=False)
+            assert run_stage(stage, lambda: scenes, root, progress=False)
     return root
 
 
@@ -93,7 +101,7 @@ def test_a_result_is_that_of_the_predictions_beside_it(rows, scenes, done):
 def test_what_is_done_is_not_done_again(rows, scenes, done):
     stage = rows["honest"]["joint_6x"]
     before = {p.name: p.stat().st_mtime_ns for p in stage.folder(done).iterdir()}
-    assert run_stage(stage, scenes, done)
+    assert run_stage(stage, lambda: scenes, done)
     assert {p.name: p.stat().st_mtime_ns for p in stage.folder(done).iterdir()} == before
 
 
@@ -101,9 +109,9 @@ def test_a_stage_that_is_stopped_goes_on(rows, scenes, done, tmp_path):
     stage = rows["honest"]["autoencoder_6x"]
     assert stage.config.training.epochs == 3
     asked = iter([False, False, True])
-    assert not run_stage(stage, scenes, tmp_path, stop=lambda: next(asked), progress=False)
+    assert not run_stage(stage, lambda: scenes, tmp_path, stop=lambda: next(asked), progress=False)
     assert not is_done(stage.folder(tmp_path))
-    assert run_stage(stage, scenes, tmp_path, progress=False)
+    assert run_stage(stage, lambda: scenes, tmp_path, progress=False)
     weights, whole = (
         load_checkpoint(stage.folder(root) / "best.safetensors")[0] for root in (tmp_path, done)
     )
@@ -111,10 +119,16 @@ def test_a_stage_that_is_stopped_goes_on(rows, scenes, done, tmp_path):
     assert result(stage, tmp_path)["test"] == result(stage, done)["test"]
 
 
+def test_scenes_are_built_once_the_stage_is_held(rows, tmp_path):
+    stage = rows["honest"]["autoencoder_6x"]
+    with hold(stage.folder(tmp_path)), pytest.raises(RunLocked):
+        run_stage(stage, lambda: pytest.fail("built"), tmp_path)
+
+
 def test_a_stage_without_those_before_it_leaves_the_reason(rows, scenes, tmp_path):
     stage = rows["honest"]["frozen_3x"]
     with pytest.raises(Exception, match=r"best\.safetensors"):
-        run_stage(stage, scenes, tmp_path, progress=False)
+        run_stage(stage, lambda: scenes, tmp_path, progress=False)
     said = json.loads((stage.folder(tmp_path) / "failure.json").read_text())
     assert "best.safetensors" in said["message"]
 
