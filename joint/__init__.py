@@ -10,10 +10,10 @@ element · ``folder`` a run as a folder, ``checkpoint`` files that are whole or 
 writer, ``stop`` ends between steps, ``environment`` where it ran · ``build`` from data to objects,
 ``complete`` from data to a finished run, ``trained`` what a run left, brought back, ``settings``
 what parts of data share, ``import_path`` what data names outside of the library · ``look`` how
-figures look · ``cli`` the command line, ``options`` what its commands are told, ``arguments`` how
-that is read, ``judge`` a run judged again, ``referral`` of pictures to refer, ``cells`` tables of
-text, ``parse`` JSON · ``neighbours`` a guard of the four names, ``caution`` warnings at the
-caller's line, ``printed`` how a module was built.
+figures look · ``cli`` the command line, ``train_command`` its longest one, ``options`` what its
+commands are told, ``arguments`` how that is read, ``judge`` a run judged again, ``referral`` of
+pictures to refer, ``cells`` tables of text, ``parse`` JSON · ``neighbours`` a guard of the four
+names, ``caution`` warnings at the caller's line, ``printed`` how a module was built.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
 parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and
