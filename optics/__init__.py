@@ -1,24 +1,25 @@
 """Light: linear scene radiance ``[B, C, H, W]`` to sensor values.
 
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
-``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``off_axis``, its
-wavefronts, and ``vignetting``, its openings across the picture · ``propagation`` of fields ·
-``pupil``, whose samples may be ``coarse``, ``defocus`` and ``psf``, pupil to point-spread
-function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``modulation``, their transfer
-functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and
-``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff · ``shutter`` of a
-scene that moves · ``radiometry``, lux, watts, photons ·
-``sensor`` photons, electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``,
-``converter`` and ``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of a data
-sheet · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer``
-sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``,
-``quantity``, ``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a
-whole camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
+``zernike``, ``material``, ``element``, ``height_map``, ``aberration`` what stands in a pupil ·
+``off_axis``, its wavefronts, and ``vignetting``, its openings across the picture · ``propagation``
+of fields · ``pupil``, whose samples may be ``coarse``, ``defocus`` and ``psf``, pupil to
+point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``modulation``,
+their transfer functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``,
+``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff ·
+``shutter`` of a scene that moves · ``radiometry``, lux, watts, photons · ``sensor`` photons,
+electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``, ``converter`` and
+``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of a data sheet ·
+``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and
+linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
+``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a whole camera,
+``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
 """
 
+from .aberration import Aberration
 from .aperture import (
     CodedPattern,
     annular_aperture,
@@ -56,7 +57,6 @@ from .constraint import (
 from .converter import Converter, digitise
 from .defocus import defocus_path
 from .element import (
-    Aberration,
     AmplitudeMask,
     CubicMask,
     Element,

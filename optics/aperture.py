@@ -80,6 +80,8 @@ def circular_aperture(
 
     Raises
     ------
+    TypeError
+        When the centre is not a pair of numbers or Tensors.
     ValueError
         For a size, diameter or spacing that is not positive, or a centre that is not finite.
 
@@ -103,11 +105,10 @@ def circular_aperture(
         if across > _LARGER * min(height, width):
             kept = _open(across, height, width) / (math.pi * across**2 / 4)
             _warn_cut(1 - kept, "diameter", diameter)
-    for part in centre:
-        check_finite("centre", part, "metres")
-    device = device_for(device, diameter, spacing, *centre)
+    middle = _pair(centre)
+    device = device_for(device, diameter, spacing, *middle)
     radius = _in_samples(diameter, spacing, device) / 2
-    y, x = (_in_samples(part, spacing, device) for part in centre)
+    y, x = (_in_samples(part, spacing, device) for part in middle)
     return _disk(height, width, radius, y, x).to(dtype or torch.get_default_dtype())
 
 
@@ -405,6 +406,18 @@ def _in_samples(
     return torch.as_tensor(length / spacing, dtype=torch.float64, device=device)[..., None, None]
 
 
+def _pair(centre: tuple[float | Tensor, float | Tensor]) -> tuple[float | Tensor, float | Tensor]:
+    try:
+        y, x = centre
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"centre must be (y, x), metres, not {centre!r}: give both, each a number or a Tensor"
+        ) from None
+    check_finite("centre", y, "metres")
+    check_finite("centre", x, "metres")
+    return y, x
+
+
 def _disk(
     height: int,
     width: int,
@@ -416,21 +429,23 @@ def _disk(
 
     Exact, and so is its derivative, the length of the rim within the square. The disk's part in
     the rectangle from its centre to (y, x) is ``x y`` where that corner lies within, and else
-    ``A(x) + A(y) - pi R^2 / 4``, of the areas A(t) under the rim from 0 to t. A square is the
-    difference of four such rectangles.
+    ``A(x) + A(y) - pi R^2 / 4``, of the areas A(t) under the rim from 0 to t; with the sign of
+    ``x y``, a square is the difference of four such rectangles.
     """
     y = _edges(height, radius.device)[:, None] - centre_y
     x = _edges(width, radius.device) - centre_x
     quarter = torch.pi * radius**2 / 4
 
     def under(t: Tensor) -> Tensor:
-        inside = t < radius
+        inside = t.abs() < radius
         rim = torch.where(inside, (radius - t) * (radius + t), 1.0).sqrt()
         # The angle by both sides of its triangle: the terms' large slopes at the rim then cancel.
-        return torch.where(inside, (t * rim + radius**2 * torch.atan2(t, rim)) / 2, quarter)
+        area = (t * rim + radius**2 * torch.atan2(t, rim)) / 2
+        return torch.where(inside, area, quarter * t.sign())
 
-    outside = under(y.abs()) + under(x.abs()) - quarter
-    within = torch.where(y**2 + x**2 <= radius**2, (y * x).abs(), outside) * (y * x).sign()
+    # With its sign, and not by |x|, whose slope at 0 is none: there a centre lies on an edge.
+    outside = under(y) * x.sign() + (under(x) - quarter * x.sign()) * y.sign()
+    within = torch.where(y**2 + x**2 <= radius**2, y * x, outside)
     covered = clip(within.diff(dim=-2).diff(dim=-1))
     # Beyond the rim the difference is of rounding errors.
     rows, columns = (coordinates(n, device=radius.device) for n in (height, width))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from .aberration import Aberration, whole_within
 from .defocus import coarse_beyond, out_of_focus
-from .element import Aberration, AmplitudeMask, CubicMask, Lens, whole_within
+from .element import AmplitudeMask, CubicMask, Lens
 from .grid import coordinates
 from .quantity import has_values, looked_at
 from .vignetting import Vignetting

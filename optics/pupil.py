@@ -87,9 +87,9 @@ def check_same_everywhere(pupil: "Pupil") -> None:
     """Raise a ValueError for a pupil whose PSF changes from place to place of the picture."""
     if pupil.places is not None:
         raise ValueError(
-            f"the pupil has another wavefront in each of {pupil.places[0]} x {pupil.places[1]} "
-            "places of the picture: give it to optics.VaryingImaging, or coefficients [J] or "
-            "[L, J] to its Aberration"
+            f"the pupil has another wavefront or opening in each of {pupil.places[0]} x "
+            f"{pupil.places[1]} places of the picture: give it to optics.VaryingImaging, or leave "
+            "out the element that has places; of an Aberration, give coefficients [J] or [L, J]"
         )
 
 
@@ -275,7 +275,7 @@ class Pupil(nn.Module):
 
     @property
     def places(self) -> tuple[int, int] | None:
-        """Places (P, Q) of the picture that see another wavefront each; None for one for all.
+        """Places (P, Q) of the picture, each with its own wavefront or opening; None for one PSF.
 
         Raises
         ------
@@ -506,8 +506,12 @@ class Pupil(nn.Module):
         if not (looked_at(frequency) and has_values(self.aperture) and frequency.numel()):
             return
         highest = float(frequency.detach().abs().max())
-        cutoff = self.diameter / (max(self.wavelengths) * self.image_distance)
-        if 0 < highest < _NO_CONTRAST_LOST * cutoff:
+        spread = max(self.wavelengths) * self.image_distance
+        # By the whole grid first: to find the diameter is to wait for the device of the aperture.
+        if not 0 < highest < _NO_CONTRAST_LOST * max(self.size) * self.spacing / spread:
+            return
+        cutoff = self.diameter / spread
+        if highest < _NO_CONTRAST_LOST * cutoff:
             warnings.warn(
                 f"frequency is in cycles/m, and reaches {highest:g}, where the cut-off is "
                 f"{cutoff:.3g}: give line pairs/mm times 1000, and cycles/pixel divided by the "

@@ -417,11 +417,15 @@ class VaryingImaging(FrontEnd):
         return channel_mtf(self.pupil, response, frequency, angle=angle, pixel=pixel)
 
     def throughput(self) -> Tensor:
-        """Mean of the PSFs' sums over places and channels; without the falloff of a projection.
+        """Share of the light of an even scene that the picture has, in the mean of its channels.
 
-        With colours, of white light through the filters.
+        Between places PSFs are interpolated, so that a place on the border stands for half as much
+        of the picture as one within, and one in a corner for a quarter. Without the falloff of a
+        projection; with colours, of white light through the filters.
         """
-        passed = self.psf().sum((-2, -1)).mean((0, 1))
+        rows, columns = (_trapezium(n) for n in self.places)
+        light = self.psf().sum((-2, -1))
+        passed = (light * (rows[:, None] * columns)[..., None].to(light)).sum((0, 1))
         return passed.mean() if self.colour is None else self.colour.throughput(passed)
 
     def error_bound(self) -> Tensor:
@@ -491,11 +495,19 @@ class VaryingImaging(FrontEnd):
         )
 
 
+def _trapezium(places: int) -> Tensor:
+    """Parts of a line that places from end to end of it stand for, ``[places]``."""
+    parts = torch.ones(places)
+    if places > 1:
+        parts[[0, -1]] = 0.5
+    return parts / parts.sum()
+
+
 def _places(pupil: Pupil) -> tuple[int, int]:
     if pupil.places is None:
         raise ValueError(
-            "the pupil has one PSF for all places: give it to optics.IncoherentImaging, or "
-            "coefficients [P, Q, L or 1, J] to an Aberration in it"
+            "the pupil has one PSF for all places: give it to optics.IncoherentImaging, or put an "
+            "Aberration with coefficients [P, Q, L or 1, J], or a Vignetting, into it"
         )
     return pupil.places
 

@@ -25,10 +25,10 @@ class Vignetting(Element):
 
     From a point beside the axis, the mount of a lens that is not in the stop looks displaced
     against the stop, in proportion to the height, and a lens-shaped part is left open (the "cat's
-    eye"; Smith, Modern Optical Engineering, ch. 9). Corners become darker, and sharp in another
-    direction than along the cut. In a :class:`Pupil` for :class:`VaryingImaging`, whose PSFs are
-    shares of the light that the open stop lets in, it does both. The projection of light onto a
-    tilted sensor is :func:`relative_illumination`.
+    eye"; Smith, Modern Optical Engineering, ch. 9). Corners become darker, blurred towards the
+    axis, along which the opening is narrow, and sharp across that. In a :class:`Pupil` for
+    :class:`VaryingImaging`, whose PSFs are shares of the light that the open stop lets in, it does
+    both. The projection of light onto a tilted sensor is :func:`relative_illumination`.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class Vignetting(Element):
     diameter : float, metres
         Of the rim, as large as it looks in the pupil: that of the stop or more, as a rim that is
         smaller is the stop itself. Where both are as large, the soft edges of the two multiply in
-        the middle of the picture, which costs 2 % of the light of 40 samples across; a rim that is
-        wider by three samples leaves it.
+        the middle of the picture, which costs 1.4 % of the light of 40 samples across and 0.9 % of
+        60; a rim that is wider by two samples costs 3e-6 of it, and by three nothing.
     shift : float, metres
         By which its middle lies beside that of the stop for a corner of the picture, in the pupil:
         towards the place of the picture, or away from it where it is negative, as for a rim on the

@@ -119,7 +119,8 @@ class LensConfig(Settings):
     integrate over its area, as pixels wider than lambda s' / D need."""
     wavelengths: Wavelengths | None = None
     """One a channel of the scenes, metres; by default the bands of a colour camera, or evenly
-    spread ones. With colour, those of data.wavelengths; with a spectral_response, any number."""
+    spread ones. With colour, those of data.wavelengths; with a spectral_response, any number. The
+    middle wavelength is that by length, of an even number the longer of two."""
     spectral_response: tuple[float, ...] = added(())
     """Of channels that see a broad band, as a monochrome camera does: parts of the light at each of
     the wavelengths, first those of the first channel, then those of the next. Each channel's are
@@ -288,7 +289,7 @@ def build_lens(
     Returns
     -------
     optics.IncoherentImaging or optics.VaryingImaging
-        The second where its wavefront changes towards the corners.
+        The second where its wavefront or its opening changes towards the corners.
 
     Raises
     ------
@@ -301,7 +302,8 @@ def build_lens(
     -----
     UserWarning
         When PSFs that change across the scene are made of too few, for a cubic phase of strength 0,
-        and for a focal length above 1 m, as one in millimetres is.
+        for a focal length above 1 m, as one in millimetres is, and for settings in waves where the
+        middle wavelength was another one in earlier runs, as the order of the list chose it.
     """
     if config.focal_length > _LONGEST:
         warnings.warn(
@@ -381,6 +383,7 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
             spread = spread.new_tensor([sum(_VISIBLE) / 2])
         wavelengths = _CAMERA_BANDS if channels == 3 else tuple(spread.tolist())
     middle = middle_wavelength(wavelengths)
+    _check_middle(config, wavelengths)
     diameter = config.focal_length / config.f_number
     # The aperture is the largest circle on the grid, from the first sample to the last.
     spacing = diameter / (config.pupil_size - 1)
@@ -426,6 +429,18 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
         spacing=spacing,
         focus=math.inf if config.focus is None else config.focus,
     )
+
+
+def _check_middle(config: LensConfig, wavelengths: tuple[float, ...]) -> None:
+    """Tell of waves that were of another length in earlier runs, which keep their digest."""
+    middle, before = middle_wavelength(wavelengths), wavelengths[len(wavelengths) // 2]
+    waves = (config.defocus, *(getattr(config, name) for name in _NOLL), *config.zernike.values())
+    if middle != before and (config.element != "none" or any(waves) or config.off_axis.aberrates):
+        caution(
+            f"front_end.wavelengths are not in rising order: waves, and what was trained in them, "
+            f"are of the middle one by length, {middle * 1e9:.4g} nm, and were of "
+            f"{before * 1e9:.4g} nm in runs of earlier versions: list them rising, or train anew"
+        )
 
 
 def _spot(config: LensConfig, wavelength: float) -> float:

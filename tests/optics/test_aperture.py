@@ -116,6 +116,30 @@ def test_a_circle_beside_the_axis_is_the_same_circle():
     assert float(cut.sum()) == pytest.approx(50 * math.pi, abs=1e-9)
     with pytest.raises(ValueError, match="centre must be finite"):
         aperture.circular_aperture(64, diameter=20.0, spacing=1.0, centre=(math.nan, 0))
+    for centre in ((1.0,), 1.0, (1.0, 2.0, 3.0), torch.tensor(1.0)):
+        with pytest.raises(TypeError, match=r"centre must be \(y, x\), metres, not .*: give both"):
+            aperture.circular_aperture(64, diameter=20.0, spacing=1.0, centre=centre)
+    pair = torch.tensor([5.0, -7.0], dtype=F64)
+    several = aperture.circular_aperture(64, diameter=20.0, spacing=1.0, centre=pair, dtype=F64)
+    assert torch.equal(several, beside)
+
+
+@pytest.mark.parametrize("at", [(0.5, 0.5), (0.5, -0.2), (-1.5, 2.5), (0.3, 0.4)])
+def test_the_slope_to_the_centre_is_that_of_a_finite_difference(at):
+    """Also where it lies on the border of two samples."""
+    weights = torch.rand(32, 32, dtype=F64, generator=torch.Generator().manual_seed(0))
+
+    def light(y, x):
+        opening = aperture.circular_aperture(
+            32, diameter=20.3, spacing=1.0, centre=(y, x), dtype=F64
+        )
+        return (opening * weights).sum()
+
+    centre = [torch.tensor(part, dtype=F64, requires_grad=True) for part in at]
+    slopes = torch.autograd.grad(light(*centre), centre)
+    for slope, (dy, dx) in zip(slopes, ((1e-5, 0), (0, 1e-5)), strict=True):
+        rise = light(at[0] + dy, at[1] + dx) - light(at[0] - dy, at[1] - dx)
+        assert float(slope) == pytest.approx(float(rise) / 2e-5, abs=1e-6)
 
 
 def test_a_pinhole_passes_its_area():

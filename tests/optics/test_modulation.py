@@ -197,6 +197,9 @@ def test_a_tilt_takes_no_contrast(step, error):
             optics.otf_along(pupil, frequency, angle=angle, **lengths) for pupil in (tilted, flat)
         )
         assert abs(moved.abs() - still.abs()).max() <= error
+        # The numbers of the docstring, of what lies beyond the cut-off.
+        assert moved[frequency > 63].abs().max() <= 9e-4
+        assert moved[frequency > 64].abs().max() <= 4e-4
         turn = torch.polar(torch.ones_like(frequency), -step * frequency * math.cos(angle))
         assert abs(moved - still * turn).max() <= 2 * error
     found, expected = (_transfer(p, 31, pixel_pitch=1 / 40).abs() for p in (tilted, flat))

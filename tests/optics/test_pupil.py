@@ -272,6 +272,13 @@ def test_frequencies_in_another_unit_are_warned_of():
         pupil.mtf(torch.tensor(right))
 
 
+def test_the_diameter_is_not_looked_for_where_the_unit_is_right(monkeypatch):
+    """It is found where the aperture is, so that a host would wait for its accelerator."""
+    pupil = _pupil(wavelengths=(550e-9,))
+    monkeypatch.setattr(optics.Pupil, "diameter", property(lambda _: pytest.fail("looked for")))
+    pupil.mtf(torch.tensor([0.0, 500.0, 0.25 / 2e-6]))
+
+
 @pytest.mark.parametrize("n", [24, 25])
 def test_the_amplitude_transfer_is_the_transform_of_the_spread_in_nyquists_window(n):
     """The spread by direct summation, 1 within a quarter of its period and 0 from 3/4 on."""

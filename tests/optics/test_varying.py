@@ -1,5 +1,6 @@
 import copy
 import itertools
+import math
 import pickle
 
 import pytest
@@ -444,7 +445,17 @@ def test_a_pupil_has_in_each_place_the_psf_that_its_wavefront_has_alone(bands):
                 torch.testing.assert_close(psfs[p, q, band].double(), alone, rtol=1e-4, atol=1e-7)
     light = psfs.sum((-2, -1))
     assert float(light.max()) <= 1 + 1e-6
-    torch.testing.assert_close(front_end.throughput(), light.mean())
+    # Of two columns both are borders; of three rows, two.
+    parts = torch.tensor([0.25, 0.5, 0.25])
+    torch.testing.assert_close(front_end.throughput(), parts @ light.mean((1, 2)))
+
+
+@pytest.mark.parametrize("places", [(3, 3), (2, 5), (1, 4), (1, 1)])
+def test_the_throughput_is_the_light_of_an_even_scene(places):
+    psfs = _spots(1, 1, 5) * _scene(*places, 1, 1).sqrt()  # each place with its own light
+    front_end = optics.VaryingImaging(psfs, rank=math.prod(places), channels=2)
+    even = front_end(torch.ones(1, 2, 256, 256, dtype=torch.float64)).mean()
+    assert float(front_end.throughput()) == pytest.approx(float(even), abs=2e-3)
 
 
 def test_equal_wavefronts_in_all_places_are_incoherent_imaging():
@@ -533,9 +544,9 @@ def test_psfs_are_a_tensor_or_of_a_pupil_that_changes():
     changing = _pupil(_random(2, 3, 1, 6))
     with pytest.raises(ValueError, match="rank must be from 1 to the 6 places, not 7"):
         optics.VaryingImaging(changing, rank=7)
-    with pytest.raises(ValueError, match="another wavefront in each of 2 x 3 places"):
+    with pytest.raises(ValueError, match="another wavefront or opening in each of 2 x 3"):
         optics.IncoherentImaging(changing)
-    with pytest.raises(ValueError, match="another wavefront in each of 2 x 3 places"):
+    with pytest.raises(ValueError, match="another wavefront or opening in each of 2 x 3"):
         optics.CoherentImaging(changing)
     with pytest.raises(ValueError, match=r"one grid of places, not \[\(2, 2\), \(2, 3\)\]"):
         optics.Pupil(

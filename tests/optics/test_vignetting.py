@@ -74,7 +74,7 @@ def test_a_loss_is_what_two_circles_do_not_share():
     assert optics.vignetting_shift(0, diameter=1.0, rim=3.0) == pytest.approx(1.0)
 
 
-def test_corners_are_darker_and_sharp_along_the_cut():
+def test_corners_are_darker_blurred_towards_the_axis_and_sharp_across():
     pupil = optics.Pupil(
         [_rim(shift=optics.vignetting_shift(0.5, diameter=4e-3), places=3, picture=(64, 64))],
         wavelengths=(550e-9,),

@@ -272,7 +272,7 @@ def test_a_lens_may_distort_colour_and_shade_its_field():
 
 
 def test_axial_colour_is_the_defocus_of_a_lens_of_another_focal_length():
-    waves = (620e-9, 550e-9, 500e-9, 460e-9)
+    waves = (460e-9, 500e-9, 550e-9, 620e-9)
     options = {"f_number": 8.0, "focal_length": 20e-3, "psf_size": 41, "defocus": 0.3}
     lens = _build(4, wavelengths=waves, axial_colour=0.016, spherical=0.1, **options)
     plain = _build(4, wavelengths=waves, spherical=0.1, **options)
@@ -287,8 +287,8 @@ def test_axial_colour_is_the_defocus_of_a_lens_of_another_focal_length():
             **options | {"defocus": 0.3 + 2.5e-3**2 / 8 * power / middle},
         )
         torch.testing.assert_close(psf[row], own.psf()[row], atol=2e-6, rtol=1e-4)
-    torch.testing.assert_close(psf[1], plain.psf()[1], atol=1e-7, rtol=0)
-    assert float((psf[0] - plain.psf()[0]).abs().max()) > 1e-3
+    torch.testing.assert_close(psf[2], plain.psf()[2], atol=1e-7, rtol=0)
+    assert float((psf[3] - plain.psf()[3]).abs().max()) > 1e-3
     # In whichever order the channels are, the glass is one.
     order = [3, 0, 2, 1]
     other = _build(
@@ -334,6 +334,31 @@ def test_a_glass_needs_several_wavelengths(given):
         joint.LensConfig(singlet="crown")
     with pytest.raises(ValueError, match="wavelength must be between 404"):
         _build(3, singlet="pmma", f_number=16.0, wavelengths=(400e-9, 5e-7, 6e-7))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"element": "phase"},
+        {"element": "height"},
+        {"defocus": 0.1},
+        {"coma": 0.1},
+        {"zernike": {5: 0.1}},
+        {"off_axis": {"coma": 0.1, "places": (2, 2)}},
+    ],
+)
+def test_waves_that_were_of_another_length_in_earlier_runs_are_told_of(given):
+    waves = {"wavelengths": (620e-9, 460e-9), **given}
+    with pytest.warns(UserWarning, match=r"not in rising order: .* 620 nm, and were of 460 nm in"):
+        _build(2, **waves)
+    _build(2, **waves | {"wavelengths": (460e-9, 620e-9)})
+    _build(3, **waves | {"wavelengths": (620e-9, 545e-9, 460e-9)})  # the middle one in either way
+
+
+def test_without_waves_the_order_of_wavelengths_was_no_matter():
+    _build(2, wavelengths=(620e-9, 460e-9), zernike={5: 0.0}, axial_colour=0.01)
+    mount = {"vignetting": 0.2, "places": (2, 2)}
+    _build(2, wavelengths=(620e-9, 460e-9), off_axis=mount)
 
 
 def test_aberrations_too_steep_for_the_pupil_are_warned_of_as_the_defocus_is():
