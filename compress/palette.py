@@ -8,6 +8,7 @@
 :mod:`compress.kmeans` clusters; what a file looks like is in :mod:`compress.indexed`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
@@ -344,15 +345,20 @@ def _distinct(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _fewer(colours: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Return colours ``[N, C]`` and their counts; of very many, means of those in one cell.
 
-    Cells are cubes of 2, 4 ... levels a side, as small as leaves :data:`_ENOUGH` of them, and means
-    are rounded to the grid of the palette.
+    Cells are cubes of 2, 4, 8 or 16 levels a side, as small as leaves :data:`_ENOUGH` of them, and
+    means are rounded to the grid of the palette. Of up to four channels there are never more cells
+    of 16 levels; of more channels there may be, and then every n-th colour stands for all, in the
+    order of their values.
     """
     if len(colours) <= _MOST:
         return colours, counts
-    for side in (2, 4, 8, 16, 32, 64, 128):
+    for side in (2, 4, 8, 16):
         cells, _, owner = _distinct(colours.div(side, rounding_mode="floor"))
         if len(cells) <= _ENOUGH:
             break
+    else:
+        every = math.ceil(len(colours) / _ENOUGH)
+        return colours[::every], counts[::every]
     columns = torch.cat([colours * counts[:, None], counts[:, None]], 1)
     sums = columns.new_zeros(len(cells), columns.shape[1]).index_add_(0, owner, columns)
     means = sums[:, :-1].double() / sums[:, -1:]

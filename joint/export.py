@@ -399,9 +399,14 @@ def _flipped(part: _Part) -> str:
 
 def _or_later(until: DeployedEnd, *planes: DeployedPlane) -> str:
     """Advice to begin at a later plane, of those that lie before the end."""
-    before = [p for p in planes if _ORDER.index(p) < _ORDER.index(until)]
-    options = " or ".join(f"--plane {p}" for p in before)
-    return f", or begin at plane={' or '.join(map(repr, before))} ({options})" if before else ""
+    before: list[DeployedPlane] = [p for p in planes if _ORDER.index(p) < _ORDER.index(until)]
+    return f", or begin at {_named(*before)}" if before else ""
+
+
+def _named(*planes: DeployedPlane) -> str:
+    """Planes as they are given, in Python and on the command line."""
+    options = " or ".join(f"--plane {plane}" for plane in planes)
+    return f"plane={' or '.join(map(repr, planes))} ({options})"
 
 
 def _inexact(part: _Part) -> _Part:
@@ -485,17 +490,20 @@ def _traced(said: str, part: _Part | None = None) -> Iterator[None]:
         words = str(cause).strip() or type(cause).__name__  # it may have been raised without any
         hints = [f" {hint}" for sign, hint in _HINTS.items() if sign in words]
         if part is not None and any(sign in words for sign in _OUTSIDE):
-            hints.append(f" A stage of it computes outside of torch{_behind(part)}")
+            hints.append(f" A stage takes values out of tensors{_behind(part)}")
         raise ValueError(f"{said}: {words.splitlines()[0]}{''.join(hints)}") from error
 
 
 def _behind(part: _Part) -> str:
-    """Where a graph may begin instead, behind a stage that cannot be part of it."""
+    """Where a graph may begin instead, behind a stage that cannot be part of it.
+
+    Which stage that is nothing tells, and behind a classifier there is nothing.
+    """
     camera, codec = part.plane == "codes", part.system.codec is not None
-    later = ["measurement"] * camera + ["handed"] * (codec and part.until == "scores")
-    planes = " or ".join(map(repr, later))
-    options = " or ".join(f"--plane {plane}" for plane in later)
-    return f": begin behind it, at plane={planes} ({options})" if later else ""
+    later = [f"the sensor or the restoration, begin behind it, at {_named('measurement')}"] * camera
+    if codec and part.until == "scores":
+        later.append(f"the codec, begin behind it, at {_named('handed')}")
+    return "".join(f"; if it is {stage}" for stage in later)
 
 
 def _graph(part: _Part, example: Tensor) -> torch.export.ExportedProgram:

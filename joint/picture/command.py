@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from compress import Codec
 from joint.config.codecs import CodecConfig, build_codec
 from joint.config.run import load_config
+from joint.folder import CONFIG_FILE
 from joint.settings import ConfigError, OptionError
 from joint.stages import Encoding
 from joint.trained import load_codec
@@ -124,8 +125,6 @@ def compress(options: CompressOptions) -> int:
     one = _one(sources)
     if one is not None:
         check_target(one, target)
-        if options.skip_existing and Path(target).exists():
-            return _tell_there(target, as_json=options.json)
         if (
             Path(target).is_file()
             and Path(target).suffix.lower() in picture_suffixes()
@@ -135,6 +134,8 @@ def compress(options: CompressOptions) -> int:
                 f"{target} is a picture that is there: name the file to write, as one.l2l, or a "
                 "folder for several pictures, or give --overwrite"
             )
+        if options.skip_existing and Path(target).exists():
+            return _tell_there(target, as_json=options.json)
     codec, encoding = _codec(options.codec)
     if one is None:
         return _tell(
@@ -200,8 +201,11 @@ def decompress(options: DecompressOptions) -> int:
 
 
 def is_standard(named: Path) -> bool:
-    """Whether ``--codec`` names a codec that needs no run, and no folder that is there."""
-    return str(named) in STANDARD_CODECS and not named.exists()
+    """Whether ``--codec`` names a codec that needs no run, and no run folder of that name.
+
+    What a command has written may be called as its codec is.
+    """
+    return str(named) in STANDARD_CODECS and not (named / CONFIG_FILE).exists()
 
 
 def _codec(named: Path) -> tuple[Codec, Encoding]:

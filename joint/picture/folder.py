@@ -89,7 +89,7 @@ class FilesWritten:
     """Files of the folders that were passed over, for what they are called or for being none, as
     pipes."""
     size: int | None = None
-    """Bytes of all coded files; None where they were decoded."""
+    """Bytes of the coded files that were written; None where they were decoded."""
     quality: float | None = None
     """At which all were coded; None: that of the codec, or they were decoded."""
     found: QualityFound | None = None
@@ -99,7 +99,7 @@ class FilesWritten:
 
     @property
     def bpp(self) -> float | None:
-        """Bits of all coded files over the pixels of all, headers included."""
+        """Bits of the coded files that were written over their pixels, headers included."""
         pixels = sum(file.height * file.width for file in self.written)
         return None if self.size is None or not pixels else 8 * self.size / pixels
 
@@ -135,8 +135,8 @@ class FilesWritten:
             lines.append(str(self.found))
             if self.bpp is not None and self.bpp > self.found.bpp * (1 + 1e-9):
                 lines.append(
-                    f"all together take more than {self.found.bpp:g} bits/pixel, as the quality "
-                    "was found on a part: look at more (--bpp-pictures), or ask for less"
+                    f"the files written now take more than {self.found.bpp:g} bits/pixel, as the "
+                    "quality was found on a part: look at more (--bpp-pictures), or ask for less"
                 )
         if self.there:
             lines.append(f"{_counted(self.there, 'file')} there already")

@@ -15,8 +15,9 @@ from .saved import SavedRun
 
 __all__ = ["Common", "Compared", "common_pictures", "compare_runs", "comparison", "verdict"]
 
-# Settings of scenes that say which pictures there are, and not how they look.
-_WHICH = {"limit", "classes"}
+# Settings of scenes that say which pictures there are and what is known of them, and not how they
+# look.
+_WHICH = {"count", "limit", "classes", "label", "group", "mask"}
 
 #: What is compared in pairs.
 PAIRED = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll")
@@ -147,8 +148,9 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
             notes.append(f"{pair} are judged each by its own sensor: {sensors}.")
         if (scenes := _scenes(run, reference)) is not None:
             notes.append(
-                f"{pair} are judged each on scenes of its own: {scenes}. Pictures of one name are "
-                "then not the same: a difference is of the scenes as well."
+                f"{pair} are judged each on scenes of its own: {scenes}. Their data sets are not "
+                "the same, so pictures of one name may differ, and a difference may be of the "
+                "scenes as well."
             )
         if run.predictions is None or reference.predictions is None:
             notes.append(f"{pair}: one of them has no classifier, so that no score can be paired.")
@@ -180,19 +182,27 @@ def _sensors(run: SavedRun, reference: SavedRun) -> str | None:
 def _scenes(run: SavedRun, reference: SavedRun) -> str | None:
     """What the scenes of two runs differ by, for their looks; None where they do not.
 
-    The digests that runs keep of their test parts are equal where all pictures are. They differ
-    also where the parts hold other ones: then the settings say how these are made, and so they do
-    of older runs, which kept no digest.
+    Where the digests that runs keep of their test parts are equal, all pictures are. Where they
+    differ, the pictures need not: one is of the whole data set, also of its labels, and of which of
+    its pictures are in the part. Then the settings say how these are made, and so they do of older
+    runs, which kept no digest; of equal settings and parts, it is the files that differ.
     """
-    own, other = (each.result.get("scenes", {}).get("test") for each in (run, reference))
+    own, other = (_test_digest(each) for each in (run, reference))
     if own is not None and own == other:
         return None
-    told = "; ".join(_differing(run.config.data, reference.config.data, without=_WHICH))
-    if told or own is None or other is None:
+    settings = run.config.data, reference.config.data
+    told = "; ".join(_differing(*settings, without=_WHICH))
+    if told or own is None or other is None or any(_differing(*settings)):
         return told or None
     first, second = run.predictions, reference.predictions
     alike = first is not None and second is not None and first.identifiers == second.identifiers
     return "what their files hold" if alike else None
+
+
+def _test_digest(run: SavedRun) -> object:
+    """Of the test part; None where nothing tells."""
+    found = run.result.get("scenes")
+    return found.get("test") if isinstance(found, dict) else None
 
 
 def _differing(own: Settings, other: Settings, *, without: Collection[str] = ()) -> Iterator[str]:

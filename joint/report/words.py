@@ -1,8 +1,8 @@
 """A configuration in words, with units.
 
 Each part has words of its own for what is usual, and behind them every setting that differs from
-its default and does not change these words: two parts that differ never read the same for want of
-words.
+its default and does not change these words, so that two parts do not read the same for want of
+words. Numbers are rounded for people, and of a path its last two names are told.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -47,7 +47,7 @@ def configuration_words(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield "classifier", _whole(system.classifier, _classifier)
     yield "objective", _whole(config.objective, _objective)
     if config.teacher is not None:
-        yield "teacher", config.teacher.name
+        yield "teacher", _path(config.teacher)
     training = config.training.model_copy(update={"seed": 0})  # it has a row of its own
     yield "training", _whole(training, partial(_training, objective=config.objective))
     yield "seeds", f"initial weights {system.seed}, training {config.training.seed}"
@@ -93,7 +93,7 @@ def _value(value: object) -> str:
         case float():
             return f"{value:g}"
         case Path():
-            return value.name
+            return _path(value)
         case Mapping():
             return " and ".join(f"{name} {_value(each)}" for name, each in value.items())
         case tuple() if len(value) > _FEW:
@@ -101,6 +101,11 @@ def _value(value: object) -> str:
         case tuple():
             return " / ".join(map(_value, value)) or "none"
     return str(value)
+
+
+def _path(path: Path) -> str:
+    """Its last two names: those of files are often alike, and of a machine no more is told."""
+    return Path(*path.parts[-2:]).as_posix()
 
 
 def _scenes(data: DataConfig) -> str:
@@ -192,6 +197,8 @@ def _lens(lens: LensConfig) -> Iterator[str]:
     for name, waves in seidel.items():
         if waves != 0:
             yield f"{waves:g} waves of {name} at the rim for the corners"
+    if off_axis.vignetting:
+        yield f"a mount that cuts off {100 * off_axis.vignetting:g} % of the pupil for the corners"
     if off_axis.table:
         noll = ", ".join(str(index) for index in off_axis.indices)
         yield f"a wavefront (Noll {noll}) by a table of {len(off_axis.heights)} heights"
@@ -221,7 +228,7 @@ def _lens(lens: LensConfig) -> Iterator[str]:
 
 
 def _psf(camera: PSFConfig) -> Iterator[str]:
-    source = "a point" if camera.file is None else camera.file.name
+    source = "a point" if camera.file is None else _path(camera.file)
     if camera.content == "picture" and camera.file is not None:
         source = f"the picture {source} of a point source"
     yield f"{'learned PSF, which began from' if camera.trained else 'fixed PSF of'} {source}"
@@ -314,7 +321,7 @@ def _classifier(classifier: ClassifierConfig | CustomConfig | NoneConfig) -> str
     if classifier.dropout:
         words.append(f"dropout {classifier.dropout:g}")
     file = classifier.weights
-    words.append("from random weights" if file is None else f"from the weights in {file.name}")
+    words.append("from random weights" if file is None else f"from the weights in {_path(file)}")
     return ", ".join(words)
 
 
@@ -356,7 +363,7 @@ def _training(training: Training, objective: Objective) -> str:
 
 
 def _settings(settings: Settings, absent: str, *, without: Collection[str] = ()) -> str:
-    """Kind and settings as they are, but for some; of a path, the name alone."""
+    """Kind and settings as they are, but for some; of a path, its last names."""
     if isinstance(settings, NoneConfig):
         return absent
     if isinstance(settings, CustomConfig):
@@ -366,6 +373,6 @@ def _settings(settings: Settings, absent: str, *, without: Collection[str] = ())
     words = [str(values.pop("kind"))]
     for name, value in values.items():
         if value is not None and name not in without:
-            shown = value.name if isinstance(value, Path) else value
+            shown = _path(value) if isinstance(value, Path) else value
             words.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(words)

@@ -16,6 +16,9 @@ from joint.parse import parse_json
 
 from .store import ATTEMPTS_FILE
 
+# Not in the lines of the starts, which are taken back, and deleted to try again.
+_FILES_FILE = "files.json"
+
 __all__ = [
     "RunAbandoned",
     "attempts",
@@ -39,7 +42,8 @@ class RunAbandoned(RuntimeError):
 def begin(folder: RunFolder, files: Sequence[Path] = (), *, together: int = 1) -> None:
     """Note the start of a run, among so many, and refuse one that takes its workers with it.
 
-    One that has no checkpoint yet reads the ``files`` that it begins with now: their digests, too.
+    One that has no checkpoint yet reads the ``files`` that it begins with now: their digests are
+    noted in a file of their own, which lasts as long as what was made of them.
 
     Raises
     ------
@@ -57,7 +61,8 @@ def begin(folder: RunFolder, files: Sequence[Path] = (), *, together: int = 1) -
         "together": together,
     }
     if files and not folder.has_checkpoint():
-        start["files"] = {str(path): _digest(path, path.stat().st_mtime_ns) for path in files}
+        digests = {str(path): _digest(path, path.stat().st_mtime_ns) for path in files}
+        write_atomically(folder.path / _FILES_FILE, json.dumps(digests).encode())
     with (folder.path / ATTEMPTS_FILE).open("a") as file:
         file.write(json.dumps(start) + "\n")
 
@@ -66,13 +71,17 @@ def begin(folder: RunFolder, files: Sequence[Path] = (), *, together: int = 1) -
 def _digest(path: Path, changed: int) -> str:
     """Of a file as it was written last; many runs of a study begin with one."""
     del changed  # of the key alone
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def began_with(folder: Path) -> dict[str, str]:
     """Digests of the files that a run began with, by their paths; empty where nothing tells."""
-    noted = [each["files"] for each in attempts(folder / ATTEMPTS_FILE) if "files" in each]
-    return noted[-1] if noted and isinstance(noted[-1], dict) else {}
+    try:
+        found = parse_json((folder / _FILES_FILE).read_bytes())
+    except (OSError, ValueError):  # a run is not lost for want of it
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def end(folder: RunFolder, *, seconds: float) -> None:

@@ -148,8 +148,9 @@ class ConfirmOptions:
 
     The best is the one with the best mean of the plan's metric on the validation part, of those
     that meet what the plan requires, or may. The baseline is the first design by default; of a
-    search, the best of its first round. What is found by looking is lucky as well as good: only the
-    new study may say "better", and which of the two are good enough; it requires the same.
+    search, the best of its first round; of a plan that requires a margin to the best of all, that
+    one, unless it is the one to confirm. What is found by looking is lucky as well as good: only
+    the new study may say "better", and which of the two are good enough; it requires the same.
     For example:
 
         lens2label study confirm studies/edge --seeds 6

@@ -2,7 +2,8 @@
 
 The best of many has been lucky as well as good. What was found by looking is therefore tested by a
 study of its own: two designs, one planned comparison, fresh seeds. What the plan required of a good
-enough design is required there too, and rules designs out before the best is looked for.
+enough design is required there too, and rules designs out before the best is looked for. How far
+one may be behind the best of all needs that one beside it: of two designs, the better is the best.
 """
 
 from collections import Counter
@@ -175,7 +176,9 @@ def confirm(
         Number of the design; by default the :func:`winner`.
     baseline : int, optional
         Number of the other one; by default the first design of the study, and of a search, the best
-        of its first round: what it found before it had learned anything.
+        of its first round: what it found before it had learned anything. Where the plan requires
+        designs within a margin of the best, and the one to confirm is not the best of all by its
+        mean on the validation part, that one.
     cheapest : str or bool
         Name of a cost of the study, or True where it has one: instead of the winner, the design
         that costs least of those that are shown to meet what the plan requires; where none is, of
@@ -191,7 +194,8 @@ def confirm(
     ValueError
         For a number that no design has, one design twice, two that are tested on different
         pictures, or fewer than two seeds; for a cheapest one beside a named one, by no cost of the
-        study, or of a plan without requirements.
+        study, or of a plan without requirements; for a baseline that is known not to be the best
+        where the plan requires a margin to it.
     StudyError
         When there is no winner yet, no design meets, or may meet, what the plan requires, or the
         folder holds another study.
@@ -218,18 +222,21 @@ def confirm(
         one, why = _cheapest(ledger, cheapest)
     else:
         one, _, of = winner(ledger)
-        why = f"the best of {of}{_that_may(ledger)} on the validation part"
+        why = f"the best on the validation part of {of}{_that_may(ledger)}"
+    for number in (one, baseline):
+        if number is not None and not 0 <= number < len(ledger.designs):
+            raise ValueError(
+                f"there is no design {number}: they are counted from 0 to {len(ledger.designs) - 1}"
+            )
+    best = _best_beside(ledger, one, baseline)
     if baseline is not None:
         other = baseline
+    elif best is not None:
+        other = best
     elif isinstance(study.sampler, Search):
         other = winner(ledger, first=study.sampler.first).number
     else:
         other = 0
-    for number in (one, other):
-        if not 0 <= number < len(ledger.designs):
-            raise ValueError(
-                f"there is no design {number}: they are counted from 0 to {len(ledger.designs) - 1}"
-            )
     if one == other:
         raise ValueError(
             f"design {one} is both the one to confirm and the baseline: name another baseline, or "
@@ -238,11 +245,14 @@ def confirm(
     chosen, against = ledger.designs[one], ledger.designs[other]
     if design is not None:
         _warn_of(ledger, design)
-    meets = "good enough, and " if study.plan.requirements else ""
+    if best is not None:
+        aim = f"good enough beside {levels_shown(against)}, the best of all,"
+    else:
+        meets = "good enough, and " if study.plan.requirements else ""
+        aim = f"{meets}better than {levels_shown(against)}"
     new = Study(
         name=f"{study.name}, confirmed",
-        question=f"Is {levels_shown(chosen)} ({why}) {meets}better than {levels_shown(against)} "
-        "on fresh seeds?",
+        question=f"Is {levels_shown(chosen)} ({why}) {aim} on fresh seeds?",
         base=study.base,
         axes=study.axes,
         derived=study.derived,
@@ -258,6 +268,31 @@ def confirm(
         ),
     )
     return create_study(new, folder)
+
+
+def _best_beside(ledger: Ledger, one: int, baseline: int | None) -> int | None:
+    """The best of all designs, if the plan requires a margin to it and it is another than ``one``.
+
+    None where that is not so, or the best is not known and a baseline is named for it.
+    """
+    plan = ledger.study.plan
+    if plan.requirements.within is None:
+        return None
+    try:
+        best = _best(ledger, _validated(ledger)).number  # also of those that cost too much
+    except StudyError:
+        if baseline is None:
+            raise
+        return None
+    if best == one:
+        return None
+    if baseline not in (None, best, one):
+        raise ValueError(
+            f"the plan requires designs within {plan.requirements.within:g} of the best "
+            f"{plan.metric}, which design {baseline} has not, but design {best}: beside another, "
+            "any design may be near the better one. Leave out the baseline (--baseline)"
+        )
+    return best
 
 
 def _warn_of(ledger: Ledger, design: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any, final
 from joint.folder import ENVIRONMENT_FILE
 from joint.parse import parse_json
 
+from .space import varies
 from .store import Ledger
 
 __all__ = [
@@ -113,18 +114,20 @@ def changed_inputs(ledger: Ledger) -> dict[int, str]:
             seen = {str(found.get(part)) for design, found in scenes if design in alike}
             if len(seen) > 1:
                 changed = dict.fromkeys(alike, f"pictures of the {part} set") | changed
-    for path in dict.fromkeys(path for _, found in files for path in found):
-        using = [(design, str(found[path])) for design, found in files if path in found]
-        if len({digest for _, digest in using}) > 1:
-            changed = {design: f"the file {path}" for design, _ in using} | changed
+    using: dict[str, list[tuple[int, str]]] = {}
+    for design, found in files:
+        for path, digest in found.items():
+            using.setdefault(path, []).append((design, str(digest)))
+    for path, runs in using.items():
+        if len({digest for _, digest in runs}) > 1:
+            changed = {design: f"the file {path}" for design, _ in runs} | changed
     return changed
 
 
 def _of_one_description(ledger: Ledger) -> list[set[int]]:
     """Numbers of the designs, those of the same data and split together."""
     study = ledger.study
-    paths = [path for axis in study.axes for path in study.sets(axis)]
-    if not any(path.split(".")[0] in ("data", "split") for path in paths):
+    if not varies(study, "data", "split"):
         return [set(range(len(ledger.designs)))]  # without a look at each
     described: dict[str, set[int]] = {}
     for number, design in enumerate(ledger.designs):

@@ -541,6 +541,12 @@ def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:
         yield Pair(name, number, partner)
 
 
+def varies(study: Study, *parts: str) -> bool:
+    """Whether the designs differ in any of these parts of a run, as ``data``."""
+    paths = [path for axis in study.axes for path in study.sets(axis)]
+    return any(path.split(".")[0] in parts for path in paths)
+
+
 def levels_shown(design: Mapping[str, Level]) -> str:
     """The choices of a design in words."""
     return ", ".join(f"{name}={level}" for name, level in design.items())

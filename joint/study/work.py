@@ -38,7 +38,7 @@ from .machine import check_files, loaded, of_the_machine
 from .process_pool import ProcessEach, WorkerLost
 from .run import execute
 from .search import ask_next, check_search
-from .space import levels_shown
+from .space import levels_shown, varies
 from .store import STUDY_FILE, Ledger, PlannedRun, StudyError, Tally, open_study
 from .together import companions, train_together
 
@@ -123,7 +123,7 @@ def work(
         def leave() -> bool:
             return asked() or (stop is not None and stop())
 
-        if not _data_differ(ledger) and ledger.tally().pending:
+        if not varies(ledger.study, "data") and ledger.tally().pending:
             # What is wrong with it is found before a run is held.
             _check_classes(ledger, load(ledger.study.base.data))
         ended: set[PlannedRun] = set()
@@ -296,13 +296,6 @@ def _check_classes(ledger: Ledger, scenes: LesionDataset) -> None:
             raise StudyError(
                 f"the plan cannot be judged: {error}. Describe the study anew"
             ) from None
-
-
-def _data_differ(ledger: Ledger) -> bool:
-    """Whether designs differ in their scenes."""
-    study = ledger.study
-    paths = [path for axis in study.axes for path in study.sets(axis)]
-    return any(path.split(".")[0] == "data" for path in paths)
 
 
 def _sleep(seconds: float, leave: Callable[[], bool]) -> None:

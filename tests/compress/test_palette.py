@@ -191,6 +191,26 @@ def test_of_very_many_colours_a_palette_is_searched_for_among_fewer(monkeypatch)
     )
 
 
+def test_of_many_channels_no_more_colours_are_searched_among(monkeypatch):
+    """However small the cells, each colour is in one of its own."""
+    picture = torch.rand(1, 12, 40, 50, generator=seeded())
+    codec = KMeansCodec(8, channels=12).eval()
+    by_all = codec(picture).reconstruction
+    searched = []
+
+    def kmeans_seen(points, *arguments, **options):
+        searched.append(points.shape[1])
+        return kmeans(points, *arguments, **options)
+
+    monkeypatch.setattr(compress.palette, "kmeans", kmeans_seen)
+    monkeypatch.setattr(compress.palette, "_MOST", 1000)
+    monkeypatch.setattr(compress.palette, "_ENOUGH", 600)
+    shown = codec(picture)
+    assert searched == [500]  # every fourth of 2000
+    error, own = ((x - picture).square().mean() for x in (by_all, shown.reconstruction))
+    assert own < 1.02 * error
+
+
 def test_error_is_the_inertia():
     image = phantoms()
     points = image.flatten(2).mT

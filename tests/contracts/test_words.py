@@ -89,13 +89,36 @@ def _other(annotation, value):
     return annotation("else")  # a word, a path
 
 
-def test_no_two_configurations_read_the_same():
+def test_no_setting_that_changes_is_passed_over():
     for config in _runs():
         before = [*configuration_words(config)]
         same = {
             path for path, changed in _changes(config) if [*configuration_words(changed)] == before
         }
         assert not same
+
+
+def test_files_of_one_name_are_told_by_their_folders():
+    """The weights of one backbone, and its runs, are called alike everywhere."""
+
+    def words(folder):
+        system = {
+            "front_end": joint.PSFConfig(file=f"/me/{folder}/psf.npy"),
+            "classifier": {"weights": f"/me/{folder}/system.safetensors"},
+        }
+        config = joint.RunConfig(
+            system=system,
+            data={"kind": "table", "table": f"/me/{folder}/labels.csv"},
+            objective={"distillation": 1},
+            teacher=f"/me/{folder}/run",
+        )
+        return dict(configuration_words(config))
+
+    one, other = words("a"), words("b")
+    for name in ("scenes", "front end", "classifier", "teacher"):
+        assert one[name] != other[name]
+        assert one[name].replace("a/", "b/") == other[name]
+        assert "me/" not in one[name]
 
 
 def test_a_configuration_of_defaults_has_nothing_behind_its_words():
@@ -121,7 +144,7 @@ def test_a_setting_is_shown_shortly():
             "channels_last": False,
             "compile": True,
         },
-        teacher="runs/sharp",
+        teacher="/home/me/runs/sharp",
     )
     words = dict(configuration_words(told))
     assert words["scenes"].endswith(
@@ -131,7 +154,7 @@ def test_a_setting_is_shown_shortly():
     assert words["front end"].endswith(", boundary circular")
     assert " + 1 × divergence from the teacher (nats), label smoothing" in words["objective"]
     assert words["objective"].endswith(", class weight power 1, deferred from 5")
-    assert words["teacher"] == "sharp"
+    assert words["teacher"] == "runs/sharp"
     assert words["training"].endswith(
         ", stages codec / classifier, learning rates codec 0.0001, gradient clip none, "
         "no channels last, compile"

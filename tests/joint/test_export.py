@@ -531,16 +531,36 @@ def test_a_codec_of_ones_own_that_computes_outside_is_told_where_to_begin(name, 
         return torch.from_numpy(image.numpy().sum((1, 2, 3)))
 
     system = build().replace(codec=_Priced(side))
-    begins = "begin behind it, at plane="
-    message = r"torch.export cannot make .* outside of torch: " + begins
-    with pytest.raises(ValueError, match=message + r"'handed' \(--plane handed\)"):
+    message = r"torch.export cannot make .* A stage takes values out of tensors; if it is the "
+    codec = r"codec, begin behind it, at plane='handed' \(--plane handed\)$"
+    with pytest.raises(ValueError, match=message + codec):
         export(system, scenes, tmp_path / name)
-    with pytest.raises(ValueError, match=message + "'measurement' or 'handed'"):
+    camera = r"sensor or the restoration, begin behind it, at plane='measurement' .*; if it is the "
+    with pytest.raises(ValueError, match=message + camera + codec):
         export(system, scenes, tmp_path / name, plane="codes")
-    with pytest.raises(ValueError, match=r"outside of torch$"):  # nothing is behind it
+    with pytest.raises(ValueError, match=r"out of tensors$"):  # nothing is behind it
         export(system, scenes, tmp_path / name, until="handed")
     assert not [*tmp_path.iterdir()]
     export(system, scenes, tmp_path / name, plane="handed")
+
+
+class _Choosy(torch.nn.Module):
+    """Gives what depends on the largest value."""
+
+    def forward(self, pictures):
+        means = pictures.mean((2, 3))
+        return means if means.max() > 0.5 else -means
+
+
+def test_a_classifier_that_takes_values_out_of_tensors_is_not_told_to_begin_behind_it(
+    tmp_path, scenes
+):
+    system = build(compress.Autoencoder(6)).replace(classifier=_Choosy())
+    message = r"A stage takes values out of tensors; if it is the codec, begin behind it, at plane="
+    with pytest.raises(ValueError, match=message):
+        export(system, scenes, tmp_path / "a.pt2")
+    with pytest.raises(ValueError, match=r"A stage takes values out of tensors$"):
+        export(system, scenes, tmp_path / "a.pt2", plane="handed")
 
 
 @pytest.mark.parametrize("name", ["a.pt2", "a.onnx"])

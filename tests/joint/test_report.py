@@ -779,10 +779,26 @@ def test_runs_on_other_scenes_say_so(whole):
     assert "dark and whole are judged each on scenes of its own: skin dark and light; blur" in dark
     assert "dark − whole" in dark  # two sizes may be compared, say
     files = said(run, _on(run, "files", "another"))
-    assert "judged each on scenes of its own: what their files hold. Pictures of one" in files
+    assert "judged each on scenes of its own: what their files hold. Their data sets are" in files
     # Equal pictures, whatever made them.
     for alike in (run, _on(run, "told", difficulty=0.1)):
         assert "scenes of its own" not in said(run, alike)
+    # How many there are, or what else is known of them, changes no picture of a name; but digests
+    # are of whole data sets.
+    assert "scenes of its own" not in said(run, _on(run, "fewer", "another", count=40))
+    tables = [
+        dataclasses.replace(
+            _on(run, "table", digest),
+            config=run.config.model_copy(
+                update={"data": joint.ImageTableConfig(table="labels.csv", label=label)}
+            ),
+        )
+        for digest, label in (("a", "first"), ("b", "second"), ("c", "second"))
+    ]
+    assert "scenes of its own" not in said(*tables[:2])
+    assert "what their files hold" in said(*tables[1:])
+    nothing = dataclasses.replace(run, result={**run.result, "scenes": None})
+    assert "scenes of its own" not in said(run, nothing)
     # Older runs kept no digest, and where their files lay is not what they are.
     older = dataclasses.replace(run, result={"test": run.test})
     assert "own: difficulty 0.1 and 0.5." in said(older, _on(older, "hard", difficulty=0.1))
@@ -1154,7 +1170,7 @@ def test_an_element_that_is_not_known_is_not_drawn():
         (
             {"front_end": joint.PSFConfig(file="a/lens.npy", throughput=(0.9, 0.8, 1.0))},
             "front end",
-            "fixed PSF of lens.npy, window 31 × 31 pixels, throughput 0.9 / 0.8 / 1",
+            "fixed PSF of a/lens.npy, window 31 × 31 pixels, throughput 0.9 / 0.8 / 1",
         ),
         (
             {
@@ -1169,8 +1185,8 @@ def test_an_element_that_is_not_known_is_not_drawn():
                 )
             },
             "front end",
-            "fixed PSF of the picture spot.png of a point source, window 9 × 9 pixels, throughput "
-            "0.9, samples of 1 µm on pixels of 3 µm, its blur undone after the sensor (noise",
+            "fixed PSF of the picture a/spot.png of a point source, window 9 × 9 pixels, "
+            "throughput 0.9, samples of 1 µm on pixels of 3 µm, its blur undone after the sensor",
         ),
         (
             {"front_end": joint.PSFConfig(trained=True)},
@@ -1214,6 +1230,11 @@ def test_an_element_that_is_not_known_is_not_drawn():
             "RMS",
         ),
         ({"sensor": joint.SensorConfig(trainable_gain=True)}, "sensor", "noise, learned gain"),
+        (
+            {"front_end": joint.LensConfig(off_axis={"vignetting": 0.4})},
+            "front end",
+            "rim, a mount that cuts off 40 % of the pupil for the corners",
+        ),
         (
             {"sensor": joint.SensorConfig(trainable_gain=True, gain=3)},
             "sensor",

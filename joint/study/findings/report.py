@@ -123,9 +123,10 @@ class StudyReport:
     designs: tuple[DesignSummary, ...]
     """All designs, the best first: exploration."""
     luck: float | None
-    """By how much the best of as many equal designs as have a number lies above them, by chance
-    over seeds alone. None when no design has two seeds, or all were named in planned comparisons,
-    so that nobody chooses among them by their results."""
+    """By how much the best of the designs that have a number would be ahead of their mean if all
+    were equal, by chance over seeds alone. None when no design has a number of two seeds, or all
+    were named in comparisons of the plan that is judged here, so that nobody chooses among them by
+    their results."""
     doubt: str | None
     """Why nothing planned can be shown, if so."""
     failures: tuple[Failure, ...] = ()

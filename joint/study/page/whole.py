@@ -43,6 +43,7 @@ from joint.study.findings.report import StudyReport, report
 from joint.study.findings.statistics import Contrast
 from joint.study.findings.table import Row, outcomes, rows, to_csv
 from joint.study.sampler import Sampler
+from joint.study.space import varies
 from joint.study.store import Ledger, read_failure
 
 from .atlas import elements as learned
@@ -212,8 +213,7 @@ def _asked(found: _Found) -> Iterator[Html]:
 
 def _chance(ledger: Ledger) -> Iterator[str]:
     """What chance gives on the test part, where all runs have the same."""
-    own = [path for name in ledger.study.axes for path in ledger.study.sets(name)]
-    if any(path.startswith(("data", "split")) for path in own):
+    if varies(ledger.study, "data", "split"):
         return
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
         if state != "done":

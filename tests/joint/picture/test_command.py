@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -153,6 +154,10 @@ def test_a_target_that_cannot_be_is_refused_before_the_codec_is_loaded(
     status, _, err = _run(capsys, "compress", picture, other, "--codec", run)
     assert status == 1
     assert "b.bmp is a picture that is there: name the file to write, as one.l2l" in err
+    status, said, again = _run(
+        capsys, "compress", picture, other, "--codec", run, "--skip-existing"
+    )
+    assert (status, said, again) == (1, "", err)
     assert other.read_bytes() == before
 
 
@@ -185,6 +190,22 @@ def test_a_command_that_was_stopped_goes_on(run, pictures, tmp_path, capsys):
         assert json.loads(_run(capsys, *given, "--json")[1])["there"] == 3
         status, _, err = _run(capsys, *given, "--overwrite")
         assert (status, "or --skip-existing, to leave them, not both" in err) == (2, True)
+
+
+def test_a_target_may_be_called_as_its_codec(pictures, tmp_path, capsys, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    codec = ("--codec", "jpeg")
+    for target in ("jpeg", "webp"):
+        assert _run(capsys, "compress", pictures, target, *codec, "--skip-existing")[0] == 0
+    (tmp_path / "jpeg" / "a.l2l").unlink()
+    status, said, err = _run(capsys, "compress", pictures, "jpeg", *codec, "--skip-existing")
+    assert (status, err) == (0, "")
+    assert "\n2 files there already\n" in said
+    assert _run(capsys, "decompress", "jpeg", "out", *codec)[0] == 0
+    shutil.rmtree("jpeg")
+    shutil.copytree(run, "jpeg")  # a run is one, whatever it is called
+    status, _, err = _run(capsys, "decompress", "webp", "other", *codec)
+    assert (status, "3 files could not be used" in err) == (1, True)
 
 
 def test_of_one_file_what_is_there_is_left_if_asked(run, pictures, tmp_path, capsys):
@@ -231,9 +252,7 @@ def test_a_standard_codec_has_its_qualities(pictures, tmp_path, capsys, monkeypa
     told = json.loads(_run(capsys, *given, "--bpp", "9", "--json")[1])
     assert told["quality"] == compress.quality_for(compress.JPEG(), picture, 9)
     assert "has no qualities" in _run(capsys, *given[:-1], "png", "--bpp", "9")[2]
-    # What is there is a folder, and what is neither is no codec.
-    (tmp_path / "jpeg").mkdir()
-    assert "cannot read jpeg: it is no run folder" in _run(capsys, *given)[2]
+    # What is neither a standard codec nor a folder is no codec.
     said = _run(capsys, *given[:-1], "jpg")[2]
     assert "cannot read jpg: it is no run folder" in said
     assert "nor is it a standard codec, which are jpeg, webp, " in said

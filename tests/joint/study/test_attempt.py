@@ -128,8 +128,19 @@ def test_files_that_a_run_began_with_are_known_by_their_digests(folder):
     weights.write_bytes(b"new")
     os.utime(weights, ns=(1, 1))
     begin(folder, [weights])  # without a checkpoint it is read again
-    assert began_with(folder.path)[str(weights)] == hashlib.sha256(b"new").hexdigest()
+    now = {str(weights): hashlib.sha256(b"new").hexdigest()}
+    assert began_with(folder.path) == now
     _arrive(folder)
     weights.unlink()
     begin(folder, [weights])  # which a run that goes on does not need
-    assert began_with(folder.path)[str(weights)] == hashlib.sha256(b"new").hexdigest()
+    assert began_with(folder.path) == now
+    # Neither are they known less once its starts are: of a full disk, or to try it again.
+    take_back(folder)
+    take_back(folder)
+    assert began_with(folder.path) == now
+    (folder.path / ATTEMPTS_FILE).unlink()
+    begin(folder, [weights])
+    assert began_with(folder.path) == now
+    for damaged in ("{", "[]"):
+        (folder.path / "files.json").write_text(damaged)
+        assert began_with(folder.path) == {}

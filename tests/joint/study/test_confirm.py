@@ -89,7 +89,7 @@ def test_a_find_is_tested_on_fresh_seeds(looked_at, tmp_path):
     assert made.study.plan.metric == looked_at.study.plan.metric
     assert [pair[1:] for pair in made.pairs()] == [(0, 1)]
     assert made.study.question == (
-        "Is light=5000, depth=4 (the best of 4 on the validation part) better than "
+        "Is light=5000, depth=4 (the best on the validation part of 4) better than "
         "light=50, depth=4 on fresh seeds?"
     )
     # All else is as it was.
@@ -179,7 +179,7 @@ def test_a_search_is_held_against_its_first_round(small_base, small_study, tmp_p
     found, before = (design["light"] for design in made.designs)
     assert found == max(design["light"] for design in ledger.designs)
     assert before == max(design["light"] for design in ledger.designs[:3])
-    assert "the best of 12" in made.study.question
+    assert "the best on the validation part of 12)" in made.study.question
 
 
 @pytest.fixture
@@ -214,8 +214,8 @@ def test_a_find_is_one_that_the_plan_does_not_rule_out(required, tmp_path):
     assert made.study.plan.requirements == ledger.study.plan.requirements
     assert select_designs(made).planned
     assert made.study.question == (
-        "Is light=200, depth=4 (the best of 2 that may meet the requirements on the validation "
-        "part) good enough, and better than light=100, depth=4 on fresh seeds?"
+        "Is light=200, depth=4 (the best on the validation part of 2 that may meet the "
+        "requirements) good enough, and better than light=100, depth=4 on fresh seeds?"
     )
     with pytest.warns(UserWarning, match=r"design 3 does not meet what the plan req.*: lamp <= 2"):
         named = confirm(ledger, tmp_path / "named", design=3)
@@ -246,6 +246,58 @@ def test_a_find_may_be_the_cheapest_that_is_good_enough(required, tmp_path):
             confirm(ledger, tmp_path / "not", **given)
     with pytest.raises(ValueError, match=r"the plan requires nothing of a design"):
         confirm(required("free"), tmp_path / "not", cheapest="lamp")
+
+
+def _tested(ledger, pretend, *skills):
+    """Let each design be right as often on the test part as on the validation part."""
+    for run in ledger.runs:
+        _validated(ledger, run, skills[run.design])
+        pretend(ledger, run, skills[run.design])
+
+
+def test_a_margin_to_the_best_is_tested_beside_the_best(small_study, tmp_path, pretend):
+    """Beside the first design alone, each may be the best of all."""
+    axes = {"light": Axis(path="system.sensor.photons", values=(50, 500, 5000))}
+    plan = Plan(requirements=Requirements(within=0.05), resamples=200)
+    ledger = create_study(small_study(axes=axes, plan=plan, seeds=range(4)), tmp_path / "old")
+    _tested(ledger, pretend, 0.57, 0.73, 0.95)
+    assert [each.number for each in select_designs(ledger).meeting()] == [2]
+    with pytest.warns(UserWarning, match="design 1 does not meet"):
+        made = confirm(ledger, tmp_path / "new", design=1)
+    assert made.designs == (ledger.designs[1], ledger.designs[2])
+    assert made.study.question == (
+        "Is light=500 (chosen) good enough beside light=5000, the best of all, on fresh seeds?"
+    )
+    _tested(made, pretend, 0.73, 0.95)
+    assert [each.number for each in select_designs(made).meeting()] == [1]
+    # Of the best itself the better of two is the best, whichever the other is.
+    for given, other in (({}, 0), ({"baseline": 1}, 1)):
+        best = confirm(ledger, tmp_path / f"best{other}", **given)
+        assert best.designs == (ledger.designs[2], ledger.designs[other])
+        assert "good enough, and better than" in best.study.question
+    with pytest.raises(
+        ValueError, match=r"0\.05 of the best .*, which design 0 has not, but des.* 2"
+    ):
+        confirm(ledger, tmp_path / "not", design=1, baseline=0)
+    assert not (tmp_path / "not").exists()
+
+
+def test_the_best_of_all_may_be_one_that_is_ruled_out(small_study, tmp_path, pretend):
+    axes = {"light": Axis(path="system.sensor.photons", values=(50, 500, 5000))}
+    wanted = Requirements(at_most={"photons": 500}, within=0.5)
+    plan = Plan(requirements=wanted, resamples=100)
+    ledger = create_study(small_study(axes=axes, plan=plan, seeds=(0, 1)), tmp_path / "old")
+    _tested(ledger, pretend, 0.6, 0.7, 0.9)
+    made = confirm(ledger, tmp_path / "new")
+    assert made.designs == (ledger.designs[1], ledger.designs[2])
+    assert "the best on the validation part of 2 that may meet" in made.study.question
+    # Where nobody knows the best, a baseline that is named is taken for it.
+    for run in ledger.runs:
+        (ledger.path(run) / "result.json").unlink()
+    with pytest.raises(StudyError, match="on all of its seeds"):
+        confirm(ledger, tmp_path / "not", design=1)
+    named = confirm(ledger, tmp_path / "named", design=1, baseline=0)
+    assert named.designs == (ledger.designs[1], ledger.designs[0])
 
 
 def test_of_several_costs_the_cheapest_needs_a_name(small_study, tmp_path):

@@ -17,6 +17,7 @@ from joint.study import (
     Study,
     load_study,
 )
+from joint.study.space import varies
 
 LIGHT = Axis(path="system.sensor.photons", values=(50, 300, 2000))
 CAMERA = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
@@ -521,3 +522,14 @@ def test_a_metric_that_is_meant_is_named(metric, meant):
     told = f"there is no metric '{metric}'; did you mean '{meant}'"
     with pytest.raises(ValidationError, match=told):
         Plan(metric=metric)
+
+
+def test_parts_in_which_designs_differ_are_known():
+    axes = {
+        "light": Axis(path="system.sensor.photons", values=(50, 500)),
+        "depth": Axis(values=(16, 24)),
+    }
+    study = Study(axes=axes, derived={"data.image_size": "depth"})
+    assert varies(study, "data")  # by what is derived
+    assert varies(study, "split", "system")
+    assert not varies(study, "split")

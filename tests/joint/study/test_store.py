@@ -15,6 +15,7 @@ from joint.study import (
     create_study,
     open_study,
 )
+from joint.study.attempt import began_with
 from joint.study.store import ATTEMPTS_FILE, given_up, read_failure, without_weights
 
 
@@ -174,9 +175,11 @@ def test_failed_runs_can_be_tried_again(ledger, pretend):
     ledger.path(second).mkdir(parents=True)
     RunFolder(ledger.path(second)).fail(RuntimeError("no"))
     (ledger.path(second) / ATTEMPTS_FILE).write_text("{}\n")
+    (ledger.path(second) / "files.json").write_text('{"w.pt": "a"}')
     assert ledger.reset_failed() == 1
     assert ledger.states()[:2] == ("done", "pending")
     assert not (ledger.path(second) / ATTEMPTS_FILE).exists()
+    assert began_with(ledger.path(second)) == {"w.pt": "a"}  # which its checkpoint is made of
     assert ledger.reset_failed() == 0
 
 
