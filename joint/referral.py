@@ -92,11 +92,12 @@ class Referred(NamedTuple):
         return [interval.low, interval.high]
 
     def _elsewhere(self) -> PredictiveValues:
-        rates = [self._rates()[name] for name in ("sensitivity", "specificity")]
+        rates = self._rates()
         assert self.prevalence is not None
-        if not all(map(math.isfinite, rates)):  # of a kind that no picture is of
-            return PredictiveValues(math.nan, math.nan, math.nan)
-        return predictive_values(*rates, self.prevalence)
+        sensitivity, specificity = rates["sensitivity"], rates["specificity"]
+        if not (math.isfinite(sensitivity) and math.isfinite(specificity)):
+            return PredictiveValues(math.nan, math.nan, math.nan)  # no picture is of one kind
+        return predictive_values(sensitivity, specificity, self.prevalence)
 
 
 def _finite(value: float) -> float | None:
