@@ -56,6 +56,8 @@ class Referral:
     """
     units: int
     """Lesions, or pictures as :attr:`unit` says, that the goal was judged by."""
+    equal_units: float
+    """As many of one size tell as much: what an assurance counts."""
     unit: str
     """``lesions`` where groups were given, else ``pictures``."""
 
@@ -163,7 +165,7 @@ class Referral:
             return text
         return (
             f"{text}; a {self.goal} of {self.least:g} is kept elsewhere with a confidence of "
-            f"{self.assurance:g} ({self.units} {self.unit})"
+            f"{self.assurance:g} ({self.units} {self.unit}{_alike(self.units, self.equal_units)})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -254,10 +256,10 @@ def choose_cutoff(
     cutoff = _highest(sign * odds, kept, least, sure)
     if cutoff is None:
         assert assurance is not None  # without, some cutoff keeps anything
-        alike = "" if equal == len(sizes) else f", which tell as much as {equal:.4g} of equal size,"
+        alike, most = _alike(len(sizes), equal), sure(np.ones(1))[0]
         raise ValueError(
-            f"{len(sizes)} {unit}{alike} cannot show a {goal} of {least:g} with the confidence "
-            f"{assurance:g}, but {sure(np.ones(1))[0]:.3f} at most, as all of them are right: "
+            f"{len(sizes)} {unit}{alike and f'{alike},'} cannot show a {goal} of {least:g} with "
+            f"the confidence {assurance:g}, but {most:.3f} at most, as all of them are right: "
             f"{_needed(least, assurance)}"
         )
     cutoff *= sign
@@ -279,6 +281,7 @@ def choose_cutoff(
         least=least,
         assurance=assurance,
         units=len(sizes),
+        equal_units=equal,
         unit=unit,
     )
 
@@ -384,6 +387,10 @@ def _check_classes(classes: tuple[str, ...], positive: tuple[str, ...]) -> None:
             f"positive must name some of the classes {', '.join(classes)}, not "
             f"{'none' if not positive else 'all'} of them"
         )
+
+
+def _alike(units: int, equal: float) -> str:
+    return "" if equal == units else f", which tell as much as {equal:.4g} of equal size"
 
 
 def _or(names: Sequence[str]) -> str:

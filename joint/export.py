@@ -497,7 +497,7 @@ def _traced(said: str, part: _Part | None = None) -> Iterator[None]:
 def _behind(part: _Part) -> str:
     """Where a graph may begin instead, behind a stage that cannot be part of it.
 
-    Which stage that is nothing tells, and behind a classifier there is nothing.
+    Nothing tells which stage it is, and behind a classifier there is nothing.
     """
     camera, codec = part.plane == "codes", part.system.codec is not None
     later = [f"the sensor or the restoration, begin behind it, at {_named('measurement')}"] * camera

@@ -96,7 +96,7 @@ class Referred(NamedTuple):
         assert self.prevalence is not None
         sensitivity, specificity = rates["sensitivity"], rates["specificity"]
         if not (math.isfinite(sensitivity) and math.isfinite(specificity)):
-            return PredictiveValues(math.nan, math.nan, math.nan)  # no picture is of one kind
+            return PredictiveValues(math.nan, math.nan, math.nan)  # one of the two has no picture
         return predictive_values(sensitivity, specificity, self.prevalence)
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "annular_aperture",
     "circular_aperture",
     "coded_aperture",
+    "extent",
     "mura_decoder",
     "rectangular_aperture",
     "spider",
@@ -393,6 +394,12 @@ def mura_decoder(
     decoder = 2 * _mura(whole_number("cells", cells)) - 1
     decoder[cells // 2, cells // 2] = 1
     return decoder.to(device=device, dtype=dtype or torch.get_default_dtype())
+
+
+def extent(lit: Tensor) -> tuple[float, float]:
+    """Where an opening ``[N]`` begins and ends, in samples from the axis, each a spacing wide."""
+    at = lit.nonzero()[:, 0]
+    return int(at[0]) - len(lit) // 2 - 0.5, int(at[-1]) - len(lit) // 2 + 0.5
 
 
 def _in_samples(

@@ -2,7 +2,7 @@
 
 ::
 
-    field in the pupil, its phase unwrapped ──coarse_phase──► what is too coarse, and how often
+    field in the pupil, its phase unwrapped ──coarse_phase──► what is too coarse, and how many times
 """
 
 import math
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .aberration import Aberration, whole_within
+from .aperture import extent
 from .defocus import coarse_beyond, out_of_focus
 from .element import AmplitudeMask, CubicMask, Lens
 from .grid import coordinates
@@ -21,7 +22,7 @@ from .vignetting import Vignetting
 if TYPE_CHECKING:
     from .pupil import Pupil
 
-__all__ = ["Coarse", "coarse_phase", "opening"]
+__all__ = ["Coarse", "coarse_phase"]
 
 # Part of the brightest sample's light below which one is dark: a mask of 0 passes 0.001.
 _LIT = 0.01
@@ -37,7 +38,7 @@ class Coarse(NamedTuple):
     where: str
     """Where in the pupil, or nothing."""
     times: float
-    """Steps as large as the largest that samples hold."""
+    """The largest step, in units of the largest that samples hold, pi."""
 
 
 def coarse_phase(
@@ -66,12 +67,6 @@ def coarse_phase(
     if formula and phase is not None and looked_at(planes):
         return _coarse_wavefront(pupil, planes, phase)
     return _coarse_defocus(pupil, distance, planes)
-
-
-def opening(lit: Tensor) -> tuple[float, float]:
-    """Where an opening ``[N]`` begins and ends, in samples from the axis, each a spacing wide."""
-    at = lit.nonzero()[:, 0]
-    return int(at[0]) - len(lit) // 2 - 0.5, int(at[-1]) - len(lit) // 2 + 0.5
 
 
 def _coarse_wavefront(pupil: "Pupil", planes: Tensor, phase: Tensor) -> Coarse | None:
@@ -129,7 +124,7 @@ def _power(pupil: "Pupil") -> float | None:
 
 def _reach(lit: Tensor) -> float:
     """Farthest part of an opening ``[H, W]`` from the axis along x or y, in samples."""
-    edges = [opening(lit.any(axis)) for axis in (1, 0)]
+    edges = [extent(lit.any(axis)) for axis in (1, 0)]
     return max(max(-first, last) for first, last in edges)
 
 

@@ -80,7 +80,10 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def throughput(self) -> Tensor:
-        """Fraction of a point source's light that reaches the sensor, scalar in 0..1."""
+        """Fraction of a point source's light that reaches the sensor, scalar in 0..1.
+
+        Where it differs across the picture, that of an even scene.
+        """
 
     @abstractmethod
     def combine(self, raw: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .aperture import circular_aperture
-from .coarse import coarse_phase, opening
+from .aperture import circular_aperture, extent
+from .coarse import coarse_phase
 from .defocus import defocus_path, warn_of_coarse
 from .element import (
     SQUARE_SAMPLES,
@@ -304,7 +304,7 @@ class Pupil(nn.Module):
         Each lit sample stands for its spacing.
         """
         lit = self.aperture.detach() > 0
-        edges = [opening(lit.any(axis)) for axis in (1, 0)]
+        edges = [extent(lit.any(axis)) for axis in (1, 0)]
         return self.spacing * max(last - first for first, last in edges)
 
     @property

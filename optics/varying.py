@@ -497,7 +497,7 @@ class VaryingImaging(FrontEnd):
 
 def _trapezium(places: int) -> Tensor:
     """Parts of a line that places from end to end of it stand for, ``[places]``."""
-    parts = torch.ones(places)
+    parts = torch.ones(places, dtype=torch.float64)
     if places > 1:
         parts[[0, -1]] = 0.5
     return parts / parts.sum()

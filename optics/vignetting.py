@@ -25,10 +25,11 @@ class Vignetting(Element):
 
     From a point beside the axis, the mount of a lens that is not in the stop looks displaced
     against the stop, in proportion to the height, and a lens-shaped part is left open (the "cat's
-    eye"; Smith, Modern Optical Engineering, ch. 9). Corners become darker, blurred towards the
-    axis, along which the opening is narrow, and sharp across that. In a :class:`Pupil` for
-    :class:`VaryingImaging`, whose PSFs are shares of the light that the open stop lets in, it does
-    both. The projection of light onto a tilted sensor is :func:`relative_illumination`.
+    eye"; Smith, Modern Optical Engineering, ch. 9). Corners become darker. In focus, diffraction
+    blurs them more along the radius, where the opening is narrow; out of focus, the PSF has the
+    shape of the opening, and is narrow there. In a :class:`Pupil` for :class:`VaryingImaging`,
+    whose PSFs are shares of the light that the open stop lets in, it does both. The projection of
+    light onto a tilted sensor is :func:`relative_illumination`.
 
     Parameters
     ----------

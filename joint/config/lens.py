@@ -302,8 +302,7 @@ def build_lens(
     -----
     UserWarning
         When PSFs that change across the scene are made of too few, for a cubic phase of strength 0,
-        for a focal length above 1 m, as one in millimetres is, and for settings in waves where the
-        middle wavelength was another one in earlier runs, as the order of the list chose it.
+        and for a focal length above 1 m, as one in millimetres is.
     """
     if config.focal_length > _LONGEST:
         warnings.warn(
@@ -383,7 +382,6 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
             spread = spread.new_tensor([sum(_VISIBLE) / 2])
         wavelengths = _CAMERA_BANDS if channels == 3 else tuple(spread.tolist())
     middle = middle_wavelength(wavelengths)
-    _check_middle(config, wavelengths)
     diameter = config.focal_length / config.f_number
     # The aperture is the largest circle on the grid, from the first sample to the last.
     spacing = diameter / (config.pupil_size - 1)
@@ -429,18 +427,6 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
         spacing=spacing,
         focus=math.inf if config.focus is None else config.focus,
     )
-
-
-def _check_middle(config: LensConfig, wavelengths: tuple[float, ...]) -> None:
-    """Tell of waves that were of another length in earlier runs, which keep their digest."""
-    middle, before = middle_wavelength(wavelengths), wavelengths[len(wavelengths) // 2]
-    waves = (config.defocus, *(getattr(config, name) for name in _NOLL), *config.zernike.values())
-    if middle != before and (config.element != "none" or any(waves) or config.off_axis.aberrates):
-        caution(
-            f"front_end.wavelengths are not in rising order: waves, and what was trained in them, "
-            f"are of the middle one by length, {middle * 1e9:.4g} nm, and were of "
-            f"{before * 1e9:.4g} nm in runs of earlier versions: list them rising, or train anew"
-        )
 
 
 def _spot(config: LensConfig, wavelength: float) -> float:

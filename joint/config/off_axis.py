@@ -62,9 +62,9 @@ class OffAxisConfig(Settings):
     """In which direction the table's points lie; most programs of lens design put them along y."""
     vignetting: float = added(0.0, ge=0, le=0.9)
     """Share of the pupil, the full circle without its obscuration, that a round rim in front of the
-    stop cuts off for a corner of the scene, see optics.Vignetting: corners become darker by it,
-    blurred towards the axis and sharp across that. The projection of light onto a sensor, cos^4, is
-    the lens's half_field."""
+    stop cuts off for a corner of the scene, see optics.Vignetting: corners become darker by it and,
+    in focus, more blurred along the radius. The projection of light onto a sensor, cos^4, is the
+    lens's half_field."""
     places: tuple[int, int] = (7, 7)
     """Rows and columns of places, from border to border of the scene, whose PSFs are computed;
     between them, PSFs are interpolated."""

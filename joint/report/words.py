@@ -30,6 +30,8 @@ __all__ = ["configuration_words"]
 _S = TypeVar("_S", bound=Settings)
 # More numbers than that are told by how many they are.
 _FEW = 8
+# Where machines keep the folders of their people, whose names are no business of a page.
+_OF_PEOPLE = ("/home", "/Users")
 
 
 def configuration_words(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -104,8 +106,10 @@ def _value(value: object) -> str:
 
 
 def _path(path: Path) -> str:
-    """Its last two names: those of files are often alike, and of a machine no more is told."""
-    return Path(*path.parts[-2:]).as_posix()
+    """Its last two names, as those of files are often alike; not that of somebody's own folder."""
+    folder = path.parent
+    own = folder == Path.home() or folder.parent.as_posix() in _OF_PEOPLE
+    return path.name if own else Path(*path.parts[-2:]).as_posix()
 
 
 def _scenes(data: DataConfig) -> str:

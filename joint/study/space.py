@@ -542,7 +542,7 @@ def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:
 
 
 def varies(study: Study, *parts: str) -> bool:
-    """Whether the designs differ in any of these parts of a run, as ``data``."""
+    """Whether an axis sets any of these parts of a run, as ``data``."""
     paths = [path for axis in study.axes for path in study.sets(axis)]
     return any(path.split(".")[0] in parts for path in paths)
 

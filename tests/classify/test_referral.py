@@ -129,6 +129,8 @@ def test_an_assurance_is_kept_by_lesions_of_unequal_size():
         )
         below = float(torch.distributions.Normal(1.0, 1.0).cdf(torch.tensor(screen.log_odds)))
         kept += 1 - below >= 0.9
+    assert screen.equal_units == pytest.approx(380**2 / (80 + 20 * 15**2))
+    assert str(screen).endswith("(100 lesions, which tell as much as 31.53 of equal size)")
     assert kept >= binom.ppf(0.001, trials, 0.9)
     with pytest.raises(
         ValueError, match=r"^100 lesions, which tell as much as 31.53 of equal size,"

@@ -1,7 +1,10 @@
 """The words of a configuration, on pages of reports and studies, tell every setting."""
 
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
+
+import pytest
 
 import joint
 from joint.config.classifier import CLASSIFIER_KINDS
@@ -159,3 +162,20 @@ def test_a_setting_is_shown_shortly():
         ", stages codec / classifier, learning rates codec 0.0001, gradient clip none, "
         "no channels last, compile"
     )
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("/data/studies/derm/HAM10000.zip", "derm/HAM10000.zip"),
+        ("/home/somebody/HAM10000.zip", "HAM10000.zip"),
+        ("/Users/somebody/HAM10000.zip", "HAM10000.zip"),
+        (str(Path.home() / "HAM10000.zip"), "HAM10000.zip"),
+        ("HAM10000.zip", "HAM10000.zip"),
+    ],
+)
+def test_a_path_is_told_without_whose_it_is(root, told):
+    config = joint.RunConfig(data=joint.HAM10000Config(root=root))
+    words = dict(configuration_words(config))["scenes"]
+    assert f" {told}," in f" {words},"
+    assert "somebody" not in words

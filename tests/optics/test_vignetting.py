@@ -74,7 +74,7 @@ def test_a_loss_is_what_two_circles_do_not_share():
     assert optics.vignetting_shift(0, diameter=1.0, rim=3.0) == pytest.approx(1.0)
 
 
-def test_corners_are_darker_blurred_towards_the_axis_and_sharp_across():
+def test_corners_are_darker_and_narrow_where_the_opening_is_wide_in_focus():
     pupil = optics.Pupil(
         [_rim(shift=optics.vignetting_shift(0.5, diameter=4e-3), places=3, picture=(64, 64))],
         wavelengths=(550e-9,),
@@ -92,6 +92,14 @@ def test_corners_are_darker_blurred_towards_the_axis_and_sharp_across():
     corner = pupil.mtf(frequency, angle=torch.tensor(math.pi / 4), pixel=False)[0, 0]
     across = pupil.mtf(frequency, angle=torch.tensor(-math.pi / 4), pixel=False)[0, 0]
     assert float(corner) < 0.75 * float(across)
+    # Out of focus the PSF is the shadow of the opening: narrow where that is.
+    shadow = pupil(distance=0.9)[0, 0, 0].double()
+    y = optics.coordinates(31).double()
+    along, beside = (y[:, None] + y) / math.sqrt(2), (y[:, None] - y) / math.sqrt(2)
+    spread = [
+        (shadow * (r - (shadow * r).sum() / shadow.sum()) ** 2).sum() for r in (along, beside)
+    ]
+    assert float(spread[0]) < 0.8 * float(spread[1])
 
 
 def test_a_rim_is_the_same_after_it_was_kept():

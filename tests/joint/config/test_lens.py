@@ -336,31 +336,6 @@ def test_a_glass_needs_several_wavelengths(given):
         _build(3, singlet="pmma", f_number=16.0, wavelengths=(400e-9, 5e-7, 6e-7))
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"element": "phase"},
-        {"element": "height"},
-        {"defocus": 0.1},
-        {"coma": 0.1},
-        {"zernike": {5: 0.1}},
-        {"off_axis": {"coma": 0.1, "places": (2, 2)}},
-    ],
-)
-def test_waves_that_were_of_another_length_in_earlier_runs_are_told_of(given):
-    waves = {"wavelengths": (620e-9, 460e-9), **given}
-    with pytest.warns(UserWarning, match=r"not in rising order: .* 620 nm, and were of 460 nm in"):
-        _build(2, **waves)
-    _build(2, **waves | {"wavelengths": (460e-9, 620e-9)})
-    _build(3, **waves | {"wavelengths": (620e-9, 545e-9, 460e-9)})  # the middle one in either way
-
-
-def test_without_waves_the_order_of_wavelengths_was_no_matter():
-    _build(2, wavelengths=(620e-9, 460e-9), zernike={5: 0.0}, axial_colour=0.01)
-    mount = {"vignetting": 0.2, "places": (2, 2)}
-    _build(2, wavelengths=(620e-9, 460e-9), off_axis=mount)
-
-
 def test_aberrations_too_steep_for_the_pupil_are_warned_of_as_the_defocus_is():
     for given in ({"defocus": 40.0}, {"zernike": {4: -40 / math.sqrt(12)}}, {"axial_colour": 0.1}):
         steep = _build(3, f_number=4.0, oversample=3, **given)
