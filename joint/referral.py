@@ -32,7 +32,7 @@ class Referred(NamedTuple):
     """Another share of pictures to refer, at which predictive values are wanted."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able summary; no numbers are None."""
+        """A JSON-able summary; what is no number is None."""
         found: dict[str, Any] = {"chosen": self.referral.to_dict()}
         rates = self._rates()
         found |= {name: _finite(rate) for name, rate in rates.items()}

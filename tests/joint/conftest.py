@@ -6,7 +6,8 @@ import torch
 
 import classify
 
-# For `import small`, the system that several files train, and `import gratings`, their scenes.
+# For `import small`, the system that several files train, `import gratings`, their scenes, and
+# `import commands`, the command line as they call it.
 sys.path.append(str(Path(__file__).parent))
 
 
@@ -51,3 +52,15 @@ def _odd():
 def others():
     """18 more."""
     return _lesions(18, 16, 1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder of the command line, of one epoch."""
+    from commands import TINY
+
+    from joint.cli import main
+
+    folder = tmp_path_factory.mktemp("run") / "run"
+    assert main(["train", "--output", str(folder), "--quiet", "--codec", "jpeg", *TINY]) == 0
+    return folder

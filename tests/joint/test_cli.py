@@ -9,6 +9,10 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import torch
+from commands import MISTAKE as _MISTAKE
+from commands import OPTION as _OPTION
+from commands import TINY as _TINY
+from commands import run as _run
 from sklearn.metrics import balanced_accuracy_score
 
 import joint
@@ -17,23 +21,6 @@ import joint.complete
 from joint.cli import main
 from joint.folder import hold
 from joint.study import Axis, Comparison, Plan, Study, create_study
-
-_MISTAKE = 1
-_OPTION = 2
-_TINY = ["--data.count", "60", "--data.image-size", "32", "--training.epochs", "1"]
-
-
-def _run(capsys, *arguments):
-    status = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "run"
-    assert main(["train", "--output", str(folder), "--quiet", "--codec", "jpeg", *_TINY]) == 0
-    return folder
 
 
 def test_evaluate_prints_what_train_measured(trained, capsys):

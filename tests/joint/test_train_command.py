@@ -9,31 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import MISTAKE as _MISTAKE
+from commands import OPTION as _OPTION
+from commands import TINY as _TINY
+from commands import run as _run
 
 import joint
 import joint.cli
 import joint.complete
 import joint.train_command
 import optics
-from joint.cli import main
 from joint.folder import PREVIOUS_FILE, load_predictions
-
-_MISTAKE = 1
-_OPTION = 2
-_TINY = ["--data.count", "60", "--data.image-size", "32", "--training.epochs", "1"]
-
-
-def _run(capsys, *arguments):
-    status = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "run"
-    assert main(["train", "--output", str(folder), "--quiet", "--codec", "jpeg", *_TINY]) == 0
-    return folder
 
 
 def test_train_writes_a_run_folder(trained):
