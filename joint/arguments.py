@@ -17,11 +17,25 @@ from pydantic import BaseModel, ValidationError
 from .config.faults import option_line
 from .config.run import RunConfig, SplitConfig
 from .config.scenes import DataConfig, read_like
-from .options import AuditOptions, Choice, EvaluateOptions, Scenes, TrainOptions, scenes_at
+from .options import (
+    AuditOptions,
+    Choice,
+    Described,
+    DescribeOptions,
+    EvaluateOptions,
+    Scenes,
+    TrainOptions,
+    scenes_at,
+)
 from .settings import OptionError
 from .train.augment import Augmentation, AugmentationName
 
-__all__ = ["read_audit_options", "read_evaluate_options", "read_train_options"]
+__all__ = [
+    "read_audit_options",
+    "read_describe_options",
+    "read_evaluate_options",
+    "read_train_options",
+]
 
 
 class _Audited(Scenes):
@@ -127,10 +141,8 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
         Of status 2, after a word on the screen, for options that are not known or not read, and of
         status 0 after ``--help``.
     """
-    choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
+    choice, start = _start(arguments)
     prog = "lens2label train"
-    typed = {word.partition("=")[0].replace("_", "-") for word in arguments}
-    start = _emptied(choice.start(), typed)
     options = _options(
         TrainOptions, arguments, prog, default=TrainOptions(choice=choice, run=start)
     )
@@ -138,6 +150,25 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
     _, settings = tyro.cli(_Beside, args=arguments, return_unknown_args=True, add_help=False)
     run = _checked(RunConfig, options.run, arguments, prog)
     return replace(options, run=run, configured=bool(settings))
+
+
+def read_describe_options(arguments: Sequence[str]) -> DescribeOptions:
+    """Read the kinds first, then what a camera is with the options that these kinds have.
+
+    Raises what :func:`read_train_options` does.
+    """
+    choice, start = _start(arguments)
+    prog = "lens2label describe"
+    described = Described(system=start.system, data=start.data)
+    options = _options(
+        DescribeOptions,
+        arguments,
+        prog,
+        default=DescribeOptions(choice=choice, described=described),
+    )
+    options = replace(options, described=_checked(Described, options.described, arguments, prog))
+    options.check()
+    return options
 
 
 def read_evaluate_options(
@@ -215,6 +246,13 @@ def _emptied(settings: _M, typed: Set[str], *path: str) -> _M:
         elif isinstance(value, dict) and f"--{'.'.join(here).replace('_', '-')}" in typed:
             updates[name] = type(value)()
     return settings.model_copy(update=updates)
+
+
+def _start(arguments: Sequence[str]) -> tuple[Choice, RunConfig]:
+    """The kinds that were chosen, and the configuration before single options."""
+    choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
+    typed = {word.partition("=")[0].replace("_", "-") for word in arguments}
+    return choice, _emptied(choice.start(), typed)
 
 
 def _source(arguments: Sequence[str]) -> _Source:

@@ -26,6 +26,7 @@ from .cells import aligned, as_csv
 from .checkpoint import CheckpointError, write_atomically
 from .config.run import RunConfig, load_config
 from .config.scenes import build_data
+from .describe_command import describe
 from .export import check_target, export
 from .feed import as_scenes
 from .folder import (
@@ -116,6 +117,7 @@ _USAGE = f"""usage: lens2label COMMAND [OPTIONS]
 From light to label: train a camera element, a codec and a classifier in one graph.
 
 commands:
+  describe   say what a camera is in numbers, before it is trained or after
   train      train a system and write a run folder
   evaluate   evaluate a trained run
   predict    say what pictures show, by a trained run
@@ -128,6 +130,7 @@ commands:
   export     write the trained graph as one file that runs without this library
 
 examples:
+  lens2label describe --front-end lens
   lens2label train --output runs/edge --front-end fourier --data ham10000.zip
   lens2label train --output runs/edge --resume
   lens2label evaluate runs/edge --json
@@ -393,6 +396,7 @@ def _audit(arguments: Sequence[str]) -> int:
 
 
 _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "describe": describe,
     "train": train,
     "evaluate": _evaluate,
     "predict": _predict,

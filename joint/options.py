@@ -18,7 +18,7 @@ from .config.classifier import CLASSIFIER_KINDS
 from .config.codecs import CODEC_KINDS, RATED_KINDS
 from .config.front_ends import FRONT_END_KINDS
 from .config.restoration import RESTORATION_KINDS
-from .config.run import RunConfig, SplitConfig, load_config, run_directory
+from .config.run import RunConfig, SplitConfig, SystemConfig, load_config, run_directory
 from .config.scenes import DataConfig, PhantomConfig, data_config
 from .config.sensor import SENSOR_KINDS
 from .export import DeployedEnd, DeployedPlane
@@ -31,6 +31,8 @@ from .view_average import Views
 __all__ = [
     "AuditOptions",
     "Choice",
+    "DescribeOptions",
+    "Described",
     "EvaluateOptions",
     "ExportOptions",
     "PredictOptions",
@@ -222,6 +224,42 @@ class TrainOptions:
                 )
             return run_directory(self.root, self.run)
         return self.output or Path()
+
+
+class Described(Settings):
+    """Of a configuration, what a camera and its scenes are."""
+
+    system: SystemConfig = SystemConfig()
+    data: DataConfig = PhantomConfig()
+
+
+@dataclass(frozen=True)
+class DescribeOptions:
+    """Say what a camera is in numbers, before it is trained or after.
+
+    Scale, depth of field, Strehl ratio, spot and contrast of its lens; threshold, saturation and
+    dynamic range of its sensor; what is read out; and where the simulation is not to be trusted.
+    A run folder is described as it was trained; without one, the options are those of train. For
+    example:
+
+        lens2label describe runs/edge
+        lens2label describe --front-end lens --system.front-end.focus 0.3
+    """
+
+    choice: Annotated[Choice, tyro.conf.arg(name="")]
+    described: Annotated[Described, tyro.conf.arg(name="")]
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """Run folder of lens2label train; its scenes are not needed."""
+    json: bool = False
+    """Print all of it as JSON: every place of the picture too."""
+
+    def check(self) -> None:
+        """Refuse a run folder with settings of another camera."""
+        if self.run is not None and (self.choice, self.described) != (Choice(), Described()):
+            raise OptionError(
+                f"{self.run} is a run with settings of its own; to change some of them, give "
+                f"--config {self.run} instead, and the others"
+            )
 
 
 class Scenes(Settings):

@@ -12,8 +12,9 @@ electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``, ``con
 ``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of a data sheet ·
 ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and
 linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
-``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a whole camera,
-``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
+``audit`` of gradients, ``sampling`` of pupils, ``lens_performance`` as of a data sheet,
+``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and ``plate_file`` of
+other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -103,6 +104,7 @@ from .illumination import (
 )
 from .imaging import IncoherentImaging, layered_blur
 from .kernel import KernelStart, LearnedKernel, kernel_start, signed_difference
+from .lens_performance import DepthOfField, LensPerformance, lens_performance
 from .material import (
     MATERIALS,
     abbe_number,
@@ -187,6 +189,7 @@ __all__ = [
     "Converter",
     "CubicMask",
     "Demosaicing",
+    "DepthOfField",
     "Element",
     "EnergyLimited",
     "FabricatedPlate",
@@ -206,6 +209,7 @@ __all__ = [
     "KernelStart",
     "LearnedKernel",
     "Lens",
+    "LensPerformance",
     "LowRankPSF",
     "PSFEstimate",
     "Pattern",
@@ -284,6 +288,7 @@ __all__ = [
     "knife_edge",
     "layered_blur",
     "led_tilts",
+    "lens_performance",
     "lens_phase",
     "light_budget",
     "light_budget_inverse",

@@ -48,7 +48,7 @@ from .quantity import (
     single,
 )
 
-__all__ = ["Pupil", "check_same_everywhere", "middle_wavelength"]
+__all__ = ["Pupil", "check_same_everywhere", "middle_wavelength", "pupil_of"]
 
 _SQUARE_PIXELS = (
     "pixels are square: for oblong ones give the pitch of which both sides are multiples, k and l "
@@ -81,6 +81,30 @@ def _check_elements(elements: Sequence[Element]) -> None:
 def middle_wavelength(wavelengths: Sequence[float]) -> float:
     """The middle one by length, whatever their order; of an even number the longer of two."""
     return sorted(wavelengths)[len(wavelengths) // 2]
+
+
+def pupil_of(module: nn.Module) -> tuple["Pupil", nn.Module | None]:
+    """The pupil in a module, or the module itself, and what has it as its ``pupil``.
+
+    Raises
+    ------
+    TypeError
+        For what is no module.
+    ValueError
+        For a module with no pupil or several.
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"module must be a Pupil or contain exactly one, not {type(module).__name__}"
+        )
+    pupils = [part for part in module.modules() if isinstance(part, Pupil)]
+    if len(pupils) != 1:
+        raise ValueError(
+            f"module must be a Pupil or contain exactly one; {type(module).__name__} contains "
+            f"{len(pupils)}"
+        )
+    owners = (part for part in module.modules() if getattr(part, "pupil", None) is pupils[0])
+    return pupils[0], next(owners, None)
 
 
 def check_same_everywhere(pupil: "Pupil") -> None:

@@ -15,7 +15,7 @@ from .coherent import CoherentImaging
 from .fourier import squared_modulus
 from .planes import as_planes
 from .psf import psf_from_planes
-from .pupil import Pupil
+from .pupil import pupil_of
 from .quantity import looked_at
 
 __all__ = ["SamplingAudit", "audit_sampling"]
@@ -136,18 +136,7 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     transform, padded to twice its size, because the intensity has twice the bandwidth of the
     amplitude; no window and no pixel enters.
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(
-            f"module must be a Pupil or contain exactly one, not {type(module).__name__}"
-        )
-    pupils = [part for part in module.modules() if isinstance(part, Pupil)]
-    if len(pupils) != 1:
-        raise ValueError(
-            f"module must be a Pupil or contain exactly one; {type(module).__name__} contains "
-            f"{len(pupils)}"
-        )
-    pupil = pupils[0]
-    owner = next((part for part in module.modules() if getattr(part, "pupil", None) is pupil), None)
+    pupil, owner = pupil_of(module)
     if distance is None:
         distance = getattr(owner, "working_distances", None)
     field = pupil.field(distance=distance)

@@ -8,7 +8,7 @@ from .page import Html, joined, note, section
 from .recorded import classification, training, what_it_is
 from .saved import SavedRun
 from .scenes import Measuring, NotHere, Scenes
-from .shown import contrast_of_classes, element, light, rate
+from .shown import camera, contrast_of_classes, element, light, rate
 from .why import contrast_decides, informed, kept_of_scenes, optimal_images
 
 __all__ = ["LONG", "SECTIONS", "run_sections", "sections_of"]
@@ -49,6 +49,7 @@ SECTIONS: dict[str, _Part] = {
     "Training": training,
     "Classification": classification,
     "What the classifier sees": light,
+    "The camera in numbers": camera,
     "The element": element,
     "Rate and fidelity": rate,
     "What is kept of the scene": kept_of_scenes,

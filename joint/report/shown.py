@@ -15,17 +15,18 @@ from joint.analysis import (
     rate_map,
 )
 from joint.config.lens import what_is_cut
+from joint.data_sheet import data_sheet
 from joint.evaluate import evaluate
 from joint.point import OperatingPoint, told_quality
 from joint.system import ImagingSystem
 from optics.shutter import behind_shutter
 
 from .draw import dodged_figure, element_figures, light_figure, spread
-from .page import Html, note, number, picture, table, with_interval
+from .page import Html, details, note, number, picture, table, with_interval
 from .saved import SavedRun
 from .scenes import Measuring, NotHere, Scenes, needed
 
-__all__ = ["contrast_of_classes", "element", "light", "rate"]
+__all__ = ["camera", "contrast_of_classes", "element", "light", "rate"]
 
 
 def light(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
@@ -38,6 +39,15 @@ def light(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]
         f"picture that the sensor gives{', restored' if _restores(system) else ''}, and what the "
         "classifier is handed.",
     )
+
+
+def camera(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """Lens and sensor, by the numbers of their data sheets."""
+    system, test, _ = needed(scenes)
+    if system.front_end is None and system.sensor is None:
+        raise NotHere("The system has no camera: codec and classifier see the scene.")
+    sheet = data_sheet(system, image_size=test.image_size, channels=test.channels)
+    yield details("Data sheet of lens and sensor, as lens2label describe prints it", str(sheet))
 
 
 def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:

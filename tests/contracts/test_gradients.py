@@ -350,6 +350,7 @@ NO_PROMISE = {
     "optics.GradientEntry",
     "optics.GradientFault",
     "optics.audit_gradients",
+    "optics.lens_performance",
     "compress.Codec",  # that of its kinds
     "compress.quality_for",
     "joint.DifferentiableJPEGConfig",

@@ -106,7 +106,7 @@ def test_report_writes_a_page(trained, tmp_path, capsys):
     accuracy = json.loads((trained / "result.json").read_text())["test"]["accuracy"]
     assert f"{accuracy:.3f} [" in page.read_text()
     told = [line.partition(": ") for line in err.splitlines()]
-    assert [number for number, _, _ in told] == [f"report {n}/12" for n in range(1, 13)]
+    assert [number for number, _, _ in told] == [f"report {n}/13" for n in range(1, 14)]
     assert [what for _, _, what in told][:4] == [
         "the intervals of the classification", "the scenes", "What the run is", "Training",
     ]  # fmt: skip
@@ -469,7 +469,7 @@ def test_the_help_of_each_command_of_a_study_has_an_example(capsys):
 def test_the_examples_of_the_usage_are_commands_that_exist(capsys):
     _, out, _ = _run(capsys, "--help")
     examples = out.split("examples:\n")[1].split("\n\n")[0].splitlines()
-    assert len(examples) == 4
+    assert len(examples) == 5
     for line in examples:
         program, command, *options = line.split()
         assert program == "lens2label"

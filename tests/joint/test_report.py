@@ -576,10 +576,10 @@ def test_a_report_of_several_runs_tells_of_every_step(whole, lens, capsys, undra
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
-    assert [line.split(":")[0] for line in lines] == [f"report {n}/24" for n in range(1, 25)]
-    assert lines[1] == "report 2/24: the comparison of the runs"
-    assert lines[2] == f"report 3/24: {whole.name}: the scenes"
-    assert lines[-1] == f"report 24/24: {lens.name}: What a picture costs"
+    assert [line.split(":")[0] for line in lines] == [f"report {n}/26" for n in range(1, 27)]
+    assert lines[1] == "report 2/26: the comparison of the runs"
+    assert lines[2] == f"report 3/26: {whole.name}: the scenes"
+    assert lines[-1] == f"report 26/26: {lens.name}: What a picture costs"
     report_html([whole], **how)
     assert capsys.readouterr() == ("", "")
 

@@ -1,0 +1,219 @@
+"""What a camera is, in numbers, before anything is trained: as in the data sheets of its parts.
+
+::
+
+    system ─┬─ an even grey scene ─► shapes of what is handed on, throughput
+            ├─ front end ─► optics.lens_performance, optics.audit_sampling
+            └─ sensor ─► optics.photon_transfer, in each light
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+import optics
+from optics.quantity import image_size as as_size
+from optics.quantity import whole_number
+from optics.shutter import behind_shutter
+
+from .device import device_of
+from .kinds import check_system
+from .planes import values_read
+from .system import ImagingSystem, evaluating
+
+__all__ = ["DataSheet", "InLight", "data_sheet"]
+
+# Irradiances: not 1, which the default gain puts at the top code, where noise is cut off; and the
+# grey of a photographer's card, by which an exposure is set.
+_HALF, _GREY = 0.5, 0.18
+
+
+class InLight(NamedTuple):
+    """Signal to noise in one light, dB of each channel: noise in time and between pixels."""
+
+    photons: float
+    """On a pixel at irradiance 1, photons/pixel."""
+    half: tuple[float, ...]
+    """At irradiance 0.5."""
+    grey: tuple[float, ...]
+    """At irradiance 0.18."""
+
+
+@dataclass(frozen=True)
+class DataSheet:
+    """A camera in numbers; None where a system has no such stage."""
+
+    scene: tuple[int, int, int]
+    """Channels, height and width of a scene."""
+    shapes: dict[str, tuple[int, ...]]
+    """Channels, height and width of what is at each plane behind the scene."""
+    stages: str
+    """A line for each stage, with its numbers that learn."""
+    throughput: float | None
+    """Share of a point's light that the front end passes."""
+    lens: optics.LensPerformance | None
+    """Of the one pupil in the front end."""
+    problems: tuple[str, ...]
+    """Where its simulation is not to be trusted, by :func:`optics.audit_sampling`."""
+    sensor: optics.PhotonTransfer | None
+    """Its figures after EMVA 1288."""
+    light: tuple[InLight, ...]
+    """Of the sensor in its own light, and at the ends of its range, in one exposure of the whole
+    time."""
+    values: int | None
+    """That are read out for a picture."""
+    bits: int | None
+    """Of the converter for a picture."""
+
+    @property
+    def field_of_view(self) -> tuple[float, float] | None:
+        """Height and width of what a picture shows in focus, metres; None at infinity."""
+        if self.lens is None or self.lens.magnification == 0:
+            return None
+        _, height, width = self.scene
+        return height * self.lens.object_pixel, width * self.lens.object_pixel
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the fields, :attr:`field_of_view`, and the figures of the sensor.
+
+        Returns
+        -------
+        dict of str to any
+        """
+        sensor = self.sensor
+        return {
+            **vars(self),
+            "lens": None if self.lens is None else self.lens.to_dict(),
+            "field_of_view": self.field_of_view,
+            "sensor": None if sensor is None else _figures(sensor),
+            "light": [_finite(each._asdict()) for each in self.light],
+        }
+
+    def __str__(self) -> str:
+        parts = [
+            "\n".join(("{} x {} x {} scenes".format(*self.scene), *self._planes())),
+            self.stages,
+            *([] if self.lens is None else [str(self.lens) + self._seen()]),
+            *(["\n".join(f"caution: {each}" for each in self.problems)] if self.problems else []),
+            *([] if self.sensor is None else ["\n".join((str(self.sensor), *self._light()))]),
+        ]
+        return "\n\n".join(parts)
+
+    def _planes(self) -> Iterator[str]:
+        for name, shape in self.shapes.items():
+            yield f"  {name:<11} {' x '.join(map(str, shape))}"
+        if self.values is not None:
+            bits = "" if self.bits is None else f", {self.bits} bits"
+            yield f"  read out    {self.values} values{bits} a picture"
+        if self.throughput is not None:
+            yield f"  throughput  {self.throughput:.3f} of a point's light"
+
+    def _seen(self) -> str:
+        seen = self.field_of_view
+        return (
+            "" if seen is None else "\nsees   {:.4g} x {:.4g} mm".format(*(1e3 * n for n in seen))
+        )
+
+    def _light(self) -> Iterator[str]:
+        for photons, half, grey in self.light:
+            told = (", ".join(f"{each:.1f}" for each in part) for part in (half, grey))
+            name = f"in {photons:.4g}"
+            yield "{:<14} photons/pixel: SNR {} dB at half of it, {} dB at 0.18".format(name, *told)
+
+
+def data_sheet(
+    system: ImagingSystem, *, image_size: int | tuple[int, int], channels: int = 3
+) -> DataSheet:
+    """What a camera is, in the numbers by which people judge one; nothing needs to be trained.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        It is left as it is.
+    image_size : int or (int, int), pixels
+        Height and width of the scenes.
+    channels : int
+        Of the scenes.
+
+    Returns
+    -------
+    DataSheet
+        On the CPU. Print it, or see its ``lens`` (:func:`optics.lens_performance`) and ``sensor``
+        (:func:`optics.photon_transfer`); a front end with no pupil, or several, has no ``lens``.
+
+    Raises
+    ------
+    TypeError
+        For what is no system.
+    ValueError
+        When the scenes do not fit the system.
+    """
+    check_system(system)
+    size, channels = as_size(image_size, "image_size"), whole_number("channels", channels)
+    scene = torch.full((1, channels, *size), 0.5, device=device_of(system))
+    front = behind_shutter(system.front_end)
+    with evaluating(system), torch.no_grad():
+        drawing = torch.Generator(scene.device).manual_seed(0)
+        seen = system.measure(scene, generator=drawing)
+        throughput = None if system.front_end is None else float(system.front_end.throughput())
+    planes = {"irradiance": seen.irradiance, "raw": seen.raw, "picture": seen.measurement}
+    sensor = system.sensor
+    values = None if sensor is None or seen.raw is None else values_read(sensor, seen.raw)
+    depth = None if sensor is None else sensor.bit_depth
+    pupils = [] if front is None else [p for p in front.modules() if isinstance(p, optics.Pupil)]
+    lens, problems = None, []
+    if front is not None and len(pupils) == 1:
+        lens = optics.lens_performance(front, picture=size)
+        problems = optics.audit_sampling(front).problems()
+    return DataSheet(
+        scene=(channels, *size),
+        shapes={name: tuple(each.shape[1:]) for name, each in planes.items() if each is not None},
+        stages=str(system),
+        throughput=throughput,
+        lens=lens,
+        problems=tuple(problems),
+        sensor=None if sensor is None else optics.photon_transfer(sensor),
+        light=() if sensor is None else tuple(_in_light(sensor)),
+        values=values,
+        bits=None if values is None or depth is None else values * depth,
+    )
+
+
+def _in_light(sensor: optics.Sensor) -> Iterator[InLight]:
+    """In its own light, and in the least and the most of a range."""
+    for photons in sorted({sensor.photons, *(sensor.photon_range or ())}):
+        with sensor.under(photons):
+            light = torch.tensor([_HALF, _GREY], dtype=torch.float64) * photons
+            found = optics.photon_transfer(sensor, light).total_snr
+        half, grey = (tuple(_decibels(each) for each in part) for part in found.mT.tolist())
+        yield InLight(photons, half, grey)
+
+
+def _decibels(ratio: float) -> float:
+    return 20 * math.log10(ratio) if ratio > 0 else -math.inf
+
+
+def _finite(told: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinite numbers: of no signal there is none."""
+    return {
+        name: [None if math.isinf(each) else each for each in value]
+        if isinstance(value, tuple)
+        else value
+        for name, value in told.items()
+    }
+
+
+def _figures(sensor: optics.PhotonTransfer) -> dict[str, Any]:
+    return {
+        "system_gain": sensor.system_gain,
+        "dark_noise": sensor.dark_noise,
+        "threshold": sensor.threshold.tolist(),
+        "saturation": sensor.saturation.tolist(),
+        "saturated_electrons": sensor.saturated_electrons,
+        "dynamic_range": sensor.dynamic_range.tolist(),
+        "largest_snr": sensor.largest_snr,
+        "limit": sensor.limit,
+    }

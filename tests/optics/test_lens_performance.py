@@ -1,0 +1,237 @@
+import json
+import math
+
+import pytest
+import torch
+from scipy import optimize, special
+
+import optics
+
+FOCAL, DIAMETER, PITCH, WAVE = 10e-3, 3.5e-3, 3e-6, 550e-9
+
+
+def _disk(samples=128):
+    """A circle with a sharp edge, and its spacing."""
+    spacing = DIAMETER / (0.9 * samples)
+    y = optics.coordinates(samples, spacing=spacing)
+    return (y[:, None] ** 2 + y**2 <= (DIAMETER / 2) ** 2).float(), spacing
+
+
+def _pupil(*elements, samples=128, focus=math.inf, wavelengths=(WAVE,)):
+    aperture, spacing = _disk(samples)
+    return optics.Pupil(
+        elements,
+        size=samples,
+        spacing=spacing,
+        aperture=aperture,
+        wavelengths=wavelengths,
+        focal_length=FOCAL,
+        pixel_pitch=PITCH,
+        psf_size=15,
+        oversample=3,
+        focus=focus,
+    )
+
+
+def _aberration(waves, index, samples=128):
+    _, spacing = _disk(samples)
+    coefficients = torch.as_tensor(waves) * WAVE
+    return optics.Aberration(
+        samples,
+        spacing=spacing,
+        diameter=DIAMETER,
+        coefficients=coefficients.reshape(*coefficients.shape, 1)
+        if coefficients.ndim
+        else coefficients[None],
+        indices=[index],
+    )
+
+
+def test_an_open_circle_has_the_numbers_of_the_textbook():
+    found = optics.lens_performance(_pupil(), shares=(0.3, 0.5, 0.8))
+    number = FOCAL / DIAMETER
+    assert found.f_number == pytest.approx(number, rel=5e-3)
+    assert found.working_f_number == pytest.approx(number, rel=5e-3)
+    assert found.airy_radius.item() == pytest.approx(1.21967 * WAVE * number, rel=5e-3)
+    assert found.cutoff.item() == pytest.approx(1 / (WAVE * number), rel=5e-3)
+    assert found.q_sampling.item() == pytest.approx(WAVE * number / PITCH, rel=5e-3)
+    assert found.throughput.item() == found.strehl.item() == pytest.approx(1, abs=1e-6)
+
+    def energy(v):  # Rayleigh, 1881
+        return 1 - special.j0(v) ** 2 - special.j1(v) ** 2
+
+    for share, radius in zip(found.shares, found.radius[0].tolist(), strict=True):
+        v = float(optimize.brentq(lambda v, share=share: energy(v) - share, 0.1, 12))  # pyright: ignore[reportArgumentType]
+        assert radius == pytest.approx(v * WAVE * number / math.pi, rel=1e-3)
+    # Goodman's MTF of a circle, times that of the pixels.
+    for frequency, both in zip(found.frequency.tolist(), found.contrast[0].tolist(), strict=True):
+        part = frequency * WAVE * number
+        lens = 2 / math.pi * (math.acos(part) - part * math.sqrt(1 - part**2))
+        pixel = math.sin(math.pi * frequency * PITCH) / (math.pi * frequency * PITCH)
+        assert both == pytest.approx([lens * pixel] * 2, abs=4e-3)
+
+
+def test_of_a_lens_that_is_focused_near():
+    found = optics.lens_performance(_pupil(focus=0.1))
+    image = 1 / (1 / FOCAL - 1 / 0.1)
+    assert found.image_distance == pytest.approx(image)
+    assert found.magnification == pytest.approx(image / 0.1)
+    assert found.object_pixel == pytest.approx(PITCH * 0.1 / image)
+    assert found.pixel_angle == pytest.approx(PITCH / image)
+    far = optics.lens_performance(_pupil())
+    assert (far.magnification, far.object_pixel) == (0, math.inf)
+
+
+def test_at_the_ends_of_the_depth_of_field_the_strehl_ratio_is_that_of_a_quarter_wave():
+    pupil = _pupil(focus=0.4)
+    depth = optics.lens_performance(pupil).depth_of_field()
+    assert depth.near < 0.4 < depth.far
+    at = optics.lens_performance(pupil, distance=[depth.near, 0.4, depth.far])
+    quarter = (math.sin(math.pi / 4) / (math.pi / 4)) ** 2
+    assert at.strehl[:, 0].tolist() == pytest.approx([quarter, 1, quarter], abs=5e-3)
+    number = pupil.image_distance / pupil.diameter
+    assert depth.image == pytest.approx(2 * WAVE * number**2)  # the textbook's +-2 lambda N^2
+
+
+def test_at_the_ends_of_that_of_a_spot_rays_of_the_rim_are_as_far_apart():
+    pupil = _pupil(focus=0.4)
+    depth = optics.lens_performance(pupil).depth_of_field(6e-6)
+    for distance in (depth.near, depth.far):
+        sharp = 1 / (1 / FOCAL - 1 / distance)
+        spot = pupil.diameter * abs(sharp - pupil.image_distance) / sharp
+        assert spot == pytest.approx(6e-6)
+    assert depth.image == pytest.approx(6e-6 * pupil.image_distance / pupil.diameter)
+    # Beyond the hyperfocal distance it reaches to infinity.
+    distant = optics.lens_performance(_pupil(focus=1e3)).depth_of_field(6e-6)
+    assert distant.far == math.inf
+    assert distant.near == pytest.approx(FOCAL * DIAMETER / 6e-6, rel=2e-2)
+
+
+@pytest.mark.parametrize("blur", [0.0, -1e-6, math.nan])
+def test_a_spot_is_positive(blur):
+    found = optics.lens_performance(_pupil())
+    with pytest.raises(ValueError, match="blur must be"):
+        found.depth_of_field(blur)
+
+
+@pytest.mark.parametrize("index", [4, 8, 11])
+def test_the_strehl_ratio_is_that_of_the_psf_and_of_marechal(index):
+    aberrated, plain = _pupil(_aberration(0.05, index)), _pupil()
+    found = optics.lens_performance(aberrated).strehl.item()
+    assert found == pytest.approx(math.exp(-((2 * math.pi * 0.05) ** 2)), abs=3e-3)
+
+    def wide(pupil):  # one point to a pixel, and pixels so small that Q is 2
+        return optics.Pupil(
+            [*pupil.elements], size=128, spacing=pupil.spacing, aperture=pupil.aperture,
+            wavelengths=(WAVE,), focal_length=FOCAL, pixel_pitch=WAVE * FOCAL / DIAMETER / 2,
+            psf_size=127,
+        )()  # fmt: skip
+
+    assert found == pytest.approx(optics.strehl(wide(aberrated), wide(plain)).item(), abs=2e-3)
+
+
+def test_light_that_is_kept_back_is_no_aberration():
+    _, spacing = _disk()
+    grey = optics.AmplitudeMask(torch.full((128, 128), 0.25), spacing=spacing, trainable=False)
+    found = optics.lens_performance(_pupil(grey))
+    assert found.throughput.item() == pytest.approx(0.25, abs=1e-6)
+    assert found.strehl.item() == pytest.approx(1, abs=1e-6)
+
+
+def test_contrast_is_that_of_the_pupil_along_y_and_x():
+    pupil = _pupil(_aberration(0.15, 6), wavelengths=(620e-9, 460e-9))  # astigmatism
+    frequency = torch.tensor([2e4, 8e4])
+    found = optics.lens_performance(pupil, frequency=frequency)
+    assert found.contrast.shape == (2, 2, 2)
+    for direction, angle in enumerate((math.pi / 2, 0.0)):
+        expected = pupil.mtf(frequency, angle=angle).double()
+        torch.testing.assert_close(
+            found.contrast[..., direction], expected, atol=2e-6, rtol=0, check_dtype=False
+        )
+    assert (found.contrast[..., 0] - found.contrast[..., 1]).abs().max() < 0.02  # about best focus
+
+
+def test_in_the_corners_tangential_is_along_the_radius():
+    """Coma that grows with the height: all four corners alike, and worse along the radius."""
+    samples = 64
+    _, spacing = _disk(samples)
+    coefficients = optics.seidel_coefficients(3, size=(30, 40), coma=0.8 * WAVE)
+    coma = optics.Aberration(samples, spacing=spacing, diameter=DIAMETER, coefficients=coefficients)
+    found = optics.lens_performance(_pupil(coma, samples=samples), picture=(30, 40))
+    assert found.strehl.shape == (3, 3, 1)
+    assert found.contrast.shape == (3, 3, 1, 3, 2)
+    corners = found.contrast[[0, 0, 2, 2], [0, 2, 0, 2]]
+    # The grid of the pupil is square, the direction of these corners is not on it.
+    assert (corners - corners[:1]).abs().max() < 1e-3
+    edges = found.contrast[[0, 1], [1, 2], 0]  # heights of 0.6 and 0.8
+    assert (edges[1] < edges[0] - 1e-3).all()
+    assert (corners[0, 0, :, 0] < corners[0, 0, :, 1] - 0.02).all()
+    middle = found.contrast[1, 1, 0]
+    assert (middle[:, 0] - middle[:, 1]).abs().max() < 1e-3
+    assert found.places is not None
+    assert found.places[2, 2].tolist() == pytest.approx([0.6, 0.8])
+    shown = str(found).splitlines()
+    assert [line.split()[1] for line in shown[-3:]] == ["0.00", "0.80", "1.00"]
+
+
+def test_distances_are_those_of_the_front_end_or_given():
+    lens = optics.IncoherentImaging(
+        _pupil(focus=0.4, wavelengths=(620e-9, 550e-9, 460e-9)), working_distances=(0.35, 0.5)
+    )
+    found = optics.lens_performance(lens)
+    assert found.distance == (0.35, 0.5)
+    assert found.strehl.shape == (2, 3)
+    one = optics.lens_performance(lens, distance=0.35)
+    assert one.distance == pytest.approx((0.35,))
+    torch.testing.assert_close(one.strehl[0], found.strehl[0])
+    torch.testing.assert_close(one.radius[0], found.radius[0])
+    assert "350 mm" in str(one)
+
+
+def test_a_share_that_the_grid_does_not_hold_has_no_radius():
+    """A wave per sample of random phase scatters light everywhere, to beyond the period."""
+    _, spacing = _disk()
+    phase = 2 * math.pi * torch.rand(128, 128, generator=torch.Generator().manual_seed(0))
+    rough = optics.PhaseMask(phase, spacing=spacing, design_wavelength=WAVE)
+    found = optics.lens_performance(_pupil(rough), shares=(0.2, 0.99))
+    assert found.radius[0, 0] < math.inf
+    assert found.radius[0, 1] == math.inf
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["radius"][0][1] is None
+
+
+def test_it_is_json_and_text():
+    found = optics.lens_performance(_pupil(focus=0.4))
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert told["f_number"] == found.f_number
+    assert told["depth_of_field"]["near"] == found.depth_of_field().near
+    assert told["depth_of_field_of_a_pixel"] == found.depth_of_field(PITCH)._asdict()
+    text = str(found)
+    assert "10 mm, f/2.8" in text
+    assert "a pixel of 3 um sees 117 um" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shares": (0.5, 1.0)}, "above 0 and below 1"),
+        ({"shares": (0.0,)}, "above 0 and below 1"),
+        ({"shares": (-0.5,)}, "between 0 and 1"),
+        ({"shares": ()}, "at least one"),
+        ({"frequency": [math.nan]}, "frequency must be finite"),
+        ({"distance": 0.0}, "distance must be metres other than 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        optics.lens_performance(_pupil(), **options)
+
+
+def test_a_dark_pupil_and_what_is_none_are_refused():
+    _, spacing = _disk()
+    dark = optics.AmplitudeMask(torch.zeros(128, 128), spacing=spacing, trainable=False)
+    with pytest.raises(ValueError, match="passes no light"):
+        optics.lens_performance(_pupil(dark))
+    with pytest.raises(TypeError, match="must be a Pupil"):
+        optics.lens_performance(_pupil)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="contains 0"):
+        optics.lens_performance(optics.LearnedKernel("identity", 3))
