@@ -4,17 +4,17 @@ Files, in the order of the light: ``illumination`` lamps and colour filters · `
 ``zernike``, ``material``, ``element``, ``height_map``, ``aberration`` what stands in a pupil ·
 ``off_axis``, its wavefronts, and ``vignetting``, its openings across the picture · ``propagation``
 of fields · ``pupil``, whose samples may be ``coarse``, ``defocus`` and ``psf``, pupil to
-point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``modulation``,
-their transfer functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``,
-``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff ·
-``shutter`` of a scene that moves · ``radiometry``, lux, watts, photons · ``sensor`` photons,
-electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``, ``converter`` and
-``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of a data sheet ·
-``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and
-linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
-``audit`` of gradients, ``sampling`` of pupils, ``lens_performance`` as of a data sheet,
-``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and ``plate_file`` of
-other plates, by ``maker_file``.
+point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve``, or from a program
+for ``lens_design`` · ``modulation``, their transfer functions · ``front_end``, the interface of
+``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` ·
+``projection``, distortion and falloff · ``shutter`` of a scene that moves · ``radiometry``, lux,
+watts, photons · ``sensor`` photons, electrons, codes, by the steps of ``read_out``, with ``pixel``,
+``noise``, ``converter`` and ``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of
+a data sheet · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` ·
+``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``,
+``quantity``, ``audit`` of gradients, ``sampling`` of pupils, ``lens_performance`` as of a data
+sheet, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
+``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -104,6 +104,7 @@ from .illumination import (
 )
 from .imaging import IncoherentImaging, layered_blur
 from .kernel import KernelStart, LearnedKernel, kernel_start, signed_difference
+from .lens_design import PSFListing, ZernikeListing, import_psf, import_zernikes
 from .lens_performance import DepthOfField, LensPerformance, lens_performance
 from .material import (
     MATERIALS,
@@ -212,6 +213,7 @@ __all__ = [
     "LensPerformance",
     "LowRankPSF",
     "PSFEstimate",
+    "PSFListing",
     "Pattern",
     "PhaseElement",
     "PhaseMask",
@@ -235,6 +237,7 @@ __all__ = [
     "VaryingImaging",
     "Vignetting",
     "Wiener",
+    "ZernikeListing",
     "abbe_number",
     "amplitude_spread",
     "angular_spectrum",
@@ -282,6 +285,8 @@ __all__ = [
     "image_irradiance",
     "import_height_map",
     "import_plate",
+    "import_psf",
+    "import_zernikes",
     "incoherent_image",
     "interpolate_spectrum",
     "kernel_start",

@@ -136,8 +136,10 @@ def field_coefficients(
     Parameters
     ----------
     table : Tensor ``[R, J]``, or ``[R, L, J]`` for each of L wavelengths, metres RMS
-        Coefficients at R heights, as a program for lens design gives them: of waves, times the
-        wavelength; of fringe polynomials, as :func:`fringe_to_noll` says. A parameter is trained.
+        Coefficients at R heights, of the path by which light lags: of waves, times the wavelength;
+        of fringe polynomials, as :func:`fringe_to_noll` says. Those of OpticStudio, where a path is
+        positive if the light is ahead, have the other sign, see :func:`import_zernikes`. A
+        parameter is trained.
     heights : Tensor or sequence ``[R]``
         Of the points of the image, in one unit, whatever it is: growing from 0, the axis, to the
         corner of the picture.

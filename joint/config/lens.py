@@ -86,7 +86,8 @@ class LensConfig(Settings):
     spherical: float = added(0.0)
     """Waves RMS at the middle wavelength, of Noll's index 11, which is in best focus."""
     zernike: Annotated[dict[int, float], AfterValidator(FrozenDict)] = added(FrozenDict())
-    """More of the wavefront: waves RMS at the middle wavelength by Noll's indices, from 1."""
+    """More of the wavefront: waves RMS at the middle wavelength by Noll's indices, from 1, positive
+    where light lags: those of OpticStudio change their sign."""
     off_axis: OffAxisConfig = added(OffAxisConfig())
     """What the wavefront has more, and the light less, towards the corners of the scene; as it is,
     nothing."""

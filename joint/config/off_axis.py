@@ -56,8 +56,8 @@ class OffAxisConfig(Settings):
     indices: tuple[int, ...] = ()
     """Noll's indices of the table's columns."""
     table: tuple[float, ...] = ()
-    """Waves RMS at the middle wavelength: those of the indices at the first height, then at the
-    next."""
+    """Waves RMS at the middle wavelength, positive where light lags, so that those of OpticStudio
+    change their sign: those of the indices at the first height, then at the next."""
     along: Literal["x", "y"] = "y"
     """In which direction the table's points lie; most programs of lens design put them along y."""
     vignetting: float = added(0.0, ge=0, le=0.9)

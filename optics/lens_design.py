@@ -1,0 +1,292 @@
+"""What a program for lens design says of a lens: the text listings of Zemax OpticStudio, read.
+
+::
+
+    "Zernike Standard" or "Fringe Coefficients" ──import_zernikes──► metres RMS, of Noll's indices
+    "FFT PSF" or "Huygens PSF" ──import_psf──► shares of the light [h, w], and their distance
+
+The program's x is +x here and its y is +y, the next row: the first row of its listings, the largest
+y, comes last. A path is positive there where light is ahead, and here where it lags: the sign of
+coefficients is changed.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .zernike import fringe_to_noll, noll_to_nm
+
+__all__ = ["PSFListing", "ZernikeListing", "import_psf", "import_zernikes"]
+
+_METRES: Mapping[str, float] = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3}
+# A micro sign, a Greek mu, or the letter that stands for one.
+_LENGTH = r"([\d.]+(?:E[+-]?\d+)?)\s*(nm|[\u00b5\u03bcu]m|mm)"
+_TERM = re.compile(r"Z\s*(\d+)\s*:?\s+(\S+)")
+_FIELD = re.compile(r"(-?[\d.]+)(?:\s*,\s*(-?[\d.]+))?\s*\(?(deg|mm|\w+)\)?")
+# How far the RMS of the coefficients may be from what the listing says of it: a thousandth, or the
+# last of eight digits.
+_SAME, _LAST = 1e-3, 1e-6
+# Samples along a side, more than a program computes.
+_MOST = 8192
+
+
+class ZernikeListing(NamedTuple):
+    """Zernike coefficients of one wavelength at one point of the field."""
+
+    indices: tuple[int, ...]
+    """Noll's, J of them."""
+    coefficients: Tensor
+    """Path by which light lags, ``[J]``, metres RMS, float64: as :class:`Aberration` takes it."""
+    wavelength: float
+    """Metres."""
+    field: tuple[float, float]
+    """Point of the field, x and y, in :attr:`unit`."""
+    unit: str
+    """Of the field: ``deg``, or a length."""
+
+
+class PSFListing(NamedTuple):
+    """A point-spread function at one point of the field."""
+
+    psf: Tensor
+    """Shares of the light in the window, ``[h, w]``, float64, sum 1; h and w are odd, and the axis,
+    where the chief ray or another reference falls, lies in the middle."""
+    spacing: float
+    """Distance of the samples, metres."""
+    wavelengths: tuple[float, float]
+    """The shortest and the longest, metres."""
+    field: tuple[float, float]
+    """Point of the field, x and y, in :attr:`unit`."""
+    unit: str
+    """Of the field: ``deg``, or a length."""
+
+
+def import_zernikes(path: Path | str) -> ZernikeListing:
+    """Read a listing of Zernike coefficients that OpticStudio saved as text.
+
+    Parameters
+    ----------
+    path : path
+        Of *Zernike Standard Coefficients*, which are Noll's (J. Opt. Soc. Am. 66:207, 1976), or of
+        *Zernike Fringe Coefficients* up to 37, of which those of Noll are made.
+
+    Returns
+    -------
+    ZernikeListing
+        All of the listing's terms, piston and tilt among them: tilt moves the image. Leave out
+        what is not wanted, or set it to 0.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    ValueError
+        When it is no such listing, lacks a wavelength, a field or terms, or has terms whose RMS is
+        not what it says.
+
+    Notes
+    -----
+    The listing's own "RMS (to chief)" of the fitted coefficients is compared with that of what was
+    read, which finds another normalisation or a decimal comma. The sign and the axes are those with
+    which OpticStudio's own wavefronts give OpticStudio's own PSFs, of a telescope with a field
+    along the diagonal.
+
+    Examples
+    --------
+    >>> found = import_zernikes("corner.txt")
+    >>> Aberration(
+    ...     128, spacing=1e-5, diameter=1.2e-3, coefficients=found.coefficients,
+    ...     indices=found.indices,
+    ... )
+    """
+    path = Path(path)
+    lines = _lines(path, "Zernike Coefficient", ("Standard", "Fringe"))
+    fringe = "Fringe" in lines[0]
+    terms: dict[int, float] = {}
+    for line in lines:
+        found = _TERM.match(line)
+        if found is not None:
+            terms[int(found[1])] = _number(path, found[2])
+    if list(terms) != [*range(1, len(terms) + 1)] or not terms:
+        raise ValueError(f"{path}: the terms must be Z 1, Z 2, ..., each once, not {[*terms]}")
+    named = _named(lines)
+    wavelength = _wavelengths(path, named.get("Wavelength", ""))[0]
+    field, unit = _field(path, named.get("Field", ""))
+    rms: dict[int, float] = {}
+    for number, waves in terms.items():
+        index = fringe_to_noll(number) if fringe else number
+        rms[index] = waves * (_fringe_rms(index) if fringe else 1.0)
+    _check_rms(path, lines, rms)
+    order = sorted(rms)
+    waves = torch.tensor([rms[index] for index in order], dtype=torch.float64)
+    return ZernikeListing(tuple(order), -wavelength * waves, wavelength, field, unit)
+
+
+def import_psf(path: Path | str) -> PSFListing:
+    """Read a listing of a point-spread function that OpticStudio saved as text.
+
+    Parameters
+    ----------
+    path : path
+        Of *FFT PSF* or *Huygens PSF*, linear, not its logarithm.
+
+    Returns
+    -------
+    PSFListing
+        What lies outside of the window is missing, and the rest is scaled to a sum of 1: compute it
+        on a window that holds nearly all light. :func:`optics.measured_psf` with ``centre="kept"``
+        and ``background=0`` brings it onto the pixels of a sensor.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    ValueError
+        When it is no such listing, lacks a spacing, a wavelength, a field or a middle, is not as
+        large as it says, or has a number below 0.
+    """
+    path = Path(path)
+    lines = _lines(path, "PSF", ("FFT", "Huygens"))
+    text = "\n".join(lines)
+    about = re.search(rf"^(?:([\d.]+)\s+to\s+)?{_LENGTH}\s+at\s+(.+?)\.?$", text, re.MULTILINE)
+    spacing = re.search(rf"Data spacing is\s+{_LENGTH}", text)
+    grid = re.search(r"Image grid size:\s*(\d+) by (\d+)", text)
+    if about is None or spacing is None or grid is None:
+        missing = "wavelength and field" if about is None else "data spacing, or its grid"
+        raise ValueError(f"{path} does not tell its {missing}: save the whole listing as text")
+    field, unit = _field(path, about[4])
+    wide, high = int(grid[1]), int(grid[2])
+    if max(wide, high) > _MOST:
+        raise ValueError(f"{path}: {wide} by {high} samples are more than {_MOST} along a side")
+    rows = [
+        [_number(path, cell) for cell in line.split()]
+        for line in lines
+        if len(line.split()) == wide and re.match(r"[-+\d.]", line)
+    ]
+    if len(rows) != high:
+        raise ValueError(
+            f"{path} has {len(rows)} rows of {wide} numbers, and says that they are {high}"
+        )
+    values = np.array(rows[::-1])
+    if (values < 0).any() or not values.any():
+        raise ValueError(f"{path}: a PSF is not negative, nor all dark: save it linear, not as log")
+    y, x = _middle(path, text, high)
+    if not (0 <= y < high and 0 <= x < wide):
+        raise ValueError(f"{path}: its middle, row {y} from below, column {x}, is not in the grid")
+    up, across = min(y, high - 1 - y), min(x, wide - 1 - x)
+    values = values[y - up : y + up + 1, x - across : x + across + 1]
+    shortest, longest = (
+        float(number) * _unit(about[3]) for number in (about[1] or about[2], about[2])
+    )
+    return PSFListing(
+        torch.from_numpy(values / values.sum()),
+        float(spacing[1]) * _unit(spacing[2]),
+        (shortest, longest),
+        field,
+        unit,
+    )
+
+
+def _lines(path: Path, what: str, kinds: Sequence[str]) -> list[str]:
+    """Lines of a listing, from its heading on, without what is around them."""
+    content = path.read_bytes()
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # older versions write the micro sign so
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    first, *others = what.split()
+    wanted = [" ".join((kind, first) if not others else (first, kind, *others)) for kind in kinds]
+    if not lines or not any(lines[0] == f"Listing of {each} Data" for each in wanted):
+        heading = lines[0][:60] if lines else ""
+        raise ValueError(
+            f"{path} is no listing of {' or '.join(wanted)} Data as OpticStudio saves it as text; "
+            f"it begins with {heading!r}"
+        )
+    return lines
+
+
+def _named(lines: Sequence[str]) -> dict[str, str]:
+    """What stands behind a colour of a name: the first of each name."""
+    named: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            named.setdefault(name.strip(), value.strip())
+    return named
+
+
+def _number(path: Path, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        comma = ": write decimals with a point" if re.fullmatch(r"-?\d+,\d+\S*", text) else ""
+        raise ValueError(f"{path}: {text!r} is no number{comma}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{path}: {text!r} is not finite")
+    return number
+
+
+def _unit(name: str) -> float:
+    return _METRES[name if name in _METRES else "um"]
+
+
+def _wavelengths(path: Path, text: str) -> list[float]:
+    found = [float(number) * _unit(unit) for number, unit in re.findall(_LENGTH, text)]
+    if not found:
+        raise ValueError(f"{path} does not tell its wavelength: save the whole listing as text")
+    return found
+
+
+def _field(path: Path, text: str) -> tuple[tuple[float, float], str]:
+    """A point of the field; a single number is its y."""
+    found = _FIELD.match(text)
+    if found is None:
+        raise ValueError(f"{path} does not tell its field, or as {text!r}")
+    first, second, unit = found.groups()
+    return ((0.0, float(first)) if second is None else (float(first), float(second))), unit
+
+
+def _middle(path: Path, text: str, high: int) -> tuple[int, int]:
+    """Row from below and column, from 0, in which the axis lies.
+
+    An FFT PSF counts rows from the first that it prints, the largest y; a Huygens PSF from below,
+    and names the column first.
+    """
+    fft = re.search(r"Center point is:\s*row\s*(\d+),\s*column\s*(\d+)", text, re.IGNORECASE)
+    if fft is not None:
+        return high - int(fft[1]), int(fft[2]) - 1
+    huygens = re.search(r"Center point is:\s*(\d+),\s*(\d+)", text)
+    if huygens is None:
+        raise ValueError(f"{path} does not tell its center point: save the whole listing as text")
+    return int(huygens[2]) - 1, int(huygens[1]) - 1
+
+
+def _fringe_rms(index: int) -> float:
+    """RMS of a polynomial that is 1 at the rim (Wyant and Creath, 1992, table III)."""
+    order, frequency = noll_to_nm(index)
+    return 1 / math.sqrt((order + 1) * (1 if frequency == 0 else 2))
+
+
+def _check_rms(path: Path, lines: Sequence[str], rms: Mapping[int, float]) -> None:
+    """Refuse coefficients whose RMS without piston is not what the listing says of them."""
+    heading = "From integration of the fitted coefficients:"
+    if heading not in lines:
+        return
+    name, _, told = lines[lines.index(heading) + 1].partition(":")
+    if not name.startswith("RMS (to chief)") or not told.split():
+        return
+    expected = _number(path, told.split()[0])
+    found = math.sqrt(sum(waves**2 for index, waves in rms.items() if index > 1))
+    if abs(found - expected) > _SAME * expected + _LAST:
+        raise ValueError(
+            f"{path}: the terms have an RMS of {found:.6g} waves, and the listing says "
+            f"{expected:.6g}: it is damaged, or of polynomials that are not Noll's"
+        )
