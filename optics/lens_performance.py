@@ -35,8 +35,8 @@ __all__ = ["DepthOfField", "LensPerformance", "lens_performance"]
 _FIRST_RADIUS, _RATIO = 0.02, 1.03
 # First zero of J1 over pi: of the dark ring, in units of lambda s' / D.
 _AIRY = 1.2196698912665045
-# Radii that are looked at together.
-_RADII = 16
+# Numbers in the circles that are looked at together, 32 MB.
+_TOGETHER = 2**22
 
 
 class DepthOfField(NamedTuple):
@@ -365,7 +365,7 @@ def _radii(field: Tensor, shares: Sequence[float], samples: int, unit: float) ->
     first, last = _FIRST_RADIUS * unit, samples / 2
     radii = torch.from_numpy(np.geomspace(first, last, math.ceil(math.log(last / first, _RATIO))))
     held: list[Tensor] = []
-    for some in radii.split(_RADII):
+    for some in radii.split(max(1, _TOGETHER // samples**2)):
         held.append(encircled_energy(psf, some, pixel_pitch=1.0))
         if bool((held[-1].amax(-1) >= max(shares)).all()):
             break
