@@ -58,7 +58,7 @@ class Difference:
     """First minus second."""
     interval: Interval
     """All that is possible where there are too few lesions for the level: fewer than 6 at 0.95, in
-    all or of a class that the metric needs."""
+    all or of a class that the metric needs (6 in both, of the AUC or MCC of two classes)."""
     level: float
     p: float
     """Two-sided; at most ``1 - level`` exactly where the interval leaves out 0.
@@ -163,10 +163,11 @@ def bootstrap_difference(
     shares, it holds exactly those differences that the test by :func:`permutation_test` does not
     refuse, and p is that of the test: where a class has few lesions, draws with replacement agree
     too often and call equal systems different. Of other metrics it is the interval of the metric on
-    such halves. Where one needs a class (AUC and MCC of two classes, say) that has fewer than six
-    lesions, too many halves lack it for any 95 % interval; of the recall of such a class there are
-    too few halves. These differences can be told by balanced accuracy or macro F1. The ECE of half
-    the lesions is larger than that of all, and for both systems alike, which hides a difference:
+    such halves. Where one needs both of two classes (AUC and MCC, say), the halves that lack one
+    tell nothing, ``2**-n + 2**-m`` of them with n and m lesions: more than 2.5 %, as with five in
+    one class or six in both, are too many for any 95 % interval; of the recall of a class of five
+    there are too few halves. These differences can be told by balanced accuracy or macro F1. The
+    ECE of half the lesions is larger than that of all, for both alike, which hides a difference:
     :func:`permutation_test` finds more, and the Brier score is a sum.
 
     Parameters
@@ -211,16 +212,19 @@ def bootstrap_difference(
     _check_exists(metric, values)
     chunks = halves(member, resamples, source(generator))
     draws = np.concatenate([_on_halves(metric, one, other, half) for half in chunks])
-    # What is nothing but for rounding is on neither side.
-    draws[np.abs(draws) <= 1e-12 * max(1.0, *map(abs, values))] = 0
+    # What is nothing but for rounding is on neither side; nor is an end beyond the whole by it.
+    slack = 1e-12 * max(1.0, *map(abs, values))
+    draws[np.abs(draws) <= slack] = 0
     least, largest = range_of(metric) if isinstance(metric, str) else (-math.inf, math.inf)
     farthest = largest - least
     low, high = typical_interval(draws, level)
+    difference = values[0] - values[1]
+    low, high = (difference if abs(end - difference) <= slack else end for end in (low, high))
     return Difference(
         metric=_name(metric),
         first=values[0],
         second=values[1],
-        difference=values[0] - values[1],
+        difference=difference,
         interval=Interval(max(low, -farthest), min(high, farthest)),
         level=level,
         p=typical_p(draws),

@@ -187,7 +187,8 @@ class KMeansCodec(Codec):
         given = "None" if self.temperature is None else f"{self.temperature:g}"
         return (
             f"colors={self.colors}, channels={self.channels}, coding={self.coding!r}, "
-            f"temperature={given}"
+            f"temperature={given}, restarts={self.restarts}, iterations={self.iterations}, "
+            f"tolerance={self.tolerance:g}, seed={self.seed}"
         )
 
     def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:

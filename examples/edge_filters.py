@@ -96,7 +96,9 @@ def main(options: Options) -> dict[str, float]:
             spread = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(t)))
             psf = spread.abs().square()
         seen = image[shown_one - half]
-        shown = optics.linear_to_srgb((seen / seen.quantile(0.995)).clamp(0, 1))
+        # Dark fields would be black: how much brighter a picture is drawn is written below it.
+        gain = float(1 / seen.quantile(0.995))
+        shown = optics.linear_to_srgb((gain * seen).clamp(0, 1))
         middle = psf.shape[0] // 2
         row[0].imshow(items[shown_one].image.permute(1, 2, 0).numpy())
         row[1].imshow(shown.permute(1, 2, 0).numpy())
@@ -114,7 +116,7 @@ def main(options: Options) -> dict[str, float]:
         passed = float(element.throughput().detach())
         bright = float(seen.mean() / scenes[shown_one].mean())
         row[1].set_title(f"border / rest {results[name]:.2f}", fontsize=9)
-        row[1].set_xlabel(f"{bright:.1%} of the scene's light", fontsize=9)
+        row[1].set_xlabel(f"{bright:.1%} of the scene's light, drawn x {gain:.3g}", fontsize=9)
         row[2].set_title(f"Re t, -1 (blue) to 1; throughput {passed:.2f}", fontsize=9)
     for axis, title in zip(
         axes[0], ("scene", None, None, "root of PSF, ±12 px", "|t| along x"), strict=True
@@ -131,7 +133,8 @@ def main(options: Options) -> dict[str, float]:
 
 # %%
 # Top to bottom: the open plane, three classical plates, and the learned one. Each picture is scaled
-# by itself, to its brightest; below it stands how much of the scene's light is in it.
+# by itself, 99.5 % of its values to white or less; below it stands how much of the scene's light is
+# in it, and how many times brighter it is drawn.
 if __name__ == "__main__":
     with without_traceback():
         main(tyro.cli(Options))

@@ -99,10 +99,12 @@ def main(options: Options) -> dict[str, dict[str, float]]:
             "measured noise, e-": measured,
             "SNR, dB (20 log10)": 20 * math.log10(signal / noise),
         }
-        exposed = stack[0, 0] / stack[0, 0].quantile(0.99)
+        drawn = float(1 / stack[0, 0].quantile(0.99))  # the pinhole would be black
+        exposed = drawn * stack[0, 0]
         axes[0, column].imshow(optics.linear_to_srgb(exposed.clamp(0, 1)).permute(1, 2, 0).numpy())
         light = budget[name]["throughput"]
         axes[0, column].set_title(f"{name}: {light:.1%} of the light", fontsize=10)
+        axes[0, column].set_xlabel(f"drawn x {drawn:.3g}", fontsize=9)
         axes[1, column].imshow(camera.psf()[1].detach().sqrt().numpy(), cmap="magma")
         snr = budget[name]["SNR, dB (20 log10)"]
         axes[1, column].set_title(f"SNR {snr:.1f} dB; root of PSF", fontsize=10)
@@ -118,9 +120,9 @@ def main(options: Options) -> dict[str, dict[str, float]]:
 
 
 # %%
-# Above, one exposure each; below, the root of the PSF. A tenth of the diameter is a hundredth of
-# the light, less what it spreads past the 41 pixels that are computed: a tenth of it here, a fifth
-# behind the coded mask.
+# Above, one exposure each, and how many times brighter it is drawn; below, the root of the PSF. A
+# tenth of the diameter is a hundredth of the light, less what it spreads past the 41 pixels that
+# are computed: a tenth of it here, a fifth behind the coded mask.
 if __name__ == "__main__":
     with without_traceback():
         main(tyro.cli(Options))

@@ -122,6 +122,7 @@ commands:
   evaluate   evaluate a trained run
   predict    say what pictures show, by a trained run
   report     write a page of a run, or of several side by side
+  tolerance  say how many cameras with errors keep what a run promises
   runs       list run folders and how far they have come
   study      train and judge many designs; lens2label study --help lists its commands
   audit      look for duplicates and leaks in a data set and its split
@@ -224,6 +225,8 @@ def _predict(arguments: Sequence[str]) -> int:
         quality=options.quality,
         distance=options.distance,
         motion=options.motion,
+        white_level=options.white_level,
+        bit_depth=options.bit_depth,
         temperature=options.temperature,
         seed=options.seed,
         batch_size=options.batch_size,
@@ -288,6 +291,12 @@ def _names_of(runs: Sequence[Path]) -> list[str]:
                 design = levels_shown(study.designs[run.design]) or f"design {run.design}"
                 told[study.path(run)] = f"{design}, seed {run.seed}"
     return [told.get(place, place.name) for place in places]
+
+
+def _tolerance(arguments: Sequence[str]) -> int:
+    from .tolerance_command import judge_tolerances  # noqa: PLC0415 - the others start faster
+
+    return judge_tolerances(arguments)
 
 
 def _study(arguments: Sequence[str]) -> int:
@@ -401,6 +410,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "evaluate": _evaluate,
     "predict": _predict,
     "report": _report,
+    "tolerance": _tolerance,
     "runs": _runs,
     "study": _study,
     "audit": _audit,

@@ -35,7 +35,7 @@ from .evaluate import evaluate
 from .evaluation import Evaluation
 from .folder import CONFIG_FILE, RunFolder, as_path, hold, is_done, read_result
 from .parallel import gathered, rank
-from .printed import differing
+from .printed import differing, printed_earlier
 from .settings import ConfigError
 from .stages import Stage
 from .system import ImagingSystem
@@ -232,7 +232,10 @@ def _check_scenes(
 def _check_teacher(folder: RunFolder, teacher: ImagingSystem | None) -> None:
     """Refuse a finished run of another teacher."""
     was = read_result(folder.path).get("teacher")
-    if was is not None and (teacher is None or identify(teacher) != was):
+    known = (
+        () if teacher is None else (identify(teacher), identify(teacher, printed_earlier(teacher)))
+    )
+    if was is not None and was not in known:
         raise ConfigError(
             f"{folder} holds a run of another configuration: its teacher is another one. Give the "
             "same, or choose another folder"

@@ -23,7 +23,7 @@ from .feed import Feed, as_seed
 from .kinds import check_batch_size, check_scores, check_suited
 from .objective import Objective
 from .parallel import gathered, rank, world_size
-from .point import OperatingPoint, operating, told_quality
+from .point import OperatingPoint, operating, told_quality, warn_of_cut
 from .system import ImagingSystem, SystemOutput, evaluating
 from .view_average import Views, average_views
 
@@ -111,8 +111,9 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     UserWarning
         When bytes are counted, and the codec's own rate says that it is theirs and is another, or
         the files of the first pictures decode to something else than its reconstruction; when its
-        rate is negative or not finite; and when more light leaves the front end than enters it,
-        which nothing passive does.
+        rate is negative or not finite; when more light leaves the front end than enters it,
+        which nothing passive does; and when much of the light at ``distance`` falls outside of the
+        window of the PSF, and is missing from all numbers.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -134,6 +135,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     part = _Part(rows=torch.cat([*batches, torch.empty(0, dtype=torch.int64)]))
     bar = tqdm(total=len(part.rows), unit="image", disable=None if progress else True)
     with evaluating(system), torch.no_grad(), operating(system, point), bar:
+        warn_of_cut(system, point)
         for shown in feed.shown(batches, seed=seed):
             output = system(shown.scenes, generator=shown.noise)
             if views != "identity":

@@ -39,6 +39,7 @@ __all__ = [
     "ReportOptions",
     "RunsOptions",
     "Scenes",
+    "ToleranceOptions",
     "TrainOptions",
     "scenes_at",
 ]
@@ -471,6 +472,68 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
+class ToleranceOptions:
+    """Build cameras with random errors, and say how many keep what the run promises.
+
+    Each tolerance is NAME=WIDTH, half the width about the design, or NAME=LOWEST:HIGHEST, in the
+    unit of its name: defocus (waves at the rim), decentre and decentre_radial (pupil diameters),
+    rotation, tilt_x (degrees), zernike_5 (waves RMS of Noll's 5), wavefront_4_11 (waves RMS, shared
+    among these terms), height_error (metres RMS), shift (pixels), magnification, photons,
+    read_noise (electrons), ...; docs/howto/tolerance.md lists all. For example:
+
+        lens2label tolerance runs/lens --limits defocus=0.25 tilt_x=0.5 read_noise=1:4 --good 0.6
+        lens2label tolerance runs/lens --limits zernike_5=0.05 zernike_7=0.05 --alone
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    limits: tuple[str, ...]
+    """The tolerances."""
+    alone: bool = False
+    """Instead of all at once at random, each alone at both of its limits: which one costs most."""
+    measure: str | None = None
+    """What is measured of each camera, a number of evaluate's, such as balanced_accuracy,
+    recall.mel, psnr_scene; by default balanced accuracy, or without a classifier fidelity."""
+    good: float | None = None
+    """Also say which share of the cameras has at least this (or, of losses and bits, at most)."""
+    devices: int | None = None
+    """Cameras that are built, by default 50, which tell a yield of 0.9 to within 0.1; with --alone,
+    draws of each random error, by default 8."""
+    distribution: Literal["uniform", "normal"] = "uniform"
+    """Of the errors between their limits; normal has a standard deviation of a quarter of the
+    width."""
+    refocus: float = 0.0
+    """Focus each camera anew, by up to so many waves at the rim, to where the measure is best."""
+    part: Literal["validation", "test"] = "test"
+    """Which part of the split of that run."""
+    pictures: int = 500
+    """Evaluate each camera on at most so many pictures of it."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    seed: int = 0
+    """Source of the errors and of the noise: camera number i has the same errors whatever else is
+    asked for."""
+    device: str = "cpu"
+    """Where to compute."""
+    quiet: bool = False
+    """Show no bar."""
+    json: bool = False
+    """Print all of it as JSON."""
+
+    def check(self) -> None:
+        """Refuse what cannot be, by an OptionError."""
+        _check_least(self, pictures=1, batch_size=1)
+        if not self.limits:
+            raise OptionError("--limits names at least one tolerance, such as defocus=0.25")
+        if self.devices is not None:
+            _check_least(self, devices=1 if self.alone else 2)
+        if self.alone and self.good is not None:
+            raise OptionError("--good is a yield of cameras with all errors: leave out --alone")
+        if self.alone and self.distribution != "uniform":
+            raise OptionError("--alone takes the limits themselves: leave out --distribution")
+
+
+@dataclass(frozen=True)
 class PredictOptions:
     """Say what pictures show, by a trained run.
 
@@ -498,11 +561,18 @@ class PredictOptions:
     """Metres from a lens to all pictures."""
     motion: float | None = None
     """RMS distance by which pictures move during the exposure, pixels, of a shutter."""
+    white_level: int | None = None
+    """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits; by
+    default that of the training."""
+    bit_depth: Literal[8, 16] | None = None
+    """16 keeps all bits of files that have as many; 8 reduces them; by default as in the
+    training."""
     temperature: float = 1.0
     """By which scores are divided before the softmax: that of classify.fit_temperature on the
     validation part makes probabilities as sure as they are right."""
     seed: int = 0
-    """Source of the sensor's noise."""
+    """Source of the sensor's noise, with the name of each file: one picture under two names, such
+    as a PNG and a TIFF, has two draws of it."""
     batch_size: int = 64
     """Pictures in one pass."""
     device: str = "cpu"
@@ -525,6 +595,10 @@ class PredictOptions:
             number = getattr(self, name)
             if number is not None and not allowed(number):
                 raise OptionError(f"--{name} must be {needed}, not {number:g}")
+        if self.white_level is not None and not 1 <= self.white_level <= 65535:
+            raise OptionError(
+                f"--white-level must be a code of 16 bits, 1 to 65535, not {self.white_level}"
+            )
         check_file("--csv", self.csv)
         if not self.pictures:
             raise OptionError("there is no picture: name files, folders or zips after the run")

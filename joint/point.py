@@ -15,9 +15,19 @@ from optics import CodedExposure, FrontEnd, IncoherentImaging
 from optics.quantity import one_number
 from optics.shutter import behind_shutter
 
+from .caution import caution
+from .config.lens import what_is_cut
 from .system import ImagingSystem
 
-__all__ = ["AS_BUILT", "OperatingPoint", "at_quality", "every_point", "operating", "told_quality"]
+__all__ = [
+    "AS_BUILT",
+    "OperatingPoint",
+    "at_quality",
+    "every_point",
+    "operating",
+    "told_quality",
+    "warn_of_cut",
+]
 
 
 class OperatingPoint(NamedTuple):
@@ -106,6 +116,20 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
                 )
             stack.enter_context(at_quality(codec, point.quality))
         yield
+
+
+def warn_of_cut(system: ImagingSystem, point: OperatingPoint) -> None:
+    """Warn of light that the simulation of a lens loses at the distance that was asked for.
+
+    At a working distance, too, of which training may have warned: who reads one number beside
+    others must know it of each.
+    """
+    if point.distance is None:
+        return
+    lens = behind_shutter(_within(system.front_end))
+    cut = what_is_cut(lens, distance=float(point.distance))
+    if cut is not None:
+        caution(cut)
 
 
 def _within(front_end: FrontEnd | None) -> FrontEnd | None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from .device import usable_device
 from .feed import as_seed, derive_seed, generators
 from .folder import as_path
 from .kinds import check_batch_size
-from .point import OperatingPoint, operating
+from .point import OperatingPoint, operating, warn_of_cut
 from .settings import ConfigError
 from .trained import SceneKind, load_trained, rebuilt, scene_kind
 from .view_average import Views, average_views
@@ -80,6 +80,8 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     quality: float | None = None,
     distance: float | None = None,
     motion: float | None = None,
+    white_level: int | None = None,
+    bit_depth: Literal[8, 16] | None = None,
     temperature: float = 1.0,
     seed: int = 0,
     batch_size: int = 64,
@@ -108,6 +110,13 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
         Light, quality of the codec, distance and motion instead of the system's own, as in
         :func:`joint.evaluate`. A run of a ``photon_range`` draws the light of each picture from
         its name, unless ``photons`` says it; so it is with working distances and ``distance``.
+    white_level : int, optional
+        Code of pictures of 16 bits that is white, such as 4095 where a camera of 12 bits has filled
+        the low ones; by default that of the training. Codes are then taken for what those of the
+        training were, sRGB or linear.
+    bit_depth : {8, 16}, optional
+        Of the codes, as in :class:`classify.ImageFolder`: 8 reduces all pictures, 16 keeps all bits
+        of files that have as many; by default as in the training.
     temperature : float
         By which scores are divided before the softmax, so that probabilities are as sure as they
         are right: that of :func:`classify.fit_temperature` on the validation part. It changes no
@@ -148,6 +157,13 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
         by name, those that share a reason together; for an option that is not one of those
         allowed; for an operating point that the system does not have; or for a temperature that
         is not positive and finite.
+
+    Warns
+    -----
+    UserWarning
+        When pictures of 16 bits are reduced to 8, or have codes that do not fit the white level;
+        when pictures are transparent somewhere; and as :func:`joint.evaluate` of light that is lost
+        at ``distance``.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -164,12 +180,21 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     config = load_config(directory)
     trained = load_trained(directory, config.training)
     kind = scene_kind(trained)
-    decoder = _decoder(config, kind, directory, workers=workers, progress=progress)
+    decoder = _decoder(
+        config,
+        kind,
+        directory,
+        white_level=white_level,
+        bit_depth=bit_depth,
+        workers=workers,
+        progress=progress,
+    )
     system = rebuilt(config, trained, kind).to(usable_device(device))
     if system.classifier is None:
         raise ConfigError(f"the run in {directory} has no classifier: it says nothing of a picture")
     found: list[Prediction] = []
     with ExitStack() as held, torch.no_grad(), operating(system, point):
+        warn_of_cut(system, point)
         given = [(str(path), member) for path in places for member in _members(path, held)]
         members = [member for _, member in given]
         # One name may be in several folders.
@@ -234,7 +259,14 @@ def _members(path: Path, held: ExitStack) -> Iterator[Member]:
 
 
 def _decoder(
-    config: RunConfig, kind: SceneKind, directory: Path, *, workers: int | None, progress: bool
+    config: RunConfig,
+    kind: SceneKind,
+    directory: Path,
+    *,
+    white_level: int | None,
+    bit_depth: Literal[8, 16] | None,
+    workers: int | None,
+    progress: bool,
 ) -> Decoder:
     """How files become scenes like those of a run."""
     data, (height, width) = config.data, kind.image_size
@@ -248,12 +280,13 @@ def _decoder(
     decoder = Decoder(
         image_size=height,
         geometry=like.geometry,
-        bit_depth=like.bit_depth,
-        white_level=like.white_level,
+        bit_depth=like.bit_depth if bit_depth is None else bit_depth,
+        white_level=like.white_level if white_level is None else white_level,
         channels=1 if kind.channels == 1 else 3,
         workers=workers,
         progress=progress,
         depth_advice="the run was trained on 8 bits",
+        white_advice="give white_level (on the command line --white-level), such as 4095,",
     )
     said = decoder.encoding if like.encoding is None else like.encoding
     if said not in (None, config.system.encoding):

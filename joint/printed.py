@@ -4,7 +4,10 @@ import re
 
 from torch import nn
 
-__all__ = ["differing", "printed_stage"]
+import compress
+import optics
+
+__all__ = ["differing", "printed_earlier", "printed_stage"]
 
 _PART = re.compile(r"\(([\w.-]+)\): (.*)")
 # Commas between settings, and not those within a pair.
@@ -20,6 +23,17 @@ _LEARNING = (
 _LEARNS_BY = ("none", "Dropout", "Dropout2d", "DropPath", "Identity", "StochasticDepth")
 # Of many differences, the first ones say enough.
 _TOLD = 4
+# What modules print since a later version: folders of before are of the same systems. It must be
+# printed whatever its value is, or a folder of today could be taken for one of then.
+_LATER: dict[type[nn.Module], str] = {
+    compress.KMeansCodec: "restarts|iterations|tolerance|seed",
+    optics.Aberration: "diameter|indices",
+    optics.ColourFilters: "share",
+    optics.CubicMask: "diameter|design_wavelength",
+    optics.FourierFilter: "oversample|source_radius",
+    optics.PhaseMask: "design_wavelength",
+    optics.Vignetting: "places|picture",
+}
 
 
 def printed_stage(system: str, stage: str) -> str | None:
@@ -74,6 +88,19 @@ def differing(printed: str, module: nn.Module, *, both: bool = False) -> str | N
                 told.append(f"{of}{_said(name, there)} there, {_said(name, here)} here")
     more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     return "; ".join(told[:_TOLD]) + more if told else None
+
+
+def printed_earlier(system: nn.Module) -> str:
+    """``repr`` of a system without what some modules did not print in earlier versions."""
+    printed = repr(system)
+    for part in system.modules():
+        for kind, names in _LATER.items():
+            if isinstance(part, kind):
+                now = part.extra_repr()
+                then = re.sub(rf"(^|, )({names})=(\([^)]*\)|[^,(])*", "", now)
+                for end in ")\n":
+                    printed = printed.replace(f"{now}{end}", f"{then}{end}")
+    return printed
 
 
 def _said(name: str, settings: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,11 @@ from classify.data.arrays import as_integer
 from optics import IncoherentImaging, LearnedKernel
 from optics.quantity import check_scalar
 
+from .checkpoint import CheckpointError, digest, load_checkpoint, save_checkpoint
 from .device import usable_device
 from .folder import RunFolder, as_path, hold
 from .objective import Objective
+from .parallel import rank
 from .system import ImagingSystem
 from .train.history import History
 from .train.listen import EpochListener, listeners
@@ -34,6 +37,9 @@ from .train.preflight import check_given, check_run
 from .train.training import Training
 
 __all__ = ["FittedPSF", "TwoStage", "fit_psf", "two_stage"]
+
+_KERNEL, _ELEMENT = "kernel", "element"
+_PSF_FILE = "psf.safetensors"  # in the folder of the second training
 
 
 @dataclass(frozen=True)
@@ -169,12 +175,14 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
     psf_steps, psf_learning_rate
         As in :func:`fit_psf`.
     directory : path, optional
-        Of the run folders ``kernel`` and ``element``.
+        Of the run folders ``kernel`` and ``element``; the second keeps how the element was shaped,
+        too (``psf.safetensors``).
     resume : bool
-        Continue them, whichever of them was interrupted.
+        Continue them, whichever of them was interrupted. Once the second has begun, the element
+        has the weights of its checkpoint, whatever it is given with, and is not shaped again; but
+        for a folder of an earlier version, which does not know of its shaping.
     stop : callable, optional
-        As in :func:`joint.fit`; asked in both trainings, not while the PSF is shaped in between,
-        which is done again where the second is resumed.
+        As in :func:`joint.fit`; asked in both trainings, not while the PSF is shaped in between.
 
     Raises
     ------
@@ -182,7 +190,8 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         As :func:`joint.fit` and :func:`fit_psf`, of either training; when the front end is no such
         kernel, or the element does not suit it. All of it before any step is taken.
     CheckpointError
-        As :func:`joint.fit`; also when the second folder holds a run, before the first begins.
+        As :func:`joint.fit`; when the second folder holds a run, before the first begins; when its
+        element was shaped with other steps, at another rate or to another kernel.
     """
     objective = Objective() if objective is None else objective
     config = Training() if config is None else config
@@ -217,17 +226,54 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         folders: list[RunFolder | None] = [None, None]
         if directory is not None:
             place = as_path(directory)
-            folders = [held.enter_context(hold(place / name)) for name in ("kernel", "element")]
+            folders = [held.enter_context(hold(place / name)) for name in (_KERNEL, _ELEMENT)]
             for folder in folders:  # of both, before any is begun
                 goes_on(folder, resume=resume)
         first = training(system, train, validation, directory=folders[0])
         if first.interrupted:
             return TwoStage(system, first, None, None)
-        target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with, thus the image of a point
-        shaped = fit_psf(element, target, steps=psf_steps, learning_rate=psf_learning_rate)
+        # The weights and not the kernel, which another device rounds otherwise.
+        by = {
+            "psf_steps": int(psf_steps),
+            "psf_learning_rate": float(psf_learning_rate),
+            "kernel": digest(kernel),
+        }
+        shaped = _shaped_before(folders[1], by) if goes_on(folders[1], resume=resume) else None
+        if shaped is None:
+            target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with: the image of a point
+            shaped = fit_psf(element, target, steps=psf_steps, learning_rate=psf_learning_rate)
+            if folders[1] is not None and rank() == 0 and not folders[1].has_checkpoint():
+                overlap = torch.tensor(shaped.overlap, dtype=torch.float64)
+                save_checkpoint(folders[1].path / _PSF_FILE, {"overlap": overlap}, by)
         second = _with_element(system, element)
         after = training(second, train, validation, directory=folders[1])
     return TwoStage(second, first, shaped, after)
+
+
+def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> FittedPSF | None:
+    """How the element was shaped with which the second training began; None where it is not known.
+
+    Raises
+    ------
+    CheckpointError
+        When it was shaped in another way, or to another kernel.
+    """
+    if folder is None or not (folder.path / _PSF_FILE).is_file():  # of a version that kept none
+        return None
+    tensors, head = load_checkpoint(folder.path / _PSF_FILE)
+    for name in ("psf_steps", "psf_learning_rate"):
+        if head.get(name) != by[name]:
+            raise CheckpointError(
+                f"the element in {folder} was shaped with {name}={head.get(name)}, not "
+                f"{by[name]}: resume it as it was, or train in another directory"
+            )
+    if head.get("kernel") != by["kernel"]:
+        raise CheckpointError(
+            f"the element in {folder} was shaped to another kernel than the one in "
+            f"{folder.path.with_name(_KERNEL)}: put back the folders of one training, or train in "
+            "another directory"
+        )
+    return FittedPSF(tuple(tensors["overlap"].tolist()))
 
 
 def _with_element(system: ImagingSystem, element: IncoherentImaging) -> ImagingSystem:

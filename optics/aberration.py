@@ -139,6 +139,11 @@ class Aberration(PhaseElement):
         basis = zernike_at(self.indices, y / self._radius, x / self._radius, rim=rim)
         return self._phase(wavelength, basis.to(self.basis))
 
+    def extra_repr(self) -> str:
+        """Name the grid, the pupil and the polynomials."""
+        diameter = 2 * float(self._radius)
+        return f"{super().extra_repr()}, diameter={diameter:g} m, indices={self.indices}"
+
     def _phase(self, wavelength: Tensor, basis: Tensor) -> Tensor:
         own = 1 if self.raw.ndim == 1 else self.raw.shape[-2]
         if own not in (1, len(wavelength)):

@@ -346,6 +346,12 @@ class PhaseMask(PhaseElement):
         """The phase, scaled to the wavelengths, ``[L or 1, H, W]``, radians."""
         return _scaled(self.phase, wavelength, self.design_wavelength)
 
+    def extra_repr(self) -> str:
+        """Name the grid and the wavelength of the phase."""
+        design = self.design_wavelength
+        where = "None" if design is None else f"{design:g} m"
+        return f"{super().extra_repr()}, design_wavelength={where}"
+
 
 class AmplitudeMask(Element):
     """A transmittance in each sample, ``sigmoid(raw)``: between opaque and open.
@@ -457,6 +463,13 @@ class CubicMask(PhaseElement):
 
     def _phase(self, wavelength: Tensor, shape: Tensor) -> Tensor:
         return _scaled(2 * math.pi * self.alpha * shape, wavelength, self.design_wavelength)
+
+    def extra_repr(self) -> str:
+        """Name the grid, the pupil and the wavelength of the phase."""
+        return (
+            f"{super().extra_repr()}, diameter={2 * float(self._radius):g} m, "
+            f"design_wavelength={self.design_wavelength:g} m"
+        )
 
 
 def check_diameter(diameter: float | Tensor, element: Element) -> None:

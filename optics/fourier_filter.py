@@ -379,11 +379,13 @@ class FourierFilter(FrontEnd):
 
     def extra_repr(self) -> str:
         """Name the geometry."""
-        return (
+        shown = (
             f"size={self.size} pixels, grid_size={self.grid_size}, channels={self.in_channels}, "
-            f"illumination={self.illumination!r}"
-            + ("" if self.phase_depth is None else f", phase_depth={self.phase_depth:g}")
+            f"illumination={self.illumination!r}, oversample={self.oversample}"
         )
+        if self.illumination == "partial":
+            shown += f", source_radius={self.source_radius:g} cycles/pixel"
+        return shown if self.phase_depth is None else f"{shown}, phase_depth={self.phase_depth:g}"
 
     def _checked(self, start: Tensor) -> Tensor:
         if not isinstance(start, Tensor):

@@ -405,6 +405,10 @@ class ColourFilters(nn.Module):
         """Channels ``[B, C, H, W]`` of the light ``spectral`` ``[B, L, H, W]`` of L bands."""
         return mix_colours(spectral, self.share * self.transmittance)
 
+    def extra_repr(self) -> str:
+        """Name the share."""
+        return f"share={self.share:g}"
+
 
 class ColourChannels(nn.Module):
     """How the light of L bands becomes channels: lamps, one pattern after another, and filters.

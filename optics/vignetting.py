@@ -85,7 +85,8 @@ class Vignetting(Element):
         check_positive("diameter", self.diameter, "metres")
         self.shift = one_number("shift", shift, "metres")
         check_finite("shift", self.shift, "metres")
-        y, x = place_heights(places, image_size(picture, "picture"))
+        self.picture = image_size(picture, "picture")
+        y, x = place_heights(places, self.picture)
         self.places = (y.shape[0], y.shape[1])
         amplitude = circular_aperture(
             self.size,
@@ -113,7 +114,10 @@ class Vignetting(Element):
 
     def extra_repr(self) -> str:
         """Name the rim."""
-        return f"{super().extra_repr()}, diameter={self.diameter:g} m, shift={self.shift:g} m"
+        return (
+            f"{super().extra_repr()}, diameter={self.diameter:g} m, shift={self.shift:g} m, "
+            f"places={self.places}, picture={self.picture} pixels"
+        )
 
 
 def vignetting_shift(loss: float, *, diameter: float, rim: float | None = None) -> float:

@@ -105,6 +105,9 @@ class Decoder:
         their codes (ITU-R BT.709), and leaves grey as it is.
     depth_advice : str
         What that warning tells to do.
+    white_advice : str
+        What a warning of pictures that become nearly black tells to do, where their camera has 12
+        bits.
 
     Raises
     ------
@@ -120,6 +123,7 @@ class Decoder:
     bit_depth: Literal[8, 16] | None = None
     channels: Literal[1, 3] | None = None
     depth_advice: str = "give bit_depth=16 to keep them all, or 8 if that is meant"
+    white_advice: str = "give white_level, such as 4095,"
 
     def __post_init__(self) -> None:
         size = as_integer(self.image_size)
@@ -185,7 +189,7 @@ class Decoder:
             )
         deep = self._sixteen(data) if sixteen_bits(raw) else None
         if deep is not None:
-            _check_white(int(deep.codes.max()), self.white_level)
+            self._check_white(int(deep.codes.max()))
             eight = _at_white(deep.codes, self.white_level, 255).astype(np.uint8)
             whole, opaque = Image.fromarray(eight), deep.opaque
         else:
@@ -217,7 +221,7 @@ class Decoder:
 
     def _deep(self, codes: np.ndarray) -> np.ndarray:
         """Codes uint16 ``[H, W, 3]`` at their white level, reduced to ``[C, S, S]``."""
-        _check_white(int(codes.max()), self.white_level)
+        self._check_white(int(codes.max()))
         codes = _at_white(codes, self.white_level, _SIXTEEN_BITS)
         if self.channels == 1:
             codes = np.rint(codes @ np.array(_LUMINANCE))[..., None]
@@ -228,6 +232,24 @@ class Decoder:
             reduced = fit(plane, self.image_size, self.geometry, Image.Resampling.LANCZOS)
             small.append(np.asarray(reduced))
         return np.rint(np.stack(small).clip(0, _SIXTEEN_BITS)).astype(np.uint16)
+
+    def _check_white(self, brightest: int) -> None:
+        """Warn where the brightest code of a picture does not fit the white level."""
+        if brightest > self.white_level:
+            warnings.warn(
+                # The next power of two here too.
+                f"a picture of 16 bits has codes above white_level={self.white_level}, up to "
+                f"{2 ** brightest.bit_length() - 1}, which all become white: give the code that is "
+                "white in these files, unless they are overexposed",
+                stacklevel=3,
+            )
+        if self.white_level == _SIXTEEN_BITS:
+            warn_of_nearly_black(
+                brightest,
+                what="a picture of 16 bits",
+                remedy=f"{self.white_advice} if its camera has 12 bits",
+                stacklevel=3,
+            )
 
     def mask(self, data: bytes, frame: tuple[int, int]) -> np.ndarray:
         """Decode the mask of a picture of size ``frame`` to uint8 ``[S, S]``, 1 on the lesion."""
@@ -402,24 +424,6 @@ def _check_one_label(codes: np.ndarray) -> None:
         raise ValueError(
             f"the mask holds the values {values}, labels of which it does not say which are the "
             "lesion; save it in black and white"
-        )
-
-
-def _check_white(brightest: int, white_level: int) -> None:
-    if brightest > white_level:
-        warnings.warn(
-            # The next power of two here too.
-            f"a picture of 16 bits has codes above white_level={white_level}, up to "
-            f"{2 ** brightest.bit_length() - 1}, which all become white: give the code that is "
-            "white in these files, unless they are overexposed",
-            stacklevel=3,
-        )
-    if white_level == _SIXTEEN_BITS:
-        warn_of_nearly_black(
-            brightest,
-            what="a picture of 16 bits",
-            remedy="give white_level, such as 4095, if its camera has 12 bits",
-            stacklevel=3,
         )
 
 

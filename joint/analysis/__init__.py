@@ -64,6 +64,7 @@ from .reliance import Reliance, RingReliance, RingScores, reliance
 from .ring import RingFilter, filter_ring, octave_rings
 from .scores import Score, Scores
 from .segment import fill_hair, intersection_over_union, segment
+from .tolerancing.alignment import Alignment, alignment
 from .tolerancing.imperfection import Imperfection
 from .tolerancing.perturbation import PERTURBATIONS, ByImperfection, Perturbation, applicable
 from .tolerancing.robustness import Curve, Point, Refused, Robustness, robustness
@@ -79,6 +80,7 @@ __all__ = [
     "REGIONS",
     "AccuracyCurve",
     "AccuracyPoint",
+    "Alignment",
     "Alteration",
     "Annulus",
     "AtLimits",
@@ -139,6 +141,7 @@ __all__ = [
     "Undefined",
     "UsableInformation",
     "Yield",
+    "alignment",
     "altered",
     "applicable",
     "attribute",

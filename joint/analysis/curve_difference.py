@@ -2,8 +2,8 @@
 
 ::
 
-    rates, accuracies ──isotonic──► bd_rate, bd_quality
-    draws of both ─────────┴──────► their intervals
+    rates, accuracies ──isotonic──► bd_rate, bd_quality ─┐
+    draws of both ─────────┴──────► the same of each ────┴─ judge ──► intervals, p
 
 An accuracy that was measured on few pictures often falls from one rate to the next, and
 :func:`compress.bd_rate` refuses such a curve. Here neighbours that fall are pooled (isotonic
@@ -13,7 +13,7 @@ is left may be too short for a rate at equal accuracy, and then there is none, a
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 import compress
 from classify import Interval
-from classify.intervals import percentile_interval
 from compress.curve import LEAST_POINTS
 
 __all__ = [
@@ -39,9 +38,9 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-# Share of the draws in which a difference must exist to have an interval: among those in which it
-# exists, the curves are nearer to each other than they are.
-_KNOWN = 0.95
+Judge = Callable[[float, Array], tuple[Interval, float]]
+"""Interval and two-sided p of no difference, of a difference and its draws ``[R]``, of which those
+that do not exist are nan."""
 
 
 @final
@@ -62,6 +61,9 @@ class RateDifference:
     """Share of the draws in which it exists."""
     rate_reason: str | None
     """Why there is none, or no interval."""
+    rate_p: float | None
+    """Two-sided, of equal bits at equal accuracy; in a study adjusted for all that are compared.
+    None without an interval."""
     accuracy: float
     """What the curve has beyond the anchor at equal rate; nan where there is none."""
     accuracy_interval: Interval | None
@@ -70,14 +72,8 @@ class RateDifference:
     """Share of the draws in which it exists."""
     accuracy_reason: str | None
     """Why there is none, or no interval."""
-
-    @property
-    def verdict(self) -> str:
-        """``fewer bits``, ``more bits`` or ``not shown``: of the interval at equal accuracy."""
-        interval = self.rate_interval
-        if interval is None or interval.low <= 0 <= interval.high:
-            return "not shown"
-        return "fewer bits" if interval.high < 0 else "more bits"
+    verdict: str
+    """``fewer bits``, ``more bits`` or ``not shown``: of the bits at equal accuracy."""
 
 
 class DrawnCurve(NamedTuple):
@@ -100,14 +96,20 @@ def curve_difference(
     *,
     minimum_overlap: float,
     level: float,
+    judge: Judge,
     undrawn: str = "nothing was drawn",
 ) -> RateDifference:
     """How far a ``curve`` is from an ``anchor``, at equal accuracy and at equal rate.
 
+    ``judge`` makes the intervals, of ``level``, and is given the bits as logarithms of their ratio.
+    There is none where the difference does not exist in more draws than an interval leaves out on a
+    side: among those in which it does, the curves are nearer to each other than they are.
     ``undrawn`` says why there are no draws, where there are none.
     """
 
-    def told(kind: str) -> tuple[float, Interval | None, float | None, str | None]:
+    def told(
+        kind: str,
+    ) -> tuple[float, Interval | None, float | None, str | None, float | None]:
         def of(ours: tuple[Array, Array], theirs: tuple[Array, Array]) -> tuple[float, str | None]:
             return rate_difference(
                 theirs,
@@ -119,15 +121,26 @@ def curve_difference(
 
         value, reason = of((curve.rate, curve.accuracy), (anchor.rate, anchor.accuracy))
         if math.isnan(value) or len(curve.drawn_rate) == 0:
-            return value, None, None, undrawn if reason is None else reason
+            return value, None, None, undrawn if reason is None else reason, None
         pairs = (zip(*each[3:], strict=True) for each in (curve, anchor))
         found = np.array([of(*each)[0] for each in zip(*pairs, strict=True)])
         share = float(np.isfinite(found).mean())
-        if share < _KNOWN:
-            return value, None, share, f"it exists in {share:.0%} of the draws alone"
-        return value, percentile_interval(found, level), share, None
+        if 1 - share > (1 - level) / 2:
+            return value, None, share, f"it exists in {share:.3g} of the draws alone", None
+        if kind == "accuracy":
+            (low, high), p = judge(math.log1p(value / 100), np.log1p(found / 100))
+            low, high = 100 * np.expm1([low, high])
+        else:
+            (low, high), p = judge(value, found)
+        if not np.isfinite([low, high]).all():
+            return value, None, share, f"{len(found)} draws are too few for it", None
+        return value, Interval(float(low), float(high)), share, None, p
 
-    return RateDifference(curve.name, anchor.name, *told("accuracy"), *told("rate"))
+    bits, better = told("accuracy"), told("rate")
+    rate, interval, *_ = bits
+    shown = interval is not None and not interval.low <= 0 <= interval.high
+    verdict = ("fewer bits" if rate < 0 else "more bits") if shown else "not shown"
+    return RateDifference(curve.name, anchor.name, *bits, *better[:-1], verdict)
 
 
 def rate_difference(

@@ -553,16 +553,27 @@ def _element(
             )
 
 
-def what_is_cut(front_end: optics.FrontEnd | None) -> str | None:
-    """What the simulation of a pupil leaves out, which no light does, in words; or None."""
+def what_is_cut(front_end: optics.FrontEnd | None, *, distance: float | None = None) -> str | None:
+    """What the simulation of a pupil leaves out, which no light does, in words; or None.
+
+    Parameters
+    ----------
+    front_end : optics.FrontEnd, optional
+    distance : float, metres, optional
+        Of all scenes; by default the working distances of a front end that has some, or its focus.
+        Of what a pupil is too coarse for, it is then told what the distance adds: the rest is the
+        element's, as of a phase that is free at each sample, and alike at all distances.
+    """
     pupil = getattr(front_end, "pupil", None)
     if front_end is None or not isinstance(pupil, optics.Pupil):
         return None
     with torch.no_grad():
         # Of this pupil: a front end of one's own may hold others.
-        distances = getattr(front_end, "working_distances", None)
-        audit = optics.audit_sampling(pupil, distance=distances)
-    lost, wrapped = float(audit.window_loss.max()), float(audit.wrap_energy.max())
+        own = getattr(front_end, "working_distances", None)
+        audit = optics.audit_sampling(pupil, distance=own if distance is None else distance)
+        lost, wrapped = float(audit.window_loss.max()), float(audit.wrap_energy.max())
+        if distance is not None:
+            wrapped -= float(optics.audit_sampling(pupil).wrap_energy.max())
     words = []
     if lost > LOST:
         words.append(
@@ -572,10 +583,11 @@ def what_is_cut(front_end: optics.FrontEnd | None) -> str | None:
         )
     if wrapped > WRAPPED:
         words.append(
-            f"{100 * wrapped:.0f} % of it falls outside of the central half of the PSF's period, "
-            f"where a pupil of {pupil.size[0]} x {pupil.size[1]} samples is too coarse: train with "
-            "a larger pupil_size"
+            f"{100 * wrapped:.0f} % of {'it' if words else 'the light'} falls outside of the "
+            f"central half of the PSF's period, where a pupil of {pupil.size[0]} x {pupil.size[1]} "
+            "samples is too coarse: train with a larger pupil_size"
         )
     if not words:
         return None
-    return f"This PSF is not that of the element as it would be made. {'; '.join(words)}."
+    this = "This" if distance is None else f"At {distance:g} m this"
+    return f"{this} PSF is not that of the element as it would be made. {'; '.join(words)}."

@@ -45,6 +45,8 @@ _DARK = 1e-7
 # everywhere. Tails, speckle and kernels that fill their window are none; of rings and plateaus only
 # those of which the window cuts most off.
 _ALIKE, _ABOVE, _PEDESTAL = 1.35, 2.0, 0.1
+# Metres: no pixel is wider, and micrometres or millimetres are told from it.
+_WIDEST = 1e-3
 # Eigen-PSFs by default, where there are as many places.
 _RANK = 16
 
@@ -252,7 +254,8 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
     ------
     ConfigError
         When the file cannot be read, has other channels or places, is brighter than the light, or
-        has no light of a channel in the window; the file and the remedy are named.
+        has no light of a channel in the window; the file and the remedy are named. For pixels wider
+        than a millimetre, as those are that are given in micrometres.
 
     Warns
     -----
@@ -267,6 +270,13 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
             "channels: give one for all, or one a channel"
         )
     passed = torch.tensor(shares or (1.0,), dtype=torch.float64)[:, None, None]
+    # Not where settings are read: of a run that began so, the PSF is right, by the ratio.
+    if config.pixel_pitch is not None and config.pixel_pitch > _WIDEST:
+        raise ConfigError(
+            f"front_end.pixel_pitch={config.pixel_pitch:g} m is wider than any pixel, {_WIDEST:g} "
+            f"m: give all lengths in metres; {config.pixel_pitch:g} micrometres are "
+            f"{config.pixel_pitch * 1e-6:g}"
+        )
     if config.file is None:
         point = torch.ones(*(config.places or ()), channels, 1, 1, dtype=torch.float64)
         return passed * _window(point, config.psf_size)

@@ -29,6 +29,9 @@ _MEASURES = {
     "delta_e": "ΔE (CIEDE2000)",
 }
 
+# Share of the contrast asked for from which a point is drawn as one of that contrast.
+_BEHIND = 0.98
+
 
 @no_formulas()
 def contrast_figure(
@@ -93,6 +96,9 @@ def contrast_figure(
 def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: str = "") -> Figure:
     """Draw recall of the same lesions against their contrast, a panel for each system.
 
+    A marker is hollow where half of a class reaches less than 0.98 of the contrast asked for, as
+    colours that a picture cannot show are clipped.
+
     Parameters
     ----------
     found : mapping of str to joint.analysis.ContrastSweep, or one
@@ -117,6 +123,7 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
         raise ValueError("there is no sweep to draw: give at least one result, by its name")
     figure = blank_figure(5.0 * len(found) + 1.4, 3.9, title=title)
     axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    hollow = False
     for axis, (name, sweep) in zip(axes, found.items(), strict=True):
         for k, (label, look) in enumerate(
             zip(sweep.classes, looks(len(sweep.classes)), strict=True)
@@ -129,6 +136,17 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
                 linewidth=1.2,
                 color=look.colour,
                 label=label,
+            )
+            behind = sweep.achieved[:, k] < _BEHIND
+            hollow |= bool(behind.any())
+            axis.scatter(
+                np.asarray(sweep.factors)[behind],
+                sweep.recall[behind, k],
+                marker=look.marker,
+                s=16,
+                facecolors="white",
+                edgecolors=look.colour,
+                zorder=3,
             )
         low, high = zip(*sweep.balanced_intervals, strict=True)
         axis.plot(
@@ -148,6 +166,15 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
         axis.set_title(name, fontsize=9)
         open_axis(axis)
     axes[0].set_ylabel("recall of each class")
+    if hollow:
+        axes[-1].scatter(
+            [],
+            [],
+            s=16,
+            facecolors="white",
+            edgecolors="black",
+            label=f"below {_BEHIND:g} of the\ncontrast, by clipping",
+        )
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8)
     return figure

@@ -4,7 +4,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from classify.judged import is_metric
 from joint.evaluation import Evaluation
@@ -22,6 +25,8 @@ _AXES: dict[Along, str] = {
     "motion": "motion, pixels RMS",
     "bpp": "rate, bits/pixel",
 }
+# Values asked for, of which each is a tick, and the part of the axis that the label of one takes.
+_FEW, _APART = 8, 0.09
 _UNITS = {"psnr": "PSNR, dB", "psnr_scene": "PSNR against the scene, dB", "bpp": "rate, bits/pixel"}
 
 
@@ -46,7 +51,8 @@ def points_figure(
     """Draw a number of evaluations against where they were made, with its interval.
 
     A line for each system, and for each of the other numbers that its points differ in: over light
-    at three qualities there are three. Light has a logarithmic axis, and so have distances.
+    at three qualities there are three. Light has a logarithmic axis, and so have distances. Up to 8
+    values that were asked for are themselves on the axis.
 
     Parameters
     ----------
@@ -99,6 +105,8 @@ def points_figure(
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter("{x:g}")  # not as a formula
         axis.xaxis.set_minor_formatter("")
+    if axis_name != "bpp":  # which is measured
+        _label_asked(axis, sorted(set(drawn)))
     axis.set_xlabel(_AXES[axis_name])
     axis.set_ylabel(_UNITS.get(metric, metric.replace("_", " ")))
     open_axis(axis)
@@ -106,6 +114,20 @@ def points_figure(
     if len(lines) > 1 or shaded:
         axis.legend(fontsize=8, title="shaded: interval" if shaded else None, title_fontsize=8)
     return figure
+
+
+def _label_asked(axis: Axes, asked: Sequence[float]) -> None:
+    """Give the values that were asked for, in order, their own ticks, where they are few."""
+    if len(asked) > _FEW:
+        return
+    places = np.log(asked) if axis.get_xscale() == "log" else np.asarray(asked)
+    labels, least = [], -math.inf
+    for x, place in zip(asked, places, strict=True):
+        labels.append(f"{x:g}" if place >= least else "")
+        if place >= least:
+            least = place + _APART * (places[-1] - places[0])
+    axis.set_xticks(asked, labels)
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def _varying(every: Sequence[Evaluation]) -> Along:

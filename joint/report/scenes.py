@@ -5,7 +5,7 @@ from typing import NamedTuple, final
 
 import torch
 
-from classify import LesionDataset, Report, Split
+from classify import LesionDataset, Report
 from joint.checkpoint import CheckpointError
 from joint.device import usable_device
 from joint.system import ImagingSystem
@@ -51,15 +51,15 @@ def load_scenes(run: SavedRun, how: Measuring) -> Scenes | str:
         _, system, parts = load_run(run.path)
     except (OSError, ValueError, CheckpointError) as error:
         return f"The scenes are not at hand: {error}"
-    return Scenes(system.to(device).eval(), parts.test, _some(parts, how.pictures))
+    return Scenes(system.to(device).eval(), parts.test, some_of(parts.test, how.pictures))
 
 
-def _some(parts: Split, count: int) -> LesionDataset:
-    test = parts.test
-    if len(test) <= count:
-        return test
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
-    return test.subset(order[:count].sort().values)
+def some_of(part: LesionDataset, count: int) -> LesionDataset:
+    """At most so many pictures of a part, always the same ones, in their order."""
+    if len(part) <= count:
+        return part
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
+    return part.subset(order[:count].sort().values)
 
 
 class NotHere(Exception):

@@ -1,9 +1,15 @@
-"""What would end every run of a design, or its comparison, is told before the first run."""
+"""What would end every run of a design, or its comparison, is told before the first run.
+
+So are labels that would not say what a design is: of an axis whose values are whole tables.
+"""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
+from pydantic import BaseModel, JsonValue
 
 from joint.build import build_system
 from joint.caution import caution
@@ -17,12 +23,14 @@ from joint.settings import ConfigError
 from joint.stages import STAGES
 from optics.sampling import LOST, audit_sampling
 
-from .axis import Design
+from .axis import SEEDS, Design, Level
+from .condition import never_meets
 from .derived import cost
 from .formula import names_in
+from .paths import set_path
 from .space import Pair, Study, levels_shown
 
-__all__ = ["TOLD_BY_FILES", "check_ahead", "scenes_of"]
+__all__ = ["TOLD_BY_FILES", "check_ahead", "check_labels", "scenes_of"]
 
 # What the objective weighs, and the stage that has it.
 _WEIGHED = {
@@ -36,7 +44,154 @@ _LENSES = 200
 TOLD_BY_FILES = (MedMNISTConfig, SceneFileConfig)
 """Scenes whose channels, and mostly their size, are in no configuration."""
 # Codecs whose bits never have a gradient.
+_REPEATS = 0.25  # of the designs, from which on repeats are told
 _FILES = frozenset({"jpeg", "webp", "jpeg2000", "avif", "png"})
+
+
+def check_labels(study: Study) -> None:
+    """Refuse a new study whose labels would not say what its designs are.
+
+    The value of an axis may be a whole table, which replaces that of the base. One that was written
+    earlier is fixed, and goes on as it began.
+
+    Raises
+    ------
+    ValueError
+        When another axis or a formula sets what is in a table, or a seed of the run is.
+
+    Warns
+    -----
+    UserWarning
+        When a table leaves out what the base sets in one of its kind; when draws that came to a
+        design twice were replaced so often that axes which only some designs have, and the levels
+        with which they are there, have shares of their own.
+    """
+    dropped: dict[str, dict[str, None]] = {}
+    for name, axis in study.axes.items():
+        for level in axis.levels() if axis.values is not None else ():
+            for path, table in axis.assignments(level).items():
+                if isinstance(table, dict):
+                    _check_table(study, name, level, path, table)
+                    left = _left_out(_at(study.base, path), table, path)
+                    made = _with(study.base, path, table)
+                    # Some defaults are those of the kind of run, and so no choice of the base.
+                    lost = (p for p in left if made is None or _at(made, p) != _at(study.base, p))
+                    dropped.setdefault(name, {}).update(dict.fromkeys(lost))
+    set_elsewhere = {path for axis in study.axes.values() for path in axis.paths()}
+    for name, paths in dropped.items():
+        left = [path for path in paths if path not in {*set_elsewhere, *study.derived, *SEEDS}]
+        if left:
+            caution(
+                f"values of the axis {name} are whole tables, which replace that of the base: what "
+                f"it sets for {', '.join(left)} is at its default in designs of values that do "
+                "not name it. Name it in each value; or let the values of an axis without a path "
+                "name the single fields that differ"
+            )
+    _tell_repeats(study)
+
+
+def _check_table(
+    study: Study, name: str, level: Level, path: str, table: Mapping[str, JsonValue]
+) -> None:
+    """Refuse a table that has what something else sets, in a design that may have both."""
+
+    def is_inside(other: str) -> bool:
+        return other.startswith(f"{path}.") and _has(table, other.removeprefix(f"{path}."))
+
+    for seed in filter(is_inside, SEEDS):
+        raise ValueError(f"axes.{name}: {seed} is set by the seeds of the study; list them there")
+    here = {name: level}
+    for other, axis in study.axes.items():
+        both = sorted(filter(is_inside, axis.paths()))
+        if other != name and both and not never_meets(other, here, study.axes):
+            raise ValueError(
+                f"two axes set {both[0]}; make them one, or leave it out of the values of {name}"
+            )
+    for derived, text in study.derived.items():
+        if is_inside(derived) and not any(
+            never_meets(read, here, study.axes) for read in names_in(text)
+        ):
+            raise ValueError(
+                f"{derived} is derived, and the axis {name} sets it too: leave it out of the "
+                "values of the axis"
+            )
+
+
+def _has(table: object, path: str) -> bool:
+    """Whether a table has a key, with those in tables inside of it."""
+    for part in path.split("."):
+        if not (isinstance(table, Mapping) and part in table):
+            return False
+        table = table[part]
+    return True
+
+
+def _at(config: object, path: str) -> Any:  # noqa: ANN401
+    """What a configuration has at a path; None where it has nothing there."""
+    for part in path.split("."):
+        inside = config.get(part) if isinstance(config, Mapping) else getattr(config, part, None)
+        config = inside
+    return config
+
+
+def _with(base: RunConfig, path: str, value: JsonValue) -> RunConfig | None:
+    """The base with a value at a path; None where that alone is no configuration."""
+    content = base.model_dump(mode="json")
+    try:
+        set_path(content, path, value)
+        return RunConfig.model_validate(content)
+    except ValueError:
+        return None
+
+
+def _left_out(base: object, table: JsonValue, path: str) -> Iterator[str]:
+    """Fields of the base other than by default, of which a table of the same kind says nothing."""
+    if not (isinstance(base, BaseModel) and isinstance(table, dict)):
+        return
+    kind = getattr(base, "kind", None)
+    if table.get("kind", kind) != kind:
+        return
+    for name, value in base:
+        if name in table:
+            yield from _left_out(value, table[name], f"{path}.{name}")
+        else:
+            field = type(base).model_fields[name]
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
+            yield from _changed(value, default, f"{path}.{name}")
+
+
+def _changed(value: object, default: object, path: str) -> Iterator[str]:
+    """The path, if a value is not the default; of a whole table, those of its fields."""
+    if value == default:
+        return
+    if isinstance(value, BaseModel) and type(value) is type(default):
+        for name, inside in value:
+            yield from _changed(inside, getattr(default, name), f"{path}.{name}")
+    else:
+        yield path
+
+
+def _tell_repeats(study: Study) -> None:
+    """Warn where draws that were replaced change the shares of what designs have."""
+    branches = {parent: None for axis in study.axes.values() for parent in axis.when}
+    if not (branches and hasattr(study.sampler, "count")):  # a grid and a list draw nothing
+        return
+    designs, repeats = study.drawn()
+    if repeats < _REPEATS * len(designs):
+        return
+    shares = "; ".join(
+        f"{name}: {_shares(design[name] for design in designs if name in design)}"
+        for name in branches
+    )
+    caution(
+        f"{repeats} draws came to a design that was there already, and others stand for them: "
+        f"levels with few different designs are drawn less often than others ({shares}). Give "
+        "their axes more choices, make count smaller, or list the designs"
+    )
+
+
+def _shares(levels: Iterable[Level]) -> str:
+    return ", ".join(f"{level} {count}" for level, count in Counter(levels).items())
 
 
 def check_ahead(

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import tyro
 
 from joint.checkpoint import check_writable, write_atomically
+from joint.complete import places
 from joint.device import usable_device
 from joint.look import no_formulas
 from joint.options import check_figure, check_file, named_numbers
@@ -58,8 +59,40 @@ commands:
 lens2label study COMMAND --help explains the options."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Moved:
+    data: Path | None = None
+    """Where the scenes are now, seen from here, if not where the study says: they are known by what
+    they hold, as in train --resume, and the study stays as it is."""
+    data_root: Annotated[Path | None, tyro.conf.arg(name="data.root")] = None
+    """Likewise, the pictures of a table."""
+    data_groups: Annotated[Path | None, tyro.conf.arg(name="data.groups")] = None
+    """Likewise, the table of the groups of class folders."""
+    data_duplicates: Annotated[Path | None, tyro.conf.arg(name="data.duplicates")] = None
+    """Likewise, the table of the duplicates of HAM10000."""
+    data_truth: Annotated[Path | None, tyro.conf.arg(name="data.truth")] = None
+    """Likewise, the labels of an ISIC challenge."""
+    data_metadata: Annotated[Path | None, tyro.conf.arg(name="data.metadata")] = None
+    """Likewise, its metadata."""
+
+    def where(self, ledger: Ledger) -> dict[str, Path]:
+        """What is given, by the names of the settings."""
+        there = places(ledger.study.base.data)
+        # As in train: of a table, --data is the table itself.
+        whole = next((name for name in ("table", "root", "path") if name in there), "root")
+        given = {
+            whole: self.data,
+            **({} if self.data_root is None else {"root": self.data_root}),
+            "groups": self.data_groups,
+            "duplicates": self.data_duplicates,
+            "truth": self.data_truth,
+            "metadata": self.data_metadata,
+        }
+        return {name: place for name, place in given.items() if place is not None}
+
+
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(_Moved):
     """Train every design of a study; what is done already is not trained again.
 
     For example:
@@ -106,7 +139,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class WorkOptions:
+class WorkOptions(_Moved):
     """Join a study as one more worker; any number of them share its folder.
 
     For example:
@@ -148,9 +181,10 @@ class ConfirmOptions:
 
     The best is the one with the best mean of the plan's metric on the validation part, of those
     that meet what the plan requires, or may. The baseline is the first design by default; of a
-    search, the best of its first round; of a plan that requires a margin to the best of all, that
-    one, unless it is the one to confirm. What is found by looking is lucky as well as good: only
-    the new study may say "better", and which of the two are good enough; it requires the same.
+    search, the best of its first round, or the second best; of a plan that requires a margin to the
+    best of all, that one, unless it is the one to confirm. What is found by looking is lucky as
+    well as good: only the new study may say "better", and which of the two are good enough; it
+    requires the same.
     For example:
 
         lens2label study confirm studies/edge --seeds 6
@@ -250,7 +284,7 @@ class SelectOptions:
 
 
 @dataclass(frozen=True)
-class JudgeOptions:
+class JudgeOptions(_Moved):
     """Judge the trained runs elsewhere: in other light, at other rates, distances, motion.
 
     A row for each design, a column for each point, with the bits of a codec there; and what the
@@ -347,6 +381,7 @@ def _run(arguments: Sequence[str]) -> int:
             executor=pool,
             progress=not options.quiet,
             warn=not options.quiet,
+            data=options.where(ledger),
         )
     ledger = ledger.refreshed()
     tally = ledger.tally()
@@ -448,7 +483,12 @@ def _pool(options: RunOptions) -> Iterator[Executor | None]:
 
 def _work(arguments: Sequence[str]) -> None:
     options = tyro.cli(WorkOptions, args=arguments, prog="lens2label study work")
-    worked = work(options.folder, device=options.device, together=options.together)
+    worked = work(
+        options.folder,
+        device=options.device,
+        together=options.together,
+        data=options.where(open_study(options.folder)),
+    )
     print(f"{worked.done} done, {worked.failed} failed")
     if worked.stopped:
         print(f"stopped and saved; to go on: lens2label study work {options.folder}")
@@ -499,6 +539,18 @@ def _list(arguments: Sequence[str]) -> None:
     if options.csv is not None:
         write_atomically(options.csv, to_csv(table).encode())
     print(to_json(table) if options.json else to_text(table, metric=ledger.study.plan.metric))
+    if not options.json:
+        _tell_chance(ledger)
+
+
+def _tell_chance(ledger: Ledger) -> None:
+    """Say which designs a search has drawn, as it was asked for them and had no answer."""
+    drawn = ledger.by_chance()
+    if drawn:
+        print(
+            f"\ndrawn by chance after the first round of the search, as nothing was "
+            f"known, or no proposal was allowed: designs {', '.join(map(str, drawn))}"
+        )
 
 
 def _report(arguments: Sequence[str]) -> None:
@@ -513,6 +565,8 @@ def _report(arguments: Sequence[str]) -> None:
     found = report(ledger, metric=options.metric)
     if options.json or not options.quiet:
         print(found.to_json() if options.json else found)
+    if not (options.json or options.quiet):
+        _tell_chance(ledger)
     gone = without_weights(ledger)
     if gone and not (options.json or options.quiet):
         print(
@@ -566,12 +620,14 @@ def _judge(arguments: Sequence[str]) -> None:
             "give at least one point, such as --photons 30 300; what the runs came to where they "
             "were tested says lens2label study report"
         )
+    ledger = open_study(options.folder)
     found = elsewhere(
-        open_study(options.folder),
+        ledger,
         points,
         metric=options.metric,
         device=options.device,
         batch_size=options.batch_size,
+        data=options.where(ledger),
     )
     print(found.to_json() if options.json else found)
     if options.csv is not None:

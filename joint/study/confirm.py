@@ -18,7 +18,7 @@ from joint.caution import caution
 from joint.metric import lower_is_better, scores_nothing
 from joint.settings import nearest
 
-from .create import create_study
+from .create import write_study
 from .findings.selection import Candidate, select_designs
 from .sampler import Listed, Search, is_sought
 from .search import on_validation
@@ -61,11 +61,16 @@ def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
     ValueError
         When no run has a number that the plan requires.
     """
+    return _best(ledger, _among(ledger, first))
+
+
+def _among(ledger: Ledger, first: int | None) -> np.ndarray:
+    """Means of so many of the first designs, of those that may meet what the plan requires."""
     means = _validated(ledger)[:first]
     if ledger.study.plan.requirements and not np.isnan(means).all():
         allowed = [each.number for each in _good_enough(ledger) if each.number < len(means)]
         means = _only(means, allowed)
-    return _best(ledger, means)
+    return means
 
 
 def _validated(ledger: Ledger) -> np.ndarray:
@@ -176,7 +181,8 @@ def confirm(
         Number of the design; by default the :func:`winner`.
     baseline : int, optional
         Number of the other one; by default the first design of the study, and of a search, the best
-        of its first round: what it found before it had learned anything. Where the plan requires
+        of its first round: what it found before it had learned anything. Where that is the one to
+        confirm, the second best of that round, which is said. Where the plan requires
         designs within a margin of the best, and the one to confirm is not the best of all by its
         mean on the validation part, that one.
     cheapest : str or bool
@@ -203,8 +209,8 @@ def confirm(
     Warns
     -----
     UserWarning
-        When a claim cannot be shown with so few seeds, and for a named design that does not meet
-        what the plan requires.
+        When a claim cannot be shown with so few seeds, for a named design that does not meet
+        what the plan requires, and where a search is to be confirmed by its own first round.
     """
     study = ledger.study
     if seeds < 2:
@@ -234,7 +240,7 @@ def confirm(
     elif best is not None:
         other = best
     elif isinstance(study.sampler, Search):
-        other = winner(ledger, first=study.sampler.first).number
+        other = _best_of_first_round(ledger, study.sampler.first, one)
     else:
         other = 0
     if one == other:
@@ -267,7 +273,25 @@ def confirm(
             requirements=study.plan.requirements,
         ),
     )
-    return create_study(new, folder)
+    return write_study(new, folder)  # of axes that are fixed
+
+
+def _best_of_first_round(ledger: Ledger, first: int, one: int) -> int:
+    """The best design of the first round of a search; the second best, if it is ``one``."""
+    means = _among(ledger, first)
+    best = _best(ledger, means).number
+    if best != one:
+        return best
+    others = _only(means, [number for number in range(len(means)) if number != one])
+    if np.isnan(others).all():
+        return one
+    second = _best(ledger, others).number
+    caution(
+        f"design {one} is the best of the first round of the search, before it had learned "
+        f"anything: it is put beside the second best of that round, design {second}. Name another "
+        "baseline (--baseline), or another design (--design)"
+    )
+    return second
 
 
 def _best_beside(ledger: Ledger, one: int, baseline: int | None) -> int | None:

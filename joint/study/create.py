@@ -20,7 +20,7 @@ from joint.lock import LOCK_FILE
 from joint.metric import TERM, is_term, stage_of
 from joint.settings import ConfigError
 
-from .ahead import check_ahead
+from .ahead import check_ahead, check_labels
 from .axis import Design
 from .sampler import Search
 from .space import Pair, Study, levels_shown
@@ -37,7 +37,7 @@ from .store import (
     write_new,
 )
 
-__all__ = ["create_study"]
+__all__ = ["create_study", "write_study"]
 
 
 def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None = None) -> Ledger:
@@ -67,17 +67,28 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     ConfigError, ValueError
         When designs are no valid configurations, two are the same one, the constraints exclude all,
         or a planned comparison meets no designs, those of another one, or two that are tested on
-        different pictures; when the plan or the search goes by a number that the designs do not
-        have; when the objective weighs, or a run is monitored by, what a design does not have; when
-        a class of one's own does not take its init_args, or a cost has a value in no design.
+        different pictures; when an axis or a formula sets what is inside of a value of another
+        axis, or a value has the seed of the run; when the plan or the search goes by a number that
+        the designs do not have; when the objective weighs, or a run is monitored by, what a design
+        does not have; when a class of one's own does not take its init_args, or a cost has a value
+        in no design.
 
     Warns
     -----
     UserWarning
         When an earlier study has runs that this one, which is there already, lacks; when the
         planned comparisons cannot be shown with so few seeds; when a classifier that was
-        never trained learns in no epoch; when a lens of a design has a PSF wider than its window.
+        never trained learns in no epoch; when a lens of a design has a PSF wider than its window;
+        when the values of an axis are whole tables that leave out what the base sets there; when so
+        many draws were repeats that levels with few designs have a smaller share.
     """
+    if not (Path(folder) / STUDY_FILE).exists():
+        check_labels(study)
+    return write_study(study, folder, earlier=earlier)
+
+
+def write_study(study: Study, folder: Path | str, *, earlier: Path | str | None = None) -> Ledger:
+    """As :func:`create_study`, of a study whose axes were written before and are fixed."""
     folder = Path(folder)
     if (folder / STUDY_FILE).exists():
         there = open_study(folder)
@@ -111,7 +122,7 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
         "done_before": ledger.tally().done,
     }
     if not write_new(folder / STUDY_FILE, content):
-        return create_study(study, folder)  # somebody else was faster
+        return write_study(study, folder)  # somebody else was faster
     return ledger
 
 

@@ -76,22 +76,30 @@ def _check_names(
             raise ValueError(f"{what} reads the axis {name}, whose levels are no numbers")
 
 
-def derive(derived: Mapping[str, str], design: Mapping[str, Level]) -> dict[str, float]:
+def derive(
+    derived: Mapping[str, str], design: Mapping[str, Level], *, rounded: bool = False
+) -> dict[str, float]:
     """Values of the ``derived`` fields of a ``design``, by path; of those whose axes it has.
+
+    They are rounded to six digits, but for whole numbers of formulas without powers; these too
+    where all are to be ``rounded``, as all once were.
 
     Raises
     ------
     ConfigError
         Where a formula has no value.
     """
-    # Powers differ in their last bits between machines, and the name of a run must not.
+    # Powers differ in their last bits between machines, and the name of a run must not; the other
+    # operations are exact to the last bit everywhere.
     found = {}
     for path, text in derived.items():
         if not names_in(text) <= design.keys():
             continue
         numbers = {name: cast(float, design[name]) for name in names_in(text)}
         try:
-            found[path] = float(f"{evaluate(text, numbers):.6g}")
+            value = evaluate(text, numbers)
+            exact = value.is_integer() and "**" not in text and not rounded
+            found[path] = value if exact else float(f"{value:.6g}")
         except ValueError as error:
             raise ConfigError(f"{path} cannot be derived: {error}") from error
     return found

@@ -11,17 +11,20 @@ import json
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, final
 
 import torch
 
+from classify import LesionDataset
 from classify.judged import is_metric
 from joint.analysis.record import plain
 from joint.caution import caution
 from joint.cells import aligned, as_csv
+from joint.config.scenes import DataConfig
 from joint.device import usable_device
 from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
@@ -34,9 +37,9 @@ from .axis import Design
 from .findings.inference import Outcome
 from .findings.statistics import Contrast, Estimate, adjusted, compare, estimate
 from .findings.table import measured
-from .kept_scenes import KeptScenes
 from .space import Pair
 from .store import Ledger, PlannedRun, StudyError
+from .work import scenes_now
 
 __all__ = ["Elsewhere", "Place", "elsewhere"]
 
@@ -175,6 +178,7 @@ def elsewhere(
     device: torch.device | str = "cpu",
     batch_size: int = 64,
     resamples: int | None = None,
+    data: Mapping[str, Path | str] | None = None,
 ) -> Elsewhere:
     """Judge every run that is done at other points, without training, and compare the designs.
 
@@ -199,6 +203,8 @@ def elsewhere(
         Pictures in one pass.
     resamples : int, optional
         Bootstrap resamples of the lesions; those of the plan by default.
+    data : mapping, optional
+        Where the files of the scenes lie now, by the names of the settings, as in :func:`work`.
 
     Returns
     -------
@@ -229,7 +235,10 @@ def elsewhere(
         raise StudyError(f"no run of {ledger.folder} is done yet: there is nothing to judge")
     found: list[dict[int, list[Outcome]]] = [{} for _ in points]
     bits: list[dict[int, list[float]]] = [{} for _ in points]
-    scenes, device = KeptScenes(), usable_device(device)  # before anything is loaded
+    scenes, device = (
+        scenes_now(ledger, data or {}),
+        usable_device(device),
+    )  # before anything is loaded
     axes = ledger.study.axes.values()
     light_is_chosen = any(axis.path == "system.sensor.photons" for axis in axes)
     own_photons: dict[int, float] = {}
@@ -320,7 +329,7 @@ def _lacking(
     states: Sequence[str],
     points: Sequence[OperatingPoint],
     metric: str,
-    scenes: KeptScenes,
+    scenes: Callable[[DataConfig], LesionDataset],
 ) -> dict[int, dict[OperatingPoint, str]]:
     """Points at which a design has no such number, and why, before the first pass.
 

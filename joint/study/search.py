@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["Told", "ask", "ask_next", "check_search", "on_validation", "told"]
 
 # Questions until chance decides: each answer that is not allowed is counted as running in the next.
-_QUESTIONS = 8
+_QUESTIONS = 32
 _DRAWS = 1000
+# Draws of which those that meet the constraints are scored, and how many of these at most.
+_LOOKED_AT, _SCORED = 20_000, 1000
 # What Optuna is told to keep to itself is told to all threads.
 _ALONE = threading.Lock()
 
@@ -53,6 +55,14 @@ class Told(NamedTuple):
     """Of its first run: designs that are one configuration are one."""
     values: tuple[float, ...] | None
     """Of each objective; None while it is running, or where nothing is known of any."""
+
+
+class Asked(NamedTuple):
+    """A design that a search has chosen."""
+
+    design: Design
+    by_chance: bool
+    """Whether it was drawn, as nothing was known yet, or no answer of Optuna was allowed."""
 
 
 def objectives(study: Study) -> dict[str, bool]:
@@ -206,11 +216,18 @@ def ask_next(ledger: Ledger) -> Ledger | None:
     if len(ledger.runs) >= ledger.wanted:
         return None
     known = told(ledger)
-    return None if known is None else ledger.add(ask(ledger.study, known))
+    if known is None:
+        return None
+    found = ask(ledger.study, known)
+    return ledger.add(found.design, by_chance=found.by_chance)
 
 
-def ask(study: Study, known: Sequence[Told]) -> Design:
+def ask(study: Study, known: Sequence[Told]) -> Asked:
     """Choose the next design of a search.
+
+    Optuna knows no constraints, and answers with the best design of all. Where that one is not
+    allowed, a Gaussian process chooses among draws that are, by the same expected improvement; the
+    other samplers draw their answers, and are asked again.
 
     Parameters
     ----------
@@ -221,7 +238,7 @@ def ask(study: Study, known: Sequence[Told]) -> Design:
 
     Returns
     -------
-    dict
+    Asked
         A choice on every axis: it meets the constraints, is a valid configuration, and was not
         asked for before.
 
@@ -233,19 +250,26 @@ def ask(study: Study, known: Sequence[Told]) -> Design:
     assert isinstance(study.sampler, Search)
     taken = {one.digest for one in known}
     number, refused = len(known), []
+    drawn = Random(count=1, seed=derive_seed(study.sampler.seed, "chance", number))
     if any(one.values is not None for one in known):
         space = {name: _distribution(axis) for name, axis in study.axes.items()}
         for attempt in range(_QUESTIONS):
             seed = derive_seed(study.sampler.seed, "ask", number, attempt) % 2**32
             found = _answer(study, space, [*known, *refused], seed)
             if _is_new(study, found, taken):
-                return found
+                return Asked(found, by_chance=False)
+            if isinstance(study.sampler, GP):
+                # Its best design of all stays nearly where it is, however often it is refused.
+                looked_at = islice(drawn.designs(study.axes), _LOOKED_AT)
+                among = islice((one for one in looked_at if _allows(study, one)), _SCORED)
+                found = _answer(study, space, known, seed, among=[*among], taken=taken)
+                if _is_new(study, found, taken):
+                    return Asked(found, by_chance=False)
+                break
             refused.append(Told(found, "", None))
-    seed = derive_seed(study.sampler.seed, "chance", number)
-    drawn = islice(Random(count=1, seed=seed).designs(study.axes), _DRAWS)
-    for found in chain(drawn, study.every() or ()):
+    for found in chain(islice(drawn.designs(study.axes), _DRAWS), study.every() or ()):
         if _is_new(study, found, taken):
-            return found
+            return Asked(found, by_chance=True)
     # Why the last one is none, where it is a configuration that cannot be.
     study.config(found, study.seeds[0])  # pyright: ignore[reportPossiblyUnboundVariable]
     raise StudyError(
@@ -254,21 +278,43 @@ def ask(study: Study, known: Sequence[Told]) -> Design:
     )
 
 
-def _is_new(study: Study, design: Design, taken: Collection[str]) -> bool:
+def _allows(study: Study, design: Design) -> bool:
     try:
-        if not study.allows(design):
-            return False
-        return study.config(design, study.seeds[0]).digest() not in taken
-    except ValueError:  # no configuration; or a constraint has no value there
+        return study.allows(design)
+    except ValueError:  # a constraint has no value there
         return False
 
 
-def _answer(study: Study, space: dict[str, Any], known: Sequence[Told], seed: int) -> Design:
-    """What Optuna says, allowed or not: it is asked for all axes, those that are absent too."""
+def _is_new(study: Study, design: Design, taken: Collection[str]) -> bool:
+    if not _allows(study, design):
+        return False
+    try:
+        return study.config(design, study.seeds[0]).digest() not in taken
+    except ValueError:  # no configuration
+        return False
+
+
+def _answer(
+    study: Study,
+    space: dict[str, Any],
+    known: Sequence[Told],
+    seed: int,
+    *,
+    among: Sequence[Design] = (),
+    taken: Collection[str] = (),
+) -> Design:
+    """What Optuna says, allowed or not: it is asked for all axes, those that are absent too.
+
+    A Gaussian process may be asked for the best ``among`` some, of those that are not ``taken``.
+    """
     with _optuna() as optuna:
+        if among:
+            sampler = _best_among(optuna, study, space, among, taken, seed)
+        else:
+            sampler = _sampler(optuna, study, seed)
         asked = optuna.create_study(
             directions=["minimize" if down else "maximize" for down in objectives(study).values()],
-            sampler=_sampler(optuna, study, seed),
+            sampler=sampler,
         )
         tell = _replay if isinstance(study.sampler, NSGA2) else _put
         tell(optuna, asked, study, space, known)
@@ -300,6 +346,30 @@ def _sampler(optuna: Any, study: Study, seed: int) -> "optuna.samplers.BaseSampl
             )
 
 
+def _best_among(
+    optuna: Any,  # noqa: ANN401
+    study: Study,
+    space: dict[str, Any],
+    among: Sequence[Design],
+    taken: Collection[str],
+    seed: int,
+) -> "optuna.samplers.BaseSampler":
+    """A Gaussian process whose acquisition function is maximised over some designs alone."""
+
+    class BestAmong(optuna.samplers.GPSampler):
+        # The method that Optuna leaves to be replaced by another search of the maximum.
+        def _optimize_acqf(self, acqf: Any, best_params: object) -> np.ndarray:  # noqa: ANN401
+            del best_params
+            trials = [_trial(optuna, study, space, Told(one, "", None)) for one in among]
+            params = [trial.params for trial in trials]
+            places = acqf.search_space.get_normalized_params(trials, params)
+            order = np.argsort(-acqf.eval_acqf_no_grad(places), kind="stable")
+            new = (n for n in order if _is_new(study, among[n], taken))
+            return places[next(new, order[0])]
+
+    return BestAmong(seed=seed, n_startup_trials=1)
+
+
 def _put(
     optuna: Any,  # noqa: ANN401
     asked: "optuna.Study",
@@ -308,20 +378,27 @@ def _put(
     known: Iterable[Told],
 ) -> None:
     """Tell what is known, all at once."""
+    for one in known:
+        asked.add_trial(_trial(optuna, study, space, one))
+
+
+def _trial(
+    optuna: Any,  # noqa: ANN401
+    study: Study,
+    space: dict[str, Any],
+    one: Told,
+) -> "optuna.trial.FrozenTrial":
     states = optuna.trial.TrialState
     # A process over all axes needs a place on each: the same one wherever the axis is absent.
     middle = {name: axis.at(0.5) for name, axis in study.axes.items()}
     missing = middle if isinstance(study.sampler, GP) else {}
-    for one in known:
-        params = _params(study, missing | one.design)
-        asked.add_trial(
-            optuna.trial.create_trial(
-                state=states.RUNNING if one.values is None else states.COMPLETE,
-                values=one.values,
-                params=params,
-                distributions={name: space[name] for name in params},
-            )
-        )
+    params = _params(study, missing | one.design)
+    return optuna.trial.create_trial(
+        state=states.RUNNING if one.values is None else states.COMPLETE,
+        values=one.values,
+        params=params,
+        distributions={name: space[name] for name in params},
+    )
 
 
 def _replay(

@@ -155,9 +155,9 @@ class Study(Settings):
     )
     """Fields that follow from the axes: a formula by path, such as ``{"system.sensor.photons":
     "light * (pitch / stop)**2"}``. It reads axes of numbers, knows ``+ - * / **``, min, max, round,
-    floor, ceil and sqrt, and is rounded to six digits, as ranges are. It is no axis: what differs
-    between designs are their choices. A design without one of the axes that it reads has the field
-    of the base."""
+    floor, ceil and sqrt, and is rounded to six digits, as ranges are, unless it is a whole number
+    and the formula has no power. It is no axis: what differs between designs are their choices. A
+    design without one of the axes that it reads has the field of the base."""
     costs: Annotated[dict[str, str], AfterValidator(FrozenDict)] = added(FrozenDict())
     """What designs cost, less being better: a formula by name, such as ``{"lamp": "light",
     "seconds": "bits / 2e6"}``, of axes of numbers and of photons, bits, pixels, macs, parameters
@@ -278,15 +278,25 @@ class Study(Settings):
             a Latin hypercube, when one of its points is excluded; of a grid, when it has more than
             100 000 designs, or more than a million combinations to look at.
         """
+        return self.drawn()[0]
+
+    def drawn(self) -> tuple[tuple[Design, ...], int]:
+        """The :meth:`designs`, and how many more were drawn that were there already.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`designs`.
+        """
         search = self.sampler if isinstance(self.sampler, Search) else None
         wanted = search.first if search else getattr(self.sampler, "count", None)
         tries = _GRID + 1 if wanted is None else 1000 + 100 * wanted
         found: dict[tuple[tuple[str, Level], ...], Design] = {}
-        tried = 0
+        tried = repeats = 0
         for design in itertools.islice(self.sampler.designs(self.axes), tries):
             tried += 1
             if self.allows(design):
-                found.setdefault(tuple(design.items()), design)
+                repeats += found.setdefault(tuple(design.items()), design) is not design
             if len(found) == (_MANY + 1 if wanted is None else wanted):
                 break
         if wanted is None and (tried > _GRID or len(found) > _MANY):
@@ -324,7 +334,7 @@ class Study(Settings):
                 f"the search wants {search.count} designs, and only {len(every)} meet the "
                 "constraints: ask for fewer, or use a grid"
             )
-        return tuple(found.values())
+        return tuple(found.values()), repeats
 
     def allows(self, design: Design) -> bool:
         """Whether ``design`` meets the constraints on axes that it has."""
@@ -365,8 +375,16 @@ class Study(Settings):
         found = tuple(itertools.islice(combinations(self.axes, choices), _MANY + 1))
         return None if len(found) > _MANY else tuple(filter(self.allows, found))
 
-    def config(self, design: Mapping[str, Level], seed: int) -> RunConfig:
+    def config(self, design: Mapping[str, Level], seed: int, *, rounded: bool = False) -> RunConfig:
         """Configuration of the run of ``design`` with ``seed``.
+
+        Parameters
+        ----------
+        design : mapping
+            Its choices.
+        seed : int
+        rounded : bool
+            Round derived whole numbers to six digits too, as those of studies of earlier versions.
 
         Raises
         ------
@@ -384,7 +402,7 @@ class Study(Settings):
         sets = {
             p: v for name in there for p, v in self.axes[name].assignments(design[name]).items()
         }
-        sets |= derive(self.derived, design)
+        sets |= derive(self.derived, design, rounded=rounded)
         # Whole sub-configurations first, then what other axes change inside of them.
         for path in sorted(sets, key=lambda path: path.count(".")):
             set_path(content, path, sets[path])

@@ -21,6 +21,7 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
@@ -144,15 +145,32 @@ class Ledger:
             return self
         return replace(self, designs=tuple(designs), runs=tuple(runs))
 
-    def add(self, design: Design) -> "Ledger":
-        """Add ``design`` to a search; if somebody else was faster, theirs is taken."""
+    def add(self, design: Design, *, by_chance: bool = False) -> "Ledger":
+        """Add ``design`` to a search; if somebody else was faster, theirs is taken.
+
+        Its file says so where it was drawn ``by_chance``.
+        """
         number = len(self.designs)
         config = self.study.config(design, self.study.seeds[0])
         runs = [(seeded(config, seed).digest(), seed) for seed in self.study.seeds]
         path = self.folder / DESIGNS_FOLDER / f"{number:04}.json"
         path.parent.mkdir(exist_ok=True)
-        write_new(path, {"design": design, "runs": dict(runs)})
+        drawn = {"by_chance": True} if by_chance else {}
+        write_new(path, {"design": design, "runs": dict(runs), **drawn})
         return self.refreshed()
+
+    def by_chance(self) -> tuple[int, ...]:
+        """Numbers of the designs after the first round of a search that chance chose, not results.
+
+        Studies of earlier versions did not write that down.
+        """
+        found = []
+        for number in range(len(self.designs)):
+            with suppress(FileNotFoundError):  # one of the first round
+                path = self.folder / DESIGNS_FOLDER / f"{number:04}.json"
+                if parse_json(path.read_bytes()).get("by_chance"):
+                    found.append(number)
+        return tuple(found)
 
     def path(self, run: PlannedRun) -> Path:
         """Folder of ``run``."""
@@ -167,6 +185,8 @@ class Ledger:
             When this version of the library makes another one of it, or its files were changed.
         """
         config = self.study.config(self.designs[run.design], run.seed)
+        if config.digest() != run.digest:  # unless it is of a time that rounded whole numbers
+            config = self.study.config(self.designs[run.design], run.seed, rounded=True)
         if config.digest() != run.digest:
             raise StudyError(
                 f"run {run.digest} of the study in {self.folder} has other settings now "

@@ -13,7 +13,7 @@ A worker knows the folder and nothing else; whoever starts it (a shell, a batch 
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +23,8 @@ import torch
 
 from classify import LesionDataset
 from classify.judged import check_metric, of_class
-from joint.build import as_begun
+from joint.build import as_begun, build_split
+from joint.complete import places
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig
 from joint.device import usable_device
@@ -34,7 +35,7 @@ from joint.stop import graceful_stop
 from .attempt import begin, end, take_back
 from .kept_scenes import KeptScenes
 from .live import Board
-from .machine import check_files, loaded, of_the_machine
+from .machine import NoInput, check_files, loaded, of_the_machine
 from .process_pool import ProcessEach, WorkerLost
 from .run import execute
 from .search import ask_next, check_search
@@ -42,7 +43,7 @@ from .space import levels_shown, varies
 from .store import STUDY_FILE, Ledger, PlannedRun, StudyError, Tally, open_study
 from .together import companions, train_together
 
-__all__ = ["Worked", "run_study", "work"]
+__all__ = ["Worked", "run_study", "scenes_now", "work"]
 
 # Workers that may be lost without an end of a run in between, for each that works.
 _PATIENCE = 4
@@ -73,6 +74,7 @@ def work(
     stop: Callable[[], bool] | None = None,
     wait_for_others: bool = True,
     poll: float = 1.0,
+    data: Mapping[str, Path | str] | None = None,
 ) -> Worked:
     """Take one run of a study after the other, until none is left.
 
@@ -94,6 +96,10 @@ def work(
         Stay while others still work: what they leave behind, if they are killed, is taken up.
     poll : float
         Seconds between two looks at the others.
+    data : mapping, optional
+        Where the files of the scenes lie now, seen from here, by the names of the settings:
+        ``{"root": "/scratch/ham10000.zip"}``. They are known by what they hold; the study, and its
+        runs, stay as they were described.
 
     Raises
     ------
@@ -101,9 +107,10 @@ def work(
         For fewer than one run at once.
     StudyError
         When there is no study in the folder, or one of another version of the library; when it is
-        moved or deleted meanwhile.
+        moved or deleted meanwhile; when its scenes have no such files, or designs have others.
     OSError, CheckpointError
-        When the disk is full or gone, or the scenes cannot be read: every run would fail alike.
+        When the disk is full or gone, or the scenes cannot be read, or lie elsewhere now and are
+        others than those of the runs that are there: every run would fail alike.
 
     Warns
     -----
@@ -116,7 +123,7 @@ def work(
         raise ValueError(f"a worker trains one run at once, or more, not {together}")
     ledger = open_study(folder)
     device = usable_device(device)
-    load = KeptScenes()
+    load = scenes_now(ledger, data or {})
     counts = {"done": 0, "failed": 0}
     with graceful_stop() as asked:
 
@@ -140,8 +147,8 @@ def work(
                     if together > 1 and run not in ahead:
                         others = companions(ledger, run, together, without=ahead)
                         ahead |= {run, *others}
-                        _train_ahead(ledger, others, load, device, leave)
-                    outcome = _attempt(ledger, run, load, device, leave)
+                        _train_ahead(ledger, others, load, device, leave, moved=bool(data))
+                    outcome = _attempt(ledger, run, load, device, leave, moved=bool(data))
                     if outcome == "stopped":
                         return Worked(**counts, stopped=True)
                     if outcome == "passed":
@@ -159,12 +166,71 @@ def work(
         return Worked(**counts, stopped=leave())
 
 
+def scenes_now(
+    ledger: Ledger, where: Mapping[str, Path | str]
+) -> Callable[[DataConfig], LesionDataset]:
+    """What loads the scenes of a study, of which some files lie elsewhere now.
+
+    Raises
+    ------
+    StudyError
+        When its scenes have no such files, or designs have others.
+    """
+    load, described = KeptScenes(), ledger.study.base.data
+    set_by_axes = {path for axis in ledger.study.axes for path in ledger.study.sets(axis)}
+    for name in where:
+        if set_by_axes & {"data", f"data.{name}"}:
+            raise StudyError(
+                f"designs of the study in {ledger.folder} differ in data.{name}: no one place is "
+                "that of all of them. Put each where the study says"
+            )
+        if name not in places(described):
+            files = ", ".join(f"data.{each}" for each in places(described)) or "no files at all"
+            raise StudyError(
+                f"the scenes of the study in {ledger.folder} ({described.kind}) have {files}, and "
+                f"no data.{name}"
+            )
+    now = {name: Path(place) for name, place in where.items()}
+    return lambda data: load(data.model_copy(update=now))
+
+
+def _check_same(
+    ledger: Ledger, config: RunConfig, folder: RunFolder, scenes: LesionDataset
+) -> None:
+    """Refuse scenes from elsewhere that are others than those of the runs that are there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # training says it again
+        parts = build_split(config, scenes).parts
+    ours = {name: part.fingerprint for name, part in parts.items()}
+    for path, theirs in _made_of(ledger, config, folder):
+        if any(theirs.get(name, own) != own for name, own in ours.items()):
+            raise NoInput(
+                f"the scenes that are said to be those of the study hold something else than those "
+                f"of the run in {path}: say where the same are (--data), or start a new study"
+            )
+
+
+def _made_of(
+    ledger: Ledger, config: RunConfig, folder: RunFolder
+) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """Digests of the parts that the run has begun with, and those of one that is done."""
+    if folder.has_checkpoint():
+        yield folder.path, folder.load_checkpoint()[1].get("identity", {})
+    for run, state in zip(ledger.runs, ledger.states(), strict=True):
+        other = ledger.config(run) if state == "done" else None
+        if other is not None and (other.data, other.split) == (config.data, config.split):
+            yield ledger.path(run), ledger.result(run).get("scenes", {})
+            return
+
+
 def _train_ahead(
     ledger: Ledger,
     runs: Sequence[PlannedRun],
     load: Callable[[DataConfig], LesionDataset],
     device: torch.device,
     leave: Callable[[], bool],
+    *,
+    moved: bool,
 ) -> None:
     """Train several runs at once, if they can be; each is tested, or fails, on its own."""
     if len(runs) < 2 or leave():
@@ -175,7 +241,10 @@ def _train_ahead(
             check_files(ledger.config(run), RunFolder(ledger.path(run)))
 
         def taken(data: DataConfig) -> LesionDataset:
-            return _as_begun(ledger, config, loaded(load, data))
+            scenes = _as_begun(ledger, config, loaded(load, data))
+            for run in runs if moved else ():
+                _check_same(ledger, config, RunFolder(ledger.path(run)), scenes)
+            return scenes
 
         with _named(ledger, runs):
             train_together(ledger, runs, taken, device=device, stop=leave)
@@ -191,6 +260,8 @@ def _attempt(
     load: Callable[[DataConfig], LesionDataset],
     device: torch.device,
     leave: Callable[[], bool],
+    *,
+    moved: bool = False,
 ) -> _Outcome:
     """Take a run, unless somebody else is faster."""
     if leave():
@@ -208,6 +279,8 @@ def _attempt(
                     scenes = _as_begun(ledger, config, loaded(load, config.data))
                     _check_classes(ledger, scenes)
                     check_files(config, folder)
+                    if moved:
+                        _check_same(ledger, config, folder, scenes)
                     begin(folder, config.system.files())
                     started = True
                     done = execute(config, folder, scenes, device=device, stop=leave)
@@ -318,6 +391,7 @@ def run_study(
     progress: bool = True,
     warn: bool = True,
     poll: float = 1.0,
+    data: Mapping[str, Path | str] | None = None,
 ) -> Tally:
     """Run a study with several processes, until every run is done or has failed.
 
@@ -344,6 +418,8 @@ def run_study(
         Let the workers warn of what they build and train.
     poll : float
         Seconds between two looks at the folder.
+    data : mapping, optional
+        Where the files of the scenes lie now, as in :func:`work`; seen from each worker.
 
     Returns
     -------
@@ -365,6 +441,8 @@ def run_study(
         raise ValueError(f"a worker trains one run at once, or more, not {together}")
     ledger = open_study(folder)
     check_search(ledger.study)
+    now = {name: str(Path(place).resolve()) for name, place in (data or {}).items()}
+    scenes_now(ledger, now)  # refuses what no worker could load
     if executor is None:
         usable_device(device)  # elsewhere it is not known here
     own = ProcessEach() if executor is None else None
@@ -372,7 +450,7 @@ def run_study(
     place = str(ledger.folder.resolve())  # others may be elsewhere in the tree
 
     def start() -> Future[Worked]:
-        return pool.submit(_worker, place, device, threads, together, poll, warn)
+        return pool.submit(_worker, place, device, threads, together, poll, warn, now)
 
     try:
         with graceful_stop(notice=_STOPPING if progress else None) as asked:
@@ -414,7 +492,13 @@ def _attend(
 
 
 def _worker(
-    folder: str, device: str, threads: int, together: int, poll: float, warn: bool
+    folder: str,
+    device: str,
+    threads: int,
+    together: int,
+    poll: float,
+    warn: bool,
+    data: Mapping[str, str],
 ) -> Worked:
     """What a process of its own does: the threads of torch are its to set."""
     torch.set_num_threads(threads)
@@ -422,7 +506,7 @@ def _worker(
         warnings.showwarning = _say
         if not warn:
             warnings.simplefilter("ignore")
-        return work(folder, device=device, together=together, poll=poll)
+        return work(folder, device=device, together=together, poll=poll, data=data)
 
 
 def _say(message: Warning | str, *_: object) -> None:

@@ -35,7 +35,7 @@ from joint.system import ImagingSystem, Measured, SystemOutput, evaluating, only
 
 from .history import History
 from .listen import EpochListener, listeners, tell
-from .loop import begun, ended, epoch, lay_out
+from .loop import begun, ended, epoch, goes_on, lay_out
 from .preflight import check_given, check_run
 from .run import TrainingRun
 from .step import Batch, Passed, seed_default, weighed
@@ -179,13 +179,15 @@ def fit_ensemble(
     with ExitStack() as held:
         for system in systems if configs[0].channels_last else ():
             held.callback(lay_out, system, torch.contiguous_format)  # as `fit` leaves it
-        runs = []
-        for system, its_objective, its_config, its_teacher, folder in zip(
-            *given, folders, strict=True
-        ):
-            place = None if folder is None else held.enter_context(hold(folder))
-            begin = (system, its_objective, its_config, train, validation, place)
-            runs.append(begun(*begin, teacher=its_teacher, resume=resume))
+        places = [None if each is None else held.enter_context(hold(each)) for each in folders]
+        # Those that may be refused come first, before a folder of another one is begun.
+        on = [goes_on(place, resume=resume) for place in places]
+        order = sorted(range(count), key=lambda k: not on[k])
+        found: dict[int, TrainingRun] = {}
+        for k in order:
+            begin = (systems[k], objectives[k], configs[k], train, validation, places[k])
+            found[k] = begun(*begin, teacher=teachers[k], resume=resume)
+        runs = [found[k] for k in range(count)]
         for run, listening in zip(runs, told, strict=True):
             for record in run.records:
                 tell(listening, record)
@@ -205,6 +207,8 @@ def fit_ensemble(
                     progress=progress,
                 )
                 if any(run.interrupted for run in runs):
+                    for run in runs:  # those that were ahead, too
+                        run.interrupted = not run.over
                     break
         return tuple(ended(run) for run in runs)
 

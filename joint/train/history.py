@@ -19,11 +19,16 @@ class EpochRecord:
     rate_factor: float
     """Factor on the peak learning rates at its end."""
     images_per_second: float
-    """Training speed, of all processes together."""
+    """Training speed over the steps of the epoch, of all processes together."""
     gradient_norms: dict[str, float | None] = field(default_factory=dict)
     """Mean norm of the gradient of each stage that learned, before it was clipped."""
     peak_memory: int | None = None
     """Most memory that was in use so far, bytes: of the GPU, or of the process on the CPU."""
+    clipped: dict[str, float | None] = field(default_factory=dict)
+    """Share of the steps in which that gradient was clipped, 0..1."""
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    """Of each of these stages, at the last step; a ``learning_rate_factor`` within one multiplies
+    it."""
 
     def __str__(self) -> str:
         return _table([("", self)], ())

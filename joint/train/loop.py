@@ -311,6 +311,11 @@ def epoch(
             held.enter_context(only_learning(run.system, config.learning(run.epoch)))
         passing = held.enter_context(graph.ready())
         for losses in steps(runs, passing, feed, progress=progress):
+            now = time.perf_counter()
+            for run in runs:
+                pictures, seconds = run.timed
+                run.timed = (pictures + first.seen - seen, seconds + now - started)
+            started, seen = now, first.seen
             due = config.checkpoint_every is not None and first.step % config.checkpoint_every == 0
             asked = _asked(stop, first.steps, last=first.seen == len(feed.dataset))
             for run, loss in zip(runs, losses, strict=True) if due or asked else ():
@@ -320,7 +325,6 @@ def epoch(
                 for run in runs:
                     run.interrupted = True
                 return
-    speed = (first.seen - seen) / max(time.perf_counter() - started, 1e-9)
     for run, listening in zip(runs, told, strict=True):
         check_finite(run, run.sums["total"])
         run.check_weights()
@@ -334,7 +338,7 @@ def epoch(
                 seed=derive_seed(run.config.seed, "validation"),
                 shared=world_size() > 1,
             )
-        record = run.end_epoch(evaluation.scalars(), speed)
+        record = run.end_epoch(evaluation.scalars())
         if progress:
             print(_line(record, run.config, run.best_epoch == record.epoch), flush=True)
         tell(listening, record)

@@ -28,16 +28,20 @@ from joint.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
 from joint.metric import lower_is_better
 from joint.objective import Objective
 from joint.parallel import all_reduce, gathered, rank, world_size
+from joint.printed import printed_earlier
 from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
 from .rate_weight import ON_TARGET, RateWeight
+from .teacher import identify
 from .training import Training
 
-__all__ = ["NORM", "RATE_WEIGHT", "TrainingDiverged", "TrainingRun"]
+__all__ = ["CLIPPED", "NORM", "RATE_WEIGHT", "TrainingDiverged", "TrainingRun"]
 
 #: Marks the norm of a stage's gradient among the terms of the objective.
 NORM = "gradient norm of "
+#: Whether it was clipped.
+CLIPPED = "gradient clipped of "
 #: The weight of the rate among them, where it moves.
 RATE_WEIGHT = "rate_weight"
 
@@ -70,6 +74,8 @@ class TrainingRun:
     sums: dict[str, Tensor] = field(default_factory=dict)
     """Terms of the objective, summed over the pictures seen in this epoch."""
     seen: int = 0
+    timed: tuple[int, float] = (0, 0.0)
+    """Pictures of this epoch whose steps were timed, and the seconds that they took."""
     records: list[EpochRecord] = field(default_factory=list)
     best_epoch: int | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -174,17 +180,30 @@ class TrainingRun:
         finally:
             self.system.load_state_dict(own)
 
-    def end_epoch(self, validation: Mapping[str, float | None], speed: float) -> EpochRecord:
+    def end_epoch(self, validation: Mapping[str, float | None]) -> EpochRecord:
         """Record the epoch, keep its weights if they are the best, and go on to the next."""
         means = {name: _finite(float(s) / self.seen) for name, s in self.together().items()}
-        norms = {n.removeprefix(NORM): v for n, v in means.items() if n.startswith(NORM)}
+        of_stages = {
+            mark: {n.removeprefix(mark): means.pop(n) for n in list(means) if n.startswith(mark)}
+            for mark in (NORM, CLIPPED)
+        }
+        # Of the last step; not those of the optimiser, which a resumed one was not told yet.
+        factor = self.config.rate_factor(self.epoch + (self.step - 1) / self.step)
+        peaks = self.config.learning_rates
+        pictures, seconds = self.timed
         record = EpochRecord(
             epoch=self.epoch,
-            train={name: value for name, value in means.items() if not name.startswith(NORM)},
+            train=means,
             validation={name: _finite(value) for name, value in validation.items()},
             rate_factor=self.config.rate_factor(self.epoch + 1),
-            images_per_second=speed,
-            gradient_norms=norms,
+            images_per_second=pictures / max(seconds, 1e-9),
+            gradient_norms=of_stages[NORM],
+            clipped=of_stages[CLIPPED],
+            learning_rates={
+                name: factor * peaks.get(name, self.config.learning_rate)
+                for name, _ in self.system.stages()
+                if name in of_stages[NORM]
+            },
             peak_memory=_peak_memory(self.device),
         )
         self.records.append(record)
@@ -195,6 +214,7 @@ class TrainingRun:
             self.best_epoch = self.epoch
             self._keep_best()
         self.epoch, self.step, self.sums, self.seen = self.epoch + 1, 0, {}, 0
+        self.timed = (0, 0.0)
         self.save()
         if self.folder is not None and rank() == 0:
             self.folder.append_history(asdict(record))
@@ -259,6 +279,13 @@ class TrainingRun:
         weights = self.best_weights
         if self.folder is not None:
             path = self.folder.path / BEST_FILE
+            if not path.is_file():
+                raise CheckpointError(
+                    f"{path} is missing, the weights of epoch {self.best_epoch}, counted from 0, "
+                    "which was the best: put it back from a copy, or train again in another "
+                    f"directory. {CHECKPOINT_FILE} beside it has the weights after epoch "
+                    f"{self.epoch - 1} (joint.load_checkpoint: system.*, and their average.*)"
+                )
             weights, head = load_checkpoint(path)
             if head.get("epoch") != self.best_epoch:
                 caution(
@@ -291,6 +318,7 @@ class TrainingRun:
             "step": self.step,
             "steps": self.steps,
             "seen": self.seen,
+            "timed": self.timed,
             "records": [asdict(record) for record in self.records],
             "best_epoch": self.best_epoch,
             "optimised": names,
@@ -313,7 +341,7 @@ class TrainingRun:
         if not {"identity", "epoch", "step", "steps", "seen", "records", "best_epoch"} <= {*head}:
             raise CheckpointError(f"{path} is not the checkpoint of a training run")
         changed = _changes(head["identity"], self.identity)
-        if changed:
+        if changed and _changes(head["identity"], self._earlier()):
             raise CheckpointError(
                 f"{self.folder} holds a run with another configuration: {'; '.join(changed[:5])}. "
                 "Resume it as it was, or train in another directory"
@@ -341,7 +369,8 @@ class TrainingRun:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         for parameter, slots in self.optimizer.state.items():
             for slot, value in slots.items():
-                if value.shape == parameter.shape:
+                # Not the count of steps, which has the shape of a scalar and not its type.
+                if slot != "step" and value.shape == parameter.shape:
                     # A fused optimiser walks the memory: moments must lie as the weights do.
                     slots[slot] = torch.empty_like(parameter).copy_(value)
         self.sums = {name: tensor.to(self.device) for name, tensor in parts["sums"].items()}
@@ -353,11 +382,20 @@ class TrainingRun:
             self.rate_weight.restore(parts["rate_weight"]["state"])
         self.epoch, self.step, self.seen = head["epoch"], head["step"], head["seen"]
         self.steps = head["steps"]
+        pictures, seconds = head.get("timed", (0, 0.0))  # which older checkpoints do not say
+        self.timed = (pictures, seconds)
         self.records = [EpochRecord(**record) for record in head["records"]]
         if rank() == 0:
             self.folder.rewrite_history(head["records"])
         self.best_epoch = head["best_epoch"]
         self.began = head.get("began", {})  # which older checkpoints do not say
+
+    def _earlier(self) -> dict[str, Any]:
+        """The identity as versions wrote it that printed less of some modules."""
+        earlier = self.identity | {"system": printed_earlier(self.system)}
+        if self.teacher is not None:
+            earlier["teacher"] = identify(self.teacher, printed_earlier(self.teacher))
+        return earlier
 
     def _sizes(self) -> dict[str, float]:
         """Root mean square of each parameter that learns."""

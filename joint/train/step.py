@@ -31,7 +31,7 @@ from joint.parallel import all_reduce, normalising_together, rank, world_size
 from joint.system import SystemOutput
 
 from .augment import augment
-from .run import NORM, RATE_WEIGHT, TrainingDiverged, TrainingRun
+from .run import CLIPPED, NORM, RATE_WEIGHT, TrainingDiverged, TrainingRun
 from .teacher import said
 from .training import Training
 
@@ -348,15 +348,16 @@ def _order(feed: Feed, config: Training, epoch: int) -> Tensor:
 
 
 def _clip(run: TrainingRun) -> dict[str, Tensor]:
-    """Limit the gradient of each stage, and return its norm before that."""
+    """Limit the gradient of each stage, and return its norm before that, and whether it was."""
     # Stage by stage: a steep codec must not take the step away from the optics.
     limit = math.inf if run.config.gradient_clip is None else run.config.gradient_clip
-    norms = {}
+    found = {}
     for name, stage in run.system.stages():
         parameters = [p for p in stage.parameters() if p.requires_grad and p.grad is not None]
         if parameters:
-            norms[NORM + name] = nn.utils.clip_grad_norm_(parameters, limit).detach()
-    return norms
+            norm = nn.utils.clip_grad_norm_(parameters, limit).detach()
+            found |= {NORM + name: norm, CLIPPED + name: norm > limit}
+    return found
 
 
 def check_finite(run: TrainingRun, loss: Tensor) -> None:

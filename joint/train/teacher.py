@@ -140,6 +140,10 @@ def check_teacher(
         )
 
 
-def identify(teacher: ImagingSystem) -> str:
-    """SHA-256 of what a teacher is: its stages with their numbers, and its weights."""
-    return hashlib.sha256(f"{teacher!r}\n{digest(teacher)}".encode()).hexdigest()
+def identify(teacher: ImagingSystem, printed: str | None = None) -> str:
+    """SHA-256 of what a teacher is: its stages with their numbers, and its weights.
+
+    ``printed`` is how it printed itself in an earlier version; by default as it does now.
+    """
+    printed = repr(teacher) if printed is None else printed
+    return hashlib.sha256(f"{printed}\n{digest(teacher)}".encode()).hexdigest()

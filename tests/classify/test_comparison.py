@@ -417,6 +417,17 @@ def test_few_lesions_of_a_class_that_a_metric_needs_cannot_show_much(metric, rar
     assert enough.p < 0.01
 
 
+def test_an_interval_holds_the_difference_that_all_lesions_agree_on():
+    """Its ends were less than 1, by rounding, where the difference is 1."""
+    for count in (20, 49, 100):  # ends beyond it on either side
+        labels = np.repeat([0, 1], [40, count])
+        right = np.eye(2)[labels] * 9.0
+        found = classify.bootstrap_difference(
+            right, right[:, ::-1], labels=labels, metric="recall.1"
+        )
+        assert found.interval == (1, 1) == (found.difference, found.difference)
+
+
 def test_few_lesions_cannot_show_much():
     labels = np.arange(20) % 2
     right, wrong = np.eye(2)[labels], np.eye(2)[1 - labels]

@@ -604,6 +604,7 @@ def test_bad_arguments_of_the_codec(change, message):
 
 def test_repr():
     assert repr(KMeansCodec(8)) == (
-        "KMeansCodec(colors=8, channels=3, coding='entropy', temperature=None)"
+        "KMeansCodec(colors=8, channels=3, coding='entropy', temperature=None, restarts=4, "
+        "iterations=300, tolerance=0.01, seed=0)"
     )
-    assert "temperature=0.001)" in repr(KMeansCodec(8, temperature=1e-3))
+    assert "temperature=0.001," in repr(KMeansCodec(8, temperature=1e-3))

@@ -276,19 +276,22 @@ def page_tables(numbers):
         )
         for name, scores in width["differences"].items()
     ]
-    kept = [
-        (
-            name,
-            system["name"],
-            *(f"{system['annuli'][k]['power']:.2f}" for k in (0, 1, 3, 5, 7)),
-            *(f"{system['annuli'][k]['coherence']:.2f}" for k in (0, 1, 3, 5, 7)),
-            *(f"{d['rms']:.1f}" for d in system["differences"]),
-        )
-        for name, found in numbers["kept"].items()
-        for system in found["systems"]
+    shown = [
+        (name, system) for name, found in numbers["kept"].items() for system in found["systems"]
+    ]
+    power, coherence = (
+        [
+            (name, system["name"], *(f"{ring[what]:.2f}" for ring in system["annuli"]))
+            for name, system in shown
+        ]
+        for what in ("power", "coherence")
+    )
+    apart = [
+        (name, system["name"], *(f"{d['rms']:.1f}" for d in system["differences"]))
+        for name, system in shown
     ]
     accuracies = ("accuracy", "balanced accuracy")
-    rings = ("0.03", "0.09", "0.22", "0.34", "0.47")
+    rings = [f"{(ring['low'] + ring['high']) / 2:.2f}" for ring in shown[0][1]["annuli"]]
     names = [row["name"] for row in tables[0]]
     regions = ("lesion", "boundary", "background")
     return {
@@ -313,13 +316,9 @@ def page_tables(numbers):
         "moved": _table(("codec", *regions), moved),
         "widths": _table(("codec", "bit/pixel", "PSNR, dB", *accuracies), widths),
         "differences": _table(("widths", *accuracies), differences),
-        "kept": _table(
-            (
-                "codec", "", *(f"power, {r}" for r in rings), *(f"coherence, {r}" for r in rings),
-                *(f"RMS, {r}" for r in ("picture", *regions)),
-            ),
-            kept,
-        ),
+        "power": _table(("codec", "power at", *rings), power),
+        "coherence": _table(("codec", "coherence at", *rings), coherence),
+        "apart": _table(("codec", "RMS in the", "picture", *regions), apart),
     }  # fmt: skip
 
 

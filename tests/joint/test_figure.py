@@ -651,6 +651,30 @@ def test_points_are_drawn_with_their_intervals_against_the_light(tmp_path):
     assert plain.get_legend() is None
 
 
+def _labels(values, name="photons"):
+    """Labels of the axis where evaluations were made at ``values``, and their places."""
+    scenes = classify.LesionPhantom(2, image_size=16)
+    camera = joint.ImagingSystem(sensor=optics.Sensor(300))
+    one = joint.evaluate(camera, scenes, photons=300)
+    found = [replace(one, point=joint.OperatingPoint(**{name: value})) for value in values]
+    (axis,) = points_figure({"a": found}, metric="psnr_scene").axes
+    axis.figure.canvas.draw()
+    shown = zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+    low, high = axis.get_xlim()
+    assert not [x for x in axis.xaxis.get_minorticklocs() if low <= x <= high] or len(values) > 8
+    return {x: text.get_text() for x, text in shown if low <= x <= high}
+
+
+def test_the_few_values_that_were_asked_for_are_on_the_axis():
+    assert _labels((0.12, 0.1, 0.11), "distance") == {0.1: "0.1", 0.11: "0.11", 0.12: "0.12"}
+    assert _labels((0, 1.5, 4), "motion") == {0: "0", 1.5: "1.5", 4: "4"}
+    # No label is written over another.
+    assert _labels((100, 101, 1000)) == {100: "100", 101: "", 1000: "1000"}
+    many = _labels(range(100, 1000, 100))
+    assert 900 not in many
+    assert many[100] == "100"
+
+
 def test_points_that_differ_in_more_are_lines_of_their_own():
     scenes = classify.LesionPhantom(20, image_size=16)
     camera = joint.ImagingSystem(sensor=optics.Sensor(300), codec=compress.JPEG(50))

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -163,6 +164,7 @@ def test_a_figure_that_cannot_be_drawn_is_refused_at_once(trained, capsys, asked
 def test_scenes_may_be_at_other_distances_of_a_lens(tmp_path, capsys, trained):
     folder = tmp_path / "lens"
     lens = ["--front-end", "lens", "--system.front-end.working-distances", "0.3", "0.6"]
+    lens += ["--system.front-end.psf-size", "41"]
     options = ["--codec", "none", "--system.front-end.focus", "0.5", *lens, *_SMALL]
     assert main(["train", "--output", str(folder), *options]) == 0
     capsys.readouterr()
@@ -175,6 +177,11 @@ def test_scenes_may_be_at_other_distances_of_a_lens(tmp_path, capsys, trained):
     with system.front_end.at(0.25):
         expected = joint.evaluate(system, parts.test)
     assert near["psnr_scene"] == expected.psnr_scene
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        status, out, err = _evaluate(capsys, folder, "--distance", "0.5", "0.18")
+    assert err.startswith("lens2label: warning: At 0.18 m this PSF is not that of the element")
+    assert err.count("warning") == 1
     status, out, err = _evaluate(capsys, folder, "--distance", "0.25")
     assert out.startswith("at 0.25 m:")
     status, out, err = _evaluate(capsys, trained, "--distance", "0.25")

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_jpeg_is_judged_at_another_quality():
 
 
 def test_a_lens_behind_a_shutter_is_refocused_and_scenes_move():
-    lens = joint.LensConfig(focus=0.4, working_distances=(0.4, 0.8))
+    lens = joint.LensConfig(focus=0.4, working_distances=(0.4, 0.8), psf_size=61, pupil_size=160)
     config = joint.ShutterConfig(motion=2.0, lens=lens)
     front = joint.build_front_end(config, (24, 24), 3)
     system = joint.ImagingSystem(front_end=front, sensor=optics.Sensor(1000))
@@ -93,7 +94,7 @@ def test_a_lens_behind_a_shutter_is_refocused_and_scenes_move():
         return joint.evaluate(system, scenes, **point).psnr_scene
 
     assert psnr(motion=2.0, distance=0.4) == psnr(distance=0.4) > psnr(motion=6.0, distance=0.4)
-    assert psnr(motion=0.0, distance=0.4) > psnr(distance=0.4) > psnr(distance=0.12)
+    assert psnr(motion=0.0, distance=0.4) > psnr(distance=0.4) > psnr(distance=0.25)
     assert front.motion == 2.0
     # A tolerance stands around it.
     draw = torch.Generator().manual_seed(0)
@@ -125,15 +126,38 @@ def test_a_refused_quality_leaves_light_and_distance_as_they_were():
 def test_an_evaluation_has_the_throughput_and_the_noise_of_its_point():
     system = _system()
     scenes = classify.LesionPhantom(8, image_size=24)
-    found = joint.evaluate(system, scenes, distance=0.15)
+    with pytest.warns(UserWarning, match=r"At 0\.15 m this PSF .*, and is missing from"):
+        found = joint.evaluate(system, scenes, distance=0.15)
     with system.front_end.at(0.15):
         assert found.throughput == float(system.front_end.throughput())
     assert found.throughput < joint.evaluate(system, scenes).throughput
     # Where all lie at the only working distance nothing else changes either.
     lens = joint.build_front_end(joint.LensConfig(working_distances=(0.4,)), (24, 24), 3)
     one = joint.ImagingSystem(front_end=lens, sensor=optics.Sensor(100))
-    there, as_built = (joint.evaluate(one, scenes, distance=d) for d in (0.4, None))
+    as_built = joint.evaluate(one, scenes)
+    with pytest.warns(UserWarning, match=r"At 0\.4 m this PSF"):
+        there = joint.evaluate(one, scenes, distance=0.4)
     assert there.psnr_scene == as_built.psnr_scene
+
+
+def test_light_lost_at_a_distance_is_told_once_a_call():
+    """Training looks at the lens as it is built, and there this window is wide enough."""
+    lens = joint.LensConfig(focus=0.3, working_distances=(0.3,))
+    front = joint.build_front_end(joint.ShutterConfig(lens=lens), (24, 24), 3)
+    system = joint.ImagingSystem(front_end=front)
+    draw = torch.Generator().manual_seed(0)
+    moved = perturbed(system, "shift", 1.0, channels=3, generator=draw)
+    scenes = classify.LesionPhantom(8, image_size=24)
+    for point in ({}, {"distance": 0.3}):
+        joint.evaluate(system, scenes, batch_size=2, **point)
+    for each in (system, moved):
+        with pytest.warns(UserWarning, match=r"At 0\.12 m this PSF") as every:
+            found = joint.evaluate(each, scenes, batch_size=2, distance=0.12)
+        (told,) = every
+        said = re.search(r"^At 0\.12 m .* (\d+) % of the light falls .* 31 x 31", str(told.message))
+        # Of the channel that loses most, and throughput is of all.
+        assert int(said[1]) >= 100 * (1 - found.throughput) > 5
+        assert told.filename == __file__
 
 
 def test_every_combination_of_what_was_asked_is_a_point():

@@ -106,6 +106,17 @@ def test_pictures_of_16_bits_are_read_as_those_of_the_training(tmp_path):
     wanted = joint.evaluate(joint.load_system(folder), dataset).logits
     found = np.array([each.probabilities for each in joint.predict(folder, [data])])
     np.testing.assert_allclose(found, torch.from_numpy(wanted).softmax(1), rtol=1e-4, atol=1e-6)
+    # Those of 8 bits are refused, unless all are to be of 8.
+    light = Image.open(next((data / "pit").glob("*.png")))
+    eight = tmp_path / "eight.png"
+    Image.fromarray(np.rint(np.asarray(light) / 16).astype(np.uint8)).save(eight)
+    with pytest.raises(ValueError, match="give bit_depth=8 to reduce all pictures"):
+        joint.predict(folder, eight)
+    (said,) = joint.predict(folder, eight, bit_depth=8, white_level=65535)
+    (kept,) = joint.predict(folder, light.filename)
+    np.testing.assert_allclose(said.probabilities, kept.probabilities, rtol=0.01)
+    with pytest.raises(ValueError, match="bit_depth must be 8, 16 or None"):
+        joint.predict(folder, eight, bit_depth=12)
 
 
 def test_pictures_of_16_bits_are_told_where_the_training_had_8(run, tmp_path):
@@ -115,6 +126,40 @@ def test_pictures_of_16_bits_are_told_where_the_training_had_8(run, tmp_path):
     Image.fromarray(codes).save(file)
     with pytest.warns(UserWarning, match="is reduced to 8: the run was trained on 8 bits$"):
         joint.predict(run, [file])
+
+
+@pytest.mark.filterwarnings("ignore:a picture of 16 bits is reduced to 8")
+def test_a_camera_of_12_bits_has_a_white_level_of_its_own(run, clinic, tmp_path, capsys):
+    """The advice of the warning can be followed: the picture is then that of 8 bits."""
+    eight = np.asarray(Image.open(clinic / "pit" / "pit3.png"))[..., 0]
+    for folder, codes in (("plain", eight), ("deep", np.rint(eight * (4095 / 255)))):
+        (tmp_path / folder).mkdir()
+        kind = np.uint8 if folder == "plain" else np.uint16
+        Image.fromarray(codes.astype(kind)).save(tmp_path / folder / "a.png")
+    file = tmp_path / "deep" / "a.png"
+    said = r"nearly black: give white_level \(on the command line --white-level\), such as 4095, if"
+    with pytest.warns(UserWarning, match=said):
+        (dark,) = joint.predict(run, file)
+    (expected,) = joint.predict(run, tmp_path / "plain" / "a.png")
+    (found,) = joint.predict(run, file, white_level=4095)
+    assert found.probabilities == expected.probabilities != dark.probabilities
+    asked = ["predict", str(run), str(file), "--quiet", "--json", "--white-level"]
+    assert main([*asked, "4095"]) == 0
+    assert json.loads(capsys.readouterr().out) == [found.to_dict()]
+    assert main([*asked, "0"]) == 2
+    assert "--white-level must be a code of 16 bits, 1 to 65535, not 0" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="white_level must be a code of 16 bits, 1 to 65535"):
+        joint.predict(run, file, white_level=70000)
+
+
+def test_light_lost_at_a_distance_is_told(tmp_path, clinic):
+    lens = ["--front-end", "lens", "--system.front-end.focus", "0.3", "--sensor", "none"]
+    asked = ["train", "--output", str(tmp_path / "run"), "--data", str(clinic), *_SMALL, *lens]
+    assert main(asked) == 0
+    with pytest.warns(UserWarning, match=r"At 0\.12 m this PSF .* % of the light") as told:
+        joint.predict(tmp_path / "run", clinic, distance=0.12, batch_size=3)
+    assert len(told) == 1
+    assert told[0].filename == __file__
 
 
 @pytest.fixture(scope="module")

@@ -145,6 +145,37 @@ def test_it_stops_and_goes_on_to_the_same_weights(lesions, others, tmp_path, aft
         assert torch.equal(value, wanted[name]), name
 
 
+def test_a_resumed_run_tells_of_the_shaping_that_its_element_had(lesions, others, tmp_path):
+    def run(element, steps=5, rate=0.05, **options):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            kernel = optics.LearnedKernel("gaussian", 5, signed=False)
+        return joint.two_stage(
+            joint.ImagingSystem(front_end=kernel, classifier=_Head()), element, lesions, others,
+            config=joint.Training(epochs=1), psf_steps=steps, psf_learning_rate=rate,
+            directory=tmp_path, resume=True, progress=False, **options,
+        )  # fmt: skip
+
+    asked = iter(range(1000))
+    element = _element()
+    first = run(element, stop=lambda: next(asked) == 3)  # two steps an epoch
+    assert first.element.interrupted
+    second = run(element)  # the same, which has been shaped
+    assert second.psf == first.psf
+    assert not second.interrupted
+    with pytest.raises(joint.CheckpointError, match="shaped with psf_steps=5, not 9"):
+        run(_element(), 9)
+    with pytest.raises(joint.CheckpointError, match=r"psf_learning_rate=0.05, not 0.1"):
+        run(_element(), rate=0.1)
+    path = tmp_path / "element" / "psf.safetensors"
+    tensors, head = joint.load_checkpoint(path)
+    joint.save_checkpoint(path, tensors, head | {"kernel": "another"})
+    with pytest.raises(joint.CheckpointError, match="shaped to another kernel"):
+        run(_element())
+    path.unlink()  # as in a folder of before it was kept
+    assert run(_element()).psf == first.psf
+
+
 def test_what_cannot_be_shaped_is_refused(lesions, others):
     signed = joint.ImagingSystem(front_end=optics.LearnedKernel("identity", 5), classifier=_Head())
     with pytest.raises(ValueError, match=r"LearnedKernel\(signed=False\).*exposures=2"):

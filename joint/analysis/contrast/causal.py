@@ -8,7 +8,7 @@
 Of pictures that have no three colours, each channel's L* takes the place of L*a*b*.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -56,6 +56,10 @@ __all__ = ["ContrastSweep", "recall_against_contrast", "scalable", "scale_contra
 
 Array = npt.NDArray[Any]
 
+_HALF_A_CODE = 0.5 / 255
+# Delta E*ab below which two colours are the same but for rounding.
+_NO_CONTRAST = 1e-3
+
 
 @dataclass(frozen=True)
 class ContrastSweep:
@@ -80,6 +84,14 @@ class ContrastSweep:
     """Median over the scenes, as measured at each factor ``[F]``."""
     delta_e: Array
     """Likewise; NaN of scenes that have no three colours."""
+    clipped: Array
+    """Share of a lesion's pixels that a picture cannot show at a factor, of which a channel is
+    clipped by half a code of 8 bits or more: mean over the pictures of each class ``[F, K]``."""
+    achieved: Array
+    """Contrast that was reached over that asked for, as distances of the mean colours of lesion and
+    ring: median of each class ``[F, K]``; NaN at factor 0, where none is asked for. Where it is
+    below 1, a step of the factor is a smaller one of the contrast, and not the same in each class.
+    """
     spearman: Array
     """Rank correlation of factor and recall, by class ``[K]``; NaN where recall is constant."""
     spearman_intervals: tuple[Interval, ...]
@@ -100,7 +112,8 @@ class ContrastSweep:
         coloured = not np.isnan(self.delta_e).all()
         rows = [
             f"recall of {self.pictures} pictures ({self.left_out} left out) at scaled contrast; "
-            f"{100 * self.level:g} % intervals over lesions",
+            f"{100 * self.level:g} % intervals over lesions; clipped: share of the lesions' "
+            "pixels, achieved: contrast over that asked for",
             f"{'factor':>6} {'gCNR':>6} {'dE ' if coloured else '':>7}{names} {'acc':>6} "
             f"{'balanced':>8}",
         ]
@@ -112,6 +125,10 @@ class ContrastSweep:
                 f"{f'{self.delta_e[k]:6.2f} ' if coloured else '':7}{shares} "
                 f"{self.accuracy[k]:6.3f} {self.balanced_accuracy[k]:8.3f} [{low:.3f}, {high:.3f}]"
             )
+            if self.clipped[k].max(initial=0, where=~np.isnan(self.clipped[k])) >= 0.005:
+                for what, values in (("clipped", self.clipped), ("achieved", self.achieved)):
+                    shares = " ".join(f"{share:6.3f}" for share in values[k])
+                    rows.append(f"{what:>20} {shares}")
         ranks = " ".join(f"{rank:+6.2f}" for rank in self.spearman)
         low, high = self.balanced_spearman_interval
         rows.append(
@@ -175,6 +192,22 @@ def scale_contrast(
         When pictures and masks do not fit, a picture has no lesion or no ring, or the factor, the
         feather or the encoding is not allowed; on a CPU also for what is not meant to lie in 0..1.
     """
+    return clip(
+        _scaled(images, masks, factor, inner=inner, outer=outer, feather=feather, encoding=encoding)
+    ).to(images.dtype)
+
+
+def _scaled(
+    images: Tensor,
+    masks: Tensor,
+    factor: float | Tensor,
+    *,
+    inner: float,
+    outer: float,
+    feather: float,
+    encoding: Encoding,
+) -> Tensor:
+    """Lesions at another contrast, before what sRGB does not have is clipped."""
     check_masks(masks, images)
     check_codes(images, encoding)
     check_range(images)
@@ -211,7 +244,7 @@ def scale_contrast(
         )  # the same rounding in both: no change is no change
         if encoding == "srgb":
             after, before = linear_to_srgb(after), linear_to_srgb(before)
-        return clip(precise + (after - before)).to(images.dtype)
+        return precise + (after - before)
 
 
 def seen_means(
@@ -351,23 +384,26 @@ def recall_against_contrast(
     member = membership(framed.groups, len(framed))
     check_units(member, framed.groups)
     logits: list[list[Tensor]] = [[] for _ in steps]
-    measured = np.zeros((2, len(steps), len(framed)))
+    measured = np.zeros((4, len(steps), len(framed)))
     bar = tqdm(total=len(framed), unit="image", disable=None if progress else True)
     with evaluating(system), torch.no_grad(), bar:
         for shown in passes(framed, system, batch_size=batch_size, seed=seed):
             masks = framed.gather_masks(shown.rows).to(shown.scenes.device)
             rows = shown.rows.numpy()  # a tensor of one row would be an index of its own
+            ring: dict[str, Any] = {"inner": inner, "outer": outer, "encoding": system.encoding}
+            own = _apart(shown.scenes, masks, **ring)
             for k, factor in enumerate(steps):
-                scaled = scale_contrast(
-                    shown.scenes, masks, factor,
-                    inner=inner, outer=outer, feather=feather, encoding=system.encoding,
-                )  # fmt: skip
+                asked = _scaled(shown.scenes, masks, factor, feather=feather, **ring)
+                scaled = clip(asked).to(shown.scenes.dtype)
                 output = system(scaled, generator=shown.noise)
                 check_scores(output, framed)
                 logits[k].append(output.logits.float().cpu())
-                found = contrast(scaled, masks, inner=inner, outer=outer, encoding=system.encoding)
-                measured[0, k, rows] = found.gcnr.cpu().numpy()
-                measured[1, k, rows] = found.delta_e.cpu().numpy()
+                found = contrast(scaled, masks, **ring)
+                beyond = ((clip(asked) - asked).abs() > _HALF_A_CODE).any(1) & masks
+                clipped = beyond.flatten(1).sum(1) / masks.flatten(1).sum(1)
+                achieved = _apart(scaled, masks, **ring) / (factor * own)
+                told = (found.gcnr, found.delta_e, clipped, achieved)
+                measured[:, k, rows] = torch.stack([each.double() for each in told]).cpu().numpy()
             bar.update(len(shown.rows))
     labels = framed.labels.numpy()
     hits = np.stack([_hits(torch.cat(part), labels) for part in logits])
@@ -378,8 +414,7 @@ def recall_against_contrast(
     ]
     drawn = [np.concatenate(part) for part in zip(*parts, strict=True)]
     units = np.append(lesions_in(member, onehot), member.max() + 1)
-    medians = np.median(measured, -1)
-    return _swept(steps, framed, observed, drawn, units, medians, len(dataset), level)
+    return _swept(steps, framed, observed, drawn, units, measured, len(dataset), level)
 
 
 def _swept(
@@ -388,7 +423,7 @@ def _swept(
     observed: tuple[Array, Array, Array],
     drawn: Sequence[Array],
     units: Array,
-    seen: Array,
+    measured: Array,
     count: int,
     level: float,
 ) -> ContrastSweep:
@@ -422,8 +457,10 @@ def _swept(
             mean_interval(recall[k, there], ends[k, :-1][there], drawn[0][:, k, there])
             for k in steps_of
         ),
-        gcnr=seen[0],
-        delta_e=seen[1],
+        gcnr=np.median(measured[0], -1),
+        delta_e=np.median(measured[1], -1),
+        clipped=_by_class(np.mean, measured[2], shown),
+        achieved=_by_class(np.median, measured[3], shown),
         spearman=ranks,
         spearman_intervals=tuple(known_interval(column, level) for column in drawn_ranks.T),
         balanced_spearman=float(rank_correlation(steps, balanced)),
@@ -433,6 +470,27 @@ def _swept(
         level=level,
         resamples=len(drawn[0]),
     )
+
+
+def _by_class(middle: Callable[..., Array], values: Array, shown: LesionDataset) -> Array:
+    """Of values ``[F, N]`` that of each class ``[F, K]``; NaN of a class without pictures."""
+    labels = shown.labels.numpy()
+    return np.stack(
+        [
+            middle(values[:, labels == k], axis=-1)
+            if (labels == k).any()
+            else np.full(len(values), np.nan)
+            for k in range(len(shown.classes))
+        ],
+        -1,
+    )
+
+
+def _apart(images: Tensor, masks: Tensor, **ring: Any) -> Tensor:  # noqa: ANN401
+    """Distance of the mean colours of lesion and ring ``[B]``; NaN where there is none."""
+    lesion, skin = seen_means(images, masks, **ring)
+    apart = (lesion - skin).norm(dim=-1)
+    return torch.where(apart > _NO_CONTRAST, apart, torch.nan)
 
 
 def _hits(logits: Tensor, labels: Array) -> Array:

@@ -19,6 +19,8 @@ from joint.analysis.region import check_masks
 from joint.kinds import check_dataset, check_system
 from joint.stages import Encoding
 from joint.system import ImagingSystem, SystemOutput, evaluating
+from optics import pack_mosaic
+from optics.quantity import image_size
 
 from .measures import Contrast, contrast
 
@@ -39,6 +41,7 @@ def contrast_at(
     outer: float = 10.0,
     encoding: Encoding | None = None,
     bins: int = 64,
+    mosaic: tuple[int, int] | None = None,
 ) -> Contrast:
     """Measure contrast at a plane of a system's output.
 
@@ -58,13 +61,19 @@ def contrast_at(
         Of the planes that are encoded; by default that of the output.
     bins : int
         Of the histograms of gCNR.
+    mosaic : (int, int), optional, pixels
+        Period of the colour filters, ``sensor.cfa.period``, where measurement and handed picture
+        are mosaics (``demosaicing="none"``): the pattern is no spread of lesion or skin, so that a
+        channel is made of each of its phases, as with ``demosaicing="packed"``. What is not whole
+        periods at the right and below is left out.
 
     Raises
     ------
     TypeError
         When the output is none, or the masks are no Tensor.
     ValueError
-        When the system has no such plane, or masks and scene do not fit.
+        When the system has no such plane, masks and scene do not fit, or the plane is a mosaic and
+        its period is not given.
     """
     if not isinstance(output, SystemOutput):
         remedy = "; contrast(images, masks) measures pictures"
@@ -91,6 +100,14 @@ def contrast_at(
     if plane == "irradiance" and output.exposures > 1:
         # Each is scaled by its share of the time: together they are the light that one has alone.
         picture = picture.unflatten(1, (output.exposures, -1)).sum(1)
+    if plane in ("measurement", "handed"):
+        if mosaic is None and _is_mosaic(output):
+            raise ValueError(
+                f"the {plane} is a mosaic of colours, whose pattern is no contrast: give "
+                "mosaic=sensor.cfa.period"
+            )
+        if mosaic is not None:
+            picture, masks = _packed(picture, masks, image_size(mosaic, "mosaic"))
     if picture.shape[-2:] != masks.shape[-2:]:
         factor = picture.shape[-1] / masks.shape[-1]
         inner, outer = inner * factor, outer * factor
@@ -105,6 +122,22 @@ def contrast_at(
         encoding="linear" if plane == "irradiance" else encoding or output.encoding,
         bins=bins,
     )
+
+
+def _is_mosaic(output: SystemOutput) -> bool:
+    """Whether what the sensor read in fewer channels than there is light stayed as it was read."""
+    light, raw = output.irradiance, output.raw
+    if light is None or raw is None or output.developed is not None:
+        return False
+    return raw.shape[1] < light.shape[1] and output.measurement.shape == raw.shape
+
+
+def _packed(picture: Tensor, masks: Tensor, period: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A channel of each phase of the mosaic, and the part of the masks that it shows."""
+    height, width = (n // each * each for n, each in zip(picture.shape[-2:], period, strict=True))
+    if picture.shape[-2:] == masks.shape[-2:]:
+        masks = masks[..., :height, :width]
+    return pack_mosaic(picture[..., :height, :width], period), masks
 
 
 def measure_contrast(
@@ -146,6 +179,8 @@ def measure_contrast(
     system = ImagingSystem(encoding=dataset.encoding or "srgb") if system is None else system
     check_system(system)
     shown = passes(dataset, system, batch_size=batch_size, seed=seed)
+    filters = None if system.sensor is None else system.sensor.cfa
+    untouched = filters is not None and filters.method == "none" and system.restoration is None
     parts = []
     with evaluating(system), torch.no_grad():
         for part in shown:
@@ -157,6 +192,7 @@ def measure_contrast(
                 inner=inner,
                 outer=outer,
                 bins=bins,
+                mosaic=filters.period if filters is not None and untouched else None,
             )
             parts.append(found)
     return Contrast.concatenate(parts)

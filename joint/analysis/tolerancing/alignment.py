@@ -1,6 +1,10 @@
 """Elements and a sensor that are not where they should be: decentred, turned, tilted."""
 
 import math
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import nn
@@ -11,24 +15,51 @@ from optics import Element, IncoherentImaging, PhaseElement, Pupil
 from .disturbed import MovedElement, MovedPhase, Tilted
 from .imperfection import Imperfection, diameter_of, pupil_of
 
-__all__ = ["DECENTRES", "TILTS", "can_turn", "has_elements", "move_elements"]
+__all__ = [
+    "DECENTRES",
+    "TILTS",
+    "TURNS",
+    "Alignment",
+    "alignment",
+    "can_turn",
+    "move_elements",
+    "one_by_one",
+]
+
+Alignment: TypeAlias = Literal["decentre", "decentre_y", "decentre_radial", "rotation"]
+
+_AXES: tuple[Alignment, Alignment] = ("decentre", "decentre_y")
+_SHIFTS = {"decentre": "shift", "decentre_y": "shift_y"}
+
+#: Degrees that are swept where none are given.
+TURNS = (0.0, 2.0, 5.0, 10.0, 30.0)
 
 # Beyond it, a picture is foreshortened by more than 1.5 %, which is not computed.
 _LARGEST_TILT = 10
 
 
 def move_elements(
-    pupil: Pupil, *, shift: float = 0.0, shift_y: float = 0.0, angle: float = 0.0
+    pupil: Pupil,
+    which: Collection[int] | None = None,
+    *,
+    shift: float = 0.0,
+    shift_y: float = 0.0,
+    angle: float = 0.0,
 ) -> None:
-    """Turn all elements about the axis, then move them, also those that sit askew already.
+    """Turn elements about the axis, then move them, also those that sit askew already.
+
+    They move together, as one: those of these numbers, or all of the pupil.
 
     What differs from place to place of the picture is that of a lens of revolution, which is the
     same lens when it is turned: its wavefronts are moved, but stay as they are about their middles.
     """
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     elements: list[Element] = []
-    for element in pupil.elements:
+    for number, element in enumerate(pupil.elements):
         assert isinstance(element, Element)
+        if which is not None and number not in which:
+            elements.append(element)
+            continue
         x, y, turned, inner = shift, shift_y, angle, element
         if isinstance(element, MovedPhase | MovedElement):
             # In one step, so that the samples are interpolated once.
@@ -44,16 +75,9 @@ def move_elements(
     pupil.elements = nn.ModuleList(elements)
 
 
-def has_elements(system: ImagingSystem) -> bool:
-    """Whether there is anything in a pupil."""
-    pupil = pupil_of(system)
-    return pupil is not None and len(pupil.elements) > 0
-
-
 def can_turn(system: ImagingSystem) -> bool:
     """Whether a pupil has an element that a turn changes: not that of a lens of revolution."""
-    pupil = pupil_of(system)
-    return pupil is not None and any(_same(element) for element in pupil.elements)
+    return len(_movable("rotation", system)) > 0
 
 
 def _same(element: nn.Module) -> bool:
@@ -62,22 +86,110 @@ def _same(element: nn.Module) -> bool:
     return all(part.places is None for part in parts)
 
 
-def _decentre_x(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
-    pupil = pupil_of(camera)
-    assert pupil is not None
-    move_elements(pupil, shift=level * diameter_of(pupil) / pupil.spacing)
+def alignment(
+    name: Alignment, elements: int | Iterable[int] | None = None, *, title: str | None = None
+) -> Imperfection:
+    """Elements of the pupil that are decentred or turned together, as one mount holds them.
+
+    ::
+
+        rear = alignment("decentre", (1, 2))
+        tolerance(system, scenes, {"decentre": 0.01, rear: 0.02})  # each, and these two as a group
+
+    The ``name`` alone, as a key of the limits, is each element on its own: where there are several,
+    ``decentre.0``, ``decentre.1``, ..., each of a level of its own.
+
+    Parameters
+    ----------
+    name : {"decentre", "decentre_y", "decentre_radial", "rotation"}
+        With the unit of :func:`robustness`.
+    elements : int or iterable of int, optional
+        Their numbers in ``pupil.elements``, from 0; by default all of them together.
+    title : str, optional
+        Its name in results; by default such as ``decentre.1+2``, or ``decentre.all``.
+
+    Returns
+    -------
+    Imperfection
+
+    Raises
+    ------
+    ValueError
+        For another name, or numbers of elements that are none, below 0, or twice the same.
+    """
+    if name not in get_args(Alignment):
+        raise ValueError(f"name must be one of {', '.join(get_args(Alignment))}, not {name!r}")
+    which = None
+    if elements is not None:
+        which = (elements,) if isinstance(elements, int) else tuple(elements)
+        if not which or min(which) < 0 or len({*which}) < len(which):
+            raise ValueError(
+                "elements must be numbers of elements in the pupil, from 0, each once and at least "
+                f"one, not {elements}"
+            )
+    kind = _aligned(name, which)
+    told = "all" if which is None else "+".join(map(str, which))
+    return replace(kind, name=title or f"{name}.{told}")
 
 
-def _decentre_y(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
-    pupil = pupil_of(camera)
-    assert pupil is not None
-    move_elements(pupil, shift_y=level * diameter_of(pupil) / pupil.spacing)
+def one_by_one(name: Alignment, system: ImagingSystem) -> tuple[Imperfection, ...]:
+    """Each element's own, where several can be moved."""
+    numbers = _movable(name, system)
+    return tuple(alignment(name, number) for number in numbers) if len(numbers) > 1 else ()
 
 
-def _decentre_radial(level: float, generator: torch.Generator) -> dict[Imperfection, float]:
-    azimuth = 2 * math.pi * float(torch.rand((), generator=generator, dtype=torch.float64))
-    x, y = level * math.cos(azimuth), level * math.sin(azimuth)
-    return {DECENTRES[0]: x, DECENTRES[1]: y}
+def _movable(name: Alignment, system: ImagingSystem) -> tuple[int, ...]:
+    """Numbers of the elements that it changes."""
+    pupil = pupil_of(system)
+    elements = () if pupil is None else pupil.elements
+    return tuple(k for k, element in enumerate(elements) if name != "rotation" or _same(element))
+
+
+def _aligned(name: Alignment, which: tuple[int, ...] | None = None) -> Imperfection:
+    """Of these elements together, or of all."""
+
+    def change(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
+        pupil = pupil_of(camera)
+        assert pupil is not None
+        if name == "rotation":
+            move_elements(pupil, which, angle=level)
+        else:
+            samples = level * diameter_of(pupil) / pupil.spacing
+            move_elements(pupil, which, **{_SHIFTS[name]: samples})
+
+    def fits(system: ImagingSystem, _: int) -> bool:
+        there = _movable(name, system)
+        return len(there) > 0 if which is None else {*there} >= {*which}
+
+    wanted = "an element" if which is None else f"the elements {', '.join(map(str, which))}"
+    needs = f"it needs a pupil with {wanted} in it"
+    if name == "rotation":
+        needs += ", which a turn changes: not that of a lens of revolution, as off_axis is one"
+    kind = Imperfection(
+        name,
+        "degrees" if name == "rotation" else "pupil diameters",
+        change,
+        needs,
+        fits,
+        lambda _: TURNS if name == "rotation" else (0.0, 0.01, 0.03, 0.1),
+        where="place",
+    )
+    if name != "decentre_radial":
+        return kind
+    x, y = (_aligned(axis, which) for axis in _AXES)
+
+    def shared(level: float, generator: torch.Generator) -> dict[Imperfection, float]:
+        azimuth = 2 * math.pi * float(torch.rand((), generator=generator, dtype=torch.float64))
+        return {x: level * math.cos(azimuth), y: level * math.sin(azimuth)}
+
+    return replace(
+        kind,
+        allowed=lambda level: level >= 0,
+        rule="0 or more",
+        drawn=True,
+        circular=True,
+        shared=shared,
+    )
 
 
 def _tilt_x(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
@@ -106,7 +218,6 @@ def _can_tilt(system: ImagingSystem, _: int) -> bool:
     )
 
 
-_NEEDS_ELEMENT = "it needs a pupil with an element in it"
 _NEEDS_FIELD = (
     "it needs optics.IncoherentImaging(Pupil(...)), whose PSF can be focused anew in each place of "
     "the picture; a fixed PSF, a kernel, a Fourier filter and coherent imaging are shift "
@@ -114,32 +225,8 @@ _NEEDS_FIELD = (
 )
 
 #: Along x and y, and by a distance in a random direction, which is shared out over those two.
-DECENTRES = (
-    *(
-        Imperfection(
-            name,
-            "pupil diameters",
-            change,
-            _NEEDS_ELEMENT,
-            lambda system, _: has_elements(system),
-            lambda _: (0.0, 0.01, 0.03, 0.1),
-            where="place",
-        )
-        for name, change in (("decentre", _decentre_x), ("decentre_y", _decentre_y))
-    ),
-    Imperfection(
-        "decentre_radial",
-        "pupil diameters",
-        needs=_NEEDS_ELEMENT,
-        fits=lambda system, _: has_elements(system),
-        levels=lambda _: (0.0, 0.01, 0.03, 0.1),
-        allowed=lambda level: level >= 0,
-        rule="0 or more",
-        drawn=True,
-        circular=True,
-        shared=_decentre_radial,
-        where="place",
-    ),
+DECENTRES = tuple(
+    replace(_aligned(name), each=partial(one_by_one, name)) for name in (*_AXES, "decentre_radial")
 )
 
 #: Of the sensor, about x and y.

@@ -126,7 +126,9 @@ class Tilted(FrontEnd):
     with the image distance s' (Goodman, Fourier Optics, sec. 6.4), and between two PSFs that are
     1/16 of a wave apart at the rim a mean of both. Each point is spread by the PSF of its place;
     the picture is neither foreshortened nor a trapezium, which grow with the square of the angle.
-    Distortion, falloff and colours are those of the camera.
+    Distortion, falloff and colours are those of the camera. Where that knows its field
+    (``optics.Projection(half_field=...)``), the corner of the picture lies ``s' tan(half_field)``
+    from the axis; otherwise a pixel is as wide as ``pixel_pitch``.
 
     Parameters
     ----------
@@ -168,9 +170,8 @@ class Tilted(FrontEnd):
     def forward(self, scene: Tensor) -> Tensor:
         """Irradiance ``[B, C, H, W]`` of a scene of that shape on the tilted sensor."""
         pupil = self.pupil
-        y, x = (
-            coordinates(n, spacing=pupil.pixel_pitch, device=scene.device) for n in scene.shape[-2:]
-        )
+        spacing = self._spacing(scene.shape[-2:])
+        y, x = (coordinates(n, spacing=spacing, device=scene.device) for n in scene.shape[-2:])
         behind = self.slopes[0] * y[:, None] + self.slopes[1] * x
         distance = pupil.image_distance
         if float(behind.min()) <= -distance:
@@ -193,6 +194,18 @@ class Tilted(FrontEnd):
         for share, psf in zip(shares[1:], psfs[1:], strict=True):
             image = image + convolve(light * share, psf, boundary=self.inner.boundary)
         return self.inner.lit(image)
+
+    def _spacing(self, size: Sequence[int]) -> float:
+        """Of the pixels in the image, metres.
+
+        That of the field, where it is known, as distortion and falloff have it: a picture may show
+        the whole of a sensor in fewer pixels than it has.
+        """
+        pupil, projection = self.pupil, self.inner.projection
+        angle = 0.0 if projection is None else abs(float(projection.half_field))
+        if angle == 0:
+            return pupil.pixel_pitch
+        return pupil.image_distance * math.tan(angle) / (math.hypot(*size) / 2)
 
     def throughput(self) -> Tensor:
         """Of the camera in focus: on the axis."""

@@ -10,7 +10,7 @@ within a circle, x and y; a wavefront, its terms.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -77,6 +77,9 @@ class Imperfection:
     a tolerance its radius."""
     shared: Callable[[float, torch.Generator], Mapping["Imperfection", float]] | None = None
     """The others that a level is shared out over at random, with theirs; they may share in turn."""
+    each: Callable[[ImagingSystem], Sequence["Imperfection"]] | None = None
+    """Those that stand for it in a system, each of a level of its own: that of each element of
+    several. None stand for it where it is itself."""
     where: Where = "around"
     """When it acts: on an element itself, then where that sits, then on the wavefront, which stays
     where it is, then over the field, then around the front end."""

@@ -8,6 +8,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Literal, TypeAlias, TypeVar, get_args
 
 import torch
@@ -28,7 +29,7 @@ from optics import (
 )
 from optics.pupil import middle_wavelength
 
-from .alignment import DECENTRES, TILTS, can_turn, move_elements
+from .alignment import DECENTRES, TILTS, TURNS, can_turn, move_elements, one_by_one
 from .disturbed import Disturbed, moved
 from .imperfection import Imperfection, diameter_of, pupil_of
 
@@ -38,6 +39,7 @@ __all__ = [
     "ByImperfection",
     "Perturbation",
     "applicable",
+    "common_light",
     "perturbed",
     "resolved",
 ]
@@ -92,15 +94,17 @@ def applicable(system: ImagingSystem, *, channels: int = 3) -> tuple[Perturbatio
 
 def resolved(
     asked: Iterable[Perturbation | Imperfection], system: ImagingSystem, *, channels: int
-) -> dict[Perturbation | Imperfection, Imperfection]:
-    """Imperfections, asked for by name or as they are, in the order of the names, then of the rest.
+) -> dict[Imperfection, Perturbation | Imperfection]:
+    """Imperfections with what each was asked for by, in the order of the names, then of the rest.
+
+    What stands for each of several elements is one for each of them.
 
     Raises
     ------
     ValueError
         For a name that is unknown or stands for two, or one that the ``system`` cannot have.
     """
-    found: dict[Perturbation | Imperfection, Imperfection] = {}
+    kinds: list[tuple[Imperfection, Perturbation | Imperfection]] = []
     possible = applicable(system, channels=channels)
     for name in asked:
         if not isinstance(name, Imperfection) and name not in PERTURBATIONS:
@@ -109,16 +113,22 @@ def resolved(
                 f"joint.analysis.Imperfection, not {name}"
             )
         kind = name if isinstance(name, Imperfection) else KINDS[name]
-        taken = {other.name for other in found.values()}
-        if kind.name in taken or KINDS.get(kind.name, kind) is not kind:
-            raise ValueError(f"two imperfections are called {kind.name}: give one another name")
         if not kind.fits(system, channels):
             raise ValueError(
                 f"no {kind.name}: {kind.needs}; this system can have {', '.join(possible)}"
             )
-        found[name] = kind
+        kinds.append((kind, name))
     places = {name: place for place, name in enumerate(KINDS)}
-    return dict(sorted(found.items(), key=lambda item: places.get(item[1].name, len(places))))
+    kinds.sort(key=lambda pair: places.get(pair[0].name, len(places)))
+    found: dict[Imperfection, Perturbation | Imperfection] = {}
+    taken: set[str] = set()
+    for kind, name in kinds:
+        for own in (() if kind.each is None else kind.each(system)) or (kind,):
+            if own.name in taken or KINDS.get(own.name, own) is not own:
+                raise ValueError(f"two imperfections are called {own.name}: give one another name")
+            taken.add(own.name)
+            found[own] = name
+    return found
 
 
 def perturbed(
@@ -142,6 +152,16 @@ def perturbed(
             if own != part.nominal(system):
                 part.change(camera, own, channels, generator)
     return camera
+
+
+def common_light(system: ImagingSystem, kinds: Iterable[Imperfection]) -> float | None:
+    """Photons/pixel at which a design and its devices are compared, or None for their own.
+
+    A sensor may draw the light of each picture from a range; a level of ``photons`` is one light
+    for all pictures, and what differs from it by its level alone is in one light, too.
+    """
+    light = KINDS["photons"]
+    return light.nominal(system) if light in kinds else None
 
 
 def _keep_the_design(front: IncoherentImaging) -> None:
@@ -371,7 +391,8 @@ _ALL = (
         "it needs a pupil with an element in it (a lens of revolution, as off_axis is one, is the "
         "same when it is turned), a LearnedKernel or a fixed PSF",
         lambda system, _: can_turn(system) or _has_kernels(system),
-        _fixed(0.0, 2.0, 5.0, 10.0, 30.0),
+        _fixed(*TURNS),
+        each=partial(one_by_one, "rotation"),
         where="place",
     ),
     *TILTS,

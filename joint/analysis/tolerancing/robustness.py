@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -36,9 +37,11 @@ from .perturbation import (
     ByImperfection,
     Perturbation,
     applicable,
+    common_light,
     perturbed,
     resolved,
 )
+from .window import warn_of_what_is_cut
 
 __all__ = ["Curve", "Point", "Refused", "Robustness", "robustness"]
 
@@ -78,7 +81,8 @@ class Curve(NamedTuple):
 
         Between two levels that were measured it is interpolated: along a line, for photons over
         the logarithm of the level. Where the score falls on both sides of its best, it is the
-        nearer of the two levels. It is an estimate without an interval.
+        nearer of the two levels: to the nominal one where that is among the best, as errors are
+        deviations from it, and else to the best. It is an estimate without an interval.
 
         Parameters
         ----------
@@ -123,6 +127,11 @@ class Curve(NamedTuple):
         levels = [math.log(p.level) if factors else p.level for p in points]
         best = max(scores)
         limit = share * best
+        own = self.nominal
+        if factors:
+            own = math.log(own) if own > 0 else -math.inf
+        # Between two levels that are the best it is among these too, on their plateau.
+        inside = levels[0] <= own <= levels[-1] and np.interp(own, levels, scores) == best
         tops = [k for k, score in enumerate(scores) if score == best]
         crossings = []
         for start, step in product(tops, (-1, 1)):
@@ -133,7 +142,7 @@ class Curve(NamedTuple):
                 high = ahead - step
                 part = (scores[high] - limit) / (scores[high] - scores[ahead])
                 level = levels[high] + part * (levels[ahead] - levels[high])
-                crossings.append((abs(level - levels[start]), level))
+                crossings.append((abs(level - (own if inside else levels[start])), level))
         if not crossings:
             return None
         level = min(crossings)[1]
@@ -152,7 +161,8 @@ class Robustness:
     """Accuracy of a system away from its design."""
 
     scores: Scores
-    """As it is: the numbers of :func:`joint.evaluate`."""
+    """As it is: the numbers of :func:`joint.evaluate`, at the sensor's mean light where photons
+    are among the imperfections."""
     curves: tuple[Curve, ...]
     """One for each perturbation that was asked for and is possible."""
     refused: tuple[Refused, ...]
@@ -215,10 +225,10 @@ def robustness(
 
     ================== =============================================================================
     defocus            waves at the rim of the pupil, at the middle wavelength; + focuses too near
-    decentre           elements sideways in the pupil (+x), fraction of its diameter
+    decentre           an element sideways in the pupil (+x), fraction of its diameter
     decentre_y         the same along +y
     decentre_radial    the same in a random direction
-    rotation           elements in the pupil, or kernels, about the axis (+x to +y), degrees
+    rotation           an element in the pupil, or kernels, about the axis (+x to +y), degrees
     tilt_x             the sensor about x, its +y side away from the lens, degrees
     tilt_y             the sensor about y, its +x side towards the lens, degrees
     magnification      of the picture about its centre, a fraction; its brightness stays
@@ -237,6 +247,8 @@ def robustness(
                        and their sum what it is
     ================== =============================================================================
 
+    Of a pupil with several elements each is decentred and turned by itself, ``decentre.0``,
+    ``decentre.1``, ... in the order of ``pupil.elements``; :func:`alignment` moves some together.
     Others are :func:`zernike_error`, :func:`wavefront_error` and an :class:`Imperfection` of one's
     own. A thin lens that is tilted by an angle tilts its image by ``1 + s'/s`` times as much
     (Scheimpflug), with s and s' from the lens to the scene and to the image: ``tilt_x`` and
@@ -275,12 +287,19 @@ def robustness(
     ValueError
         For a system without a classifier, a perturbation that is unknown or that it cannot have, a
         level outside of its range, or fewer than one device.
+
+    Warns
+    -----
+    UserWarning
+        Once, where a level spreads the PSF beyond its window, whose light is then missing.
     """
     check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)
     devices = whole_number("devices", devices)
     plan, refused = _plan(system, dataset.channels, sweeps)
-    nominal = evaluate(system, dataset, batch_size=batch_size, seed=seed)
+    light = common_light(system, plan)
+    nominal = evaluate(system, dataset, batch_size=batch_size, seed=seed, photons=light)
+    warn_of_what_is_cut(system, plan, channels=dataset.channels, seed=seed)
     evaluations = [nominal]
     places: dict[tuple[Imperfection, float], list[int]] = {}
     passes = sum(len(steps) * (devices if kind.drawn else 1) for kind, steps in plan.items())
@@ -299,8 +318,13 @@ def robustness(
                     made = perturbed(
                         system, kind, step, channels=dataset.channels, generator=drawing
                     )
-                    light = step if kind is KINDS["photons"] else None
-                    found = evaluate(made, dataset, batch_size=batch_size, seed=seed, photons=light)
+                    found = evaluate(
+                        made,
+                        dataset,
+                        batch_size=batch_size,
+                        seed=seed,
+                        photons=step if kind is KINDS["photons"] else light,
+                    )
                     evaluations.append(found)
                     bar.update()
     drawn = DrawnScores(evaluations, resamples=resamples, level=level, generator=generator)
@@ -335,10 +359,11 @@ def _plan(
     if sweeps is None:
         possible = applicable(system, channels=channels)
         refused = tuple(Refused(n, KINDS[n].needs) for n in PERTURBATIONS if n not in possible)
-        return {KINDS[name]: KINDS[name].levels(system) for name in possible}, refused
+        kinds = resolved(possible, system, channels=channels)
+        return {kind: kind.levels(system) for kind in kinds}, refused
     given = dict[Perturbation | Imperfection, Sequence[float]](sweeps.items())
     plan: dict[Imperfection, tuple[float, ...]] = {}
-    for name, kind in resolved(given, system, channels=channels).items():
+    for kind, name in resolved(given, system, channels=channels).items():
         steps = given[name]
         if not hasattr(steps, "__len__"):
             raise ValueError(f"{kind.name} takes a sequence of levels, not {steps!r}")

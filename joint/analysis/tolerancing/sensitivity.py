@@ -27,8 +27,9 @@ from optics.quantity import whole_number
 
 from .imperfection import Imperfection
 from .merit import merit_of
-from .perturbation import KINDS, ByImperfection, perturbed
+from .perturbation import KINDS, ByImperfection, common_light, perturbed
 from .tolerance import Limits, ranges
+from .window import warn_of_what_is_cut
 
 __all__ = ["AtLimits", "Sensitivity", "sensitivity"]
 
@@ -132,6 +133,11 @@ def sensitivity(
         For what is no system, or no data set.
     ValueError
         As :func:`tolerance` does, and for fewer than one device.
+
+    Warns
+    -----
+    UserWarning
+        Once, where a level spreads the PSF beyond its window, whose light is then missing.
     """
     check_kinds(system, dataset)
     devices = whole_number("devices", devices)
@@ -145,7 +151,9 @@ def sensitivity(
         batch_size=batch_size,
         seed=seed,
     )
-    nominal = how.of(system).value
+    light = common_light(system, found)
+    warn_of_what_is_cut(system, found, channels=dataset.channels, refocus=refocus, seed=seed)
+    nominal = how.of(system, photons=light).value
 
     def change(kind: Imperfection, step: float) -> float:
         if step == kind.nominal(system):
@@ -154,8 +162,8 @@ def sensitivity(
         for device in range(devices if kind.drawn else 1):
             drawing = torch.Generator().manual_seed(derive_seed(seed, "device", device, kind.name))
             made = perturbed(system, kind, step, channels=dataset.channels, generator=drawing)
-            light = step if kind is KINDS["photons"] else None
-            values.append(how.of(made, photons=light).value)
+            photons = step if kind is KINDS["photons"] else light
+            values.append(how.of(made, photons=photons).value)
         return float(np.mean(values)) - nominal
 
     rows = []

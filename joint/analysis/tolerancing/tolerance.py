@@ -36,9 +36,11 @@ from .perturbation import (
     PERTURBATIONS,
     ByImperfection,
     Perturbation,
+    common_light,
     perturbed,
     resolved,
 )
+from .window import warn_of_what_is_cut
 
 __all__ = ["LevelCorrelation", "Limits", "Tolerance", "Yield", "ranges", "tolerance"]
 
@@ -254,8 +256,9 @@ def tolerance(
         found.yield_at(0.65)  # share of the devices with a balanced accuracy of 0.65 or more
         found.promised(0.9)  # what 90 % of them keep
 
-    The imperfections are those of :func:`robustness`, named there with their units, and single or
-    shared Zernike terms, :func:`zernike_error` and :func:`wavefront_error`. A device has all of
+    The imperfections are those of :func:`robustness`, named there with their units, each element of
+    a pupil or a group of them (:func:`alignment`), and single or shared Zernike terms,
+    :func:`zernike_error` and :func:`wavefront_error`. A device has all of
     them at once, each of a level of its own; ``phase_error``, ``height_error`` and ``kernel_error``
     are random patterns, new in each device. Device ``k`` is the same however many there are, and
     has the same error of one kind whichever others are asked for, so that two designs or two sets
@@ -308,6 +311,11 @@ def tolerance(
         For a perturbation that is unknown or that the system cannot have, limits outside of its
         range, fewer than two devices, a measure that the system does not have or that is no number,
         a range of focus that is negative or for a system without a pupil.
+
+    Warns
+    -----
+    UserWarning
+        Once, where a level spreads the PSF beyond its window, whose light is then missing.
     """
     check_kinds(system, dataset)
     devices = whole_number("devices", devices, least=2)
@@ -325,12 +333,15 @@ def tolerance(
         batch_size=batch_size,
         seed=seed,
     )
-    nominal = how.of(system)
+    light = common_light(system, found)
+    warn_of_what_is_cut(system, found, channels=dataset.channels, refocus=refocus, seed=seed)
+    nominal = how.of(system, photons=light)
     merits: list[Merit] = []
     rows: dict[str, list[_Row]] = {kind.name: [] for kind in found}
+    in_order = sorted(found.items(), key=lambda item: item[0].order)  # in which they act
     for device in tqdm(range(devices), unit="device", disable=None if progress else True):
-        made, photons = system, None
-        for kind, (low, high) in found.items():
+        made, photons = system, light
+        for kind, (low, high) in in_order:
             numbers = np.random.default_rng(derive_seed(seed, "tolerance", device, kind.name))
             step = _drawn(numbers, low, high, distribution, circular=kind.circular)
             drawing = torch.Generator().manual_seed(derive_seed(seed, "device", device, kind.name))
@@ -354,9 +365,7 @@ def tolerance(
         raise ValueError(
             f"{how.name} is not a finite number for all devices: {nominal.value}, {[*values]}"
         )
-    # Those of the project in their order, as everywhere.
-    names = [*(name for name in PERTURBATIONS if name in rows), *rows]
-    table = [row for name in dict.fromkeys(names) for row in rows[name]]
+    table = [row for each in rows.values() for row in each]
     return Tolerance(
         measure=how.name,
         more_is_better=how.more_is_better,
@@ -382,7 +391,7 @@ class _Row(NamedTuple):
 def ranges(
     system: ImagingSystem, channels: int, limits: ByImperfection[Limits]
 ) -> dict[Imperfection, tuple[float, float]]:
-    """Lowest and highest level of each imperfection, in the order in which they are applied.
+    """Lowest and highest level of each imperfection, in the order of the names, then as given.
 
     Raises
     ------
@@ -394,7 +403,7 @@ def ranges(
         raise ValueError(f"limits must name at least one of {', '.join(PERTURBATIONS)}")
     given = dict[Perturbation | Imperfection, Limits](limits.items())
     found: dict[Imperfection, tuple[float, float]] = {}
-    for name, kind in resolved(given, system, channels=channels).items():
+    for kind, name in resolved(given, system, channels=channels).items():
         limit = given[name]
         low, high = _ends(kind, limit, kind.nominal(system))
         allowed = all(math.isfinite(end) and kind.allowed(end) for end in (low, high))
@@ -409,7 +418,7 @@ def ranges(
                 f"system; {limit} gives {low:g} to {high:g}"
             )
         found[kind] = (low, high)
-    return dict(sorted(found.items(), key=lambda item: item[0].order))
+    return found
 
 
 def _ends(kind: Imperfection, limit: Limits, nominal: float) -> tuple[float, float]:

@@ -31,6 +31,7 @@ from .inference import (
     Inference,
     Outcome,
     Units,
+    as_wide_as_lesions,
     by_seed,
     check_paired,
     degrees_of_freedom,
@@ -39,6 +40,7 @@ from .inference import (
     judged,
     spread_out,
     units,
+    variance_of,
     within_range,
 )
 
@@ -62,7 +64,8 @@ class Draws:
     means: Array
     """``[D]``, over the seeds that each has."""
     drawn: Array
-    """``[R, D]``, seeds and lesions drawn; R is 0 with fewer than two seeds."""
+    """``[R, D]``, seeds and lesions drawn; R is 0 with fewer than two seeds. They vary more than
+    :meth:`infer` says, see :func:`variance_of`."""
     of_seeds: Array
     """``[R, D]``, seeds alone drawn."""
     of_lesions: Array
@@ -124,7 +127,7 @@ class Draws:
         exact = float(told @ told)
         # No need to draw what can be told; and one seed fewer is drawn than there are, which is
         # too many for a design that has some of them.
-        both = max(exact, both + exact - of_seeds)
+        both = variance_of(both + exact - of_seeds, exact, of_lesions, seeds)
         of_seeds = exact
         freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, self.telling)
         error = math.sqrt(both)
@@ -138,9 +141,14 @@ class Draws:
     def of(self, design: int, *, level: float = 0.95) -> Inference:
         """The mean of ``design`` by itself; its interval, at ``level``, keeps to what can be."""
         found = self.infer(np.arange(len(self.designs)) == self.place(design), level=level)
-        if found.interval is None:
+        if found.interval is None or found.mean is None:
             return found
-        return replace(found, interval=within_range(found.interval, self.metric))
+        interval, note = within_range(found.interval, self.metric), found.note
+        if self.lesions is not None:
+            interval, note = as_wide_as_lesions(
+                interval, found.mean, self.lesions, self.metric, note, level=level
+            )
+        return replace(found, interval=interval, note=note)
 
     def along(self, values: Array) -> tuple[Array, Array]:
         """Means of other ``values`` of each run, ``[D, S]``, and the same on the seeds drawn.

@@ -23,22 +23,21 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from classify import Interval
-from classify.intervals import percentile_interval
 from joint.analysis.record import plain
 from joint.study.axis import Design, Level
 from joint.study.condition import ABSENT, Absent
 
 from .draws import Draws
-from .inference import within_range
+from .inference import degrees_of_freedom, within_range
 
 __all__ = ["AxisEffect", "Effects", "LevelMean", "PairEffect", "Share", "effects"]
 
 Array = npt.NDArray[Any]
 
 _GROUPS = 4  # of the levels of an axis on which hardly any comes twice
-_KNOWN = 0.9  # share of the draws in which a share must exist to have an interval
 
 
 @final
@@ -49,6 +48,7 @@ class Share:
     value: float
     """nan where the designs do not differ by more than that."""
     interval: Interval | None
+    """Over seeds and lesions; 0 to 1 where all that designs differ by may be luck."""
 
 
 @final
@@ -167,9 +167,12 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
     -------
     Effects
         Means of levels weigh the levels of all other axes alike. Shares are those of the variance
-        less its mean over draws of seeds and lesions beyond what is there, and their intervals are
-        percentiles of draws moved by as much (bias-corrected bootstrap); noise that only looks
-        like an effect is taken off so, on average.
+        less its mean over draws of seeds and lesions beyond what is there: noise that only looks
+        like an effect is taken off so, on average (as omega squared does: Hays, Statistics for
+        Psychologists, 1963). As no share is below 0, that of an axis that does nothing is yet a
+        little above 0 in the mean, the more so of few seeds. Intervals are Fieller's of a ratio
+        (J. R. Stat. Soc. B 16 (1954) 175), from the spread of the draws with the quantile of
+        Student's t: of two or three seeds they often are all from 0 to 1.
 
     Raises
     ------
@@ -199,8 +202,8 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
                 level,
                 order=grouped[name].names if name in grouped else (),
             ),
-            _share(parts.alone[name], parts.centre, draws, level),
-            None if parts.total is None else _share(parts.total[name], parts.centre, draws, level),
+            _share(parts.alone[name], draws, level),
+            None if parts.total is None else _share(parts.total[name], draws, level),
             name in grouped,
         )
         for name in labels
@@ -208,11 +211,11 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
     pairs = tuple(
         PairEffect(
             (one, other),
-            None if found is None else _share(found, parts.centre, draws, level),
+            None if found is None else _share(found, draws, level),
         )
         for (one, other), found in parts.together.items()
     )
-    variance, _ = _corrected(parts.centre, draws)
+    variance = _corrected(draws)
     notes = list(parts.notes)
     if len(draws.drawn) == 0:
         notes.append(
@@ -293,7 +296,6 @@ def _grouped(values: Sequence[Level | Absent]) -> _Groups | None:
 class _Parts:
     """Projections ``[D, D]`` onto what is told of an effect, symmetric and idempotent."""
 
-    centre: Array
     alone: dict[str, Array]
     total: dict[str, Array] | None
     together: dict[tuple[str, str], Array | None]
@@ -306,7 +308,6 @@ class _Parts:
         count = len(next(iter(labels.values())))
         ones = np.ones((count, 1))
         coded = {name: _coded(values) for name, values in labels.items()}
-        flat = np.full((count, count), 1 / count)
         additive = np.hstack([ones, *coded.values()])
         onto = _onto(additive)
         alone = {
@@ -336,7 +337,7 @@ class _Parts:
                 "not every combination is there: the share of an axis is what it explains beyond "
                 "all others, and shares need not add up",
             )
-        return cls(np.eye(count) - flat, alone, total, together, means, tuple(notes))
+        return cls(alone, total, together, means, tuple(notes))
 
 
 def _coded(values: Sequence[Level | Absent]) -> Array:
@@ -435,28 +436,49 @@ def _level_means(
     return tuple(found)
 
 
-def _corrected(projection: Array, draws: Draws) -> tuple[float, Array]:
-    """Mean square of a part without what noise adds, and the same of each draw."""
-    count = len(draws.means)
-    seen = float(np.square(projection @ draws.means).sum()) / count
+def _mean_square(means: Array, part: Array | None) -> Array:
+    """Of a part of designs' means ``[..., D]``, over designs; of all of it their variance."""
+    if part is None:
+        return means.var(-1)
+    return np.square(means @ part).mean(-1)
+
+
+def _corrected(draws: Draws, part: Array | None = None) -> float:
+    """Mean square of a part, or of all, without what noise adds; without bias, it may be < 0."""
+    seen = float(_mean_square(draws.means, part))
     if len(draws.drawn) == 0:
-        return seen, np.zeros(0)
-    drawn = np.square(draws.drawn @ projection).sum(1) / count
+        return seen
     # What a draw adds to the truth of the draws is what the study has added to that of the world.
-    added = float(np.nanmean(drawn)) - seen
-    return seen - added, drawn - 2 * added
+    return seen - (float(np.nanmean(_mean_square(draws.drawn, part))) - seen)
 
 
-def _share(part: Array, whole: Array, draws: Draws, level: float) -> Share:
-    value, drawn = _corrected(part, draws)
-    total, of_draws = _corrected(whole, draws)
+def _share(part: Array, draws: Draws, level: float) -> Share:
+    value, total = _corrected(draws, part), _corrected(draws)
     if not total > 0:
         return Share(math.nan, None)
     share = min(1.0, max(0.0, value / total))
-    if len(drawn) == 0:
+    seeds = int(np.isfinite(draws.values).sum(1).min())
+    alone = draws.lesions is not None and draws.lesions.alone
+    if len(draws.drawn) == 0 or seeds < 2 or alone:
         return Share(share, None)
-    there = of_draws > 0
-    if there.mean() < _KNOWN:
-        return Share(share, None)
-    ratios = np.clip(drawn[there] / of_draws[there], 0, 1)
-    return Share(share, percentile_interval(ratios, level))
+    both, of_seeds, of_lesions = (
+        _covariance(each, part) for each in (draws.drawn, draws.of_seeds, draws.of_lesions)
+    )
+    apart = np.array([1, -share])
+    freedom = degrees_of_freedom(
+        float(apart @ of_seeds @ apart), seeds, float(apart @ of_lesions @ apart), draws.telling
+    )
+    # Fieller: every q at which value - q total is no farther from 0 than t times its error.
+    (of_value, of_each), (_, of_total) = special.stdtrit(freedom, (1 + level) / 2) ** 2 * both
+    square, middle, rest = total**2 - of_total, value * total - of_each, value**2 - of_value
+    if square <= 0:  # the variance may be 0, and its share anything
+        return Share(share, Interval(0.0, 1.0))
+    reach = math.sqrt(max(0.0, middle**2 - square * rest))
+    low, high = (min(1.0, max(0.0, (middle + side) / square)) for side in (-reach, reach))
+    return Share(share, Interval(min(low, share), max(high, share)))
+
+
+def _covariance(drawn: Array, part: Array) -> Array:
+    """Of the mean squares of a part and of all over draws ``[R, D]``; ``[2, 2]``."""
+    squares = np.stack([_mean_square(drawn, part), _mean_square(drawn, None)])
+    return np.cov(squares[:, np.isfinite(squares).all(0)], bias=True)

@@ -20,16 +20,23 @@ import torch
 from scipy import stats
 
 from classify import Interval
-from classify.intervals import check_resampling, membership, resampled
+from classify.intervals import (
+    check_resampling,
+    membership,
+    resampled,
+    wilson_intervals,
+    with_width,
+)
 from classify.judged import Judged, is_metric, of_class
 from joint.folder import Predictions
-from joint.metric import check_study_metric, range_of
+from joint.metric import check_study_metric, range_of, scores_nothing
 
 __all__ = [
     "Inference",
     "Outcome",
     "Spread",
     "Units",
+    "as_wide_as_lesions",
     "by_seed",
     "check_paired",
     "degrees_of_freedom",
@@ -40,6 +47,7 @@ __all__ = [
     "score",
     "spread_out",
     "units",
+    "variance_of",
     "within_range",
 ]
 
@@ -59,6 +67,7 @@ _FEW_LESIONS = 10
 _ALIKE = (
     "an interval without a width: all seeds and lesions came out alike, which says little of others"
 )
+_WIDENED = "an interval was widened to what so few lesions, nearly all alike, leave open"
 
 
 @final
@@ -88,6 +97,37 @@ def within_range(interval: Interval, metric: str, *, of_difference: bool = False
     return Interval(max(lowest, interval.low), min(largest, interval.high))
 
 
+def as_wide_as_lesions(
+    interval: Interval,
+    mean: float,
+    lesions: "Units",
+    metric: str,
+    note: str | None,
+    *,
+    level: float,
+) -> tuple[Interval, str | None]:
+    """The ``interval`` of a mean share as wide as in a report, and the ``note`` with that it is.
+
+    No end is nearer to 1 or 0 than that of as many lesions without an error, or with errors alone
+    (:func:`classify.intervals.with_width`): seeds that all make none, or one, know no more of other
+    lesions than one seed does.
+    """
+    if not scores_nothing(metric):
+        return interval, note
+    number, _ = of_class(metric) or (metric, "")
+    ends = with_width(
+        np.array(interval),
+        np.array(mean),
+        np.array(lesions.without_error(level)),
+        level=level,
+        ranked=number in ("auc", "average_precision"),
+    )
+    wide = Interval(*ends.tolist())
+    if wide.high - wide.low < interval.high - interval.low + 1e-12:
+        return interval, note
+    return wide, _WIDENED if note is None else f"{note}; {_WIDENED}"
+
+
 def score(run: Outcome) -> float:
     """The metric of a run; 0 when it failed."""
     return 0.0 if run.value is None else run.value
@@ -109,7 +149,7 @@ class Spread:
     """Variance of a mean over seeds and lesions, and where it comes from."""
 
     variance: float
-    """With seeds and lesions drawn."""
+    """On other seeds and other lesions, see :func:`variance_of`."""
     of_seeds: float
     """With seeds alone drawn."""
     of_lesions: float
@@ -161,8 +201,9 @@ class Inference:
     """What the interval is over: ``seeds and lesions`` where the metric is one of predictions
     that were kept, else ``seeds``."""
     note: str | None = None
-    """Why the interval may be too narrow, if a class that counts in the metric has few lesions; or
-    why there is none, if that is for want of lesions."""
+    """Why the interval may be too narrow, if a class that counts in the metric has few lesions, or
+    that it was widened, see :func:`as_wide_as_lesions`; or why there is none, if that is for want
+    of lesions."""
     spread: Spread | None = None
     """What the interval is made of."""
 
@@ -229,11 +270,14 @@ def infer(
     p = float(mean == 0)  # without any spread
     if spread.error > 0:
         p = float(2 * stats.t.sf(abs(mean) / spread.error, spread.freedom))
-    if lesions and spread.error == 0:
-        note = note or _ALIKE
     interval = within_range(
         Interval(mean - reach, mean + reach), metric, of_difference=second is not None
     )
+    if lesions and second is None:
+        of = units(known[0], metric)
+        interval, note = as_wide_as_lesions(interval, mean, of, metric, note, level=level)
+    if lesions and interval.low == interval.high:
+        note = note or _ALIKE
     return Inference(mean, interval, p, unit, note, spread)
 
 
@@ -248,11 +292,11 @@ def _crossed(
 ) -> Spread:
     """Spread of a mean over seeds when seeds and lesions are both drawn anew.
 
-    A bootstrap that draws both (all seeds are tested on the same lesions: Owen, The pigeonhole
-    bootstrap, Annals of Applied Statistics 1 (2007) 386). Of S seeds, S - 1 are drawn, which makes
-    their share of the variance unbiased (Rao and Wu, JASA 83 (1988) 231): with six seeds a draw of
-    all is short by a sixth. Few seeds know little of their own spread, so that the quantile is
-    that of Student's t, with the degrees of freedom of Satterthwaite (1946).
+    A bootstrap that draws both, as all seeds are tested on the same lesions, see
+    :func:`variance_of`. Of S seeds, S - 1 are drawn, which makes their share of the variance
+    unbiased (Rao and Wu, JASA 83 (1988) 231): with six seeds a draw of all is short by a sixth. Few
+    seeds know little of their own spread, so that the quantile is that of Student's t, with the
+    degrees of freedom of Satterthwaite (1946).
 
     On lesions drawn, the mean varies by the lesions, of variance ``l``, and by how the seeds differ
     on them, of variance ``c / S``; a single seed by ``l + c``. The two tell ``l``, which lasts.
@@ -278,15 +322,31 @@ def _crossed(
     of_one_seed = float(np.nanvar(drawn, axis=0).mean())
     of_seeds = float(values.var(ddof=1)) / seeds
     # No need to draw what can be told: only what lesions add is left to the draws.
-    both = max(of_seeds, both + of_seeds - float(values[picks].mean(1).var()))
+    both += of_seeds - float(values[picks].mean(1).var())
+    variance = variance_of(both, of_seeds, of_lesions, seeds)
     return Spread(
-        variance=both,
+        variance=variance,
         of_seeds=of_seeds,
         of_lesions=of_lesions,
-        lasting=min(both, max(0.0, (seeds * of_lesions - of_one_seed) / (seeds - 1))),
+        lasting=min(variance, max(0.0, (seeds * of_lesions - of_one_seed) / (seeds - 1))),
         seeds=seeds,
         lesions=units(part, metric).telling,
     )
+
+
+def variance_of(both: float, of_seeds: float, of_lesions: float, seeds: int) -> float:
+    """Of a mean over ``seeds`` that are all tested on the same lesions.
+
+    How a seed differs from the others on single lesions is counted once in the variance over seeds
+    alone, and again in that over lesions alone; where both are drawn it is counted three times
+    (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007) 386), by which two equal
+    designs would hardly ever differ. Their sum, with it twice, is enough for tests at their level
+    from six seeds on. Satterthwaite's degrees of freedom of two or three seeds are too many, which
+    the third makes up for: it is kept as one over ``seeds - 1`` (by simulation, see
+    docs/concepts/statistics.md).
+    """
+    twice = of_seeds + of_lesions
+    return twice + max(0.0, both - twice) / (seeds - 1)
 
 
 def degrees_of_freedom(of_seeds: float, seeds: int, of_lesions: float, lesions: float) -> float:
@@ -323,6 +383,19 @@ class Units(NamedTuple):
         shares = 1 / counts
         free = float(shares.sum() ** 2 / (shares**2 / np.maximum(1, counts - 1)).sum())
         return min(1 + free, float(self.groups))
+
+    def without_error(self, level: float) -> float:
+        """Units of one class that leave as much open as these where all of them are right.
+
+        So long are Wilson's intervals of the classes, put together as those of a mean are (Zou and
+        Donner, Stat. Med. 27 (2008) 1693).
+        """
+        counts = np.array(self.counts, float)
+        ends = wilson_intervals(np.ones_like(counts), counts, level=level)
+        open_ = float(np.linalg.norm(1 - ends[:, 0])) / len(counts)
+        square = float(stats.norm.ppf((1 + level) / 2)) ** 2
+        # Of n the interval is open by z² / (n + z²).
+        return min(square * (1 / open_ - 1), float(self.groups))
 
     def as_one_class(self, share: float) -> float:
         """Units of one class that are all right, by luck, as often as these may be.

@@ -4,19 +4,21 @@
 
     designs ──families──► curves: rate, accuracy of each setting ─┐
     draws [R, D] of both, seeds and lesions ──────────────────────┴─► analysis.curve_difference
+                                                                                │ p
+                                                      RateDifference ◄── holm ──┘
 """
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from classify import Interval
-from classify.intervals import percentile_interval
 from joint.analysis.curve_difference import (
     DrawnCurve,
     RateDifference,
@@ -32,9 +34,11 @@ from joint.config.custom import CustomConfig
 from joint.metric import check_study_metric, lower_is_better
 from joint.settings import NoneConfig
 from joint.study.axis import Design
+from joint.study.significance import holm, smallest_p
 from joint.study.store import Ledger
 
 from .draws import Draws, resample
+from .inference import degrees_of_freedom
 from .table import Row, outcomes, rows
 
 __all__ = [
@@ -46,6 +50,9 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
+_TELLING = (
+    300  # draws of seeds alone and of lesions alone, of which the degrees of freedom are made
+)
 _OF_RATE = ("system.codec", "objective.rate", "objective.rate_target", "objective.distortion")
 
 
@@ -58,7 +65,7 @@ class RatePoint:
     rate: float
     """Mean bits of a picture over seeds."""
     rate_interval: Interval | None
-    """Over seeds."""
+    """Over seeds, by Student's t; None with fewer than two."""
     accuracy: float
     """Or another metric of the study."""
     interval: Interval | None
@@ -93,7 +100,7 @@ class RateAccuracy:
     anchor: str | None
     differences: tuple[RateDifference, ...]
     """Of every other family of at least two points from the anchor, or from the family of its
-    codec that is alike in everything else."""
+    codec that is alike in everything else. Their verdicts are corrected for their number."""
 
     def __str__(self) -> str:
         lines = [f"{self.metric} against bits of a picture, over {self.unit}; exploration"]
@@ -138,6 +145,15 @@ def rate_accuracy(
     resamples : int, optional
         Draws; those of the plan by default.
 
+    Returns
+    -------
+    RateAccuracy
+        Intervals of differences are Student's, from the spread of the draws of seeds and lesions,
+        those of bits on a logarithm. The p of a difference in bits is no smaller than the smallest
+        that a sign-flip test of as many seeds can give, as that of a planned comparison
+        (:func:`joint.study.smallest_p`), and is corrected for all differences (:func:`holm`): at
+        5 % nothing is shown of fewer than six seeds.
+
     Raises
     ------
     ValueError
@@ -172,7 +188,20 @@ def rate_accuracy(
             _difference(family, against, draws, rates, minimum_overlap, 1 - plan.alpha)
         )
     name = None if chosen is None else chosen.name
-    return RateAccuracy(metric, draws.unit, families, name, tuple(differences))
+    return RateAccuracy(metric, draws.unit, families, name, _corrected(differences, plan.alpha))
+
+
+def _corrected(differences: Sequence[RateDifference], alpha: float) -> tuple[RateDifference, ...]:
+    """The same with p and verdicts as of all that were compared."""
+    adjusted = iter(holm([each.rate_p for each in differences if each.rate_p is not None]))
+
+    def judged(each: RateDifference) -> RateDifference:
+        if each.rate_p is None:
+            return each
+        p = next(adjusted)
+        return replace(each, rate_p=p, verdict=each.verdict if p <= alpha else "not shown")
+
+    return tuple(judged(each) for each in differences)
 
 
 def _alike(
@@ -208,8 +237,10 @@ def _anchor(families: Sequence[RateFamily], wanted: str | None) -> RateFamily | 
 class _Rates:
     """Bits of a picture of each design of the draws."""
 
+    values: Array
+    """Of each run, ``[D, S]``; nan where nothing rounds."""
     means: Array
-    """``[D]``; nan where nothing rounds."""
+    """``[D]``."""
     drawn: Array
     """``[R, D]``, on the seeds that were drawn for the accuracy."""
 
@@ -220,13 +251,22 @@ class _Rates:
             bits = row.numbers.get("bits")
             if bits is not None and row.design in draws.designs:
                 values[draws.place(row.design), draws.seeds.index(row.seed)] = bits
-        return cls(*draws.along(values))
+        return cls(values, *draws.along(values))
 
     def interval(self, place: int, level: float) -> Interval | None:
-        """Percentiles over the seeds drawn."""
-        if len(self.drawn) == 0:
+        """Student's, over seeds."""
+        there = self.values[place][np.isfinite(self.values[place])]
+        if len(there) < 2:
             return None
-        return percentile_interval(self.drawn[:, place], level)
+        error = float(there.std(ddof=1)) / math.sqrt(len(there))
+        reach = _quantile(len(there) - 1, level) * error
+        mean = float(there.mean())
+        return Interval(max(0.0, mean - reach), mean + reach)
+
+
+def _quantile(freedom: float, level: float) -> float:
+    """Of Student's t, two-sided."""
+    return float(special.stdtrit(freedom, (1 + level) / 2))
 
 
 def _families(
@@ -285,16 +325,38 @@ def _difference(
     minimum_overlap: float,
     level: float,
 ) -> RateDifference:
-    def drawn(each: RateFamily) -> DrawnCurve:
-        of = [draws.place(point.design) for point in each.points]
-        return DrawnCurve(
-            each.name, rates.means[of], draws.means[of], rates.drawn[:, of], draws.drawn[:, of]
+    of = [[draws.place(point.design) for point in each.points] for each in (family, anchor)]
+    both = [place for places in of for place in places]
+    known = np.isfinite(draws.values[both]) & np.isfinite(rates.values[both])
+    seeds = int(known.sum(1).min())
+    alone = draws.lesions is not None and draws.lesions.alone
+    count = 0 if seeds < 2 or alone else len(draws.drawn)
+    # Without lesions all that was drawn are the seeds.
+    telling = 0 if draws.lesions is None else min(count, _TELLING)
+
+    def drawn(each: RateFamily, of: Sequence[int]) -> DrawnCurve:
+        """On seeds and lesions drawn, then on seeds alone, then on lesions alone."""
+        means = np.tile(rates.means, (telling, 1))
+        rate = np.concatenate([rates.drawn[:count], rates.drawn[:telling], means])
+        accuracy = np.concatenate(
+            [draws.drawn[:count], draws.of_seeds[:telling], draws.of_lesions[:telling]]
         )
+        return DrawnCurve(each.name, rates.means[of], draws.means[of], rate[:, of], accuracy[:, of])
+
+    def judge(value: float, found: Array) -> tuple[Interval, float]:
+        parts = (part[np.isfinite(part)] for part in np.split(found, [count, count + telling]))
+        spread, *sources = (float(part.var()) if len(part) else 0.0 for part in parts)
+        freedom = degrees_of_freedom(sources[0], seeds, sources[1], draws.telling)
+        error = math.sqrt(spread)
+        reach = _quantile(freedom, level) * error
+        p = 2 * float(special.stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
+        return Interval(value - reach, value + reach), max(p, smallest_p(seeds))
 
     return curve_difference(
-        drawn(family),
-        drawn(anchor),
+        drawn(family, of[0]),
+        drawn(anchor, of[1]),
         minimum_overlap=minimum_overlap,
         level=level,
-        undrawn="one seed knows nothing of others",
+        judge=judge,
+        undrawn=draws.note if alone and draws.note else "one seed knows nothing of others",
     )

@@ -535,16 +535,28 @@ def _number(value: float | None) -> float:
 
 
 def _luck(designs: Sequence[Sequence[Outcome]], metric: str) -> float | None:
-    """Expected lead of the best of the designs with a number, if they differ by seeds alone."""
-    errors, count = [], 0
-    for runs in designs:
-        values = [score(run) for run in runs if run.value is not None or scores_nothing(metric)]
-        count += bool(values)
-        if len(values) > 1:
-            errors.append(np.var(values, ddof=1) / len(values))
-    if not errors:
+    """Expected lead of the best of the designs with a number, if they differ by seeds alone.
+
+    What a seed does to all designs alike puts none of them ahead: it is left out, as the mean of
+    each seed, where the designs have two or more of the same seeds.
+    """
+    found = [
+        {run.seed: score(run) for run in runs if run.value is not None or scores_nothing(metric)}
+        for runs in designs
+    ]
+    found = [values for values in found if values]
+    several = [np.array([*values.values()]) for values in found if len(values) > 1]
+    if not several:
         return None
-    return expected_maximum(count) * math.sqrt(float(np.mean(errors)))
+    shared = sorted(set.intersection(*map(set, found)))
+    if len(found) > 1 and len(shared) > 1:
+        table = np.array([[values[seed] for seed in shared] for values in found])
+        rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+        variance = (rest**2).sum() / ((len(found) - 1) * (len(shared) - 1))
+        error = variance * np.mean([1 / len(values) for values in found])
+    else:
+        error = np.mean([values.var(ddof=1) / len(values) for values in several])
+    return expected_maximum(len(found)) * math.sqrt(float(error))
 
 
 def _cells(summary: DesignSummary, costs: Sequence[str]) -> tuple[str, ...]:

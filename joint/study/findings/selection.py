@@ -268,7 +268,7 @@ def judged_selection(
     # A design that costs too much was never in question.
     tested = [number for number, each in enumerate(judged) if not each.excess]
     adjusted = dict(zip(tested, holm([judged[number].p for number in tested]), strict=True))
-    candidates = []
+    candidates, noted = [], []
     for number, levels in enumerate(ledger.designs):
         p = adjusted.get(number, 1.0)
         verdict, held_back = judged[number].verdict(shown=p <= plan.alpha / 2)
@@ -276,6 +276,7 @@ def judged_selection(
             name: each.of(number, level=1 - plan.alpha) if number in each.designs else None
             for name, each in draws.items()
         }
+        noted += [each.note for each in found.values() if each is not None]
         candidates.append(
             Candidate(
                 number,
@@ -291,7 +292,8 @@ def judged_selection(
         )
     bounded = [each.name for each in wanted.bounds() if each.name not in draws]
     costs = tuple(dict.fromkeys([*front_costs([*spent.values()]), *bounded]))
-    notes = [each.note for each in draws.values() if each.note is not None]
+    noted += [each.note for each in draws.values()]
+    notes = [each for each in noted if each is not None]
     if (said := other_pictures(changed)) is not None:
         notes.append(said)
     before = done_before(ledger)

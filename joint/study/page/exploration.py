@@ -12,6 +12,7 @@ from joint.study.findings.front import Front, fronts
 from joint.study.findings.rate_accuracy import rate_accuracy
 from joint.study.findings.report import DesignSummary, StudyReport, known_costs
 from joint.study.findings.table import Row, front_costs
+from joint.study.significance import seeds_for_claim
 from joint.study.store import Ledger
 
 from .charts import (
@@ -215,11 +216,14 @@ def rates(ledger: Ledger, metric: str) -> Iterator[Html]:
             f"{len(drawn)} curves are drawn, {left_out} left out: no more can be told apart."
         )
     if told.differences:
+        tested = sum(each.rate_p is not None for each in told.differences)
+        least = seeds_for_claim(ledger.study.plan.alpha, max(1, tested))
         yield table(
             ("codec", "against", "bits at equal accuracy", f"{told.metric} at equal bits", "shown"),
             [_rate(each) for each in told.differences],
             caption=f"Bjøntegaard differences with intervals ({level}); where accuracy falls with "
-            "the rate, neighbours are pooled",
+            "the rate, neighbours are pooled. shown: the bits at equal accuracy differ, corrected "
+            f"for as many differences as have an interval (Holm): of {least} seeds at the least",
         )
     reasons = [
         f"{each.family} against {each.anchor}, {what}: {reason}."

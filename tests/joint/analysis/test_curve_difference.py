@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 import compress
+from classify import Interval
 from joint.analysis.curve_difference import (
     DrawnCurve,
     curve_difference,
@@ -16,6 +17,11 @@ from joint.analysis.curve_difference import (
 
 ACCURACY = np.array([0.5, 0.6, 0.7, 0.78, 0.82])
 RATE = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
+
+
+def _ends(value, draws):
+    """An interval that is all of the draws."""
+    return Interval(float(np.nanmin(draws)), float(np.nanmax(draws))), 0.01
 
 
 @settings(deadline=None)
@@ -82,28 +88,52 @@ def test_without_draws_there_is_no_interval_and_whoever_has_none_says_why():
         for name, rate in (("one", RATE), ("other", RATE / 2))
     )
     for told in ({}, {"undrawn": "one seed knows nothing of others"}):
-        found = curve_difference(other, one, minimum_overlap=0.3, level=0.95, **told)
+        found = curve_difference(other, one, minimum_overlap=0.3, level=0.95, judge=_ends, **told)
         assert found.rate == pytest.approx(-50)
         assert found.rate_interval is None
         assert found.rate_reason == told.get("undrawn", "nothing was drawn")
 
 
-@pytest.mark.parametrize(("lost", "verdict"), [(4, "fewer bits"), (60, "not shown")])
+@pytest.mark.parametrize(
+    ("lost", "verdict"), [(2, "fewer bits"), (4, "not shown"), (60, "not shown")]
+)
 def test_a_difference_that_few_draws_have_has_no_interval(lost, verdict):
     rates, drawn = np.tile(RATE, (100, 1)), np.tile(ACCURACY, (100, 1))
     there = drawn - 0.4 * (np.arange(100) < lost)[:, None]  # no accuracy in common
     anchor = DrawnCurve("anchor", RATE, ACCURACY, rates, drawn)
     test = DrawnCurve("test", RATE / 2, ACCURACY, rates / 2, there)
-    found = curve_difference(test, anchor, minimum_overlap=0.3, level=0.95)
+    found = curve_difference(test, anchor, minimum_overlap=0.3, level=0.95, judge=_ends)
     assert found.rate == pytest.approx(-50)
     assert found.rate_known == 1 - lost / 100
     assert found.verdict == verdict
-    if lost == 4:
+    if lost == 2:
         assert found.rate_interval == pytest.approx((-50, -50))
         assert found.rate_reason is None
+        assert found.rate_p == 0.01
     else:
         assert found.rate_interval is None
-        assert found.rate_reason == "it exists in 40% of the draws alone"
+        assert found.rate_p is None
+        assert found.rate_reason == f"it exists in {1 - lost / 100:g} of the draws alone"
+
+
+def test_an_interval_without_ends_is_none_and_bits_are_judged_as_logarithms():
+    rates, drawn = np.tile(RATE, (3, 1)), np.tile(ACCURACY, (3, 1))
+    factors = np.array([[0.25], [0.5], [1.0]])
+    anchor = DrawnCurve("anchor", RATE, ACCURACY, rates, drawn)
+    test = DrawnCurve("test", RATE / 2, ACCURACY, rates * factors, drawn)
+
+    def judged(judge):
+        return curve_difference(test, anchor, minimum_overlap=0.3, level=0.95, judge=judge)
+
+    def about(value, draws):
+        return Interval(value - draws.std(), value + draws.std()), 0.2
+
+    spread = np.exp(np.log([0.25, 0.5, 1]).std())
+    wanted = 100 * (0.5 / spread - 1), 100 * (0.5 * spread - 1)
+    assert judged(about).rate_interval == pytest.approx(wanted)
+    found = judged(lambda *_: (Interval(-math.inf, math.inf), 1.0))
+    assert found.rate_interval is None
+    assert found.rate_reason == found.accuracy_reason == "3 draws are too few for it"
 
 
 def test_a_question_about_no_curve_is_refused():

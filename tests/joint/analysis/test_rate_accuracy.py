@@ -64,7 +64,7 @@ def test_curves_are_drawn_on_the_same_lesions():
     assert difference.accuracy_interval.low > 0
 
 
-def test_an_interval_is_what_drawing_the_lesions_gives():
+def test_an_interval_of_many_lesions_is_what_drawing_them_gives():
     """By hand: lesions drawn, both curves judged on them, their difference at equal rate."""
     one = _curve()
     other = [
@@ -92,6 +92,35 @@ def test_an_interval_is_what_drawing_the_lesions_gives():
     # Ends of two bootstraps of 2000 draws: their standard error is about 4 % of the width.
     assert difference.accuracy_interval.low == pytest.approx(low, abs=0.12 * (high - low))
     assert difference.accuracy_interval.high == pytest.approx(high, abs=0.12 * (high - low))
+
+
+def test_few_lesions_of_a_class_show_no_difference():
+    """Four lesions that are right with one of two curves: draws with replacement nearly agree."""
+    labels = np.repeat([0, 1], [60, 4])
+    order = np.random.default_rng(0).permutation(60)
+
+    def curve(rare):
+        found = []
+        for place, rate in enumerate(RATES):
+            right = np.append(np.isin(np.arange(60), order[: 10 * (place + 1)]), [rare] * 4)
+            logits = 3.0 * np.eye(2)[np.where(right, labels, 1 - labels)]
+            judged = classify.report(logits, labels, classes=("a", "b"), resamples=10)
+            found.append(
+                replace(
+                    _evaluation(skill=1.0, rate=rate),
+                    logits=logits,
+                    labels=labels,
+                    groups=tuple(map(str, range(64))),
+                    identifiers=tuple(map(str, range(64))),
+                    report=judged,
+                )
+            )
+        return found
+
+    found = rate_curves({"a": curve(False), "b": curve(True)}, resamples=400)
+    (difference,) = found.differences
+    assert difference.accuracy == pytest.approx(0.5)
+    assert difference.accuracy_interval.low <= 0  # one half in 16 has none of the four
 
 
 def test_rates_are_of_files_where_they_were_counted():

@@ -274,6 +274,12 @@ def test_settings_that_cannot_be_are_refused(options, message):
         PSFConfig(**options)
 
 
+def test_micrometres_are_refused_where_a_run_begins():
+    config = joint.PSFConfig(spacing=0.86, pixel_pitch=3.45)  # a run that began so can be read
+    with pytest.raises(joint.ConfigError, match=r"3\.45 m is wider .*; 3\.45 micrometres are 3"):
+        read_psf(config, 3)
+
+
 def test_shares_that_are_not_those_of_the_channels_are_refused():
     with pytest.raises(joint.ConfigError, match="throughput names 2 shares, but the scenes have 3"):
         read_psf(PSFConfig(throughput=(0.5, 0.6)), 3)

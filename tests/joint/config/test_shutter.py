@@ -102,12 +102,12 @@ def test_a_lens_behind_it_is_built_and_checked_as_in_front(tmp_path):
 
 
 def test_the_report_says_what_is_kept_where_scenes_move_more():
-    config = joint.ShutterConfig(motion=3.0, lens=joint.LensConfig(working_distances=(0.4, 0.6)))
+    config = joint.ShutterConfig(motion=3.0, lens=joint.LensConfig(working_distances=(0.5, 0.7)))
     system = joint.ImagingSystem(front_end=joint.build_front_end(config, (16, 16), 3)).eval()
     shown = classify.LesionPhantom(4, image_size=16)
     parts = [*element(None, Scenes(system, shown, shown), Measuring(resamples=0))]
     told = re.sub("<[^>]+>", " ", "".join(map(str, parts)))
-    for point in ({"distance": 0.6}, {"motion": 0.0}, {"motion": 1.5}, {"motion": 6.0}):
+    for point in ({"distance": 0.7}, {"motion": 0.0}, {"motion": 1.5}, {"motion": 6.0}):
         (value,) = point.values()
         psnr = joint.evaluate(system, shown, objective=joint.Objective(task=0), **point).psnr_scene
         assert re.search(rf"\s{value:g}\s+-\s+{psnr:.2f}\s", told), (point, told[-600:])

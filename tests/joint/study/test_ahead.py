@@ -9,7 +9,18 @@ from scipy import special
 import joint
 from joint.config.lens import build_lens
 from joint.settings import ConfigError
-from joint.study import Axis, Comparison, Listed, Plan, ahead, create_study
+from joint.study import (
+    Axis,
+    Comparison,
+    Listed,
+    Plan,
+    Random,
+    Sobol,
+    ahead,
+    create_study,
+    open_study,
+)
+from joint.study.create import write_study
 
 
 def _pair(name, first, second):
@@ -322,3 +333,82 @@ def test_windows_of_many_lenses_are_not_looked_at(small_base, small_study, tmp_p
     monkeypatch.setattr(ahead, "_LENSES", 2)
     create_study(study, tmp_path / "many")
     assert looked == [8, 16, 11]
+
+
+SENSORS = Axis(
+    path="system.sensor",
+    values=({"kind": "sensor", "bit_depth": 4, "photons": 50}, {"kind": "sensor", "bit_depth": 8}),
+    labels=("coarse", "fine"),
+)
+PHOTONS = "system.sensor.photons"
+
+
+@pytest.mark.parametrize(
+    ("axes", "derived", "message"),
+    [
+        ({"light": Axis(path=PHOTONS, values=(5, 50))}, {}, f"two axes set {PHOTONS}; make them"),
+        (
+            {"light": Axis(values=({PHOTONS: 5}, {PHOTONS: 9}), labels=("a", "b"))},
+            {},
+            f"two axes set {PHOTONS}; make them",
+        ),
+        ({"lamp": Axis(values=(5, 50))}, {PHOTONS: "2 * lamp"}, f"{PHOTONS} is derived, and .*sen"),
+        (
+            {"how": Axis(path="training", values=({"epochs": 1, "seed": 7},), labels=("a",))},
+            {},
+            "axes.how: training.seed is set by the seeds of the study; list them there",
+        ),
+    ],
+)
+def test_nothing_else_sets_what_a_label_says(small_study, tmp_path, axes, derived, message):
+    study = small_study(axes={"sensor": SENSORS, **axes}, derived=derived, plan=Plan())
+    with pytest.raises(ValueError, match=message):
+        create_study(study, tmp_path)
+    # One that was written before is fixed, and opens.
+    write_study(study, tmp_path)
+    assert create_study(study, tmp_path).runs == open_study(tmp_path).runs
+
+
+def test_what_a_label_leaves_open_may_be_set(small_study, tmp_path):
+    light = Axis(path=PHOTONS, values=(5, 50), when={"sensor": "fine"})
+    lamp = Axis(values=(1, 2), when={"sensor": "fine"})
+    axes = {"sensor": SENSORS, "light": light}
+    assert len(create_study(small_study(axes=axes, plan=Plan()), tmp_path / "axis").designs) == 3
+    axes = {"sensor": SENSORS, "lamp": lamp}
+    study = small_study(axes=axes, derived={PHOTONS: "lamp"}, plan=Plan())
+    assert len(create_study(study, tmp_path / "derived").designs) == 3
+
+
+def test_what_a_whole_table_drops_of_the_base_is_told(small_base, small_study, tmp_path):
+    base = small_base()
+    sensor = base.system.sensor.model_copy(update={"read_noise": 20.0})
+    base = base.model_copy(update={"system": base.system.model_copy(update={"sensor": sensor})})
+    axes = {"sensor": SENSORS}
+    with pytest.warns(UserWarning, match=r"axis sensor .* sets for system.sensor.read_noise is at"):
+        ledger = create_study(small_study(base=base, axes=axes, plan=Plan()), tmp_path / "told")
+    assert ledger.config(ledger.runs[0]).system.sensor.read_noise != 20
+    # Another kind has no such field; and what another axis sets is set.
+    none = Axis(path="system.sensor", values=({"kind": "none"},))
+    create_study(small_study(base=base, axes={"sensor": none}, plan=Plan()), tmp_path / "none")
+    axes |= {"noise": Axis(path="system.sensor.read_noise", values=(1, 20))}
+    create_study(small_study(base=base, axes=axes, plan=Plan()), tmp_path / "set")
+
+
+@pytest.mark.parametrize(("high", "told"), [(90, True), (9000, False)])
+def test_repeats_that_change_the_shares_are_told(small_base, small_study, tmp_path, high, told):
+    base = small_base().model_copy(update={"objective": joint.Objective(rate=0, distortion=0)})
+    quality = Axis(
+        path="system.codec.quality", low=20, high=90, integer=True, when={"codec": "jpeg"}
+    )
+    photons = Axis(path=PHOTONS, low=80, high=high, integer=True, when={"codec": ("png", "none")})
+    axes = {**_codecs("none", "jpeg", "png"), "quality": quality, "light": photons}
+    study = small_study(base=base, axes=axes, plan=Plan(), sampler=Random(count=60))
+    shares = r"designs are drawn less often than others \(codec: .*jpeg \d\d"
+    with pytest.warns(UserWarning, match=shares) if told else nullcontext():
+        ledger = create_study(study, tmp_path)
+    # Where no axis hangs on another, all designs are drawn alike all the same.
+    assert len(ledger.designs) == 60
+    bits = Axis(path="system.sensor.bit_depth", low=1, high=12, integer=True)
+    create_study(
+        small_study(axes={"bits": bits}, plan=Plan(), sampler=Sobol(count=11)), tmp_path / "alike"
+    )

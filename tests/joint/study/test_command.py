@@ -2,12 +2,25 @@ import csv
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+import joint
 from joint.cli import main
 from joint.folder import RunFolder, read_history
-from joint.study import Plan, Requirements, Worked, command, create_study, load_study, open_study
+from joint.study import (
+    TPE,
+    Axis,
+    Plan,
+    Requirements,
+    Study,
+    Worked,
+    command,
+    create_study,
+    load_study,
+    open_study,
+)
 from joint.study.attempt import attempts
 from joint.study.store import ATTEMPTS_FILE
 
@@ -186,6 +199,44 @@ def test_a_cluster_is_asked_for_what_a_run_holds(study, tmp_path, monkeypatch, c
         "address": None, "cpus": 1.0, "gpus": 0.125, "left": True,
         "folder": tmp_path / "ledger", "device": "cuda", "workers": 8,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ([], {}),
+        (
+            ["--data", "here.csv", "--data.root", "pictures"],
+            {"table": "here.csv", "root": "pictures"},
+        ),
+        (["--data.groups", "of.csv"], {"groups": "of.csv"}),
+    ],
+)
+def test_where_the_scenes_are_now(tmp_path, monkeypatch, capsys, options, where):
+    data = joint.ImageTableConfig(table="was.csv", label="dx")
+    base = joint.RunConfig(data=data, objective=joint.Objective(rate=0, distortion=0))
+    axes = {"light": Axis(path="system.sensor.photons", values=(50,))}
+    ledger = create_study(Study(base=base, axes=axes, seeds=(0,)), tmp_path)
+    told = []
+    monkeypatch.setattr(
+        command, "work", lambda *_, **given: told.append(given["data"]) or Worked(0, 0, False)
+    )
+    monkeypatch.setattr(command, "run_study", lambda *_, **given: told.append(given["data"]))
+    for name in ("work", "run"):
+        main(["study", name, str(ledger.folder), *options])
+    assert told == [{name: Path(place) for name, place in where.items()}] * 2
+    capsys.readouterr()
+
+
+def test_what_chance_chose_is_told(tmp_path, capsys):
+    light = Axis(path="system.sensor.photons", low=10, high=1e4)
+    study = Study(axes={"light": light}, sampler=TPE(count=4, startup=2), seeds=(0,))
+    create_study(study, tmp_path).add({"light": 20.0}, by_chance=True).add({"light": 30.0})
+    for name, options in (("list", ()), ("report", ())):
+        assert main(["study", name, str(tmp_path), *options]) == 0
+        assert "or no proposal was allowed: designs 2\n" in capsys.readouterr().out
+    assert main(["study", "list", str(tmp_path), "--json"]) == 0
+    assert "by chance" not in capsys.readouterr().out
 
 
 def test_a_search_without_optuna_writes_nothing(tmp_path, monkeypatch, capsys):

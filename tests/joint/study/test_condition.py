@@ -347,7 +347,7 @@ def test_a_search_learns_an_axis_from_the_designs_that_have_it(sampler):
         for design in study.designs()
     ]
     while len(known) < 24:
-        design = ask(study, known)
+        design = ask(study, known).design
         assert ("quality" in design) == (design["codec"] == "jpeg")
         known.append(Told(design, study.config(design, 0).digest(), (_curve(design),)))
     late = [one.design for one in known[12:]]

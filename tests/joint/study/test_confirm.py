@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 import joint
@@ -180,6 +181,11 @@ def test_a_search_is_held_against_its_first_round(small_base, small_study, tmp_p
     assert found == max(design["light"] for design in ledger.designs)
     assert before == max(design["light"] for design in ledger.designs[:3])
     assert "the best on the validation part of 12)" in made.study.question
+    # One that found nothing better than its first round is put beside the second best of it.
+    best, second = np.argsort([-design["light"] for design in ledger.designs[:3]])[:2]
+    with pytest.warns(UserWarning, match=rf"the second best of that round, design {second}\. Name"):
+        made = confirm(ledger, tmp_path / "second", design=int(best))
+    assert [*made.designs] == [ledger.designs[best], ledger.designs[second]]
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def _searched(study, values):
                 Told(one, digest, found if number < ended else None)
                 for number, ((one, found), digest) in enumerate(zip(known, digests, strict=True))
             ],
-        )
+        ).design
         known.append((design, values(design)))
         digests.append(study.config(design, 0).digest())
     return [design for design, _ in known]
@@ -186,9 +186,9 @@ def test_the_same_question_has_the_same_answer():
     assert ask(study, known) != ask(study, known[:-1])
     other = _study(TPE(count=20, startup=6, seed=1, objectives=UP))
     assert ask(other, known) != ask(study, known)
-    running = ask(study, known)
+    running = ask(study, known).design
     waiting = [*known, Told(running, study.config(running, 0).digest(), None)]
-    assert ask(study, waiting) != running
+    assert ask(study, waiting).design != running
 
 
 @pytest.mark.parametrize("sampler", [TPE, GP])
@@ -217,7 +217,7 @@ def test_an_answer_is_that_of_optuna_alone(sampler):
         params = {**design, "noise": noises.index(design["noise"])}
         alone.add_trial(optuna.trial.create_trial(value=value, params=params, distributions=space))
     asked = alone.ask(space).params
-    assert ask(study, known) == {
+    assert ask(study, known).design == {
         "light": float(f"{asked['light']:.6g}"),
         "bits": asked["bits"],
         "noise": noises[asked["noise"]],
@@ -252,7 +252,7 @@ def test_a_process_over_all_axes_is_told_the_middle_of_those_that_are_absent():
         params = {"quality": 50.0, **design}
         alone.add_trial(optuna.trial.create_trial(value=value, params=params, distributions=space))
     asked = alone.ask(space).params
-    found = ask(study, known)
+    found = ask(study, known).design
     expected = {"codec": asked["codec"], "light": float(f"{asked['light']:.6g}")}
     if asked["codec"] == "jpeg":
         expected["quality"] = float(f"{asked['quality']:.6g}")
@@ -265,7 +265,9 @@ def test_designs_that_are_no_configuration_are_not_asked_for():
     study = _study(TPE(count=5, startup=2, objectives=UP), axes={"camera": camera, "size": size})
     first = Told({"camera": "kernel", "size": 3}, "x", (1.0,))
     for number in range(2):
-        found = ask(study, [first, *[Told({"camera": "kernel", "size": 5}, "y", (0.9,))] * number])
+        found = ask(
+            study, [first, *[Told({"camera": "kernel", "size": 5}, "y", (0.9,))] * number]
+        ).design
         assert found["camera"] == "kernel"
     study = study.model_copy(update={"constraints": ("camera == none",)})
     with pytest.raises(ConfigError, match=r"kernel_size: no such key"):
@@ -280,9 +282,36 @@ def test_a_design_at_which_a_constraint_has_no_value_is_not_asked_for():
     )  # fmt: skip
     known = [Told({"light": 100.0, "noise": 1}, "", (1.0,))]
     for number in range(8):
-        found = ask(study, known)
+        found = ask(study, known).design
         assert found["noise"] == 1, number
         known.append(Told(found, study.config(found, 0).digest(), (1.0,)))
+
+
+@pytest.mark.parametrize(
+    "sampler", [GP(count=14, startup=8, batch=3), TPE(count=16, startup=8, batch=4)]
+)
+def test_the_model_chooses_where_the_best_of_all_is_not_allowed(sampler):
+    """The top is at 100 photons and 3 electrons, and of what is allowed at 100 and 5."""
+    noise = Axis(path="system.sensor.read_noise", low=0.0, high=10.0)
+    axes = {"light": LIGHT, "noise": noise}
+    study = _study(sampler, axes=axes, constraints=("noise >= 5 or light >= 1000",))
+
+    def value(design):
+        return -((math.log10(design["light"]) - 2) ** 2) - ((design["noise"] - 3) / 5) ** 2
+
+    known = []
+    for design in study.designs():
+        known.append(Told(design, study.config(design, 0).digest(), (value(design),)))
+    first = max(value(one.design) for one in known)
+    while len(known) < sampler.count:
+        asked = ask(study, known)
+        assert not asked.by_chance
+        assert study.allows(asked.design)
+        digest = study.config(asked.design, 0).digest()
+        known.append(Told(asked.design, digest, (value(asked.design),)))
+    assert ask(study, known) == ask(study, known)
+    best = max(value(one.design) for one in known)
+    assert best > (-0.18 if sampler.kind == "gp" else first)  # of -0.16
 
 
 def test_a_space_without_another_design_ends_the_search():
@@ -295,7 +324,9 @@ def test_a_space_without_another_design_ends_the_search():
 def test_without_any_result_chance_decides():
     study = _study(TPE(count=9, startup=2, objectives=UP))
     lost = [Told(design, "x", None) for design in study.designs()]
-    assert study.allows(ask(study, lost))
+    asked = ask(study, lost)
+    assert study.allows(asked.design)
+    assert asked.by_chance
 
 
 def test_optuna_may_be_missing(monkeypatch):

@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 
@@ -7,6 +8,7 @@ from joint.checkpoint import CheckpointError
 from joint.folder import FAILURE_FILE, RunFolder, hold
 from joint.lock import LOCK_FILE
 from joint.study import (
+    TPE,
     Axis,
     Plan,
     Sobol,
@@ -242,3 +244,28 @@ def test_a_damaged_result_says_what_to_do(ledger, pretend):
     (ledger.path(run) / "result.json").write_text('{"test": {}, "costs": null}')
     with pytest.raises(CheckpointError, match=r"its costs are null, not a table. Remove the file"):
         ledger.result(run)
+
+
+def test_a_study_of_a_time_that_rounded_whole_numbers_goes_on(small_study, tmp_path, monkeypatch):
+    axes = {"n": Axis(values=(1234567,))}
+    study = small_study(axes=axes, derived={"system.sensor.photons": "n"}, plan=Plan(), seeds=(0,))
+    space = importlib.import_module("joint.study.space")
+    derive = space.derive
+    with monkeypatch.context() as patched:
+        patched.setattr(space, "derive", lambda *given, **_: derive(*given, rounded=True))
+        old = create_study(study, tmp_path / "old")
+    new = create_study(study, tmp_path / "new")
+    photons = [
+        ledger.config(ledger.runs[0]).system.sensor.photons
+        for ledger in (open_study(old.folder), open_study(new.folder))
+    ]
+    assert photons == [1234570, 1234567]
+
+
+def test_what_chance_chose_is_written_down(small_study, tmp_path):
+    light = Axis(path="system.sensor.photons", low=10, high=1e4)
+    study = small_study(axes={"light": light}, plan=Plan(), sampler=TPE(count=4, startup=2))
+    ledger = create_study(study, tmp_path)
+    ledger = ledger.add({"light": 20.0}, by_chance=True).add({"light": 30.0})
+    assert len(ledger.designs) == 4
+    assert open_study(tmp_path).by_chance() == (2,)

@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import classify
 import joint
-from joint.folder import CHECKPOINT_FILE, RunFolder, hold, read_history
+from joint.folder import CHECKPOINT_FILE, RESULT_FILE, RunFolder, hold, read_history
 from joint.study import (
     Axis,
     Plan,
@@ -191,6 +193,68 @@ def test_scenes_that_cannot_be_read_stop_the_worker(small_study, small_base, tmp
             work(tmp_path / "other")
     assert other.tally().failed == 0
     assert _starts(other) == [0]
+
+
+def _pictures(folder, *, seed):
+    """Class folders of noise."""
+    noise = np.random.default_rng(seed)
+    for name in ("mel", "nv"):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            codes = noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(codes).save(folder / name / f"{name}{number}.png")
+    return folder
+
+
+def test_scenes_may_lie_elsewhere_now(small_study, small_base, tmp_path, monkeypatch):
+    """The study and the names of its runs stay; what is there must hold the same."""
+    was = _pictures(tmp_path / "was", seed=0)
+    base = small_base().model_copy(update={"data": joint.ClassFolders(root=was, image_size=16)})
+    folder = tmp_path / "study"
+    ledger = _small(small_study, folder, base, photons=(50,))
+    other, now = _pictures(tmp_path / "other", seed=1), was.rename(tmp_path / "now")
+    seen = []
+
+    def execute(config, folder, dataset, *, device, stop):
+        seen.append(config.data.root)
+        parts = joint.build_split(config, dataset).parts
+        scenes = {name: part.fingerprint for name, part in parts.items()}
+        folder.finish({"digest": config.digest(), "scenes": scenes, "test": {}})
+        return True
+
+    def train_together(ledger, runs, load, *, device, stop):
+        load(base.data)
+
+    monkeypatch.setattr(worker, "execute", execute)
+    monkeypatch.setattr(worker, "train_together", train_together)
+    with pytest.raises(OSError, match="was"):
+        work(folder)
+    assert work(folder, data={"root": now}) == (2, 0, False)
+    assert seen == [was, was]
+    # The same names with other pictures in them are not the same: beside a run that is done, ...
+    first, second = (RunFolder(ledger.path(run)) for run in ledger.runs)
+    (second.path / RESULT_FILE).unlink()
+    with pytest.raises(OSError, match=rf"hold something else than those of the run in .*{first}"):
+        work(folder, data={"root": other})
+    # ... for one that has begun, and before several are trained at once.
+    (first.path / RESULT_FILE).unlink()
+    second.save_checkpoint({"x": torch.zeros(1)}, {"identity": {"train": "of the first"}})
+    with pytest.raises(OSError, match=rf"else than those of the run in .*{second}"):
+        work(folder, data={"root": other}, together=2)
+    assert ledger.tally().pending == 2
+    assert not list(folder.rglob("failure.json"))
+
+
+def test_only_what_a_study_has_may_lie_elsewhere(small_study, small_base, tmp_path):
+    _small(small_study, tmp_path / "phantom", small_base())
+    with pytest.raises(StudyError, match=r"\(phantom\) have no files at all, and no data.root"):
+        run_study(tmp_path / "phantom", data={"root": "elsewhere"})
+    base = small_base().model_copy(update={"data": joint.ClassFolders(root=tmp_path / "one")})
+    axes = {"root": Axis(path="data.root", values=("one", "two"))}
+    study = small_study(base=base, axes=axes, plan=Plan(), seeds=(0,))
+    create_study(study, tmp_path / "several")
+    with pytest.raises(StudyError, match=r"differ in data.root: no one place"):
+        work(tmp_path / "several", data={"root": "elsewhere"})
 
 
 def test_weights_that_are_not_here_stop_the_worker(small_study, tmp_path, monkeypatch):
@@ -483,7 +547,7 @@ def test_a_worker_warns_where_it_is_let(warn, monkeypatch, capsys):
     threads = torch.get_num_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        worker._worker("a study", "cpu", threads, 1, 0.1, warn)
+        worker._worker("a study", "cpu", threads, 1, 0.1, warn, {})
     assert capsys.readouterr().err == "lens2label: warning: of a study\n" * warn
 
 
@@ -531,7 +595,7 @@ def test_a_worker_warns_in_the_words_of_the_command_line(monkeypatch, capsys):
     monkeypatch.setattr(worker, "work", speaks)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     shown = warnings.showwarning
-    worker._worker("here", "cpu", 1, 1, 1.0, True)
+    worker._worker("here", "cpu", 1, 1, 1.0, True, {})
     assert capsys.readouterr().err == "lens2label: warning: 4 runs are trained one by one\n"
     assert warnings.showwarning is shown
 

@@ -323,6 +323,37 @@ def test_folders_are_those_of_fit_and_go_on_either_way(lesions, others, tmp_path
         assert not history.interrupted
 
 
+def test_a_run_that_was_ahead_is_interrupted_too(lesions, others, tmp_path):
+    folders = [tmp_path / str(seed) for seed in SEEDS]
+    given = {"config": _settings(SEEDS[0]), "directory": folders[0], "progress": False}
+    asked = iter([False] * 5)
+    joint.fit(
+        _system(SEEDS[0]), lesions, others, objective=_objectives()[0],
+        stop=lambda: next(asked, True), **given,
+    )  # fmt: skip
+    histories = _ensemble(
+        [_system(seed) for seed in SEEDS], lesions, others, directories=folders, resume=True,
+        stop=lambda: True,
+    )  # fmt: skip
+    assert [history.interrupted for history in histories] == [True] * 3
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_no_folder_is_begun_where_another_is_refused(lesions, others, tmp_path, resume):
+    folders = [tmp_path / str(seed) for seed in SEEDS]
+    joint.fit(
+        _system(SEEDS[1]), lesions, others, config=_settings(5), directory=folders[1],
+        stop=lambda: True, progress=False,
+    )  # fmt: skip
+    with pytest.raises(joint.CheckpointError, match=r"already holds a run|another configuration"):
+        _ensemble(
+            [_system(seed) for seed in SEEDS], lesions, others, directories=folders, resume=resume
+        )
+    assert [(folder / "checkpoint.safetensors").exists() for folder in folders] == [
+        False, True, False,
+    ]  # fmt: skip
+
+
 def test_a_loss_that_is_no_number_ends_all_and_spares_the_checkpoints(
     lesions, others, tmp_path, monkeypatch
 ):

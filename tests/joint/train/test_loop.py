@@ -702,17 +702,18 @@ def test_an_optimizer_takes_the_step_of_torch_s_own(kind):
     torch.testing.assert_close(_state(system), _state(other), rtol=1e-6, atol=1e-7)
 
 
-def test_the_speed_is_of_the_pictures_of_this_process(lesions, others, tmp_path, monkeypatch):
-    """Of a clock that ticks when it is read: a resumed epoch has begun with pictures behind it."""
+@pytest.mark.parametrize("after", [2, 5])
+def test_the_speed_is_of_all_steps_of_the_epoch(lesions, others, tmp_path, monkeypatch, after):
+    """By a clock that ticks when it is read, once a step; also of one stopped after the last."""
     config, tick = _settings(epochs=1), iter(range(99))
-    polls = iter([False, True])
     given = {"config": config, "directory": tmp_path}
+    polls = iter([False] * (after - 1) + [True])
+    monkeypatch.setattr(joint.train.loop.time, "perf_counter", lambda: next(tick))
     assert _fit(full_system(), lesions, others, stop=lambda: next(polls), **given).interrupted
     _, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
-    monkeypatch.setattr(joint.train.loop.time, "perf_counter", lambda: next(tick))
+    assert head["timed"] == [head["seen"], after]
     history = _fit(full_system(), lesions, others, resume=True, **given)
-    assert 0 < head["seen"] < 48
-    assert history.epochs[0].images_per_second == 48 - head["seen"]
+    assert history.epochs[0].images_per_second == 48 / 5
 
 
 def test_a_loss_that_no_step_looked_at_is_looked_at_after_the_epoch(lesions, others, monkeypatch):

@@ -91,6 +91,25 @@ def test_an_epoch_is_recorded_with_the_learning_rate_at_its_end(lesions, others)
     assert len(set(factors)) == 3
 
 
+def test_an_epoch_is_recorded_with_the_learning_rates_of_its_last_step(
+    lesions, others, monkeypatch
+):
+    rates, original = [], joint.train.run.TrainingRun.end_step
+
+    def watching(run, pictures):
+        original(run, pictures)
+        rates.append([group["lr"] for group in run.optimizer.param_groups])
+
+    monkeypatch.setattr(joint.train.run.TrainingRun, "end_step", watching)
+    config = _settings(epochs=2, learning_rates={"sensor": 1e-2})
+    history = _fit(full_system(), lesions, others, config=config)
+    for number, record in enumerate(history.epochs):
+        found = record.learning_rates
+        assert found["front_end"] == pytest.approx(rates[5 * number + 4][0], rel=1e-12)
+        assert found["sensor"] == pytest.approx(2 * found["codec"], rel=1e-12)
+        assert {*found} == {*record.gradient_norms}
+
+
 def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_path):
     _fit(full_system(), lesions, others, directory=tmp_path)
     with pytest.raises(joint.CheckpointError, match="already holds a run; pass resume=True"):
@@ -237,6 +256,85 @@ def test_a_list_of_weights_on_another_device_is_no_other_system():
         assert _changes(there, here) == _changes(here, there) == []
         other = same | {"system": text.format(device, 2)}
         assert _changes(other, here) == ["the system has quality=1 instead of quality=2"]
+
+
+def _phase_system(**options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plate = optics.PhaseMask(nn.Parameter(torch.rand(16, 16)), spacing=1e-4, **options)
+        pupil = optics.Pupil(
+            [plate], wavelengths=(6e-7, 5.5e-7, 4.5e-7), focal_length=5e-3, pixel_pitch=6e-7,
+            psf_size=7,
+        )  # fmt: skip
+        filters = optics.ColourFilters(torch.full((3, 3), 0.5), share=0.5)
+        colour = optics.ColourChannels(3, filters=filters)
+        return joint.ImagingSystem(
+            front_end=optics.IncoherentImaging(pupil, colour=colour), classifier=Head()
+        )
+
+
+def test_other_optics_are_another_system_and_what_was_printed_earlier_is_not(
+    lesions, others, tmp_path, monkeypatch
+):
+    given = {
+        "config": _settings(epochs=1), "directory": tmp_path, "resume": True,
+        "objective": joint.Objective(distillation=1.0),
+    }  # fmt: skip
+
+    def fit(system, teacher, **options):
+        return _fit(system, lesions, others, teacher=teacher, **given, **options)
+
+    def before(kind):
+        """As version 0.1 printed it."""
+        return nn.Module.extra_repr if kind is optics.ColourFilters else optics.Element.extra_repr
+
+    here, other = {"design_wavelength": 5.5e-7}, {"design_wavelength": 4e-7}
+    with monkeypatch.context() as earlier:
+        for kind in (optics.PhaseMask, optics.ColourFilters):
+            earlier.setattr(kind, "extra_repr", before(kind))
+        assert fit(_phase_system(**here), _phase_system(), stop=lambda: True).interrupted
+    again = fit(_phase_system(**here), _phase_system(), stop=lambda: True)
+    assert again.interrupted
+    # From now on the folder knows.
+    message = r"design_wavelength=4e-07 m\) instead of .*design_wavelength=5.5e-07 m"
+    with pytest.raises(joint.CheckpointError, match=message):
+        fit(_phase_system(**other), _phase_system())
+    with pytest.raises(joint.CheckpointError, match="the teacher is another one"):
+        fit(_phase_system(**here), _phase_system(**other))
+    assert not fit(_phase_system(**here), _phase_system()).interrupted
+    with pytest.warns(UserWarning, match="design_wavelength=5.5e-07 m there"):
+        joint.load_fitted(_phase_system(), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.complex64])
+def test_the_count_of_steps_of_a_scalar_is_no_moment(lesions, others, tmp_path, dtype):
+    def begin():
+        system = full_system()
+        scale = nn.Parameter(torch.ones((), dtype=dtype))
+        system.front_end.register_parameter("scale", scale)
+        system.front_end.register_forward_hook(lambda *given: given[2] * scale.abs().float())
+        return system
+
+    config = _settings(epochs=1)
+    whole, resumed = begin(), begin()
+    _fit(whole, lesions, others, config=config)
+    polls = iter([False, True])
+    given = {"config": config, "directory": tmp_path}
+    assert _fit(begin(), lesions, others, stop=lambda: next(polls), **given).interrupted
+    _fit(resumed, lesions, others, resume=True, **given)
+    assert _same(_state(whole), _state(resumed))
+    tensors, _ = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert tensors["optimizer.front_end.scale.step"].dtype == torch.float32
+
+
+def test_where_the_best_weights_are_missing_it_says_what_is_left(lesions, others, tmp_path):
+    config = _settings(epochs=1)
+    _fit(full_system(), lesions, others, config=config, directory=tmp_path)
+    (tmp_path / "best.safetensors").unlink()
+    with pytest.raises(
+        joint.CheckpointError, match=r"missing, the weights of epoch 0.* checkpoint\.safetensors b"
+    ):
+        _fit(full_system(), lesions, others, config=config, directory=tmp_path, resume=True)
 
 
 def test_a_checkpoint_of_something_else_is_refused(lesions, others, tmp_path):

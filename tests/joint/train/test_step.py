@@ -154,6 +154,7 @@ def test_gradient_norms_are_those_before_clipping(lesions, others):
     clipped = _fit(full_system(), lesions, others, config=config).epochs[0]
     assert set(clipped.gradient_norms) == {"front_end", "sensor", "codec", "classifier"}
     assert min(clipped.gradient_norms.values()) > 1e-4
+    assert clipped.clipped == dict.fromkeys(clipped.gradient_norms, 1.0)
     first = full_system()
     config = _settings(epochs=1, batch_size=48, gradient_clip=None, augmentation="none")
     record = _fit(first, lesions, others, config=config).epochs[0]
@@ -161,6 +162,7 @@ def test_gradient_norms_are_those_before_clipping(lesions, others):
     for name, stage in first.stages():
         squares = sum(float(p.grad.double().square().sum()) for p in stage.parameters())
         assert record.gradient_norms[name] == pytest.approx(squares**0.5, rel=1e-4)
+        assert record.clipped[name] == 0
 
 
 def test_a_frozen_stage_has_no_gradient_norm(lesions, others):

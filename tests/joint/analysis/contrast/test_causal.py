@@ -360,6 +360,38 @@ def test_a_classifier_that_sees_no_lesion_does_not_care(phantoms):
     assert np.isnan(sweep.spearman[still]).all()
 
 
+def test_what_a_picture_cannot_show_is_told_class_by_class():
+    # Flat lesions: one that is as dark again as its skin at factor 2, and one that would be black
+    # before, whose contrast ends at that of black.
+    masks = torch.zeros(4, 48, 48, dtype=torch.bool)
+    masks[:, 16:32, 16:32] = True
+    grey = torch.tensor([150.0, 150.0, 60.0, 60.0])[:, None, None]
+    image = torch.where(masks, grey, torch.tensor(200.0)).round().to(torch.uint8)
+    scenes = LesionDataset(
+        images=image[:, None].expand(-1, 3, -1, -1).contiguous(), labels=[0, 0, 1, 1],
+        groups=list("abcd"), identifiers=list("abcd"), classes=("faint", "strong"), masks=masks,
+    )  # fmt: skip
+
+    class Any(nn.Module):
+        def forward(self, image):
+            return image.mean((-2, -1))[:, :2]
+
+    sweep = recall_against_contrast(
+        joint.ImagingSystem(classifier=Any()), scenes, (0.0, 1.0, 2.0), resamples=5
+    )
+    assert sweep.clipped.tolist() == [[0, 0], [0, 0], [0, 1]]
+    light = lab(
+        srgb_to_linear(torch.tensor([200.0, 60.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1) / 255)
+    )
+    skin, strong = light[:, 0].flatten().tolist()
+    assert np.isnan(sweep.achieved[0]).all()
+    assert sweep.achieved[1].tolist() == pytest.approx([1, 1])
+    assert sweep.achieved[2].tolist() == pytest.approx([1, skin / (2 * (skin - strong))], rel=1e-3)
+    text = str(sweep)
+    assert text.count("clipped ") == text.count("achieved ") == 1
+    assert json.loads(json.dumps(sweep.to_dict()))["achieved"][0] == [None, None]
+
+
 def test_noise_is_paired_and_draws_are_of_lesions(phantoms, classifier):
     few = phantoms.subset(range(60))
     system = joint.ImagingSystem(

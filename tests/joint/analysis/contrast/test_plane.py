@@ -194,3 +194,39 @@ def test_light_is_measured_as_light():
         assert torch.allclose(found.weber, expected.weber, atol=1e-4)
     with pytest.raises(ValueError, match="the scenes are linear light"):
         measure_contrast(scenes, system=joint.ImagingSystem())
+
+
+@pytest.mark.parametrize("size", [(48, 48), (47, 49)])
+def test_the_pattern_of_the_colour_filters_is_no_contrast(size):
+    # Two flat colours: the histograms of their phases are apart.
+    masks = torch.zeros(2, *size, dtype=torch.bool)
+    masks[:, 16:32, 16:32] = True
+    skin, lesion = torch.tensor([200, 140, 120]), torch.tensor([120, 80, 70])
+    images = torch.where(masks[:, None], lesion.view(1, 3, 1, 1), skin.view(1, 3, 1, 1)).to(
+        torch.uint8
+    )
+    scenes = LesionDataset(
+        images=images, labels=[0, 1], groups=["a", "b"], identifiers=["a", "b"],
+        classes=("x", "y"), masks=masks,
+    )  # fmt: skip
+
+    def camera(demosaicing):
+        sensor = optics.Sensor(
+            1e7, read_noise=0.01, bit_depth=None, cfa="rggb", demosaicing=demosaicing
+        )
+        return joint.ImagingSystem(sensor=sensor)
+
+    mosaic = camera("none")
+    for plane in ("measurement", "handed"):
+        found = measure_contrast(scenes, system=mosaic, plane=plane)
+        assert found.gcnr.tolist() == [1, 1]
+        if size == (48, 48):
+            same = measure_contrast(scenes, system=camera("packed"), plane=plane)
+            assert torch.equal(found.weber, same.weber)
+            assert torch.equal(found.rms, same.rms)
+    output = mosaic(images / 255.0)
+    with pytest.raises(ValueError, match=r"a mosaic of colours, .* mosaic=sensor\.cfa\.period"):
+        contrast_at(output, masks, plane="measurement")
+    told = contrast_at(output, masks, plane="measurement", mosaic=mosaic.sensor.cfa.period)
+    assert told.gcnr.tolist() == [1, 1]
+    assert contrast_at(output, masks, plane="irradiance").gcnr.tolist() == [1, 1]

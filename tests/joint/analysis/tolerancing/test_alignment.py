@@ -6,6 +6,7 @@ import torch
 
 import joint
 import optics
+from joint.analysis import alignment
 from joint.analysis.tolerancing.alignment import DECENTRES, TILTS
 from joint.analysis.tolerancing.disturbed import MovedPhase, Tilted
 from joint.analysis.tolerancing.perturbation import KINDS, applicable, perturbed, resolved
@@ -165,6 +166,34 @@ def test_a_radial_decentre_has_its_distance_in_any_direction():
     assert torch.equal(_phase(radial), _phase(both))
 
 
+def test_a_group_moves_its_elements_alone_and_has_its_name():
+    system = _system(*(optics.PhaseMask(_smooth(), spacing=_SPACING) for _ in range(3)))
+    for kind, name in (
+        (alignment("decentre_y", (0, 2)), "decentre_y.0+2"),
+        (alignment("rotation", 1), "rotation.1"),
+        (alignment("decentre_radial"), "decentre_radial.all"),
+        (alignment("decentre", [1], title="rear"), "rear"),
+    ):
+        assert kind.name == name
+        made = _made(system, kind, 0.1)
+        moved = {
+            k for k, e in enumerate(made.front_end.pupil.elements) if isinstance(e, MovedPhase)
+        }
+        which = name.rpartition(".")[2]
+        groups = {"0+2": {0, 2}, "1": {1}, "all": {0, 1, 2}, "rear": {1}}
+        assert moved == groups[which]
+    assert [*resolved([alignment("decentre", 2)], system, channels=1)]
+    with pytest.raises(ValueError, match=r"no decentre.2\+3: it needs a pupil with the elements 2"):
+        resolved([alignment("decentre", (2, 3))], system, channels=1)
+    with pytest.raises(ValueError, match=r"two imperfections are called decentre\.1"):
+        resolved(["decentre", alignment("decentre", 1)], system, channels=1)
+    for wrong in ((), (-1,), (1, 1)):
+        with pytest.raises(ValueError, match="elements must be numbers of elements in the pupil"):
+            alignment("decentre", wrong)
+    with pytest.raises(ValueError, match="name must be one of decentre, decentre_y"):
+        alignment("tilt_x")
+
+
 def test_an_element_that_is_moved_and_turned_is_interpolated_once():
     system = _system(optics.PhaseMask(_smooth(), spacing=_SPACING))
     made = _made(_made(_made(system, "decentre", 0.02), "decentre_y", -0.03), "rotation", 90.0)
@@ -225,6 +254,23 @@ def test_both_tilts_are_one_and_transposed_tilts_see_transposed_scenes():
     other = _made(_made(system, "tilt_y", -4.0), "tilt_x", 3.0).front_end
     assert torch.allclose(both(scene), other(scene.mT).mT, atol=1e-12)
     assert float((both(scene) - system.front_end(scene)).abs().max()) > 0.01
+
+
+def test_the_corner_of_a_known_field_is_where_its_angle_puts_it():
+    # As wide as its pixels, it is the tilt of a camera that does not know its field, and twice as
+    # wide that of twice the slope.
+    scene = torch.rand(1, 1, 48, 64, generator=torch.Generator().manual_seed(0)).double()
+    plain = _fast().front_end
+    corner = 40 * plain.pupil.pixel_pitch
+    for wide in (1.0, 2.0):
+        half_field = math.atan(wide * corner / plain.pupil.image_distance)
+        projection = optics.Projection(half_field=torch.tensor(half_field, dtype=torch.float64))
+        known = optics.IncoherentImaging(plain.pupil, projection=projection)
+        slope = math.tan(math.radians(4.0))
+        found = Tilted(known, (slope, 0.0))(scene)
+        expected = Tilted(plain, (wide * slope, 0.0))(scene)
+        illumination = projection.illumination((48, 64))
+        torch.testing.assert_close(found, expected * illumination, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["tilt_x", "tilt_y"])

@@ -183,6 +183,7 @@ def test_accuracy_falls_where_the_noise_is_large():
     assert found.curves[0].points[2].change.balanced_accuracy.interval.high < 0
 
 
+@pytest.mark.filterwarnings("ignore:at defocus")  # a random relief fills any window
 def test_nothing_of_the_system_changes():
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -223,7 +224,7 @@ def test_zernike_terms_and_budgets_are_swept():
         torch.manual_seed(0)
         pupil = optics.Pupil(
             (), wavelengths=(612e-9, 545e-9, 463e-9), focal_length=20e-3, pixel_pitch=2e-6,
-            psf_size=15, size=65, spacing=2.5e-3 / 64,
+            psf_size=61, size=65, spacing=2.5e-3 / 64,
         )  # fmt: skip
     lens = _system(front_end=optics.IncoherentImaging(pupil))
     sweeps = {wavefront_error([5, 7]): [0.0, 0.2], "tilt_y": [0.0], zernike_error(4): [-0.1, 0.1]}
@@ -325,10 +326,22 @@ def test_the_level_at_which_a_score_falls_lies_between_those_measured():
     assert _curve((0, 1, 2), (0.8, 0.4, 0.8)).level_at(0.75) == pytest.approx(0.5)
 
 
-def test_the_nearer_level_is_that_nearest_to_a_best_one():
+def test_the_nearer_level_is_nearest_to_the_nominal_one_on_a_plateau_and_else_to_a_best_one():
+    # It falls below 0.72 at -0.2 and at 0.29, which is 0.04 from the next level that is the best.
+    plateau = (-1, -0.5, 0, 0.25, 0.5), (0.2, 0.6, 0.8, 0.8, 0.3)
+    assert _curve(*plateau).level_at(0.9) == pytest.approx(-0.2)
+    assert _curve(*plateau, nominal=0.25).level_at(0.9) == pytest.approx(0.29)
+    assert _curve(*plateau, nominal=0.1).level_at(0.9) == pytest.approx(0.29)  # not measured
+    assert _curve(*plateau, nominal=0.04).level_at(0.9) == pytest.approx(-0.2)
     # 0.6 is at -5 and at 11, which are 5 and 1 from the next level that is the best.
-    assert _curve((-10, 0, 10, 12), (0.4, 0.8, 0.8, 0.4)).level_at(0.75) == pytest.approx(11)
+    far = (-10, 0, 10, 12), (0.4, 0.8, 0.8, 0.4)
+    assert _curve(*far, nominal=-8.0).level_at(0.75) == pytest.approx(11)
+    assert _curve(*far, nominal=20.0).level_at(0.75) == pytest.approx(11)
     assert _curve((2, 10, 12), (0.4, 0.8, 0.4)).level_at(0.75) == pytest.approx(11)
+    light = (10, 1000, 100_000, 200_000), (0.4, 0.8, 0.8, 0.4)
+    for nominal, level in ((2000.0, 100.0), (0.0, 1e5 * 2**0.5)):
+        curve = _curve(*light, perturbation="photons", nominal=nominal)
+        assert curve.level_at(0.75) == pytest.approx(level)
 
 
 def test_the_level_of_a_score_is_of_its_own_values():

@@ -10,7 +10,13 @@ import classify
 import compress
 import joint
 import optics
-from joint.analysis import sensitivity, wavefront_error, zernike_error
+from joint.analysis import (
+    alignment,
+    sensitivity,
+    tolerance,
+    wavefront_error,
+    zernike_error,
+)
 
 
 def _scenes():
@@ -19,7 +25,7 @@ def _scenes():
 
 def _lens(*elements):
     pupil = optics.Pupil(
-        elements, wavelengths=(550e-9,), focal_length=20e-3, pixel_pitch=2e-6, psf_size=15,
+        elements, wavelengths=(550e-9,), focal_length=20e-3, pixel_pitch=2e-6, psf_size=41,
         size=65, spacing=2.5e-3 / 64,
     )  # fmt: skip
     front = optics.IncoherentImaging(pupil.double(), spectral_response=torch.ones(3, 1).double())
@@ -28,7 +34,7 @@ def _lens(*elements):
 
 def peak(system):
     front = system.front_end
-    return float(front.pupil()[0, 7, 7])
+    return float(front.pupil()[0, 20, 20])
 
 
 def test_each_term_by_itself_at_both_limits_the_worst_first():
@@ -103,6 +109,48 @@ def test_pictures_are_measured_in_the_light_of_the_level():
     dim, bright = (joint.evaluate(system, _scenes(), photons=p).psnr for p in (50.0, None))
     row = found.rows[0]
     assert (row.change_low, row.change_high) == (pytest.approx(dim - bright), 0)
+
+
+def test_a_light_is_judged_against_the_same_light():
+    # A sensor that draws the light of each picture has a mean one: at it nothing is changed.
+    sensor = optics.Sensor(2000, photon_range=(200.0, 8000.0))
+    system = joint.ImagingSystem(sensor=sensor)
+    mean, scenes = sensor.mean_photons, _scenes()
+    limits = {"photons": (0.9 * mean, mean), "read_noise": (50.0, 50.0)}
+    found = sensitivity(system, scenes, limits, measure="psnr_scene")
+    assert found.nominal == joint.evaluate(system, scenes, photons=mean).psnr_scene
+    light, noise = (next(r for r in found.rows if r.name == name) for name in limits)
+    assert light.change_low < 0
+    assert light.change_high == 0
+    off, other = (
+        tolerance(system, scenes, {name: limits[name]}, measure="psnr_scene", devices=2)
+        for name in limits
+    )
+    assert off.nominal == found.nominal
+    built = tolerance(
+        system, scenes, {"photons": (mean, mean), "read_noise": (50.0, 50.0)},
+        measure="psnr_scene", devices=2,
+    )  # fmt: skip
+    assert built.values[0] == pytest.approx(found.nominal + noise.change_low)
+    # Of other imperfections alone, the light is the sensor's own.
+    assert other.nominal == joint.evaluate(system, scenes).psnr_scene
+
+
+def test_each_element_has_a_row_and_a_group_one_of_its_own():
+    # Of two opposite plates, moving both changes nothing, and moving one much.
+    grid = {"spacing": 2.5e-3 / 64, "diameter": 2.5e-3, "design_wavelength": 550e-9}
+    pair = [optics.CubicMask(65, alpha=alpha, **grid) for alpha in (0.7, -0.7)]
+    system = _lens(*pair)
+    limits = {"decentre": 0.02, alignment("decentre"): 0.02, alignment("rotation", (0, 1)): 20.0}
+    found = sensitivity(system, _scenes(), limits, measure=peak)
+    rows = {row.name: row for row in found.rows}
+    assert {*rows} == {"decentre.0", "decentre.1", "decentre.all", "rotation.0+1"}
+    for name in ("decentre.all", "rotation.0+1"):
+        assert rows[name].change_high == pytest.approx(0, abs=1e-6 * found.nominal)
+    for name in ("decentre.0", "decentre.1"):
+        assert rows[name].change_high < -0.01 * found.nominal
+    alone = sensitivity(_lens(pair[0]), _scenes(), {"decentre": 0.02}, measure=peak)
+    assert [row.name for row in alone.rows] == ["decentre"]
 
 
 def test_the_table_is_printed_and_json():

@@ -12,8 +12,14 @@ import classify
 import compress
 import joint
 import optics
-from joint.analysis import Imperfection, Tolerance, tolerance, wavefront_error, zernike_error
-from joint.analysis.tolerancing.tolerance import ranges
+from joint.analysis import (
+    Imperfection,
+    Tolerance,
+    alignment,
+    tolerance,
+    wavefront_error,
+    zernike_error,
+)
 
 
 class _Bright(nn.Module):
@@ -47,11 +53,12 @@ def system():
     )
 
 
-def _lens_camera():
+def _lens_camera(*plates):
+    flat = optics.PhaseMask(torch.zeros(64, 64), spacing=1e-4, design_wavelength=550e-9)
     pupil = optics.Pupil(
-        [optics.PhaseMask(torch.zeros(64, 64), spacing=1e-4, design_wavelength=550e-9)],
+        plates or [flat],
         size=64, spacing=1e-4, wavelengths=(550e-9,), focal_length=0.1, pixel_pitch=2e-6,
-        psf_size=15,
+        psf_size=41,
     )  # fmt: skip
     response = torch.ones(3, 1)
     return joint.ImagingSystem(
@@ -187,7 +194,7 @@ def test_all_errors_are_there_at_once(scenes):
     system = _lens_camera()
 
     def on_axis(made):
-        return float(made.front_end.pupil().detach()[0, 7, 7])
+        return float(made.front_end.pupil().detach()[0, 20, 20])
 
     found = tolerance(system, scenes, {"decentre": 0.2, "defocus": 0.5}, measure=on_axis, devices=4)
     # A flat element that sits elsewhere changes nothing, and the error of the wavefront does not
@@ -346,12 +353,49 @@ def test_errors_come_in_the_order_of_the_light(scenes):
     limits = {"shift": 1.0, "tilt_x": 1.0, "decentre": 0.1, zernike_error(5): 0.1, "defocus": 0.1}
     found = tolerance(_lens_camera(), scenes, limits, measure=_on_axis, devices=2)
     assert [*found.levels] == ["defocus", "decentre", "tilt_x", "shift", "zernike_5"]
-    kinds = [kind.name for kind in ranges(_lens_camera(), 3, limits)]
-    assert kinds == ["decentre", "defocus", "zernike_5", "tilt_x", "shift"]
+    acted = []
+
+    def acting(name, where):
+        return Imperfection(name, "", lambda *_: acted.append(name), where=where)
+
+    places = ("around", "field", "element", "wavefront", "place")
+    own = {acting(where, where): 1.0 for where in places}
+    found = tolerance(_lens_camera(), scenes, own, measure=_on_axis, devices=2)
+    assert tuple(found.levels) == places
+    assert acted[-10:] == 2 * ["element", "place", "wavefront", "field", "around"]
+
+
+def test_elements_are_off_independently_and_a_single_one_as_ever(scenes):
+    plates = [
+        optics.PhaseMask(torch.zeros(64, 64), spacing=1e-4, design_wavelength=550e-9)
+        for _ in range(2)
+    ]
+
+    def sits(made):
+        first, second = made.front_end.pupil.elements
+        return getattr(first, "shift", 0.0) - getattr(second, "shift", 0.0)
+
+    pair = _lens_camera(*plates)
+    found = tolerance(pair, scenes, {"decentre": 0.05, "rotation": 3.0}, measure=sits, devices=100)
+    names = ["decentre.0", "decentre.1", "rotation.0", "rotation.1"]
+    assert [*found.levels] == names
+    draws = np.array([found.levels[name] for name in names])
+    assert np.abs(np.corrcoef(draws) - np.eye(4)).max() < 0.35  # 3.5 sigma of 100 draws
+    assert np.abs(draws[:2]).max() <= 0.05
+    across = float(pair.front_end.pupil.aperture.sum(0).max())
+    expected = (draws[0] - draws[1]) * across
+    np.testing.assert_allclose(found.values, expected, atol=0.02)
+    # Together they are one imperfection.
+    group = alignment("decentre", (0, 1), title="decentre.pair")
+    both = tolerance(pair, scenes, {group: 0.05}, measure=sits, devices=3)
+    assert [*both.levels] == ["decentre.pair"]
+    assert both.values == (0, 0, 0)
+    single = tolerance(_lens_camera(), scenes, {"decentre": 0.05}, measure=_on_axis, devices=3)
+    assert [*single.levels] == ["decentre"]
 
 
 def _on_axis(made):
-    return float(made.front_end.pupil().detach()[0, 7, 7])
+    return float(made.front_end.pupil().detach()[0, 20, 20])
 
 
 @pytest.mark.parametrize(

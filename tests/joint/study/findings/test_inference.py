@@ -7,10 +7,12 @@ import torch
 from scipy import optimize, stats
 from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
+from classify import report
+from classify.intervals import wilson_intervals
 from joint.folder import Predictions
 from joint.metric import range_of
 from joint.study import Outcome, compare, estimate, infer, resample
-from joint.study.findings.inference import Units, spread_out, units
+from joint.study.findings.inference import Units, spread_out, units, variance_of
 
 
 def test_what_lesions_leave_is_told_from_what_seeds_do():
@@ -33,7 +35,75 @@ def test_what_lesions_leave_is_told_from_what_seeds_do():
     assert many.of_lesions == pytest.approx((0.09 + 0.16 / 100) / 600, rel=0.2)
     assert many.of_seeds == pytest.approx(spread.of_seeds * 3 / 100)
     assert many.lasting == spread.lasting < many.variance < spread.variance
-    assert spread.on(3) == spread
+    assert spread.on(3).variance == pytest.approx(spread.variance)
+    assert spread.on(3).freedom == pytest.approx(spread.freedom)
+    # That noise is in both parts, and once more over two in what is drawn thrice.
+    twice = spread.of_seeds + spread.of_lesions
+    assert spread.variance == pytest.approx(twice + 0.16 / 3 / 600 / 2, rel=0.04)
+
+
+def test_the_luck_of_seeds_on_lesions_is_not_counted_three_times():
+    assert variance_of(0.6, 0.2, 0.2, 2) == pytest.approx(0.6)  # of few seeds it makes up for t
+    assert variance_of(0.6, 0.2, 0.2, 6) == pytest.approx(0.44)
+    assert variance_of(0.3, 0.2, 0.2, 6) == pytest.approx(0.4)  # drawn too small, by chance
+
+
+@pytest.mark.parametrize("metric", ["recall.b", "accuracy", "balanced_accuracy", "auc"])
+def test_seeds_without_an_error_leave_as_much_open_as_a_report(metric):
+    """Six seeds right on all 20 lesions had a recall of 1.00 [1.00, 1.00]."""
+    labels = np.repeat([0, 1], [40, 20])
+    names = tuple(map(str, range(60)))
+    part = Predictions(("a", "b"), names, names, labels, 3.0 * np.eye(2)[labels])
+    wanted = report(part.logits, labels, classes=("a", "b"), groups=names, resamples=100)
+    runs = [Outcome(seed, 1.0, part) for seed in range(6)]
+    found = infer(runs, metric=metric, resamples=100)
+    # An AUC rests on as many pairs as the rarer class has lesions.
+    same = "recall.b" if metric == "auc" else metric
+    low, _ = wanted.interval(same)
+    if metric == "auc":
+        assert low < found.interval.low < 0.95
+    else:
+        assert found.interval == pytest.approx((low, 1.0))
+    assert "widened" in found.note
+    assert resample({0: runs}, metric=metric, resamples=100).of(0) == replace(found, spread=None)
+    # All wrong is the same from the other end, as the share of errors is.
+    wrong = replace(part, logits=3.0 * np.eye(2)[1 - labels])
+    failed = infer([Outcome(seed, 0.0, wrong) for seed in range(6)], metric=metric, resamples=100)
+    assert failed.interval == pytest.approx((0.0, 1 - found.interval.low))
+    # A difference is no share, and has the note alone.
+    between = infer(runs, runs, metric=metric, resamples=100)
+    assert between.interval == (0, 0)
+    assert "without a width" in between.note
+
+
+def test_the_interval_of_a_share_near_one_covers_it():
+    """At a recall of 0.97 in 20 lesions the draws of six seeds alone did in 0.69."""
+    generator, covered, rounds = np.random.default_rng(2), 0, 100
+    labels, names = np.repeat([0, 1], [40, 20]), tuple(map(str, range(60)))
+    spread = 1.0  # of a seed on a lesion; lesions are as hard as they are for nine times as much
+    truth, limit = 0.97, stats.norm.ppf(0.97) * math.sqrt(10)
+    for _ in range(rounds):
+        own = 3 * generator.normal(size=60)
+        runs = []
+        for seed in range(6):
+            right = own + spread * generator.normal(size=60) < limit
+            logits = np.eye(2)[np.where(right, labels, 1 - labels)]
+            part = Predictions(("a", "b"), names, names, labels, logits)
+            runs.append(Outcome(seed, float(right[labels == 1].mean()), part))
+        low, high = infer(runs, metric="recall.b", resamples=50).interval
+        covered += low <= truth <= high
+    assert covered / rounds > 0.92
+
+
+def test_lesions_without_an_error_leave_as_much_open_as_wilson_says():
+    for count in (3, 20):
+        assert Units((count,), count).without_error(0.95) == pytest.approx(count)
+    # Of a mean over classes, no more than of the rarest, and no more than there are patients.
+    several = Units((40, 15, 8), 63).without_error(0.95)
+    low = wilson_intervals(np.ones(3), np.array([40, 15, 8]))[:, 0]
+    expected = 1 - np.linalg.norm(1 - low) / 3
+    assert wilson_intervals(np.ones(1), np.array([several]))[0, 0] == pytest.approx(expected)
+    assert Units((6, 6, 6), 6).without_error(0.95) == 6
 
 
 @pytest.mark.parametrize("metric", ["loss", "accuracy"])
@@ -462,12 +532,13 @@ def test_what_may_be_below_chance_is_not_cut_at_it(outcome, metric, theirs):
 def test_an_interval_without_a_width_says_so(outcome):
     labels, groups = np.arange(40) % 2, [f"lesion{i}" for i in range(40)]
     perfect = [outcome(seed, np.ones(40), labels, groups) for seed in range(6)]
-    found = infer(perfect, metric="accuracy", resamples=100)
+    found = infer([replace(run, value=1.0) for run in perfect], metric="mcc", resamples=100)
     assert found.interval == (1, 1)
     assert "all seeds and lesions came out alike" in found.note
     assert "came out alike" in str(compare(perfect, perfect, metric="accuracy", resamples=100))
     one = outcome(6, np.where(np.arange(40) < 3, -1, 1), labels, groups)
-    assert infer([*perfect, one], metric="accuracy", resamples=100).note is None
+    again = [*perfect, replace(perfect[0], seed=6)]
+    assert infer([*perfect, one], again, metric="accuracy", resamples=100).note is None
 
 
 def test_a_class_rests_on_its_own_lesions():

@@ -2,6 +2,7 @@ import json
 import math
 
 import pytest
+from scipy import stats
 
 import joint
 from joint.study import Axis, Plan, create_study
@@ -30,7 +31,7 @@ def codecs(small_study, small_base, pretend, tmp_path_factory):
     judge = joint.ClassifierConfig(weights="trained.safetensors")  # which is frozen
     system = joint.SystemConfig(front_end=joint.NoneConfig(), classifier=judge)
     base = base.model_copy(update={"system": system})
-    study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=tuple(range(6)))
+    study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=tuple(range(7)))
     ledger = create_study(study, tmp_path_factory.mktemp("codecs"))
     for run in ledger.runs:
         kind, number = ledger.designs[run.design]["codec"].split()
@@ -49,9 +50,10 @@ def test_families_are_what_differs_in_the_codec_alone(codecs):
         for plan in ("joint", "frozen")
     )
     jpeg = next(f for f in found.families if f.name == "jpeg, plan=joint")
-    assert [point.rate for point in jpeg.points] == [1002.5, 2002.5, 4002.5, 8002.5, 16002.5]
+    assert [point.rate for point in jpeg.points] == [1003, 2003, 4003, 8003, 16003]
     first = jpeg.points[0]
-    assert first.rate_interval.low < first.rate < first.rate_interval.high
+    reach = stats.t.ppf(0.975, 6) * math.sqrt(28 / 6 / 7)  # bits 1000 to 1006
+    assert first.rate_interval == pytest.approx((1003 - reach, 1003 + reach))
     assert first.interval.low < first.accuracy < first.interval.high
     assert found.anchor == "jpeg, plan=joint"
     # Each is compared with the JPEG that was trained as it was.
@@ -66,15 +68,40 @@ def test_half_the_bits_are_found_with_an_interval(codecs):
     assert webp.rate == pytest.approx(-50, abs=1)
     assert webp.rate_interval.low <= webp.rate <= webp.rate_interval.high < 0
     assert webp.verdict == "fewer bits"
+    # The smallest of a sign-flip test of seven seeds, of three differences that have an interval.
+    assert webp.rate_p == pytest.approx(3 * 2 / 2**7)
     assert webp.rate_known == 1
     kmeans = next(each for each in found.differences if each.family == "kmeans, plan=joint")
     assert math.isnan(kmeans.rate)
     assert "has 2 points" in kmeans.rate_reason
     assert kmeans.verdict == "not shown"
     text = str(found)
-    assert "webp, plan=joint against jpeg, plan=joint: -50" in text
+    assert "webp, plan=joint against jpeg, plan=joint: -49.9" in text
     assert "none (the curve" in text
     assert json.loads(json.dumps(found.to_dict()))["differences"][0]["family"]
+
+
+def test_few_seeds_have_the_interval_of_student_and_show_nothing(small_study, pretend, tmp_path):
+    values = [
+        {"kind": kind, "quality": quality}
+        for kind in ("jpeg", "webp")
+        for quality in (10, 40, 75, 95)
+    ]
+    labels = [f"{value['kind']} {value['quality']}" for value in values]
+    axes = {"codec": Axis(path="system.codec", values=tuple(values), labels=tuple(labels))}
+    plan = Plan(resamples=100)
+    ledger = create_study(small_study(axes=axes, plan=plan, seeds=(0, 1, 2)), tmp_path)
+    for run in ledger.runs:
+        rank, webp = run.design % 4, run.design > 3
+        bits = 1000.0 * 2**rank * ((0.5 + 0.025 * (run.seed - 1)) if webp else 1)
+        pretend(ledger, run, 0.45 + 0.12 * rank, bits=bits)  # as accurate as the other
+    (webp,) = rate_accuracy(ledger).differences
+    reach = stats.t.ppf(0.975, 2) * 0.05 / math.sqrt(3)
+    wanted = 100 * (0.5 * math.exp(-reach) - 1), 100 * (0.5 * math.exp(reach) - 1)
+    assert webp.rate == pytest.approx(-50)
+    assert webp.rate_interval == pytest.approx(wanted, abs=1)  # percentiles: -52.5 to -47.5
+    assert webp.rate_p == 0.25
+    assert webp.verdict == "not shown"
 
 
 def test_bad_questions_are_refused(codecs):

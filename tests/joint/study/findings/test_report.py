@@ -201,7 +201,8 @@ def test_a_design_without_the_number_is_told_and_not_compared(small_study, prete
 def test_the_luck_of_the_best_is_told(finished):
     found = report(finished)
     runs = [[run.value for run in design] for design in outcomes(finished, found.metric).values()]
-    spread = np.sqrt(np.mean(stats.sem(runs, axis=1) ** 2))
+    rest = np.array(runs) - np.mean(runs, 0)  # without what a seed does to all designs
+    spread = np.sqrt(np.mean(stats.sem(rest, axis=1) ** 2) * 4 / 3)
     assert found.luck == pytest.approx(expected_maximum(4) * spread)
     assert f"the best of 4 equal designs lies {found.luck:.4f} above them" in str(found)
     assert expected_maximum(4) == pytest.approx(1.0294, abs=1e-4)
@@ -221,9 +222,22 @@ def test_designs_that_were_named_before_the_runs_are_no_choice(finished, tmp_pat
 
 def test_runs_that_failed_are_bad_luck_where_they_score_nothing():
     seeds = [Outcome(0, 0.8), Outcome(1, None), Outcome(2, 0.8)]
-    luck = _luck([seeds, seeds], "accuracy")
+    others = [Outcome(3 + run.seed, run.value) for run in seeds]
+    luck = _luck([seeds, others], "accuracy")
     assert luck == pytest.approx(expected_maximum(2) * stats.sem([0.8, 0, 0.8]))
-    assert _luck([seeds, seeds], "loss") == 0
+    assert _luck([seeds, others], "loss") == 0
+
+
+def test_what_a_seed_does_to_all_designs_puts_none_ahead():
+    """A spread of 0.04 that they share made it 0.028, where the lead was 0.0077."""
+    generator = np.random.default_rng(0)
+    values = 0.7 + 0.04 * generator.normal(size=30) + 0.01 * generator.normal(size=(12, 30))
+    designs = [[Outcome(seed, value) for seed, value in enumerate(row)] for row in values]
+    luck = expected_maximum(12) * 0.01
+    assert _luck(designs, "loss") == pytest.approx(luck / np.sqrt(30), rel=0.1)
+    # By the seeds that all have, one of them fewer in a design.
+    designs[3] = designs[3][1:]
+    assert _luck(designs, "loss") == pytest.approx(luck / np.sqrt(30), rel=0.1)
 
 
 def test_the_best_is_one_of_the_designs_that_have_a_number(small_study, tmp_path, pretend):
@@ -231,10 +245,10 @@ def test_the_best_is_one_of_the_designs_that_have_a_number(small_study, tmp_path
     ledger = create_study(small_study(axes=axes, plan=Plan()), tmp_path)
     for run in ledger.runs:
         if run.design < 2:
-            pretend(ledger, run, 0.7)
+            pretend(ledger, run, 0.7 + 0.02 * (run.design * run.seed % 3))
     found = report(ledger)
     runs = [[run.value for run in outcomes(ledger, found.metric)[n]] for n in (0, 1)]
-    spread = np.sqrt(np.mean(stats.sem(runs, axis=1) ** 2))
+    spread = stats.sem(np.subtract(*runs)) / np.sqrt(2)
     assert found.luck == pytest.approx(expected_maximum(2) * spread)
     assert f"the best of 2 equal designs lies {found.luck:.4f} above them" in str(found)
 

@@ -115,18 +115,18 @@ def test_the_seeds_that_are_needed_show_it_on_these_lesions(outcome):
         luck = generator.normal(0, 1, (count, 120))
         return [outcome(i, margins + luck[i], labels, groups) for i in range(count)]
 
-    apart = generator.normal(0.14, 0.2, 120)
+    apart = generator.normal(0.16, 0.5, 120)
     first, second = 0.5 + apart, 0.5 - apart
     pilot = compare(runs(first, 40), runs(second, 40), resamples=400)
     seeds = pilot.needed
     assert seeds_needed(pilot.difference, pilot.spread) < seeds < 40  # the lesions take their share
     shown = {"needed": 0, "by the seeds": 0}
-    for name, count in (("needed", seeds), ("by the seeds", 6)):
+    for name, count in (("needed", seeds), ("by the seeds", 7)):
         for _ in range(40):
             found = compare(runs(first, count), runs(second, count), planned=True, resamples=200)
             shown[name] += found.verdict == "better"
     assert shown["needed"] >= 40 * 0.65
-    assert shown["by the seeds"] < 40 * 0.6
+    assert shown["by the seeds"] < 40 * 0.7
 
 
 def test_a_failed_run_scores_nothing():
