@@ -16,7 +16,16 @@ from torch import Tensor
 from classify import Batch, LesionDataset, as_levels
 from classify.data.arrays import as_integer
 
-__all__ = ["Feed", "Shown", "as_scenes", "as_seed", "derive_seed", "generators", "uniforms"]
+__all__ = [
+    "Feed",
+    "Shown",
+    "as_scenes",
+    "as_seed",
+    "derive_seed",
+    "generators",
+    "some_of",
+    "uniforms",
+]
 
 # A data set moves to a GPU whole if it takes at most this share of the memory that is free there.
 _RESIDENT_SHARE = 0.3
@@ -34,6 +43,14 @@ def derive_seed(*parts: object) -> int:
     """A seed that is a pure function of ``parts``, 63 bits."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
+
+
+def some_of(part: LesionDataset, count: int) -> LesionDataset:
+    """At most so many pictures of a part: always the same ones, in their order."""
+    if len(part) <= count:
+        return part
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
+    return part.subset(order[:count].sort().values)
 
 
 def as_scenes(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
-import torch
-
 from classify import LesionDataset, Report
 from joint.checkpoint import CheckpointError
 from joint.device import usable_device
+from joint.feed import some_of
 from joint.system import ImagingSystem
 from joint.trained import load_run
 
@@ -52,14 +51,6 @@ def load_scenes(run: SavedRun, how: Measuring) -> Scenes | str:
     except (OSError, ValueError, CheckpointError) as error:
         return f"The scenes are not at hand: {error}"
     return Scenes(system.to(device).eval(), parts.test, some_of(parts.test, how.pictures))
-
-
-def some_of(part: LesionDataset, count: int) -> LesionDataset:
-    """At most so many pictures of a part, always the same ones, in their order."""
-    if len(part) <= count:
-        return part
-    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
-    return part.subset(order[:count].sort().values)
 
 
 class NotHere(Exception):

@@ -1,9 +1,9 @@
 import json
 import shutil
 
-import joint
+from commands import OPTION, run
 
-from .commands import OPTION, run
+import joint
 
 LENS = ("--front-end", "lens", "--data.image-size", "32")
 

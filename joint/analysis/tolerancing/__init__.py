@@ -4,5 +4,5 @@ Files: ``imperfection`` what one is, ``perturbation`` those that there are, ``al
 and tilts, ``wavefront`` Zernike terms, ``disturbed`` the parts that sit elsewhere · ``robustness``
 accuracy against each · ``sensitivity`` in one way at its limits, ``tolerance`` devices that are off
 in all ways at once, ``merit`` judged by one number, also when focused anew ·
-``window`` the light that the simulation of a device loses.
+``window`` the light that the simulation of a device loses · ``command`` ``lens2label tolerance``.
 """

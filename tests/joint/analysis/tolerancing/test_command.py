@@ -1,13 +1,12 @@
 import json
 
 import pytest
+from commands import MISTAKE, OPTION, TINY, run
 
 from joint import load_run
 from joint.analysis import sensitivity, tolerance, zernike_error
+from joint.analysis.tolerancing.command import read_limits
 from joint.settings import OptionError
-from joint.tolerance_command import read_limits
-
-from .commands import MISTAKE, OPTION, TINY, run
 
 
 @pytest.fixture(scope="module")

@@ -12,23 +12,18 @@ from typing import get_args
 
 import tyro
 
-from .analysis import (
-    Alignment,
-    Imperfection,
-    Limits,
-    Perturbation,
-    Tolerance,
-    alignment,
-    sensitivity,
-    tolerance,
-    wavefront_error,
-    zernike_error,
-)
-from .device import usable_device
-from .options import ToleranceOptions
-from .report.scenes import some_of
-from .settings import ConfigError, OptionError
-from .trained import load_run
+from joint.device import usable_device
+from joint.feed import some_of
+from joint.options import ToleranceOptions
+from joint.settings import ConfigError, OptionError
+from joint.trained import load_run
+
+from .alignment import Alignment, alignment
+from .imperfection import Imperfection
+from .perturbation import Perturbation
+from .sensitivity import sensitivity
+from .tolerance import Limits, Tolerance, tolerance
+from .wavefront import wavefront_error, zernike_error
 
 __all__ = ["judge_tolerances", "read_limits"]
 
