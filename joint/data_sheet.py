@@ -29,6 +29,8 @@ __all__ = ["DataSheet", "InLight", "data_sheet"]
 # Irradiances: not 1, which the default gain puts at the top code, where noise is cut off; and the
 # grey of a photographer's card, by which an exposure is set.
 _HALF, _GREY = 0.5, 0.18
+# How far the two sizes of an image may be apart: as corners of pixels and their centres are.
+_SAME_SIZE = 0.05
 
 
 class InLight(NamedTuple):
@@ -57,7 +59,8 @@ class DataSheet:
     lens: optics.LensPerformance | None
     """Of the one pupil in the front end."""
     problems: tuple[str, ...]
-    """Where its simulation is not to be trusted, by :func:`optics.audit_sampling`."""
+    """Where its simulation is not to be trusted, by :func:`optics.audit_sampling`, and where two of
+    its settings say that the picture is of another size."""
     sensor: optics.PhotonTransfer | None
     """Its figures after EMVA 1288."""
     light: tuple[InLight, ...]
@@ -67,14 +70,22 @@ class DataSheet:
     """That are read out for a picture."""
     bits: int | None
     """Of the converter for a picture."""
+    half_field: float = 0.0
+    """Angle of the scene's corner, radians, where the front end knows it; 0 where not."""
 
     @property
     def field_of_view(self) -> tuple[float, float] | None:
-        """Height and width of what a picture shows in focus, metres; None at infinity."""
+        """Height and width of what a picture shows in focus, metres; None at infinity.
+
+        By the angle of the corner, where that is known, or else by the pixel pitch.
+        """
         if self.lens is None or self.lens.magnification == 0:
             return None
         _, height, width = self.scene
-        return height * self.lens.object_pixel, width * self.lens.object_pixel
+        pixel = self.lens.object_pixel
+        if self.half_field:
+            pixel = 2 * self.lens.focus * math.tan(self.half_field) / math.hypot(height, width)
+        return height * pixel, width * pixel
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: the fields, :attr:`field_of_view`, and the figures of the sensor.
@@ -84,13 +95,14 @@ class DataSheet:
         dict of str to any
         """
         sensor = self.sensor
-        return {
+        told = {
             **vars(self),
             "lens": None if self.lens is None else self.lens.to_dict(),
             "field_of_view": self.field_of_view,
             "sensor": None if sensor is None else _figures(sensor),
-            "light": [_finite(each._asdict()) for each in self.light],
+            "light": [each._asdict() for each in self.light],
         }
+        return {name: _plain(value) for name, value in told.items()}
 
     def __str__(self) -> str:
         parts = [
@@ -168,6 +180,9 @@ def data_sheet(
     if front is not None and len(pupils) == 1:
         lens = optics.lens_performance(front, picture=size)
         problems = optics.audit_sampling(front).problems()
+    half_field = abs(float(getattr(getattr(front, "projection", None), "half_field", 0.0)))
+    if lens is not None and half_field:
+        problems += _other_size(lens, half_field, size)
     return DataSheet(
         scene=(channels, *size),
         shapes={name: tuple(each.shape[1:]) for name, each in planes.items() if each is not None},
@@ -179,7 +194,23 @@ def data_sheet(
         light=() if sensor is None else tuple(_in_light(sensor)),
         values=values,
         bits=None if values is None or depth is None else values * depth,
+        half_field=half_field,
     )
+
+
+def _other_size(
+    lens: optics.LensPerformance, half_field: float, size: tuple[int, int]
+) -> Iterator[str]:
+    """Where the angle of the corner and the pixels do not agree on the size of the image."""
+    corner = lens.image_distance * math.tan(half_field)
+    pixels = lens.pixel_pitch * math.hypot(*size) / 2
+    if abs(corner - pixels) > _SAME_SIZE * pixels:
+        yield (
+            f"by half_field the corner lies {1e3 * corner:.3g} mm from the axis, and by "
+            f"{size[0]} x {size[1]} pixels of {1e6 * lens.pixel_pitch:.3g} um {1e3 * pixels:.3g} "
+            "mm: the picture stands for a sensor of more or fewer pixels, whose blur is that of "
+            "its own ones"
+        )
 
 
 def _in_light(sensor: optics.Sensor) -> Iterator[InLight]:
@@ -196,14 +227,13 @@ def _decibels(ratio: float) -> float:
     return 20 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
-def _finite(told: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinite numbers: of no signal there is none."""
-    return {
-        name: [None if math.isinf(each) else each for each in value]
-        if isinstance(value, tuple)
-        else value
-        for name, value in told.items()
-    }
+def _plain(value: object) -> object:
+    """JSON has no infinite numbers: of no noise, or no signal, there is no ratio."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _figures(sensor: optics.PhotonTransfer) -> dict[str, Any]:

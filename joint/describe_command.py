@@ -21,7 +21,7 @@ def describe(arguments: Sequence[str]) -> int:
     """Print a camera's data sheet; returns the exit status."""
     options = read_describe_options(arguments)
     found = _of_options(options.described) if options.run is None else _of_run(options.run)
-    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+    print(json.dumps(found.to_dict(), indent=2, allow_nan=False) if options.json else found)
     return 0
 
 

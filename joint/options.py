@@ -497,8 +497,8 @@ class ToleranceOptions:
     good: float | None = None
     """Also say which share of the cameras has at least this (or, of losses and bits, at most)."""
     devices: int | None = None
-    """Cameras that are built, by default 50, which tell a yield of 0.9 to within 0.1; with --alone,
-    draws of each random error, by default 8."""
+    """Cameras that are built, by default 50, which tell a yield of 0.9 to within 0.12; with
+    --alone, draws of each random error, by default 8."""
     distribution: Literal["uniform", "normal"] = "uniform"
     """Of the errors between their limits; normal has a standard deviation of a quarter of the
     width."""
@@ -527,6 +527,8 @@ class ToleranceOptions:
             raise OptionError("--limits names at least one tolerance, such as defocus=0.25")
         if self.devices is not None:
             _check_least(self, devices=1 if self.alone else 2)
+        if self.good is not None and not math.isfinite(self.good):
+            raise OptionError(f"--good must be a finite number, not {self.good}")
         if self.alone and self.good is not None:
             raise OptionError("--good is a yield of cameras with all errors: leave out --alone")
         if self.alone and self.distribution != "uniform":

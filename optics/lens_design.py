@@ -12,6 +12,7 @@ coefficients is changed.
 
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,10 +29,14 @@ _METRES: Mapping[str, float] = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3}
 # A micro sign, a Greek mu, or the letter that stands for one.
 _LENGTH = r"([\d.]+(?:E[+-]?\d+)?)\s*(nm|[\u00b5\u03bcu]m|mm)"
 _TERM = re.compile(r"Z\s*(\d+)\s*:?\s+(\S+)")
-_FIELD = re.compile(r"(-?[\d.]+)(?:\s*,\s*(-?[\d.]+))?\s*\(?(deg|mm|\w+)\)?")
+_REAL = r"(-?[\d.]+(?:E[+-]?\d+)?)"
+_FIELD = re.compile(rf"{_REAL}(?:\s*,\s*{_REAL})?\s*\(?([A-Za-z\u00b5\u03bc]+)\)?")
 # How far the RMS of the coefficients may be from what the listing says of it: a thousandth, or the
 # last of eight digits.
 _SAME, _LAST = 1e-3, 1e-6
+# How far the RMS of the coefficients, over the whole circle, may be from that of the rays, over
+# what is lit of it, before it is told.
+_LIT = 0.05
 # Samples along a side, more than a program computes.
 _MOST = 8192
 
@@ -90,6 +95,13 @@ def import_zernikes(path: Path | str) -> ZernikeListing:
         When it is no such listing, lacks a wavelength, a field or terms, or has terms whose RMS is
         not what it says.
 
+    Warns
+    -----
+    UserWarning
+        When the listing's RMS of the rays is another than that of the terms by more than 5 %: they
+        were fitted where light passes, and a part of the circle is dark, by vignetting or a stop.
+        They are then wrong outside of it, and a :class:`Pupil` needs that ``aperture``.
+
     Notes
     -----
     The listing's own "RMS (to chief)" of the fitted coefficients is compared with that of what was
@@ -123,6 +135,7 @@ def import_zernikes(path: Path | str) -> ZernikeListing:
         index = fringe_to_noll(number) if fringe else number
         rms[index] = waves * (_fringe_rms(index) if fringe else 1.0)
     _check_rms(path, lines, rms)
+    _warn_of_dark(path, lines)
     order = sorted(rms)
     waves = torch.tensor([rms[index] for index in order], dtype=torch.float64)
     return ZernikeListing(tuple(order), -wavelength * waves, wavelength, field, unit)
@@ -157,6 +170,7 @@ def import_psf(path: Path | str) -> PSFListing:
     about = re.search(rf"^(?:([\d.]+)\s+to\s+)?{_LENGTH}\s+at\s+(.+?)\.?$", text, re.MULTILINE)
     spacing = re.search(rf"Data spacing is\s+{_LENGTH}", text)
     grid = re.search(r"Image grid size:\s*(\d+) by (\d+)", text)
+    area = re.search(rf"Data area is\s+(?:[\d.]+ by )?{_LENGTH}", text)
     if about is None or spacing is None or grid is None:
         missing = "wavelength and field" if about is None else "data spacing, or its grid"
         raise ValueError(f"{path} does not tell its {missing}: save the whole listing as text")
@@ -186,7 +200,7 @@ def import_psf(path: Path | str) -> PSFListing:
     )
     return PSFListing(
         torch.from_numpy(values / values.sum()),
-        float(spacing[1]) * _unit(spacing[2]),
+        _spacing(spacing, area, high),
         (shortest, longest),
         field,
         unit,
@@ -211,6 +225,16 @@ def _lines(path: Path, what: str, kinds: Sequence[str]) -> list[str]:
             f"it begins with {heading!r}"
         )
     return lines
+
+
+def _spacing(spacing: re.Match[str], area: re.Match[str] | None, high: int) -> float:
+    """Of the samples, metres: of the grid's height where that has more digits."""
+    told = float(spacing[1]) * _unit(spacing[2])
+    if area is None:
+        return told
+    finer = float(area[1]) * _unit(area[2]) / high
+    digit = _unit(spacing[2]) * 10.0 ** -len(spacing[1].partition(".")[2])
+    return finer if abs(finer - told) <= 0.5001 * digit else told
 
 
 def _named(lines: Sequence[str]) -> dict[str, str]:
@@ -247,7 +271,7 @@ def _wavelengths(path: Path, text: str) -> list[float]:
 
 def _field(path: Path, text: str) -> tuple[tuple[float, float], str]:
     """A point of the field; a single number is its y."""
-    found = _FIELD.match(text)
+    found = _FIELD.fullmatch(text)
     if found is None:
         raise ValueError(f"{path} does not tell its field, or as {text!r}")
     first, second, unit = found.groups()
@@ -275,15 +299,36 @@ def _fringe_rms(index: int) -> float:
     return 1 / math.sqrt((order + 1) * (1 if frequency == 0 else 2))
 
 
-def _check_rms(path: Path, lines: Sequence[str], rms: Mapping[int, float]) -> None:
-    """Refuse coefficients whose RMS without piston is not what the listing says of them."""
-    heading = "From integration of the fitted coefficients:"
-    if heading not in lines:
-        return
+def _told_rms(path: Path, lines: Sequence[str], of: str) -> float | None:
+    """RMS without piston that a listing states, waves."""
+    heading = f"From integration of the {of}:"
+    if heading not in lines[:-1]:
+        return None
     name, _, told = lines[lines.index(heading) + 1].partition(":")
     if not name.startswith("RMS (to chief)") or not told.split():
+        return None
+    return _number(path, told.split()[0])
+
+
+def _warn_of_dark(path: Path, lines: Sequence[str]) -> None:
+    """Warn of terms that were fitted to a part of the circle."""
+    rays, terms = (_told_rms(path, lines, of) for of in ("rays", "fitted coefficients"))
+    if rays is None or terms is None or abs(rays - terms) <= _LIT * max(rays, terms) + _LAST:
         return
-    expected = _number(path, told.split()[0])
+    warnings.warn(
+        f"{path}: the rays have an RMS of {rays:.4g} waves, and the terms, over the whole circle, "
+        f"of {terms:.4g}: a part of the circle is dark, by vignetting or a stop, and there the "
+        "terms are no wavefront; give the Pupil an aperture that is dark there",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _check_rms(path: Path, lines: Sequence[str], rms: Mapping[int, float]) -> None:
+    """Refuse coefficients whose RMS without piston is not what the listing says of them."""
+    expected = _told_rms(path, lines, "fitted coefficients")
+    if expected is None:
+        return
     found = math.sqrt(sum(waves**2 for index, waves in rms.items() if index > 1))
     if abs(found - expected) > _SAME * expected + _LAST:
         raise ValueError(

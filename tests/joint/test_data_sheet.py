@@ -102,6 +102,28 @@ def test_a_system_without_a_camera_and_one_whose_element_has_no_pupil():
     assert data_sheet(_system(front_end=infinite), image_size=32).field_of_view is None
 
 
+def test_the_angle_of_the_corner_says_what_is_seen():
+    wide = _lens(projection=optics.Projection(half_field=0.5))
+    sheet = data_sheet(_system(front_end=wide), image_size=(24, 32))
+    corner = 0.5 * math.tan(0.5)  # metres, half a metre away
+    assert sheet.field_of_view == pytest.approx((corner * 2 * 0.6, corner * 2 * 0.8))
+    (told,) = (problem for problem in sheet.problems if "half_field" in problem)
+    assert "30.4 mm from the axis, and by 24 x 32 pixels of 5 um 0.1 mm" in told
+    assert sheet.lens is not None
+    angle = math.atan(5e-6 * math.hypot(24, 32) / 2 / sheet.lens.image_distance)
+    same = _lens(projection=optics.Projection(half_field=angle))
+    agreed = data_sheet(_system(front_end=same), image_size=(24, 32))
+    assert agreed.field_of_view == pytest.approx((24 * 45e-6, 32 * 45e-6))
+    assert not any("half_field" in problem for problem in agreed.problems)
+
+
+def test_a_sensor_without_noise_has_no_ratio():
+    sensor = optics.Sensor(2000, shot_noise="none", read_noise=0.0, bit_depth=None)
+    told = data_sheet(_system(sensor=sensor), image_size=32).to_dict()
+    assert told["sensor"]["dynamic_range"] == [None]
+    json.dumps(told, allow_nan=False)
+
+
 @pytest.mark.parametrize("without", ["sensor", "front_end", None])
 def test_it_is_json(without):
     stages = {} if without is None else {without: None}

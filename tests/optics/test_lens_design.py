@@ -18,9 +18,12 @@ WAVE, SPACING = 0.55e-6, 0.25e-6
 TERMS = (0.0, 0.1, -0.2, 0.05, 0.02, -0.03, 0.08, 0.04, -0.01, 0.0, 0.06)  # waves
 
 
-def _zernikes(terms, *, kind="Standard", field="0.0000, 1.7500 (deg)", rms=None, unit="µm"):
+def _zernikes(
+    terms, *, kind="Standard", field="0.0000, 1.7500 (deg)", rms=None, rays=None, unit="µm"
+):
     if rms is None:
         rms = math.sqrt(sum(each**2 for each in terms[1:]))
+    rays = rms if rays is None else rays
     lines = [
         f"Listing of Zernike {kind} Coefficient Data",
         "",
@@ -37,7 +40,7 @@ def _zernikes(terms, *, kind="Standard", field="0.0000, 1.7500 (deg)", rms=None,
         "Peak to Valley (to chief)    :\t    1.94926163 waves",
         "",
         "From integration of the rays:",
-        "RMS (to chief)               :\t    9.00000000 waves",
+        f"RMS (to chief)               :\t{rays:14.8f} waves",
         "",
         "From integration of the fitted coefficients:",
         f"RMS (to chief)               :\t{rms:14.8f} waves",
@@ -106,6 +109,7 @@ def test_standard_coefficients_are_those_of_noll_with_the_other_sign(tmp_path, e
         ("0.7500 (deg)", (0.0, 0.75), "deg"),
         ("-1.2000, 0.5000 (deg)", (-1.2, 0.5), "deg"),
         ("4.0000, 0.0000 mm", (4.0, 0.0), "mm"),
+        ("0.0000, 1.0000E+01 (deg)", (0.0, 10.0), "deg"),
     ],
 )
 def test_a_field_of_one_number_lies_along_y(tmp_path, written, field, unit):
@@ -117,6 +121,13 @@ def test_a_field_of_one_number_lies_along_y(tmp_path, written, field, unit):
 def test_a_micrometre_has_several_spellings(tmp_path, unit):
     text = _zernikes(TERMS, unit=unit)
     assert optics.import_zernikes(_written(tmp_path, text)).wavelength == pytest.approx(WAVE)
+
+
+def test_terms_of_a_pupil_that_is_dark_in_part_are_told(tmp_path):
+    path = _written(tmp_path, _zernikes(TERMS, rays=0.1))
+    with pytest.warns(UserWarning, match=r"rays have an RMS of 0\.1 waves.* give the Pupil an ape"):
+        found = optics.import_zernikes(path)
+    assert len(found.coefficients) == len(TERMS)
 
 
 def test_fringe_coefficients_make_the_same_wavefront(tmp_path):
@@ -182,6 +193,15 @@ def test_the_axis_comes_to_the_middle(tmp_path, kind, size):
     assert read.psf.sum().item() == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("area", "spacing"),
+    [("18.496 by 2.2518", 0.2502e-6), ("2.2518", 0.2502e-6), ("18.496 by 18.496", 0.25e-6)],
+)
+def test_the_spacing_has_the_digits_of_the_area_where_they_agree(tmp_path, area, spacing):
+    text = _psf(np.ones((9, 9))).replace("18.496 by 18.496", area)
+    assert optics.import_psf(_written(tmp_path, text)).spacing == pytest.approx(spacing)
+
+
 def test_a_psf_of_several_wavelengths_names_the_ends(tmp_path):
     text = _psf(np.ones((9, 9)), waves="0.4600 to 0.6200 µm")
     read = optics.import_psf(_written(tmp_path, text))
@@ -195,6 +215,7 @@ def test_a_psf_of_several_wavelengths_names_the_ends(tmp_path):
         (("Standard", "Annular"), "is no listing of Zernike Standard"),
         (("Wavelength ", "Wavelenth "), "does not tell its wavelength"),
         (("Field  ", "Feld  "), "does not tell its field"),
+        (("1.7500 (deg)", "1.7500"), "does not tell its field"),
         (("Z   2", "Z   9"), "must be Z 1, Z 2"),
         (("0.10000000", "0,10000000"), "write decimals with a point"),
         (("0.10000000", "0.70000000"), "have an RMS of"),

@@ -76,6 +76,7 @@ def test_alone_is_the_sensitivity(lens, capsys):
         (("--limits", "focus=0.1"), MISTAKE, "perturbation must be one of defocus"),
         (("--limits", "kernel_error=0.1"), MISTAKE, "no kernel_error: it needs"),
         (("--limits", "defocus=1", "--devices", "1"), OPTION, "--devices must be at least 2"),
+        (("--limits", "defocus=1", "--good", "nan"), OPTION, "--good must be a finite number"),
         (("--limits", "defocus=1", "--alone", "--good", "1"), OPTION, "leave out --alone"),
         (
             ("--limits", "defocus=1", "--alone", "--distribution", "normal"),
