@@ -108,13 +108,16 @@ class DataSheet:
         parts = [
             "\n".join(("{} x {} x {} scenes".format(*self.scene), *self._planes())),
             self.stages,
-            *([] if self.lens is None else [str(self.lens) + self._seen()]),
+            *([] if self.lens is None else [str(self.lens)]),
             *(["\n".join(f"caution: {each}" for each in self.problems)] if self.problems else []),
             *([] if self.sensor is None else ["\n".join((str(self.sensor), *self._light()))]),
         ]
         return "\n\n".join(parts)
 
     def _planes(self) -> Iterator[str]:
+        if self.field_of_view is not None:
+            height, width = (1e3 * length for length in self.field_of_view)
+            yield f"  field       {height:.4g} x {width:.4g} mm, in focus"
         for name, shape in self.shapes.items():
             yield f"  {name:<11} {' x '.join(map(str, shape))}"
         if self.values is not None:
@@ -122,12 +125,6 @@ class DataSheet:
             yield f"  read out    {self.values} values{bits} a picture"
         if self.throughput is not None:
             yield f"  throughput  {self.throughput:.3f} of a point's light"
-
-    def _seen(self) -> str:
-        seen = self.field_of_view
-        return (
-            "" if seen is None else "\nsees   {:.4g} x {:.4g} mm".format(*(1e3 * n for n in seen))
-        )
 
     def _light(self) -> Iterator[str]:
         for photons, half, grey in self.light:

@@ -51,7 +51,7 @@ def test_the_parts_are_those_of_lens_and_sensor():
     assert str(sheet.sensor) == str(optics.photon_transfer(system.sensor))
     # Half a metre away through 50 mm: nine times as large as the picture on the sensor.
     assert sheet.field_of_view == pytest.approx((24 * 45e-6, 32 * 45e-6))
-    assert "sees   1.08 x 1.44 mm" in str(sheet)
+    assert "field       1.08 x 1.44 mm, in focus" in str(sheet)
     assert str(system) in str(sheet)
 
 
