@@ -270,16 +270,16 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
             "channels: give one for all, or one a channel"
         )
     passed = torch.tensor(shares or (1.0,), dtype=torch.float64)[:, None, None]
-    # Not where settings are read: of a run that began so, the PSF is right, by the ratio.
+    if config.file is None:
+        point = torch.ones(*(config.places or ()), channels, 1, 1, dtype=torch.float64)
+        return passed * _window(point, config.psf_size)
+    # Not of a run that began so, whose PSF is in its weights, and right, by the ratio.
     if config.pixel_pitch is not None and config.pixel_pitch > _WIDEST:
         raise ConfigError(
             f"front_end.pixel_pitch={config.pixel_pitch:g} m is wider than any pixel, {_WIDEST:g} "
             f"m: give all lengths in metres; {config.pixel_pitch:g} micrometres are "
             f"{config.pixel_pitch * 1e-6:g}"
         )
-    if config.file is None:
-        point = torch.ones(*(config.places or ()), channels, 1, 1, dtype=torch.float64)
-        return passed * _window(point, config.psf_size)
     try:
         given = _read(config.file)
         places = [given] if config.places is None else _as_places(given, config.places)

@@ -17,7 +17,7 @@ from joint.analysis import (
 from joint.config.lens import what_is_cut
 from joint.data_sheet import data_sheet
 from joint.evaluate import evaluate
-from joint.point import OperatingPoint, told_quality
+from joint.point import OperatingPoint, operating, told_quality
 from joint.system import ImagingSystem
 from optics.shutter import behind_shutter
 
@@ -95,13 +95,9 @@ def _at_points(
     system, _, shown = scenes
     rows = []
     for point in points:
-        found = evaluate(
-            system,
-            shown,
-            **point._asdict(),
-            batch_size=how.batch_size,
-            resamples=how.resamples,
-        )
+        # Around it, and not as its argument, of which it would warn: the page has a note of that.
+        with operating(system, point):
+            found = evaluate(system, shown, batch_size=how.batch_size, resamples=how.resamples)
         judged = "-"
         if found.report is not None:
             interval = found.report.intervals.get("balanced_accuracy")

@@ -374,6 +374,10 @@ class TrainingRun:
                     # A fused optimiser walks the memory: moments must lie as the weights do.
                     slots[slot] = torch.empty_like(parameter).copy_(value)
         self.sums = {name: tensor.to(self.device) for name, tensor in parts["sums"].items()}
+        for name in [name for name in self.sums if name.startswith(NORM)]:
+            # A checkpoint of before it was counted tells of a part of the epoch, which is no share.
+            clipped = CLIPPED + name.removeprefix(NORM)
+            self.sums.setdefault(clipped, torch.full_like(self.sums[name], math.nan))
         if rank() > 0:  # the sums of the file are those of all processes
             self.sums = {name: torch.zeros_like(tensor) for name, tensor in self.sums.items()}
         own = self.system.state_dict()

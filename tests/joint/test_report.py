@@ -62,7 +62,7 @@ from joint.report.recorded import by_chance, classification
 from joint.report.saved import read_runs
 from joint.report.scenes import Measuring, Scenes
 from joint.report.sections import SECTIONS
-from joint.report.shown import contrast_of_classes, rate
+from joint.report.shown import contrast_of_classes, element, rate
 from joint.report.why import contrast_decides
 from joint.report.words import configuration_words
 
@@ -556,6 +556,19 @@ def test_an_element_that_is_cut_off_is_spoken_of(tmp_path, undrawn):
     wide = _train(tmp_path / "wide", *options, "--system.front-end.strength", 1)
     said = "".join(_Page(report_html([wide], quick=True, resamples=_RESAMPLES)).text)
     assert "of the window of" not in said
+
+
+@pytest.mark.filterwarnings("error")
+def test_light_that_is_lost_at_a_working_distance_is_told_by_the_page_alone(undrawn):
+    config = joint.LensConfig(focus=0.3, working_distances=(0.12, 0.3))
+    scenes = classify.LesionPhantom(4, 32, progress=False)
+    system = joint.ImagingSystem(front_end=joint.build_front_end(config, (32, 32), 3)).eval()
+    found = element(SimpleNamespace(), Scenes(system, scenes, scenes), Measuring())
+    page = _Page("".join(map(str, found)))
+    assert "% of the light falls outside of the window of 31 x 31" in "".join(page.text)
+    with pytest.warns(UserWarning, match=r"At 0\.12 m this PSF"):
+        near = joint.evaluate(system, scenes, distance=0.12)
+    assert page.rows()["0.12"] == ["-", f"{near.psnr_scene:.2f}"]
 
 
 def test_a_quick_report_and_a_smaller_sample_say_what_they_are(whole, undrawn):

@@ -89,8 +89,9 @@ class ContrastSweep:
     clipped by half a code of 8 bits or more: mean over the pictures of each class ``[F, K]``."""
     achieved: Array
     """Contrast that was reached over that asked for, as distances of the mean colours of lesion and
-    ring: median of each class ``[F, K]``; NaN at factor 0, where none is asked for. Where it is
-    below 1, a step of the factor is a smaller one of the contrast, and not the same in each class.
+    ring: median of each class ``[F, K]`` over the lesions that have a contrast; NaN at factor 0,
+    where none is asked for. Where it is below 1, a step of the factor is a smaller one of the
+    contrast, and not the same in each class.
     """
     spearman: Array
     """Rank correlation of factor and recall, by class ``[K]``; NaN where recall is constant."""
@@ -460,7 +461,7 @@ def _swept(
         gcnr=np.median(measured[0], -1),
         delta_e=np.median(measured[1], -1),
         clipped=_by_class(np.mean, measured[2], shown),
-        achieved=_by_class(np.median, measured[3], shown),
+        achieved=_by_class(_median, measured[3], shown),
         spearman=ranks,
         spearman_intervals=tuple(known_interval(column, level) for column in drawn_ranks.T),
         balanced_spearman=float(rank_correlation(steps, balanced)),
@@ -484,6 +485,12 @@ def _by_class(middle: Callable[..., Array], values: Array, shown: LesionDataset)
         ],
         -1,
     )
+
+
+def _median(values: Array, axis: int) -> Array:
+    """Of the finite ones; NaN where there is none, of which np.nanmedian would warn."""
+    # At factor 0 a ratio is infinite where what was clipped leaves some contrast.
+    return np.ma.median(np.ma.masked_invalid(values), axis=axis).filled(np.nan)
 
 
 def _apart(images: Tensor, masks: Tensor, **ring: Any) -> Tensor:  # noqa: ANN401

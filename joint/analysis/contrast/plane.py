@@ -134,9 +134,11 @@ def _is_mosaic(output: SystemOutput) -> bool:
 
 def _packed(picture: Tensor, masks: Tensor, period: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """A channel of each phase of the mosaic, and the part of the masks that it shows."""
-    height, width = (n // each * each for n, each in zip(picture.shape[-2:], period, strict=True))
-    if picture.shape[-2:] == masks.shape[-2:]:
-        masks = masks[..., :height, :width]
+    whole = picture.shape[-2:]
+    height, width = (n // each * each for n, each in zip(whole, period, strict=True))
+    # Of a picture of fewer pixels than the scene, as of light that was binned, the same part.
+    rows, columns = height * masks.shape[-2] // whole[0], width * masks.shape[-1] // whole[1]
+    masks = masks[..., :rows, :columns]
     return pack_mosaic(picture[..., :height, :width], period), masks
 
 

@@ -125,7 +125,7 @@ def alignment(
         if not which or min(which) < 0 or len({*which}) < len(which):
             raise ValueError(
                 "elements must be numbers of elements in the pupil, from 0, each once and at least "
-                f"one, not {elements}"
+                f"one, not {which}"
             )
     kind = _aligned(name, which)
     told = "all" if which is None else "+".join(map(str, which))

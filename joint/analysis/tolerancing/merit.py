@@ -24,7 +24,7 @@ from joint.system import ImagingSystem
 from .imperfection import pupil_of
 from .perturbation import perturbed
 
-__all__ = ["Merit", "MeritFunction", "merit_of"]
+__all__ = ["Merit", "MeritFunction", "merit_of", "places_of_focus"]
 
 # The focus is looked for at places so far apart, in waves at the rim: the central maximum of a
 # circle's irradiance on the axis, sinc^2 of the waves, is eight of them wide.
@@ -68,15 +68,21 @@ class MeritFunction:
                 seen[waves] = self.measure(made, photons)
             return sign * seen[waves]
 
-        steps = math.ceil(self.refocus / _STEP)
-        places = np.linspace(-self.refocus, self.refocus, 2 * steps + 1)
-        places[steps] = 0.0
+        places = places_of_focus(self.refocus)
         best = int(np.argmin([cost(place) for place in places]))
         ends = places[max(0, best - 1)], places[min(len(places) - 1, best + 1)]
         options = {"xatol": 1e-3, "maxiter": 20}
         optimize.minimize_scalar(cost, bounds=ends, method="bounded", options=options)
         focus = min(seen, key=cost)
         return Merit(seen[focus], focus)
+
+
+def places_of_focus(refocus: float) -> list[float]:
+    """Changes of focus between which the best is looked for, waves at the rim; 0 is among them."""
+    steps = math.ceil(refocus / _STEP)
+    places = np.linspace(-refocus, refocus, 2 * steps + 1)
+    places[steps] = 0.0
+    return places.tolist()
 
 
 def merit_of(

@@ -137,7 +137,8 @@ def sensitivity(
     Warns
     -----
     UserWarning
-        Once, where a level spreads the PSF beyond its window, whose light is then missing.
+        Once, where a level spreads the PSF beyond its window by more than the design does: that
+        light is then missing. Not of tilts, nor of patterns that are random sample by sample.
     """
     check_kinds(system, dataset)
     devices = whole_number("devices", devices)

@@ -2,7 +2,7 @@
 
 ::
 
-    levels that are asked ─► perturbed ─► what_is_cut ─► one warning
+    design, and levels that are asked ─► focused anew ─► light_cut ─ compared ─► one warning
 """
 
 import warnings
@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from joint.config.lens import what_is_cut
+from joint.config.lens import Cut, cut_in_words, light_cut
 from joint.feed import derive_seed
 from joint.system import ImagingSystem
 
 from .imperfection import Imperfection, pupil_of
-from .perturbation import KINDS, perturbed
+from .merit import places_of_focus
+from .perturbation import perturbed
 
 __all__ = ["warn_of_what_is_cut"]
 
@@ -30,8 +31,10 @@ def warn_of_what_is_cut(
 ) -> None:
     """Say at which levels, each by itself, a PSF is not that of the device as it would be.
 
-    A defocus that ``refocus`` takes away is none, and patterns that are random from sample to
-    sample, as ``phase_error``, are left out.
+    That is where it loses more than the design does. With ``refocus`` a device and the design are
+    each at the focus, within that range, at which they lose least. Patterns that are random from
+    sample to sample, as ``phase_error``, are left out; so are tilts, whose PSF is another in each
+    place of the picture.
 
     Warns
     -----
@@ -40,23 +43,42 @@ def warn_of_what_is_cut(
     """
     if pupil_of(system) is None:
         return
-    own = what_is_cut(system.front_end)
+    own = _least(system, refocus, channels)
     told, found = "", dict[str, list[str]]()
     for kind, steps in levels.items():
         # What is random from sample to sample fills the period of any pupil, by itself.
-        if kind.where == "around" or (kind.drawn and kind.shared is None):
+        if kind.where in ("field", "around") or (kind.drawn and kind.shared is None):
             continue
         nominal = kind.nominal(system)
         for step in sorted({*steps}, key=lambda step: -abs(step - nominal)):
-            compensated = kind is KINDS["defocus"] and abs(step) <= refocus
-            if step == nominal or compensated:
+            if step == nominal:
                 continue
             drawing = torch.Generator().manual_seed(derive_seed(seed, "device", 0, kind.name))
             made = perturbed(system, kind, step, channels=channels, generator=drawing)
-            cut = what_is_cut(made.front_end)
-            if cut not in (None, own):  # what the design loses itself is no error of a device
-                told = told or f"at {kind.name} = {step:g} {kind.unit}: {cut}"
+            pupil = pupil_of(made)
+            assert pupil is not None
+            this = f"At {kind.name} = {step:g} {kind.unit} this"
+            cut = cut_in_words(
+                pupil, _least(made, refocus, channels), than=own, of="of the design", this=this
+            )
+            if cut is not None:
+                told = told or cut
                 found.setdefault(kind.name, []).append(f"{step:g}")
     if found:
         where = "; ".join(f"{name} = {', '.join(steps)}" for name, steps in found.items())
         warnings.warn(f"{told} So it is at {where}.", UserWarning, stacklevel=2)
+
+
+def _least(system: ImagingSystem, refocus: float, channels: int) -> Cut:
+    """What is cut of a device that may be focused anew, where that is least."""
+    as_it_is = light_cut(system.front_end)
+    pupil = pupil_of(system)
+    assert pupil is not None
+    if refocus == 0 or cut_in_words(pupil, as_it_is) is None:
+        return as_it_is
+    drawing = torch.Generator()  # nothing is drawn
+    focused = (
+        perturbed(system, "defocus", waves, channels=channels, generator=drawing)
+        for waves in places_of_focus(refocus)
+    )
+    return min((light_cut(made.front_end) for made in focused), key=sum)

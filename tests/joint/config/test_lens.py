@@ -11,7 +11,7 @@ from scipy.special import j1
 import joint
 import optics
 from joint.analysis.tolerancing.perturbation import perturbed
-from joint.config.lens import what_is_cut
+from joint.config.lens import light_cut, what_is_cut
 from joint.study import Axis, Study
 
 
@@ -557,3 +557,14 @@ def test_what_a_free_phase_scatters_is_not_told_of_each_distance():
     lens = _build(element="phase", strength=0.1, psf_size=63, pupil_size=128)
     assert ". 4 % of the light falls outside of the central half" in what_is_cut(lens)
     assert what_is_cut(lens, distance=10.0) is None
+
+
+def test_what_a_distance_adds_to_what_an_element_scatters_is_told_with_both():
+    lens = _build(element="phase", strength=0.5, psf_size=63, pupil_size=128, focus=0.3)
+    focus, near = light_cut(lens), light_cut(lens, distance=0.08)
+    assert near.wrapped > focus.wrapped + 0.01 > 0.05
+    assert (
+        f"{100 * near.wrapped:.0f} % of it falls outside of the central half of the PSF's period "
+        f"({100 * focus.wrapped:.0f} % in focus), where a pupil of 128 x 128 samples"
+    ) in what_is_cut(lens, distance=0.08)
+    assert light_cut(None) == light_cut(optics.LearnedKernel("identity", 3)) == (0, 0)

@@ -274,10 +274,16 @@ def test_settings_that_cannot_be_are_refused(options, message):
         PSFConfig(**options)
 
 
-def test_micrometres_are_refused_where_a_run_begins():
-    config = joint.PSFConfig(spacing=0.86, pixel_pitch=3.45)  # a run that began so can be read
+def test_micrometres_are_refused_where_a_run_begins(file):
+    config = joint.SystemConfig(
+        front_end=joint.PSFConfig(file=file, spacing=0.86, pixel_pitch=3.45, psf_size=45)
+    )
     with pytest.raises(joint.ConfigError, match=r"3\.45 m is wider .*; 3\.45 micrometres are 3"):
-        read_psf(config, 3)
+        read_psf(config.front_end, 3)
+    # A run that began so has its PSF in its weights, and is built without the file to load them.
+    begun = config.without_files().front_end
+    assert begun.pixel_pitch == 3.45
+    assert build_psf(begun, 3).psf().shape == (3, 45, 45)
 
 
 def test_shares_that_are_not_those_of_the_channels_are_refused():

@@ -11,6 +11,7 @@ import compress
 import joint
 import joint.train.loop
 import joint.train.run
+import joint.train.step
 import optics
 from joint.train.run import _changes
 
@@ -108,6 +109,22 @@ def test_an_epoch_is_recorded_with_the_learning_rates_of_its_last_step(
         assert found["front_end"] == pytest.approx(rates[5 * number + 4][0], rel=1e-12)
         assert found["sensor"] == pytest.approx(2 * found["codec"], rel=1e-12)
         assert {*found} == {*record.gradient_norms}
+
+
+def test_an_epoch_that_began_before_clipping_was_counted_has_no_share_of_it(
+    lesions, others, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(joint.train.step, "CLIPPED", "a term of the past, ")
+    config, polls = _settings(epochs=2, gradient_clip=1e-6), iter([False] * 2 + [True])
+    _fit(
+        full_system(), lesions, others, config=config, directory=tmp_path, stop=lambda: next(polls)
+    )
+    monkeypatch.undo()
+    first, second = _fit(
+        full_system(), lesions, others, config=config, directory=tmp_path, resume=True
+    ).epochs
+    assert first.clipped == dict.fromkeys(first.gradient_norms)
+    assert second.clipped == dict.fromkeys(first.gradient_norms, 1.0)
 
 
 def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_path):

@@ -392,6 +392,35 @@ def test_what_a_picture_cannot_show_is_told_class_by_class():
     assert json.loads(json.dumps(sweep.to_dict()))["achieved"][0] == [None, None]
 
 
+def test_a_lesion_without_contrast_and_a_clipped_one_leave_the_others_theirs():
+    # A lesion that is given the spread of its skin, which is clipped at white: some contrast stays.
+    drawing = np.random.default_rng(0)
+    pictures = drawing.uniform(180, 255, (5, 48, 48))
+    pictures[3:] = 200  # two that are as their skin, one of them alone in its class
+    pictures[:3, 16:32, 16:32] = drawing.normal(90, 5, (3, 16, 16))
+    masks = torch.zeros(5, 48, 48, dtype=torch.bool)
+    masks[:, 16:32, 16:32] = True
+    image = torch.tensor(pictures).round().to(torch.uint8)
+    scenes = LesionDataset(
+        images=image[:, None].expand(-1, 3, -1, -1).contiguous(),
+        labels=[0, 0, 0, 0, 1], groups=list("abcde"), identifiers=list("abcde"),
+        classes=("seen", "hidden"), masks=masks,
+    )  # fmt: skip
+
+    class Any(nn.Module):
+        def forward(self, image):
+            return image.mean((-2, -1))[:, :2]
+
+    sweep = recall_against_contrast(
+        joint.ImagingSystem(classifier=Any()), scenes, (0.0, 0.5, 1.0), resamples=5
+    )
+    assert sweep.clipped[0, 0] > 0.01
+    assert np.isnan(sweep.achieved[0]).all()
+    assert np.isnan(sweep.achieved[:, 1]).all()
+    assert sweep.achieved[2, 0] == 1
+    assert sweep.achieved[1, 0] == pytest.approx(1, abs=0.05)
+
+
 def test_noise_is_paired_and_draws_are_of_lesions(phantoms, classifier):
     few = phantoms.subset(range(60))
     system = joint.ImagingSystem(

@@ -230,3 +230,36 @@ def test_the_pattern_of_the_colour_filters_is_no_contrast(size):
     told = contrast_at(output, masks, plane="measurement", mosaic=mosaic.sensor.cfa.period)
     assert told.gcnr.tolist() == [1, 1]
     assert contrast_at(output, masks, plane="irradiance").gcnr.tolist() == [1, 1]
+
+
+def test_a_mosaic_of_binned_light_is_measured_with_its_own_part_of_the_masks():
+    # 23 pixels to 46 of the scene, and 22 of them are whole periods: 44 of the scene.
+    class Binned(optics.FrontEnd):
+        in_channels = out_channels = 3
+        exposures = 1
+
+        def forward(self, scene):
+            return optics.bin_pixels(scene, 2) / 4
+
+        def throughput(self):
+            return torch.ones(())
+
+        def combine(self, raw):
+            return raw
+
+    masks = torch.zeros(1, 46, 46, dtype=torch.bool)
+    masks[:, 20:36, 20:36] = True
+    images = torch.where(masks[:, None], 0.2, 0.8).expand(-1, 3, -1, -1)
+    sensor = optics.Sensor(1e7, read_noise=0.01, bit_depth=None, cfa="rggb", demosaicing="none")
+    system = joint.ImagingSystem(front_end=Binned(), sensor=sensor).eval()
+    whole, part = (
+        contrast_at(
+            system(images[..., :size, :size], generator=torch.Generator().manual_seed(0)),
+            masks[:, :size, :size],
+            plane="measurement",
+            mosaic=(2, 2),
+        )
+        for size in (46, 44)
+    )
+    assert whole.gcnr.tolist() == part.gcnr.tolist() == [1]
+    assert torch.allclose(whole.weber, part.weber, rtol=1e-3)

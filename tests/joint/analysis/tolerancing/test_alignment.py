@@ -190,6 +190,8 @@ def test_a_group_moves_its_elements_alone_and_has_its_name():
     for wrong in ((), (-1,), (1, 1)):
         with pytest.raises(ValueError, match="elements must be numbers of elements in the pupil"):
             alignment("decentre", wrong)
+    with pytest.raises(ValueError, match=r"at least one, not \(1, 1\)"):
+        alignment("decentre", map(int, "11"))
     with pytest.raises(ValueError, match="name must be one of decentre, decentre_y"):
         alignment("tilt_x")
 
