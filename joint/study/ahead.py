@@ -24,7 +24,7 @@ from joint.stages import STAGES
 from optics.sampling import LOST, audit_sampling
 
 from .axis import SEEDS, Design, Level
-from .condition import never_meets
+from .condition import exclusive, never_meets
 from .derived import cost
 from .formula import names_in
 from .paths import set_path
@@ -43,8 +43,8 @@ _WEIGHED = {
 _LENSES = 200
 TOLD_BY_FILES = (MedMNISTConfig, SceneFileConfig)
 """Scenes whose channels, and mostly their size, are in no configuration."""
-# Codecs whose bits never have a gradient.
 _REPEATS = 0.25  # of the designs, from which on repeats are told
+# Codecs whose bits never have a gradient.
 _FILES = frozenset({"jpeg", "webp", "jpeg2000", "avif", "png"})
 
 
@@ -101,16 +101,18 @@ def _check_table(
     for seed in filter(is_inside, SEEDS):
         raise ValueError(f"axes.{name}: {seed} is set by the seeds of the study; list them there")
     here = {name: level}
+
+    def is_absent(other: str) -> bool:
+        return never_meets(other, here, study.axes) or exclusive(other, name, study.axes)
+
     for other, axis in study.axes.items():
         both = sorted(filter(is_inside, axis.paths()))
-        if other != name and both and not never_meets(other, here, study.axes):
+        if other != name and both and not is_absent(other):
             raise ValueError(
                 f"two axes set {both[0]}; make them one, or leave it out of the values of {name}"
             )
     for derived, text in study.derived.items():
-        if is_inside(derived) and not any(
-            never_meets(read, here, study.axes) for read in names_in(text)
-        ):
+        if is_inside(derived) and not any(map(is_absent, names_in(text))):
             raise ValueError(
                 f"{derived} is derived, and the axis {name} sets it too: leave it out of the "
                 "values of the axis"
@@ -174,7 +176,9 @@ def _changed(value: object, default: object, path: str) -> Iterator[str]:
 def _tell_repeats(study: Study) -> None:
     """Warn where draws that were replaced change the shares of what designs have."""
     branches = {parent: None for axis in study.axes.values() for parent in axis.when}
-    if not (branches and hasattr(study.sampler, "count")):  # a grid and a list draw nothing
+    drawn_by = ("startup", "population", "count")  # what says how many; a grid, a list draw none
+    count = next((name for name in drawn_by if hasattr(study.sampler, name)), None)
+    if not branches or count is None:
         return
     designs, repeats = study.drawn()
     if repeats < _REPEATS * len(designs):
@@ -186,7 +190,7 @@ def _tell_repeats(study: Study) -> None:
     caution(
         f"{repeats} draws came to a design that was there already, and others stand for them: "
         f"levels with few different designs are drawn less often than others ({shares}). Give "
-        "their axes more choices, make count smaller, or list the designs"
+        f"their axes more choices, make {count} smaller, or list the designs"
     )
 
 

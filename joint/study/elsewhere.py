@@ -215,9 +215,10 @@ def elsewhere(
     ValueError
         For an unknown metric, without a point, or for a point that no design has.
     StudyError
-        When no run is done, or one of them lacks the metric.
-    ConfigError, CheckpointError
-        When a run cannot be loaded.
+        When no run is done, or one of them lacks the metric; when the scenes have no such files,
+        or designs have others.
+    ConfigError, CheckpointError, OSError
+        When a run or its scenes cannot be loaded, or they are others than those of the run.
 
     Warns
     -----
@@ -235,10 +236,8 @@ def elsewhere(
         raise StudyError(f"no run of {ledger.folder} is done yet: there is nothing to judge")
     found: list[dict[int, list[Outcome]]] = [{} for _ in points]
     bits: list[dict[int, list[float]]] = [{} for _ in points]
-    scenes, device = (
-        scenes_now(ledger, data or {}),
-        usable_device(device),
-    )  # before anything is loaded
+    scenes = scenes_now(ledger, data or {})
+    device = usable_device(device)  # before anything is loaded
     axes = ledger.study.axes.values()
     light_is_chosen = any(axis.path == "system.sensor.photons" for axis in axes)
     own_photons: dict[int, float] = {}

@@ -13,7 +13,7 @@ file and of the results; two workers that ask at once get the same one.
 import math
 import threading
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +41,8 @@ __all__ = ["Told", "ask", "ask_next", "check_search", "on_validation", "told"]
 # Questions until chance decides: each answer that is not allowed is counted as running in the next.
 _QUESTIONS = 32
 _DRAWS = 1000
-# Draws of which those that meet the constraints are scored, and how many of these at most.
+# Draws, where not all designs can be listed, of which those that meet the constraints are scored;
+# and how many designs are scored at most.
 _LOOKED_AT, _SCORED = 20_000, 1000
 # What Optuna is told to keep to itself is told to all threads.
 _ALONE = threading.Lock()
@@ -226,8 +227,8 @@ def ask(study: Study, known: Sequence[Told]) -> Asked:
     """Choose the next design of a search.
 
     Optuna knows no constraints, and answers with the best design of all. Where that one is not
-    allowed, a Gaussian process chooses among draws that are, by the same expected improvement; the
-    other samplers draw their answers, and are asked again.
+    allowed, a Gaussian process chooses among designs that are, by the same expected improvement;
+    the other samplers draw their answers, and are asked again.
 
     Parameters
     ----------
@@ -248,7 +249,6 @@ def ask(study: Study, known: Sequence[Told]) -> Asked:
         Without Optuna, or when no such design can be found.
     """
     assert isinstance(study.sampler, Search)
-    taken = {one.digest for one in known}
     number, refused = len(known), []
     drawn = Random(count=1, seed=derive_seed(study.sampler.seed, "chance", number))
     if any(one.values is not None for one in known):
@@ -256,19 +256,19 @@ def ask(study: Study, known: Sequence[Told]) -> Asked:
         for attempt in range(_QUESTIONS):
             seed = derive_seed(study.sampler.seed, "ask", number, attempt) % 2**32
             found = _answer(study, space, [*known, *refused], seed)
-            if _is_new(study, found, taken):
+            if _is_new(study, found, known):
                 return Asked(found, by_chance=False)
             if isinstance(study.sampler, GP):
                 # Its best design of all stays nearly where it is, however often it is refused.
-                looked_at = islice(drawn.designs(study.axes), _LOOKED_AT)
-                among = islice((one for one in looked_at if _allows(study, one)), _SCORED)
-                found = _answer(study, space, known, seed, among=[*among], taken=taken)
-                if _is_new(study, found, taken):
-                    return Asked(found, by_chance=False)
+                among = _to_score(study, drawn)
+                if among:
+                    found = _answer(study, space, known, seed, among=among)
+                    if _is_new(study, found, known):
+                        return Asked(found, by_chance=False)
                 break
             refused.append(Told(found, "", None))
     for found in chain(islice(drawn.designs(study.axes), _DRAWS), study.every() or ()):
-        if _is_new(study, found, taken):
+        if _is_new(study, found, known):
             return Asked(found, by_chance=True)
     # Why the last one is none, where it is a configuration that cannot be.
     study.config(found, study.seeds[0])  # pyright: ignore[reportPossiblyUnboundVariable]
@@ -285,13 +285,25 @@ def _allows(study: Study, design: Design) -> bool:
         return False
 
 
-def _is_new(study: Study, design: Design, taken: Collection[str]) -> bool:
+def _to_score(study: Study, drawn: Random) -> list[Design]:
+    """Designs that meet the constraints: all of a space that has few, or some by chance."""
+    every = study.every()
+    if every is not None:
+        order = np.random.default_rng(drawn.seed).permutation(len(every))
+        return [every[number] for number in order[:_SCORED]]
+    looked_at = islice(drawn.designs(study.axes), _LOOKED_AT)
+    return [*islice((one for one in looked_at if _allows(study, one)), _SCORED)]
+
+
+def _is_new(study: Study, design: Design, known: Sequence[Told]) -> bool:
     if not _allows(study, design):
         return False
     try:
-        return study.config(design, study.seeds[0]).digest() not in taken
+        digest = study.config(design, study.seeds[0]).digest()
     except ValueError:  # no configuration
         return False
+    # Digests of a study of a time that rounded whole numbers are of other numbers than today's.
+    return all(design != one.design and digest != one.digest for one in known)
 
 
 def _answer(
@@ -301,15 +313,14 @@ def _answer(
     seed: int,
     *,
     among: Sequence[Design] = (),
-    taken: Collection[str] = (),
 ) -> Design:
     """What Optuna says, allowed or not: it is asked for all axes, those that are absent too.
 
-    A Gaussian process may be asked for the best ``among`` some, of those that are not ``taken``.
+    A Gaussian process may be asked for the best ``among`` some, of those that are not known yet.
     """
     with _optuna() as optuna:
         if among:
-            sampler = _best_among(optuna, study, space, among, taken, seed)
+            sampler = _best_among(optuna, study, space, among, known, seed)
         else:
             sampler = _sampler(optuna, study, seed)
         asked = optuna.create_study(
@@ -351,7 +362,7 @@ def _best_among(
     study: Study,
     space: dict[str, Any],
     among: Sequence[Design],
-    taken: Collection[str],
+    known: Sequence[Told],
     seed: int,
 ) -> "optuna.samplers.BaseSampler":
     """A Gaussian process whose acquisition function is maximised over some designs alone."""
@@ -361,10 +372,9 @@ def _best_among(
         def _optimize_acqf(self, acqf: Any, best_params: object) -> np.ndarray:  # noqa: ANN401
             del best_params
             trials = [_trial(optuna, study, space, Told(one, "", None)) for one in among]
-            params = [trial.params for trial in trials]
-            places = acqf.search_space.get_normalized_params(trials, params)
+            places = acqf.search_space.get_normalized_params(trials)
             order = np.argsort(-acqf.eval_acqf_no_grad(places), kind="stable")
-            new = (n for n in order if _is_new(study, among[n], taken))
+            new = (n for n in order if _is_new(study, among[n], known))
             return places[next(new, order[0])]
 
     return BestAmong(seed=seed, n_startup_trials=1)

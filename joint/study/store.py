@@ -21,7 +21,6 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
@@ -153,7 +152,7 @@ class Ledger:
         number = len(self.designs)
         config = self.study.config(design, self.study.seeds[0])
         runs = [(seeded(config, seed).digest(), seed) for seed in self.study.seeds]
-        path = self.folder / DESIGNS_FOLDER / f"{number:04}.json"
+        path = _design_path(self, number)
         path.parent.mkdir(exist_ok=True)
         drawn = {"by_chance": True} if by_chance else {}
         write_new(path, {"design": design, "runs": dict(runs), **drawn})
@@ -164,13 +163,13 @@ class Ledger:
 
         Studies of earlier versions did not write that down.
         """
-        found = []
-        for number in range(len(self.designs)):
-            with suppress(FileNotFoundError):  # one of the first round
-                path = self.folder / DESIGNS_FOLDER / f"{number:04}.json"
-                if parse_json(path.read_bytes()).get("by_chance"):
-                    found.append(number)
-        return tuple(found)
+        if not isinstance(self.study.sampler, Search):
+            return ()
+        return tuple(
+            number
+            for number in range(self.study.sampler.first, len(self.designs))
+            if parse_json(_design_path(self, number).read_bytes()).get("by_chance")
+        )
 
     def path(self, run: PlannedRun) -> Path:
         """Folder of ``run``."""
@@ -388,9 +387,14 @@ def read_failure(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _design_path(ledger: Ledger, number: int) -> Path:
+    """File of a design that a search has chosen."""
+    return ledger.folder / DESIGNS_FOLDER / f"{number:04}.json"
+
+
 def _read_design(ledger: Ledger, number: int) -> tuple[Design, list[PlannedRun]] | None:
     """A design that a search has chosen, and its runs; None if it has not chosen it yet."""
-    path = ledger.folder / DESIGNS_FOLDER / f"{number:04}.json"
+    path = _design_path(ledger, number)
     try:
         content = parse_json(path.read_bytes())
         runs = [PlannedRun(digest, number, seed) for digest, seed in content["runs"].items()]

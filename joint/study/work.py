@@ -195,27 +195,38 @@ def scenes_now(
 
 
 def _check_same(
-    ledger: Ledger, config: RunConfig, folder: RunFolder, scenes: LesionDataset
+    ledger: Ledger, config: RunConfig, runs: Sequence[PlannedRun], scenes: LesionDataset
 ) -> None:
     """Refuse scenes from elsewhere that are others than those of the runs that are there."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # training says it again
-        parts = build_split(config, scenes).parts
+
+    def refused(path: Path) -> NoInput:
+        return NoInput(
+            f"the scenes that are said to be those of the study hold something else than those "
+            f"of the run in {path}: say where the same are (--data), or start a new study"
+        )
+
+    there = [*_made_of(ledger, config, runs)]
+    if not there:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # training says it again
+            parts = build_split(config, scenes).parts
+    except ValueError as error:  # those of the runs could be divided
+        raise refused(there[0][0]) from error
     ours = {name: part.fingerprint for name, part in parts.items()}
-    for path, theirs in _made_of(ledger, config, folder):
+    for path, theirs in there:
         if any(theirs.get(name, own) != own for name, own in ours.items()):
-            raise NoInput(
-                f"the scenes that are said to be those of the study hold something else than those "
-                f"of the run in {path}: say where the same are (--data), or start a new study"
-            )
+            raise refused(path)
 
 
 def _made_of(
-    ledger: Ledger, config: RunConfig, folder: RunFolder
+    ledger: Ledger, config: RunConfig, runs: Sequence[PlannedRun]
 ) -> Iterator[tuple[Path, Mapping[str, str]]]:
-    """Digests of the parts that the run has begun with, and those of one that is done."""
-    if folder.has_checkpoint():
-        yield folder.path, folder.load_checkpoint()[1].get("identity", {})
+    """Digests of the parts that some runs have begun with, and those of one that is done."""
+    for folder in (RunFolder(ledger.path(run)) for run in runs):
+        if folder.has_checkpoint():
+            yield folder.path, folder.load_checkpoint()[1].get("identity", {})
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
         other = ledger.config(run) if state == "done" else None
         if other is not None and (other.data, other.split) == (config.data, config.split):
@@ -242,8 +253,8 @@ def _train_ahead(
 
         def taken(data: DataConfig) -> LesionDataset:
             scenes = _as_begun(ledger, config, loaded(load, data))
-            for run in runs if moved else ():
-                _check_same(ledger, config, RunFolder(ledger.path(run)), scenes)
+            if moved:
+                _check_same(ledger, config, runs, scenes)
             return scenes
 
         with _named(ledger, runs):
@@ -280,7 +291,7 @@ def _attempt(
                     _check_classes(ledger, scenes)
                     check_files(config, folder)
                     if moved:
-                        _check_same(ledger, config, folder, scenes)
+                        _check_same(ledger, config, [run], scenes)
                     begin(folder, config.system.files())
                     started = True
                     done = execute(config, folder, scenes, device=device, stop=leave)
@@ -441,13 +452,14 @@ def run_study(
         raise ValueError(f"a worker trains one run at once, or more, not {together}")
     ledger = open_study(folder)
     check_search(ledger.study)
-    now = {name: str(Path(place).resolve()) for name, place in (data or {}).items()}
+    # Where a link leads here is of no use to other machines.
+    now = {name: str(Path(place).absolute()) for name, place in (data or {}).items()}
     scenes_now(ledger, now)  # refuses what no worker could load
     if executor is None:
         usable_device(device)  # elsewhere it is not known here
     own = ProcessEach() if executor is None else None
     pool: Executor = own or executor  # pyright: ignore[reportAssignmentType]
-    place = str(ledger.folder.resolve())  # others may be elsewhere in the tree
+    place = str(ledger.folder.absolute())  # others may be elsewhere in the tree
 
     def start() -> Future[Worked]:
         return pool.submit(_worker, place, device, threads, together, poll, warn, now)

@@ -10,6 +10,8 @@ import joint
 from joint.config.lens import build_lens
 from joint.settings import ConfigError
 from joint.study import (
+    NSGA2,
+    TPE,
     Axis,
     Comparison,
     Listed,
@@ -379,6 +381,21 @@ def test_what_a_label_leaves_open_may_be_set(small_study, tmp_path):
     assert len(create_study(study, tmp_path / "derived").designs) == 3
 
 
+@pytest.mark.parametrize("derived", [{}, {PHOTONS: "light"}])
+def test_what_no_design_has_together_sets_nothing_twice(small_study, tmp_path, derived):
+    """A third axis keeps both apart."""
+    when = {"epochs": 2}
+    axes = {
+        "epochs": Axis(path="training.epochs", values=(1, 2)),
+        "sensor": SENSORS.model_copy(update={"when": {"epochs": 1}}),
+        "light": Axis(path=None if derived else PHOTONS, values=(5, 50), when=when),
+    }
+    ledger = create_study(small_study(axes=axes, derived=derived, plan=Plan()), tmp_path)
+    photons = [ledger.config(run).system.sensor.photons for run in ledger.runs[:4]]
+    assert photons[0] == 50
+    assert photons[2:] == [5, 50]
+
+
 def test_what_a_whole_table_drops_of_the_base_is_told(small_base, small_study, tmp_path):
     base = small_base()
     sensor = base.system.sensor.model_copy(update={"read_noise": 20.0})
@@ -394,17 +411,29 @@ def test_what_a_whole_table_drops_of_the_base_is_told(small_base, small_study, t
     create_study(small_study(base=base, axes=axes, plan=Plan()), tmp_path / "set")
 
 
-@pytest.mark.parametrize(("high", "told"), [(90, True), (9000, False)])
-def test_repeats_that_change_the_shares_are_told(small_base, small_study, tmp_path, high, told):
+@pytest.mark.parametrize(
+    ("high", "sampler", "count"),
+    [
+        (90, Random(count=60), "count"),
+        (90, TPE(count=80, startup=60), "startup"),
+        (90, NSGA2(count=80, population=60), "population"),
+        (9000, Random(count=60), None),
+    ],
+)
+def test_repeats_that_change_the_shares_are_told(
+    small_base, small_study, tmp_path, high, sampler, count
+):
     base = small_base().model_copy(update={"objective": joint.Objective(rate=0, distortion=0)})
     quality = Axis(
         path="system.codec.quality", low=20, high=90, integer=True, when={"codec": "jpeg"}
     )
     photons = Axis(path=PHOTONS, low=80, high=high, integer=True, when={"codec": ("png", "none")})
     axes = {**_codecs("none", "jpeg", "png"), "quality": quality, "light": photons}
-    study = small_study(base=base, axes=axes, plan=Plan(), sampler=Random(count=60))
-    shares = r"designs are drawn less often than others \(codec: .*jpeg \d\d"
-    with pytest.warns(UserWarning, match=shares) if told else nullcontext():
+    study = small_study(base=base, axes=axes, plan=Plan(), sampler=sampler)
+    shares = (
+        rf"designs are drawn less often than others \(codec: .*jpeg \d\d.* make {count} smaller"
+    )
+    with pytest.warns(UserWarning, match=shares) if count else nullcontext():
         ledger = create_study(study, tmp_path)
     # Where no axis hangs on another, all designs are drawn alike all the same.
     assert len(ledger.designs) == 60

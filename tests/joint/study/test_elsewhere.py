@@ -1,5 +1,6 @@
 import csv
 import importlib
+import itertools
 import json
 import math
 import re
@@ -8,8 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import joint
+from joint.checkpoint import CheckpointError
 from joint.settings import OptionError
 from joint.study import (
     Axis,
@@ -250,6 +253,38 @@ def test_comparisons_are_adjusted_for_their_number(trained):
     )
     assert place.contrasts == adjusted([alone, alone])
     assert place.contrasts[0].needed > alone.needed
+
+
+def test_the_scenes_may_lie_elsewhere_now(tmp_path, capsys):
+    noise, was = np.random.default_rng(0), tmp_path / "was"
+    for name, root in itertools.product(("mel", "nv"), (was, tmp_path / "other")):
+        (root / name).mkdir(parents=True)
+        for number in range(10):
+            codes = noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(codes).save(root / name / f"{name}{number}.png")
+    base = joint.RunConfig(
+        data=joint.ClassFolders(root=was, image_size=16),
+        system=joint.SystemConfig(
+            front_end=joint.NoneConfig(), codec=joint.NoneConfig(), classifier=_small()
+        ),
+        objective=joint.Objective(),
+        training=joint.Training(epochs=1, augmentation="none", monitor="loss"),
+    )
+    axes = {"light": Axis(path="system.sensor.photons", values=(60,))}
+    study = joint.study.Study(base=base, axes=axes, plan=Plan(resamples=100), seeds=(0,))
+    ledger = create_study(study, tmp_path / "study")
+    assert work(ledger.folder) == (1, 0, False)
+    there = elsewhere(ledger, POINTS).to_json()
+    now = was.rename(tmp_path / "now")
+    with pytest.raises(FileNotFoundError, match="was does not exist"):
+        elsewhere(ledger, POINTS)
+    assert elsewhere(ledger, POINTS, data={"root": now}).to_json() == there
+    asked = ["judge", str(ledger.folder), "--photons", "60", "--json", "--data"]
+    assert main([*asked, str(now)]) == 0
+    told = json.loads(capsys.readouterr().out)["places"][0]["designs"]
+    assert told == json.loads(there)["places"][1]["designs"]
+    with pytest.raises(CheckpointError, match="no longer those"):
+        main([*asked, str(tmp_path / "other")])
 
 
 def test_the_command_prints_a_table_or_json(trained, capsys):

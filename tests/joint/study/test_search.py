@@ -35,6 +35,9 @@ from joint.study.sampler import OBJECTIVES
 from joint.study.search import Told, ask, ask_next, objectives, on_validation, told
 from joint.study.store import ATTEMPTS_FILE
 
+# The package may have a function of that name.
+search = importlib.import_module("joint.study.search")
+
 pytest.importorskip("optuna")
 
 LIGHT = Axis(path="system.sensor.photons", low=10, high=1e4, scale="log")
@@ -312,6 +315,49 @@ def test_the_model_chooses_where_the_best_of_all_is_not_allowed(sampler):
     assert ask(study, known) == ask(study, known)
     best = max(value(one.design) for one in known)
     assert best > (-0.18 if sampler.kind == "gp" else first)  # of -0.16
+
+
+def test_the_model_chooses_in_a_small_space_of_which_no_draw_is_allowed(monkeypatch):
+    """Of designs that can be listed, all that are allowed are scored."""
+    monkeypatch.setattr(search, "_LOOKED_AT", 0)
+    constraints = ("noise >= 4 or bits <= 1",)
+    axes = {"bits": BITS, "noise": NOISE}
+    study = _study(GP(count=12, startup=4, objectives=UP), axes=axes, constraints=constraints)
+    known = [
+        Told(d, study.config(d, 0).digest(), (_hill({**d, "light": 1600}),))
+        for d in study.every()[:12:3]
+    ]
+    for number in range(4):
+        asked = ask(study, known)
+        assert study.allows(asked.design)
+        assert not asked.by_chance, number
+        value = _hill({**asked.design, "light": 1600})
+        known.append(Told(asked.design, study.config(asked.design, 0).digest(), (value,)))
+
+
+def test_where_no_draw_is_allowed_the_model_is_not_asked_twice(monkeypatch):
+    monkeypatch.setattr(search, "_LOOKED_AT", 0)
+    asked, answer = [], search._answer
+    monkeypatch.setattr(
+        search, "_answer", lambda *given, **also: asked.append(also) or answer(*given, **also)
+    )
+    study = _study(GP(count=6, startup=4, objectives=UP), constraints=("bits >= 12",))
+    designs = enumerate(study.designs(), start=1)
+    known = [Told({**one, "bits": n}, str(n), (-float(n),)) for n, one in designs]
+    found = ask(study, known)
+    assert found.by_chance
+    assert study.allows(found.design)
+    assert asked == [{}]
+
+
+@pytest.mark.parametrize("sampler", [TPE, GP, NSGA2])
+def test_a_design_of_an_old_search_is_not_asked_for_again(sampler):
+    """Its digest may be of numbers that were rounded."""
+    study = _study(sampler(count=5, objectives=UP), axes={"noise": NOISE})
+    known = [Told({"noise": n}, f"old{n}", (-abs(n - 1.0),)) for n in NOISE.values if n != 4]
+    assert ask(study, known).design == {"noise": 4}
+    with pytest.raises(StudyError, match="has found 5 designs, and no other one"):
+        ask(study, [*known, Told({"noise": 4}, "old", (0.0,))])
 
 
 def test_a_space_without_another_design_ends_the_search():

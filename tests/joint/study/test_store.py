@@ -269,3 +269,11 @@ def test_what_chance_chose_is_written_down(small_study, tmp_path):
     ledger = ledger.add({"light": 20.0}, by_chance=True).add({"light": 30.0})
     assert len(ledger.designs) == 4
     assert open_study(tmp_path).by_chance() == (2,)
+
+
+def test_of_what_is_no_search_chance_chose_nothing(ledger):
+    """No file is looked for, of which there may be thousands."""
+    path = ledger.folder / "designs" / "0000.json"
+    path.parent.mkdir()
+    path.write_text('{"by_chance": true}')
+    assert ledger.by_chance() == ()

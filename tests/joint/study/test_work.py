@@ -195,12 +195,12 @@ def test_scenes_that_cannot_be_read_stop_the_worker(small_study, small_base, tmp
     assert _starts(other) == [0]
 
 
-def _pictures(folder, *, seed):
+def _pictures(folder, *, seed, count=10):
     """Class folders of noise."""
     noise = np.random.default_rng(seed)
     for name in ("mel", "nv"):
         (folder / name).mkdir(parents=True)
-        for number in range(10):
+        for number in range(count):
             codes = noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(codes).save(folder / name / f"{name}{number}.png")
     return folder
@@ -213,6 +213,7 @@ def test_scenes_may_lie_elsewhere_now(small_study, small_base, tmp_path, monkeyp
     folder = tmp_path / "study"
     ledger = _small(small_study, folder, base, photons=(50,))
     other, now = _pictures(tmp_path / "other", seed=1), was.rename(tmp_path / "now")
+    few = _pictures(tmp_path / "few", seed=1, count=1)  # which no split divides
     seen = []
 
     def execute(config, folder, dataset, *, device, stop):
@@ -236,13 +237,42 @@ def test_scenes_may_lie_elsewhere_now(small_study, small_base, tmp_path, monkeyp
     (second.path / RESULT_FILE).unlink()
     with pytest.raises(OSError, match=rf"hold something else than those of the run in .*{first}"):
         work(folder, data={"root": other})
+    with pytest.raises(OSError, match=rf"hold something else than those of the run in .*{first}"):
+        work(folder, data={"root": few})
     # ... for one that has begun, and before several are trained at once.
     (first.path / RESULT_FILE).unlink()
     second.save_checkpoint({"x": torch.zeros(1)}, {"identity": {"train": "of the first"}})
+    split, divided = worker.build_split, []
+    monkeypatch.setattr(
+        worker, "build_split", lambda config, data: divided.append(data) or split(config, data)
+    )
     with pytest.raises(OSError, match=rf"else than those of the run in .*{second}"):
         work(folder, data={"root": other}, together=2)
+    assert len(divided) == 1
     assert ledger.tally().pending == 2
     assert not list(folder.rglob("failure.json"))
+
+
+def test_where_the_scenes_lie_is_told_to_each_worker_as_it_was_given(
+    small_study, small_base, tmp_path, monkeypatch
+):
+    """Where a link leads on this machine says nothing of others."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("pictures", "study"):
+        (tmp_path / f"{name} here").mkdir()
+        (tmp_path / name).symlink_to(tmp_path / f"{name} here")
+    base = small_base().model_copy(update={"data": joint.ClassFolders(root="was")})
+    _small(small_study, tmp_path / "study", base)
+    told = []
+
+    def work(folder, **given):
+        told.append((folder, given["data"]))
+        return worker.Worked(0, 0, False)
+
+    monkeypatch.setattr(worker, "work", work)
+    with ThreadPoolExecutor(1) as pool:
+        run_study("study", data={"root": "pictures"}, executor=pool, progress=False, poll=0.01)
+    assert told == [(str(tmp_path / "study"), {"root": str(tmp_path / "pictures")})]
 
 
 def test_only_what_a_study_has_may_lie_elsewhere(small_study, small_base, tmp_path):
