@@ -165,7 +165,8 @@ def bootstrap_difference(
     too often and call equal systems different. Of other metrics it is the interval of the metric on
     such halves. Where one needs both of two classes (AUC and MCC, say), the halves that lack one
     tell nothing, ``2**-n + 2**-m`` of them with n and m lesions: more than 2.5 %, as with five in
-    one class or six in both, are too many for any 95 % interval; of the recall of a class of five
+    one class or six in both, are too many for any 95 % interval (with six and seven, ask for all
+    ``resamples=8191``: of those drawn there may be too many); of the recall of a class of five
     there are too few halves. These differences can be told by balanced accuracy or macro F1. The
     ECE of half the lesions is larger than that of all, for both alike, which hides a difference:
     :func:`permutation_test` finds more, and the Brier score is a sum.

@@ -97,13 +97,15 @@ def curve_difference(
     minimum_overlap: float,
     level: float,
     judge: Judge,
+    counted: int | None = None,
     undrawn: str = "nothing was drawn",
 ) -> RateDifference:
     """How far a ``curve`` is from an ``anchor``, at equal accuracy and at equal rate.
 
     ``judge`` makes the intervals, of ``level``, and is given the bits as logarithms of their ratio.
     There is none where the difference does not exist in more draws than an interval leaves out on a
-    side: among those in which it does, the curves are nearer to each other than they are.
+    side: among those in which it does, the curves are nearer to each other than they are. Of which
+    draws, is ``counted``: the first so many where others, of a part of the luck alone, follow them.
     ``undrawn`` says why there are no draws, where there are none.
     """
 
@@ -124,7 +126,7 @@ def curve_difference(
             return value, None, None, undrawn if reason is None else reason, None
         pairs = (zip(*each[3:], strict=True) for each in (curve, anchor))
         found = np.array([of(*each)[0] for each in zip(*pairs, strict=True)])
-        share = float(np.isfinite(found).mean())
+        share = float(np.isfinite(found[:counted]).mean())
         if 1 - share > (1 - level) / 2:
             return value, None, share, f"it exists in {share:.3g} of the draws alone", None
         if kind == "accuracy":
@@ -133,7 +135,7 @@ def curve_difference(
         else:
             (low, high), p = judge(value, found)
         if not np.isfinite([low, high]).all():
-            return value, None, share, f"{len(found)} draws are too few for it", None
+            return value, None, share, f"{len(found[:counted])} draws are too few for it", None
         return value, Interval(float(low), float(high)), share, None, p
 
     bits, better = told("accuracy"), told("rate")
@@ -258,7 +260,8 @@ def told_difference(each: RateDifference, metric: str) -> str:
     """A difference in a line of text, of accuracies that are called ``metric``."""
     bits = _told(each.rate, each.rate_interval, each.rate_reason, "+.1f", " % bits")
     better = _told(each.accuracy, each.accuracy_interval, each.accuracy_reason, "+.4f", "")
-    return f"{each.family} against {each.anchor}: {bits}; {metric} {better}"
+    shown = "" if each.rate_p is None else f", {each.verdict}, p = {each.rate_p:.3g}"
+    return f"{each.family} against {each.anchor}: {bits}{shown}; {metric} {better}"
 
 
 def _told(value: float, interval: Interval | None, reason: str | None, form: str, unit: str) -> str:

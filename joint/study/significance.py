@@ -1,5 +1,6 @@
 """How likely chance is to deal a difference over seeds, and how many seeds show one."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -194,6 +195,7 @@ def _power_of_t(shift: float, count: int, alpha: float) -> float:
     return float(stats.nct.sf(limit, count - 1, min(shift * math.sqrt(count), _CERTAIN)))
 
 
+@functools.cache
 def _power_of_signs(shift: float, count: int, alpha: float) -> float:
     """Of the sign-flip test of the same; 1 where it is as good as the t-test."""
     dealings = math.floor(alpha * 2 ** (count - 1) * (1 + 1e-12)) if count <= _EXACT else math.inf
@@ -201,11 +203,15 @@ def _power_of_signs(shift: float, count: int, alpha: float) -> float:
         return float(stats.norm.cdf(shift) ** count)
     if dealings < _FEW_DEALINGS:
         values = shift + np.random.default_rng(0).standard_normal((_DRAWS, count))
-        sums = values[:, :1]
-        for value in values.T[1:, :, None]:
-            sums = np.concatenate([sums + value, sums - value], 1)
-        observed = np.abs(values.sum(1, keepdims=True)) * (1 - 1e-12)
-        return float(((np.abs(sums) >= observed).sum(1) <= dealings).mean())
+        shown, step = 0, max(1, _CELLS // 2 ** (count - 1))
+        for start in range(0, _DRAWS, step):
+            some = values[start : start + step]
+            sums = some[:, :1]
+            for value in some.T[1:, :, None]:
+                sums = np.concatenate([sums + value, sums - value], 1)
+            observed = np.abs(some.sum(1, keepdims=True)) * (1 - 1e-12)
+            shown += int(((np.abs(sums) >= observed).sum(1) <= dealings).sum())
+        return shown / _DRAWS
     return 1.0
 
 

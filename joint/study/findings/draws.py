@@ -28,6 +28,7 @@ from joint.folder import Predictions
 from joint.metric import check_study_metric, scores_nothing
 
 from .inference import (
+    ALIKE,
     Inference,
     Outcome,
     Units,
@@ -79,7 +80,8 @@ class Draws:
     unit: str
     """What was drawn: ``seeds and lesions``, or ``seeds``."""
     note: str | None
-    """Why intervals may be too narrow, if so."""
+    """Why intervals may be too narrow, if so, or what was not drawn; that one was widened is told
+    of each design by itself, see :meth:`of`."""
 
     @property
     def telling(self) -> float:
@@ -148,6 +150,8 @@ class Draws:
             interval, note = as_wide_as_lesions(
                 interval, found.mean, self.lesions, self.metric, note, level=level
             )
+            if interval.low == interval.high:
+                note = note or ALIKE
         return replace(found, interval=interval, note=note)
 
     def along(self, values: Array) -> tuple[Array, Array]:

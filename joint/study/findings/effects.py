@@ -31,7 +31,7 @@ from joint.study.axis import Design, Level
 from joint.study.condition import ABSENT, Absent
 
 from .draws import Draws
-from .inference import degrees_of_freedom, within_range
+from .inference import added_by_noise, degrees_of_freedom, within_range
 
 __all__ = ["AxisEffect", "Effects", "LevelMean", "PairEffect", "Share", "effects"]
 
@@ -167,8 +167,8 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
     -------
     Effects
         Means of levels weigh the levels of all other axes alike. Shares are those of the variance
-        less its mean over draws of seeds and lesions beyond what is there: noise that only looks
-        like an effect is taken off so, on average (as omega squared does: Hays, Statistics for
+        less what draws of seeds and lesions add to it in the mean: noise that only looks like an
+        effect is taken off so, on average (as omega squared does: Hays, Statistics for
         Psychologists, 1963). As no share is below 0, that of an axis that does nothing is yet a
         little above 0 in the mean, the more so of few seeds. Intervals are Fieller's of a ratio
         (J. R. Stat. Soc. B 16 (1954) 175), from the spread of the draws with the quantile of
@@ -449,7 +449,8 @@ def _corrected(draws: Draws, part: Array | None = None) -> float:
     if len(draws.drawn) == 0:
         return seen
     # What a draw adds to the truth of the draws is what the study has added to that of the world.
-    return seen - (float(np.nanmean(_mean_square(draws.drawn, part))) - seen)
+    drawn = (_mean_square(of, part) for of in (draws.drawn, draws.of_seeds, draws.of_lesions))
+    return seen - added_by_noise(seen, *drawn)
 
 
 def _share(part: Array, draws: Draws, level: float) -> Share:

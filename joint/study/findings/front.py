@@ -21,7 +21,7 @@ from joint.metric import lower_is_better
 from joint.study.axis import Design
 
 from .draws import Draws
-from .inference import degrees_of_freedom
+from .inference import added_by_noise, degrees_of_freedom, variance_of
 from .pareto import (
     DIMENSIONS,
     front_probability,
@@ -72,7 +72,9 @@ class FrontPoint:
     on_front: bool
     """No design is better at costs as low, as they were measured."""
     probability: float | None
-    """Share of the draws of seeds and lesions in which it is; None with fewer than two seeds."""
+    """Share of the draws of seeds and lesions in which it is; None with fewer than two seeds. Where
+    seeds differ on single lesions it is nearer to that of other designs than it should be: the
+    draws have that noise three times, see :attr:`Draws.drawn`."""
     share: float | None
     """Of the hypervolume, what this design alone adds, 0..1; None without a volume."""
 
@@ -152,8 +154,9 @@ def fronts(
     -------
     tuple of Front
         The interval of a hypervolume is Student's, from the spread of the draws, about the volume
-        less its bias, the lead of the mean of the draws over it: a front of noisy means is too
-        good, and quantiles of the draws have that twice.
+        less its bias, which is what draws of seeds and lesions add to it: a front of noisy means is
+        too good, and quantiles of the draws have that twice. The noise of single seeds on single
+        lesions counts in it as in :func:`infer`.
 
     Raises
     ------
@@ -283,6 +286,7 @@ def _volume_interval(
     freedom = degrees_of_freedom(
         float(of_seeds.var()), seeds, float(of_lesions.var()), draws.telling
     )
-    reach = float(stats.t.ppf((1 + level) / 2, freedom) * both.std())
-    centre = 2 * value - float(both.mean())
+    variance = variance_of(float(both.var()), float(of_seeds.var()), float(of_lesions.var()), seeds)
+    reach = float(stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance))
+    centre = value - added_by_noise(value, both, of_seeds, of_lesions)
     return Interval(max(0.0, centre - reach), max(0.0, centre + reach))

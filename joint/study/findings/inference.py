@@ -10,7 +10,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
@@ -32,10 +32,12 @@ from joint.folder import Predictions
 from joint.metric import check_study_metric, range_of, scores_nothing
 
 __all__ = [
+    "ALIKE",
     "Inference",
     "Outcome",
     "Spread",
     "Units",
+    "added_by_noise",
     "as_wide_as_lesions",
     "by_seed",
     "check_paired",
@@ -46,6 +48,7 @@ __all__ = [
     "judged",
     "score",
     "spread_out",
+    "told_once",
     "units",
     "variance_of",
     "within_range",
@@ -61,12 +64,15 @@ _MACRO = (
     "auc",
     "average_precision",
     "sensitivity",
+    "macro_specificity",
 )
 """Means over classes, in which a lesion of a rare class weighs as much as many others."""
 _FEW_LESIONS = 10
-_ALIKE = (
+_NAMED = 8  # designs that a note names
+ALIKE = (
     "an interval without a width: all seeds and lesions came out alike, which says little of others"
 )
+"""Note of an interval that ends where it begins."""
 _WIDENED = "an interval was widened to what so few lesions, nearly all alike, leave open"
 
 
@@ -128,6 +134,24 @@ def as_wide_as_lesions(
     return wide, _WIDENED if note is None else f"{note}; {_WIDENED}"
 
 
+def told_once(notes: Mapping[int, Sequence[str | None]]) -> list[str]:
+    """What the ``notes`` of designs say, each thing once, and of which designs if not of all."""
+    those: dict[str, list[int]] = {}
+    for design, said in notes.items():
+        parts = (part for note in said if note is not None for part in note.split("; "))
+        for part in dict.fromkeys(parts):
+            those.setdefault(part, []).append(design)
+
+    def told(part: str, designs: list[int]) -> str:
+        if len(designs) == len(notes):
+            return part
+        more = f" and {len(designs) - _NAMED} more" if len(designs) > _NAMED else ""
+        shown = ", ".join(map(str, sorted(designs)[:_NAMED]))
+        return f"design{'s' * (len(designs) > 1)} {shown}{more}: {part}"
+
+    return [told(*each) for each in those.items()]
+
+
 def score(run: Outcome) -> float:
     """The metric of a run; 0 when it failed."""
     return 0.0 if run.value is None else run.value
@@ -156,7 +180,7 @@ class Spread:
     """With lesions alone drawn; 0 where there are none to draw."""
     lasting: float
     """Part of both variances that no number of seeds would take away: the lesions are as they are.
-    The rest falls as one over the seeds."""
+    The rest falls as one over the seeds, or faster, see :meth:`on`."""
     seeds: int
     lesions: float
     """How many tell the variance, see :func:`units`."""
@@ -172,17 +196,16 @@ class Spread:
         return degrees_of_freedom(self.of_seeds, self.seeds, self.of_lesions, self.lesions)
 
     def on(self, seeds: int) -> "Spread":
-        """The same with another number of ``seeds``, on these lesions."""
-
-        def scaled(variance: float, lasting: float) -> float:
-            return lasting + (variance - lasting) * self.seeds / seeds
-
+        """The same with another number of ``seeds``, at least two, on these lesions."""
+        fewer = self.seeds / seeds
+        of_seeds = self.of_seeds * fewer
+        of_lesions = self.lasting + (self.of_lesions - self.lasting) * fewer
+        # What few seeds have beyond both falls as their number times one less, see variance_of.
+        beyond = self.variance - self.of_seeds - self.of_lesions
+        beyond *= fewer * (self.seeds - 1) / (seeds - 1)
+        variance = of_seeds + of_lesions + beyond
         return replace(
-            self,
-            variance=scaled(self.variance, self.lasting),
-            of_seeds=scaled(self.of_seeds, 0),
-            of_lesions=scaled(self.of_lesions, self.lasting),
-            seeds=seeds,
+            self, variance=variance, of_seeds=of_seeds, of_lesions=of_lesions, seeds=seeds
         )
 
 
@@ -277,7 +300,7 @@ def infer(
         of = units(known[0], metric)
         interval, note = as_wide_as_lesions(interval, mean, of, metric, note, level=level)
     if lesions and interval.low == interval.high:
-        note = note or _ALIKE
+        note = note or ALIKE
     return Inference(mean, interval, p, unit, note, spread)
 
 
@@ -349,6 +372,20 @@ def variance_of(both: float, of_seeds: float, of_lesions: float, seeds: int) -> 
     return twice + max(0.0, both - twice) / (seeds - 1)
 
 
+def added_by_noise(seen: float, both: Array, of_seeds: Array, of_lesions: Array) -> float:
+    """What the luck of seeds and lesions adds in the mean to a number that was ``seen``.
+
+    Of a number that grows with the square of noise, such as a variance over designs; ``[R]`` of it
+    are on draws of both, of seeds alone and of lesions alone. The first have the noise of single
+    seeds on single lesions three times, see :func:`variance_of`, the others once each. The number
+    has it once, which is twice what the others add less what the first do.
+    """
+    by_both, by_seeds, by_lesions = (
+        float(np.nanmean(drawn)) - seen for drawn in (both, of_seeds, of_lesions)
+    )
+    return 2 * (by_seeds + by_lesions) - by_both
+
+
 def degrees_of_freedom(of_seeds: float, seeds: int, of_lesions: float, lesions: float) -> float:
     """Satterthwaite's, of a variance that is the sum of two, each known from so many draws."""
     weighed = of_seeds**2 / (seeds - 1) + of_lesions**2 / max(1, lesions - 1)
@@ -359,7 +396,7 @@ class Units(NamedTuple):
     """The independent units that a metric is of: lesions, or patients."""
 
     counts: tuple[int, ...]
-    """Of each class, where the metric is a mean over classes; else of all that count in it."""
+    """That each class rests on, where the metric is a mean over classes; else that it rests on."""
     groups: int
     """Of all; fewer than the sum where one, a patient, has pictures of several classes."""
 
@@ -417,15 +454,36 @@ class Units(NamedTuple):
 def units(part: Predictions, metric: str) -> Units:
     """What a metric is of, see :class:`Units`.
 
-    Of a number of one class they are the lesions of the class, or of its specificity all others.
+    Of a number of one class they are the lesions of the class, of its specificity all others, and
+    of its AUC the fewer of the two, as in a report: of the pairs of one and the other that are in
+    order, so many have no lesion in common. The AUCs of two classes are of the same pairs, and
+    count once.
     """
+    groups = int(membership(part.groups, len(part.labels)).max()) + 1
+    return Units(tuple(_rests_on(part, metric).values()), groups)
+
+
+def _rests_on(part: Predictions, metric: str) -> dict[str, int]:
+    """The lesions of :func:`units`, by who has them in words."""
     member = membership(part.groups, len(part.labels))
-    number, name = of_class(metric) or ("", "")
-    counted = np.ones(len(member), bool)
-    if number:
-        counted = (part.labels == part.classes.index(name)) != (number == "specificity")
-    groups = len(np.unique(member[counted]))
-    return Units(tuple(_lesions(part).values()) if metric in _MACRO else (groups,), groups)
+    number, of = of_class(metric) or (metric, "")
+    if not of and metric not in _MACRO:
+        return {"the test part has": int(member.max()) + 1}
+    there = [part.classes[k] for k in np.unique(part.labels)]
+    found: dict[str, int] = {}
+    for name in [of] if of else there:
+        own = part.labels == part.classes.index(name)
+        others = [other for other in there if other != name]
+        sides = [
+            (len(np.unique(member[own])), f"class {name} has"),
+            (
+                len(np.unique(member[~own])),
+                f"class {others[0]} has" if len(others) == 1 else f"classes but {name} have",
+            ),
+        ]
+        fewest = sides[number.endswith("specificity")] if number != "auc" else min(sides)
+        found[fewest[1]] = fewest[0]
+    return found
 
 
 def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
@@ -435,13 +493,14 @@ def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
     lesions are taken to vary as those of the others do, as of a stratum of which a survey has one
     unit (``survey.lonely.psu = "average"`` in R: Lumley, J. Stat. Softw. 9(1), 2004).
     """
-    shares = 1 / np.array([*_lesions(part).values()])
-    known = shares[shares < 1]
-    if metric not in _MACRO or len(known) in (0, len(shares)):
+    counts = np.array(units(part, metric).counts)
+    alone = counts < 2
+    if alone.all() or not alone.any():
         return drawn
+    shares = 1 / counts
     there = np.isfinite(drawn)
     middle = np.where(there, drawn, 0).sum(0) / np.maximum(there.sum(0), 1)
-    return middle + (drawn - middle) * math.sqrt(shares.sum() / known.sum())
+    return middle + (drawn - middle) * math.sqrt(shares.sum() / shares[~alone].sum())
 
 
 def few_lesions(part: Predictions, metric: str) -> str | None:
@@ -449,29 +508,19 @@ def few_lesions(part: Predictions, metric: str) -> str | None:
 
     Or why there is none, where no class that counts has two.
     """
-    counts = _lesions(part)
-    of = of_class(metric)
+    found = _rests_on(part, metric)
     if units(part, metric).alone:
-        who = "each class has" if metric in _MACRO else "the test part has"
-        if of is not None:
-            who = "the other classes have" if of[0] == "specificity" else f"class {of[1]} has"
-        count = max(units(part, metric).counts, default=0)
+        count = max(found.values())
+        who = next(iter(found)) if len(found) == 1 else "each class has"
         return f"{who} {count} lesion{'s' * (count != 1)} to test on, which says nothing of others"
-    rarest = min(counts, key=lambda name: counts[name]) if of is None else of[1]
-    count = counts.get(rarest, 0)
-    if (of is None and metric not in _MACRO) or count >= _FEW_LESIONS:
+    rarest = min(found, key=lambda who: found[who])
+    count = found[rarest]
+    if count >= _FEW_LESIONS or (of_class(metric) is None and metric not in _MACRO):
         return None
-    told = f"class {rarest} has {count} lesion{'s' * (count != 1)} in the test part"
-    if of is None and count == 1 and max(counts.values()) > 1:
+    told = f"{rarest} {count} lesion{'s' * (count != 1)} in the test part"
+    if count == 1:
         told += ", whose spread is taken from the other classes"
     return f"{told}: intervals may be too narrow"
-
-
-def _lesions(part: Predictions) -> dict[str, int]:
-    """How many lesions each class has, of those that occur."""
-    member = membership(part.groups, len(part.labels))
-    there = np.unique(part.labels)
-    return {part.classes[k]: len(np.unique(member[part.labels == k])) for k in there}
 
 
 def judged(run: Outcome) -> Judged | None:

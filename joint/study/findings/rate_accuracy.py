@@ -38,7 +38,7 @@ from joint.study.significance import holm, smallest_p
 from joint.study.store import Ledger
 
 from .draws import Draws, resample
-from .inference import degrees_of_freedom
+from .inference import degrees_of_freedom, variance_of
 from .table import Row, outcomes, rows
 
 __all__ = [
@@ -50,9 +50,7 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-_TELLING = (
-    300  # draws of seeds alone and of lesions alone, of which the degrees of freedom are made
-)
+_TELLING = 300  # draws of seeds alone, and of lesions alone, which tell their shares of a variance
 _OF_RATE = ("system.codec", "objective.rate", "objective.rate_target", "objective.distortion")
 
 
@@ -103,7 +101,8 @@ class RateAccuracy:
     codec that is alike in everything else. Their verdicts are corrected for their number."""
 
     def __str__(self) -> str:
-        lines = [f"{self.metric} against bits of a picture, over {self.unit}; exploration"]
+        head = f"{self.metric} against bits of a picture, over {self.unit}"
+        lines = [f"{head}; exploration, p adjusted for all differences"]
         for family in self.families:
             lines.append(f"  {family.name}")
             for point in family.points:
@@ -148,11 +147,11 @@ def rate_accuracy(
     Returns
     -------
     RateAccuracy
-        Intervals of differences are Student's, from the spread of the draws of seeds and lesions,
-        those of bits on a logarithm. The p of a difference in bits is no smaller than the smallest
-        that a sign-flip test of as many seeds can give, as that of a planned comparison
-        (:func:`joint.study.smallest_p`), and is corrected for all differences (:func:`holm`): at
-        5 % nothing is shown of fewer than six seeds.
+        Intervals of differences are Student's, from the spread of the draws of seeds and lesions as
+        in :func:`infer`, those of bits on a logarithm. The p of a difference in bits is no smaller
+        than the smallest that a sign-flip test of as many seeds can give, as that of a planned
+        comparison (:func:`joint.study.smallest_p`), and is corrected for all differences
+        (:func:`holm`): at 5 % nothing is shown of fewer than six seeds.
 
     Raises
     ------
@@ -345,9 +344,10 @@ def _difference(
 
     def judge(value: float, found: Array) -> tuple[Interval, float]:
         parts = (part[np.isfinite(part)] for part in np.split(found, [count, count + telling]))
-        spread, *sources = (float(part.var()) if len(part) else 0.0 for part in parts)
-        freedom = degrees_of_freedom(sources[0], seeds, sources[1], draws.telling)
-        error = math.sqrt(spread)
+        both, of_seeds, of_lesions = (float(part.var()) if len(part) else 0.0 for part in parts)
+        freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, draws.telling)
+        # Where seeds alone were drawn, nothing is in it twice.
+        error = math.sqrt(variance_of(both, of_seeds, of_lesions, seeds) if telling else both)
         reach = _quantile(freedom, level) * error
         p = 2 * float(special.stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
         return Interval(value - reach, value + reach), max(p, smallest_p(seeds))
@@ -358,5 +358,6 @@ def _difference(
         minimum_overlap=minimum_overlap,
         level=level,
         judge=judge,
+        counted=count,
         undrawn=draws.note if alone and draws.note else "one seed knows nothing of others",
     )

@@ -27,7 +27,7 @@ from joint.study.space import Pair
 from joint.study.store import Ledger, Tally, done_before, given_up
 from joint.train.rate_weight import ON_TARGET
 
-from .inference import Outcome, check_paired, score
+from .inference import Outcome, check_paired, score, told_once
 from .pareto import DIMENSIONS, hypervolume_shares, pareto_front, reference_of
 from .selection import Selection, judged_selection
 from .statistics import Contrast, Estimate, adjusted, compare, estimate, unpaired
@@ -165,6 +165,14 @@ class StudyReport:
             "target may differ in their rates: compare them as curves, or train for more epochs"
         )
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the intervals of the designs."""
+        judged = [(each.number, each.estimate) for each in self.designs]
+        without = [each.note for _, each in judged if each.mean is None and each.note is not None]
+        known = {number: [each.note] for number, each in judged if each.mean is not None}
+        return [*told_once(known), *dict.fromkeys(without)]
+
     def __str__(self) -> str:
         tally = self.tally
         lines = [f"study {self.name!r}" + (f": {self.question}" if self.question else "")]
@@ -203,8 +211,7 @@ class StudyReport:
                 "gives: a wider stop or a larger pixel has more of them in the same light"
             )
         lines += [f"  {contrast}" for contrast in self.explored]
-        notes = [design.estimate.note for design in self.designs]
-        lines += [f"  {note}" for note in dict.fromkeys(notes) if note is not None]
+        lines += [f"  {note}" for note in self.notes]
         count = sum(design.estimate.mean is not None for design in self.designs)
         if self.luck is not None and round(self.luck, 4) > 0 and count > 1:
             lines.append(

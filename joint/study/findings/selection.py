@@ -27,7 +27,7 @@ from joint.study.significance import holm
 from joint.study.store import Ledger, done_before, given_up
 
 from .draws import Draws, resample
-from .inference import Outcome
+from .inference import Outcome, told_once
 from .one_sided import Answer, behind_best, of_cost, of_mean
 from .table import Row, design_costs, front_costs, outcomes, rows
 
@@ -268,7 +268,7 @@ def judged_selection(
     # A design that costs too much was never in question.
     tested = [number for number, each in enumerate(judged) if not each.excess]
     adjusted = dict(zip(tested, holm([judged[number].p for number in tested]), strict=True))
-    candidates, noted = [], []
+    candidates, noted = [], {}
     for number, levels in enumerate(ledger.designs):
         p = adjusted.get(number, 1.0)
         verdict, held_back = judged[number].verdict(shown=p <= plan.alpha / 2)
@@ -276,7 +276,8 @@ def judged_selection(
             name: each.of(number, level=1 - plan.alpha) if number in each.designs else None
             for name, each in draws.items()
         }
-        noted += [each.note for each in found.values() if each is not None]
+        if said := [each.note for each in found.values() if each is not None]:
+            noted[number] = said
         candidates.append(
             Candidate(
                 number,
@@ -292,8 +293,7 @@ def judged_selection(
         )
     bounded = [each.name for each in wanted.bounds() if each.name not in draws]
     costs = tuple(dict.fromkeys([*front_costs([*spent.values()]), *bounded]))
-    noted += [each.note for each in draws.values()]
-    notes = [each for each in noted if each is not None]
+    notes = told_once(noted)
     if (said := other_pictures(changed)) is not None:
         notes.append(said)
     before = done_before(ledger)
@@ -306,7 +306,7 @@ def judged_selection(
         costs,
         plan.alpha / 2,
         len(tested),
-        tuple(dict.fromkeys(notes)),
+        tuple(notes),
         planned,
         wanted.bounds(),
     )

@@ -46,7 +46,7 @@ class Estimate:
     unit: str
     """What the interval is over: ``seeds and lesions``, or ``seeds``."""
     note: str | None = None
-    """Why the interval may be too narrow, see :class:`Inference`."""
+    """Why the interval may be too narrow, or that it was widened, see :class:`Inference`."""
 
 
 @final

@@ -65,7 +65,7 @@ def designs(judged: StudyReport, *, level: float = 0.95) -> Iterator[Html]:
             f"The best of {count} equal designs lies {judged.luck:.4f} above them by the luck of "
             "its seeds. Nothing in this table is a claim: confirm a choice on fresh seeds."
         )
-    yield from notes(each.estimate.note for each in judged.designs)
+    yield from notes(judged.notes)
     if len(judged.designs) > 1 and count > 0:
         yield picture(
             parallel_figure(judged.designs, metric=judged.metric),

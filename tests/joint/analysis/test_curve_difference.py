@@ -97,12 +97,16 @@ def test_without_draws_there_is_no_interval_and_whoever_has_none_says_why():
 @pytest.mark.parametrize(
     ("lost", "verdict"), [(2, "fewer bits"), (4, "not shown"), (60, "not shown")]
 )
-def test_a_difference_that_few_draws_have_has_no_interval(lost, verdict):
-    rates, drawn = np.tile(RATE, (100, 1)), np.tile(ACCURACY, (100, 1))
-    there = drawn - 0.4 * (np.arange(100) < lost)[:, None]  # no accuracy in common
+@pytest.mark.parametrize("more", [0, 100])
+def test_a_difference_that_few_draws_have_has_no_interval(lost, verdict, more):
+    rates, drawn = np.tile(RATE, (100 + more, 1)), np.tile(ACCURACY, (100 + more, 1))
+    there = drawn - 0.4 * (np.arange(100 + more) < lost)[:, None]  # no accuracy in common
     anchor = DrawnCurve("anchor", RATE, ACCURACY, rates, drawn)
     test = DrawnCurve("test", RATE / 2, ACCURACY, rates / 2, there)
-    found = curve_difference(test, anchor, minimum_overlap=0.3, level=0.95, judge=_ends)
+    # Others that follow, of seeds alone, say, exist more often, and are not counted.
+    found = curve_difference(
+        test, anchor, minimum_overlap=0.3, level=0.95, judge=_ends, counted=100 if more else None
+    )
     assert found.rate == pytest.approx(-50)
     assert found.rate_known == 1 - lost / 100
     assert found.verdict == verdict

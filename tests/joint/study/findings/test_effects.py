@@ -6,7 +6,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
+from joint.folder import Predictions
 from joint.study import outcomes
 from joint.study.findings.draws import resample
 from joint.study.findings.effects import effects
@@ -135,6 +137,28 @@ def test_noise_is_not_taken_for_an_effect(draws_of):
     assert np.mean(variances) == pytest.approx(truth.var(), rel=0.25)
     assert np.nanmedian(shares) > 0.8
     assert np.mean(only_noise) < 0.25 * noise**2
+
+
+def test_noise_of_seeds_on_lesions_is_taken_off_once():
+    """Draws of both have it three times: of a true variance of 0.0008 nothing was left."""
+    generator, lesions, found = np.random.default_rng(0), 60, []
+    labels, names = np.arange(lesions) % 2, tuple(map(str, range(lesions)))
+    designs = {n: {"a": n // 2, "b": n % 2} for n in range(4)}
+    better = [0.35 * each["a"] for each in designs.values()]
+    for _ in range(30):
+        hard, ended = generator.normal(size=lesions), {}
+        for n, more in enumerate(better):
+            ended[n] = []
+            for seed in range(4):
+                right = hard + 1.5 * generator.normal(size=lesions) + more > -1.2
+                logits = np.eye(2)[np.where(right, labels, 1 - labels)]
+                part = Predictions(("a", "b"), names, names, labels, logits)
+                ended[n].append(Outcome(seed, float(right.mean()), part))
+        draws = resample(ended, metric="accuracy", resamples=50)
+        found.append(effects(designs, draws).variance)
+    truth = np.var(stats.norm.cdf((1.2 + np.array(better)) / np.hypot(1, 1.5)))
+    assert np.mean(found) == pytest.approx(truth, rel=0.3)
+    assert np.mean(np.array(found) == 0) < 0.35
 
 
 def test_intervals_hold_the_truth(draws_of):

@@ -12,7 +12,13 @@ from classify.intervals import wilson_intervals
 from joint.folder import Predictions
 from joint.metric import range_of
 from joint.study import Outcome, compare, estimate, infer, resample
-from joint.study.findings.inference import Units, spread_out, units, variance_of
+from joint.study.findings.inference import (
+    Units,
+    spread_out,
+    told_once,
+    units,
+    variance_of,
+)
 
 
 def test_what_lesions_leave_is_told_from_what_seeds_do():
@@ -34,6 +40,12 @@ def test_what_lesions_leave_is_told_from_what_seeds_do():
     many = spread.on(100)
     assert many.of_lesions == pytest.approx((0.09 + 0.16 / 100) / 600, rel=0.2)
     assert many.of_seeds == pytest.approx(spread.of_seeds * 3 / 100)
+    # What three seeds have beyond both is of 2 / 99 times 3 / 100 on a hundred.
+    beyond = spread.variance - spread.of_seeds - spread.of_lesions
+    assert many.variance - many.of_seeds - many.of_lesions == pytest.approx(
+        beyond * 2 / 99 * 3 / 100
+    )
+    assert beyond > 0.05 * spread.variance
     assert many.lasting == spread.lasting < many.variance < spread.variance
     assert spread.on(3).variance == pytest.approx(spread.variance)
     assert spread.on(3).freedom == pytest.approx(spread.freedom)
@@ -48,32 +60,41 @@ def test_the_luck_of_seeds_on_lesions_is_not_counted_three_times():
     assert variance_of(0.3, 0.2, 0.2, 6) == pytest.approx(0.4)  # drawn too small, by chance
 
 
-@pytest.mark.parametrize("metric", ["recall.b", "accuracy", "balanced_accuracy", "auc"])
-def test_seeds_without_an_error_leave_as_much_open_as_a_report(metric):
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "recall.b", "accuracy", "balanced_accuracy", "macro_f1", "average_precision", "auc.a",
+        "auc.b", "specificity.a", "specificity.b", "macro_specificity", "auc",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("counts", [(40, 20), (60, 3), (60, 20, 3)])
+def test_seeds_without_an_error_leave_as_much_open_as_a_report(metric, counts):
     """Six seeds right on all 20 lesions had a recall of 1.00 [1.00, 1.00]."""
-    labels = np.repeat([0, 1], [40, 20])
-    names = tuple(map(str, range(60)))
-    part = Predictions(("a", "b"), names, names, labels, 3.0 * np.eye(2)[labels])
-    wanted = report(part.logits, labels, classes=("a", "b"), groups=names, resamples=100)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    names, classes = tuple(map(str, range(len(labels)))), tuple("abc"[: len(counts)])
+    eye = np.eye(len(counts))
+    part = Predictions(classes, names, names, labels, 3.0 * eye[labels])
+    wanted = report(part.logits, labels, classes=classes, groups=names, resamples=100)
     runs = [Outcome(seed, 1.0, part) for seed in range(6)]
     found = infer(runs, metric=metric, resamples=100)
-    # An AUC rests on as many pairs as the rarer class has lesions.
-    same = "recall.b" if metric == "auc" else metric
-    low, _ = wanted.interval(same)
-    if metric == "auc":
-        assert low < found.interval.low < 0.95
-    else:
-        assert found.interval == pytest.approx((low, 1.0))
+    # The AUCs of two classes are one number, of as many pairs.
+    same = "auc.a" if metric == "auc" and len(counts) == 2 else metric
+    assert found.interval == pytest.approx(wanted.interval(same))
     assert "widened" in found.note
+    rare = {"accuracy": False, "recall.b": counts[1] < 10, "auc.a": counts == (60, 3)}
+    rare |= {"specificity.a": counts == (60, 3), "specificity.b": False}
+    rare |= {"auc.b": counts[1] < 10, "macro_specificity": counts == (60, 3)}
+    assert ("too narrow" in found.note) == rare.get(metric, min(counts) < 10)
     assert resample({0: runs}, metric=metric, resamples=100).of(0) == replace(found, spread=None)
-    # All wrong is the same from the other end, as the share of errors is.
-    wrong = replace(part, logits=3.0 * np.eye(2)[1 - labels])
-    failed = infer([Outcome(seed, 0.0, wrong) for seed in range(6)], metric=metric, resamples=100)
-    assert failed.interval == pytest.approx((0.0, 1 - found.interval.low))
-    # A difference is no share, and has the note alone.
+    if len(counts) == 2 and metric != "average_precision":
+        # All wrong is the same from the other end, as the share of errors is.
+        wrong = replace(part, logits=3.0 * eye[1 - labels])
+        failed = infer([Outcome(i, 0.0, wrong) for i in range(6)], metric=metric, resamples=100)
+        assert failed.interval == pytest.approx((0.0, 1 - found.interval.low))
+    # A difference is no share, and has a note alone.
     between = infer(runs, runs, metric=metric, resamples=100)
     assert between.interval == (0, 0)
-    assert "without a width" in between.note
+    assert ("without a width" in between.note) != ("too narrow" in between.note)
 
 
 def test_the_interval_of_a_share_near_one_covers_it():
@@ -304,7 +325,11 @@ def test_each_class_brings_its_degrees_of_freedom():
     assert units(_part([12, 4, 1]), "accuracy").telling == 17
     # A class of one lesion has no fewer than one.
     expected = (1 / 20 + 1 / 5 + 1) ** 2 / (1 / 20**2 / 19 + 1 / 5**2 / 4 + 1)
-    assert units(_part([20, 5, 1]), "auc").telling == pytest.approx(1 + expected)
+    assert units(_part([20, 5, 1]), "macro_f1").telling == pytest.approx(1 + expected)
+    # An AUC has no more pairs without a lesion in common than the fewer have.
+    assert units(_part([20, 5, 1]), "auc").counts == (6, 5, 1)
+    assert units(_part([20, 5]), "auc").telling == units(_part([20, 5]), "auc.a").telling == 5
+    assert units(_part([20, 5, 1]), "macro_specificity").counts == (6, 21, 25)
 
 
 def test_a_patient_with_lesions_of_all_classes_is_one():
@@ -404,6 +429,15 @@ def test_a_rare_class_without_a_spread_does_not_make_the_interval_endless():
     # Drawn with other designs it is the same, but for the draws.
     drawn = resample({0: runs}, metric="balanced_accuracy").of(0)
     assert drawn.interval.high == pytest.approx(high, abs=0.02)
+
+
+def test_notes_of_designs_are_told_once_and_of_which():
+    notes = {4: ["few", "few; wide"], 1: ["few"], 7: ["few; wide", None], 2: ["few"]}
+    assert told_once(notes) == ["few", "designs 4, 7: wide"]
+    assert told_once({3: [None], 5: ["wide"]}) == ["design 5: wide"]
+    assert told_once({}) == []
+    many = told_once({n: ["wide" if n < 12 else None] for n in range(20)})
+    assert many == ["designs 0, 1, 2, 3, 4, 5, 6, 7 and 4 more: wide"]
 
 
 @pytest.mark.parametrize("of_one", [True, False])
@@ -535,6 +569,8 @@ def test_an_interval_without_a_width_says_so(outcome):
     found = infer([replace(run, value=1.0) for run in perfect], metric="mcc", resamples=100)
     assert found.interval == (1, 1)
     assert "all seeds and lesions came out alike" in found.note
+    runs = {0: [replace(run, value=1.0) for run in perfect]}
+    assert resample(runs, metric="mcc", resamples=100).of(0).note == found.note
     assert "came out alike" in str(compare(perfect, perfect, metric="accuracy", resamples=100))
     one = outcome(6, np.where(np.arange(40) < 3, -1, 1), labels, groups)
     again = [*perfect, replace(perfect[0], seed=6)]

@@ -77,8 +77,22 @@ def test_half_the_bits_are_found_with_an_interval(codecs):
     assert kmeans.verdict == "not shown"
     text = str(found)
     assert "webp, plan=joint against jpeg, plan=joint: -49.9" in text
+    assert "], fewer bits, p = 0.0469; balanced_accuracy +" in text
     assert "none (the curve" in text
     assert json.loads(json.dumps(found.to_dict()))["differences"][0]["family"]
+
+
+def test_noise_of_seeds_on_lesions_counts_as_in_other_intervals(codecs, monkeypatch):
+    """Draws of both have it three times, which made the intervals wider than those of a mean."""
+
+    def width():
+        found = rate_accuracy(codecs).differences
+        (webp,) = (each for each in found if each.family == "webp, plan=joint")
+        return webp.accuracy_interval.high - webp.accuracy_interval.low
+
+    now = width()
+    monkeypatch.setattr("joint.study.findings.rate_accuracy.variance_of", lambda both, *_: both)
+    assert 0 < now < 0.9 * width()
 
 
 def test_few_seeds_have_the_interval_of_student_and_show_nothing(small_study, pretend, tmp_path):
@@ -95,13 +109,15 @@ def test_few_seeds_have_the_interval_of_student_and_show_nothing(small_study, pr
         rank, webp = run.design % 4, run.design > 3
         bits = 1000.0 * 2**rank * ((0.5 + 0.025 * (run.seed - 1)) if webp else 1)
         pretend(ledger, run, 0.45 + 0.12 * rank, bits=bits)  # as accurate as the other
-    (webp,) = rate_accuracy(ledger).differences
+    found = rate_accuracy(ledger)
+    (webp,) = found.differences
     reach = stats.t.ppf(0.975, 2) * 0.05 / math.sqrt(3)
     wanted = 100 * (0.5 * math.exp(-reach) - 1), 100 * (0.5 * math.exp(reach) - 1)
     assert webp.rate == pytest.approx(-50)
     assert webp.rate_interval == pytest.approx(wanted, abs=1)  # percentiles: -52.5 to -47.5
     assert webp.rate_p == 0.25
     assert webp.verdict == "not shown"
+    assert "], not shown, p = 0.25; " in str(found)
 
 
 def test_bad_questions_are_refused(codecs):
