@@ -5,16 +5,17 @@ functions of it are given · ``objective`` what it is trained for, ``term`` term
 ``feed`` pictures on their way, ``parallel`` several processes, ``device`` where · ``evaluate``
 labels, bits and fidelity, ``evaluation`` what that found, ``point`` at which, ``metric`` which
 number, ``view_average`` of several views · ``explain`` maps of why · ``export`` what is deployed,
-as one file, ``predict`` what a run says of pictures, ``data_sheet`` a camera in numbers ·
-``two_stage`` a kernel first, then the element · ``folder`` a run as a folder, ``checkpoint`` files
-that are whole or absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it
-ran · ``build`` from data to objects, ``complete`` from data to a finished run, ``trained`` what a
-run left, brought back, ``settings`` what parts of data share, ``import_path`` what data names
-outside of the library · ``look`` how figures look · ``cli`` the command line, ``train_command`` and
-``describe_command`` two of its own, ``options`` what its commands are told, ``arguments`` how that
-is read, ``judge`` a run judged again, ``referral`` of pictures to refer, ``cells`` tables of text,
-``parse`` JSON · ``neighbours`` a guard of the four names, ``caution`` warnings at the caller's
-line, ``printed`` how a module was built.
+as one file, ``predict`` what a run says of pictures, ``data_sheet`` a camera in numbers,
+``light_cut`` what its simulation leaves out · ``two_stage`` a kernel first, then the element ·
+``folder`` a run as a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer,
+``stop`` ends between steps, ``environment`` where it ran · ``build`` from data to objects,
+``complete`` from data to a finished run, ``trained`` what a run left, brought back, ``settings``
+what parts of data share, ``import_path`` what data names outside of the library · ``look`` how
+figures look · ``cli`` the command line, ``train_command`` and ``describe_command`` two of its own,
+``options`` what its commands are told, ``arguments`` how that is read, ``judge`` a run judged
+again, ``referral`` of pictures to refer, ``cells`` tables of text, ``parse`` JSON · ``neighbours``
+a guard of the four names, ``caution`` warnings at the caller's line, ``printed`` how a module was
+built.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
 parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and

@@ -16,7 +16,7 @@ from optics.quantity import one_number
 from optics.shutter import behind_shutter
 
 from .caution import caution
-from .config.lens import what_is_cut
+from .light_cut import what_is_cut
 from .system import ImagingSystem
 
 __all__ = [

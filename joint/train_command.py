@@ -23,12 +23,12 @@ from optics.shutter import behind_shutter
 from .arguments import read_train_options
 from .build import as_begun, build_split
 from .complete import built, complete_run, earlier, places, put, trained_stages
-from .config.lens import what_is_cut
 from .config.run import RunConfig, check_own, load_config
 from .config.scenes import build_data
 from .device import usable_device
 from .folder import CONFIG_FILE, RunFolder, hold, is_done, read_result
 from .judge import summary
+from .light_cut import what_is_cut
 from .options import RESAMPLES, TrainOptions
 from .parallel import gathered, is_loss, launched, rank
 from .settings import ConfigError

@@ -14,9 +14,9 @@ from joint.analysis import (
     measure_contrast,
     rate_map,
 )
-from joint.config.lens import what_is_cut
 from joint.data_sheet import data_sheet
 from joint.evaluate import evaluate
+from joint.light_cut import what_is_cut
 from joint.point import OperatingPoint, operating, told_quality
 from joint.system import ImagingSystem
 from optics.shutter import behind_shutter

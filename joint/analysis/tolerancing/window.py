@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from joint.config.lens import Cut, cut_in_words, light_cut
 from joint.feed import derive_seed
+from joint.light_cut import Cut, cut_in_words, light_cut
 from joint.system import ImagingSystem
 
 from .imperfection import Imperfection, pupil_of
