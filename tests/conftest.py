@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,10 @@ hypothesis.settings.register_profile(
 )  # fmt: skip
 hypothesis.settings.load_profile("patient")
 # The suite runs in as many processes as there are cores; threads inside them only get in the way.
+# Those of NumPy's and SciPy's own pools, and of processes that tests start, follow the environment,
+# which each process of the suite has from the first one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 
