@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from scipy.stats import binom
@@ -21,8 +21,11 @@ def _case(seed, count=80):
     return 1.5 * np.eye(3)[labels] + random.normal(size=(count, 3)), labels
 
 
+# With ties it may take every picture, or none, to keep a goal of 1.
+@pytest.mark.filterwarnings("ignore:(every|no) picture is referred")
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), st.floats(0.05, 1), st.booleans(), st.booleans())
+@example(624, 1.0, True, True)
 def test_no_cutoff_that_keeps_the_goal_costs_less(seed, least, ties, of_sensitivity):
     logits, labels = _case(seed)
     if ties:
