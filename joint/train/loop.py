@@ -306,16 +306,22 @@ def epoch(
     """
     first, config = runs[0], runs[0].config
     started, seen = time.perf_counter(), first.seen
+
+    def clock() -> None:
+        """Count what came since the last time, to the speed of the epoch."""
+        nonlocal started, seen
+        now = time.perf_counter()
+        for run in runs:
+            pictures, seconds = run.timed
+            run.timed = (pictures + first.seen - seen, seconds + now - started)
+        started, seen = now, first.seen
+
     with ExitStack() as held:
         for run in runs:
             held.enter_context(only_learning(run.system, config.learning(run.epoch)))
         passing = held.enter_context(graph.ready())
         for losses in steps(runs, passing, feed, progress=progress):
-            now = time.perf_counter()
-            for run in runs:
-                pictures, seconds = run.timed
-                run.timed = (pictures + first.seen - seen, seconds + now - started)
-            started, seen = now, first.seen
+            clock()  # before it is saved
             due = config.checkpoint_every is not None and first.step % config.checkpoint_every == 0
             asked = _asked(stop, first.steps, last=first.seen == len(feed.dataset))
             for run, loss in zip(runs, losses, strict=True) if due or asked else ():
@@ -325,6 +331,7 @@ def epoch(
                 for run in runs:
                     run.interrupted = True
                 return
+    clock()
     for run, listening in zip(runs, told, strict=True):
         check_finite(run, run.sums["total"])
         run.check_weights()
