@@ -281,7 +281,7 @@ def tolerance(
     more_is_better : bool, optional
         By default yes, but for losses and bits per pixel.
     devices : int
-        How many are built: 50 tell a yield of 90 % to within 0.1, 400 to within 0.03.
+        How many are built: 50 tell a yield of 90 % to within 0.12, 400 to within 0.04.
     distribution : {"uniform", "normal"}
         Of the levels within their limits: all alike, or with a standard deviation of a quarter of
         the width, cut at the limits, as of a process that is held at two sigma. Within a circle,
