@@ -122,6 +122,7 @@ commands:
   evaluate   evaluate a trained run
   predict    say what pictures show, by a trained run
   report     write a page of a run, or of several side by side
+  contrast   say whether a run decides by how far lesions stand out
   tolerance  say how many cameras with errors keep what a run promises
   runs       list run folders and how far they have come
   study      train and judge many designs; lens2label study --help lists its commands
@@ -293,6 +294,13 @@ def _names_of(runs: Sequence[Path]) -> list[str]:
     return [told.get(place, place.name) for place in places]
 
 
+def _contrast(arguments: Sequence[str]) -> int:
+    # The other commands start faster without it.
+    from .analysis.contrast.command import judge_contrast  # noqa: PLC0415
+
+    return judge_contrast(arguments)
+
+
 def _tolerance(arguments: Sequence[str]) -> int:
     # The other commands start faster without it.
     from .analysis.tolerancing.command import judge_tolerances  # noqa: PLC0415
@@ -411,6 +419,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "evaluate": _evaluate,
     "predict": _predict,
     "report": _report,
+    "contrast": _contrast,
     "tolerance": _tolerance,
     "runs": _runs,
     "study": _study,

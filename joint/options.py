@@ -29,6 +29,7 @@ from .stages import Stage
 from .view_average import Views
 
 __all__ = [
+    "RESAMPLES",
     "AuditOptions",
     "Choice",
     "DescribeOptions",
@@ -39,8 +40,11 @@ __all__ = [
     "ReportOptions",
     "RunsOptions",
     "Scenes",
-    "ToleranceOptions",
     "TrainOptions",
+    "check_figure",
+    "check_file",
+    "check_least",
+    "named_numbers",
     "scenes_at",
 ]
 
@@ -70,7 +74,7 @@ def scenes_at(source: str, image_size: int) -> DataConfig:
     return data if data.image_size is None else data.model_copy(update={"image_size": image_size})
 
 
-def _check_least(options: object, **least: int) -> None:
+def check_least(options: object, **least: int) -> None:
     """Refuse whole numbers that are too small."""
     for name, bound in least.items():
         value = getattr(options, name)
@@ -355,7 +359,7 @@ class EvaluateOptions:
 
         By a CheckpointError, files that cannot be written.
         """
-        _check_least(self, batch_size=1, resamples=0)
+        check_least(self, batch_size=1, resamples=0)
         check_file("--csv", self.csv)
         if self.figure is not None:
             check_figure("--figure", self.figure)
@@ -468,71 +472,7 @@ class ReportOptions:
 
     def check(self) -> None:
         """Refuse numbers that are out of range, by an OptionError."""
-        _check_least(self, pictures=1, resamples=1, batch_size=1)
-
-
-@dataclass(frozen=True)
-class ToleranceOptions:
-    """Build cameras with random errors, and say how many keep what the run promises.
-
-    Each tolerance is NAME=WIDTH, half the width about the design, or NAME=LOWEST:HIGHEST, in the
-    unit of its name: defocus (waves at the rim), decentre and decentre_radial (pupil diameters),
-    rotation, tilt_x (degrees), zernike_5 (waves RMS of Noll's 5), wavefront_4_11 (waves RMS, shared
-    among these terms), height_error (metres RMS), shift (pixels), magnification, photons,
-    read_noise (electrons), ...; docs/howto/tolerance.md lists all. For example:
-
-        lens2label tolerance runs/lens --limits defocus=0.25 tilt_x=0.5 read_noise=1:4 --good 0.6
-        lens2label tolerance runs/lens --limits zernike_5=0.05 zernike_7=0.05 --alone
-    """
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder of lens2label train."""
-    limits: tuple[str, ...]
-    """The tolerances."""
-    alone: bool = False
-    """Instead of all at once at random, each alone at both of its limits: which one costs most."""
-    measure: str | None = None
-    """What is measured of each camera, a number of evaluate's, such as balanced_accuracy,
-    recall.mel, psnr_scene; by default balanced accuracy, or without a classifier fidelity."""
-    good: float | None = None
-    """Also say which share of the cameras has at least this (or, of losses and bits, at most)."""
-    devices: int | None = None
-    """Cameras that are built, by default 50, which tell a yield of 0.9 to within 0.12; with
-    --alone, draws of each random error, by default 8."""
-    distribution: Literal["uniform", "normal"] = "uniform"
-    """Of the errors between their limits; normal has a standard deviation of a quarter of the
-    width."""
-    refocus: float = 0.0
-    """Focus each camera anew, by up to so many waves at the rim, to where the measure is best."""
-    part: Literal["validation", "test"] = "test"
-    """Which part of the split of that run."""
-    pictures: int = 500
-    """Evaluate each camera on at most so many pictures of it."""
-    batch_size: int = 64
-    """Pictures in one pass."""
-    seed: int = 0
-    """Source of the errors and of the noise: camera number i has the same errors whatever else is
-    asked for."""
-    device: str = "cpu"
-    """Where to compute."""
-    quiet: bool = False
-    """Show no bar."""
-    json: bool = False
-    """Print all of it as JSON."""
-
-    def check(self) -> None:
-        """Refuse what cannot be, by an OptionError."""
-        _check_least(self, pictures=1, batch_size=1)
-        if not self.limits:
-            raise OptionError("--limits names at least one tolerance, such as defocus=0.25")
-        if self.devices is not None:
-            _check_least(self, devices=1 if self.alone else 2)
-        if self.good is not None and not math.isfinite(self.good):
-            raise OptionError(f"--good must be a finite number, not {self.good}")
-        if self.alone and self.good is not None:
-            raise OptionError("--good is a yield of cameras with all errors: leave out --alone")
-        if self.alone and self.distribution != "uniform":
-            raise OptionError("--alone takes the limits themselves: leave out --distribution")
+        check_least(self, pictures=1, resamples=1, batch_size=1)
 
 
 @dataclass(frozen=True)
@@ -591,7 +531,7 @@ class PredictOptions:
 
         By a CheckpointError, a file that cannot be written.
         """
-        _check_least(self, batch_size=1)
+        check_least(self, batch_size=1)
         ranges = (*_RANGES, ("temperature", "positive and finite", lambda t: 0 < t < math.inf))
         for name, needed, allowed in ranges:
             number = getattr(self, name)
@@ -639,7 +579,7 @@ class ExportOptions:
 
     def check(self) -> None:
         """Refuse numbers that are out of range, by an OptionError."""
-        _check_least(self, pictures=1)
+        check_least(self, pictures=1)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ from .contrast.correctness import (
     correctness_against_contrast,
     matched_strata,
 )
+from .contrast.dependence import (
+    ContrastDependence,
+    MeasureDependence,
+    contrast_dependence,
+)
 from .contrast.gcnr import generalised_cnr
 from .contrast.measures import MEASURES, Contrast, Measure, Undefined, contrast
 from .contrast.plane import PLANES, Plane, contrast_at, measure_contrast
@@ -92,6 +97,7 @@ __all__ = [
     "Contrast",
     "ContrastByClass",
     "ContrastChange",
+    "ContrastDependence",
     "ContrastEffect",
     "ContrastSweep",
     "Curve",
@@ -105,6 +111,7 @@ __all__ = [
     "Loss",
     "MatchedStrata",
     "Measure",
+    "MeasureDependence",
     "Mended",
     "Observer",
     "Omitted",
@@ -151,6 +158,7 @@ __all__ = [
     "contrast_at",
     "contrast_by_class",
     "contrast_change",
+    "contrast_dependence",
     "correctness_against_contrast",
     "equal_contrast",
     "fill_hair",

@@ -7,19 +7,13 @@ from torch import Tensor
 
 from classify import LesionDataset
 from joint.analysis import (
-    ContrastEffect,
-    Measure,
     OptimalImage,
-    confusion_against_contrast,
-    correctness_against_contrast,
+    contrast_dependence,
     information,
     kept,
-    matched_strata,
-    measure_contrast,
     optimal_image,
     recall_against_contrast,
 )
-from joint.evaluate import evaluate
 from joint.system import ImagingSystem
 
 from .page import Html, note, number, picture, table, with_interval
@@ -56,21 +50,10 @@ def contrast_decides(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Ite
 def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -> Iterator[Html]:
     from joint.figure import pairs_figure  # noqa: PLC0415 - matplotlib
 
-    seen = ImagingSystem(encoding=system.encoding)
-    found = measure_contrast(masked, system=seen, batch_size=how.batch_size)
-    logits = evaluate(system, masked, batch_size=how.batch_size).logits
-    assert logits is not None
-    labels = masked.labels.numpy()
-    guesses = logits.argmax(1)
-    named = {"labels": labels, "classes": masked.classes, "groups": masked.groups}
-    named["resamples"] = how.resamples
-    other: Measure = "delta_e" if masked.channels == 3 else "weber"  # there are no colours
-    measures: tuple[Measure, ...] = ("gcnr", other)
-    values = {measure: getattr(found, measure).cpu().numpy() for measure in measures}
-    effects: list[ContrastEffect] = [
-        correctness_against_contrast(each, right=guesses == labels, measure=measure, **named)
-        for measure, each in values.items()
-    ]
+    found = contrast_dependence(
+        system, masked, factors=(), batch_size=how.batch_size, resamples=how.resamples
+    )
+    effects = [each.effect for each in found.measures.values()]
     yield table(
         ("being right on", "ignoring class", "within class", "SD", "pictures", "without a value"),
         [
@@ -87,7 +70,7 @@ def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -
         caption="Log-odds of being right per standard deviation (SD) of the contrast of the scene. "
         "Contrast and class go together: only the slope within class says that contrast decides",
     )
-    strata = matched_strata(values["gcnr"], right=guesses == labels, measure="gCNR", **named)
+    strata, pairs = found.measures["gcnr"].strata, found.measures["gcnr"].confusion
     thirds = ("lowest third", "middle third", "highest third")
     yield table(
         ("class", *thirds, "highest - lowest"),
@@ -104,10 +87,8 @@ def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -
         ],
         caption="Accuracy by gCNR within class; matched: mean of the classes",
     )
-    try:
-        pairs = confusion_against_contrast(values["gcnr"], guesses=guesses, measure="gCNR", **named)
-    except ValueError as error:
-        yield note(f"Pairs of classes are not compared: {error}")
+    if pairs is None:
+        yield note("Pairs of classes are not compared: fewer than three classes have a contrast.")
         return
     yield picture(
         pairs_figure(pairs),

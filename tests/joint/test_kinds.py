@@ -25,6 +25,7 @@ LIMITS = {"photons": 1.0}
 OF_A_SYSTEM_AND_SCENES = {
     "evaluate": joint.evaluate,
     "attribute": analysis.attribute,
+    "contrast_dependence": analysis.contrast_dependence,
     "information": analysis.information,
     "kept": lambda system, dataset: analysis.kept({"one": system}, dataset),
     "ledger": analysis.ledger,

@@ -3,5 +3,5 @@
 Files: ``measures`` of contrast, ``gcnr`` that of histograms · ``plane`` after each stage ·
 ``by_class`` what is typical of a class, and which classes are confused · ``correctness`` contrast
 against being right, within class · ``change`` between two systems · ``causal`` the same lesions at
-another contrast.
+another contrast · ``dependence`` all of these of one system, ``command`` on the command line.
 """

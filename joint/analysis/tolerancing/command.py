@@ -6,15 +6,18 @@
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
-from typing import get_args
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import tyro
 
 from joint.device import usable_device
 from joint.feed import some_of
-from joint.options import ToleranceOptions
+from joint.options import check_least
 from joint.settings import ConfigError, OptionError
 from joint.trained import load_run
 
@@ -25,12 +28,76 @@ from .sensitivity import sensitivity
 from .tolerance import Limits, Tolerance, tolerance
 from .wavefront import wavefront_error, zernike_error
 
-__all__ = ["judge_tolerances", "read_limits"]
+__all__ = ["ToleranceOptions", "judge_tolerances", "read_limits"]
 
 # Share of the cameras, and the confidence, of the promise that is printed where there are enough.
 _SHARE, _CONFIDENCE = 0.9, 0.95
 
 _ByName = dict[Perturbation | Imperfection, Limits]
+
+
+@dataclass(frozen=True)
+class ToleranceOptions:
+    """Build cameras with random errors, and say how many keep what the run promises.
+
+    Each tolerance is NAME=WIDTH, half the width about the design, or NAME=LOWEST:HIGHEST, in the
+    unit of its name: defocus (waves at the rim), decentre and decentre_radial (pupil diameters),
+    rotation, tilt_x (degrees), zernike_5 (waves RMS of Noll's 5), wavefront_4_11 (waves RMS, shared
+    among these terms), height_error (metres RMS), shift (pixels), magnification, photons,
+    read_noise (electrons), ...; docs/howto/tolerance.md lists all. For example:
+
+        lens2label tolerance runs/lens --limits defocus=0.25 tilt_x=0.5 read_noise=1:4 --good 0.6
+        lens2label tolerance runs/lens --limits zernike_5=0.05 zernike_7=0.05 --alone
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    limits: tuple[str, ...]
+    """The tolerances."""
+    alone: bool = False
+    """Instead of all at once at random, each alone at both of its limits: which one costs most."""
+    measure: str | None = None
+    """What is measured of each camera, a number of evaluate's, such as balanced_accuracy,
+    recall.mel, psnr_scene; by default balanced accuracy, or without a classifier fidelity."""
+    good: float | None = None
+    """Also say which share of the cameras has at least this (or, of losses and bits, at most)."""
+    devices: int | None = None
+    """Cameras that are built, by default 50, which tell a yield of 0.9 to within 0.12; with
+    --alone, draws of each random error, by default 8."""
+    distribution: Literal["uniform", "normal"] = "uniform"
+    """Of the errors between their limits; normal has a standard deviation of a quarter of the
+    width."""
+    refocus: float = 0.0
+    """Focus each camera anew, by up to so many waves at the rim, to where the measure is best."""
+    part: Literal["validation", "test"] = "test"
+    """Which part of the split of that run."""
+    pictures: int = 500
+    """Evaluate each camera on at most so many pictures of it."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    seed: int = 0
+    """Source of the errors and of the noise: camera number i has the same errors whatever else is
+    asked for."""
+    device: str = "cpu"
+    """Where to compute."""
+    quiet: bool = False
+    """Show no bar."""
+    json: bool = False
+    """Print all of it as JSON."""
+
+    def check(self) -> None:
+        """Refuse what cannot be, by an OptionError."""
+        check_least(self, pictures=1, batch_size=1)
+        if not self.limits:
+            raise OptionError("--limits names at least one tolerance, such as defocus=0.25")
+        if self.devices is not None:
+            check_least(self, devices=1 if self.alone else 2)
+        if self.good is not None and not math.isfinite(self.good):
+            raise OptionError(f"--good must be a finite number, not {self.good}")
+        if self.alone and self.good is not None:
+            raise OptionError("--good is a yield of cameras with all errors: leave out --alone")
+        if self.alone and self.distribution != "uniform":
+            raise OptionError("--alone takes the limits themselves: leave out --distribution")
 
 
 def judge_tolerances(arguments: Sequence[str]) -> int:

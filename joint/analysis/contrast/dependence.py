@@ -1,0 +1,245 @@
+"""Whether contrast decides for a system: every answer to that question, of one data set.
+
+::
+
+                ┌─ contrast of the scenes ─┬────────────► by class ────────────────┐
+    scenes, ────┤                          ├─ being right ► slopes, matched strata ├─► Contrast-
+    masks       ├─ evaluate ─► guesses ────┴─ confusion ──► distance of the pairs ─┤   Dependence
+                └─ the same lesions at other contrasts ───► recall at each factor ─┘
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from classify import LesionDataset
+from joint.analysis.record import plain
+from joint.evaluate import evaluate
+from joint.kinds import check_kinds
+from joint.system import ImagingSystem
+
+from .by_class import (
+    ConfusionContrast,
+    ContrastByClass,
+    confusion_against_contrast,
+    contrast_by_class,
+)
+from .causal import ContrastSweep, recall_against_contrast
+from .correctness import (
+    ContrastEffect,
+    MatchedStrata,
+    correctness_against_contrast,
+    matched_strata,
+)
+from .measures import Measure
+from .plane import Plane, measure_contrast
+
+__all__ = ["ContrastDependence", "MeasureDependence", "contrast_dependence"]
+
+
+@dataclass(frozen=True)
+class MeasureDependence:
+    """Whether contrast decides, by one measure of it."""
+
+    by_class: ContrastByClass
+    """How far the lesions of each class stand out."""
+    effect: ContrastEffect
+    """Log-odds of being right per standard deviation of contrast, without and within class."""
+    strata: MatchedStrata
+    """Accuracy of each class where its lesions stand out least, and most."""
+    confusion: ConfusionContrast | None
+    """Whether classes that are alike in contrast are confused more often; None where fewer than
+    three classes have a contrast, so that there are no two pairs."""
+
+    def __str__(self) -> str:
+        told = [self.by_class, self.effect, self.strata, self.confusion]
+        return "\n\n".join(str(each) for each in told if each is not None)
+
+
+@dataclass(frozen=True)
+class ContrastDependence:
+    """Whether contrast decides for a system, as far as its pictures tell."""
+
+    plane: Plane
+    """Where contrast was measured."""
+    measures: dict[Measure, MeasureDependence]
+    """By each measure that was asked for."""
+    sweep: ContrastSweep | None
+    """The same lesions at other contrasts of the scene; None where none were asked for."""
+    pictures: int
+    """With a mask."""
+    left_out: int
+    """Without one."""
+
+    def __str__(self) -> str:
+        head = f"{self.pictures} pictures with a mask, {self.left_out} without; at the {self.plane}"
+        parts = [head, *map(str, self.measures.values())]
+        return "\n\n".join(parts if self.sweep is None else [*parts, str(self.sweep)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; None where something does not exist."""
+        parts = ("by_class", "effect", "strata", "confusion")
+        measures = {
+            name: {part: _told(getattr(found, part)) for part in parts}
+            for name, found in self.measures.items()
+        }
+        return {
+            "plane": self.plane,
+            "pictures": self.pictures,
+            "left_out": self.left_out,
+            "measures": measures,
+            "sweep": _told(self.sweep),
+        }
+
+
+def _told(found: Any) -> dict[str, Any] | None:  # noqa: ANN401 - whatever has to_dict
+    return None if found is None else plain(found.to_dict())
+
+
+def _default_measures(channels: int) -> tuple[Measure, ...]:
+    """How far histograms overlap, and how far colours are apart; without colours, luminances."""
+    return ("gcnr", "delta_e" if channels == 3 else "weber")
+
+
+def contrast_dependence(
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    *,
+    measures: Sequence[Measure] | None = None,
+    factors: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25),
+    plane: Plane = "scene",
+    inner: float = 2.0,
+    outer: float = 10.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+    progress: bool = False,
+) -> ContrastDependence:
+    """Ask in every way whether a system decides by how far lesions stand out.
+
+    What goes with contrast need not be caused by it: the slopes within class and the matched
+    strata leave out what class explains, and only the same lesions at other contrasts change
+    nothing else.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier; in evaluation mode, and its modes are restored.
+    dataset : LesionDataset
+        Pictures; those without a mask are counted and left out.
+    measures : sequence of str, optional
+        Of :data:`joint.analysis.MEASURES`; by default ``gcnr`` and ``delta_e``, or ``weber`` in
+        its place where pictures have no three colours.
+    factors : sequence of float
+        Contrasts at which lesions are shown, as :func:`recall_against_contrast` takes them; empty
+        to leave that out.
+    plane : {"scene", "irradiance", "measurement", "handed"}
+        Where contrast is measured, see :func:`contrast_at`. The factors are always of the scene.
+    inner, outer : float, pixels of the scene
+        The ring's distances from the lesion.
+    batch_size : int
+        Pictures in one pass.
+    seed : int
+        Source of the sensor's noise.
+    resamples : int
+        Draws of the lesions, for the intervals.
+    level : float
+        Confidence level in (0, 1).
+    progress : bool
+        Show bars, on a terminal.
+
+    Returns
+    -------
+    ContrastDependence
+
+    Raises
+    ------
+    TypeError
+        For what is no system, or no data set.
+    ValueError
+        For a system without a classifier, a data set without masks, an unknown or repeated
+        measure, and as the single analyses do.
+    """
+    check_kinds(system, dataset, wanted="contrast against being right")
+    chosen = _default_measures(dataset.channels) if measures is None else tuple(measures)
+    known = get_args(Measure)
+    wrong = [measure for measure in chosen if measure not in known]
+    if wrong or not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"measures must be some of {', '.join(known)}, each once, not {chosen}")
+    if not bool(dataset.has_mask.any()):
+        raise ValueError(f"none of the {len(dataset)} pictures has a mask, so none has a contrast")
+    masked = dataset.subset(dataset.has_mask)
+    found = measure_contrast(
+        masked,
+        system=_camera(system, plane),
+        plane=plane,
+        inner=inner,
+        outer=outer,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    judged = evaluate(system, masked, batch_size=batch_size, seed=seed, progress=progress)
+    assert judged.logits is not None
+    guesses = judged.logits.argmax(1)
+    by_measure: dict[Measure, MeasureDependence] = {
+        measure: _by_measure(
+            getattr(found, measure).cpu().numpy(), masked, guesses, measure, resamples, level
+        )
+        for measure in chosen
+    }
+    sweep = None
+    if len(factors):
+        sweep = recall_against_contrast(
+            system,
+            masked,
+            factors,
+            inner=inner,
+            outer=outer,
+            batch_size=batch_size,
+            seed=seed,
+            resamples=resamples,
+            level=level,
+            progress=progress,
+        )
+    return ContrastDependence(
+        plane=plane,
+        measures=by_measure,
+        sweep=sweep,
+        pictures=len(masked),
+        left_out=len(dataset) - len(masked),
+    )
+
+
+def _camera(system: ImagingSystem, plane: Plane) -> ImagingSystem:
+    """The stages that a plane needs: a scene is one before any of them."""
+    if plane == "scene":
+        return ImagingSystem(encoding=system.encoding)
+    return system.replace(classifier=None)
+
+
+def _by_measure(
+    values: np.ndarray,
+    masked: LesionDataset,
+    guesses: torch.Tensor | np.ndarray,
+    measure: Measure,
+    resamples: int,
+    level: float,
+) -> MeasureDependence:
+    labels = masked.labels.numpy()
+    named: dict[str, Any] = {"classes": masked.classes, "groups": masked.groups}
+    named |= {"measure": measure, "resamples": resamples, "level": level}
+    guesses = np.asarray(guesses)
+    right = guesses == labels
+    present = np.unique(labels[~np.isnan(values)])
+    return MeasureDependence(
+        by_class=contrast_by_class(values, labels, **named),
+        effect=correctness_against_contrast(values, labels, right, **named),
+        strata=matched_strata(values, labels, right, **named),
+        confusion=confusion_against_contrast(values, labels, guesses, **named)
+        if len(present) > 2
+        else None,
+    )
