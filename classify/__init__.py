@@ -8,7 +8,8 @@ rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows ·
 pictures in one · ``metrics`` the report with its intervals, of the numbers in ``judged`` ·
 ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
 ``calibration`` the temperature · ``adjustment`` the class prior · ``referral`` classes to refer
-against the rest · ``given`` what is asked of arguments.
+against the rest · ``selective`` which pictures to leave to somebody else · ``given`` what is asked
+of arguments.
 """
 
 from .adjustment import TauChoice, adjust_logits, choose_tau
@@ -64,6 +65,7 @@ from .referral import PredictiveValues, Referral, choose_cutoff, predictive_valu
 from .registry import BACKBONES, BackboneRecord, backbone_record
 from .residual import ResNetS
 from .sampling import sample_order
+from .selective import RiskCoverage, risk_coverage
 from .vote import Vote
 
 __all__ = [
@@ -96,6 +98,7 @@ __all__ = [
     "Reliability",
     "Report",
     "ResNetS",
+    "RiskCoverage",
     "SceneEncoding",
     "SceneFile",
     "SkinType",
@@ -128,6 +131,7 @@ __all__ = [
     "phantom_maps",
     "predictive_values",
     "report",
+    "risk_coverage",
     "sample_order",
     "save_scenes",
     "skin_reflectance",

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .given import check_number
+from .given import check_number, looked_at
 from .judged import (
     LOWER_IS_BETTER,
     Judged,
@@ -66,9 +66,23 @@ def adjust_logits(
     ValueError
         When the classes do not fit, the prior or ``tau`` is not finite, or the prior is shares or
         numbers of pictures without the logarithm.
+
+    Warns
+    -----
+    UserWarning
+        For scores ``[N, K]`` that are probabilities, each row of which sums to 1. Those on a GPU
+        are not looked at, which would have to be waited for.
     """
     if not isinstance(logits, np.ndarray | Tensor):
         raise TypeError(f"logits must be an array or a tensor, not {type(logits).__name__}")
+    if not isinstance(logits, Tensor) or looked_at(logits):
+        warn_of_probabilities(as_array(logits), "give their logarithms")
+    return _adjusted(logits, log_prior, tau)
+
+
+def _adjusted(
+    logits: Array | Tensor, log_prior: Tensor | Array, tau: float | Tensor
+) -> Array | Tensor:
     check_number("tau", tau)
     strength = float(tau.detach()) if isinstance(tau, Tensor) else float(tau)
     prior = as_array(log_prior)
@@ -82,7 +96,7 @@ def adjust_logits(
             f"log_prior and tau must be finite, not {prior.tolist()} and {tau}; "
             "classify.log_prior counts a class without pictures as one"
         )
-    _check_logarithms(prior)
+    check_logarithms(prior)
     if isinstance(logits, Tensor):
         # The prior in whole numbers would be another prior.
         scores = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
@@ -90,7 +104,7 @@ def adjust_logits(
     return logits - strength * prior
 
 
-def _check_logarithms(prior: Array) -> None:
+def check_logarithms(prior: Array) -> None:
     """Refuse shares and counts; the logarithm of either does, as a constant changes nothing."""
     if (prior < 0).any():
         return
@@ -209,7 +223,7 @@ def choose_tau(
     others = tuple(dict.fromkeys([*floors, *slack]))
     curves: list[list[float]] = [[] for _ in (metric, *others)]
     for tau in tried:
-        judged = judged_by(adjust_logits(scores, log_prior, tau=tau), truth, classes)
+        judged = judged_by(as_array(_adjusted(scores, log_prior, tau)), truth, classes)
         for curve, wanted in zip(curves, (metric, *others), strict=True):
             curve.append(_value(wanted, judged))
     values, kept = tuple(curves[0]), {n: tuple(c) for n, c in zip(others, curves[1:], strict=True)}

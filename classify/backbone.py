@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from . import torchvision_nets as theirs
 from .data.arrays import as_integer
+from .given import check_number
 from .margin import CosineHead
 from .registry import BackboneRecord, backbone_record
 from .weights import load_state, read_state, spread
@@ -346,7 +347,7 @@ def backbone(
         For an unknown name, a size that the backbone cannot take, weights that do not fit or are no
         finite floats, a layer to freeze that does not exist, or a net of timm that cannot be taken.
     TypeError
-        When ``weights`` is no path.
+        When the name is none, ``dropout`` no number or ``weights`` no path.
     """
     record = backbone_record(name)
     if weights is not None and not isinstance(weights, str | os.PathLike):
@@ -354,6 +355,7 @@ def backbone(
             f"weights is the path of a file, not {type(weights).__name__}: save a state dict with "
             "torch.save, or give it to load_state_dict of what is returned"
         )
+    check_number("dropout", dropout)
     kinds, channels = as_integer(classes) or 0, as_integer(in_channels) or 0
     if kinds < 2 or channels < 1 or not 0 <= dropout < 1:
         raise ValueError(

@@ -3,9 +3,9 @@
 import numbers
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["check_generator", "check_number", "check_tensor"]
+__all__ = ["check_generator", "check_number", "check_tensor", "looked_at"]
 
 
 def check_tensor(name: str, value: object) -> None:
@@ -29,6 +29,19 @@ def check_generator(name: str, value: object) -> None:
             f"{name} must be a torch.Generator, not {_kind(value)}: make one with "
             "torch.Generator().manual_seed(0)"
         )
+
+
+def looked_at(value: Tensor) -> bool:
+    """Whether the numbers of a tensor are there, and cost nothing to look at.
+
+    They are not where it is compiled, or mapped or differentiated by ``torch.func``, nor need they
+    be in a tensor of another type, such as one without storage; a GPU would be waited for.
+    """
+    plain = type(value) in (Tensor, nn.Parameter)
+    if torch.compiler.is_compiling() or not plain or not value.is_cpu:
+        return False
+    functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return not functorch.is_functorch_wrapped_tensor(value)
 
 
 def _kind(value: object) -> str:

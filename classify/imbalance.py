@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .given import check_number, check_tensor
+from .adjustment import check_logarithms
+from .given import check_number, check_tensor, looked_at
+from .judged import as_array
 
 __all__ = [
     "class_weights",
@@ -128,7 +130,7 @@ def task_loss(
         Class weights; the mean is then a weighted one, for plain labels as in torch. A mixed
         label weighs what its parts weigh by their shares, where torch divides by the number of
         pictures: of one picture alone the costs of the parts are then averaged by share times
-        weight. A batch of pictures that weigh nothing costs nothing.
+        weight. A batch of pictures that weigh nothing costs nothing, as an empty one does.
     log_prior : Tensor ``[K]``, optional
         Added to the logits: with tau * log(prior), logit adjustment (Menon et al., ICLR 2021),
         which at tau = 1 is the balanced softmax (Ren et al., NeurIPS 2020).
@@ -152,6 +154,8 @@ def task_loss(
     ValueError
         For labels that are neither or beyond the classes, weights, priors or margins that are not
         one for each class, a negative ``focal_gamma`` or a ``label_smoothing`` outside of [0, 1].
+        On a CPU, where it costs nothing to look, also for negative weights, shares of the classes
+        that do not sum to 1, and a prior without the logarithm.
     """
     check_number("focal_gamma", focal_gamma)
     check_number("label_smoothing", label_smoothing)
@@ -170,6 +174,10 @@ def task_loss(
                 f"{name} must be [K] for logits [B, K] = {list(logits.shape)}, not "
                 f"{list(value.shape)}"
             )
+    if weights is not None and looked_at(weights) and (weights < 0).any():
+        raise ValueError(f"weights must be 0 or more, not {weights.tolist()}")
+    if log_prior is not None and looked_at(log_prior):
+        check_logarithms(as_array(log_prior))
     shares = _shares(labels, logits)
     # They are made of counts on the CPU in every step; a GPU does not wait for them. (A copy to the
     # CPU has to be waited for.)
@@ -187,7 +195,8 @@ def task_loss(
         doubt = -torch.expm1(log_p)
         costs = doubt.clamp_min(torch.finfo(doubt.dtype).eps) ** focal_gamma * costs
     if weights is None:
-        return (smoothed * costs).sum(1).mean()
+        cost = (smoothed * costs).sum(1)
+        return cost.mean() if len(cost) > 0 else cost.sum()
     weights = weights.to(logits, non_blocking=there)
     cost, weight = (smoothed * weights * costs).sum(), (shares * weights).sum()
     smallest = torch.finfo(weight.dtype).tiny
@@ -205,6 +214,15 @@ def _shares(labels: Tensor, logits: Tensor) -> Tensor:
                 f"{error}"
             ) from error
     if labels.is_floating_point() and labels.shape == logits.shape:
+        if looked_at(labels) and len(labels) > 0:
+            # As coarse as bfloat16, in which shares may be mixed.
+            wrong = (labels < 0).any(1) | ~((labels.double().sum(1) - 1).abs() <= 2**-7)
+            if wrong.any():
+                row = int(wrong.int().argmax())
+                raise ValueError(
+                    f"labels that are shares of the classes must be 0 or more and sum to 1, and "
+                    f"row {row} is {labels[row].tolist()}"
+                )
         return labels.to(logits)
     raise ValueError(
         f"labels must be int64 [B] or shares of the classes [B, K] for logits [B, K] = "

@@ -116,6 +116,14 @@ def check_units(member: Array, groups: Sequence[str] | None) -> None:
         )
 
 
+def equal_units(total: Any, square: Any) -> Any:  # noqa: ANN401 - numbers or arrays
+    """As many units of one size tell as much as those whose sizes and their squares sum so.
+
+    Of ``n`` pictures each, they are ``(sum n)^2 / sum n^2`` (Kish, Survey Sampling, 1965).
+    """
+    return total**2 / np.maximum(square, 1)
+
+
 def source(generator: torch.Generator | None, seed: int = 0) -> torch.Generator:
     """The generator that was given, or a new one of ``seed``."""
     if generator is not None:
@@ -289,16 +297,19 @@ def with_width(
     ends = np.where(agree, own, ends)
     if ranked:
         few = np.asarray(counts)[..., None] < _FEW_PAIRS
-        return np.where(few, _widest(ends, own), ends)
+        return np.where(few, widest(ends, own), ends)
     none, every = (
         wilson_intervals(np.full(np.shape(counts), share), counts, level=level)
         for share in (0.0, 1.0)
     )
-    return _widest(ends, np.stack([every[..., 0], none[..., 1]], -1))
+    return widest(ends, np.stack([every[..., 0], none[..., 1]], -1))
 
 
-def _widest(first: Array, second: Array) -> Array:
-    """The lower of two low ends and the higher of two high ones; nan where either is."""
+def widest(first: Array, second: Array) -> Array:
+    """Intervals ``[..., 2]`` from the lower of two low ends to the higher of two high ones.
+
+    They are nan where either is.
+    """
     low = np.minimum(first[..., 0], second[..., 0])
     return np.stack([low, np.maximum(first[..., 1], second[..., 1])], -1)
 

@@ -35,7 +35,9 @@ __all__ = [
     "Metric",
     "Reliability",
     "as_array",
+    "check_labels",
     "check_metric",
+    "check_scores",
     "class_column",
     "class_names",
     "is_metric",
@@ -114,13 +116,14 @@ def as_array(values: npt.ArrayLike | torch.Tensor) -> Array:
     return np.asarray(values)
 
 
-def warn_of_probabilities(scores: Array, advice: str) -> None:
+def warn_of_probabilities(scores: Array, advice: str, *, stacklevel: int = 3) -> None:
     """Warn where all scores that are taken for logits are shares of one, and not votes for one."""
     if scores.ndim != 2 or not ((scores > 0) & (scores < 1)).any():
         return
     if (scores >= 0).all() and (np.abs(scores.sum(1) - 1) <= 1e-4).all():
         warnings.warn(
-            f"these scores are probabilities, and are taken for logits: {advice}", stacklevel=3
+            f"these scores are probabilities, and are taken for logits: {advice}",
+            stacklevel=stacklevel,
         )
 
 
@@ -335,6 +338,13 @@ class Judged:
         right, predicted, true = np.split(weights @ self._counted, 3, axis=1)
         return right, predicted, true
 
+    def log_odds(self) -> Array:
+        """Of the predicted class against all others ``[N]``, rounded, so that equal ones stay so.
+
+        They rank the pictures as the confidences do, of which those next to 1 are one number.
+        """
+        return (self._powers.top - self._powers.rest).round(9)
+
     def reliability(self) -> Reliability:
         """The curve behind the calibration error."""
         count = self._bins.sum(0)
@@ -460,11 +470,19 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
         )
     if len(labels) == 0:
         raise ValueError("there is nothing to report: no labels")
+    check_labels(labels, classes)
+    check_scores(logits)
+
+
+def check_labels(labels: Array, classes: int) -> None:
+    """Refuse labels that are no numbers of so many classes."""
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"labels must be integers of 0 or more, not {labels.dtype}: give the number of each "
             "picture's class, as labels.astype(int)"
         )
+    if len(labels) == 0:
+        return
     if labels.min() < 0:
         raise ValueError(
             f"labels must be integers of 0 or more, not {labels.min()} as in row "
@@ -472,7 +490,13 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
         )
     if labels.max() >= classes:
         raise ValueError(f"label {labels.max()} is beyond the {classes} classes")
-    # A class may be impossible (-inf), but no score can be endless, and not all of them nothing.
+
+
+def check_scores(logits: Array) -> None:
+    """Refuse scores ``[N, K]`` a row of which ranks no class.
+
+    A class may be impossible (-inf), but no score can be endless, and not all of them nothing.
+    """
     bad = np.isnan(logits).any(1) | (logits.max(1) == np.inf) | (logits.max(1) == -np.inf)
     if bad.any():
         raise InvalidScores(

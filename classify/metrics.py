@@ -15,12 +15,14 @@ from .intervals import (
     Interval,
     bootstrap,
     check_resampling,
+    equal_units,
     mean_interval,
     membership,
     percentile_interval,
     resampled,
     source,
     unit_of,
+    widest,
     wilson_intervals,
     with_width,
 )
@@ -49,10 +51,10 @@ _SHARES = ("accuracy", "weighted_precision", "weighted_recall", "weighted_f1")
 _BEYOND_CHANCE = ("mcc", "cohen_kappa")
 _CLASS_RANKS = ("class_auc", "class_average_precision")
 _CLASS_SHARES = {
-    **dict.fromkeys(("recall", "f1", "class_sensitivity", "class_average_precision"), "true"),
+    **dict.fromkeys(("recall", "f1"), "true"),
     "precision": "predicted",
     "specificity": "others",
-    "class_auc": "pairs",
+    **dict.fromkeys(("class_auc", "class_average_precision", "class_sensitivity"), "pairs"),
 }
 # Means over classes, whose intervals are put together from those of the classes.
 _MEANS = {
@@ -130,6 +132,8 @@ class Report:
     """Pictures of each class ``[K]``."""
     units: Array
     """Lesions of each class ``[K]``, or pictures, as :attr:`unit` says: its evidence."""
+    others: Array
+    """Those with pictures of other classes ``[K]``: what a ranking compares a class with."""
     class_auc: Array
     """``[K]``, nan where a class has no picture, or all of them."""
     class_average_precision: Array
@@ -154,7 +158,8 @@ class Report:
     Where all draws agree, as on a part without a mistake, the accuracy and the weighted means have
     Wilson's interval over as many lesions: that the draws agree tells nothing of how far it is
     known. The lower end of MCC and kappa is never above Wilson's, without a mistake, for the
-    lesions that are not of the commonest class alone. Where all predictions are one class, MCC and
+    lesions that are not of the commonest class alone, and the upper end never below the same with
+    the other sign. Where all predictions are one class, MCC and
     kappa are 0 in every draw, whatever they are elsewhere: they have none (nan). Those of means
     over classes that are shares are put together from the classes' own, see
     :func:`classify.intervals.mean_interval`; a class that counts as 0 in such a mean as there is
@@ -168,7 +173,9 @@ class Report:
     A draw without a picture of a class tells nothing of its recall and F1, one without a
     prediction of it nothing of its precision; nan where that holds for every draw. Where all
     draws agree, as for three lesions out of three, a share has Wilson's interval over the lesions
-    that it is a share of, and F1 over those of the class.
+    that it is a share of, and F1 over those of the class; AUC, average precision and sensitivity
+    over as many pairs as the rarer side has lesions, where the sensitivity always reaches as far.
+    Of unequal sizes, as many lesions count as of one size would tell as much (Kish, 1965).
     """
 
     def __str__(self) -> str:
@@ -238,18 +245,33 @@ class Report:
             None of them a sentence: they begin in lower case, without a point.
         """
         found = []
-        counts = list(zip(self.classes, self.units, strict=True))
-        bounds = (
-            (0, _FEW, "intervals of these classes, and of means over classes,"),
-            (_FEW - 1, _FEW_RANKED, "intervals of their AUC and AP, and of the means of these,"),
+        own, beside = (
+            list(zip(self.classes, counts, strict=True)) for counts in (self.units, self.others)
         )
-        for more_than, less_than, which in bounds:
+        bounds = (
+            ("of", own, 0, _FEW, "intervals of these classes, and of means over classes,"),
+            (
+                "of",
+                own,
+                _FEW - 1,
+                _FEW_RANKED,
+                "intervals of their AUC and AP, and of the means of these,",
+            ),
+            (
+                "beside",
+                beside,
+                0,
+                _FEW_RANKED,
+                "intervals of their specificity, AUC, AP and sensitivity",
+            ),
+        )
+        for where, counts, more_than, less_than, which in bounds:
             few = [f"{name} ({n})" for name, n in counts if more_than < n < less_than]
             if self.intervals and few:
                 more = f" and {len(few) - 7} more" if len(few) > 7 else ""
                 found.append(
-                    f"fewer than {less_than} {self.unit} of {', '.join(few[:7])}{more}: {which} "
-                    "may be too narrow"
+                    f"fewer than {less_than} {self.unit} {where} {', '.join(few[:7])}{more}: "
+                    f"{which} may be too narrow"
                 )
         said = np.flatnonzero(self.confusion.sum(0))
         if self.intervals and len(said) == 1:
@@ -322,7 +344,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; a number that does not exist is None."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: plain(value) for name, value in asdict(self).items()}
 
 
 def report(
@@ -365,7 +387,7 @@ def report(
     resamples : int
         Bootstrap resamples for intervals; none by default. The intervals of a single lesion, which
         tell nothing, are nan. Printed, the report names the classes of fewer than 10 lesions; for
-        AUC and average precision, of fewer than 20.
+        AUC and average precision, of fewer than 20; and those beside which there are fewer than 20.
     level : float
         Confidence level of the intervals, in (0, 1).
     seed : int
@@ -377,7 +399,7 @@ def report(
     ------
     ValueError
         When shapes, labels or groups do not fit, scores and labels are swapped, a score is not a
-        number, or probabilities do not sum to one.
+        number, probabilities do not sum to one, or ``level`` is not in (0, 1).
 
     Warns
     -----
@@ -404,21 +426,22 @@ def report(
     once = np.ones((1, len(labels)))
     confusion = judged.confusion(once)[0].astype(np.int64)
     support = confusion.sum(1)
-    units = _units(member, judged)
+    units, equal = _units(member, judged)
     values = {name: value[0] for name, value in judged.measure(once).items()}
+    check_resampling(resamples or 1, level)
     intervals, class_intervals = {}, {}
     if resamples:
-        check_resampling(resamples, level)
         chunks = resampled(member, resamples, source(generator, seed))
         parts = [judged.measure(weights, drawn=True) for weights in chunks]
         draws = {name: np.concatenate([part[name] for part in parts]) for name in values}
-        intervals, class_intervals = _intervals(draws, values, units, level)
+        intervals, class_intervals = _intervals(draws, values, equal, level)
     return Report(
         classes=classes,
         absent=tuple(name for name, n in zip(classes, support, strict=True) if n == 0),
         at_specificity=at_specificity,
         support=support,
-        units=units.true,
+        units=units.true.astype(np.int64),
+        others=units.others.astype(np.int64),
         confusion=confusion,
         reliability=judged.reliability(),
         level=level,
@@ -467,9 +490,12 @@ def as_logits(scores: Array, kind: Kind) -> Array:
 
 
 class _Units(NamedTuple):
-    """Lesions, or pictures where no groups are given, that numbers of each class rest on."""
+    """Lesions, or pictures where no groups are given, that numbers of each class rest on.
 
-    count: int
+    How many they are, or how many of one size tell as much, see :func:`_units`.
+    """
+
+    count: Any
     """All of them."""
     true: Array
     """Those with pictures of the class ``[K]``."""
@@ -487,18 +513,37 @@ class _Units(NamedTuple):
         return np.minimum(self.true, self.others)
 
 
-def _units(member: Array, judged: Judged) -> _Units:
-    classes, count = judged.logits.shape[1], int(member.max()) + 1
+def _units(member: Array, judged: Judged) -> tuple[_Units, _Units]:
+    """How many lesions there are, and how many of one size tell as much.
 
-    def pairs(of: Array) -> tuple[Array, Array]:
-        return np.divmod(np.unique(member * classes + of), classes)
+    In a share of pictures a lesion of many outweighs the rest: :func:`equal_units`.
+    """
+    classes = judged.logits.shape[1]
 
-    unit, true = pairs(judged.labels)
-    single = np.bincount(unit)[unit] == 1  # lesions are; patients may have several classes
-    true, only, predicted = (
-        np.bincount(of, minlength=classes) for of in (true, true[single], pairs(judged.guesses)[1])
+    def cells(of: Array) -> tuple[Array, Array, Array]:
+        """Unit, class and pictures of each pair of them that occurs."""
+        pairs, size = np.unique(member * classes + of, return_counts=True)
+        return *np.divmod(pairs, classes), size
+
+    def told(of: Array, size: Array) -> tuple[Array, Array]:
+        """The number of units of each class ``[K]``, and of equal ones."""
+        there, total, square = (np.bincount(of, size**k, minlength=classes) for k in range(3))
+        return there, equal_units(total, square)
+
+    unit, own, size = cells(judged.labels)
+    whole = np.bincount(unit, size)
+    rest = whole[unit] - size  # patients may have several classes, lesions have one
+    only = np.bincount(own, rest == 0, minlength=classes)
+    outside = len(member) - np.bincount(own, size, minlength=classes)
+    square = (whole**2).sum() + np.bincount(own, rest**2 - whole[unit] ** 2, minlength=classes)
+    each = (
+        (len(whole), equal_units(whole.sum(), (whole**2).sum())),
+        told(own, size),
+        told(*cells(judged.guesses)[1:]),
+        (len(whole) - only, equal_units(outside, square)),
     )
-    return _Units(count, true, predicted, count - only)
+    counts, equal = (_Units(*column) for column in zip(*each, strict=True))
+    return counts, equal
 
 
 def _intervals(
@@ -518,7 +563,12 @@ def _intervals(
             ends = np.array([percentile_interval(d, level) for d in drawn])
             if name in _CLASS_SHARES:
                 counts = getattr(units, _CLASS_SHARES[name])
-                ends = with_width(ends, value, counts, level=level, ranked=name in _CLASS_RANKS)
+                if name == "class_sensitivity":
+                    # Few others do not tell where the threshold lies, however many pass it.
+                    ends = widest(ends, wilson_intervals(value, counts, level=level))
+                else:
+                    ranked = name in _CLASS_RANKS
+                    ends = with_width(ends, value, counts, level=level, ranked=ranked)
             of_class[name] = ends
         elif name != "ece":
             ends = np.array(percentile_interval(drawn, level))
@@ -527,10 +577,10 @@ def _intervals(
             elif name in _BEYOND_CHANCE and (units.predicted > 0).sum() == 1:
                 ends = np.full(2, np.nan)  # 0 in every draw, whatever it is elsewhere
             elif name in _BEYOND_CHANCE:
-                # No nearer to 1 than without a mistake: what is beyond chance rests on the lesions
-                # that are not of the commonest class alone.
-                right = wilson_intervals(np.array(1.0), units.others.min(), level=level)
-                ends = np.minimum(ends, [right[0], np.inf])
+                # No nearer to 1 than without a mistake, or to -1 than with mistakes alone: what is
+                # beyond chance rests on the lesions that are not of the commonest class alone.
+                right = wilson_intervals(np.array(1.0), units.others.min(), level=level)[0]
+                ends = widest(ends, np.array([right, -right]))
             single[name] = Interval(*ends.tolist())
     for name, each in _MEANS.items():
         of = _averaged(name, values[each], units)
@@ -547,6 +597,9 @@ def _averaged(mean: str, values: Array, units: _Units) -> Array:
         return units.true > 0
     if mean in ("macro_precision", "macro_recall", "macro_f1"):
         return units.true + units.predicted > 0
+    if mean == "auc" and len(values) == 2:
+        # Both are the share of the same pairs that are in order, and count once.
+        return ~np.isnan(values) & [True, False]
     return ~np.isnan(values)
 
 
@@ -554,13 +607,14 @@ def _numbers(values: Mapping[str, Array]) -> dict[str, Any]:
     return {name: value if value.ndim else float(value) for name, value in values.items()}
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """What JSON can hold of arrays, mappings and numbers; a number that is none is None."""
     if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
+        return [plain(item) for item in value.tolist()]
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value

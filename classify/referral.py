@@ -11,17 +11,17 @@ value; those of ``leave`` are specificity and negative predictive value, with th
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, expit, logsumexp
 from torch import Tensor
 
-from .intervals import membership, unit_of
-from .judged import as_array, judged_by, warn_of_probabilities
+from .intervals import equal_units, membership, unit_of
+from .judged import as_array, check_labels, check_scores, judged_by, warn_of_probabilities
 
 __all__ = ["REFER_OR_LEAVE", "PredictiveValues", "Referral", "choose_cutoff", "predictive_values"]
 
@@ -61,6 +61,10 @@ class Referral:
     unit: str
     """``lesions`` where groups were given, else ``pictures``."""
 
+    def __post_init__(self) -> None:
+        for name in ("positive", "classes"):  # lists in JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
     @property
     def cutoff(self) -> float:
         """The least probability of the classes to refer, all together, of a picture referred."""
@@ -82,15 +86,15 @@ class Referral:
         Raises
         ------
         ValueError
-            When there are not K classes.
+            When there are not K classes, or a row of scores ranks none of them
+            (:class:`classify.judged.InvalidScores`).
+
+        Warns
+        -----
+        UserWarning
+            For probabilities, each row of which sums to 1.
         """
-        logits = as_array(logits).astype(float)
-        if logits.ndim != 2 or logits.shape[1] != len(self.classes):
-            raise ValueError(
-                f"this referral is of scores [N, {len(self.classes)}] of the classes "
-                f"{', '.join(self.classes)}, not of {logits.shape}"
-            )
-        over = _log_odds(logits, self._positive()) - self.log_odds
+        over = self._over(logits)
         return np.stack([over / 2, -over / 2], 1)
 
     def labels(self, labels: Array | Tensor) -> Array:
@@ -105,8 +109,13 @@ class Referral:
         -------
         array of int ``[N]``
             0 for pictures to refer, 1 for all others.
+
+        Raises
+        ------
+        ValueError
+            When they are not ``[N]`` numbers of these classes.
         """
-        return np.where(self._positive()[as_array(labels)], 0, 1)
+        return np.where(self._positive()[self._known(labels)], 0, 1)
 
     def refers(self, logits: Array | Tensor) -> Array:
         """Whether each picture is referred.
@@ -123,9 +132,15 @@ class Referral:
         Raises
         ------
         ValueError
-            When there are not K classes.
+            When there are not K classes, or a row of scores ranks none of them
+            (:class:`classify.judged.InvalidScores`).
+
+        Warns
+        -----
+        UserWarning
+            For probabilities, each row of which sums to 1.
         """
-        return self.scores(logits).argmax(1) == 0
+        return self._over(logits) >= 0
 
     def shares(self, logits: Array | Tensor, labels: Array | Tensor) -> dict[str, float]:
         """Share of each class that is referred.
@@ -145,13 +160,41 @@ class Referral:
         Raises
         ------
         ValueError
-            When there are not K classes.
+            When there are not K classes, a row of scores ranks none of them
+            (:class:`classify.judged.InvalidScores`), or the labels are not one of them for each.
+
+        Warns
+        -----
+        UserWarning
+            For probabilities, each row of which sums to 1.
         """
-        refers, labels = self.refers(logits), as_array(labels)
+        refers, labels = self._over(logits) >= 0, self._known(labels)
+        if len(refers) != len(labels):
+            raise ValueError(f"{len(refers)} rows of scores need as many labels, not {len(labels)}")
         return {
             name: float(refers[labels == k].mean()) if (labels == k).any() else math.nan
             for k, name in enumerate(self.classes)
         }
+
+    def _over(self, logits: Array | Tensor) -> Array:
+        """By how much the log-odds of each picture exceed the cutoff ``[N]``."""
+        scores = as_array(logits).astype(float)
+        if scores.ndim != 2 or scores.shape[1] != len(self.classes):
+            raise ValueError(
+                f"this referral is of scores [N, {len(self.classes)}] of the classes "
+                f"{', '.join(self.classes)}, not of {scores.shape}"
+            )
+        check_scores(scores)
+        warn_of_probabilities(scores, "give their logarithms", stacklevel=4)
+        return _log_odds(scores, self._positive()) - self.log_odds
+
+    def _known(self, labels: Array | Tensor) -> Array:
+        """Labels ``[N]`` that are numbers of these classes."""
+        labels = as_array(labels)
+        if labels.ndim != 1:
+            raise ValueError(f"labels must be [N], not {labels.shape}")
+        check_labels(labels, len(self.classes))
+        return labels
 
     def _positive(self) -> Array:
         return np.isin(self.classes, self.positive)
@@ -171,6 +214,34 @@ class Referral:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return asdict(self) | {"cutoff": self.cutoff}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The referral that :meth:`to_dict` wrote down.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            As read from JSON; the cutoff, which follows from the log-odds, may be missing.
+
+        Returns
+        -------
+        Referral
+
+        Raises
+        ------
+        ValueError
+            When another of its fields is missing, or there is a field that it does not have.
+        """
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in values]
+        unknown = [name for name in values if name not in (*names, "cutoff")]
+        if missing or unknown:
+            raise ValueError(
+                f"a referral has the fields {', '.join(names)}: missing are "
+                f"{', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
+            )
+        return cls(**{name: values[name] for name in names})
 
 
 def choose_cutoff(
@@ -248,7 +319,7 @@ def choose_cutoff(
     sign, kept = (1, ill) if goal == "sensitivity" else (-1, ~ill)
     unit = unit_of(groups)
     sizes = np.unique(membership(groups, len(labels))[kept], return_counts=True)[1]
-    equal = float(sizes.sum() ** 2 / (sizes**2).sum())  # so many of one size tell as much
+    equal = float(equal_units(sizes.sum(), (sizes**2).sum()))
 
     def sure(shares: Array) -> Array:
         return shares if assurance is None else _lower(shares, equal, assurance)

@@ -119,9 +119,13 @@ def backbone_record(name: str) -> BackboneRecord:
 
     Raises
     ------
+    TypeError
+        For what is no name.
     ValueError
         For an unknown name, or a net of timm without one first convolution and one last layer.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be that of a backbone, such as 'resnet_s', not {name!r}")
     if name.startswith(_TIMM):
         net = timm_nets.find(name.removeprefix(_TIMM))
         return BackboneRecord(

@@ -141,7 +141,6 @@ def warn_of_classes(
     *,
     where: str,
     or_else: str = "",
-    stacklevel: int = 3,
 ) -> None:
     """Warn where labels, which alone say what classes there are, name one or leave some out.
 
@@ -157,8 +156,6 @@ def warn_of_classes(
         What has them, for the message.
     or_else : str
         What else may be done about one class.
-    stacklevel : int
-        As of :func:`warnings.warn`, counted from here.
     """
     present = sorted({int(label) for label in labels})
     if len(present) == 1:
@@ -166,7 +163,7 @@ def warn_of_classes(
             f"{where} has pictures of one class only, {classes[present[0]]}: a trained run can be "
             "tested on them, but no classifier can be trained or compared by them alone. To train, "
             f"add pictures of at least one other class{or_else}",
-            stacklevel=stacklevel,
+            stacklevel=3,
         )
     elif empty := sorted(set(range(len(classes))) - set(present)):
         named = ", ".join(classes[label] for label in empty[:10]) + ", ..." * (len(empty) > 10)
@@ -174,7 +171,7 @@ def warn_of_classes(
             f"{where} has labels up to {present[-1]} and no picture of {named}, which a classifier "
             "would be given outputs for all the same: number the labels from 0 without gaps, or "
             "give the names of all classes if these are meant",
-            stacklevel=stacklevel,
+            stacklevel=3,
         )
 
 
@@ -202,7 +199,7 @@ def warn_of_absent(
         )
 
 
-def warn_of_grey(images: Tensor, *, where: str, stacklevel: int = 3) -> None:
+def warn_of_grey(images: Tensor, *, where: str) -> None:
     """Warn where all pictures are grey in several channels, and nobody said that they shall be.
 
     Parameters
@@ -211,8 +208,6 @@ def warn_of_grey(images: Tensor, *, where: str, stacklevel: int = 3) -> None:
         Read up to the first with a colour.
     where : str
         What has them, for the message.
-    stacklevel : int
-        As of :func:`warnings.warn`, counted from here.
     """
     if images.shape[1] == 1:
         return
@@ -225,7 +220,7 @@ def warn_of_grey(images: Tensor, *, where: str, stacklevel: int = 3) -> None:
         "a sensor gives light and noise of its own: three times the light of a camera without "
         "colours, and three planes to code. Give channels=1 (--data.channels 1) for such a camera, "
         "or channels=3 if three are meant",
-        stacklevel=stacklevel,
+        stacklevel=3,
     )
 
 

@@ -355,3 +355,16 @@ def test_tau_finds_what_a_class_must_have():
         )
     with pytest.raises(ValueError, match="is of a class that there is not"):
         classify.choose_tau(scores, truth, log_prior=prior, metric="recall.mel")
+
+
+def test_probabilities_are_told_once():
+    random = np.random.default_rng(0)
+    chances = random.dirichlet(np.ones(3), size=30)
+    prior, labels = np.log([0.5, 0.3, 0.2]), np.arange(30) % 3
+    for scores in (chances, torch.from_numpy(chances).requires_grad_()):
+        with pytest.warns(UserWarning, match="taken for logits: give their logarithms") as told:
+            classify.adjust_logits(scores, prior)
+        assert [each.filename for each in told] == [__file__]
+    with pytest.warns(UserWarning, match="taken for logits") as told:
+        classify.choose_tau(chances, labels, log_prior=prior)
+    assert len(told) == 1

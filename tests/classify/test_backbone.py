@@ -391,3 +391,12 @@ def test_a_trained_system_keeps_its_frozen_layers(tmp_path):
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     layers = {".".join(key.split(".")[1:3]) for key in changed}
     assert layers == {"net.layer4", "head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"name": 3}, "name must be that of a backbone, such as 'resnet_s', not 3"),
+    ({"dropout": "x"}, "dropout must be a number, not str"),
+])  # fmt: skip
+def test_what_is_of_another_kind_is_refused_by_name(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        classify.backbone(**arguments)

@@ -15,7 +15,7 @@ _COUNTS = torch.tensor([3, 3, 2])
 
 _CALLS = {
     classify.task_loss: {
-        "logits": _SCORES, "labels": _LABELS, "weights": _COUNTS, "log_prior": _COUNTS,
+        "logits": _SCORES, "labels": _LABELS, "weights": _COUNTS, "log_prior": torch.zeros(3),
         "margins": _COUNTS, "label_smoothing": 0.1, "focal_gamma": 1.0,
     },
     classify.mix: {

@@ -352,3 +352,51 @@ def test_an_impossible_class_that_is_not_the_true_one_costs_nothing(options):
         torch.testing.assert_close(gradient, gradients[1])
     impossible = torch.tensor([[-torch.inf, 0.0, 0.0, 0.0]])
     assert classify.task_loss(impossible, labels[:1], **options) == torch.inf
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"log_prior": torch.tensor([0.5, 0.3, 0.2])}, "shares of the classes: take np.log"),
+        ({"log_prior": torch.tensor([50, 30, 20])}, "numbers of pictures: take classify.log_prior"),
+        ({"weights": torch.tensor([1.0, -1.0, 1.0])}, "weights must be 0 or more"),
+        ({"labels": torch.tensor([[1.0, 0, 0], [0.5, 0.2, 0]])}, "sum to 1, and row 1 is"),
+        ({"labels": torch.tensor([[1.5, -0.5, 0], [1, 0, 0]])}, "sum to 1, and row 0 is"),
+        ({"labels": torch.tensor([[1.0, 0, 0], [torch.nan, 0, 0]])}, "sum to 1, and row 1 is"),
+    ],
+)
+def test_what_would_be_another_loss_is_refused(change, message):
+    given = {"logits": torch.zeros(2, 3), "labels": torch.tensor([0, 1])}
+    with pytest.raises(ValueError, match=message):
+        classify.task_loss(**given | change)
+
+
+def test_shares_in_half_precision_sum_to_one_as_far_as_they_can():
+    shares = torch.full((2, 3), 1 / 3, dtype=torch.bfloat16)
+    assert shares.double().sum(1)[0] != 1
+    assert float(classify.task_loss(torch.zeros(2, 3), shares)) == pytest.approx(
+        np.log(3), rel=2**-7
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"weights": torch.ones(3)}])
+def test_an_empty_batch_costs_nothing(options):
+    logits = torch.zeros(0, 3, requires_grad=True)
+    for labels in (torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3)):
+        loss = classify.task_loss(logits, labels, **options)
+        loss.backward()
+        assert loss.item() == 0
+
+
+def test_numbers_that_are_not_there_are_not_looked_at():
+    prior, labels = torch.tensor([0.5, 0.3, 0.2]).log(), torch.eye(3)
+
+    def loss(logits, prior, labels):
+        return classify.task_loss(logits[None], labels[None], log_prior=prior)
+
+    logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+    found = torch.vmap(loss, (0, None, 0))(logits, prior, labels)
+    expected = torch.stack([loss(*each) for each in zip(logits, [prior] * 3, labels, strict=True)])
+    torch.testing.assert_close(found, expected)
+    adjusted = torch.vmap(lambda scores: classify.adjust_logits(scores, prior))(logits)
+    torch.testing.assert_close(adjusted, classify.adjust_logits(logits, prior))

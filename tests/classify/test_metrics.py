@@ -850,3 +850,76 @@ def test_numbers_of_a_report_have_names():
         judged.number("recall.nones")
     with pytest.raises(ValueError, match="is unknown"):
         judged.interval("kappa")
+
+
+@pytest.mark.parametrize("others", [3, 8])
+def test_a_ranking_against_few_others_is_covered(others):
+    """Rates of normal scores: many lesions of a class do not tell where its threshold lies."""
+    random, trials = np.random.default_rng(0), 60
+    labels = np.array([0] * 60 + [1] * others)
+    true, covered = norm.sf(norm.ppf(0.9) - 1.5), 0
+    for trial in range(trials):
+        margins = random.normal(size=len(labels)) + 1.5 * (labels == 0)
+        logits = np.column_stack([margins, np.zeros(len(labels))])
+        result = _report(logits, labels, resamples=60, seed=trial)
+        low, high = result.class_intervals["class_sensitivity"][0]
+        covered += low <= true <= high
+        if others == 3:  # fewer than five pairs
+            ends = result.class_intervals["class_average_precision"][0]
+            assert ends[0] <= wilson_intervals(np.ones(1), np.full(1, 3))[0, 0]
+    assert covered / trials >= 0.9  # of lesions of the class in 0.40 and 0.72
+    assert f"fewer than 20 pictures beside c0 ({others}): intervals of" in str(result)
+    np.testing.assert_array_equal(result.others, [others, 60])
+
+
+def test_a_lesion_of_many_pictures_is_one():
+    """Kish: one of 200 pictures and 19 of one tell as much as 1.2 of one size."""
+    groups = np.r_[np.zeros(200, int), np.arange(1, 20)].astype(str)
+    labels = np.r_[np.zeros(200, int), np.arange(1, 20) % 2]
+    found = _report(9 * np.eye(2)[labels], labels, groups=groups, resamples=100)
+    np.testing.assert_array_equal(found.units, [10, 10])
+
+    def low(*sizes):
+        equal = sum(sizes) ** 2 / sum(n**2 for n in sizes)
+        return wilson_intervals(np.ones(1), np.full(1, equal))[0, 0]
+
+    assert found.intervals["accuracy"].low == pytest.approx(low(200, *[1] * 19))
+    for name, ends in (("recall", (0, 1)), ("precision", (0, 1)), ("specificity", (1, 0))):
+        for sizes, place in zip(((200, *[1] * 9), [1] * 10), ends, strict=True):
+            assert found.class_intervals[name][place, 0] == pytest.approx(low(*sizes)), name
+
+
+def test_patients_of_several_classes_count_beside_each_by_their_other_pictures():
+    random = np.random.default_rng(0)
+    labels, groups = random.integers(3, size=200), (30 * random.random(200) ** 2).astype(int)
+    found = _report(9 * np.eye(3)[labels], labels, groups=groups.astype(str), resamples=100)
+    for k in range(3):
+        sizes = np.unique(groups[labels != k], return_counts=True)[1]
+        assert found.others[k] == len(sizes)
+        equal = sizes.sum() ** 2 / (sizes**2).sum()
+        expected = wilson_intervals(np.ones(1), np.full(1, equal))[0]
+        np.testing.assert_allclose(found.class_intervals["specificity"][k], expected)
+
+
+def test_agreement_with_mistakes_alone_is_not_certain():
+    labels = np.repeat([0, 1], 20)
+    found = _report(9 * np.eye(2)[1 - labels], labels, resamples=100)
+    right = _report(9 * np.eye(2)[labels], labels, resamples=100)
+    assert found.mcc == -1
+    low, high = right.intervals["mcc"]
+    assert found.intervals["mcc"] == pytest.approx((-high, -low))
+    assert found.intervals["mcc"].high == pytest.approx(-0.8389, abs=1e-4)
+
+
+def test_two_classes_have_one_auc():
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [30, 6])
+    for apart in (1.0, 9.0):  # and without a mistake, where no draw differs
+        logits = random.normal(size=(36, 2)) + apart * np.eye(2)[labels]
+        found = _report(logits, labels, resamples=100)
+        np.testing.assert_allclose(found.intervals["auc"], found.class_intervals["class_auc"][0])
+
+
+def test_a_level_is_looked_at_without_resamples_too():
+    with pytest.raises(ValueError, match="level in"):
+        _report(np.zeros((3, 2)), np.array([0, 1, 1]), level=95)

@@ -11,6 +11,7 @@ from scipy.stats import binom
 from sklearn.metrics import roc_curve
 
 import classify
+from classify.judged import InvalidScores
 
 CLASSES = ("bcc", "mel", "nv")
 
@@ -250,3 +251,57 @@ def test_what_does_not_fit_is_refused():
     referral = classify.choose_cutoff(logits, labels, **fine)
     with pytest.raises(ValueError, match=r"of scores \[N, 3\] of the classes bcc, mel, nv, not of"):
         referral.scores(logits[:, :2])
+
+
+@pytest.mark.parametrize("ask", ["scores", "refers", "shares"])
+def test_scores_of_another_kind_are_not_referred_by(ask):
+    logits, labels = _case(0)
+    referral = classify.choose_cutoff(
+        logits, labels, classes=CLASSES, positive="mel", sensitivity=0.9
+    )
+    rest = (labels,) if ask == "shares" else ()
+    with pytest.warns(UserWarning, match="taken for logits: give their logarithms") as told:
+        getattr(referral, ask)(softmax(logits, 1), *rest)
+    assert [each.filename for each in told] == [__file__]
+    for bad in ([np.nan, 0, 0], [-np.inf] * 3, [np.inf, 0, 0]):
+        logits[7] = bad
+        with pytest.raises(InvalidScores, match=r"1 rows of scores .*, the first is row 7"):
+            getattr(referral, ask)(logits, *rest)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([-1, 0], "not -1 as in row 0"),
+        ([0, 3], "label 3 is beyond the 3 classes"),
+        ([True, False], "must be integers of 0 or more, not bool"),
+        ([0.0, 1.0], "not float64"),
+        ([[0, 1]], r"labels must be \[N\], not \(1, 2\)"),
+    ],
+)
+def test_labels_that_are_no_classes_are_not_referred(labels, message):
+    logits, true = _case(0)
+    referral = classify.choose_cutoff(
+        logits, true, classes=CLASSES, positive="mel", sensitivity=0.9
+    )
+    with pytest.raises(ValueError, match=message):
+        referral.labels(np.array(labels))
+    with pytest.raises(ValueError, match=message):
+        referral.shares(logits[:2], np.array(labels))
+    with pytest.raises(ValueError, match="80 rows of scores need as many labels, not 2"):
+        referral.shares(logits, true[:2])
+
+
+def test_a_referral_is_read_back():
+    logits, labels = _case(0)
+    for assurance in (None, 0.5):
+        referral = classify.choose_cutoff(
+            logits, labels, classes=CLASSES, positive="mel", sensitivity=0.8, assurance=assurance
+        )
+        again = classify.Referral.from_dict(json.loads(json.dumps(referral.to_dict())))
+        assert again == referral
+        assert hash(again) == hash(referral)
+        assert (again.classes, again.positive) == (CLASSES, ("mel",))
+    values = {k: v for k, v in referral.to_dict().items() if k not in ("cutoff", "log_odds")}
+    with pytest.raises(ValueError, match="missing are log_odds, unknown threshold"):
+        classify.Referral.from_dict(values | {"threshold": 0.5})

@@ -196,3 +196,16 @@ def test_weights_that_are_no_finite_floats_are_refused(spoil, tmp_path):
     save_file(half, tmp_path / "half.safetensors")
     new = classify.backbone("resnet_s", 4, weights=tmp_path / "half.safetensors")
     assert torch.equal(new.head.weight, state["head.weight"].bfloat16().float())
+
+
+def test_a_head_in_a_sequential_is_told_what_to_rename(tmp_path):
+    """As transfer learning often has it: ``fc = Sequential(Dropout, Linear)``."""
+    net = torchvision.models.resnet18()
+    net.fc = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(512, 4))
+    torch.save(net.state_dict(), tmp_path / "own.pth")
+    with pytest.raises(ValueError, match=r"head is a Sequential: take '\.1', the place of its"):
+        classify.backbone("resnet18", 4, weights=tmp_path / "own.pth")
+    renamed = {key.replace("fc.1.", "fc."): value for key, value in net.state_dict().items()}
+    torch.save(renamed, tmp_path / "own.pth")
+    again = classify.backbone("resnet18", 4, weights=tmp_path / "own.pth")
+    assert torch.equal(again.head.weight, net.fc[1].weight)
