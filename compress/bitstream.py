@@ -24,11 +24,7 @@ __all__ = [
     "SymbolReader",
     "SymbolTable",
     "coders",
-    "decode_indexed",
-    "decode_symbols",
-    "encode_indexed",
     "encode_sections",
-    "encode_symbols",
 ]
 
 PRECISION = 24
@@ -132,56 +128,6 @@ def _escape_models() -> tuple[Any, Any]:
     """Return the models of an escaped value: of its bit length, and of a plain bit."""
     mass = np.exp2(-np.arange(1.0, _ESCAPE_LENGTHS))
     return _categorical(SymbolTable.from_mass(mass, first=0)), coders().model.Uniform(2)
-
-
-def encode_symbols(symbols: NDArray[np.integer], tables: Sequence[SymbolTable]) -> bytes:
-    """Code the symbols of one picture ``[M, ...]``, each row with its own table.
-
-    :func:`encode_sections` with one section.
-    """
-    return encode_sections([(symbols, None, tables)])
-
-
-def decode_symbols(payload: bytes, tables: Sequence[SymbolTable], count: int) -> NDArray[np.int64]:
-    """Undo :func:`encode_symbols`: return the symbols ``[M, count]``.
-
-    Raises
-    ------
-    CorruptStream
-        If the payload is not exactly what :func:`encode_symbols` writes for such symbols.
-    """
-    reader = SymbolReader(payload)
-    symbols = reader.rows(tables, (count,))
-    reader.finish()
-    return symbols
-
-
-def encode_indexed(
-    symbols: NDArray[np.integer], index: NDArray[np.integer], tables: Sequence[SymbolTable]
-) -> bytes:
-    """Code the symbols of one picture, each with the table that ``index`` names.
-
-    :func:`encode_sections` with one section.
-    """
-    return encode_sections([(symbols, index, tables)])
-
-
-def decode_indexed(
-    payload: bytes, index: NDArray[np.integer], tables: Sequence[SymbolTable]
-) -> NDArray[np.int64]:
-    """Undo :func:`encode_indexed`: return the symbols, in the shape of ``index``.
-
-    Raises
-    ------
-    CorruptStream
-        If the payload is not exactly what :func:`encode_indexed` writes for such an index.
-    ValueError
-        If an index names no table.
-    """
-    reader = SymbolReader(payload)
-    symbols = reader.indexed(index, tables)
-    reader.finish()
-    return symbols
 
 
 def encode_sections(sections: Sequence[Section]) -> bytes:

@@ -30,13 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.bitstream import (
-    SymbolTable,
-    decode_indexed,
-    decode_symbols,
-    encode_indexed,
-    encode_symbols,
-)
+from compress.bitstream import SymbolReader, SymbolTable, encode_sections
 
 warnings.simplefilter("ignore", FutureWarning)  # torch's, of CompressAI's use of it
 try:
@@ -95,10 +89,10 @@ def rows(*, cut: bool = False) -> Case:
 
     def encode() -> list[bytes]:
         symbols = latent.round().flatten(2).to("cpu", torch.int64).numpy()
-        return [encode_symbols(picture, tables) for picture in symbols]
+        return [encode_sections([(picture, None, tables)]) for picture in symbols]
 
     def decode(payloads: list[bytes]) -> Tensor:
-        symbols = [decode_symbols(payload, tables, SIDE * SIDE) for payload in payloads]
+        symbols = [SymbolReader(payload).rows(tables, (SIDE * SIDE,)) for payload in payloads]
         return torch.from_numpy(np.stack(symbols)).unflatten(-1, (SIDE, SIDE)).float()
 
     case.coders["ours"] = encode, decode
@@ -121,11 +115,11 @@ def indexed(*, largest: float) -> Case:
 
     def encode() -> list[bytes]:
         pictures = zip(latent.round().to("cpu", torch.int64).numpy(), chosen.numpy(), strict=True)
-        return [encode_indexed(symbols, numbers, tables) for symbols, numbers in pictures]
+        return [encode_sections([(symbols, numbers, tables)]) for symbols, numbers in pictures]
 
     def decode(payloads: list[bytes]) -> Tensor:
         pictures = zip(payloads, chosen.numpy(), strict=True)
-        symbols = [decode_indexed(payload, numbers, tables) for payload, numbers in pictures]
+        symbols = [SymbolReader(payload).indexed(numbers, tables) for payload, numbers in pictures]
         return torch.from_numpy(np.stack(symbols)).float()
 
     case.coders["ours"] = encode, decode

@@ -18,12 +18,27 @@ from compress.bitstream import (
     PRECISION,
     SymbolReader,
     SymbolTable,
-    decode_indexed,
-    decode_symbols,
-    encode_indexed,
     encode_sections,
-    encode_symbols,
 )
+
+
+def encode(symbols, tables, index=None):
+    """One section: each symbol by the table of its row, or by that which its index names."""
+    return encode_sections([(symbols, index, tables)])
+
+
+def decode(payload, tables, count):
+    reader = SymbolReader(payload)
+    symbols = reader.rows(tables, (count,))
+    reader.finish()
+    return symbols
+
+
+def decode_indexed(payload, index, tables):
+    reader = SymbolReader(payload)
+    symbols = reader.indexed(index, tables)
+    reader.finish()
+    return symbols
 
 
 def random_tables(rng: np.random.Generator, rows: int) -> list[SymbolTable]:
@@ -107,10 +122,10 @@ def test_symbols_come_back_and_cost_what_they_should(seed, rows, count):
     rng = np.random.default_rng(seed)
     tables = random_tables(rng, rows)
     symbols = draw(rng, tables, count)
-    payload = encode_symbols(symbols, tables)
-    assert np.array_equal(decode_symbols(payload, tables, count), symbols)
+    payload = encode(symbols, tables)
+    assert np.array_equal(decode(payload, tables, count), symbols)
     assert Reader(payload).symbols(tables, count) == symbols.tolist()
-    assert payload == encode_symbols(symbols.astype(np.int32), tables)
+    assert payload == encode(symbols.astype(np.int32), tables)
     overhead = 8 * len(payload) - ideal_bits(symbols, tables)
     assert -32 <= overhead <= 40 + 1e-3 * symbols.size
 
@@ -121,7 +136,7 @@ def test_the_coder_adds_what_coder_bits_says():
     for _ in range(200):
         tables = random_tables(rng, 4)
         symbols = draw(rng, tables, 50)
-        overheads.append(8 * len(encode_symbols(symbols, tables)) - ideal_bits(symbols, tables))
+        overheads.append(8 * len(encode(symbols, tables)) - ideal_bits(symbols, tables))
     assert np.mean(overheads) == pytest.approx(CODER_BITS, abs=4)
 
 
@@ -141,8 +156,8 @@ def test_the_coder_adds_what_coder_bits_says():
 def test_edges(symbols):
     tables = [SymbolTable.from_mass(np.array([1 - 1e-7, 5e-8, 1e-8]), first=0)]
     symbols = np.array(symbols, dtype=np.int64)
-    payload = encode_symbols(symbols, tables)
-    assert np.array_equal(decode_symbols(payload, tables, symbols.shape[1]), symbols)
+    payload = encode(symbols, tables)
+    assert np.array_equal(decode(payload, tables, symbols.shape[1]), symbols)
     assert Reader(payload).symbols(tables, symbols.shape[1]) == symbols.tolist()
 
 
@@ -150,20 +165,20 @@ def test_large_alphabet():
     rng = np.random.default_rng(1)
     tables = [SymbolTable.from_mass(np.full(2**15, 2.0**-15), first=-(2**14))]
     symbols = rng.integers(-(2**14), 2**14, (1, 2000))
-    payload = encode_symbols(symbols, tables)
-    assert np.array_equal(decode_symbols(payload, tables, 2000), symbols)
+    payload = encode(symbols, tables)
+    assert np.array_equal(decode(payload, tables, 2000), symbols)
     assert 8 * len(payload) == pytest.approx(15 * 2000, rel=0.005)
 
 
 def test_same_bytes_in_another_process():
     code = (
-        "import numpy as np; from compress.bitstream import SymbolTable, encode_symbols;"
+        "import numpy as np; from compress.bitstream import SymbolTable, encode_sections;"
         "table = SymbolTable.from_mass(np.exp2(-np.abs(np.arange(-9, 10.)) - 2), first=-9);"
-        "print(encode_symbols(np.arange(-20, 20)[None], [table]).hex())"
+        "print(encode_sections([(np.arange(-20, 20)[None], None, [table])]).hex())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     table = SymbolTable.from_mass(np.exp2(-np.abs(np.arange(-9, 10.0)) - 2), first=-9)
-    payload = encode_symbols(np.arange(-20, 20)[None], [table])
+    payload = encode(np.arange(-20, 20)[None], [table])
     assert run.stdout.strip() == payload.hex()
     # And in another year: the format is fixed.
     assert payload.hex() == FIXED
@@ -191,17 +206,17 @@ def test_impossible_probabilities_are_refused(mass):
 def test_what_cannot_be_coded_is_refused():
     table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
     with pytest.raises(ValueError, match=r"expected symbols \[1, ...\], got \[2, 1\]"):
-        encode_symbols(np.zeros((2, 1), dtype=int), [table])
+        encode(np.zeros((2, 1), dtype=int), [table])
     with pytest.raises(ValueError, match="symbols that are integers, got float64: round first"):
-        encode_symbols(np.array([[0.5]]), [table])
+        encode(np.array([[0.5]]), [table])
     with pytest.raises(ValueError, match=r"expected symbols \[1, ...\], got \[\]"):
-        encode_symbols(0, [table])
-    assert encode_symbols([[0, 1]], [table]) == encode_symbols(np.array([[0, 1]]), [table])
+        encode(0, [table])
+    assert encode([[0, 1]], [table]) == encode(np.array([[0, 1]]), [table])
     for bad in (MAX_SYMBOL + 1, -(2**63)):
         with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
-            encode_symbols(np.array([[bad]]), [table])
+            encode(np.array([[bad]]), [table])
         with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
-            encode_symbols(np.array([[0, bad, 1]]), [table])
+            encode(np.array([[0, bad, 1]]), [table])
     with pytest.raises(ValueError, match="1048577 symbols are too many for 24-bit tables"):
         SymbolTable.from_mass(np.full(2**20, 2.0**-21), first=0)
     assert SymbolTable.from_mass(np.full(2**20 - 1, 2.0**-21), first=0).listed == 2**20 - 1
@@ -209,11 +224,11 @@ def test_what_cannot_be_coded_is_refused():
 
 def test_bits_left_over_or_trailing_zeros_are_refused():
     table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
-    payload = encode_symbols(np.tile([[0, 1]], 50), [table])
+    payload = encode(np.tile([[0, 1]], 50), [table])
     with pytest.raises(CorruptStream, match="left over"):
-        decode_symbols(payload, [table], 99)
+        decode(payload, [table], 99)
     with pytest.raises(CorruptStream, match="zero byte"):
-        decode_symbols(payload + b"\0", [table], 100)
+        decode(payload + b"\0", [table], 100)
 
 
 def test_a_symbol_beyond_the_limit_is_refused_when_read(monkeypatch):
@@ -221,19 +236,19 @@ def test_a_symbol_beyond_the_limit_is_refused_when_read(monkeypatch):
     for value in (MAX_SYMBOL + 1, -MAX_SYMBOL - 1):
         with monkeypatch.context() as patch:
             patch.setattr(bitstream, "MAX_SYMBOL", 2**31)
-            payload = encode_symbols(np.array([[value]]), [table])
+            payload = encode(np.array([[value]]), [table])
         with pytest.raises(CorruptStream, match=r"beyond the limit of 2\*\*30"):
-            decode_symbols(payload, [table], 1)
+            decode(payload, [table], 1)
 
 
 def test_a_used_table_copies_and_pickles():
     table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
     symbols = np.array([[0, 1, 5, 1]])
-    payload = encode_symbols(symbols, [table])
+    payload = encode(symbols, [table])
     for other in (copy.copy(table), copy.deepcopy(table), pickle.loads(pickle.dumps(table))):
         assert other.first == table.first
         assert np.array_equal(other.frequencies, table.frequencies)
-        assert np.array_equal(decode_symbols(payload, [other], 4), symbols)
+        assert np.array_equal(decode(payload, [other], 4), symbols)
 
 
 # --- tables chosen by an index -----------------------------------------------------------------
@@ -246,7 +261,7 @@ def test_indexed_symbols_come_back_and_cost_what_they_should(seed, family, count
     tables = random_tables(rng, family)
     index = rng.integers(0, family, count)
     symbols = np.array([draw(rng, [tables[i]], 1).item() for i in index], dtype=np.int64)
-    payload = encode_indexed(symbols, index, tables)
+    payload = encode(symbols, tables, index)
     assert np.array_equal(decode_indexed(payload, index, tables), symbols)
     # The documented order: table after table, the symbols of each in raster order.
     order = sorted(range(count), key=lambda i: index[i])
@@ -263,8 +278,8 @@ def test_rows_are_the_case_where_the_index_is_the_row(seed, rows, count):
     tables = random_tables(rng, rows)
     symbols = draw(rng, tables, count)
     index = np.broadcast_to(np.arange(rows)[:, None], symbols.shape)
-    payload = encode_indexed(symbols, index, tables)
-    assert payload == encode_symbols(symbols, tables)
+    payload = encode(symbols, tables, index)
+    assert payload == encode(symbols, tables)
     assert np.array_equal(decode_indexed(payload, index, tables), symbols)
 
 
@@ -273,18 +288,18 @@ def test_the_type_and_layout_of_the_index_do_not_matter():
     tables = random_tables(rng, 40)
     index = rng.integers(0, 40, (5, 6, 7))
     symbols = rng.integers(-300, 300, (5, 6, 7))
-    payload = encode_indexed(symbols, index, tables)
+    payload = encode(symbols, tables, index)
     for kind in (np.int8, np.uint8, np.int32, np.uint64):
         strided = np.asfortranarray(index.astype(kind))
-        assert encode_indexed(np.asfortranarray(symbols), strided, tables) == payload
+        assert encode(np.asfortranarray(symbols), tables, strided) == payload
         assert np.array_equal(decode_indexed(payload, strided, tables), symbols)
 
 
 def test_no_symbols_and_no_tables():
-    assert encode_indexed(np.zeros((0, 3), int), np.zeros((0, 3), int), []) == b""
+    assert encode(np.zeros((0, 3), int), [], np.zeros((0, 3), int)) == b""
     assert decode_indexed(b"", np.zeros((0, 3), int), []).shape == (0, 3)
-    assert encode_symbols(np.zeros((0, 3), int), []) == b""
-    assert decode_symbols(b"", [], 3).shape == (0, 3)
+    assert encode(np.zeros((0, 3), int), []) == b""
+    assert decode(b"", [], 3).shape == (0, 3)
     with pytest.raises(CorruptStream, match="left over"):
         decode_indexed(b"x", np.zeros(0, int), [])
 
@@ -294,7 +309,7 @@ def test_an_index_with_other_counts_is_noticed():
     tables = random_tables(rng, 8)
     index = rng.integers(0, 8, 500)
     symbols = np.array([draw(rng, [tables[i]], 1).item() for i in index])
-    payload = encode_indexed(symbols, index, tables)
+    payload = encode(symbols, tables, index)
     for place in range(0, 500, 10):
         wrong = index.copy()
         wrong[place] = (wrong[place] + 1) % 8
@@ -306,16 +321,16 @@ def test_what_cannot_be_indexed_is_refused():
     table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
     symbols = np.zeros(3, dtype=int)
     with pytest.raises(ValueError, match=r"symbols \[3\] and index \[2\]"):
-        encode_indexed(symbols, np.zeros(2, dtype=int), [table])
+        encode(symbols, [table], np.zeros(2, dtype=int))
     for index in ([0, 1, 0], [0, -1, 0]):
         with pytest.raises(ValueError, match=r"one of 1 tables, 0 to 0; got (0 to 1|-1 to 0)"):
-            encode_indexed(symbols, np.array(index), [table])
+            encode(symbols, [table], np.array(index))
         with pytest.raises(ValueError, match="one of 1 tables"):
             decode_indexed(b"", np.array(index), [table])
     with pytest.raises(ValueError, match="an index of integers, got float64"):
-        encode_indexed(symbols, np.zeros(3), [table])
+        encode(symbols, [table], np.zeros(3))
     with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
-        encode_indexed(symbols + 2**31, symbols, [table])
+        encode(symbols + 2**31, [table], symbols)
 
 
 # --- several sections in one message ---------------------------------------------------------
@@ -346,7 +361,7 @@ def test_two_sections_share_one_flush_of_the_coder():
         first, index = draw(rng, tables, 30), rng.integers(0, 7, 50)
         second = rng.integers(-200, 200, 50)
         together += len(encode_sections([(first, None, tables), (second, index, family)]))
-        apart += len(encode_symbols(first, tables)) + len(encode_indexed(second, index, family))
+        apart += len(encode(first, tables)) + len(encode(second, family, index))
     # About 22 bits of each second flush.
     assert apart - together == pytest.approx(40 * 22 / 8, rel=0.25)
 
