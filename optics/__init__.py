@@ -1,42 +1,38 @@
 """Light: linear scene radiance ``[B, C, H, W]`` to sensor values.
 
-Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
-``zernike``, ``material``, ``element``, ``height_map``, ``aberration`` what stands in a pupil ·
-``off_axis``, its wavefronts, and ``vignetting``, its openings across the picture · ``propagation``
-of fields · ``pupil``, whose samples may be ``coarse``, ``defocus`` and ``psf``, pupil to
-point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve``, or from a program
-for ``lens_design`` · ``modulation``, their transfer functions · ``front_end``, the interface of
-``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` ·
-``projection``, distortion and falloff · ``shutter`` of a scene that moves · ``radiometry``, lux,
-watts, photons · ``sensor`` photons, electrons, codes, by the steps of ``read_out``, with ``pixel``,
-``noise``, ``converter`` and ``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of
-a data sheet · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` ·
-``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``,
-``quantity``, ``audit`` of gradients, ``sampling`` of pupils, ``lens_performance`` as of a data
-sheet, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
-``plate_file`` of other plates, by ``maker_file``.
+Files, in the order of the light: ``illumination`` lamps, ``colour`` filters · ``aperture``,
+``coded_aperture``, ``zernike``, ``material``, ``element``, ``height_map``, ``aberration`` what
+stands in a pupil · ``off_axis``, its wavefronts, and ``vignetting``, its openings across the
+picture · ``propagation`` of fields · ``pupil``, whose samples may be ``coarse``, ``defocus`` and
+``psf``, pupil to point-spread function, with its ``psf_quality``, or ``measured``, or ``from_mtf``,
+of a ``contrast_curve``, or from a program for ``lens_design`` · ``modulation``, their transfer
+functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and
+``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff · ``shutter`` of a
+scene that moves · ``radiometry``, lux, watts, photons · ``sensor`` photons, electrons, codes, by
+the steps of ``read_out``, with ``pixel``, ``noise``, ``converter`` and ``mosaic``, and by
+``sensor_range``, its ``photon_transfer``, as of a data sheet, and ``camera_measurement``, by its
+frames · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer``
+sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
+``audit`` of gradients, ``sampling`` of pupils, ``lens_performance`` as of a data sheet,
+``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and ``plate_file`` of
+other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
 """
 
 from .aberration import Aberration
-from .aperture import (
-    CodedPattern,
-    annular_aperture,
-    circular_aperture,
-    coded_aperture,
-    mura_decoder,
-    rectangular_aperture,
-    spider,
-)
+from .aperture import annular_aperture, circular_aperture, rectangular_aperture, spider
 from .audit import (
     GradientAudit,
     GradientEntry,
     GradientFault,
     audit_gradients,
 )
+from .camera_measurement import SensorMeasurement, measure_sensor
+from .coded_aperture import CodedPattern, coded_aperture, mura_decoder
 from .coherent import CoherentImaging, coherent_blur, phase_object, scene_field
+from .colour import ColourChannels, ColourFilters, mix_colours
 from .constraint import (
     Bounded,
     EnergyLimited,
@@ -92,15 +88,12 @@ from .front_end import FrontEnd
 from .grid import coordinates, fast_size, frequencies
 from .height_map import HeightMap, height_phase, quantize_height
 from .illumination import (
-    ColourChannels,
-    ColourFilters,
     Illumination,
     annular_source,
     disc_source,
     led_tilts,
     light_budget,
     light_budget_inverse,
-    mix_colours,
 )
 from .imaging import IncoherentImaging, layered_blur
 from .kernel import KernelStart, LearnedKernel, kernel_start, signed_difference
@@ -146,7 +139,8 @@ from .propagation import (
     fraunhofer,
     fresnel,
 )
-from .psf import amplitude_spread, encircled_energy, psf_from_pupil, strehl
+from .psf import amplitude_spread, psf_from_pupil
+from .psf_quality import encircled_energy, strehl
 from .pupil import Pupil
 from .radiometry import (
     band_irradiance,
@@ -228,6 +222,7 @@ __all__ = [
     "RestorationUNet",
     "SamplingAudit",
     "Sensor",
+    "SensorMeasurement",
     "ShotNoise",
     "ShutterStart",
     "SlantedEdge",
@@ -301,6 +296,7 @@ __all__ = [
     "low_rank_psf",
     "luminous_efficiency",
     "matrix_dft",
+    "measure_sensor",
     "measured_psf",
     "mix_colours",
     "mosaic",

@@ -82,7 +82,8 @@ class FrontEnd(nn.Module, ABC):
     def throughput(self) -> Tensor:
         """Fraction of a point source's light that reaches the sensor, scalar in 0..1.
 
-        Where it differs across the picture, that of an even scene.
+        Where it differs across the picture, that of an even scene, without the falloff of a
+        :class:`optics.Projection`, which is that of a size of picture.
         """
 
     @abstractmethod

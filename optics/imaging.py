@@ -7,10 +7,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from .colour import ColourChannels
 from .fourier import Boundary, convolve, kept, squared_modulus
 from .front_end import FrontEnd, check_raw
 from .height_map import EtchedRelief
-from .illumination import ColourChannels
 from .modulation import modulus
 from .noise import Generators, one_of
 from .projection import Projection

@@ -161,7 +161,7 @@ class LensPerformance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the fields and what follows from them; an infinite length is None.
+        """JSON-able: the fields and what follows from them; None for what is not finite.
 
         Returns
         -------
@@ -435,11 +435,11 @@ def _length(metres: float) -> str:
 
 
 def _plain(value: object) -> object:
-    """What JSON holds: no tensor, and nothing infinite."""
+    """What JSON holds: no tensor, and None for what is not finite."""
     if isinstance(value, Tensor):
         return _plain(value.tolist())
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isinf(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .fourier import squared_modulus
 from .grid import coordinates, fast_size, frequencies
-from .psf import check_wavelengths, cycles_per_sample, raised_cosine, window_light
+from .psf import check_wavelengths, cycles_per_sample, raised_cosine
+from .psf_quality import window_light
 from .quantity import (
     check_complex,
     check_finite,

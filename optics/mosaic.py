@@ -322,7 +322,9 @@ def demosaic(
     Returns
     -------
     Tensor ``[B, C, H, W]``
-        Linear in ``raw``. Half precision is computed, and returned, in float32.
+        Linear in ``raw``. Half precision is computed, and returned, in float32. A NaN or an
+        infinity reaches the interpolated values of its own channel alone as far as the tent, and,
+        with ``malvar``, which makes each channel of all, all channels of its neighbours.
 
     Raises
     ------
@@ -437,7 +439,10 @@ def interpolate(raw: Tensor, indices: Tensor, channels: int) -> Tensor:
     border = (h - 1, w - 1)
     with full_precision(raw):
         total = functional.conv2d(weights, kernel, padding=border, groups=channels)
-        gathered = functional.conv2d(raw * weights, kernel, padding=border, groups=channels)
+        # Selected, not multiplied: 0 times a NaN or an infinity of another colour is no 0.
+        gathered = functional.conv2d(
+            torch.where(own, raw, 0.0), kernel, padding=border, groups=channels
+        )
     return torch.where(own, raw, gathered / total)
 
 

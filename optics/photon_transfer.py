@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .mosaic import select
+from .pixel import bin_pixels
 from .quantity import check_tensor
 from .sensor import Sensor
 
@@ -28,11 +30,17 @@ _TAIL = 9.0
 # their square, 2e-5 of it; and how few charges are left out.
 _STEPS = 100
 _UNLIKELY = 1e-16
+# By so much light in float32 may miss the saturation that it is meant to be.
+_ROUNDED = 1e-6
 
 
 @dataclass(frozen=True)
 class PhotonTransfer:
-    """Mean and noise of a sensor against the light on a pixel, and what follows of them."""
+    """Mean and noise of a sensor against the light on a pixel, and what follows of them.
+
+    Its channels are those of several quantum efficiencies, or the colours of a colour filter array
+    whose pixels have a pattern; of other sensors there is one.
+    """
 
     photons: Tensor = field(repr=False)
     """Light on a pixel, photons ``[N]``."""
@@ -41,10 +49,10 @@ class PhotonTransfer:
     variance: Tensor = field(repr=False)
     """Variance in time of a pixel's code, DN^2 ``[C, N]``: shot, dark, read, quantisation noise."""
     spatial_variance: Tensor = field(repr=False)
-    """Variance between pixels of their means, DN^2 ``[C, N]``: of PRNU and DSNU, before the ends of
-    the range are reached."""
-    dark_mean: float
-    """Mean code in the dark, DN."""
+    """Variance between read-outs of their means, DN^2 ``[C, N]``: of the maps of PRNU and DSNU,
+    together and binned as they are, before the ends of the range are reached."""
+    dark_mean: Tensor
+    """Mean code of each channel in the dark, DN ``[C]``."""
     dark_noise: float
     """Noise of a read-out in the dark, its rounding included, electrons RMS."""
     system_gain: float
@@ -56,15 +64,19 @@ class PhotonTransfer:
     """Saturation capacity of each channel: photons that fill the well, or reach the top code,
     ``[C]``."""
     saturated_electrons: float
-    """Electrons of a read-out that the saturation capacity is, those of the dark not among them."""
+    """Electrons of a read-out that the saturation capacity is, those of the dark not among them;
+    of the channel that has the fewest."""
     largest_snr: float
-    """Noise in time alone, at the saturation capacity; beyond it noise is cut off as light is."""
+    """Noise in time alone, at the saturation capacity."""
     limit: str
     """What saturates first: ``full well`` or ``converter``."""
 
     @property
     def snr(self) -> Tensor:
-        """Mean above the dark over the noise in time ``[C, N]``; 0 where there is neither."""
+        """Mean above the dark over the noise in time ``[C, N]``; 0 where there is neither.
+
+        NaN beyond the saturation capacity, where noise is cut off as light is, and there is none.
+        """
         return self._over(self.variance)
 
     @property
@@ -78,8 +90,10 @@ class PhotonTransfer:
         return 20 * (self.saturation / self.threshold).log10()
 
     def _over(self, variance: Tensor) -> Tensor:
-        signal = self.mean - self.dark_mean
-        return torch.where(signal == 0, 0.0, signal / variance.sqrt())
+        signal = self.mean - self.dark_mean[:, None]
+        ratio = torch.where(signal == 0, 0.0, signal / variance.sqrt())
+        end = self.saturation[:, None] * (1 + _ROUNDED)
+        return torch.where(self.photons > end, math.nan, ratio)
 
     def __str__(self) -> str:
         def each(values: Tensor, form: str) -> str:
@@ -125,7 +139,8 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
     TypeError
         For what is no sensor, or light that is no Tensor.
     ValueError
-        For light that is not ``[N]``, finite and not negative.
+        For light that is not ``[N]``, finite and not negative; for maps of two sizes, or of no
+        whole blocks of the binning.
 
     Notes
     -----
@@ -149,12 +164,12 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
     if not isinstance(sensor, Sensor):
         raise TypeError(f"sensor must be an optics.Sensor, not {type(sensor).__name__}")
     own = sensor.quantum_efficiency
-    prnu, dsnu = sensor.prnu_map, sensor.dsnu_map
+    patterns = _patterns(sensor)
     # A measured map need not average 0: its mean is a part of the response, or of the dark.
-    response = 1.0 if prnu is None else 1 + float(prnu.double().clamp_min(-1).mean())
-    offset = 0.0 if dsnu is None else float(dsnu.double().mean())
+    response, offset = torch.stack([each.mean(1) for each in patterns], 1)
     efficiency = torch.tensor(own if isinstance(own, tuple) else (own,), dtype=torch.float64)
-    efficiency = efficiency * response
+    sensitivity = efficiency * response
+    offset = offset.expand_as(sensitivity)
     gain, pixels = float(sensor.gain), sensor.binning**2
     shot = float(sensor.shot_noise != "none")
     dark = sensor.dark_current * sensor.exposure_time
@@ -162,32 +177,30 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
     in_dark = sensor.read_noise**2 + shot * pixels * dark + rounding
     top = gain * (sensor.top - sensor.black_level) - pixels * offset
     well = math.inf if sensor.full_well is None else pixels * sensor.full_well
-    saturated = max(0.0, min(top, well) - pixels * dark)
-    threshold = shot / 2 + math.sqrt(shot / 4 + in_dark)
-    threshold, saturation = (each / (pixels * efficiency) for each in (threshold, saturated))
+    saturated = (top.clamp_max(well) - pixels * dark).clamp_min(0)
+    threshold = (shot / 2 + math.sqrt(shot / 4 + in_dark)) / (pixels * sensitivity)
+    saturation = saturated / (pixels * sensitivity)
     if photons is None:
         ends = _LEAST * float(threshold.min()), _MOST * float(saturation.max())
         least, most = (math.log10(max(end, 1e-12)) for end in ends)
         photons = torch.logspace(least, most, _POINTS, dtype=torch.float64)
     light = _checked(photons)
-    made = efficiency[:, None] * light
-    mean, variance = _codes(sensor, made + dark, offset)
-    dark_mean, _ = _codes(sensor, torch.full((1, 1), dark, dtype=torch.float64), offset)
-    spatial = (made / response * _spread(prnu)).square() if response else 0 * made
-    spatial = pixels * (spatial + _spread(dsnu) ** 2) / gain**2
+    mean, variance = _codes(sensor, sensitivity[:, None] * light + dark, offset)
+    dark_mean, _ = _codes(sensor, torch.full_like(offset, dark)[:, None], offset)
+    fewest = float(saturated.min())
     return PhotonTransfer(
         photons=light,
         mean=mean,
         variance=variance,
-        spatial_variance=spatial,
-        dark_mean=float(dark_mean),
+        spatial_variance=_between(patterns, efficiency[:, None] * light) * (pixels / gain) ** 2,
+        dark_mean=dark_mean[:, 0],
         dark_noise=math.sqrt(in_dark),
         system_gain=1 / gain,
         threshold=threshold,
         saturation=saturation,
-        saturated_electrons=saturated,
-        largest_snr=_ratio(saturated, math.sqrt(shot * saturated + in_dark)),
-        limit="full well" if well < top else "converter",
+        saturated_electrons=fewest,
+        largest_snr=_ratio(fewest, math.sqrt(shot * fewest + in_dark)),
+        limit="full well" if well < top.min() else "converter",
     )
 
 
@@ -208,26 +221,53 @@ def _checked(photons: Tensor) -> Tensor:
     return light
 
 
-def _spread(pattern: Tensor | None) -> float:
-    """Deviation of a pattern between pixels."""
-    return 0.0 if pattern is None else float(pattern.double().std(correction=0))
+def _patterns(sensor: Sensor) -> list[Tensor]:
+    """Response and offset ``[2, P]`` of each read-out, the means of its pixels.
+
+    For each colour of a colour filter array; once where all channels have the same pixels.
+    """
+    maps = sensor.prnu_map, sensor.dsnu_map
+    if maps == (None, None):
+        return [torch.tensor([[1.0], [0.0]], dtype=torch.float64)]
+    shapes = {tuple(each.shape) for each in maps if each is not None}
+    if len(shapes) > 1:
+        raise ValueError(f"the maps of prnu and dsnu are of one sensor, and not of {shapes} pixels")
+    prnu, dsnu = (0.0 if each is None else each.to("cpu", torch.float64) for each in maps)
+    deviations, offsets = torch.broadcast_tensors(*map(torch.as_tensor, (prnu, dsnu)))
+    pattern = torch.stack([1 + deviations.clamp_min(-1), offsets])
+    if sensor.cfa is None:
+        return [bin_pixels(pattern[None], sensor.binning)[0].flatten(1) / sensor.binning**2]
+    colours = torch.arange(len(sensor.cfa.channels))[:, None, None].expand(-1, *pattern.shape[1:])
+    seen = select(colours[None], sensor.cfa.indices.cpu())[0, 0]
+    return [pattern[:, seen == colour] for colour in range(len(colours))]
 
 
-def _codes(sensor: Sensor, electrons: Tensor, offset: float) -> tuple[Tensor, Tensor]:
+def _between(patterns: list[Tensor], electrons: Tensor) -> Tensor:
+    """Variance ``[C, N]`` of ``response electrons + offset`` between the read-outs of a channel."""
+    squares = [pattern.cov(correction=0) for pattern in patterns]
+    response, both, offset = torch.stack([each.flatten()[[0, 1, 3]] for each in squares], 1)[
+        ..., None
+    ]
+    return (response * electrons.square() + 2 * both * electrons + offset).clamp_min(0)
+
+
+def _codes(sensor: Sensor, electrons: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of the codes of a pixel, DN and DN^2, that gathers so many electrons.
 
-    The ``offset``, electrons, comes after the full well.
+    Of each channel ``[C, N]``. The ``offset [C]``, electrons, comes after the full well.
     """
     variance = torch.zeros_like(electrons) if sensor.shot_noise == "none" else electrons
     pixels, noise = sensor.binning**2, sensor.read_noise**2
     well = math.inf if sensor.full_well is None else sensor.full_well
     held = pixels * electrons.clamp_max(well)
-    codes, variances = _converted(sensor, held, pixels * variance + noise, offset)
+    codes, variances = _converted(sensor, held, pixels * variance + noise, offset[:, None])
     # What the wells cut off is no normal number any more.
     for at in ((variance > 0) & (electrons + _TAIL * variance.sqrt() > well)).nonzero():
         place = tuple(at.tolist())
         charges, parts = _cut_off(float(electrons[place]), well, pixels)
-        code, spread = _converted(sensor, charges, torch.full_like(charges, noise), offset)
+        code, spread = _converted(
+            sensor, charges, torch.full_like(charges, noise), offset[place[0]]
+        )
         codes[place] = parts @ code
         variances[place] = parts @ (spread + (code - codes[place]).square())
     return codes, variances
@@ -256,7 +296,7 @@ def _cut_off(electrons: float, well: float, pixels: int) -> tuple[Tensor, Tensor
 
 
 def _converted(
-    sensor: Sensor, charge: Tensor, variance: Tensor, offset: float
+    sensor: Sensor, charge: Tensor, variance: Tensor, offset: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance of the codes of a charge of each pixel, a normal number of electrons."""
     gain = float(sensor.gain)

@@ -20,7 +20,7 @@ from .fourier import kept
 from .mosaic import ColourFilterArray, select
 from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels
-from .quantity import check_tensor, whole_number
+from .quantity import check_tensor, looked_at, whole_number
 
 __all__ = [
     "channel_values",
@@ -57,8 +57,13 @@ def check_exposures(picture: Tensor, exposures: int) -> None:
         )
 
 
-def check_codes(codes: Tensor, exposures: int, cfa: ColourFilterArray | None) -> None:
-    """Raise a TypeError or a ValueError for what is not the codes of so many exposures."""
+def check_codes(
+    codes: Tensor, exposures: int, cfa: ColourFilterArray | None, *, bit_depth: int | None, top: int
+) -> None:
+    """Raise a TypeError or a ValueError for what is not the codes of so many exposures.
+
+    Their range is looked at on a CPU alone, for it would stop an accelerator.
+    """
     check_tensor("codes", codes)
     if not codes.is_floating_point():
         raise ValueError(f"codes must be floating point, DN: give codes.float(), not {codes.dtype}")
@@ -68,6 +73,12 @@ def check_codes(codes: Tensor, exposures: int, cfa: ColourFilterArray | None) ->
         raise ValueError(
             f"codes behind a colour filter array must be [B, {exposures}, H, W] mosaics, one "
             f"for each of exposures={exposures}, not {tuple(codes.shape)}"
+        )
+    if looked_at(codes) and not ((codes >= 0) & (codes <= top)).all():
+        raise ValueError(
+            f"codes must be finite and within 0 to {top} DN, the range of bit_depth={bit_depth}; "
+            f"they are {float(codes.min()):g} to {float(codes.max()):g}: give the sensor the "
+            "bit_depth of the camera"
         )
 
 
@@ -246,6 +257,7 @@ def developed(
     black_level: float,
     top: float,
     balance: Tensor | None = None,
+    full: float | Tensor = 1.0,
     cfa: ColourFilterArray | None = None,
 ) -> Tensor:
     """Picture of codes: ``(codes - black_level) / (top - black_level)``, in its colours.
@@ -255,7 +267,9 @@ def developed(
     codes : Tensor ``[B, C, H, W]``, DN
     black_level, top : float, DN
     balance : Tensor that broadcasts to the codes, optional
-        What each is multiplied with, up to full scale.
+        What each is multiplied with, up to ``full``.
+    full : float or scalar Tensor
+        What a pixel reads that can hold no more, of full scale 1.
     cfa : ColourFilterArray, optional
         Says what is made of its mosaics.
 
@@ -267,7 +281,8 @@ def developed(
     span = top - black_level
     picture = picture if span == 1 else picture / span
     if balance is not None:
-        picture = clip(picture * balance, -math.inf, 1.0)
+        picture = picture * balance
+        picture = torch.where(picture > full, full, picture)
     return picture if cfa is None else cfa.demosaic(picture)
 
 

@@ -142,8 +142,10 @@ class Sensor(nn.Module):
         (:func:`optics.pack_mosaic`), with ``none`` one channel, the mosaic as it is.
     white_balance : bool
         Multiply what is read of each channel, or pixel of the mosaic, by the largest of the quantum
-        efficiencies over its own, up to the top code, so that grey light reads grey. Its noise is
-        multiplied too.
+        efficiencies over its own, so that grey light reads grey, up to what a saturated pixel reads
+        of the most sensitive channel, so that white does: the top code, or a full well below it. Of
+        pictures whose gain follows a ``photon_range`` that is the full well in its least light. The
+        noise is multiplied too.
     trainable_gain : bool
         Make the logarithm of ``gain`` a parameter.
     shot_noise : {"gaussian", "poisson", "score", "none"}
@@ -168,9 +170,10 @@ class Sensor(nn.Module):
     -----
     UserWarning
         For a full well that is full below irradiance 1 and the top code, unless a gain is given; of
-        a range, in its most light. For a dark current that gathers more than a quarter of the
-        electrons of the top code, unless a gain is given; of a range, in its least light. For a
-        black level that is too narrow in the least light of a
+        a range, in its most light. It is counted for one exposure of the whole time: each of
+        several has its part of the light, and its well is as much less full. For a dark current
+        that gathers more than a quarter of the electrons of the top code, unless a gain is given;
+        of a range, in its least light. For a black level that is too narrow in the least light of a
         range, see :meth:`under`, or, unless a gain is given, holds less than half a read noise.
         For a straight-through converter with less than 0.3 DN of read noise, once a gradient is to
         pass it: at the first such pass, and not under ``torch.compile``.
@@ -315,6 +318,8 @@ class Sensor(nn.Module):
             black_level=self.black_level,
             dark=self.dark_current * self.exposure_time,
             automatic_gain=self.automatic_gain,
+            # Balanced, all channels are full at once.
+            several=isinstance(own, tuple) and not self.white_balance,
         )
 
     def holds(self, photons: float) -> bool:
@@ -491,7 +496,7 @@ class Sensor(nn.Module):
             gradient to the irradiance: the likelihood carries it.
         """
         codes, likelihood = self._read(irradiance, exposures, generator, scored=True)
-        return Reading(self.from_codes(codes, exposures=exposures), likelihood)
+        return Reading(self._developed(codes, exposures), likelihood)
 
     def codes(
         self,
@@ -542,16 +547,36 @@ class Sensor(nn.Module):
         TypeError
             For codes that are no Tensor.
         ValueError
-            For codes that are not floating point, or of other channels than the exposures have.
+            For codes that are not floating point, or of other channels than the exposures have; on
+            a CPU also for codes that are not from 0 to the top code, such as those of a converter
+            of more bits.
         """
-        check_codes(codes, exposures, self.cfa)
+        check_codes(codes, exposures, self.cfa, bit_depth=self.bit_depth, top=self.top)
+        return self._developed(codes, exposures)
+
+    def _developed(self, codes: Tensor, exposures: int) -> Tensor:
         own, balance = self.quantum_efficiency, None
         if self.white_balance and isinstance(own, tuple):
             even = tuple(max(own) / each for each in own)
             balance = channel_values(even, codes, exposures, self.cfa)
         return developed(
-            codes, black_level=self.black_level, top=self.top, balance=balance, cfa=self.cfa
+            codes,
+            black_level=self.black_level,
+            top=self.top,
+            balance=balance,
+            full=1.0 if balance is None else self._full(),
+            cfa=self.cfa,
         )
+
+    def _full(self) -> float | Tensor:
+        """What a saturated pixel reads, of full scale 1; of a range, in the least light."""
+        if self.full_well is None:
+            return 1.0
+        gain = self.gain
+        if self.photon_range is not None and self.automatic_gain:
+            gain = gain * (self.photon_range[0] / self.photons)
+        full = self.binning**2 * self.full_well / (gain * (self.top - self.black_level))
+        return full.clamp_max(1) if isinstance(full, Tensor) else min(1.0, full)
 
     def forward(
         self,
@@ -590,7 +615,7 @@ class Sensor(nn.Module):
             ``shot_noise="score"`` is to be differentiated.
         """
         codes = self.codes(irradiance, exposures=exposures, generator=generator)
-        return self.from_codes(codes, exposures=exposures)
+        return self._developed(codes, exposures)
 
     def picture_shape(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
         """Shape of what :meth:`forward` makes of light of a shape.

@@ -77,6 +77,8 @@ class InLight(NamedTuple):
     """Electrons that gather on it in the dark."""
     automatic_gain: bool
     """Whether the top code follows the light."""
+    several: bool = False
+    """Whether other channels read less of the same light."""
 
     @property
     def held(self) -> bool:
@@ -95,11 +97,12 @@ class InLight(NamedTuple):
             return
         full = self.full_well / self.made
         most = self.full_well / (min(self.made, self.top) if self.automatic_gain else self.made)
+        channel = ", in the most sensitive channel," if self.several else ""
         warnings.warn(
-            f"with {self.photons:g} photons/pixel irradiance 1 makes {self.made:g} electrons, "
-            f"full_well={self.full_well:g} holds {full:.3g} of them: all light above {full:.3g} "
-            f"reads {self.full_well / self.top:.3g}. Give up to {most * self.photons:g} "
-            f"photons/pixel{remedy}",
+            f"with {self.photons:g} photons/pixel irradiance 1 makes {self.made:g} electrons in "
+            f"one exposure of the whole time, full_well={self.full_well:g} holds {full:.3g} of "
+            f"them: all light above {full:.3g}{channel} reads {self.full_well / self.top:.3g}. "
+            f"Give up to {most * self.photons:g} photons/pixel{remedy}",
             UserWarning,
             stacklevel=stacklevel + 1,
         )

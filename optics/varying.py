@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .colour import ColourChannels
 from .fourier import Boundary, convolve
 from .front_end import FrontEnd, check_raw
-from .illumination import ColourChannels
 from .imaging import channel_mtf, check_colour, check_part, check_response, seen_in_channels
 from .projection import Projection
 from .pupil import Pupil

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -197,6 +198,13 @@ def test_a_share_that_the_grid_does_not_hold_has_no_radius():
     assert found.radius[0, 0] < math.inf
     assert found.radius[0, 1] == math.inf
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["radius"][0][1] is None
+
+
+def test_what_is_not_finite_is_none():
+    found = optics.lens_performance(_pupil())
+    missing = replace(found, strehl=torch.tensor([math.nan, math.inf]))
+    told = json.loads(json.dumps(missing.to_dict(), allow_nan=False))
+    assert told["strehl"] == [None, None]
 
 
 def test_it_is_json_and_text():

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -88,6 +89,17 @@ def test_measured_values_stay_as_they_are(name, method):
     raw = _picture(2, 1, 9, 12)
     again = optics.mosaic(optics.demosaic(raw, name, method=method), name)
     torch.testing.assert_close(again, raw, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+@pytest.mark.parametrize("pattern", ["rggb", ("rgb", "brg", "gbr")])
+def test_a_pixel_that_is_no_number_spoils_its_own_colour_alone(pattern, wrong):
+    raw = _picture(1, 1, 9, 12)
+    image, raw[0, 0, 4, 4] = optics.demosaic(raw, pattern), wrong  # red
+    spoiled = optics.demosaic(raw, pattern)
+    assert torch.equal(spoiled[:, 1:], image[:, 1:])
+    assert torch.equal(spoiled[0, 0].isfinite(), spoiled[0, 0] == image[0, 0])
+    assert 1 < int((~spoiled.isfinite()).sum()) <= 25
 
 
 @pytest.mark.parametrize("name", BAYER)

@@ -107,7 +107,7 @@ def test_figures_are_those_of_the_standard():
     dark = 9 + 40 * 0.1 + 4 / 12
     assert sheet.system_gain == 0.5
     assert sheet.dark_noise == pytest.approx(math.sqrt(dark))
-    assert sheet.dark_mean == pytest.approx(64 + 4 / 2, abs=1e-6)
+    assert sheet.dark_mean.tolist() == pytest.approx([64 + 4 / 2], abs=1e-6)
     threshold = (0.5 + math.sqrt(0.25 + dark)) / 0.5
     assert sheet.threshold.tolist() == pytest.approx([threshold])
     # There the signal is as large as its noise.
@@ -145,12 +145,81 @@ def test_patterns_are_noise_between_pixels():
     wanted = [(each * curve.system_gain) ** 2 for each in (dsnu, math.hypot(dsnu, 2400 * prnu))]
     assert curve.spatial_variance[0].tolist() == pytest.approx(wanted, rel=1e-3)
     assert curve.total_snr[0, 0] == curve.snr[0, 0] == 0
-    signal = curve.mean[0, 1] - curve.dark_mean
+    signal = curve.mean[0, 1] - curve.dark_mean[0]
     together = signal / (curve.variance + curve.spatial_variance)[0, 1].sqrt()
     torch.testing.assert_close(curve.total_snr[0, 1], together)
     codes = sensor.codes(torch.full((400, 1, 64, 64), 0.4), generator=size["generator"]).double()
     between = codes.mean(0).var() - codes.var(0).mean() / 400
     assert between.item() == pytest.approx(wanted[1], rel=0.03)
+
+
+@pytest.mark.parametrize("binning", [1, 2])
+@pytest.mark.parametrize("level", [0.0, 0.1, 0.8])
+def test_maps_are_noise_between_pixels_together_and_binned_as_they_are(level, binning):
+    """Blocks that add up where they are binned, and pixels of a response that follows the dark."""
+    drawn = torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
+    blocks = drawn.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    sensor = optics.Sensor(
+        1000, prnu=0.02 * blocks, dsnu=-5 * blocks, binning=binning, bit_depth=None, gain=1e4,
+        black_level=0.3, read_noise=0.0, shot_noise="none",
+    )  # fmt: skip
+    curve = optics.photon_transfer(sensor, torch.tensor([1000 * level], dtype=torch.float64))
+    codes = sensor.codes(torch.full((1, 1, 64, 64), level, dtype=torch.float64))
+    spread = curve.spatial_variance.item()
+    assert spread == pytest.approx(codes.var(correction=0).item(), rel=1e-6)
+    assert curve.mean.item() == pytest.approx(codes.mean().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("efficiency", [0.5, (0.5, 0.6, 0.4)])
+def test_each_colour_of_a_mosaic_has_the_pattern_of_its_own_pixels(efficiency):
+    drawn = torch.Generator().manual_seed(0)
+    prnu, dsnu = 0.01 * torch.randn(64, 64, generator=drawn), torch.zeros(64, 64)
+    prnu[::2, ::2] -= 0.4  # red
+    dsnu[1::2, 1::2] += 30.0  # blue
+    sensor = optics.Sensor(
+        1000, prnu=prnu, dsnu=dsnu, cfa="rggb", quantum_efficiency=efficiency, bit_depth=12,
+        gain=0.25, black_level=200,
+    )  # fmt: skip
+    curve = optics.photon_transfer(sensor, torch.tensor([0.0, 500.0]))
+    assert curve.mean.shape == (3, 2)
+    codes = sensor.codes(torch.full((100, 3, 64, 64), 0.5), generator=drawn).double()[:, 0]
+    for colour in range(3):
+        alone = torch.eye(3)[colour].view(1, 3, 1, 1).expand(-1, -1, 64, 64)
+        own = codes[:, optics.mosaic(alone, "rggb")[0, 0] > 0]
+        noise, between = own.var(0).mean(), own.mean(0).var()
+        assert curve.mean[colour, 1].item() == pytest.approx(own.mean().item(), abs=1.0)
+        assert curve.variance[colour, 1].item() == pytest.approx(noise.item(), rel=0.02)
+        spread = (between - noise / 100).item()
+        assert curve.spatial_variance[colour, 1].item() == pytest.approx(spread, rel=0.25)
+    assert curve.dark_mean.tolist() == pytest.approx([200, 200, 200 + 30 / 0.25], abs=0.01)
+    # Saturation is where each reaches the top code.
+    light = curve.saturation * torch.tensor(efficiency, dtype=torch.float64)
+    reached = 4 * (light * torch.tensor([0.6, 1, 1]) + torch.tensor([0, 0, 30])) + 200
+    assert reached.tolist() == pytest.approx([4095] * 3, rel=1e-3)
+    assert curve.saturated_electrons == pytest.approx((4095 - 200) / 4 - 30, rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"full_well": 800}, {"prnu": 0.01, "resolution": 32}])
+def test_beyond_saturation_there_is_no_ratio(options):
+    """Where noise is cut off as light is, its quotient says nothing of the light."""
+    sensor = optics.Sensor(4000, gain=1.0, quantum_efficiency=(0.6, 0.3), **options)
+    curve = optics.photon_transfer(sensor)
+    beyond = curve.photons > curve.saturation[:, None]
+    assert beyond.any(1).tolist() == [True, True]
+    for ratio in (curve.snr, curve.total_snr):
+        assert torch.equal(ratio.isnan(), beyond)
+        # At the end noise is cut off by half.
+        assert float(ratio.nan_to_num().max()) < 2 * curve.largest_snr
+    at_the_end = optics.photon_transfer(sensor, curve.saturation.float())
+    assert at_the_end.snr.diagonal().isfinite().all()
+
+
+def test_maps_that_fit_no_sensor_are_told():
+    square = torch.zeros(4, 4)
+    with pytest.raises(ValueError, match="maps of prnu and dsnu are of one sensor, and not of"):
+        optics.photon_transfer(optics.Sensor(prnu=square, dsnu=torch.zeros(4, 6)))
+    with pytest.raises(ValueError, match=r"binning=3 needs \[B, C, H, W\] with H and W multiples"):
+        optics.photon_transfer(optics.Sensor(prnu=square, binning=3))
 
 
 def test_binned_pixels_have_their_light_together():
@@ -168,7 +237,7 @@ def test_each_of_the_binned_pixels_has_its_dark_current():
         optics.Sensor(500, quantum_efficiency=0.5, binning=2, bit_depth=None, gain=1200, **dark)
     )
     assert sheet.dark_noise == pytest.approx(math.sqrt(4 + 4 * 15))
-    assert sheet.dark_mean == pytest.approx(60 / 1200, rel=1e-6)
+    assert sheet.dark_mean.tolist() == pytest.approx([60 / 1200], rel=1e-6)
     assert sheet.saturated_electrons == 1200 - 60
     assert sheet.saturation.item() == pytest.approx((1200 - 60) / (4 * 0.5))
 
@@ -244,7 +313,7 @@ def test_maps_that_do_not_average_zero_are_those_of_the_sensor(options):
             float(variance), rel=6 * math.sqrt(2 / count), abs=0.05
         )
     dark = sensor.codes(torch.zeros(200, 1, 64, 64), generator=generator).double().mean()
-    assert found.dark_mean == pytest.approx(float(dark), abs=0.05)
+    assert found.dark_mean.tolist() == pytest.approx([float(dark)], abs=0.05)
     # Saturation is where the mean comes to the last code, or to that of a full well.
     gain, pixels = float(sensor.gain), sensor.binning**2
     offset, response = options.get("dsnu", 0.0), 1 + options.get("prnu", 0.0)

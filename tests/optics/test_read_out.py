@@ -36,15 +36,19 @@ def test_the_steps_are_what_the_standard_says():
     np.testing.assert_array_equal(read[0], codes)
     balance = read_out.channel_values((1.0, 5 / 3), read, 1, None)
     picture = read_out.developed(read, black_level=8.0, top=63, balance=balance)
-    wanted = np.minimum((codes - 8) / 55 * np.array((1, 5 / 3))[:, None, None], 1)
-    np.testing.assert_allclose(picture[0], wanted, rtol=1e-12)
+    wanted = (codes - 8) / 55 * np.array((1, 5 / 3))[:, None, None]
+    full = 4 * 400 / gain / 55  # below the top code
+    np.testing.assert_allclose(picture[0], np.minimum(wanted, 1), rtol=1e-12)
+    picture = read_out.developed(read, black_level=8.0, top=63, balance=balance, full=full)
+    np.testing.assert_allclose(picture[0], np.minimum(wanted, full), rtol=1e-12)
 
     sensor = optics.Sensor(
         1000, quantum_efficiency=(0.5, 0.3), dark_current=1200, full_well=400, bit_depth=6,
         gain=gain, black_level=8, prnu=torch.from_numpy(prnu), dsnu=torch.from_numpy(dsnu),
         binning=2, white_balance=True, shot_noise="none", read_noise=0,
     )  # fmt: skip
-    np.testing.assert_allclose(sensor(torch.from_numpy(light)[None])[0], wanted, rtol=1e-12)
+    read = sensor(torch.from_numpy(light)[None])[0]
+    np.testing.assert_allclose(read, np.minimum(wanted, full), rtol=1e-12)
     assert read_out.shape_developed(2, 4, 6, binning=2, cfa=None) == picture.shape[1:]
 
 

@@ -459,6 +459,11 @@ def test_a_well_that_is_full_too_early_is_told():
     optics.Sensor(20_000, quantum_efficiency=0.3, **options)
     sensor = optics.Sensor(20_000, quantum_efficiency=0.55, gain=6000.0, **options)
     torch.testing.assert_close(sensor(light), (light * 11 / 6).clamp_max(1))
+    # Two exposures share the light, so that what is said of one does not happen.
+    with pytest.warns(UserWarning, match="11000 electrons in one exposure of the whole time"):
+        sensor = optics.Sensor(20_000, quantum_efficiency=0.55, **options)
+    twice = torch.full((1, 2, 1, 1), 0.5)
+    torch.testing.assert_close(sensor(twice, exposures=2), twice)
 
 
 _BARE = {"read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
@@ -604,6 +609,60 @@ def test_white_balance_multiplies_the_noise_and_passes_the_gradient():
     assert [float(c.std()) for c in reading[0].detach()] == pytest.approx([0.03, 0.01], rel=0.02)
     reading.sum().backward()
     torch.testing.assert_close(light.grad, torch.ones_like(light))
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"binning": 2},
+        {"cfa": "rggb", "demosaicing": "none"},
+        {"black_level": 0.2},
+    ],
+)
+def test_white_is_grey_where_the_well_fills_below_the_top_code(options, learned):
+    pixels = options.get("binning", 1) ** 2
+    span = 1 - options.get("black_level", 0)
+    sensor = optics.Sensor(
+        2000, quantum_efficiency=(0.3, 0.6, 0.2), white_balance=True, full_well=800,
+        gain=pixels * 1000 / span, trainable_gain=learned, **_EXACT | options,
+    )  # fmt: skip
+    for level, expected in ((0.5, 0.6), (2 / 3, 0.8), (0.9, 0.8), (1.0, 0.8), (9.0, 0.8)):
+        for exposures in (1, 2):
+            light = torch.full((1, 3 * exposures, 4, 4), level)
+            read = sensor(light, exposures=exposures).detach()
+            torch.testing.assert_close(read, torch.full_like(read, expected))
+    if learned:  # of what is full as of what is not: both stand at a charge over the gain
+        for level, expected in ((0.5, 0.6), (1.0, 0.8)):
+            read = sensor(torch.full((1, 3, 4, 4), level))
+            (slope,) = torch.autograd.grad(read.mean(), sensor.log_gain)
+            assert slope.item() == pytest.approx(-expected, rel=1e-5)
+
+
+def test_balanced_pictures_of_a_range_keep_what_the_well_holds_in_the_least_light():
+    sensor = optics.Sensor(
+        1000, photon_range=(500, 1000), quantum_efficiency=(0.3, 0.6), white_balance=True,
+        full_well=450, gain=600.0, **_EXACT,
+    )  # fmt: skip
+    white = torch.ones(64, 2, 1, 1)
+    read = sensor(white, generator=_generator())
+    # Of 300 to 600 electrons a well of 450 is from 1 to 0.75 of the range.
+    assert read[:, 1].min() < 0.8
+    assert read[:, 1].max() > 0.99
+    assert read.max() == 1
+
+
+def test_the_channel_that_is_full_is_named():
+    options = {"quantum_efficiency": (0.3, 0.6), "full_well": 800, **_EXACT}
+    light = torch.full((1, 2, 1, 1), 0.9, dtype=torch.float64)
+    told = r"all light above 0\.667, in the most sensitive channel, reads 0\.667"
+    with pytest.warns(UserWarning, match=told):
+        sensor = optics.Sensor(2000, **options)
+    assert sensor(light).flatten().tolist() == pytest.approx([0.45, 2 / 3])
+    with pytest.warns(UserWarning, match=r"all light above 0\.667 reads 0\.667"):
+        sensor = optics.Sensor(2000, white_balance=True, **options)
+    assert sensor(light).flatten().tolist() == pytest.approx([2 / 3, 2 / 3])
 
 
 def test_several_quantum_efficiencies_are_as_exact_as_one():
@@ -856,6 +915,16 @@ def test_a_measurement_is_made_of_codes_as_a_camera_writes_them(options, exposur
     assert torch.equal(sensor.from_codes(codes, exposures=exposures), wanted)
 
 
+@pytest.mark.parametrize("wrong", [-1.0, 1024.0, 16383.0, math.nan, math.inf])
+def test_codes_of_another_converter_are_refused(wrong):
+    codes = torch.full((1, 1, 4, 4), 500.0)
+    codes[0, 0, 1, 2] = wrong
+    for sensor in (optics.Sensor(), optics.Sensor(cfa="rggb")):
+        with pytest.raises(ValueError, match=r"within 0 to 1023 DN, the range of bit_depth=10; th"):
+            sensor.from_codes(codes)
+    assert optics.Sensor().from_codes(torch.zeros(0, 1, 4, 4)).shape == (0, 1, 4, 4)
+
+
 # --------------------------------------------------------------------- the mosaic as it was read
 
 
@@ -1100,7 +1169,7 @@ def test_a_range_is_warned_of_at_both_ends():
         optics.Sensor(2000, photon_range=(30, 3000), **options)
     # A gain that stays has the same noise, in DN, in all light.
     optics.Sensor(2000, photon_range=(30, 3000), automatic_gain=False, **options)
-    with pytest.warns(UserWarning, match=r"irradiance 1 makes 1800 electrons, full_well=1300"):
+    with pytest.warns(UserWarning, match=r"irradiance 1 makes 1800 electrons .*, full_well=1300"):
         optics.Sensor(2000, photon_range=(1000, 3000), full_well=1300)
     # The gain follows the light: at its most there is less noise in front of the converter.
     steep = optics.Sensor(300, photon_range=(30, 30_000), read_noise=2, bit_depth=8)

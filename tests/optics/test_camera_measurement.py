@@ -1,0 +1,105 @@
+import math
+
+import pytest
+import torch
+
+import optics
+
+
+def _frames(sensor, level, *, count=24, channels=1, size=64, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    return sensor.codes(torch.full((count, channels, size, size), level), generator=draw)
+
+
+def _camera(**options):
+    given = {
+        "photons": 8000, "gain": 1.4, "read_noise": 3.0, "bit_depth": 12, "black_level": 64,
+        "prnu": 0.015, "dsnu": 6.0, "resolution": 64,
+    }  # fmt: skip
+    return optics.Sensor(**given | options, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.mark.parametrize("levels", [(0.7,), (0.2, 0.5, 0.7)])
+@pytest.mark.parametrize(
+    ("options", "channels"),
+    [
+        ({}, 1),
+        ({"quantum_efficiency": (0.6, 0.3)}, 2),
+        ({"cfa": "rggb", "demosaicing": "none", "quantum_efficiency": (0.4, 0.6, 0.3)}, 3),
+    ],
+)
+def test_a_simulated_sensor_is_found_again(options, channels, levels):
+    sensor = _camera(**options)
+    flats = [_frames(sensor, e, channels=channels, seed=1 + i) for i, e in enumerate(levels)]
+    dark = _frames(sensor, 0.0, channels=channels)
+    flat = flats[0] if len(flats) == 1 else torch.stack(flats)
+    found = optics.measure_sensor(flat, dark, cfa=options.get("cfa"))
+    # Some five standard errors: of 24 frames of 4096 pixels, and of the maps their noise.
+    assert found.gain == pytest.approx(1.4, rel=0.03)
+    assert found.read_noise == pytest.approx(3.0, rel=0.03)
+    assert sensor.prnu_map is not None
+    assert sensor.dsnu_map is not None
+    assert found.prnu == pytest.approx(float(sensor.prnu_map.std()), rel=0.05)
+    assert found.dsnu == pytest.approx(float(sensor.dsnu_map.std()), rel=0.05)
+    assert found.black_level == pytest.approx(64 + float(sensor.dsnu_map.mean()) / 1.4, abs=0.05)
+    # The maps are those of the sensor, but for what its noise has left in 24 frames.
+    for ours, theirs, least in (
+        (found.prnu_map, sensor.prnu_map, 0.9),
+        (found.dsnu_map, sensor.dsnu_map, 0.98),
+    ):
+        assert ours.shape == (64, 64)
+        both = torch.stack([ours.flatten(), theirs.double().flatten()])
+        assert both.corrcoef()[0, 1] > least
+    again = optics.Sensor(
+        8000, gain=found.gain, read_noise=found.read_noise, bit_depth=12,
+        black_level=round(found.black_level), prnu=found.prnu_map, dsnu=found.dsnu_map,
+    )  # fmt: skip
+    assert _frames(again, 0.5, count=2).shape == (2, 1, 64, 64)
+    assert "gain" in str(found)
+    assert "PRNU        1.5" in str(found)
+
+
+def test_of_few_frames_the_noise_in_time_is_no_pattern():
+    sensor = _camera(prnu=0.0, dsnu=0.0)
+    found = optics.measure_sensor(_frames(sensor, 0.7, count=4, seed=1), _frames(sensor, 0.0))
+    left = float(found.prnu_map.std())
+    assert left > 0.007  # half of the noise of a frame
+    assert found.prnu < 0.2 * left
+    assert found.dsnu < 0.3 * float(found.dsnu_map.std())
+
+
+def test_moments_by_hand():
+    flat = torch.tensor([10.0, 14.0, 20.0, 28.0]).view(2, 1, 1, 2)  # 10 and 20, 14 and 28
+    dark = torch.tensor([1, 3, 3, 3]).view(2, 1, 1, 2)  # integers are codes, too
+    found = optics.measure_sensor(flat, dark, step=0.0)
+    # Signals of 15 - 2 and 21 - 3; variances 50 and 98, in the dark 2 and 0.
+    assert found.mean.tolist() == [15.5]
+    assert found.variance.tolist() == [73]
+    assert found.gain == pytest.approx(15.5 / 73)
+    assert found.read_noise == pytest.approx(15.5 / 73)
+    assert found.black_level == 2.5
+    assert found.prnu_map.flatten().tolist() == pytest.approx([13 / 15.5 - 1, 18 / 15.5 - 1])
+    assert found.dsnu_map.flatten().tolist() == pytest.approx([-0.5 * 15.5 / 73, 0.5 * 15.5 / 73])
+    variance = 0.5 - 0.5  # of the means, less that in time over the frames
+    assert found.dsnu == math.sqrt(variance)
+
+
+def test_frames_that_say_nothing_are_refused():
+    good, dark = torch.rand(3, 1, 4, 4) + 5, torch.zeros(2, 1, 4, 4)
+    for flat, unlit, message in (
+        (good[:1], dark, r"flat must be \[N, C, H, W\] or .* two frames or more, not \[1, 1, 4, 4"),
+        (good, dark[0], r"dark must be \[M, C, H, W\], raw codes of two frames or more"),
+        (good, dark[..., :3], r"frames of one sensor, \[C, H, W\], not \[1, 4, 4\] and \[1, 4, 3"),
+        (good * math.nan, dark, "flat must be finite"),
+        (good.to(torch.complex64), dark, "flat must be real"),
+        (dark, good, "more light and more noise in time than the dark ones"),
+        (torch.ones(2, 1, 4, 4), dark, "more light and more noise in time than the dark ones"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optics.measure_sensor(flat, unlit)
+    with pytest.raises(ValueError, match="step=-1 is out of range"):
+        optics.measure_sensor(good, dark, step=-1)
+    with pytest.raises(ValueError, match=r"mosaics must be frames \[1, H, W\] of at least \[2, 2"):
+        optics.measure_sensor(good.expand(-1, 3, -1, -1), dark.expand(-1, 3, -1, -1), cfa="rggb")
+    with pytest.raises(TypeError, match="flat must be a Tensor"):
+        optics.measure_sensor(good.numpy(), dark)  # pyright: ignore[reportArgumentType]
