@@ -14,7 +14,7 @@ import tyro
 from contrast_study.claims import CLAIMS, Numbers, measure, pictures
 from contrast_study.runs import Options, load, train
 
-from joint.analysis.record import plain
+from joint.record import plain
 from joint.script import without_traceback
 
 

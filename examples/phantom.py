@@ -18,7 +18,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab, rgb2xyz
 import classify
 from classify.data.phantom import phantom_maps
 from joint.figure import save_figure
-from joint.look import looks, open_axis
+from joint.panel.look import looks, open_axis
 from joint.script import without_traceback
 
 NAMES = ("Weber", "gCNR", "dE00", "skin L*", "a*", "b*", "area")

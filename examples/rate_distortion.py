@@ -32,7 +32,7 @@ import classify
 import compress
 from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
 from joint.feed import as_scenes
-from joint.look import COLOURS, open_axis
+from joint.panel.look import COLOURS, open_axis
 from joint.script import without_traceback
 
 Family = Literal["hyperprior", "factorized", "learned JPEG", "autoencoder", "k-means",

@@ -19,7 +19,7 @@ import classify
 import compress
 from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
 from joint.feed import as_scenes
-from joint.look import COLOURS
+from joint.panel.look import COLOURS
 from joint.script import without_traceback
 
 

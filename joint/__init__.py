@@ -1,25 +1,25 @@
 """The system: compose, train, evaluate. The only package that imports the other three.
 
-Files: ``system`` the graph, ``stages`` what fits into it, ``planes`` between them, ``kinds`` what
-functions of it are given · ``objective`` what it is trained for, ``term`` terms of one's own ·
-``feed`` pictures on their way, ``parallel`` several processes, ``device`` where · ``evaluate``
-labels, bits and fidelity, ``evaluation`` what that found, ``point`` at which, ``metric`` which
-number, ``view_average`` of several views · ``explain`` maps of why · ``export`` what is deployed,
-as one file, ``predict`` what a run says of pictures, ``data_sheet`` a camera in numbers,
-``light_cut`` what its simulation leaves out · ``two_stage`` a kernel first, then the element ·
-``folder`` a run as a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer,
+Files: ``system`` the graph, ``stages`` what fits into it, ``stage_audit`` whether one's own keeps
+its promises, ``planes`` between them, ``kinds`` what functions of it are given · ``objective`` what
+it is trained for, ``term`` terms of one's own · ``feed`` pictures on their way, ``parallel``
+several processes, ``device`` where · ``evaluate`` labels, bits and fidelity, ``evaluation`` what
+that found, ``point`` at which, ``metric`` which number, ``view_average`` of several views ·
+``explain`` maps of why · ``export`` what is deployed, as one ``graph_file``, ``predict`` what a run
+says of pictures, ``data_sheet`` a camera in numbers, ``light_cut`` what its simulation leaves out ·
+``two_stage`` a kernel first, then the element · ``folder`` a run as a folder, ``predictions`` what
+it said of its test part, ``checkpoint`` files that are whole or absent, ``lock`` one writer,
 ``stop`` ends between steps, ``environment`` where it ran · ``build`` from data to objects,
-``complete`` from data to a finished run, ``trained`` what a run left, brought back, ``settings``
-what parts of data share, ``import_path`` what data names outside of the library · ``look`` how
-figures look · ``cli`` the command line, ``train_command`` and ``describe_command`` two of its own,
-``options`` what its commands are told, ``arguments`` how that is read, ``judge`` a run judged
-again, ``referral`` of pictures to refer, ``cells`` tables of text, ``parse`` JSON · ``neighbours``
-a guard of the four names, ``caution`` warnings at the caller's line, ``printed`` how a module was
-built.
+``complete`` from data to a finished run, ``start`` what one begins with, ``trained`` what a run
+left, brought back, ``settings`` what parts of data share, ``import_path`` what data names outside
+of the library · ``cli`` the command line · ``referral`` of pictures to refer, ``cells`` tables of
+text, ``parse`` JSON, ``record`` results as JSON holds them · ``neighbours`` a guard of the four
+names, ``caution`` warnings at the caller's line, ``printed`` how a module was built.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
 parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and
-of its analyses · ``study`` many runs, what they show · ``report`` runs as a page.
+of its analyses · ``study`` many runs, what they show · ``report`` runs as a page · ``command`` the
+commands of the command line.
 """
 
 import importlib
@@ -89,17 +89,7 @@ from .explain import (
     occlusion,
 )
 from .export import Exported, export
-from .folder import (
-    Predictions,
-    RunFolder,
-    RunSummary,
-    hold,
-    is_done,
-    list_runs,
-    load_predictions,
-    read_history,
-    summarise_run,
-)
+from .folder import RunFolder, RunSummary, hold, is_done, list_runs, read_history, summarise_run
 from .lock import RunLocked
 from .metric import STUDY_METRICS
 from .objective import Losses, Objective
@@ -107,7 +97,9 @@ from .parallel import ProcessLost, launched
 from .picture.file import CompressedFile, compress_file, decompress_file
 from .point import OperatingPoint
 from .predict import Prediction, predict
+from .predictions import Predictions, load_predictions
 from .settings import ConfigError, NoneConfig
+from .stage_audit import Promise, StageAudit, audit_stage
 from .stages import STAGES
 from .stop import StopRequest, graceful_stop
 from .system import ImagingSystem, Measured, SystemOutput
@@ -172,6 +164,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "ProcessLost",
+    "Promise",
     "RunConfig",
     "RunFolder",
     "RunLocked",
@@ -180,6 +173,7 @@ __all__ = [
     "SensorConfig",
     "ShutterConfig",
     "SplitConfig",
+    "StageAudit",
     "StopRequest",
     "SystemConfig",
     "SystemOutput",
@@ -190,6 +184,7 @@ __all__ = [
     "UNetConfig",
     "ViewAverage",
     "WebPConfig",
+    "audit_stage",
     "augment",
     "augmentation",
     "average_views",

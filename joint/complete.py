@@ -9,47 +9,38 @@
 ``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from classify import LesionDataset, Split
 
 from .build import build_split, build_system
-from .caution import caution
 from .checkpoint import CheckpointError, digest, load_weights
-from .config.classifier import ClassifierConfig
-from .config.run import (
-    RunConfig,
-    check_comes_back,
-    load_config,
-    rests_untrained,
-    save_config,
-)
+from .config.run import RunConfig, check_comes_back, load_config, save_config
 from .config.scenes import DataConfig
 from .device import usable_device
 from .evaluate import evaluate
 from .evaluation import Evaluation
 from .folder import CONFIG_FILE, RunFolder, as_path, hold, is_done, read_result
 from .parallel import gathered, rank
-from .printed import differing, printed_earlier
+from .printed import printed_earlier
 from .settings import ConfigError
 from .stages import Stage
+from .start import copy_into, speak_of_classifier, speak_of_settings
 from .system import ImagingSystem
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
 from .train.teacher import identify
-from .trained import Trained, classes_of, load_teacher, load_trained, speak_of_seen
+from .trained import Trained, load_teacher, load_trained
 
-__all__ = ["built", "complete_run", "earlier", "noted", "places", "put", "trained_stages"]
+__all__ = ["built", "complete_run", "earlier", "noted", "places", "put"]
 
 # Beside the stages in what a folder keeps of a start: the run that they are of.
 _START_RUN = "run"
-# What every backbone of `classify` calls its last layer.
-_HEAD = ("head.weight", "head.bias")
 
 
 def complete_run(
@@ -86,9 +77,9 @@ def complete_run(
     directory : path or RunFolder
         The run folder.
     start : mapping of stage to module, optional
-        Trained stages whose weights are copied before training, as of :func:`trained_stages`; the
-        others begin with those of ``config.system.seed``. The folder keeps their digest, and a run
-        that is saved may go on without them.
+        Trained stages whose weights are copied before training, as of
+        :func:`joint.start.trained_stages`; the others begin with those of ``config.system.seed``.
+        The folder keeps their digest, and a run that is saved may go on without them.
     start_run : str, optional
         Digest of the run that they are of, which ``result.json`` is to name; it is kept, too.
     resume : bool
@@ -160,11 +151,11 @@ def complete_run(
         teacher = load_teacher(config, parts)
         if not begun:
             _check_split(config, parts)
-            _speak_of_classifier(config, parts, start or {})
+            speak_of_classifier(config, parts, start or {})
         for stage, module in (start or {}).items():
-            _copied(system, stage, module)
+            copy_into(system, stage, module)
             if not begun:
-                _speak_of_settings(system, stage, module)
+                speak_of_settings(system, stage, module)
         if rank() == 0:
             named = {} if start_run is None else {_START_RUN: start_run}
             folder.record_start(digests | named)  # before the configuration, which could go on
@@ -257,31 +248,6 @@ def _check_split(config: RunConfig, parts: Split) -> None:
         )
 
 
-def _speak_of_classifier(config: RunConfig, parts: Split, start: Mapping[Stage, nn.Module]) -> None:
-    """Say where a new run begins with a classifier that knows nothing, or knows the test part."""
-    if "classifier" in start:
-        return
-    if rests_untrained(config):
-        caution(
-            "nothing of the classifier learns with this training.stages and training.plan, and it "
-            "is random: the stages in front of it learn for labels that say nothing. Give it "
-            "weights of a training (system.classifier.weights, or --start RUN --start-stages "
-            "classifier), or let it learn",
-        )
-    judge = config.system.classifier
-    if not isinstance(judge, ClassifierConfig) or judge.weights is None:
-        return
-    directory = judge.weights.parent
-    if not (directory / CONFIG_FILE).is_file():
-        return
-    try:
-        theirs = load_config(directory)
-        trained = load_trained(directory, theirs.training)
-    except (ConfigError, CheckpointError):
-        return  # a folder that tells nothing of where the file is from
-    speak_of_seen(theirs, trained, parts)
-
-
 def _without_file(config: RunConfig) -> RunConfig:
     """The same run, whose stages ask for no files to begin with."""
     return config.model_copy(update={"system": config.system.without_files()})
@@ -342,95 +308,6 @@ def earlier(
     return saved
 
 
-def trained_stages(
-    directory: Path | str, parts: Split, stages: Collection[Stage] | None = None
-) -> dict[Stage, nn.Module]:
-    """Stages of a run as it was tested, to begin another run with: ``complete_run(start=)``.
-
-    Parameters
-    ----------
-    directory : path
-        The run folder; its scenes are not needed.
-    parts : Split
-        Scenes of the run that is to begin, whose size, channels and classes must fit the stages.
-    stages : collection of stage names, optional
-        Which of them; by default all that the run has.
-
-    Raises
-    ------
-    ConfigError, CheckpointError
-        When the folder is no run or has no trained weights, it lacks one of ``stages``, or one of
-        them does not fit the scenes.
-
-    Warns
-    -----
-    UserWarning
-        When the classifier was trained for another number of classes: its last layer is a new one.
-        When it was trained for as many of other names, or in another order. When the run was
-        trained on pictures of ``parts.test``, or of their lesions.
-    """
-    directory = as_path(directory)
-    config = load_config(directory)
-    trained = load_trained(directory, config.training)
-    system = build_system(
-        _without_file(config).system,  # everything is in the checkpoint
-        image_size=parts.train.image_size,
-        channels=parts.train.channels,
-        classes=len(parts.train.classes),
-    )
-    there = dict(system.stages())
-    missing = [stage for stage in stages or () if stage not in there]
-    if missing:
-        raise ConfigError(
-            f"{directory} has no {', '.join(missing)} to start with; it has {', '.join(there)}"
-        )
-    speak_of_seen(config, trained, parts)
-    kept: dict[Stage, nn.Module] = {
-        name: there[name] for name in there if name in (stages or there)
-    }
-    for stage, module in kept.items():
-        own = {
-            name.removeprefix(f"{stage}."): weight
-            for name, weight in trained.weights.items()
-            if name.startswith(f"{stage}.")
-        }
-        if stage == "classifier":
-            _speak_of_names(trained, parts.train.classes, directory)
-        own = _for_classes(module, own, directory)
-        load_weights(module, own, source=f"{trained.path}, the {stage}")
-    return kept
-
-
-def _speak_of_names(trained: Trained, ours: Sequence[str], directory: Path) -> None:
-    """Say where a classifier tells as many classes apart, but others: its scores are of those."""
-    theirs = classes_of(trained)
-    if theirs is None or len(theirs) != len(ours) or theirs == tuple(ours):
-        return
-    caution(
-        f"the classifier of {directory} tells {', '.join(theirs)} apart, and begins with these "
-        f"scores for {', '.join(ours)}, in this order: where it does not learn, its labels are "
-        "those of other classes",
-    )
-
-
-def _for_classes(
-    module: nn.Module, weights: Mapping[str, Tensor], directory: Path
-) -> Mapping[str, Tensor]:
-    """The weights of a stage; a last layer for another number of classes begins anew."""
-    fresh = {
-        name: value
-        for name, value in module.state_dict().items()
-        if name in _HEAD and name in weights and weights[name].shape[:1] != value.shape[:1]
-    }
-    if not fresh:
-        return weights
-    theirs, ours = (len(state["head.weight"]) for state in (weights, fresh))
-    caution(
-        f"the last layer of {directory} is for {theirs} classes, and begins anew for {ours}",
-    )
-    return {**weights, **fresh}
-
-
 def _checked_start(
     folder: RunFolder,
     start: Mapping[Stage, nn.Module],
@@ -464,29 +341,3 @@ def _checked_start(
         return given, given_run
     # Of a start that was noted by a version that kept no run, what is said of it now.
     return recorded, recorded_run or given_run
-
-
-def _copied(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:
-    own = getattr(system, stage)
-    if own is None:
-        raise ValueError(
-            f"the start gives a {stage}, and the system of the run has none: start with the other "
-            "stages alone (--start-stages), or give the run such a stage"
-        )
-    load_weights(own, dict(module.state_dict()), source=f"the start of the {stage}")
-
-
-def _speak_of_settings(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:
-    """Say where a stage is set otherwise than the one whose weights it begins with.
-
-    A sensor has no weights to suit: a run that goes on with fewer photons is what was asked for.
-    """
-    if not module.state_dict():  # as of a codec that writes files
-        return
-    other = differing(repr(module), getattr(system, stage))
-    if other is not None and stage != "sensor":
-        caution(
-            f"the {stage} begins with weights of one of other settings: {other}. If that is not "
-            "meant, give the run those of the start (--config RUN), or begin with other stages "
-            "alone (--start-stages)"
-        )

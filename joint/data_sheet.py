@@ -22,6 +22,7 @@ from optics.shutter import behind_shutter
 from .device import device_of
 from .kinds import check_system
 from .planes import values_read
+from .record import plain
 from .system import ImagingSystem, evaluating
 
 __all__ = ["DataSheet", "InLight", "data_sheet"]
@@ -34,7 +35,10 @@ _SAME_SIZE = 0.05
 
 
 class InLight(NamedTuple):
-    """Signal to noise in one light, dB of each channel: noise in time and between pixels."""
+    """Signal to noise in one light, dB of each channel: noise in time and between pixels.
+
+    NaN where the channel is saturated.
+    """
 
     photons: float
     """On a pixel at irradiance 1, photons/pixel."""
@@ -53,7 +57,7 @@ class DataSheet:
     shapes: dict[str, tuple[int, ...]]
     """Channels, height and width of what is at each plane behind the scene."""
     stages: str
-    """A line for each stage, with its numbers that learn."""
+    """A line for each stage, with its numbers that learn, and one for the mosaic of a sensor."""
     throughput: float | None
     """Share of a point's light that the front end passes."""
     lens: optics.LensPerformance | None
@@ -102,7 +106,7 @@ class DataSheet:
             "sensor": None if sensor is None else _figures(sensor),
             "light": [each._asdict() for each in self.light],
         }
-        return {name: _plain(value) for name, value in told.items()}
+        return plain(told)
 
     def __str__(self) -> str:
         parts = [
@@ -128,9 +132,8 @@ class DataSheet:
 
     def _light(self) -> Iterator[str]:
         for photons, half, grey in self.light:
-            told = (", ".join(f"{each:.1f}" for each in part) for part in (half, grey))
-            name = f"in {photons:.4g}"
-            yield "{:<14} photons/pixel: SNR {} dB at half of it, {} dB at 0.18".format(name, *told)
+            name, told = f"in {photons:.4g}", map(_told, (half, grey))
+            yield "{:<14} photons/pixel: SNR {} at half of it, {} at 0.18".format(name, *told)
 
 
 def data_sheet(
@@ -183,7 +186,7 @@ def data_sheet(
     return DataSheet(
         scene=(channels, *size),
         shapes={name: tuple(each.shape[1:]) for name, each in planes.items() if each is not None},
-        stages=str(system),
+        stages=_stages(system),
         throughput=throughput,
         lens=lens,
         problems=tuple(problems),
@@ -221,16 +224,19 @@ def _in_light(sensor: optics.Sensor) -> Iterator[InLight]:
 
 
 def _decibels(ratio: float) -> float:
-    return 20 * math.log10(ratio) if ratio > 0 else -math.inf
+    return -math.inf if ratio <= 0 else 20 * math.log10(ratio)
 
 
-def _plain(value: object) -> object:
-    """JSON has no infinite numbers: of no noise, or no signal, there is no ratio."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _told(ratios: tuple[float, ...]) -> str:
+    if all(map(math.isnan, ratios)):
+        return "none (saturated)"
+    return ", ".join("none" if math.isnan(each) else f"{each:.1f}" for each in ratios) + " dB"
+
+
+def _stages(system: ImagingSystem) -> str:
+    """As the system says it, and what of the sensor is a part of it."""
+    cfa = None if system.sensor is None else system.sensor.cfa
+    return str(system) if cfa is None else f"{system}\n  {'mosaic':<11}  {cfa.extra_repr()}"
 
 
 def _figures(sensor: optics.PhotonTransfer) -> dict[str, Any]:

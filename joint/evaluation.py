@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from classify import Referral, Report, report
+from classify.judged import as_array
 from classify.referral import REFER_OR_LEAVE
 
 from .point import AS_BUILT, OperatingPoint
@@ -52,8 +53,9 @@ class Evaluation:
     """Light, quality, distance and motion that were asked for."""
     light_share: float | None = None
     """Share of these scenes' light that arrived on the sensor, in all exposures together. Of an
-    even scene in incoherent light it is the throughput; in coherent light a filter takes more of
-    one scene than of another. None without a front end, and where the scenes are dark."""
+    even scene in incoherent light it is the throughput, but for the falloff of a projection; in
+    coherent light a filter takes more of one scene than of another. None without a front end, and
+    where the scenes are dark."""
     quality: str | None = None
     """Of a codec that learned several, in words: ``1.5 of 0 to 3 (the middle)``."""
 
@@ -132,15 +134,20 @@ class Evaluation:
         Raises
         ------
         ValueError
-            When there are no scores, or the offset is not one number for each class.
+            When there are no scores, or the offset is not one finite number for each class.
         """
         if self.logits is None or self.report is None:
             raise ValueError("there are no class scores to adjust: the system has no classifier")
-        shift = np.asarray(offset, dtype=self.logits.dtype)
+        shift = as_array(offset).astype(self.logits.dtype)
         if shift.shape != self.logits.shape[1:]:
             raise ValueError(
                 f"offset must be one number for each of the {self.logits.shape[1]} classes, not "
                 f"of shape {shift.shape}"
+            )
+        if not np.isfinite(shift).all():
+            raise ValueError(
+                f"offset must be finite, not {shift.tolist()}; classify.log_prior counts a class "
+                "without pictures as one"
             )
         logits = self.logits + shift
         judged = report(

@@ -183,6 +183,9 @@ def grad_cam(
         scenes = scenes.clone()  # an ordinary tensor, which a backward pass may keep
     with evaluating(system), torch.no_grad():
         handed, _ = reach(system, scenes, "handed", Noise(generator, scenes.device))
+        if handed.dtype == torch.float64:  # as light may be; the system does the same
+            weights = (w.dtype for w in classifier.parameters() if w.is_floating_point())
+            handed = handed.to(next(weights, handed.dtype))
         if layer is not None:
             logits, features = _traced_at(classifier, layer, handed)
         else:
@@ -286,12 +289,11 @@ def integrated_gradients(
     TypeError
         For what is no system, or scenes that are no Tensor.
     ValueError
-        For a plane that the system does not have, one that no gradient reaches, or a baseline,
-        scenes or classes that do not fit.
+        For a plane that the system does not have, one that no gradient reaches, steps that are no
+        whole number of 1 or more, or a baseline, scenes or classes that do not fit.
     """
     check_pictures(system, scenes)
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a whole number of at least 1, not {steps!r}")
+    steps = whole_number("steps", steps)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     with evaluating(system):
         with torch.no_grad():

@@ -11,15 +11,11 @@ Two files that meet at the latent are a camera that compresses and what it sends
 """
 
 import copy
-import io
 import json
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +25,7 @@ from compress.files import FileCodec
 
 from .checkpoint import check_writable, write_atomically
 from .folder import as_path
+from .graph_file import FORMATS
 from .kinds import check_system
 from .planes import Noise, reach
 from .system import ImagingSystem, evaluating
@@ -39,8 +36,6 @@ DeployedPlane = Literal["codes", "measurement", "latent", "handed"]
 DeployedEnd = Literal["latent", "handed", "scores"]
 _ORDER = ("codes", "measurement", "latent", "handed", "scores")
 
-#: Name of the description inside a file: a file of its own in a .pt2, a property in a .onnx.
-DESCRIPTION = "lens2label.json"
 
 # Codecs that compute exactly where they are asked to.
 _EXACT = (LearnedCodec, Autoencoder)
@@ -164,7 +159,7 @@ def export(
         )
     path = as_path(path, "path")
     check_target(path)
-    form = _FORMATS[path.suffix.lower()]
+    form = FORMATS[path.suffix.lower()]
     _check_ends(system, plane, until)
     if until != "scores" and classes is not None:
         raise ValueError(f"classes are those of scores, and until={until!r} gives none: leave out")
@@ -201,7 +196,7 @@ def export(
         # Of a single example torch.export would take it that there never are several.
         example = value if len(value) > 1 else value.repeat(2, 1, 1, 1)
         part = part if form.exact else _inexact(part)
-        content = form.write(part, example, until, json.dumps(description))
+        content = form.write(part, example, until, json.dumps(description), _behind(part))
         run = form.read(content)
         # One picture alone, too: the number of pictures may not have stayed free.
         found = [run(value), run(value[:1])]
@@ -241,12 +236,12 @@ def _step(codec: nn.Module | None, latent: Tensor) -> Tensor | None:
 
 def check_target(path: Path) -> None:
     """Raise what :func:`export` raises for a file that cannot be written, without a system."""
-    if path.suffix.lower() not in _FORMATS:
-        raise ValueError(f"a graph is written as {' or '.join(_FORMATS)}, not as {path.name!r}")
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"a graph is written as {' or '.join(FORMATS)}, not as {path.name!r}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file in it")
     check_writable(path)
-    _FORMATS[path.suffix.lower()].check()
+    FORMATS[path.suffix.lower()].check()
 
 
 def _check_ends(system: ImagingSystem, plane: DeployedPlane, until: DeployedEnd) -> None:
@@ -443,57 +438,6 @@ def _checked(
     return tuple(classes)
 
 
-class _Format(NamedTuple):
-    check: Callable[[], None]
-    """Raises an ImportError where the format cannot be written."""
-    write: Callable[[_Part, Tensor, str, str], bytes]
-    """The file of a module, for inputs of an example's shape, with the name of what it gives and a
-    description."""
-    read: Callable[[bytes], Callable[[Tensor], Tensor]]
-    """What a file computes, on the CPU."""
-    exact: bool
-    """Whether what reads it has sums in float64."""
-
-
-def _free() -> tuple[dict[int, Any]]:
-    """The number of pictures is the reader's."""
-    return ({0: torch.export.Dim("pictures", min=1)},)
-
-
-_FIXED = (
-    "The number of pictures was fixed by len() or int() in the forward of a stage of your own: "
-    "take pictures.shape[0], as in pictures.new_zeros(pictures.shape[0])"
-)
-# What torch.export and ONNX Runtime say, and what has happened then.
-_HINTS = {
-    "Constraints violated (pictures)": _FIXED,
-    "Got invalid dimensions for input": _FIXED,
-    "Could not find an implementation for": (
-        "Of float64 it has few operations: give system.float() and scenes.float()"
-    ),
-}
-# What torch says where values are needed, and not the graph of what is done to them.
-_OUTSIDE = (".numpy() is not supported", "data pointer", "data-dependent", "unbacked symbol")
-
-
-@contextmanager
-def _traced(said: str, part: _Part | None = None) -> Iterator[None]:
-    """Tell in our words what a stage cannot do; the exporters have many words for it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a torch about itself
-            yield
-    except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:  # an exporter wraps what happened in what to do about it
-            cause = cause.__cause__
-        words = str(cause).strip() or type(cause).__name__  # it may have been raised without any
-        hints = [f" {hint}" for sign, hint in _HINTS.items() if sign in words]
-        if part is not None and any(sign in words for sign in _OUTSIDE):
-            hints.append(f" A stage takes values out of tensors{_behind(part)}")
-        raise ValueError(f"{said}: {words.splitlines()[0]}{''.join(hints)}") from error
-
-
 def _behind(part: _Part) -> str:
     """Where a graph may begin instead, behind a stage that cannot be part of it.
 
@@ -504,67 +448,3 @@ def _behind(part: _Part) -> str:
     if codec and part.until == "scores":
         later.append(f"the codec, begin behind it, at {_named('handed')}")
     return "".join(f"; if it is {stage}" for stage in later)
-
-
-def _graph(part: _Part, example: Tensor) -> torch.export.ExportedProgram:
-    """What is computed, as operations of torch, for any number of pictures."""
-    with _traced("torch.export cannot make a graph of this system", part):
-        return torch.export.export(part, (example,), dynamic_shapes=_free())
-
-
-def _write_pt2(part: _Part, example: Tensor, gives: str, description: str) -> bytes:
-    del gives  # a graph of torch has no names for its outputs
-    file = io.BytesIO()
-    torch.export.save(_graph(part, example), file, extra_files={DESCRIPTION: description})
-    return file.getvalue()
-
-
-def _read_pt2(content: bytes) -> Callable[[Tensor], Tensor]:
-    graph = torch.export.load(io.BytesIO(content)).module()
-    return lambda value: graph(value).cpu()
-
-
-def _check_onnx() -> None:
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f'a file of ONNX needs {" and ".join(missing)}: pip install "lens2label[onnx]", or '
-            "write a .pt2"
-        )
-
-
-def _write_onnx(part: _Part, example: Tensor, gives: str, description: str) -> bytes:
-    graph = _graph(part, example)  # what a .pt2 holds
-    with _traced("ONNX cannot hold this system; a .pt2 can"):
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            dynamo=True,
-            dynamic_shapes=_free(),
-            input_names=["pictures"],
-            output_names=[gives],
-            verbose=False,
-        )
-        assert program is not None
-        program.model.metadata_props[DESCRIPTION] = description
-        return program.model_proto.SerializeToString()
-
-
-def _read_onnx(content: bytes) -> Callable[[Tensor], Tensor]:
-    import onnxruntime  # noqa: PLC0415 - an extra
-
-    said = "ONNX Runtime cannot run this system; write a .pt2"
-    with _traced(said):
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-
-    def run(value: Tensor) -> Tensor:
-        with _traced(said):
-            return torch.from_numpy(session.run(None, {"pictures": value.cpu().numpy()})[0])
-
-    return run
-
-
-_FORMATS = {
-    ".pt2": _Format(lambda: None, _write_pt2, _read_pt2, exact=True),
-    ".onnx": _Format(_check_onnx, _write_onnx, _read_onnx, exact=False),
-}

@@ -35,7 +35,6 @@ from torch import Tensor
 
 from .checkpoint import (
     CheckpointError,
-    load_checkpoint,
     load_latest,
     remove_leftovers,
     save_checkpoint,
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation
 
 __all__ = [
-    "Predictions",
     "RunFolder",
     "RunState",
     "RunSummary",
@@ -58,7 +56,6 @@ __all__ = [
     "hold",
     "is_done",
     "list_runs",
-    "load_predictions",
     "read_history",
     "read_result",
     "summarise_run",
@@ -268,76 +265,6 @@ def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
 
 
 # -------------------------------------------------------------------------------- what lies in it
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Scores of each picture of the test part: two runs on the same part can be compared in pairs.
-
-    See :func:`classify.bootstrap_difference` and :func:`classify.mcnemar`.
-    """
-
-    classes: tuple[str, ...]
-    identifiers: tuple[str, ...]
-    """Names of the pictures."""
-    groups: tuple[str, ...]
-    """Their lesions."""
-    labels: np.ndarray
-    """True classes, int64 ``[N]``."""
-    logits: np.ndarray
-    """Class scores, float32 ``[N, K]``."""
-
-    def __repr__(self) -> str:
-        return (
-            f"Predictions({len(self.identifiers)} pictures in {len(set(self.groups))} groups, "
-            f"classes={self.classes})"
-        )
-
-
-def load_predictions(path: Path | str) -> Predictions:
-    """Read the predictions of a run; ``path`` is its folder or the file.
-
-    Raises
-    ------
-    CheckpointError
-        When there are none (the run is not done, or has no classifier), or they are damaged.
-    """
-    path = as_path(path, "path")
-    if path.is_dir():
-        path = path / PREDICTIONS_FILE
-        if not path.exists():
-            raise CheckpointError(
-                f"there are no predictions in {path.parent}: its run is not done, or has no "
-                "classifier"
-            )
-    tensors, head = load_checkpoint(path)
-    if not _are_predictions(tensors, head):
-        raise CheckpointError(f"{path} does not hold predictions")
-    return Predictions(
-        classes=tuple(head["classes"]),
-        identifiers=tuple(head["identifiers"]),
-        groups=tuple(head["groups"]),
-        labels=tensors["labels"].numpy(),
-        logits=tensors["logits"].numpy(),
-    )
-
-
-def _are_predictions(tensors: Mapping[str, Tensor], head: Mapping[str, Any]) -> bool:
-    """Whether there is a label, a name, a lesion and finite scores for each picture."""
-    if tensors.keys() != {"labels", "logits"}:
-        return False
-    labels, logits = tensors["labels"], tensors["logits"]
-    counts = []
-    for key in ("classes", "identifiers", "groups"):
-        names = head.get(key)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            return False
-        counts.append(len(names))
-    classes, *each = counts
-    fitting = logits.shape == (len(labels), classes) and set(each) == {len(labels)}
-    kinds = (labels.dtype, logits.dtype) == (torch.int64, torch.float32)
-    return fitting and kinds and bool(((labels >= 0) & (labels < classes)).all())
 
 
 def read_history(directory: Path | str) -> list[dict[str, Any]]:

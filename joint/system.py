@@ -245,12 +245,14 @@ class ImagingSystem(nn.Module):
         Raises
         ------
         TypeError
-            For anything but a Tensor.
+            For anything but a Tensor. When a codec returns no :class:`compress.Coded`, a front end
+            no Tensor, or a classifier none.
         ValueError
             For anything but floating-point pictures ``[B, C, H, W]``, or fields where there is a
             front end in linear light; on a CPU also for values that are not finite or, in sRGB,
             that cannot be meant to lie in 0..1. When a codec returns pictures of another shape, or
-            a map of bits that is not ``[B, 1, H, W]``.
+            a map of bits that is not ``[B, 1, H, W]``, a front end other channels than it says, or
+            a classifier what are no scores ``[B, K]``.
         """
         seen = self.measure(scene, generator=generator)
         codec = self.codec
@@ -259,6 +261,8 @@ class ImagingSystem(nn.Module):
             _check_coded(coded, seen.measurement, type(codec).__name__)
         handed = seen.measurement if coded is None else coded.reconstruction
         logits = None if self.classifier is None else seen_by(self.classifier, handed)
+        if self.classifier is not None:
+            _check_logits(logits, len(handed), type(self.classifier).__name__)
         return SystemOutput(
             scene=scene,
             **seen._asdict(),
@@ -324,9 +328,10 @@ class ImagingSystem(nn.Module):
             light = srgb_to_linear(scene) if self.encoding == "srgb" else scene
             if self.front_end is None:
                 return light
-            if getattr(self.front_end, "draws", False):
-                return self.front_end(light, generator=generator)
-            return self.front_end(light)
+            drawn = {"generator": generator} if getattr(self.front_end, "draws", False) else {}
+            irradiance = self.front_end(light, **drawn)
+            _check_light(irradiance, light, self.front_end)
+            return irradiance
 
     def read(self, irradiance: Tensor, *, generator: Generators | None = None) -> Tensor:
         """Read the sensor: the second step of :meth:`measure`.
@@ -388,15 +393,31 @@ class ImagingSystem(nn.Module):
             )
 
     def develop(self, raw: Tensor) -> Tensor:
-        """Combine, clip and encode what was read ``raw``, ``[B, C'', H', W']``: the third step.
+        """Combine, clip and encode what was read: the third step of :meth:`measure`.
 
         Linear light that no sensor has read has no white, and is not clipped.
+
+        Parameters
+        ----------
+        raw : Tensor ``[B, E*C, H', W']``
+            Or the irradiance, where no sensor reads it.
+
+        Returns
+        -------
+        Tensor ``[B, C'', H', W']``
+
+        Raises
+        ------
+        ValueError
+            When the front end makes other channels of it than it says.
         """
         with full_precision(raw):
             if self.front_end is not None:
                 filters = None if self.sensor is None else getattr(self.sensor, "cfa", None)
                 combine = self.front_end.combine
                 raw = combine(raw) if filters is None else filters.in_colour(raw, combine)
+                if filters is None:
+                    _check_combined(raw, self.front_end)
             if self.sensor is None and self.encoding == "linear":
                 return raw
             # A black level lets noise go below 0, which counts until exposures are combined; sRGB,
@@ -507,8 +528,48 @@ def _checked_names(
     return tuple(classes)
 
 
+def _check_light(irradiance: object, light: Tensor, front_end: FrontEnd) -> None:
+    """Refuse what a front end of one's own may return, before a sensor reads it as something."""
+    name, exposures = type(front_end).__name__, front_end.exposures
+    if not isinstance(irradiance, Tensor):
+        raise TypeError(f"{name} must return a Tensor, not {type(irradiance).__name__}")
+    shape = irradiance.shape
+    if len(shape) != 4 or shape[0] != light.shape[0] or shape[1] % exposures:
+        raise ValueError(
+            f"{name} returned an irradiance {list(shape)} of scenes {list(light.shape)}: it must "
+            f"be [{light.shape[0]}, {exposures} * C, H, W], as its exposures are {exposures}"
+        )
+
+
+def _check_combined(picture: Tensor, front_end: FrontEnd) -> None:
+    """Refuse other channels than a front end says that it makes."""
+    channels = front_end.out_channels
+    if not isinstance(picture, Tensor) or picture.ndim != 4 or picture.shape[1] != channels:
+        made = list(picture.shape) if isinstance(picture, Tensor) else type(picture).__name__
+        raise ValueError(
+            f"{type(front_end).__name__}.combine made {made}, and its out_channels says "
+            f"[B, {channels}, H, W]"
+        )
+
+
+def _check_logits(logits: object, count: int, name: str) -> None:
+    """Refuse what are no scores, such as the named outputs of other libraries."""
+    if not isinstance(logits, Tensor):
+        raise TypeError(
+            f"the classifier {name} must return scores [B, K], not {type(logits).__name__}: wrap "
+            "it in a module that returns its logits"
+        )
+    if logits.ndim != 2 or logits.shape[0] != count or not logits.is_floating_point():
+        raise ValueError(
+            f"the classifier {name} must return scores [{count}, K], one for each class, and "
+            f"returned {logits.dtype} {list(logits.shape)}"
+        )
+
+
 def _check_coded(coded: Coded, picture: Tensor, name: str) -> None:
     """Refuse what a codec of one's own may return, and which would be compared in vain."""
+    if not isinstance(coded, Coded):
+        raise TypeError(f"{name}.forward must return a compress.Coded, not {type(coded).__name__}")
     count, _, height, width = picture.shape
     made, mapped = coded.reconstruction.shape, coded.bits_map.shape
     if made != picture.shape:

@@ -16,15 +16,8 @@ from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .config.codecs import build_codec
 from .config.run import RunConfig, load_config
 from .config.scenes import DataConfig, build_data
-from .folder import (
-    BEST_FILE,
-    CHECKPOINT_FILE,
-    CONFIG_FILE,
-    PREDICTIONS_FILE,
-    Predictions,
-    as_path,
-    load_predictions,
-)
+from .folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, PREDICTIONS_FILE, as_path
+from .predictions import load_predictions
 from .printed import differing, printed_stage
 from .settings import ConfigError, NoneConfig
 from .stages import STAGES, Stage
@@ -35,6 +28,7 @@ __all__ = [
     "SceneKind",
     "Trained",
     "classes_of",
+    "identity_of",
     "load_codec",
     "load_fitted",
     "load_run",
@@ -43,7 +37,6 @@ __all__ = [
     "load_trained",
     "rebuilt",
     "scene_kind",
-    "speak_of_seen",
 ]
 
 
@@ -141,7 +134,7 @@ def load_run(
         data = build_data(config.data if data is None else data)
     dataset = as_begun(data, config, directory)
     parts = build_split(config, dataset)
-    was, validation = _identity(trained.head), parts.validation
+    was, validation = identity_of(trained.head), parts.validation
     now = None if validation is None else validation.fingerprint
     same_train = was.get("train") == parts.train.fingerprint
     if not same_train or was.get("validation", now) != now:
@@ -193,7 +186,7 @@ def scene_kind(trained: Trained) -> SceneKind:
     CheckpointError
         When the run is of a version that did not keep it.
     """
-    kept = _identity(trained.head).get("scenes")
+    kept = identity_of(trained.head).get("scenes")
     if kept is None:
         directory = trained.path.parent
         raise CheckpointError(
@@ -205,7 +198,7 @@ def scene_kind(trained: Trained) -> SceneKind:
 
 def classes_of(trained: Trained) -> tuple[str, ...] | None:
     """The classes of a run; None in a folder of before systems knew them."""
-    kept = _identity(trained.head).get("scenes")
+    kept = identity_of(trained.head).get("scenes")
     return None if kept is None else tuple(kept["classes"])
 
 
@@ -273,77 +266,13 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
     theirs = load_config(directory)
     trained = load_trained(directory, theirs.training)
     _check_teaches(theirs, trained, ours, directory)
-    if _identity(trained.head).get("train") != ours.fingerprint:
+    if identity_of(trained.head).get("train") != ours.fingerprint:
         warnings.warn(
             f"the teacher {directory} was trained on other pictures than those that it teaches "
             "on: where they hold some that are validated or tested here, the results are too good",
             stacklevel=1,  # once, wherever it is asked for
         )
     return rebuilt(theirs, trained, ours)
-
-
-def speak_of_seen(theirs: RunConfig, trained: Trained, parts: classify.Split) -> None:
-    """Say how many pictures of a test part the weights that a run begins with were trained on.
-
-    Parameters
-    ----------
-    theirs : RunConfig
-        Of the run that the weights are of.
-    trained : Trained
-        What its training left.
-    parts : classify.Split
-        Scenes of the run that begins. Where they are not known to be those of the other run, of
-        the same or another size, nothing is said.
-
-    Warns
-    -----
-    UserWarning
-        When there are some, or others of their lesions.
-    """
-    known = _divided_as(theirs, trained, parts)
-    if known is None or known.train.identifiers == parts.train.identifiers:
-        return  # of one training part, what is in it and in the test too is told of the split
-    names, lesions = set(known.train.identifiers), set(known.train.groups)
-    test = parts.test
-    seen = zip(test.identifiers, test.groups, strict=True)
-    count = sum(name in names or lesion in lesions for name, lesion in seen)
-    if count:
-        directory = trained.path.parent
-        caution(
-            f"{directory} was trained on {count} of the {len(test)} test pictures, or on others of "
-            "their lesions, and its weights are what this run begins with: the results will be "
-            f"too good. Divide the scenes as that run did, see split in {directory / CONFIG_FILE}, "
-            "or begin with other weights",
-        )
-
-
-def _divided_as(
-    theirs: RunConfig, trained: Trained, parts: classify.Split
-) -> classify.Split | None:
-    """These scenes in the parts of another run; None where they are not known to be its own."""
-    whole = parts.whole
-    if whole is None:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a split that was spoken of when it was made
-            found = build_split(theirs, whole)
-    except ValueError:  # they cannot be divided so
-        return None
-    if _identity(trained.head).get("train") == found.train.fingerprint:
-        return found
-    # Of another size, they are known by their names and classes.
-    try:
-        tested = load_predictions(trained.path.parent)
-    except CheckpointError:
-        return None
-    return found if _is_of(tested, found.test) else None
-
-
-def _is_of(tested: Predictions, part: classify.LesionDataset) -> bool:
-    """Whether predictions are of the pictures of a part, as far as names and classes tell."""
-    ours = (part.classes, part.identifiers, part.groups, part.targets.tolist())
-    return ours == (tested.classes, tested.identifiers, tested.groups, tested.labels.tolist())
 
 
 def _check_teaches(
@@ -375,7 +304,7 @@ def _check_teaches(
         )
 
 
-def _identity(head: dict[str, Any]) -> dict[str, Any]:
+def identity_of(head: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint says that it was trained on."""
     identity = head.get("identity")
     return identity if isinstance(identity, dict) else {}
@@ -450,7 +379,7 @@ def _give_weights(system: ImagingSystem, trained: Trained, *, source: str, remed
 
 def _printed(trained: Trained) -> str:
     """The printed form of the system that was trained; "" in a folder that does not have it."""
-    return str(_identity(trained.head).get("system", ""))
+    return str(identity_of(trained.head).get("system", ""))
 
 
 def _other_stages(system: ImagingSystem, printed: str) -> dict[Stage, str]:
@@ -478,7 +407,7 @@ def _left_by_fit(directory: Path) -> Trained:
             f"{directory} holds no trained weights: there is neither {BEST_FILE} nor "
             f"{CHECKPOINT_FILE}; give the directory of joint.fit"
         )
-    training = _identity(load_checkpoint(path)[1]).get("training")
+    training = identity_of(load_checkpoint(path)[1]).get("training")
     if not isinstance(training, dict) or "restore_best" not in training:
         raise CheckpointError(f"{path} does not say how it was trained: joint.fit did not write it")
     which = {name: training.get(name) for name in ("restore_best", "averaging")}
@@ -522,7 +451,7 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
     run = load_config(directory)
     config = run.system.codec
     trained = load_trained(directory, run.training)
-    channels = _identity(trained.head).get("codec_channels") or 3
+    channels = identity_of(trained.head).get("codec_channels") or 3
     try:
         codec = build_codec(config, channels)
     except (ValueError, TypeError) as error:

@@ -16,7 +16,7 @@ ROOMS = (
     "joint/panel",
     "joint/analysis", "joint/analysis/contrast", "joint/analysis/information",
     "joint/analysis/tolerancing", "joint/figure", "joint/study", "joint/study/findings",
-    "joint/study/page", "joint/report",
+    "joint/study/page", "joint/report", "joint/command", "joint/command/study",
 )  # fmt: skip
 
 

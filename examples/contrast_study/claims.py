@@ -33,8 +33,7 @@ from joint.analysis import (
     recall_against_contrast,
     scalable,
 )
-from joint.analysis.contrast.by_class import rank_correlation
-from joint.analysis.record import named
+from joint.analysis.by_lesion import rank_correlation
 from joint.analysis.scores import DrawnScores
 from joint.figure import (
     handed_figure,
@@ -44,6 +43,7 @@ from joint.figure import (
     save_figure,
     sweep_figure,
 )
+from joint.record import named
 from joint.report.draw import dodged_figure, spread
 
 Numbers = dict[str, Any]

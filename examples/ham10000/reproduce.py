@@ -42,9 +42,9 @@ from joint import (
     graceful_stop,
     is_done,
 )
-from joint.analysis.record import plain
 from joint.checkpoint import write_atomically
 from joint.device import usable_device
+from joint.record import plain
 from joint.script import without_traceback
 from joint.study import seeds_for_claim
 

@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 
 from joint.checkpoint import write_atomically
 from joint.figure import save_figure
-from joint.look import looks, open_axis
+from joint.panel.look import looks, open_axis
 from joint.script import without_traceback
 from joint.study import Ledger, compare_designs, holm, outcomes, sign_flip_test
 

@@ -28,7 +28,7 @@ from joint.analysis.tolerancing.perturbation import Perturbation, applicable, pe
 from joint.checkpoint import load_checkpoint, load_weights, write_atomically
 from joint.figure import save_figure
 from joint.folder import BEST_FILE
-from joint.look import looks, open_axis
+from joint.panel.look import looks, open_axis
 from joint.script import without_traceback
 from joint.study import Ledger, Outcome, compare, estimate
 from joint.system import ImagingSystem

@@ -10,22 +10,17 @@ frequencies at a time · ``optimal_image`` what the system takes for a class · 
 accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies paired over lesions ·
 ``rate_map`` where bits go, ``rate_change`` where they move to, ``rate_accuracy`` what they buy,
 ``curve_difference`` how far two such curves are apart · ``passes`` a data set with the noise of the
-evaluation · ``record`` results as JSON holds them, ``warned`` what many devices are warned of.
+evaluation, ``by_lesion`` intervals that draw lesions ·
+``warned`` what many devices are warned of.
 """
 
 from .altered import Alteration, altered, equal_contrast, keep_region
 from .attribution import LOSSES, Attribution, Loss, Mended, Omitted, Step, attribute
 from .colour import ciede2000
-from .contrast.by_class import (
-    ClassContrast,
-    ConfusionContrast,
-    ContrastByClass,
-    PairContrast,
-    confusion_against_contrast,
-    contrast_by_class,
-)
+from .contrast.by_class import ClassContrast, ContrastByClass, contrast_by_class
 from .contrast.causal import ContrastSweep, recall_against_contrast, scalable, scale_contrast
 from .contrast.change import ContrastChange, contrast_change
+from .contrast.confusion import ConfusionContrast, PairContrast, confusion_against_contrast
 from .contrast.correctness import (
     ContrastEffect,
     MatchedStrata,

@@ -23,10 +23,10 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.evaluate import evaluate
 from joint.kinds import check_kinds
+from joint.record import named, plain
 from joint.system import ImagingSystem
 from optics import Sensor
 
-from .record import named, plain
 from .scores import DrawnScores, Scores, signed
 
 __all__ = ["LOSSES", "Attribution", "Loss", "Mended", "Omitted", "Step", "attribute"]

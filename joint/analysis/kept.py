@@ -31,12 +31,12 @@ from classify.intervals import (
     source,
 )
 from joint.kinds import check_kinds
+from joint.record import named, plain
 from joint.system import ImagingSystem, evaluating
 from optics.quantity import whole_number
 
 from .passes import passes
 from .rate_map import REGIONS
-from .record import named, plain
 from .region import regions
 
 __all__ = ["Annulus", "Kept", "KeptBy", "RegionDifference", "kept", "radial_power"]

@@ -14,11 +14,11 @@ from joint.device import device_of
 from joint.evaluate import evaluate
 from joint.feed import Feed
 from joint.planes import values_read
+from joint.record import named, plain
 from joint.stages import NETWORKS, STAGES, Stage
 from joint.system import ImagingSystem, evaluating
 
 from .passes import passes
-from .record import named, plain
 from .scores import DrawnScores, Scores
 
 __all__ = ["Ledger", "StageCost", "ledger"]

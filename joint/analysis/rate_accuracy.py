@@ -27,6 +27,7 @@ from classify.judged import Judged, check_metric
 from joint.evaluation import Evaluation
 from joint.metric import lower_is_better
 from joint.point import OperatingPoint
+from joint.record import plain
 
 from .curve_difference import (
     DrawnCurve,
@@ -37,7 +38,6 @@ from .curve_difference import (
     shown_interval,
     told_difference,
 )
-from .record import plain
 
 __all__ = ["AccuracyCurve", "AccuracyPoint", "RateCurves", "rate_curves"]
 

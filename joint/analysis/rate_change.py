@@ -13,9 +13,9 @@ import torch
 
 from classify import Interval
 from classify.intervals import check_resampling, check_units, membership, source
+from joint.record import named, plain
 
 from .rate_map import ALL, REGIONS, RateMap, densities, drawn_densities, region_intervals
-from .record import named, plain
 
 __all__ = ["RateChange", "RegionChange", "rate_change"]
 

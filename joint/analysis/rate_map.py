@@ -36,10 +36,10 @@ from compress import JPEG, Codec, bits_by_region
 from compress.files import FileCodec
 from compress.jpeg_file import JPEGFiles
 from joint.kinds import check_kinds
+from joint.record import named, plain
 from joint.system import ImagingSystem, evaluating
 
 from .passes import passes
-from .record import named, plain
 
 __all__ = ["ALL", "REGIONS", "ClassRate", "RateMap", "RegionRate", "rate_map"]
 

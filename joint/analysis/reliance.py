@@ -31,11 +31,11 @@ from joint.device import device_of
 from joint.evaluate import evaluate
 from joint.feed import as_seed
 from joint.kinds import check_kinds
+from joint.record import named, plain
 from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 
 from .passes import passes
-from .record import named, plain
 from .ring import Cosines, RingFilter, checked_rings, octave_rings, ring_share, taken_out
 from .scores import Score
 

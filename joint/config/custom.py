@@ -16,7 +16,7 @@ import compress
 import optics
 from joint.import_path import Argument, NotHere, check_arguments, imported
 from joint.settings import ConfigError, FrozenDict, Settings
-from joint.stages import Stage
+from joint.stages import Stage, check_stage
 
 __all__ = ["CustomConfig", "build_custom", "check_custom"]
 
@@ -75,11 +75,16 @@ def build_custom(
     Raises
     ------
     ConfigError
-        Without a path, for one that cannot be imported or is no class of ``base``, and for
-        arguments that it does not take.
+        Without a path, for one that cannot be imported or is no class of ``base``, for methods and
+        attributes that it lacks, and for arguments that it does not take.
     """
     kind = _imported(config.class_path, base, stage)
-    return kind(**_arguments(kind, config, stage, decided))
+    made = kind(**_arguments(kind, config, stage, decided))
+    try:
+        check_stage(stage, made)
+    except TypeError as error:
+        raise ConfigError(f"{stage}.class_path={config.class_path!r}: {error}") from error
+    return made
 
 
 def check_custom(config: CustomConfig, stage: Stage) -> None:
@@ -129,4 +134,9 @@ def _imported(path: str, base: type[_Module], stage: Stage) -> type[_Module]:
     # Nothing else is called: a configuration may come from a stranger.
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ConfigError(f"{stage}.class_path={path!r} must be a class of {_BASES[base]}")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise ConfigError(
+            f"{stage}.class_path={path!r} is not written to the end: it has no {missing}"
+        )
     return found

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from joint.analysis import ConfusionContrast, ContrastByClass, ContrastSweep
-from joint.look import (
+from joint.panel.look import (
     COLOURS,
     WRONG,
     blank_figure,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from joint.analysis import Kept, Reliance, RingScores
-from joint.look import blank_figure, by_name, looks, no_formulas, open_axis
+from joint.panel.look import blank_figure, by_name, looks, no_formulas, open_axis
 
 __all__ = ["kept_figure", "reliance_figure"]
 

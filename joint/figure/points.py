@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from classify.judged import is_metric
 from joint.evaluation import Evaluation
-from joint.look import blank_figure, looks, no_formulas, open_axis
+from joint.panel.look import blank_figure, looks, no_formulas, open_axis
 from joint.point import OperatingPoint
 
 __all__ = ["Along", "points_figure"]

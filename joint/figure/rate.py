@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from joint.analysis import AccuracyPoint, RateCurves
-from joint.look import blank_figure, looks, no_formulas, open_axis
+from joint.panel.look import blank_figure, looks, no_formulas, open_axis
 
 __all__ = ["rate_figure"]
 

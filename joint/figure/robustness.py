@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from joint.analysis import Robustness
 from joint.analysis.scores import Scores
-from joint.look import blank_figure, by_name, looks, no_formulas, open_axis
+from joint.panel.look import blank_figure, by_name, looks, no_formulas, open_axis
 
 __all__ = ["robustness_figure"]
 

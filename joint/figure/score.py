@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from classify import Report
-from joint.look import blank_figure, no_formulas
+from joint.panel.look import blank_figure, no_formulas
 from joint.panel.score import SHADE, draw_confusion, draw_reliability, label_recalls
 
 __all__ = ["report_figure"]

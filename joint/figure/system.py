@@ -15,8 +15,8 @@ from joint.device import device_of
 from joint.evaluation import Evaluation
 from joint.feed import Feed, Shown
 from joint.kinds import check_suited
-from joint.look import blank_figure, no_formulas
 from joint.panel.element import draw_filter
+from joint.panel.look import blank_figure, no_formulas
 from joint.panel.planes import draw_light, draw_picture, label_guess
 from joint.panel.score import SHADE, draw_confusion
 from joint.panel.screen import PlaneColours, as_codes, in_colours, plane_colours

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from joint.look import bare_axis
 from optics import (
     CodedExposure,
     CoherentImaging,
@@ -22,6 +21,7 @@ from optics import (
 )
 from optics.pupil import middle_wavelength
 
+from .look import bare_axis
 from .screen import seen_wavelengths
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from joint.look import RIGHT, WRONG, bare_axis, no_formulas
 from joint.system import SystemOutput
 
+from .look import RIGHT, WRONG, bare_axis, no_formulas
 from .screen import PlaneColours, as_codes, in_colours
 
 if TYPE_CHECKING:

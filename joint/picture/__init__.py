@@ -1,5 +1,4 @@
-"""Picture files: single ones, folders of them, at a rate that is asked for, and the commands.
+"""Picture files: single ones, folders of them, at a rate that is asked for.
 
-Files: ``file`` single pictures · ``folder`` many · ``quality`` the best within a rate · ``command``
-``lens2label compress`` and ``decompress``.
+Files: ``file`` single pictures · ``folder`` many · ``quality`` the best within a rate.
 """

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from classify import Difference, bootstrap_difference
 from classify.comparison import holm
 from classify.judged import LOWER_IS_BETTER
-from joint.folder import Predictions
+from joint.predictions import Predictions
 from joint.settings import Settings
 
 from .page import MISSING, Html, note, number, table, with_interval

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,8 +15,8 @@ from classify import Interval, LesionDataset
 from joint.analysis import Curve, Scores
 from joint.device import device_of
 from joint.feed import Feed
-from joint.look import COLOURS, Look, blank_figure, looks, no_formulas, open_axis
 from joint.panel.element import draw_filter, draw_phase, sheet_of_places, shown_channels
+from joint.panel.look import COLOURS, Look, blank_figure, looks, open_axis
 from joint.panel.planes import draw_light
 from joint.panel.screen import plane_colours
 from joint.system import ImagingSystem, evaluating
@@ -33,7 +32,6 @@ __all__ = [
     "element_figures",
     "history_figure",
     "light_figure",
-    "plain_text",
     "spread",
 ]
 
@@ -42,15 +40,6 @@ Array = npt.NDArray[Any]
 _SQUARE_ROOT = "shades go with the square root of the light"
 _CHANNELS = (COLOURS[1], COLOURS[2], COLOURS[0])  # red, green, blue
 _MOST_DEPTHS = 6
-
-
-@contextmanager
-def plain_text() -> Iterator[None]:
-    """Text of figures is text, see :func:`joint.look.no_formulas`, and small."""
-    import matplotlib
-
-    with matplotlib.rc_context({"font.size": 9}), no_formulas():
-        yield
 
 
 class Spread(NamedTuple):

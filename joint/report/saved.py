@@ -13,14 +13,13 @@ from joint.folder import (
     HISTORY_FILE,
     PREDICTIONS_FILE,
     RESULT_FILE,
-    Predictions,
     is_done,
-    load_predictions,
     read_history,
     read_result,
     summarise_run,
 )
 from joint.parse import parse_json
+from joint.predictions import Predictions, load_predictions
 from joint.settings import NoneConfig
 from joint.trained import load_trained
 

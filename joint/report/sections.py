@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
+from joint.panel.look import plain_text
+
 from .accuracy import accuracy_lost, costs, imperfections
-from .draw import plain_text
 from .page import Html, joined, note, section
 from .recorded import classification, training, what_it_is
 from .saved import SavedRun

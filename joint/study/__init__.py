@@ -17,7 +17,7 @@ fields by dotted names · ``create`` what is written first, ``store`` the folder
 run · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster,
 ``kept_scenes`` data that runs share · ``search`` designs that follow from results · ``confirm`` a
 find on fresh seeds, ``elsewhere`` designs in other light · ``live`` how far it is, ``provenance``
-by which versions · ``command`` the command line.
+by which versions.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference

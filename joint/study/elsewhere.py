@@ -21,23 +21,23 @@ import torch
 
 from classify import LesionDataset
 from classify.judged import is_metric
-from joint.analysis.record import plain
 from joint.caution import caution
 from joint.cells import aligned, as_csv
 from joint.config.scenes import DataConfig
 from joint.device import usable_device
 from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
-from joint.folder import Predictions
 from joint.metric import check_study_metric, stage_of
 from joint.point import OperatingPoint, operating
+from joint.predictions import Predictions
+from joint.record import plain
 from joint.trained import load_run
 
 from .axis import Design
 from .findings.inference import Outcome
 from .findings.statistics import Contrast, Estimate, adjusted, compare, estimate
 from .findings.table import measured
-from .space import Pair
+from .space import Pair, levels_shown
 from .store import Ledger, PlannedRun, StudyError
 from .work import scenes_now
 
@@ -86,7 +86,7 @@ class Elsewhere:
         table = [("", "design", *points)]
         for number, design in self.designs.items():
             cells = [self._cell(place, number) for place in self.places]
-            table.append((str(number), _levels(design), *cells))
+            table.append((str(number), levels_shown(design), *cells))
         lines = [
             f"exploration: {self.metric} of the trained designs, means with "
             f"{100 * self.level:g} % intervals",
@@ -352,7 +352,7 @@ def _lacking(
         if all(point in found.get(number, {}) for number in done):
             number = min(done)
             raise ValueError(
-                f"design {number} ({_levels(ledger.designs[number])}): {found[number][point]}"
+                f"design {number} ({levels_shown(ledger.designs[number])}): {found[number][point]}"
                 + ("; no other design can either" if len(done) > 1 else "")
             )
     return found
@@ -362,7 +362,7 @@ def _why(design: Design, there: dict[OperatingPoint, str], points: Sequence[Oper
     """What a design lacks, and where."""
     where = "" if len(there) == len(points) else " at " + " and ".join(map(str, there))
     reasons = list(there.values())
-    return f"({_levels(design)}){where}: {reasons[0]}"
+    return f"({levels_shown(design)}){where}: {reasons[0]}"
 
 
 def _outcome(result: Evaluation, metric: str, run: PlannedRun, classes: Sequence[str]) -> Outcome:
@@ -385,7 +385,3 @@ def _outcome(result: Evaluation, metric: str, run: PlannedRun, classes: Sequence
 
 def _at(point: OperatingPoint) -> str:
     return f"at {point}" if point.asked() else str(point)
-
-
-def _levels(design: Design) -> str:
-    return ", ".join(f"{name}={level}" for name, level in design.items())

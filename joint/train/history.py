@@ -13,7 +13,8 @@ class EpochRecord:
     epoch: int
     """Counted from 0."""
     train: dict[str, float | None]
-    """Mean terms of the objective over the epoch; and ``rate_weight``, where it moves."""
+    """Mean terms of the objective over the epoch; and ``rate_weight``, where it moves, with the
+    relative ``rate_weight.error`` and the ``rate_weight.correction`` that moved it."""
     validation: dict[str, float | None]
     """Numbers of :meth:`joint.Evaluation.scalars` after it."""
     rate_factor: float

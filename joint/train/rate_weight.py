@@ -36,9 +36,9 @@ _AT_LIMIT = 0.1
 # How far the slow part goes from where it began, either way, as a factor of the weight: where the
 # rate does not answer, it would go on for ever.
 _FARTHEST = 1e4
-# What a step adds to the mean rate of the last ones. The validation is compared with that and not
-# with the mean of the epoch: in a first epoch the rate falls to a quarter, and the weight would
-# follow a rate that is far below what the validation sees.
+# What a step adds, at least, to the mean rate of the last ones of its epoch. The validation is
+# compared with that and not with the mean of the epoch: in a first epoch the rate falls to a
+# quarter, and the weight would follow a rate that is far below what the validation sees.
 _RECENT = 0.1
 
 
@@ -50,15 +50,44 @@ class RateWeight:
         self.target, self.start = objective.rate_target, math.log(objective.rate)
         self.state = torch.tensor([self.start, 0.0, 1.0, math.nan], device=device)
         """Slow part of the logarithm of the weight, the last error, the rate of the validation over
-        that of the training, and the mean rate of the last steps, nan before the first ``[4]``."""
+        that of the training, and the mean rate of the last steps of the epoch, nan before the first
+        ``[4]``."""
 
     def __call__(self) -> Tensor:
         """The weight, 1/(bit/pixel); a scalar."""
         slow, error, *_ = self.state
         return (slow + _QUICK * error).exp()
 
+    def named(self) -> dict[str, Tensor]:
+        """What the next step is weighed with, scalars: for the history.
+
+        Not all are identifiers, as the names of an objective's own terms are.
+        """
+        _, error, ratio, _ = self.state
+        return {"rate_weight": self(), "rate_weight.error": error, "rate_weight.correction": ratio}
+
+    def see(self, rate: Tensor, step: int) -> None:
+        """Take in the mean rate of a step for the validation to be compared with.
+
+        Of any step, also of one in which the codec rests: the validation after it sees what the
+        rest of the system has done to the rate.
+
+        Parameters
+        ----------
+        rate : Tensor, scalar
+            Bits per pixel, of all processes together.
+        step : int
+            Of its epoch, counted from 0. The mean begins anew with each: the plain one of the first
+            steps, that a short epoch is compared with itself and not with those before it.
+        """
+        slow, error, ratio, recent = self.state
+        share = max(_RECENT, 1 / (step + 1))
+        # An older checkpoint may have been written within an epoch, and know of no rate.
+        known = torch.where(recent.isnan(), rate, recent)
+        self.state = torch.stack([slow, error, ratio, known + share * (rate - known)])
+
     def follow(self, rate: Tensor, speed: float) -> None:
-        """Take in the mean rate of a step, without waiting for a GPU.
+        """Move the weight by the mean rate of a step in which the codec learned.
 
         Parameters
         ----------
@@ -67,9 +96,8 @@ class RateWeight:
         speed : float
             Factor on the peak learning rates in this step.
         """
-        # At most 1: the broad entropy model that a codec begins with says nothing of the weight.
         slow, _, ratio, recent = self.state
-        recent = torch.where(recent.isnan(), rate, recent + _RECENT * (rate - recent))
+        # At most 1: the broad entropy model that a codec begins with says nothing of the weight.
         error = (rate * ratio / self.target - 1).clamp(max=1.0)
         growth = _SLOW * speed * torch.where(error < 1, error, _AT_LIMIT * error)
         low, high = self.start - math.log(_FARTHEST), self.start + math.log(_FARTHEST)

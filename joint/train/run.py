@@ -36,14 +36,12 @@ from .rate_weight import ON_TARGET, RateWeight
 from .teacher import identify
 from .training import Training
 
-__all__ = ["CLIPPED", "NORM", "RATE_WEIGHT", "TrainingDiverged", "TrainingRun"]
+__all__ = ["CLIPPED", "NORM", "TrainingDiverged", "TrainingRun"]
 
 #: Marks the norm of a stage's gradient among the terms of the objective.
 NORM = "gradient norm of "
 #: Whether it was clipped.
 CLIPPED = "gradient clipped of "
-#: The weight of the rate among them, where it moves.
-RATE_WEIGHT = "rate_weight"
 
 # Parameters are of the order of 1, or of what they began with: a hundred times that is reached by
 # steps that are too long, whatever is trained.
@@ -378,6 +376,8 @@ class TrainingRun:
             # A checkpoint of before it was counted tells of a part of the epoch, which is no share.
             clipped = CLIPPED + name.removeprefix(NORM)
             self.sums.setdefault(clipped, torch.full_like(self.sums[name], math.nan))
+        for name in self.rate_weight.named() if self.rate_weight is not None and self.sums else ():
+            self.sums.setdefault(name, torch.tensor(math.nan, device=self.device))  # likewise
         if rank() > 0:  # the sums of the file are those of all processes
             self.sums = {name: torch.zeros_like(tensor) for name, tensor in self.sums.items()}
         own = self.system.state_dict()

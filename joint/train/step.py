@@ -31,7 +31,7 @@ from joint.parallel import all_reduce, normalising_together, rank, world_size
 from joint.system import SystemOutput
 
 from .augment import augment
-from .run import CLIPPED, NORM, RATE_WEIGHT, TrainingDiverged, TrainingRun
+from .run import CLIPPED, NORM, TrainingDiverged, TrainingRun
 from .teacher import said
 from .training import Training
 
@@ -110,6 +110,10 @@ class Graph(nn.Module):
         with warnings.catch_warnings():
             # What torch offers in its place sends the buffers once an epoch, for nothing.
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            # Of the passes: a gradient that lies in memory otherwise than its parameter, as that of
+            # a 1x1 convolution may, is copied where it is shared. Nobody can mend it, and the
+            # weights of such layers are few.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view", UserWarning)
             together = DistributedDataParallel(
                 self,
                 device_ids=[device] if device.type == "cuda" else None,
@@ -120,7 +124,7 @@ class Graph(nn.Module):
                 # processes took as long without it.
                 find_unused_parameters=True,
             )
-        yield together
+            yield together
 
     def forward(self, batches: Sequence[Batch], counts: Tensor, epoch: int) -> list[Passed]:
         """Pass the batch of each run: of the only one, here."""
@@ -299,9 +303,11 @@ def _step(
         run.count(_clip(run), pictures / world_size())
         run.optimizer.step()
         if run.rate_weight is not None:
-            run.count({RATE_WEIGHT: run.rate_weight()}, pictures / world_size())
+            run.count(run.rate_weight.named(), pictures / world_size())
+            rate = _of_all(torch.stack(own).sum())
+            run.rate_weight.see(rate, run.step)
             if "codec" in run.config.learning(epoch):  # or the rate would not answer
-                run.rate_weight.follow(_of_all(torch.stack(own).sum()), _speed(run))
+                run.rate_weight.follow(rate, _speed(run))
     return passed
 
 

@@ -325,7 +325,7 @@ FORMULAS = set(
         "image_irradiance incoherent_image kernel_start knife_edge led_tilts lens_performance "
         "import_zernikes lens_phase "
         "linear_to_srgb low_rank_psf motion_psf mura_decoder noll_to_nm otf otf_along "
-        "luminous_efficiency photon_transfer "
+        "luminous_efficiency measure_sensor photon_transfer "
         "otf_from_pupil "
         "partially_coherent_image phase_contrast phase_object pixel_mtf psf_from_lsf psf_from_mtf "
         "psf_from_pupil quantize_height "

@@ -33,6 +33,7 @@ NEVER = {
         "joint.study",
         "joint.report",
         "joint.cli",
+        "joint.command",
         "joint.figure",
     ),
 }
@@ -78,3 +79,38 @@ def test_a_room_of_joint_is_loaded_when_it_is_asked_for():
         [sys.executable, "-c", _ROOMS], capture_output=True, text=True, check=False
     )
     assert done.stdout == "module 'joint' has no attribute 'studies'\n", done.stderr
+
+
+_COMMANDS = """
+import contextlib, json, os, sys
+from joint.cli import main
+seen = set(sys.modules)
+for command in ([], ["describe"], ["compress"], ["study"], ["tolerance"]):
+    with contextlib.redirect_stdout(open(os.devnull, "w")), contextlib.suppress(SystemExit):
+        main([*command, "--help"])
+    print(json.dumps(sorted(name for name in set(sys.modules) - seen if "joint." in name)))
+    seen = set(sys.modules)
+"""
+
+
+def test_a_command_loads_no_other_command_and_no_room_that_it_does_not_need():
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMANDS], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    usage, describe, compress, study, tolerance = map(json.loads, done.stdout.splitlines())
+    assert usage == []
+    rooms = ("joint.analysis", "joint.figure", "joint.report", "joint.study")
+    assert not [name for name in (*describe, *compress, *study) if name.startswith(rooms)]
+    assert "joint.analysis" in tolerance
+    of_commands = [
+        {
+            name.removeprefix("joint.command.")
+            for name in loaded
+            if name.startswith("joint.command.")
+        }
+        for loaded in (describe, compress, study, tolerance)
+    ]
+    assert of_commands == [
+        {"describe", "options", "reading"}, {"compress", "codec_files"}, {"study"}, {"tolerance"},
+    ]  # fmt: skip

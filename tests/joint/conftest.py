@@ -6,8 +6,8 @@ import torch
 
 import classify
 
-# For `import small`, the system that several files train, `import gratings`, their scenes, and
-# `import commands`, the command line as they call it.
+# For `import small`, the system that several files train, `import phantom_runs`, their runs,
+# `import gratings`, their scenes, and `import commands`, the command line as they call it.
 sys.path.append(str(Path(__file__).parent))
 
 

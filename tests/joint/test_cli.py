@@ -1,6 +1,4 @@
 import json
-import os
-import shutil
 import subprocess
 import sys
 import warnings
@@ -10,226 +8,12 @@ import numpy as np
 import pytest
 import torch
 from commands import MISTAKE as _MISTAKE
-from commands import OPTION as _OPTION
 from commands import TINY as _TINY
 from commands import run as _run
-from sklearn.metrics import balanced_accuracy_score
 
 import joint
 import joint.cli
-import joint.complete
 from joint.cli import main
-from joint.folder import hold
-from joint.study import Axis, Comparison, Plan, Study, create_study
-
-
-def test_evaluate_prints_what_train_measured(trained, capsys):
-    status, out, _ = _run(capsys, "evaluate", trained, "--json")
-    assert status == 0
-    printed = json.loads(out)
-    recorded = json.loads((trained / "result.json").read_text())["test"]
-    assert printed == recorded
-    status, out, _ = _run(capsys, "evaluate", trained, "--part", "validation")
-    assert status == 0
-    assert "precision" in out
-    assert out.count("balanced accuracy") == 1
-    assert "balanced_accuracy" not in out
-
-
-def test_evaluate_averages_views_and_adjusts_by_the_validation_part(trained, capsys):
-    asked = ["--views", "mirror", "--no-count-bytes", "--resamples", "0"]
-    command = ["evaluate", trained, *asked, "--adjust", "balanced_accuracy"]
-    status, out, err = _run(capsys, *command, "--json")
-    assert status == 0, err
-    printed = json.loads(out)
-    config, system, parts = joint.load_run(trained)
-    validation, test = (
-        joint.evaluate(system, part, objective=config.objective, views="mirror")
-        for part in (parts.validation, parts.test)
-    )
-    counts = parts.train.counts.numpy()
-    prior = np.log(counts / counts.sum())
-    taus = np.arange(-20, 41) / 20
-    guesses = [(validation.logits - tau * prior).argmax(1) for tau in taus]
-    balanced = [balanced_accuracy_score(validation.labels, guess) for guess in guesses]
-    tau = max(zip(balanced, -np.abs(taus), taus, strict=True))[2]  # of equals the nearest to 0
-    assert printed["choice"]["tau"] == pytest.approx(tau)
-    assert printed["report"]["accuracy"] == test.report.accuracy
-    adjusted = (test.logits - tau * prior).argmax(1)
-    assert printed["adjusted"]["accuracy"] == (adjusted == test.labels).mean()
-    status, out, err = _run(capsys, *command)
-    assert status == 0, err
-    assert f"at tau = {tau:g}, the best of 61" in out
-    assert out.count("f1-score") == 2
-
-
-def test_an_adjustment_that_cannot_be_chosen_is_refused(trained, capsys):
-    for asked, said in (
-        (
-            ["balancd_accuracy"],
-            "--adjust: there is no metric 'balancd_accuracy'; did you mean 'balanced_accuracy'?",
-        ),
-        (["skill"], "metric 'skill' is unknown; use one of accuracy, balanced_accuracy"),
-        (["recall"], "is a number of each class; use 'macro_recall'"),
-        (["accuracy", "--part", "validation"], "chosen on the validation part: judge it on"),
-    ):
-        status, _, err = _run(capsys, "evaluate", trained, "--adjust", *asked)
-        assert status == _OPTION
-        assert said in err
-
-
-def test_report_calls_the_runs_of_a_study_by_their_designs(trained, tmp_path, capsys):
-    light = Axis(path="system.sensor.photons", values=(50, 5000))
-    plan = Plan(comparisons=(Comparison(first={"light": 5000}, second={"light": 50}),))
-    base = joint.RunConfig(data=joint.PhantomConfig(count=60, image_size=32))
-    asked = Study(base=base, axes={"light": light}, plan=plan, seeds=range(3, 9))
-    ledger = create_study(asked, tmp_path / "study")
-    folders = [ledger.path(run) for run in ledger.runs[:2]]
-    for folder in folders:
-        shutil.copytree(trained, folder)  # what a report says of a run is of its own folder
-    quick = ["--output", tmp_path / "page.html", "--quick", "--resamples", "20", "--pictures", "4"]
-    status, _, err = _run(capsys, "report", *folders, trained, *quick)
-    assert status == 0, err
-    page = (tmp_path / "page.html").read_text()
-    for name in ("light=50, seed 3", "light=5000, seed 3", trained.name):
-        assert f"{name}: the scenes" in err
-        assert f">{name}</h2>" in page
-    (tmp_path / "study" / "study.json").write_text("{")  # the runs are whole
-    assert joint.cli._names_of(folders) == [folder.name for folder in folders]
-
-
-def test_report_writes_a_page(trained, tmp_path, capsys):
-    page = tmp_path / "new" / "page.html"
-    quick = ["--output", page, "--quick", "--resamples", "20", "--pictures", "4"]
-    status, out, err = _run(capsys, "report", trained, *quick)
-    assert (status, out) == (0, f"wrote {page}\n"), err
-    accuracy = json.loads((trained / "result.json").read_text())["test"]["accuracy"]
-    assert f"{accuracy:.3f} [" in page.read_text()
-    told = [line.partition(": ") for line in err.splitlines()]
-    assert [number for number, _, _ in told] == [f"report {n}/13" for n in range(1, 14)]
-    assert [what for _, _, what in told][:4] == [
-        "the intervals of the classification", "the scenes", "What the run is", "Training",
-    ]  # fmt: skip
-    status, out, err = _run(capsys, "report", trained, *quick, "--quiet")
-    assert (status, out, err) == (0, "", "")
-    before = page.read_bytes()
-    plots = tmp_path / "plots"
-    options = ["--figures", plots, "--figure-format", "png"]
-    status, out, err = _run(capsys, "report", trained, *quick, *options)
-    assert (status, out) == (0, f"wrote {page}, and its figures to {plots}\n"), err
-    assert page.read_bytes() == before
-    assert len([*plots.glob("*.png")]) == before.count(b"<img ")
-    status, _, err = _run(capsys, "report", trained, tmp_path / "new", *quick)
-    assert status == _MISTAKE
-    assert f"cannot read {tmp_path / 'new'}: it is no run folder" in err
-    assert page.read_bytes() == before
-
-
-def test_export_writes_a_graph_with_the_names_of_the_classes(trained, tmp_path, capsys):
-    graph = tmp_path / "new" / "graph.pt2"
-    # The codec of the run is JPEG, which is no graph.
-    status, _, err = _run(capsys, "export", trained, graph)
-    assert status == _MISTAKE
-    assert "JPEG computes outside of torch: export what comes after it, plane='handed'" in err
-    asked = ["export", trained, graph, "--plane", "handed", "--pictures", "3"]
-    status, out, err = _run(capsys, *asked)
-    assert status == 0, err
-    assert out.startswith(f"wrote {graph}, ")
-    assert "handed [pictures, 3, 32, 32] to scores [pictures, classes] (akiec, bcc, " in out
-    status, out, err = _run(capsys, *asked, "--json")
-    assert status == 0, err
-    told = json.loads(out)
-    assert told["shape"] == [3, 32, 32]
-    assert (told["path"], told["size"]) == (str(graph), graph.stat().st_size)
-    _, system, parts = joint.load_run(trained)
-    pictures = parts.test.gather(torch.arange(2)).images / 255
-    with torch.no_grad():
-        wanted = system.eval().classifier(pictures)
-        found = torch.export.load(graph).module()(pictures)
-    torch.testing.assert_close(found, wanted)
-    status, _, err = _run(capsys, *asked, "--quality", "0.5")
-    assert status == _MISTAKE
-    assert "the quality of JPEG must be a whole number, 1 to 100, got 0.5" in err
-    status, _, err = _run(capsys, *asked[:-1], "0")
-    assert (status, err) == (_OPTION, "lens2label: --pictures must be at least 1, not 0\n")
-
-
-def test_runs_of_any_origin_are_written_for_tensorboard(trained, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    root, curves = tmp_path / "runs", tmp_path / "curves"
-    root.mkdir()
-    (root / "done").symlink_to(trained)
-    for name in ("damaged", "begun"):
-        joint.save_config(joint.RunConfig(), root / name)
-    (root / "damaged" / "history.jsonl").write_text('{"epoch": 0}\n{"epoch": 1}\n')
-    before = sorted(trained.iterdir())
-    for _ in range(2):  # a second time it starts again
-        status, out, err = _run(capsys, "runs", root, "--tensorboard", curves)
-        assert status == 0, err
-        assert len(out.splitlines()) == 3
-        assert "line 1 of" in err
-        assert "is no record of an epoch" in err
-        assert sorted(path.name for path in curves.iterdir()) == ["done"]
-        read = EventAccumulator(str(curves / "done" / "tensorboard")).Reload()
-        for line in joint.read_history(trained):
-            for name, value in line["validation"].items():
-                if value is not None:
-                    (event,) = read.Scalars(f"validation/{name}")
-                    assert (event.step, event.value) == (0, pytest.approx(value, rel=1e-6))
-    assert sorted(trained.iterdir()) == before
-    # One run is named as its folder is, also by a path without a name.
-    monkeypatch.chdir(trained)
-    status, _, err = _run(capsys, "runs", ".", "--tensorboard", curves)
-    assert status == 0, err
-    assert (curves / trained.name).is_dir()
-
-
-def test_runs_lists_what_is_there(trained, tmp_path, capsys):
-    joint.save_config(joint.RunConfig(), tmp_path / "begun")
-    (tmp_path / "done").symlink_to(trained)
-    with hold(tmp_path / "begun"):
-        status, out, _ = _run(capsys, "runs", tmp_path)
-    assert status == 0
-    begun, done = out.splitlines()
-    assert begun.split()[:4] == ["begun", "running", "0/20", "epochs"]
-    assert f"process {os.getpid()} on" in begun
-    assert done.split()[:5] == ["done", "done", "1/1", "epochs", "balanced_accuracy"]
-    status, out, _ = _run(capsys, "runs", tmp_path, "--json")
-    listed = json.loads(out)
-    assert [run["state"] for run in listed] == ["interrupted", "done"]
-    assert listed[1]["path"] == str(tmp_path / "done")
-    (tmp_path / "empty").mkdir()
-    assert "no run folder in" in _run(capsys, "runs", tmp_path / "empty")[1]
-    status, _, err = _run(capsys, "runs", tmp_path / "nowhere")
-    assert status == _MISTAKE
-    assert "nowhere is no folder" in err
-
-
-def test_an_audit_fails_where_something_leaks(tmp_path, capsys):
-    from PIL import Image
-
-    draw = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-        for number in range(10):
-            noise = draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(tmp_path / name / f"{number}.png")
-    command = ["audit", "--data", tmp_path, "--image-size", "16"]
-    status, out, _ = _run(capsys, *command)
-    assert status == 0, out
-    assert "audit of 20 images" in out
-    for number in range(10):
-        original = (tmp_path / "cat" / f"{number}.png").read_bytes()
-        (tmp_path / "cat" / f"copy{number}.png").write_bytes(original)
-    status, out, _ = _run(capsys, *command)
-    assert status == 1
-    assert "exact duplicates (equal pixels): 10 sets" in out
-    status, out, _ = _run(capsys, *command, "--json", "--split.folds", "4")
-    assert status == 1
-    assert {leak["kind"] for leak in json.loads(out)["leaks"]} == {"exact"}
-    assert _run(capsys, "audit", "--data", tmp_path / "nothing")[0] == _MISTAKE
 
 
 def test_pictures_with_a_table_are_audited_trained_on_evaluated_and_reported(tmp_path, capsys):
@@ -354,12 +138,12 @@ def test_divergence_and_interrupts_have_a_status_of_their_own(monkeypatch, capsy
         def command(_, error=error):
             raise error
 
-        monkeypatch.setitem(joint.cli._COMMANDS, "train", command)
+        monkeypatch.setattr("joint.command.train.main", command)
         assert _run(capsys, "train") == (status, "", words + "\n")
 
 
 def test_a_warning_is_one_line(monkeypatch, capsys):
-    monkeypatch.setitem(joint.cli._COMMANDS, "train", lambda _: warnings.warn("mind", stacklevel=1))
+    monkeypatch.setattr("joint.command.train.main", lambda _: warnings.warn("mind", stacklevel=1))
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert _run(capsys, "train")[1:] == ("", "lens2label: warning: mind\n")
@@ -403,17 +187,6 @@ def test_a_mistake_of_the_user_is_one_line(capsys, tmp_path, monkeypatch, argume
     assert message in err
     assert "Traceback" not in err
     assert err.startswith("lens2label: ")
-
-
-def test_other_classes_are_not_scored(trained, tmp_path, capsys):
-    from PIL import Image
-
-    for name in ("cat", "dog"):
-        (tmp_path / "pets" / name).mkdir(parents=True)
-        Image.new("RGB", (40, 40), "red").save(tmp_path / "pets" / name / "a.png")
-    status, _, err = _run(capsys, "evaluate", trained, "--data", tmp_path / "pets")
-    assert status == _MISTAKE
-    assert "has the classes cat, dog, but the run was trained on akiec" in err
 
 
 def _help(capsys, *arguments):

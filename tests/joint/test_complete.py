@@ -5,37 +5,22 @@ import warnings
 
 import pytest
 import torch
+from phantom_runs import CLASSIFIER, CODEC, config_of, renamed
 
 import classify
 import joint
 import joint.complete
 from classify import LesionDataset
-from joint.complete import complete_run, trained_stages
-from joint.folder import load_predictions, read_history, read_result
+from joint.complete import complete_run
+from joint.folder import read_history, read_result
+from joint.predictions import load_predictions
 from joint.report.saved import read_runs
 from joint.train.teacher import identify
 
 
-def _config(epochs=1, **system):
-    none = joint.NoneConfig()
-    stages = {"front_end": none, "sensor": none, "codec": none, "classifier": none} | system
-    labelled = "classifier" in system
-    return joint.RunConfig(
-        data=joint.PhantomConfig(count=70, image_size=16),
-        split=joint.SplitConfig(fractions=(0.6, 0.2, 0.2)),
-        system=joint.SystemConfig(**stages),
-        objective=joint.Objective(task=float(labelled), distortion=float("codec" in system)),
-        training=joint.Training(epochs=epochs),
-    )
-
-
-CODEC = {"codec": joint.AutoencoderConfig(latent_bits=4)}
-CLASSIFIER = {"classifier": joint.ClassifierConfig()}
-
-
 @pytest.fixture(scope="module")
 def parts():
-    config = _config(**CODEC)
+    config = config_of(**CODEC)
     return joint.build_split(config, joint.build_data(config.data))
 
 
@@ -43,7 +28,7 @@ def parts():
 def codec(parts, tmp_path_factory):
     """A codec and the folder of its run."""
     folder = tmp_path_factory.mktemp("runs") / "codec"
-    return complete_run(_config(**CODEC), parts, folder, resamples=10, progress=False), folder
+    return complete_run(config_of(**CODEC), parts, folder, resamples=10, progress=False), folder
 
 
 def test_the_folder_is_one_of_the_command_line(codec, parts):
@@ -54,7 +39,7 @@ def test_the_folder_is_one_of_the_command_line(codec, parts):
     assert saved.test["bpp_bytes"] > 0
     assert saved.result["start"] == []
     config, loaded, again = joint.load_run(folder)
-    assert config == _config(**CODEC)
+    assert config == config_of(**CODEC)
     assert again.test.fingerprint == parts.test.fingerprint
     for name, weight in loaded.state_dict().items():
         assert torch.equal(weight, system.state_dict()[name])
@@ -63,7 +48,7 @@ def test_the_folder_is_one_of_the_command_line(codec, parts):
 
 def test_stages_begin_where_other_runs_ended(codec, parts, tmp_path):
     system, _ = codec
-    config = _config(**CODEC, **CLASSIFIER)
+    config = config_of(**CODEC, **CLASSIFIER)
     # Nothing learns, so what comes out is what went in.
     frozen = config.model_copy(
         update={"training": joint.Training(epochs=1, stages=("classifier",))}
@@ -82,7 +67,7 @@ def test_stages_begin_where_other_runs_ended(codec, parts, tmp_path):
 def test_a_run_that_was_ended_before_it_was_saved_does_not_forget_its_start(
     codec, parts, tmp_path, monkeypatch
 ):
-    config = _config(**CODEC, **CLASSIFIER)
+    config = config_of(**CODEC, **CLASSIFIER)
     quick = {"resamples": 0, "progress": False}
 
     def killed(*_, **__):
@@ -101,7 +86,7 @@ def test_a_run_that_was_ended_before_it_was_saved_does_not_forget_its_start(
 
 
 def test_a_run_that_was_saved_goes_on_without_its_start_and_with_no_other(codec, parts, tmp_path):
-    config = _config(2, **CODEC, **CLASSIFIER)
+    config = config_of(2, **CODEC, **CLASSIFIER)
     quick = {"resamples": 0, "progress": False}
     start = {"codec": codec[0].codec}
     whole = complete_run(config, parts, tmp_path / "whole", start=start, **quick)
@@ -128,7 +113,7 @@ def test_a_run_that_was_saved_goes_on_without_its_start_and_with_no_other(codec,
 
 @pytest.mark.parametrize("again", [False, True], ids=["resumed without", "resumed with it"])
 def test_the_run_that_a_start_is_of_is_kept(codec, parts, tmp_path, again):
-    config = _config(2, **CODEC, **CLASSIFIER)
+    config = config_of(2, **CODEC, **CLASSIFIER)
     quick = {"resamples": 0, "progress": False}
     started = {"start": {"codec": codec[0].codec}, "start_run": "0123456789ab"}
     complete_run(config, parts, tmp_path, stop=lambda: True, **started, **quick)
@@ -139,7 +124,7 @@ def test_the_run_that_a_start_is_of_is_kept(codec, parts, tmp_path, again):
 
 def test_a_start_that_was_noted_without_its_run_is_known_again(codec, parts, tmp_path):
     """As by a version that noted the stages alone."""
-    config = _config(2, **CODEC, **CLASSIFIER)
+    config = config_of(2, **CODEC, **CLASSIFIER)
     quick = {"resamples": 0, "progress": False}
     start = {"codec": codec[0].codec}
     complete_run(config, parts, tmp_path, start=start, stop=lambda: True, **quick)
@@ -152,7 +137,7 @@ def test_a_start_that_was_noted_without_its_run_is_known_again(codec, parts, tmp
 
 
 def _taught(teacher, epochs=1, data=None, **stages):
-    config = _config(epochs, sensor=joint.SensorConfig(photons=100), **CLASSIFIER, **stages)
+    config = config_of(epochs, sensor=joint.SensorConfig(photons=100), **CLASSIFIER, **stages)
     updates = {"objective": joint.Objective(distillation=1.0), "teacher": teacher}
     return config.model_copy(update=updates | ({} if data is None else {"data": data}))
 
@@ -161,7 +146,7 @@ def _taught(teacher, epochs=1, data=None, **stages):
 def teacher(parts, tmp_path_factory):
     """A run of a classifier that sees the scenes, and its folder."""
     folder = tmp_path_factory.mktemp("runs") / "teacher"
-    return complete_run(_config(**CLASSIFIER), parts, folder, resamples=0, progress=False), folder
+    return complete_run(config_of(**CLASSIFIER), parts, folder, resamples=0, progress=False), folder
 
 
 def _copied(folder, to):
@@ -204,7 +189,7 @@ def test_a_teacher_that_became_another_one_is_told(teacher, parts, tmp_path):
     shutil.rmtree(place)
     with pytest.raises(joint.ConfigError, match=r"cannot read .*teacher"):
         complete_run(config, parts, part, **quick)
-    shorter = _config(2, **CLASSIFIER)
+    shorter = config_of(2, **CLASSIFIER)
     complete_run(shorter, parts, place, **quick)
     with pytest.raises(joint.CheckpointError, match="the teacher is another one"):
         complete_run(config, parts, part, **quick)
@@ -225,9 +210,9 @@ def test_what_a_run_folder_cannot_teach_is_refused_before_anything(teacher, code
     scenes = joint.build_split(larger, joint.build_data(larger.data))
     refused("scenes of 16 x 16 pixels, and is to teach on 24 x 24: .*one size", larger, scenes)
     # Of other classes: by their number, and by their names in the order of the scores.
-    fewer = dataclasses.replace(parts, train=_renamed(parts.train, parts.train.classes[:-1]))
+    fewer = dataclasses.replace(parts, train=renamed(parts.train, parts.train.classes[:-1]))
     refused("tells other classes apart .* than it is to teach", _taught(place), fewer)
-    turned = dataclasses.replace(parts, train=_renamed(parts.train, parts.train.classes[::-1]))
+    turned = dataclasses.replace(parts, train=renamed(parts.train, parts.train.classes[::-1]))
     refused("tells other classes apart .*in their order", _taught(place), turned)
     # Of a time when checkpoints did not name them, predictions may.
     tensors, head = joint.load_checkpoint(place / "best.safetensors")
@@ -239,25 +224,6 @@ def test_what_a_run_folder_cannot_teach_is_refused_before_anything(teacher, code
     (place / "best.safetensors").unlink()
     with pytest.raises(joint.CheckpointError, match="holds no trained weights"):
         complete_run(_taught(place), parts, run, **quick)
-
-
-def test_stages_that_begin_with_other_classes_are_told(teacher, parts):
-    place = teacher[1]
-    joint.complete.trained_stages(place, parts)
-    turned = dataclasses.replace(parts, train=_renamed(parts.train, parts.train.classes[::-1]))
-    with pytest.warns(UserWarning, match=r"these scores for vasc, nv, .* of other classes"):
-        joint.complete.trained_stages(place, turned)
-
-
-def _renamed(dataset, classes):
-    everything = dataset.gather(range(len(dataset)))
-    return LesionDataset(
-        images=everything.images,
-        labels=everything.labels.clamp(max=len(classes) - 1),
-        groups=dataset.groups,
-        identifiers=dataset.identifiers,
-        classes=classes,
-    )
 
 
 def test_a_teacher_of_other_pictures_is_warned_of(teacher, parts, tmp_path):
@@ -287,18 +253,18 @@ def test_a_teacher_that_rests_is_not_looked_for(parts, tmp_path):
 def test_a_finished_run_is_taken_as_it_is(codec, parts):
     system, folder = codec
     written = (folder / "result.json").stat().st_mtime_ns
-    again = complete_run(_config(**CODEC), parts, folder, progress=False)
+    again = complete_run(config_of(**CODEC), parts, folder, progress=False)
     assert (folder / "result.json").stat().st_mtime_ns == written
     for name, weight in again.state_dict().items():
         assert torch.equal(weight, system.state_dict()[name])
     with pytest.raises(joint.ConfigError, match="a run of another configuration, and is resumed"):
-        complete_run(_config(2, **CODEC), parts, folder, progress=False)
+        complete_run(config_of(2, **CODEC), parts, folder, progress=False)
     with pytest.raises(joint.CheckpointError, match="already holds a run: resume it "):
-        complete_run(_config(**CODEC), parts, folder, resume=False, progress=False)
+        complete_run(config_of(**CODEC), parts, folder, resume=False, progress=False)
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(parts, tmp_path):
-    config = _config(2, **CODEC)
+    config = config_of(2, **CODEC)
     whole = complete_run(config, parts, tmp_path / "whole", resamples=10, progress=False)
     part = joint.build_system(config.system, image_size=(16, 16), channels=3, classes=7)
     steps = iter(range(100))
@@ -313,7 +279,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(parts, tmp_path):
 
 
 def test_a_run_that_is_stopped_is_left_and_goes_on(parts, tmp_path):
-    config = _config(2, **CODEC)
+    config = config_of(2, **CODEC)
     quick = {"resamples": 10, "progress": False}
     whole = complete_run(config, parts, tmp_path / "whole", **quick)
     steps = iter(range(100))
@@ -323,7 +289,7 @@ def test_a_run_that_is_stopped_is_left_and_goes_on(parts, tmp_path):
     assert not joint.is_done(tmp_path / "part")
     assert not (tmp_path / "part" / "predictions.safetensors").exists()
     with pytest.raises(joint.ConfigError, match="a run of another configuration, and is resumed"):
-        complete_run(_config(3, **CODEC), parts, tmp_path / "part", **quick)
+        complete_run(config_of(3, **CODEC), parts, tmp_path / "part", **quick)
     with pytest.raises(joint.CheckpointError, match="already holds a run: resume it "):
         complete_run(config, parts, tmp_path / "part", resume=False, **quick)
     assert joint.load_config(tmp_path / "part") == config
@@ -337,7 +303,7 @@ def test_a_run_that_is_stopped_is_left_and_goes_on(parts, tmp_path):
 def test_a_run_goes_on_without_the_file_that_its_classifier_began_with(parts, tmp_path):
     path = tmp_path / "public.pth"
     torch.save(classify.backbone(image_size=16).state_dict(), path)
-    config = _config(2, classifier=joint.ClassifierConfig(weights=path))
+    config = config_of(2, classifier=joint.ClassifierConfig(weights=path))
     quick = {"resamples": 0, "progress": False}
     whole = complete_run(config, parts, tmp_path / "whole", **quick)
     steps = iter(range(100))
@@ -353,7 +319,7 @@ def test_a_run_goes_on_without_the_file_that_its_classifier_began_with(parts, tm
 
 @pytest.mark.parametrize("averaging", [None, 0.9])
 def test_what_training_leaves_is_tested_and_loaded(parts, tmp_path, averaging):
-    config = _config(**CLASSIFIER, codec=joint.JPEGConfig())
+    config = config_of(**CLASSIFIER, codec=joint.JPEGConfig())
     # What JPEG keeps does not change, so that the first epoch stays the best.
     training = joint.Training(
         epochs=3, batch_size=8, monitor="psnr", restore_best=False, averaging=averaging
@@ -381,7 +347,7 @@ def test_what_training_leaves_is_tested_and_loaded(parts, tmp_path, averaging):
 def test_listeners_hear_of_every_epoch_of_a_run_that_is_stopped_goes_on_and_is_done(
     parts, tmp_path
 ):
-    config = _config(3, **CODEC)
+    config = config_of(3, **CODEC)
     told = {"stopped": [], "resumed": [], "done": []}
     polls = iter([False] * 3 + [True] * 100)
     options = {"resamples": 0, "progress": False}
@@ -402,7 +368,7 @@ def test_a_result_says_what_else_is_asked_of_it(parts, tmp_path):
     def also(system, test):
         return {"parameters": sum(p.numel() for p in system.parameters()), "tested": test.count}
 
-    config = _config(**CODEC)
+    config = config_of(**CODEC)
     system = complete_run(config, parts, tmp_path, also=also, resamples=0, progress=False)
     result = read_result(tmp_path)
     assert result["parameters"] == sum(p.numel() for p in system.parameters())
@@ -411,7 +377,7 @@ def test_a_result_says_what_else_is_asked_of_it(parts, tmp_path):
 
 def test_only_the_first_process_tests_and_writes(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(joint.complete, "rank", lambda: 1)
-    system = complete_run(_config(**CODEC), parts, tmp_path, progress=False)
+    system = complete_run(config_of(**CODEC), parts, tmp_path, progress=False)
     assert not system.training
     written = {path.name for path in tmp_path.iterdir()}
     assert not written & {"config.json", "environment.json", "predictions.safetensors"}
@@ -421,22 +387,24 @@ def test_only_the_first_process_tests_and_writes(parts, tmp_path, monkeypatch):
 def test_what_does_not_fit_is_refused(codec, parts, tmp_path):
     system, _ = codec
     with pytest.raises(ValueError, match="the start gives a codec, and the system of the run has"):
-        complete_run(_config(**CLASSIFIER), parts, tmp_path / "a", start={"codec": system.codec})
+        complete_run(config_of(**CLASSIFIER), parts, tmp_path / "a", start={"codec": system.codec})
     other = {"codec": joint.AutoencoderConfig(width_ratio=6)}
     with pytest.raises(joint.CheckpointError, match="the start of the codec holds another"):
-        complete_run(_config(**other), parts, tmp_path / "b", start={"codec": system.codec})
+        complete_run(config_of(**other), parts, tmp_path / "b", start={"codec": system.codec})
     with pytest.raises(ValueError, match="device 'gpu' is unknown; use 'cpu'"):
-        complete_run(_config(**CODEC), parts, tmp_path / "d", device="gpu")
+        complete_run(config_of(**CODEC), parts, tmp_path / "d", device="gpu")
     halves = dataclasses.replace(parts, validation=None)
     with pytest.raises(ValueError, match="needs a validation part: split into three"):
-        complete_run(_config(**CODEC), dataclasses.replace(halves, validation=None), tmp_path / "c")
+        complete_run(
+            config_of(**CODEC), dataclasses.replace(halves, validation=None), tmp_path / "c"
+        )
 
 
 def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
     quick = {"resamples": 0, "progress": False}
     whole = parts.whole
     assert whole is not None
-    assert whole.fingerprint == joint.build_data(_config().data).fingerprint
+    assert whole.fingerprint == joint.build_data(config_of().data).fingerprint
 
     def saying(words):
         return LesionDataset(
@@ -450,19 +418,19 @@ def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
     own = classify.given_split(
         whole.grouped(whole.identifiers), ["train"] * 40 + ["val"] * 15 + ["test"] * 15
     )
-    sources = dataclasses.replace(parts, test=_renamed(parts.test, parts.test.classes))
+    sources = dataclasses.replace(parts, test=renamed(parts.test, parts.test.classes))
     swapped = dataclasses.replace(
         parts, validation=parts.test, test=parts.validation, indices=[*parts.indices[:1],
         *parts.indices[:0:-1]],
     )  # fmt: skip
     for other in (own, sources, swapped):
         with pytest.raises(joint.ConfigError, match="parts are not those of the configuration"):
-            complete_run(_config(**CODEC), other, tmp_path / "own", **quick)
+            complete_run(config_of(**CODEC), other, tmp_path / "own", **quick)
         assert not (tmp_path / "own" / "config.json").exists()
     # What a column says can be found again.
     said = saying(["train", "val", "test", "train", "train"] * 14)
     classify.save_scenes(said, tmp_path / "scenes.npz")
-    config = _config(**CODEC).model_copy(
+    config = config_of(**CODEC).model_copy(
         update={
             "data": joint.data_config(tmp_path / "scenes.npz"),
             "split": joint.SplitConfig(column="part"),
@@ -478,86 +446,9 @@ def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
         joint.load_run(tmp_path / "given", data=turned)
 
 
-def test_the_stages_of_a_run_are_those_that_it_was_tested_with(codec, parts):
-    system, folder = codec
-    stages = trained_stages(folder, parts)
-    assert [*stages] == ["codec"]
-    assert stages["codec"] is not system.codec
-    for name, weight in stages["codec"].state_dict().items():
-        assert torch.equal(weight, system.codec.state_dict()[name]), name
-
-
-def test_a_start_that_is_not_there_or_does_not_fit_is_refused(codec, parts, tmp_path):
-    _, folder = codec
-    with pytest.raises(joint.ConfigError, match="has no classifier to start with; it has codec"):
-        trained_stages(folder, parts, ["classifier"])
-    with pytest.raises(joint.ConfigError, match="cannot read"):
-        trained_stages(tmp_path, parts)
-    joint.save_config(_config(**CODEC), tmp_path)
-    with pytest.raises(joint.CheckpointError, match="holds no trained weights yet"):
-        trained_stages(tmp_path, parts)
-
-
-def test_a_start_of_other_settings_is_told_once(parts, tmp_path):
-    quick = {"resamples": 0, "progress": False}
-    base = {"sensor": joint.SensorConfig(photons=500), **CLASSIFIER}
-    fine = _config(codec=joint.JPEGConfig(quality=90), **base)
-    complete_run(fine, parts, tmp_path / "fine", **quick)
-    start = trained_stages(tmp_path / "fine", parts, ["sensor", "classifier"])
-    dim = {**base, "sensor": joint.SensorConfig(photons=50)}
-    # Fewer photons, and another codec beside the stages that it begins with: as was asked for.
-    complete_run(
-        _config(codec=joint.JPEGConfig(), **dim), parts, tmp_path / "dim", start=start, **quick
-    )
-    other = start["classifier"]
-    other.net.relu = torch.nn.GELU()
-    with pytest.warns(UserWarning, match=r"the classifier begins .*: net\.relu: GELU there"):
-        complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **quick)
-    complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **quick)
-
-
-def test_for_other_classes_the_last_layer_begins_anew(parts, tmp_path):
-    folder = tmp_path / "run"
-    system = complete_run(
-        _config(**CODEC, **CLASSIFIER), parts, folder, resamples=0, progress=False
-    )
-    names = tuple("abcd")
-    two = LesionDataset(
-        images=parts.train.gather(range(4)).images,
-        labels=[0, 1, 0, 1],
-        groups=names,
-        identifiers=names,
-        classes=("benign", "malignant"),
-    )
-    grades = dataclasses.replace(parts, train=two)
-    with pytest.warns(UserWarning, match=r"last layer of .*run is for 7 classes, and .* for 2"):
-        started = trained_stages(folder, grades)
-    for name, weight in started["classifier"].state_dict().items():
-        if name.startswith("head."):
-            assert len(weight) == 2
-        else:
-            assert torch.equal(weight, system.classifier.state_dict()[name]), name
-    assert [*trained_stages(folder, grades, ["codec"])] == ["codec"]  # and nothing to warn of
-
-
-def test_a_random_classifier_that_is_frozen_is_told(codec, teacher, parts, tmp_path):
-    quick = {"resamples": 0, "progress": False}
-    training = joint.Training(epochs=1, plan="frozen")
-    config = _config(**CODEC, **CLASSIFIER).model_copy(update={"training": training})
-    told = pytest.warns(UserWarning, match=r"^nothing of the classifier learns .* it is random:")
-    with told:
-        complete_run(config, parts, tmp_path / "random", **quick)
-    judge = {"classifier": teacher[0].classifier}
-    complete_run(config, parts, tmp_path / "started", start=judge, **quick)  # no word
-    weights = joint.ClassifierConfig(weights=teacher[1] / "best.safetensors")
-    named = _config(**CODEC, classifier=weights).model_copy(update={"training": training})
-    complete_run(named, parts, tmp_path / "named", **quick)
-    complete_run(config, parts, tmp_path / "random", **quick)  # said when it began
-
-
 def test_a_finished_run_is_of_its_pictures(codec, parts, tmp_path):
     quick = {"resamples": 0, "progress": False}
-    config = _config(**CODEC)
+    config = config_of(**CODEC)
     complete_run(config, parts, tmp_path, **quick)
     files = {path: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock.json"}
     for name in ("train", "validation"):
@@ -569,50 +460,11 @@ def test_a_finished_run_is_of_its_pictures(codec, parts, tmp_path):
     assert {path: path.read_bytes() for path in files} == files
 
 
-def _other_parts(size=16, **split):
-    """Scenes of the runs here, divided in another way."""
-    config = _config(**CODEC, **CLASSIFIER)
-    data = config.data.model_copy(update={"image_size": size})
-    split = config.split.model_copy(update=split)
-    config = config.model_copy(update={"data": data, "split": split})
-    return config, joint.build_split(config, joint.build_data(data))
-
-
-@pytest.mark.parametrize("size", [16, 24])
-def test_a_start_that_knows_the_test_part_is_told(teacher, parts, tmp_path, size):
-    """Counted picture by picture here: those that were trained on, or whose lesion was."""
-    config, other = _other_parts(size, seed=5)
-    test, train = other.test, parts.train
-    known = sum(
-        any(name == n or lesion == g for n, g in zip(train.identifiers, train.groups, strict=True))
-        for name, lesion in zip(test.identifiers, test.groups, strict=True)
-    )
-    assert 0 < known < len(test)
-    said = f"was trained on {known} of the {len(test)} test pictures"
-    with pytest.warns(UserWarning, match=said):
-        trained_stages(teacher[1], other)
-    judge = joint.ClassifierConfig(weights=teacher[1] / "best.safetensors")
-    system = config.system.model_copy(update={"classifier": judge})
-    config = config.model_copy(update={"system": system})
-    with pytest.warns(UserWarning, match=said):
-        complete_run(config, other, tmp_path / "run", resamples=0, progress=False)
-
-
-def test_a_start_of_the_same_parts_or_of_unknown_scenes_is_not(teacher, parts):
-    trained_stages(teacher[1], _other_parts(size=24)[1])  # the same, of another size
-    trained_stages(
-        teacher[1], dataclasses.replace(parts, test=_renamed(parts.test, parts.test.classes))
-    )
-    config, _ = _other_parts(seed=5)
-    data = config.data.model_copy(update={"seed": 3})  # other lesions of the same names
-    trained_stages(teacher[1], joint.build_split(config, joint.build_data(data)))
-
-
 def test_a_class_of_ones_own_leaves_no_folder(parts, tmp_path):
     class Smooth(joint.Objective):
         smooth: float = 5.0
 
-    config = _config(**CODEC).model_copy(update={"objective": Smooth(task=0, distortion=1)})
+    config = config_of(**CODEC).model_copy(update={"objective": Smooth(task=0, distortion=1)})
     with pytest.raises(joint.ConfigError, match=r"objective is of the class .*joint\.fit\(\)"):
         complete_run(config, parts, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()

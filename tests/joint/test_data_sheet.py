@@ -83,6 +83,25 @@ def test_a_mosaic_reads_one_value_a_pixel_and_each_colour_has_a_noise():
     assert blue < red < green
 
 
+@pytest.mark.parametrize("demosaicing", ["malvar", "packed"])
+def test_the_mosaic_of_a_sensor_is_named(demosaicing):
+    bare = {"front_end": None, "codec": None, "classifier": None}
+    sensor = optics.Sensor(2000, cfa="grbg", demosaicing=demosaicing)
+    sheet = data_sheet(_system(sensor=sensor, **bare), image_size=32)
+    assert f"  mosaic       gr/bg, channels='rgb', method='{demosaicing}'" in str(sheet)
+    assert "mosaic" not in str(data_sheet(_system(sensor=optics.Sensor(), **bare), image_size=32))
+
+
+def test_a_saturated_pixel_has_no_ratio():
+    sensor = optics.Sensor(4000, gain=1.0)  # 1200 electrons at half, and 1023 codes
+    sheet = data_sheet(_system(sensor=sensor), image_size=32)
+    assert "photons/pixel: SNR none (saturated) at half of it, 26.3 dB at 0.18" in str(sheet)
+    assert sheet.to_dict()["light"][0]["half"] == [None]
+    several = optics.Sensor(4000, gain=1.0, quantum_efficiency=(0.6, 0.3, 0.2))
+    told = str(data_sheet(_system(sensor=several), image_size=32))
+    assert "SNR none, 27.7, 26.0 dB at half of it" in told
+
+
 def test_where_the_simulation_is_not_to_be_trusted():
     sheet = data_sheet(_system(), image_size=32)
     assert sheet.problems == tuple(optics.audit_sampling(_lens()).problems())

@@ -100,3 +100,11 @@ def test_a_referral_is_judged_without_another_pass(system, lesions):
     coded = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
     with pytest.raises(ValueError, match="no class scores to refer by"):
         coded.referred(referral)
+
+
+def test_an_offset_is_finite_and_may_have_a_gradient(system, lesions):
+    result = joint.evaluate(system, lesions)
+    offset = torch.zeros(3, requires_grad=True)
+    np.testing.assert_array_equal(result.adjusted(-offset).logits, result.logits)
+    with pytest.raises(ValueError, match=r"offset must be finite, not \[nan, 0.0, 0.0\]"):
+        result.adjusted(np.array([np.nan, 0, 0]))

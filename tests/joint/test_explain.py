@@ -687,3 +687,21 @@ def test_maps_do_not_depend_on_the_mode_that_they_are_asked_in(explain, mode):
     for name, tensor in vars(expected).items():
         if isinstance(tensor, torch.Tensor):
             assert torch.equal(getattr(found, name), tensor), name
+
+
+@pytest.mark.parametrize("layer", [False, True])
+def test_grad_cam_takes_light_in_double_precision(layer, whole):
+    scenes = _scene((16, 16), 3, 2)
+    at = {"layer": whole.classifier.net.stages} if layer else {}
+    alone = joint.ImagingSystem(classifier=whole.classifier)
+    expected, found = (grad_cam(alone, light, **at) for light in (scenes, scenes.double()))
+    torch.testing.assert_close(found.maps, expected.maps)
+
+
+def test_steps_are_any_whole_number():
+    system = joint.ImagingSystem(classifier=_Linear((3, 8, 8), dtype=torch.float32))
+    scenes = _scene((8, 8), 3)
+    expected, found = (
+        integrated_gradients(system, scenes, steps=steps) for steps in (4, np.int64(4))
+    )
+    assert torch.equal(found.values, expected.values)

@@ -14,7 +14,8 @@ import compress
 import optics
 from joint import ImagingSystem, export
 from joint.checkpoint import CheckpointError
-from joint.export import DESCRIPTION, check_target
+from joint.export import check_target
+from joint.graph_file import DESCRIPTION, FORMATS
 
 # `joint.export` is the function of that name.
 module = importlib.import_module("joint.export")
@@ -218,7 +219,7 @@ def test_some_codes_of_an_onnx_may_fall_to_the_other_side(
     tmp_path, scenes, monkeypatch, share, steps, scale
 ):
     pytest.importorskip("onnxscript")
-    form = module._FORMATS[".onnx"]
+    form = FORMATS[".onnx"]
 
     def read(content):
         run = form.read(content)
@@ -231,7 +232,7 @@ def test_some_codes_of_an_onnx_may_fall_to_the_other_side(
 
         return wrong
 
-    monkeypatch.setitem(module._FORMATS, ".onnx", form._replace(read=read))
+    monkeypatch.setitem(FORMATS, ".onnx", form._replace(read=read))
     system = build(compress.FactorizedCodec())
     with torch.no_grad():  # larger codes are whole numbers, too
         system.codec.gain.log_gain += math.log2(scale)
@@ -354,13 +355,13 @@ def test_a_file_with_other_scores_is_not_kept(tmp_path, scenes, monkeypatch):
 
 
 def test_no_number_for_a_picture_alone_is_another_score(tmp_path, scenes, monkeypatch):
-    real = module._FORMATS[".pt2"]
+    real = FORMATS[".pt2"]
 
     def read(content):
         run = real.read(content)
         return lambda value: run(value) * (1.0 if len(value) > 1 else float("nan"))
 
-    monkeypatch.setitem(module._FORMATS, ".pt2", real._replace(read=read))
+    monkeypatch.setitem(FORMATS, ".pt2", real._replace(read=read))
     with pytest.raises(ValueError, match="differ by up to nan"):
         export(ImagingSystem(classifier=small.Head()), scenes, tmp_path / "a.pt2")
     assert not [*tmp_path.iterdir()]
@@ -385,7 +386,7 @@ class _Constant(torch.nn.Module):
 def test_scores_may_differ_by_a_hundredth_of_the_largest(
     tmp_path, scenes, monkeypatch, said, allowed, sign
 ):
-    real, system = module._FORMATS[".pt2"], ImagingSystem(classifier=_Constant(*said))
+    real, system = FORMATS[".pt2"], ImagingSystem(classifier=_Constant(*said))
 
     def off_by(error: float):
         # One score of the last picture: neither the mean, nor the first one.
@@ -395,18 +396,12 @@ def test_scores_may_differ_by_a_hundredth_of_the_largest(
             return scores
 
         false = real._replace(write=lambda *given: b"graph", read=lambda content: run)
-        monkeypatch.setitem(module._FORMATS, ".pt2", false)
+        monkeypatch.setitem(FORMATS, ".pt2", false)
         return export(system, scenes, tmp_path / "a.pt2")
 
     assert off_by(0.9 * allowed).difference == pytest.approx(0.9 * allowed, rel=1e-5)
     with pytest.raises(ValueError, match="the scores of the file differ"):
         off_by(1.1 * allowed)
-
-
-def test_an_error_without_words_is_told_by_its_name():
-    said = r"^no graph: NotImplementedError$"
-    with pytest.raises(ValueError, match=said), module._traced("no graph"):
-        raise NotImplementedError
 
 
 @pytest.mark.parametrize(
@@ -632,13 +627,6 @@ def test_what_is_refused(tmp_path, scenes):
         check_target(tmp_path / "file" / "a.pt2")
     with pytest.raises(ValueError, match=r"folder\.pt2 is a folder"):
         export(system, scenes, tmp_path / "folder.pt2")
-
-
-def test_onnx_is_an_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'needs onnx and .*"lens2label\[onnx\]"'):
-        check_target(tmp_path / "a.onnx")
-    check_target(tmp_path / "a.pt2")
 
 
 def test_from_the_codes_of_a_packed_mosaic_to_the_scores_of_its_restored_picture(path, scenes):

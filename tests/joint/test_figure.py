@@ -45,7 +45,7 @@ from joint.figure import (
     sweep_figure,
     system_figure,
 )
-from joint.look import COLOURS, RIGHT, WRONG, blank_figure
+from joint.panel.look import COLOURS, RIGHT, WRONG, blank_figure
 from joint.study import RateAccuracy
 
 

@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 import zipfile
@@ -199,31 +198,6 @@ def test_predictions_at_a_point_are_those_of_an_evaluation(drawn, clinic, point,
     np.testing.assert_allclose(warm, expected, rtol=1e-4)
 
 
-def test_the_command_predicts_at_a_point(drawn, clinic, capsys):
-    point = {"photons": 50.0, "quality": 10.0, "motion": 2.0, "temperature": 3.0}
-    options = [word for name, value in point.items() for word in (f"--{name}", str(value))]
-    assert main(["predict", str(drawn), str(clinic), "--quiet", "--json", *options]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == [each.to_dict() for each in joint.predict(drawn, clinic, **point)]
-    assert printed != [each.to_dict() for each in joint.predict(drawn, clinic)]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"photons": 0}, "--photons must be positive and finite, not 0"),
-        ({"quality": -1}, "--quality must be at least 0 and finite, not -1"),
-        ({"distance": 0}, "--distance must be positive, not 0"),
-        ({"motion": "inf"}, "--motion must be at least 0 and finite, not inf"),
-        ({"temperature": 0}, "--temperature must be positive and finite, not 0"),
-    ],
-)
-def test_a_point_that_no_system_has_is_refused(run, clinic, capsys, options, message):
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    assert main(["predict", str(run), str(clinic), *words]) == 2
-    assert message in capsys.readouterr().err
-
-
 def test_a_point_that_this_system_lacks_is_refused_as_by_evaluate(run, clinic):
     dataset = classify.ImageFolder(clinic, image_size=24, channels=3)
     for point in ({"quality": 3}, {"distance": 0.3}, {"motion": 1}):
@@ -265,25 +239,6 @@ def test_masks_are_no_pictures(run, clinic, tmp_path):
     names = [each.name for each in joint.predict(run, [folder, clinic / "pit"])]
     assert names[0] == f"{folder}/a.png"
     assert names[-1].startswith(f"{clinic}/pit/pit")
-
-
-def test_the_command_prints_and_keeps_what_is_said(run, clinic, tmp_path, capsys):
-    asked = ["predict", str(run), str(clinic / "fine"), str(clinic / "pit" / "pit0.png"), "--quiet"]
-    assert main([*asked, "--csv", str(tmp_path / "a.csv")]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    said = joint.predict(run, [clinic / "fine", clinic / "pit" / "pit0.png"])
-    assert len(lines) == len(said) == 13
-    for line, each in zip(lines, said, strict=True):
-        first, second = each.ranked()
-        wanted = [each.name, first[0], f"{first[1]:.3f}", second[0], f"{second[1]:.3f}"]
-        assert line.split() == wanted
-    assert main([*asked, "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == [each.to_dict() for each in said]
-    with (tmp_path / "a.csv").open(newline="") as file:
-        rows = [*csv.DictReader(file)]
-    assert [row["label"] for row in rows] == [each.label for each in said]
-    assert [float(row["probability.pit"]) for row in rows] == [e.probabilities[1] for e in said]
 
 
 def test_the_most_probable_class_comes_first():

@@ -327,6 +327,79 @@ def test_a_codec_that_returns_another_size_is_named():
     assert system(scene[..., :16]).coded is not None
 
 
+class _Element(optics.FrontEnd):
+    """What it makes, and combines, is whatever it was told."""
+
+    in_channels, out_channels, exposures = 3, 3, 2
+
+    def __init__(self, made=lambda x: torch.cat([x, x], 1) / 2, combined=lambda raw: raw[:, :3]):
+        super().__init__()
+        self.made, self.combined = made, combined
+
+    def forward(self, scene):
+        return self.made(scene)
+
+    def throughput(self):
+        return torch.tensor(1.0)
+
+    def combine(self, raw):
+        return self.combined(raw)
+
+
+class _Returns(torch.nn.Module):
+    def __init__(self, made):
+        super().__init__()
+        self.made = made
+
+    def forward(self, picture, *, generator=None):
+        return self.made(picture)
+
+    def compress(self, image):
+        return [b""] * len(image)
+
+    decompress = compress
+
+
+@pytest.mark.parametrize(
+    ("stages", "error", "message"),
+    [
+        ({"front_end": _Element()}, None, ""),
+        ({"front_end": _Element(lambda x: None)}, TypeError, "_Element must return a Tensor, not"),
+        (
+            {"front_end": _Element(lambda x: x)},
+            ValueError,
+            r"an irradiance \[2, 3, 20, 20\] of scenes \[2, 3, 20, 20\]: .* \[2, 2 \* C, H, W\]",
+        ),
+        ({"front_end": _Element(lambda x: torch.cat([x, x], 1)[0])}, ValueError, "an irradiance"),
+        (
+            {"front_end": _Element(combined=lambda raw: raw[:, :1])},
+            ValueError,
+            r"combine made \[2, 1, 20, 20\], and its out_channels says \[B, 3, H, W\]",
+        ),
+        ({"codec": _Returns(lambda x: x)}, TypeError, "must return a compress.Coded, not Tensor"),
+        ({"classifier": _Returns(lambda x: x.mean((2, 3)))}, None, ""),
+        (
+            {"classifier": _Returns(lambda x: {"logits": x.mean((2, 3))})},
+            TypeError,
+            r"classifier _Returns must return scores \[B, K\], not dict: wrap it",
+        ),
+        (
+            {"classifier": _Returns(lambda x: x.mean((2, 3)).argmax(1))},
+            ValueError,
+            r"scores \[2, K\], one for each class, and returned torch.int64 \[2\]",
+        ),
+        ({"classifier": _Returns(lambda x: x)}, ValueError, r"float32 \[2, 3, 20, 20\]"),
+    ],
+)
+def test_what_a_stage_of_ones_own_returns_is_looked_at(stages, error, message):
+    system = joint.ImagingSystem(**stages)
+    if error is None:
+        system(_scene())
+        return
+    with pytest.raises(error, match=message):
+        system(_scene())
+
+
 def test_light_above_full_scale_is_light():
     system = joint.ImagingSystem(sensor=optics.Sensor(), encoding="linear")
     assert system(1000 * _scene(), generator=_generator()).measurement.max() == pytest.approx(1)

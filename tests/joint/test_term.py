@@ -9,8 +9,8 @@ from small import Head, _fit, _settings, full_system
 import joint
 import joint.study
 import optics
-from joint.arguments import read_train_options
 from joint.cli import main
+from joint.command.train import read_train_options
 from joint.complete import complete_run
 from joint.report.words import configuration_words
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from joint.figure import SHADE, draw_confusion, save_figure
-from joint.look import COLOURS, looks, open_axis
+from joint.panel.look import COLOURS, looks, open_axis
 
 from .published import LOSSES, REPORTS, ROWS, Row
 

@@ -31,9 +31,9 @@ from classify.intervals import (
     with_width,
 )
 from classify.judged import Judged
+from joint.analysis.by_lesion import known_interval, lesions_in, rank_correlation
 from joint.analysis.colour import exact, light_of_seen, seen
 from joint.analysis.passes import passes
-from joint.analysis.record import plain
 from joint.analysis.region import check_masks, distance_outside, skin_ring
 from joint.analysis.ring import check_range
 from joint.feed import as_seed
@@ -44,12 +44,12 @@ from joint.kinds import (
     check_scores,
     check_suited,
 )
+from joint.record import plain
 from joint.stages import Encoding, check_codes
 from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 from optics.quantity import full_precision
 
-from .by_class import known_interval, lesions_in, rank_correlation
 from .measures import contrast
 
 __all__ = ["ContrastSweep", "recall_against_contrast", "scalable", "scale_contrast", "seen_means"]

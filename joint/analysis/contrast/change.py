@@ -22,9 +22,8 @@ from classify.intervals import (
     source,
     unit_of,
 )
-from joint.analysis.record import plain
-
-from .by_class import median_interval, medians
+from joint.analysis.by_lesion import median_interval, medians
+from joint.record import plain
 
 __all__ = ["ContrastChange", "contrast_change"]
 

@@ -26,10 +26,9 @@ from classify.intervals import (
     unit_of,
     with_width,
 )
-from joint.analysis.record import plain
+from joint.analysis.by_lesion import checked, known_interval, lesions_in
+from joint.record import plain
 from optics.quantity import whole_number
-
-from .by_class import checked, known_interval, lesions_in
 
 __all__ = [
     "ContrastEffect",

@@ -16,18 +16,14 @@ import numpy as np
 import torch
 
 from classify import LesionDataset
-from joint.analysis.record import plain
 from joint.evaluate import evaluate
 from joint.kinds import check_kinds
+from joint.record import plain
 from joint.system import ImagingSystem
 
-from .by_class import (
-    ConfusionContrast,
-    ContrastByClass,
-    confusion_against_contrast,
-    contrast_by_class,
-)
+from .by_class import ContrastByClass, contrast_by_class
 from .causal import ContrastSweep, recall_against_contrast
+from .confusion import ConfusionContrast, confusion_against_contrast
 from .correctness import (
     ContrastEffect,
     MatchedStrata,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from classify.intervals import membership
-from joint.analysis.contrast.by_class import check_labels
+from joint.analysis.by_lesion import check_labels
 from optics.quantity import whole_number
 
 __all__ = ["Dealt", "deal", "standard"]

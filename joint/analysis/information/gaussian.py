@@ -21,8 +21,8 @@ from torch import Tensor
 from classify import Interval, LesionDataset
 from classify.intervals import check_resampling, check_units, membership, source
 from joint.analysis.passes import passes
-from joint.analysis.record import plain
 from joint.kinds import check_kinds
+from joint.record import plain
 from joint.system import ImagingSystem, evaluating
 from optics import Sensor
 from optics.pixel import bin_pixels

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
-from joint.analysis.record import named, plain
+from joint.record import named, plain
 from optics.quantity import whole_number
 
 from .cross_fit import deal, standard

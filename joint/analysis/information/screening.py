@@ -23,7 +23,7 @@ from torch import Tensor
 
 from classify import Interval, LesionDataset
 from classify.intervals import check_resampling, source
-from joint.analysis.contrast.by_class import rank_correlation
+from joint.analysis.by_lesion import rank_correlation
 from joint.analysis.contrast.plane import PLANES, Plane
 from joint.analysis.passes import passes
 from joint.kinds import check_kinds

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
-from joint.analysis.record import plain
+from joint.record import plain
 
 from .cross_fit import deal, standard
 

@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from classify import LesionDataset
 from classify.intervals import check_resampling
-from joint.analysis.record import named, plain
 from joint.analysis.scores import DrawnScores, Scores, signed
 from joint.analysis.warned import told_once
 from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
+from joint.record import named, plain
 from joint.system import ImagingSystem
 from optics.quantity import whole_number
 

@@ -18,10 +18,10 @@ import torch
 from tqdm import tqdm
 
 from classify import LesionDataset
-from joint.analysis.record import named, plain
 from joint.analysis.warned import told_once
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
+from joint.record import named, plain
 from joint.system import ImagingSystem
 from optics.quantity import whole_number
 

@@ -22,10 +22,10 @@ from scipy import stats
 from tqdm import tqdm
 
 from classify import LesionDataset
-from joint.analysis.record import plain
 from joint.analysis.warned import told_once
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
+from joint.record import plain
 from joint.system import ImagingSystem
 from optics.quantity import whole_number
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from scipy import special
 
 from classify import Interval
-from joint.analysis.record import plain
+from joint.record import plain
 from joint.study.axis import Design, Level
 from joint.study.condition import ABSENT, Absent
 

@@ -16,8 +16,8 @@ from scipy import stats
 
 from classify import Interval
 from classify.intervals import check_resampling
-from joint.analysis.record import plain
 from joint.metric import lower_is_better
+from joint.record import plain
 from joint.study.axis import Design
 
 from .draws import Draws

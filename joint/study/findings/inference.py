@@ -28,8 +28,8 @@ from classify.intervals import (
     with_width,
 )
 from classify.judged import Judged, is_metric, of_class
-from joint.folder import Predictions
 from joint.metric import check_study_metric, range_of, scores_nothing
+from joint.predictions import Predictions
 
 __all__ = [
     "ALIKE",

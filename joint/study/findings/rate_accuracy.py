@@ -28,10 +28,10 @@ from joint.analysis.curve_difference import (
     shown_interval,
     told_difference,
 )
-from joint.analysis.record import plain
 from joint.config.codecs import CodecConfig
 from joint.config.custom import CustomConfig
 from joint.metric import check_study_metric, lower_is_better
+from joint.record import plain
 from joint.settings import NoneConfig
 from joint.study.axis import Design
 from joint.study.significance import holm, smallest_p

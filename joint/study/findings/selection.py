@@ -16,10 +16,10 @@ from typing import Any, Literal, NamedTuple, final
 from pydantic import ValidationError
 
 from classify import Interval
-from joint.analysis.record import plain
 from joint.cells import aligned, as_csv
 from joint.config.faults import fault_line
 from joint.metric import check_study_metric, scores_nothing
+from joint.record import plain
 from joint.study.axis import Design
 from joint.study.provenance import changed_inputs, changed_note, other_pictures
 from joint.study.requirements import Bound, Requirements

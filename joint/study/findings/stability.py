@@ -24,7 +24,7 @@ from scipy import stats
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from joint.analysis.record import plain
+from joint.record import plain
 from joint.study.axis import Design
 from joint.study.significance import holm
 

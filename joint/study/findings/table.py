@@ -12,8 +12,9 @@ import numpy as np
 from classify.judged import METRICS, Judged, class_column, is_metric, of_class
 from joint.cells import aligned, as_csv
 from joint.checkpoint import CheckpointError
-from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
+from joint.folder import PREDICTIONS_FILE, RESULT_FILE
 from joint.metric import check_study_metric, is_term
+from joint.predictions import Predictions, load_predictions
 from joint.study.axis import Design
 from joint.study.derived import cost
 from joint.study.sampler import MEASURED_COSTS

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from classify import Interval
-from joint.look import COLOURS, blank_figure, label_points, looks, open_axis
 from joint.metric import lower_is_better
+from joint.panel.look import COLOURS, blank_figure, label_points, looks, open_axis
 from joint.study.axis import Design, is_number
 from joint.study.condition import ABSENT
 from joint.study.findings.effects import Effects

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from joint.look import blank_figure
+from joint.panel.look import blank_figure
 from joint.study.axis import Design
 from joint.study.findings.element import Element
 from joint.study.findings.stability import Atlas, Learned

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from joint.checkpoint import CheckpointError, write_atomically
-from joint.folder import load_predictions, read_history
+from joint.folder import read_history
 from joint.metric import lower_is_better
-from joint.report.draw import plain_text
+from joint.panel.look import plain_text
+from joint.predictions import load_predictions
 from joint.report.page import (
     MISSING,
     Html,

@@ -21,6 +21,23 @@ def gaussians():
     return _gaussians
 
 
+def _mistaken(count=240, seed=0):
+    """Four classes with growing contrast, two pictures a lesion; neighbours are confused."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) // 2 % 4
+    values = np.array([0.2, 0.3, 0.6, 0.9])[labels] + 0.1 * random.standard_normal(count)
+    near = np.array([1, 0, 1, 2])[labels]
+    slip = random.random(count) < np.array([0.4, 0.35, 0.15, 0.05])[labels]
+    groups = [f"lesion{i // 2}" for i in range(count)]
+    return values, labels, np.where(slip, near, labels), groups
+
+
+@pytest.fixture(scope="session")
+def mistaken():
+    """Makes values, labels, guesses and groups."""
+    return _mistaken
+
+
 class _Spending(compress.Codec):
     """Bits as a function of the picture: even, or where it is dark, times its brightness."""
 

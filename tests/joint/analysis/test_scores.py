@@ -6,8 +6,8 @@ from torch import nn
 
 import classify
 import joint
-from joint.analysis.record import named
 from joint.analysis.scores import DrawnScores, Score, Scores, signed
+from joint.record import named
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 import joint
 import optics
-from joint.arguments import read_train_options
+from joint.command.train import read_train_options
 from joint.complete import complete_run
 from joint.config.custom import CustomConfig, build_custom, check_custom
 from joint.report.words import configuration_words
@@ -33,6 +33,14 @@ class Grey(optics.FrontEnd):
 
     def combine(self, raw):
         return raw
+
+class Unwritten(optics.FrontEnd):
+    def forward(self, scene):
+        return scene
+
+class NoChannels(Grey):
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
 
 class Brighter(torch.nn.Module):
     def __init__(self, gain: float = 1.5, *, image_size, scene_size, out_channels: int) -> None:
@@ -121,6 +129,8 @@ def test_a_class_of_the_library_too():
         ("own_filters.called", {}, "must be a class of optics.FrontEnd"),
         ("torch.nn.Linear", {}, "must be a class of optics.FrontEnd"),
         ("own_filters.Grey", {"par": 1}, r"unexpected keyword argument 'par'; set .* part, chann"),
+        ("own_filters.Unwritten", {}, "not written to the end: it has no combine, throughput$"),
+        ("own_filters.NoChannels", {}, "NoChannels has no exposures, no out_channels: derive it"),
     ],
 )
 def test_what_cannot_be_made_is_refused(path, arguments, message):
@@ -141,6 +151,7 @@ def test_what_cannot_be_made_is_refused(path, arguments, message):
         ("own_filters.Gray", {}, "'own_filters.Gray' cannot be imported: .*has no attribute"),
         ("own_filters.called", {}, "must be a class of optics.FrontEnd"),
         ("own_filters.Grey", {"par": 1}, r"unexpected keyword argument 'par'; set .* part, chann"),
+        ("own_filters.Unwritten", {}, "not written to the end: it has no combine, throughput$"),
         ("own_filters.Grey", {"part": 0.2}, None),
         ("no_such.Grey", {"par": 1}, None),  # the machine that makes it may have it
     ],

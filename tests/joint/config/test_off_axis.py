@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 import joint
 import optics
-from joint.arguments import read_train_options
+from joint.command.train import read_train_options
 from joint.complete import complete_run
 from joint.config.off_axis import OffAxisConfig, off_axis_coefficients
 from joint.study import Axis, Study

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 import joint
 import optics
-from joint.arguments import read_train_options
+from joint.command.train import read_train_options
 from joint.config.psf import PSFConfig, build_psf, read_psf
 from joint.study import Axis, Study
 

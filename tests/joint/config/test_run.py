@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import joint
-from joint.arguments import read_train_options
+from joint.command.train import read_train_options
 from joint.config.classifier import CLASSIFIER_KINDS
 from joint.config.codecs import CODEC_KINDS
 from joint.config.front_ends import FRONT_END_KINDS

@@ -13,6 +13,7 @@ from PIL import Image
 
 import joint
 from joint.checkpoint import CheckpointError
+from joint.command.study import main
 from joint.settings import OptionError
 from joint.study import (
     Axis,
@@ -25,7 +26,6 @@ from joint.study import (
     outcomes,
     work,
 )
-from joint.study.command import main
 from joint.study.findings.statistics import adjusted, estimate
 
 POINTS = [joint.OperatingPoint(), joint.OperatingPoint(photons=60)]

@@ -9,7 +9,8 @@ import joint
 import joint.analysis
 from joint.build import build_split, build_system
 from joint.config.scenes import build_data
-from joint.folder import hold, is_done, load_predictions, read_result
+from joint.folder import hold, is_done, read_result
+from joint.predictions import load_predictions
 from joint.study import Plan, create_study, rows, work
 from joint.study.run import costs, execute
 

@@ -28,6 +28,12 @@ def _weight(start=0.1, target=0.5):
     return RateWeight(objective, torch.device("cpu"))
 
 
+def _take(weight, rate, step, speed=1.0):
+    """A step of an epoch in which the codec learns."""
+    weight.see(torch.as_tensor(rate), step)
+    weight.follow(torch.as_tensor(rate), speed)
+
+
 def test_the_weight_is_that_of_the_closed_form():
     rates = torch.rand(40, generator=torch.Generator().manual_seed(0)) * 1.5
     speeds = np.linspace(0.04, 1, 40)
@@ -36,11 +42,11 @@ def test_the_weight_is_that_of_the_closed_form():
     for number, (rate, speed) in enumerate(zip(rates, speeds, strict=True)):
         if number == 20:
             weight.compare(0.6)
-        weight.follow(rate, speed)
-    # The mean of the last steps forgets a tenth a step, and begins with the first.
+        _take(weight, rate, number % 20, speed)
+    # The mean of the last steps forgets a tenth a step, once it is of ten.
     seen = rates[:20].double().numpy()
-    shares = _RECENT * (1 - _RECENT) ** np.arange(19, -1, -1)
-    shares[0] /= _RECENT
+    shares = (1 - _RECENT) ** np.r_[[10.0] * 10, 9:-1:-1]
+    shares *= np.r_[[0.1] * 10, [_RECENT] * 10]
     assert shares.sum() == pytest.approx(1)
     ratio = np.where(np.arange(40) < 20, 1.0, 0.6 / (shares @ seen))
     errors = np.minimum(ratio * rates.double().numpy() / 0.5 - 1, 1.0)
@@ -62,7 +68,7 @@ def test_a_checkpoint_of_before_goes_on():
     weight = _weight()
     weight.restore(torch.tensor([-1.0, 0.5, 0.8]))
     assert float(weight()) == pytest.approx(math.exp(-1 + _QUICK * 0.5))
-    weight.follow(torch.tensor(0.4), 1.0)
+    _take(weight, 0.4, 3)
     assert float(weight.state[3]) == pytest.approx(0.4)
 
 
@@ -70,10 +76,34 @@ def test_the_validation_is_compared_with_the_end_of_the_epoch():
     """In a first epoch the rate falls far: its mean is not what the validation sees."""
     weight = _weight(target=0.5)
     rates = np.geomspace(4, 0.5, 200)
-    for rate in (*rates, *[0.5] * 50):
-        weight.follow(torch.tensor(float(rate)), 1.0)
+    for step, rate in enumerate((*rates, *[0.5] * 50)):
+        _take(weight, float(rate), step)
     weight.compare(0.45)  # a tenth below, as rounding is below noise
     assert float(weight.state[2]) == pytest.approx(0.9, rel=0.01)
+
+
+def test_a_short_epoch_is_compared_with_its_own_steps():
+    weight = _weight(target=0.5)
+    for rates in ((4.0, 3.0, 2.0), (1.1, 0.9)):
+        for step, rate in enumerate(rates):
+            _take(weight, rate, step)
+        weight.compare(0.9 * sum(rates) / len(rates))
+        assert float(weight.state[2]) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("rate", [0.7, 1.5])
+def test_what_the_camera_does_to_the_rate_is_counted_once(rate):
+    weight = _weight(target=1.0)
+    for step in range(100):
+        _take(weight, 1.0, step)
+    weight.compare(1.0)
+    before = weight()
+    for step in range(5):  # the codec rests
+        weight.see(torch.tensor(rate), step)
+    weight.compare(rate)
+    assert torch.equal(weight(), before)
+    _take(weight, rate, 0)
+    assert float(weight.named()["rate_weight.error"]) == pytest.approx(rate - 1)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +163,7 @@ def test_the_rate_of_a_whole_step_moves_the_weight_of_the_next(
     for number, (acted, (rate, speed)) in enumerate(zip(weights, followed, strict=True)):
         assert acted == [float(expected())] * micro_batches
         assert speed == pytest.approx(config.rate_factor(number / 5))
+        expected.see(torch.tensor(rate), number % 5)
         original(expected, torch.tensor(rate), speed)
         if number == 4:
             expected.compare(history.epochs[0].validation["bpp"])
@@ -167,9 +198,24 @@ def test_a_run_with_a_target_resumes_to_equal_bits(lesions, others, tmp_path, st
 
 
 def test_the_weight_rests_while_the_codec_does(lesions, others, monkeypatch):
-    weights = _watched(monkeypatch)
+    weights, seen = _watched(monkeypatch), []
+    original = RateWeight.see
+
+    def seeing(self, rate, step):
+        seen.append((float(rate), step))
+        original(self, rate, step)
+
+    monkeypatch.setattr(RateWeight, "see", seeing)
     config = _settings(epochs=2, plan="alternating")
-    _fit(full_system(), lesions, others, objective=AIMED, config=config)
+    history = _fit(full_system(), lesions, others, objective=AIMED, config=config)
+    first, second = history.epochs
+    told = [first.train[f"rate_weight.{name}"] for name in ("error", "correction")]
+    assert told == [0, 1]  # of before the first validation
+    # The steps in which the codec rests are what the validation after them is compared with.
+    assert [step for _, step in seen] == [*range(5)] * 2
+    mean = np.mean([rate for rate, _ in seen[:5]])
+    correction = second.train["rate_weight.correction"]
+    assert correction == pytest.approx(first.validation["bpp"] / mean, rel=1e-5)
     camera = [one for (one,) in weights[:5]]
     assert camera == [camera[0]] * 5
     network = [one for (one,) in weights[5:]]

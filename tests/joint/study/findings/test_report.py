@@ -9,7 +9,8 @@ from scipy import stats
 from sklearn.metrics import recall_score
 
 import joint
-from joint.folder import RunFolder, load_predictions
+from joint.folder import RunFolder
+from joint.predictions import load_predictions
 from joint.study import (
     Axis,
     Comparison,

@@ -8,7 +8,8 @@ import torch
 import classify
 from classify.judged import METRICS
 from joint.checkpoint import CheckpointError
-from joint.folder import PREDICTIONS_FILE, RunFolder, load_predictions
+from joint.folder import PREDICTIONS_FILE, RunFolder
+from joint.predictions import load_predictions
 from joint.study import Axis, Plan, create_study, outcomes, rows, to_csv, to_json, to_text
 from joint.study.attempt import RunAbandoned
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from joint.cli import main
-from joint.folder import RunFolder, load_predictions
+from joint.folder import RunFolder
+from joint.predictions import load_predictions
 from joint.study import TPE, Axis, Plan, create_study
 from joint.study.page.whole import study_html, write_study_html
 

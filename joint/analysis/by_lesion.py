@@ -1,0 +1,105 @@
+"""Values of pictures whose lesions are drawn: medians, rank correlations and their intervals."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from classify import Interval
+from classify.intervals import check_units, membership, percentile_interval
+
+__all__ = [
+    "check_labels",
+    "checked",
+    "known_interval",
+    "lesions_in",
+    "median_interval",
+    "medians",
+    "rank_correlation",
+]
+
+Array = npt.NDArray[Any]
+
+
+def checked(
+    values: Array, labels: Array, classes: Sequence[str], groups: Sequence[str] | None
+) -> tuple[Array, Array, Array, Array]:
+    """Values, labels, number of the lesion and whether there is a value, each ``[N]``."""
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1:
+        raise ValueError(f"values must be one number for each picture [N], not {values.shape}")
+    labels = check_labels(labels, len(values), classes, "labels")
+    member = membership(groups, len(values))
+    check_units(member, groups)
+    there = np.isfinite(values)
+    if not there.any():
+        raise ValueError(f"none of the {len(values)} pictures has a value: see Contrast.undefined")
+    return values, labels, member, there
+
+
+def lesions_in(member: Array, onehot: Array) -> Array:
+    """Lesions in each column of ``[N, K]``: of fewer than two every draw is the same."""
+    return np.array([len(np.unique(member[column > 0])) for column in onehot.T], dtype=int)
+
+
+def check_labels(labels: Array, count: int, classes: Sequence[str], what: str) -> Array:
+    """Integers ``[N]`` below the number of classes."""
+    labels = np.asarray(labels)
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{what} must be {count} integers, one for each value, not {labels.dtype} "
+            f"{labels.shape}"
+        )
+    if count and (labels.min() < 0 or labels.max() >= len(classes)):
+        raise ValueError(
+            f"{what} must lie in 0..{len(classes) - 1} for the classes {', '.join(classes)}, not "
+            f"in {labels.min()}..{labels.max()}"
+        )
+    return labels.astype(np.int64)
+
+
+def medians(values: Array, weights: Array) -> Array:
+    """Median of ascending values ``[n]``, each as often as its weight ``[r, n]``, for each r."""
+    if values.size == 0:
+        return np.full(len(weights), np.nan)
+    upto = weights.cumsum(1)
+    total = upto[:, -1]
+    low, high = (
+        values[np.minimum((upto <= half[:, None]).sum(1), len(values) - 1)]
+        for half in (np.floor((total - 1) / 2), np.ceil((total - 1) / 2))
+    )
+    return np.where(total > 0, (low + high) / 2, np.nan)
+
+
+def median_interval(draws: Array, lesions: int, level: float) -> Interval:
+    """Interval of a median, or of a difference of two, by its draws of so many lesions.
+
+    All of n values lie on one side of their median in one case of ``2**(n - 1)``: where that is
+    more often than the level leaves, no draw of them is far enough, and it is NaN.
+    """
+    if 2.0 ** (1 - lesions) > 1 - level + 1e-9:
+        return Interval(math.nan, math.nan)
+    return percentile_interval(draws, level)
+
+
+def known_interval(draws: Array, level: float) -> Interval:
+    """Interval by draws of what exists in almost all of them, and else NaN.
+
+    Where more are missing than the level leaves out, those that are left would agree: they are the
+    ones in which the lesions are less extreme.
+    """
+    if np.isnan(draws).mean() > 1 - level + 1e-9:
+        return Interval(math.nan, math.nan)
+    return percentile_interval(draws, level)
+
+
+def rank_correlation(first: Array, second: Array) -> Array:
+    """Spearman's along the last axis; NaN of a constant, and where a number is missing."""
+    ranks = [rankdata(part, axis=-1) for part in np.broadcast_arrays(first, second)]
+    one, two = (part - part.mean(-1, keepdims=True) for part in ranks)
+    size = np.sqrt((one**2).sum(-1) * (two**2).sum(-1))
+    usable = (size > 0) & ~np.isnan(first).any(-1) & ~np.isnan(second).any(-1)
+    return np.divide((one * two).sum(-1), size, out=np.full(size.shape, np.nan), where=usable)

@@ -1,0 +1,224 @@
+"""Whether classes alike in contrast are confused.
+
+::
+
+    values [N] ─┬─ distance of each pair of classes ─┬─ rank correlation over the pairs
+    labels [N] ─┤                                    │
+    guesses [N] ┴─ confusion of each pair ───────────┘
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import rankdata
+
+from classify import Interval
+from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
+from joint.analysis.by_lesion import check_labels, checked, rank_correlation
+from joint.record import plain
+
+__all__ = ["ConfusionContrast", "Distance", "PairContrast", "confusion_against_contrast"]
+
+Array = npt.NDArray[Any]
+Distance = Literal["wasserstein", "separation"]
+
+
+class PairContrast(NamedTuple):
+    """Two classes: how far apart in contrast, and how often confused."""
+
+    first: str
+    second: str
+    distance: float
+    """Of their distributions of contrast."""
+    confusion: float
+    """Mean of the two shares of one class that are taken for the other."""
+    distance_interval: Interval
+    """Of the distance. Draws lie further apart than their lesions, so it leans to the far side."""
+    confusion_interval: Interval
+    """Of that mean."""
+    rank: int
+    """Place among the pairs that exist by distance, the nearest being 1; equal ones share it."""
+    rank_interval: Interval
+    """Of that place in the draws."""
+
+
+@dataclass(frozen=True)
+class ConfusionContrast:
+    """Are classes of similar contrast confused more often? Negative rank correlation says yes."""
+
+    measure: str
+    distance: Distance
+    """How the distributions of two classes are compared."""
+    pairs: tuple[PairContrast, ...]
+    """Nearest in contrast first."""
+    spearman: float
+    """Rank correlation of distance and confusion over the pairs."""
+    interval: Interval
+    level: float
+    resamples: int
+    unit: str
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        rows = [f"{'pair':14} {self.distance:>12} {'interval':^18} {'place':>13} {'confusion':>10}"]
+        for p in self.pairs:
+            (near, far), (first, last) = p.distance_interval, p.rank_interval
+            rows.append(
+                f"{f'{p.first}-{p.second}':14} {p.distance:12.4f} [{near:7.4f}, {far:7.4f}] "
+                f"{p.rank:3} [{first:3.0f}, {last:3.0f}] {p.confusion:10.4f}"
+            )
+        rows.append(
+            f"Spearman of {self.measure} distance and confusion {self.spearman:+.3f}, "
+            f"{100 * self.level:g} % interval [{low:+.3f}, {high:+.3f}] over {self.unit}"
+        )
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; None where something does not exist."""
+        return plain({**asdict(self), "pairs": [pair._asdict() for pair in self.pairs]})
+
+
+def confusion_against_contrast(
+    values: Array,
+    labels: Array,
+    guesses: Array,
+    *,
+    classes: Sequence[str],
+    measure: str = "contrast",
+    distance: Distance = "wasserstein",
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> ConfusionContrast:
+    """Compare how far apart two classes are in contrast with how often they are confused.
+
+    Parameters
+    ----------
+    values : array ``[N]``
+        Contrast of each picture; those that are NaN are left out.
+    labels, guesses : array of int ``[N]``
+        True and predicted classes.
+    classes : sequence of str
+        Their names; at least three of them must have values, for two pairs.
+    measure : str
+        Name of what was measured, for the table.
+    distance : {"wasserstein", "separation"}
+        Area between the distribution functions, in units of the measure; or ``|2 AUC - 1|``, from
+        0 where the contrast does not tell the classes apart to 1 where it always does.
+    groups, resamples, level, generator
+        As in :func:`~joint.analysis.contrast_by_class`.
+
+    Returns
+    -------
+    ConfusionContrast
+        The pairs of classes that have values. A draw without one of their pictures leaves its
+        pairs out.
+
+    Raises
+    ------
+    ValueError
+        When lengths, labels or groups do not fit, there are fewer than two lesions or fewer than
+        three classes with values, or the distance is unknown.
+    """
+    check_resampling(resamples, level)
+    if distance not in get_args(Distance):
+        raise ValueError(f"distance must be 'wasserstein' or 'separation', not {distance!r}")
+    values, labels, member, there = checked(values, labels, classes, groups)
+    guesses = check_labels(guesses, len(values), classes, "guesses")
+    present = np.unique(labels[there])
+    if len(present) < 3:
+        raise ValueError(
+            f"a correlation over pairs needs at least 3 classes with values, not {len(present)}"
+        )
+    pairs = list(combinations(present.tolist(), 2))
+    support, place = np.unique(np.where(there, values, np.inf), return_inverse=True)
+    support = support[np.isfinite(support)]
+    names = tuple(classes)
+    count = len(names)
+
+    def compare(weights: Array) -> tuple[Array, Array]:
+        weights = weights * there
+        tally = np.bincount(count * labels + guesses, weights, minlength=count**2)
+        rates = tally.reshape(count, count)
+        size = rates.sum(1, keepdims=True)
+        rates = np.divide(rates, size, out=np.full_like(rates, np.nan), where=size > 0)
+        cells = (labels * len(support) + place)[there]
+        shares = np.bincount(cells, weights[there], minlength=count * len(support))
+        shares = shares.reshape(count, -1)
+        shares = np.divide(shares, size, out=np.full_like(shares, np.nan), where=size > 0)
+        confusion = [(rates[i, j] + rates[j, i]) / 2 for i, j in pairs]
+        return _distances(shares, support, pairs, distance), np.array(confusion)
+
+    far, confused = compare(np.ones(len(values)))
+    drawn = np.array(
+        [
+            compare(row)
+            for weights in resampled(member, resamples, source(generator))
+            for row in weights
+        ]
+    )  # [r, 2, pairs]
+    # A pair that a draw has no pictures of has no place in it.
+    places = rankdata(drawn[:, 0], "min", axis=1, nan_policy="omit")
+    nearest, ranks = np.argsort(far, kind="stable"), rankdata(far, "min")
+    return ConfusionContrast(
+        measure=measure,
+        distance=distance,
+        pairs=tuple(
+            PairContrast(
+                first=names[pairs[k][0]],
+                second=names[pairs[k][1]],
+                distance=float(far[k]),
+                confusion=float(confused[k]),
+                distance_interval=_distance_interval(float(far[k]), drawn[:, 0, k], level),
+                confusion_interval=percentile_interval(drawn[:, 1, k], level),
+                rank=int(ranks[k]),
+                rank_interval=percentile_interval(places[:, k], level),
+            )
+            for k in nearest
+        ),
+        spearman=_correlation_of_pairs(far, confused),
+        interval=percentile_interval(
+            np.array([_correlation_of_pairs(*row) for row in drawn]), level
+        ),
+        level=level,
+        resamples=resamples,
+        unit=unit_of(groups),
+    )
+
+
+def _distance_interval(value: float, draws: Array, level: float) -> Interval:
+    """Interval of a distance ``value``, which is never below 0, by its draws.
+
+    Chance adds to a distance as a further direction does: its square is too large by about a
+    constant, and that of a draw by two. So the upper end is that of the draws, which is on the far
+    side, and the lower one lies as far below in squares. In simulations of 5, 20 and 100 normal
+    values a class it held the area between two distribution functions in 90 % of cases or more at
+    a level of 95 %, and 0 in all.
+    """
+    far = max(percentile_interval(draws, level).high, value)
+    return Interval(math.sqrt(max(2 * value**2 - far**2, 0)), far)
+
+
+def _distances(
+    shares: Array, support: Array, pairs: Sequence[tuple[int, int]], distance: Distance
+) -> Array:
+    """Distance of each pair of distributions ``shares [K, U]`` on the ascending ``support``."""
+    upto = shares.cumsum(1)
+    if distance == "wasserstein":
+        gaps = np.diff(support)
+        return np.array([np.abs(upto[i] - upto[j])[:-1] @ gaps for i, j in pairs])
+    middle = upto - shares / 2  # a tie counts half
+    return np.array([abs(2 * shares[i] @ middle[j] - 1) for i, j in pairs])
+
+
+def _correlation_of_pairs(far: Array, confused: Array) -> float:
+    """Rank correlation over the pairs that exist; NaN of fewer than two."""
+    there = ~(np.isnan(far) | np.isnan(confused))
+    return float(rank_correlation(far[there], confused[there])) if there.sum() > 1 else np.nan

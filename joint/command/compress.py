@@ -1,0 +1,123 @@
+"""``lens2label compress``: pictures coded with the codec of a run, or a standard one."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from joint.picture.file import check_target, compress_file
+from joint.picture.folder import compress_files, picture_suffixes
+from joint.picture.quality import find_quality
+from joint.settings import ConfigError, OptionError
+
+from .codec_files import (
+    check_codec,
+    check_existing,
+    codec_of,
+    one_file,
+    places,
+    tell,
+    tell_there,
+)
+
+__all__ = ["CompressOptions", "main"]
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """Code pictures with the codec of a trained run or a standard one, each into a file of its own.
+
+    One picture is coded into the file that is named last, and one that is there is replaced, unless
+    it is a picture. Several, or those of a folder and its folders, are coded into the folder that
+    is named last, under the same names, as .l2l; files that are no pictures are skipped. A picture
+    that cannot be coded does not stop the others; it is named at the end, and the status is 1. Only
+    the pixels are coded: a colour profile (ICC) is neither kept nor applied. For example:
+
+        lens2label compress lesion.png lesion.l2l --codec runs/codec
+        lens2label compress pictures/ coded/ --codec runs/codec --bpp 0.25
+        lens2label compress pictures/ coded/ --codec webp --quality 50 --skip-existing
+    """
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
+    """Picture of 8 bits, RGB or grey as the codec takes it, or a folder of them."""
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
+    """File to write or, for a folder, the folder; of several, the next one."""
+    codec: Path
+    """Run folder of lens2label train; or jpeg, webp, jpeg2000, avif, png or kmeans, as train has
+    them."""
+    more: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[... TARGET]")
+    ] = ()
+    """The others of several pictures or folders, and last the folder to write."""
+    quality: float | None = None
+    """Operating point of a codec that has several: 0 to levels - 1 of one that learned, by default
+    the middle; 1 to 100 of JPEG, 0 to 100 of WebP and AVIF, by default that of the run, or 75."""
+    bpp: float | None = None
+    """Instead: the best quality, one for all pictures, at which the files take no more than so many
+    bits per pixel on average, headers included."""
+    bpp_pictures: int = 32
+    """Find that quality on at most so many of the pictures, evenly spread, and of these on those of
+    the most frequent size."""
+    overwrite: bool = False
+    """Of several: replace files that are there; of one, a picture that is."""
+    skip_existing: bool = False
+    """Leave files that are there, whatever wrote them, and go on where a command was stopped."""
+    json: bool = False
+    """Print JSON instead of lines."""
+
+    def check(self) -> None:
+        """Refuse what contradicts, by an OptionError."""
+        if self.quality is not None and self.bpp is not None:
+            raise OptionError("give --quality, or --bpp to have it found, not both")
+        check_existing(overwrite=self.overwrite, skip_existing=self.skip_existing)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Code pictures; returns the exit status."""
+    options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
+    check_codec(options.codec)
+    options.check()
+    sources, target = places(options.source, options.target, options.more)
+    one = one_file(sources)
+    if one is not None:
+        check_target(one, target)
+        if (
+            Path(target).is_file()
+            and Path(target).suffix.lower() in picture_suffixes()
+            and not options.overwrite
+        ):
+            raise ConfigError(
+                f"{target} is a picture that is there: name the file to write, as one.l2l, or a "
+                "folder for several pictures, or give --overwrite"
+            )
+        if options.skip_existing and Path(target).exists():
+            return tell_there(target, as_json=options.json)
+    codec, encoding = codec_of(options.codec)
+    if one is None:
+        return tell(
+            compress_files(
+                sources,
+                Path(target),
+                codec,
+                quality=options.quality,
+                bpp=options.bpp,
+                bpp_pictures=options.bpp_pictures,
+                encoding=encoding,
+                overwrite=options.overwrite,
+                skip_existing=options.skip_existing,
+                progress=not options.json,
+            ),
+            as_json=options.json,
+        )
+    if options.bpp is None:
+        done = compress_file(one, target, codec, quality=options.quality, encoding=encoding)
+        print(done.json() if options.json else done)
+        return 0
+    found = find_quality(codec, [one], options.bpp, encoding=encoding)
+    done = compress_file(one, target, codec, quality=found.quality, encoding=encoding)
+    told = json.dumps(asdict(done) | {"quality": found.quality})
+    print(told if options.json else f"{done}\n{found}")
+    return 0

@@ -1,0 +1,161 @@
+"""``lens2label contrast``: whether contrast decides for a run, or for each of several.
+
+::
+
+    run folder ─► system, masked pictures ─► contrast_dependence ─► text, JSON; of several a table
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from joint.analysis.contrast.dependence import ContrastDependence, contrast_dependence
+from joint.analysis.contrast.measures import Measure
+from joint.analysis.contrast.plane import Plane
+from joint.cells import aligned
+from joint.device import usable_device
+from joint.feed import some_of
+from joint.settings import ConfigError, OptionError
+from joint.trained import load_run
+
+from .options import RESAMPLES, check_figure, check_least
+
+__all__ = ["ContrastOptions", "main"]
+
+
+@dataclass(frozen=True)
+class ContrastOptions:
+    """Say whether contrast decides: how far lesions stand out, and what follows from it.
+
+    Contrast by class; being right against contrast, ignoring class and within it; whether classes
+    that are alike in contrast are confused; recall of the same lesions at other contrasts. Needs
+    masks of the lesions. For example:
+
+        lens2label contrast runs/edge
+        lens2label contrast runs/plain runs/edge --factors 0.5 1 1.5 --figure recall.pdf
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders of lens2label train."""
+    measures: tuple[Measure, ...] = ()
+    """Of contrast; by default gcnr and delta_e, or weber where pictures have no three colours."""
+    factors: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+    """Contrasts at which lesions are shown, 1 being their own; --factors without a number leaves
+    that out."""
+    plane: Plane = "scene"
+    """Where contrast is measured: of the scene, of the light on the sensor, of its picture, or of
+    what is handed to the classifier. The factors are always of the scene."""
+    part: Literal["validation", "test"] = "test"
+    """Which part of the split of that run."""
+    pictures: int | None = None
+    """At most so many of its pictures; by default all."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the lesions, for the intervals."""
+    seed: int = 0
+    """Source of the sensor's noise."""
+    device: str = "cpu"
+    """Where to compute."""
+    figure: Path | None = None
+    """Also draw recall against contrast, a panel for each run, to this .png, .pdf or .svg."""
+    quiet: bool = False
+    """Show no bar."""
+    json: bool = False
+    """Print all of it as JSON: an object, or a list where there are several runs."""
+
+    def check(self) -> None:
+        """Refuse what cannot be, by an OptionError."""
+        check_least(self, batch_size=1, resamples=1)
+        if self.pictures is not None:
+            check_least(self, pictures=1)
+        if not self.runs:
+            raise OptionError("name a run folder, such as lens2label contrast runs/edge")
+        if len(set(self.measures)) < len(self.measures):
+            raise OptionError("--measures names one twice")
+        rising = all(0 <= a < b < math.inf for a, b in pairwise(self.factors))
+        if len(self.factors) == 1 or not rising:
+            raise OptionError(
+                "--factors takes at least two contrasts of 0 or more, rising, such as 0.5 1 1.5, "
+                f"not {' '.join(f'{factor:g}' for factor in self.factors)}"
+            )
+        check_figure("--figure", self.figure)
+        if self.figure is not None and not self.factors:
+            raise OptionError("--figure draws recall at the --factors, and there are none")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print whether contrast decides for runs; returns the exit status."""
+    options = tyro.cli(ContrastOptions, args=arguments, prog="lens2label contrast")
+    options.check()
+    usable_device(options.device)
+    found: dict[str, ContrastDependence] = {}
+    for run in options.runs:
+        name = str(run)
+        if name in found:
+            raise OptionError(f"{name} is named twice")
+        found[name] = _of_run(run, options)
+        if not options.json:
+            print(f"{name}: {found[name]}\n" if len(options.runs) > 1 else found[name])
+    if options.json:
+        told = [{"run": name} | each.to_dict() for name, each in found.items()]
+        print(json.dumps(told if len(told) > 1 else told[0], indent=2, allow_nan=False))
+    elif len(found) > 1:
+        print(_at_a_glance(found))
+    if options.figure is not None:
+        _draw(found, options.figure)
+        if not options.json:
+            print(f"wrote {options.figure}")
+    return 0
+
+
+def _of_run(run: Path, options: ContrastOptions) -> ContrastDependence:
+    _, system, parts = load_run(run)
+    part = parts.test if options.part == "test" else parts.validation
+    if part is None or not len(part):
+        raise ConfigError(f"{run} has no {options.part} part: it was divided without one")
+    system.to(usable_device(options.device))
+    return contrast_dependence(
+        system,
+        part if options.pictures is None else some_of(part, options.pictures),
+        measures=options.measures or None,
+        factors=options.factors,
+        plane=options.plane,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        resamples=options.resamples,
+        progress=not (options.quiet or options.json),
+    )
+
+
+def _at_a_glance(found: Mapping[str, ContrastDependence]) -> str:
+    """A row for each run: the slopes within class, and balanced accuracy at each contrast."""
+    head, rows = ["run"], []
+    for name, each in found.items():
+        row = {"run": name}
+        for measure, by_measure in each.measures.items():
+            slope, (low, high) = by_measure.effect.within_class
+            row[f"{measure} within class"] = f"{slope:+.3f} [{low:+.3f}, {high:+.3f}]"
+        if each.sweep is not None:
+            for factor, share in zip(
+                each.sweep.factors, each.sweep.balanced_accuracy.tolist(), strict=True
+            ):
+                row[f"at {factor:g}"] = f"{share:.3f}"
+        head += [column for column in row if column not in head]
+        rows.append(row)
+    table = aligned([head, *([row.get(column, "") for column in head] for row in rows)])
+    told = "log-odds of being right per SD of contrast, and balanced accuracy at each contrast"
+    return "\n".join([told, *table])
+
+
+def _draw(found: Mapping[str, ContrastDependence], file: Path) -> None:
+    from joint.figure import save_figure, sweep_figure  # noqa: PLC0415 - matplotlib
+
+    sweeps = {name: each.sweep for name, each in found.items() if each.sweep is not None}
+    save_figure(sweep_figure(sweeps), file, dpi=150)

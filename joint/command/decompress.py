@@ -1,0 +1,93 @@
+"""``lens2label decompress``: files of ``lens2label compress`` decoded into pictures."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from joint.picture.file import check_target, decompress_file
+from joint.picture.folder import decompress_files
+
+from .codec_files import (
+    check_codec,
+    check_existing,
+    codec_of,
+    one_file,
+    places,
+    tell,
+    tell_there,
+)
+
+__all__ = ["DecompressOptions", "main"]
+
+
+@dataclass(frozen=True)
+class DecompressOptions:
+    """Decode files of lens2label compress into pictures.
+
+    One is decoded into the picture that is named last, and one that is there is replaced. Several,
+    or the .l2l of a folder and its folders, are decoded into the folder that is named last, under
+    the same names, as .png; other files are skipped. A file that is damaged does not stop the
+    others; it is named at the end, and the status is 1. For example:
+
+        lens2label decompress lesion.l2l decoded.png --codec runs/codec
+        lens2label decompress coded/ decoded/ --codec runs/codec
+    """
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """File of lens2label compress, or a folder of them."""
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
+    """Picture to write (.png, .bmp or .tif) or, for a folder, the folder; of several, the next
+    one."""
+    codec: Path
+    """Run folder whose codec wrote the files, or the standard one, as jpeg."""
+    more: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[... TARGET]")
+    ] = ()
+    """The others of several files or folders, and last the folder to write."""
+    overwrite: bool = False
+    """Of several: replace pictures that are there."""
+    skip_existing: bool = False
+    """Leave pictures that are there, and go on where a command was stopped."""
+    json: bool = False
+    """Print JSON instead of lines."""
+
+    def check(self) -> None:
+        """Refuse what contradicts, by an OptionError."""
+        check_existing(overwrite=self.overwrite, skip_existing=self.skip_existing)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Decode files; returns the exit status."""
+    options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
+    check_codec(options.codec)
+    options.check()
+    sources, target = places(options.source, options.target, options.more)
+    one = one_file(sources)
+    if one is not None:
+        check_target(one, target)
+        if options.skip_existing and Path(target).exists():
+            return tell_there(target, as_json=options.json)
+    codec, encoding = codec_of(options.codec)
+    if one is None:
+        return tell(
+            decompress_files(
+                sources,
+                Path(target),
+                codec,
+                encoding=encoding,
+                overwrite=options.overwrite,
+                skip_existing=options.skip_existing,
+                progress=not options.json,
+            ),
+            as_json=options.json,
+        )
+    height, width = decompress_file(one, target, codec, encoding=encoding)
+    if options.json:
+        print(json.dumps({"path": target, "height": height, "width": width}, indent=2))
+    else:
+        print(f"{target}: {height}x{width} pixels")
+    return 0

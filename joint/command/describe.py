@@ -1,0 +1,114 @@
+"""``lens2label describe``: a camera in numbers, of a run folder or of what would be trained."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+import classify
+from joint.build import build_system
+from joint.config.run import SystemConfig, load_config
+from joint.config.scenes import DataConfig, PhantomConfig, build_data
+from joint.data_sheet import DataSheet, data_sheet
+from joint.settings import OptionError, Settings
+from joint.trained import SceneKind, load_trained, rebuilt, scene_kind
+
+from .options import Choice
+from .reading import check_settings, read_choice, read_given
+
+__all__ = ["DescribeOptions", "Described", "main", "read_describe_options"]
+
+
+class Described(Settings):
+    """Of a configuration, what a camera and its scenes are."""
+
+    system: SystemConfig = SystemConfig()
+    data: DataConfig = PhantomConfig()
+
+
+@dataclass(frozen=True)
+class DescribeOptions:
+    """Say what a camera is in numbers, before it is trained or after.
+
+    Scale, depth of field, Strehl ratio, spot and contrast of its lens; threshold, saturation and
+    dynamic range of its sensor; what is read out; and where the simulation is not to be trusted.
+    A run folder is described as it was trained; without one, the options are those of train. For
+    example:
+
+        lens2label describe runs/edge
+        lens2label describe --front-end lens --system.front-end.focus 0.3
+    """
+
+    choice: Annotated[Choice, tyro.conf.arg(name="")]
+    described: Annotated[Described, tyro.conf.arg(name="")]
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """Run folder of lens2label train; its scenes are not needed."""
+    json: bool = False
+    """Print all of it as JSON: every place of the picture too."""
+
+    def check(self) -> None:
+        """Refuse a run folder with settings of another camera."""
+        if self.run is not None and (self.choice, self.described) != (Choice(), Described()):
+            raise OptionError(
+                f"{self.run} is a run with settings of its own; to change some of them, give "
+                f"--config {self.run} instead, and the others"
+            )
+
+
+def read_describe_options(arguments: Sequence[str]) -> DescribeOptions:
+    """Read the kinds first, then what a camera is with the options that these kinds have.
+
+    Raises what :func:`read_train_options` does.
+    """
+    choice, start = read_choice(arguments)
+    prog = "lens2label describe"
+    described = Described(system=start.system, data=start.data)
+    options = read_given(
+        DescribeOptions,
+        arguments,
+        prog,
+        default=DescribeOptions(choice=choice, described=described),
+    )
+    options = replace(
+        options, described=check_settings(Described, options.described, arguments, prog)
+    )
+    options.check()
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a camera's data sheet; returns the exit status."""
+    options = read_describe_options(arguments)
+    found = _of_options(options.described) if options.run is None else _of_run(options.run)
+    print(json.dumps(found.to_dict(), indent=2, allow_nan=False) if options.json else found)
+    return 0
+
+
+def _of_run(folder: Path) -> DataSheet:
+    """As it was trained; neither its scenes nor what it began with have to be there."""
+    config = load_config(folder)
+    trained = load_trained(folder, config.training)
+    scenes = scene_kind(trained)
+    system = rebuilt(config, trained, scenes)
+    return data_sheet(system, image_size=scenes.image_size, channels=scenes.channels)
+
+
+def _of_options(described: Described) -> DataSheet:
+    scenes = _scenes(described.data)
+    system = build_system(
+        described.system,
+        image_size=scenes.image_size,
+        channels=scenes.channels,
+        classes=len(scenes.classes),
+    )
+    return data_sheet(system, image_size=scenes.image_size, channels=scenes.channels)
+
+
+def _scenes(data: DataConfig) -> SceneKind:
+    """What kind of scenes they are: of procedural ones a few are like all."""
+    few = data.model_copy(update={"count": 50}) if isinstance(data, PhantomConfig) else data
+    built: classify.LesionDataset = build_data(few)
+    return SceneKind(built.image_size, built.channels, built.classes)

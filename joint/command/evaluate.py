@@ -1,0 +1,503 @@
+"""``lens2label evaluate``: a trained run judged again, elsewhere than where it was tested.
+
+::
+
+    run folder ─► system, its parts ─┐          ┌─► scores adjusted by the validation part,
+    or other scenes ─────────────────┴─ points ─┤   a referral by a cutoff that is chosen there
+                     light, quality, distance,  └─► Judged ─► text, JSON; of several a table, CSV
+                     motion
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+import tyro
+
+from classify import LesionDataset, Referral, Split, TauChoice, choose_cutoff, choose_tau, log_prior
+from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metric, is_metric
+from joint.caution import caution
+from joint.cells import as_csv
+from joint.checkpoint import CheckpointError, write_atomically
+from joint.config.run import RunConfig, load_config
+from joint.config.scenes import DataConfig, read_like
+from joint.device import device_of, usable_device
+from joint.evaluate import evaluate
+from joint.evaluation import Evaluation
+from joint.feed import Feed
+from joint.kinds import check_suited
+from joint.metric import check_study_metric
+from joint.point import OperatingPoint, every_point, operating
+from joint.referral import Referred
+from joint.settings import ConfigError, OptionError, nearest
+from joint.system import ImagingSystem, evaluating
+from joint.trained import load_run, load_trained, rebuilt, scene_kind
+from joint.view_average import Views
+
+from .judged import Judged, at_a_glance
+from .options import (
+    RANGES,
+    RESAMPLES,
+    Scenes,
+    check_figure,
+    check_file,
+    check_least,
+    check_run_folder,
+    named_numbers,
+    scenes_at,
+)
+from .other_scenes import other_scenes
+from .reading import check_settings, read_given, read_source
+
+__all__ = ["EvaluateOptions", "judge_run", "main", "read_evaluate_options"]
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Evaluate a trained run and print its numbers.
+
+    For example:
+
+        lens2label evaluate runs/edge --part validation --json
+        lens2label evaluate runs/edge --views dihedral --adjust balanced_accuracy
+        lens2label evaluate runs/edge --adjust balanced_accuracy --within accuracy=0.01
+        lens2label evaluate runs/edge --photons 100 1000 10000
+        lens2label evaluate runs/edge --refer mel bcc --sensitivity 0.95 --assurance 0.9
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    part: Literal["train", "validation", "test"] = "test"
+    """Which part of the split of that run."""
+    data: str | None = None
+    """Evaluate all of these scenes instead (as in train, and with their --data options, which
+    --help after it shows; without, their files are read like those of the run)."""
+    scenes: Annotated[Scenes | None, tyro.conf.arg(name="")] = None
+    photons: tuple[float, ...] = ()
+    """Another light, photons/pixel, with the sensor's gain in proportion; of several, one
+    evaluation each."""
+    quality: tuple[float, ...] = ()
+    """Another operating point of a codec that has several: 0 to levels - 1 of a learned one, 1 to
+    100 of JPEG, 0 to 100 of lossy WebP and AVIF; of several, one evaluation each, at each light."""
+    distance: tuple[float, ...] = ()
+    """Metres from a lens to all scenes; of several, one evaluation each, at each light and
+    quality."""
+    motion: tuple[float, ...] = ()
+    """RMS distance by which scenes move during the exposure, pixels, of a shutter; of several, one
+    evaluation each, at each light, quality and distance."""
+    views: Views = "identity"
+    """Views of each scene over which the classifier's probabilities are averaged: the scene as it
+    is; with its mirror image; the flips of both axes; or these and their quarter turns."""
+    adjust: str | None = None
+    """Also report the class scores less tau times the logarithms of the class shares in training
+    (Menon et al., 2021), with the tau that is best by this metric on the validation part."""
+    at_least: tuple[str, ...] = ()
+    """With --adjust: what other metrics keep on the validation part, such as accuracy=0.8; tau is
+    the best of those that keep it. On other pictures either may be less."""
+    within: tuple[str, ...] = ()
+    """With --adjust: how far other metrics may stay below the best that any tau has on the
+    validation part, such as accuracy=0.01."""
+    taus: tuple[float, ...] = ()
+    """With --adjust: the values of tau to choose from; -1, -0.95 ... 2 if none are given."""
+    refer: tuple[str, ...] = ()
+    """Also judge the run as a referral: it refers the pictures of these classes, from a cutoff
+    that is chosen on the validation part."""
+    sensitivity: float | None = None
+    """With --refer: the least share of these pictures that is referred, such as 0.95."""
+    specificity: float | None = None
+    """With --refer, instead: the least share of the others that is left."""
+    assurance: float | None = None
+    """With --refer: confidence that this is kept on other pictures too, such as 0.9; without, it
+    is kept on the validation part, and elsewhere by half of all cutoffs."""
+    prevalence: float | None = None
+    """With --refer: share of pictures to refer where the system will work, for the predictive
+    values there."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    count_bytes: bool = True
+    """Write every picture with the codec and count the bytes."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the lesions, for the intervals; 0 for none."""
+    device: str = "cpu"
+    """Where to compute."""
+    json: bool = False
+    """Print JSON instead of tables: an object, or a list where several were asked for."""
+    csv: Path | None = None
+    """Also write all numbers with their intervals to this file, a row for each that was asked
+    for."""
+    figure: Path | None = None
+    """Also draw a number against the light, quality, distance or motion that was asked for, to this
+    .png, .pdf or .svg."""
+    figure_metric: str | None = None
+    """Which number: a metric of the report, or another of the result, such as psnr_scene; by
+    default balanced_accuracy, or psnr_scene without a classifier."""
+
+    def check(self) -> None:
+        """Refuse numbers that are out of range whatever the run is, by an OptionError.
+
+        By a CheckpointError, files that cannot be written.
+        """
+        check_least(self, batch_size=1, resamples=0)
+        check_file("--csv", self.csv)
+        if self.figure is not None:
+            check_figure("--figure", self.figure)
+            if len(set(self.points())) < 2:
+                raise OptionError(
+                    "--figure draws against what was asked for: give several, such as --photons "
+                    "100 1000 10000"
+                )
+            if self.figure_metric is not None:
+                try:
+                    check_study_metric(self.figure_metric)
+                except ValueError as error:
+                    raise OptionError(f"--figure-metric: {error}") from error
+        elif self.figure_metric is not None:
+            raise OptionError("--figure-metric needs --figure, the file to draw to")
+        for name, needed, allowed in RANGES:
+            for number in getattr(self, name):
+                if not allowed(number):
+                    raise OptionError(f"--{name} must be {needed}, not {number:g}")
+        self._check_referral()
+
+    def _check_referral(self) -> None:
+        goals = [name for name in ("sensitivity", "specificity") if getattr(self, name) is not None]
+        if not self.refer:
+            for name in (*goals, "assurance", "prevalence"):
+                if getattr(self, name) is not None:
+                    raise OptionError(
+                        f"--{name} needs --refer, the classes to refer, such as --refer mel"
+                    )
+            return
+        if len(goals) != 1:
+            raise OptionError(
+                "--refer needs one goal that its cutoff keeps: --sensitivity 0.95, or "
+                "--specificity 0.9"
+            )
+        for name in (*goals, "assurance", "prevalence"):
+            number = getattr(self, name)
+            if number is not None and not 0 < number < 1 and not (name in goals and number == 1):
+                raise OptionError(f"--{name} must lie between 0 and 1, not {number:g}")
+
+    def points(self) -> list[OperatingPoint]:
+        """Where to evaluate."""
+        return every_point(self.photons, self.quality, self.distance, self.motion)
+
+    def bounds(self) -> dict[str, dict[str, float]]:
+        """The numbers of --at-least and of --within; whether there are such metrics is not read."""
+        for option in ("at_least", "within", "taus"):
+            if getattr(self, option) and self.adjust is None:
+                raise OptionError(
+                    f"--{option.replace('_', '-')} needs --adjust, the metric that tau is chosen "
+                    "by, such as --adjust balanced_accuracy"
+                )
+        return {
+            "at_least": named_numbers("--at-least", self.at_least, "accuracy=0.8"),
+            "within": named_numbers("--within", self.within, "accuracy=0.01"),
+        }
+
+
+def read_evaluate_options(
+    arguments: Sequence[str], *, image_size: int = 128, like: DataConfig | None = None
+) -> EvaluateOptions:
+    """Read where other scenes lie first, if any, then everything with the options they have.
+
+    By default these are of ``image_size``, and read ``like`` others, see
+    :func:`joint.config.scenes.read_like`. Raises what :func:`read_train_options` does.
+    """
+    data, scenes = read_source(arguments).data, None
+    if data is not None:
+        found = scenes_at(data, image_size)
+        scenes = Scenes(data=found if like is None else read_like(found, like))
+    prog = "lens2label evaluate"
+    options = read_given(
+        EvaluateOptions, arguments, prog, default=EvaluateOptions(run=tyro.MISSING, scenes=scenes)
+    )
+    if options.scenes is None:
+        return options
+    return replace(options, scenes=check_settings(Scenes, options.scenes, arguments, prog))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Evaluate a run; returns the exit status."""
+    options = read_evaluate_options(arguments)
+    options.check()
+    check_run_folder(options.run)
+    found = []
+    for judged in judge_run(
+        options,
+        lambda size, like: read_evaluate_options(arguments, image_size=size, like=like),
+    ):
+        found.append(judged)
+        if not options.json:
+            print(judged)
+    if options.json:
+        told = [judged.to_dict() for judged in found]
+        print(json.dumps(told if len(told) > 1 else told[0], indent=2))
+    elif len(found) > 1:
+        print(f"\n{at_a_glance(found)}")
+    if options.csv is not None:
+        write_atomically(options.csv, as_csv([judged.cells() for judged in found]).encode())
+        if not options.json:
+            print(f"wrote {options.csv}")
+    if options.figure is not None:
+        _draw_points(found, options)
+    return 0
+
+
+def _draw_points(found: Sequence[Judged], options: EvaluateOptions) -> None:
+    """The figure of a run at several points."""
+    from joint.figure import points_figure, save_figure  # noqa: PLC0415 - others start faster
+
+    assert options.figure is not None
+    name = options.run.resolve().name
+    lines = {name: [judged.result for judged in found]}
+    adjusted = [judged.adjusted for judged in found if judged.adjusted is not None]
+    if adjusted:
+        lines[f"{name}, adjusted"] = adjusted
+    judges = any(judged.result.report is not None for judged in found)
+    metric = options.figure_metric or ("balanced_accuracy" if judges else "psnr_scene")
+    try:
+        figure = points_figure(lines, metric=metric)
+    except ValueError as error:
+        raise ConfigError(f"--figure: {error}") from error
+    save_figure(figure, options.figure, dpi=150)
+    if not options.json:
+        print(f"wrote {options.figure}")
+
+
+def judge_run(
+    options: EvaluateOptions, again: Callable[[int, DataConfig], EvaluateOptions]
+) -> Iterator[Judged]:
+    """Evaluate a run at each of the points that were asked for.
+
+    Other scenes than those of its test part are compared with what it was trained on.
+
+    Parameters
+    ----------
+    options : EvaluateOptions
+    again : callable
+        Reads the options again for scenes whose side is that many pixels, and which are read like
+        those of the run (:func:`joint.config.scenes.read_like`), unless they say otherwise.
+
+    Yields
+    ------
+    Judged
+        For each light, each quality, each distance, each motion.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the run cannot be loaded, other scenes have other classes, the scores cannot be
+        adjusted or referred by, or no adjustment or cutoff keeps what it has to.
+    ValueError
+        When the system has no such point, or a metric is of a class that there is not: before the
+        first pass.
+
+    Warns
+    -----
+    UserWarning
+        When other scenes hold pictures of the training or validation part of the run or, read in
+        another way than its own, so that pictures cannot be compared, some of their names; and when
+        that cannot be told, as the run's own scenes are not to be had.
+    """
+    bounds = _checked_bounds(options)
+    config, system, classes, side, parts = _loaded(options)
+    for metric in (options.figure_metric, options.adjust, *bounds["at_least"], *bounds["within"]):
+        if metric is not None and is_metric(metric):
+            check_metric(metric, classes)
+    for name in options.refer:
+        if name not in classes:
+            near = nearest(name, classes)
+            raise OptionError(f"--refer: the run has no class {name!r}{near}")
+    if options.data is not None:
+        scenes = again(side, config.data).scenes
+        assert scenes is not None  # there is a path
+        dataset = other_scenes(scenes.data, options.data, config.data, classes, parts)
+    else:
+        assert parts is not None  # the run's own
+        dataset = getattr(parts, options.part)
+    system.to(usable_device(options.device))
+    points = options.points()
+    if len(points) > 1:
+        _check_points(points, system, dataset)
+    for point in points:
+        judge = partial(
+            evaluate,
+            system,
+            objective=config.objective,
+            batch_size=options.batch_size,
+            **point._asdict(),
+            views=options.views,
+        )
+        seen = _seen(options, parts, judge)
+        choice = referral = adjusted = referred = None
+        if seen is not None and parts is not None and options.adjust is not None:
+            choice = _choose_tau(options, parts, seen, bounds)
+        if seen is not None and options.refer:
+            referral = _choose_cutoff(options, classes, seen)
+        result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
+        if choice is not None and parts is not None:
+            offset = -choice.tau * log_prior(parts.train.counts)
+            adjusted = result.adjusted(offset, resamples=options.resamples)
+        if referral is not None:
+            assert result.logits is not None  # as on the validation part
+            shares = referral.shares(result.logits, result.labels)
+            own = result.referred(referral, resamples=options.resamples)
+            referred = Referred(referral, own, shares, options.prevalence)
+        yield Judged(result, choice, adjusted, referred)
+
+
+def _check_points(
+    points: Sequence[OperatingPoint], system: ImagingSystem, dataset: LesionDataset
+) -> None:
+    """Refuse what a later point would, with one picture: a motion may be too far for its side."""
+    check_suited(system, dataset)
+    feed = Feed(dataset, device_of(system), resident=False)
+    for point in points:
+        with evaluating(system), torch.no_grad(), operating(system, point):
+            for shown in feed.shown([torch.tensor([0])], seed=0):
+                system(shown.scenes, generator=shown.noise)
+
+
+class _Loaded(NamedTuple):
+    """A run, and what other scenes are compared with."""
+
+    config: RunConfig
+    system: ImagingSystem
+    classes: tuple[str, ...]
+    side: int
+    """Pixels along a side of its scenes."""
+    parts: Split | None
+    """None where other scenes are judged, and its own are not to be had."""
+
+
+def _loaded(options: EvaluateOptions) -> _Loaded:
+    """The run; for other scenes its folder alone is enough."""
+    try:
+        config, system, parts = load_run(options.run)
+    except (ConfigError, CheckpointError, OSError, ValueError) as error:
+        if options.data is None:
+            raise
+        # What is wrong with the run itself is refused here too.
+        config = load_config(options.run)
+        trained = load_trained(options.run, config.training)
+        try:
+            kind = scene_kind(trained)
+        except CheckpointError as unknown:
+            raise CheckpointError(f"{unknown}. They are not to be had: {error}") from error
+        system = rebuilt(config, trained, kind)
+        if options.adjust is not None or options.refer:
+            option = "--adjust" if options.adjust is not None else "--refer"
+            raise ConfigError(
+                f"{option} is chosen on the validation part of the run, whose scenes are not to be "
+                f"had: {error}"
+            ) from error
+        caution(
+            f"whether the run knows pictures of {options.data} cannot be told, as its own scenes "
+            f"are not to be had: {error}"
+        )
+        return _Loaded(config, system, kind.classes, kind.image_size[0], None)
+    return _Loaded(config, system, parts.train.classes, parts.train.image_size[0], parts)
+
+
+def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
+    """What tau must keep; of a metric that is wanted or kept, there must be such a one."""
+    if options.part == "validation" and options.data is None:
+        for option, chosen in (("--adjust", options.adjust), ("--refer", options.refer)):
+            if chosen:
+                raise OptionError(
+                    f"{option} is chosen on the validation part: judge it on another one"
+                )
+    bounds = options.bounds()
+    if not all(map(math.isfinite, options.taus)):
+        raise OptionError(f"--taus must be finite numbers, not {' '.join(map(str, options.taus))}")
+    asked = [("--adjust", options.adjust)]
+    for name, numbers in bounds.items():
+        option = f"--{name.replace('_', '-')}"
+        asked += [(option, metric) for metric in numbers]
+        for metric in LOWER_IS_BETTER:
+            if metric in numbers:
+                raise OptionError(
+                    f"{option} takes metrics of which more is better, and of {metric} less is: "
+                    f"choose by it, --adjust {metric}"
+                )
+    for option, metric in asked:
+        if metric is None or is_metric(metric):
+            continue
+        near = nearest(metric, METRICS, always=False)
+        if near and metric not in CLASS_METRICS:
+            raise OptionError(f"{option}: there is no metric {metric!r}{near}")
+        try:
+            check_metric(metric)
+        except ValueError as error:
+            raise OptionError(f"{option}: {error}") from error
+    for metric, less in bounds["within"].items():
+        if less < 0:
+            raise OptionError(f"--within {metric}={less:g} is negative: how much may it lose?")
+    return bounds
+
+
+def _seen(
+    options: EvaluateOptions, parts: Split | None, judge: Callable[[LesionDataset], Evaluation]
+) -> Evaluation | None:
+    """The validation part, where something is to be chosen on it."""
+    if parts is None or (options.adjust is None and not options.refer):
+        return None
+    option = "--adjust" if options.adjust is not None else "--refer"
+    if parts.validation is None:
+        raise ConfigError(f"{option} needs a validation part, and the split of this run has none")
+    seen = judge(parts.validation)
+    if seen.logits is None:
+        raise ConfigError(f"{option} needs a classifier, and the system of this run has none")
+    return seen
+
+
+def _choose_cutoff(
+    options: EvaluateOptions, classes: tuple[str, ...], seen: Evaluation
+) -> Referral:
+    """The cutoff that keeps on the validation part what was asked for."""
+    assert seen.logits is not None  # as :func:`_seen` saw to
+    try:
+        return choose_cutoff(
+            seen.logits,
+            seen.labels,
+            classes=classes,
+            positive=options.refer,
+            sensitivity=options.sensitivity,
+            specificity=options.specificity,
+            assurance=options.assurance,
+            groups=seen.groups,
+        )
+    except ValueError as error:
+        raise ConfigError(f"--refer on the validation part{_where(seen)}: {error}") from error
+
+
+def _where(seen: Evaluation) -> str:
+    return f" {seen.point}" if seen.point.asked() else ""
+
+
+def _choose_tau(
+    options: EvaluateOptions,
+    parts: Split,
+    seen: Evaluation,
+    bounds: Mapping[str, Mapping[str, float]],
+) -> TauChoice:
+    """The adjustment that is best on the validation part by the metric that was asked for."""
+    assert seen.logits is not None  # as :func:`_seen` saw to
+    try:
+        return choose_tau(
+            seen.logits,
+            seen.labels,
+            log_prior=log_prior(parts.train.counts),
+            metric=str(options.adjust),
+            classes=parts.train.classes,
+            taus=options.taus or None,
+            **bounds,
+        )
+    except ValueError as error:
+        raise ConfigError(f"--adjust on the validation part{_where(seen)}: {error}") from error

@@ -1,0 +1,79 @@
+"""``lens2label export``: what is deployed of a run, as one file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from joint.export import DeployedEnd, DeployedPlane, check_target, export
+from joint.feed import as_scenes
+from joint.point import OperatingPoint, operating
+from joint.trained import load_run
+
+from .options import check_least, check_run_folder
+
+__all__ = ["ExportOptions", "main"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write what is deployed of a trained run as one file that runs without this library.
+
+    Either kind takes any number of pictures of the run's size and gives the scores of its classes,
+    or what comes before. It is read again and compared with the run on some of its test pictures.
+    For example:
+
+        lens2label export runs/edge edge.onnx
+        lens2label export runs/edge camera.onnx --plane codes --until latent
+        lens2label export runs/edge server.onnx --plane latent
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """File to write; one that is there is replaced. A .pt2 is read by torch.export.load, a .onnx by
+    ONNX Runtime and the like (pip install "lens2label[onnx]")."""
+    plane: DeployedPlane = "measurement"
+    """Where it begins: the codes that the camera writes (DN), the camera's picture, the latent of a
+    learned codec, or what the decoder hands to the classifier."""
+    until: DeployedEnd = "scores"
+    """Where it ends: at the latent that a learned codec would write, at the picture behind the
+    codec, or at the scores of the classes."""
+    quality: float | None = None
+    """Operating point of a learned codec with several levels, 0 to levels - 1."""
+    pictures: int = 64
+    """Of the test part, to compare on."""
+    json: bool = False
+    """Print JSON instead of a line."""
+
+    def check(self) -> None:
+        """Refuse numbers that are out of range, by an OptionError."""
+        check_least(self, pictures=1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write what is deployed; returns the exit status."""
+    options = tyro.cli(ExportOptions, args=arguments, prog="lens2label export")
+    options.check()
+    check_run_folder(options.run)
+    check_target(options.file)  # before what takes time
+    _, system, parts = load_run(options.run)
+    test = parts.test
+    rows = torch.arange(min(options.pictures, len(test)))
+    scenes, _ = as_scenes(test.gather(rows), torch.device("cpu"))
+    with operating(system, OperatingPoint(quality=options.quality)):
+        done = export(
+            system,
+            scenes,
+            options.file,
+            plane=options.plane,
+            until=options.until,
+            classes=test.classes if options.until == "scores" else None,
+        )
+    told = json.dumps(asdict(done) | {"path": str(done.path)}, indent=2)
+    print(told if options.json else done)
+    return 0

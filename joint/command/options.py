@@ -1,0 +1,203 @@
+"""What several commands are told, and the checks that they share.
+
+A stage is chosen by its kind (``--codec jpeg``) and then has its own options
+(``--system.codec.quality 50``); ``--help`` shows the options of the kinds chosen so far.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from joint.checkpoint import check_writable
+from joint.config.classifier import CLASSIFIER_KINDS
+from joint.config.codecs import CODEC_KINDS, RATED_KINDS
+from joint.config.front_ends import FRONT_END_KINDS
+from joint.config.restoration import RESTORATION_KINDS
+from joint.config.run import RunConfig, load_config
+from joint.config.scenes import DataConfig, PhantomConfig, data_config
+from joint.config.sensor import SENSOR_KINDS
+from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
+from joint.settings import ConfigError, OptionError, Settings
+
+__all__ = [
+    "RANGES",
+    "RESAMPLES",
+    "Choice",
+    "Scenes",
+    "check_figure",
+    "check_file",
+    "check_least",
+    "check_run_folder",
+    "named_numbers",
+    "scenes_at",
+    "tell_failed",
+]
+
+_KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
+    "front_end": FRONT_END_KINDS,
+    "sensor": SENSOR_KINDS,
+    "restoration": RESTORATION_KINDS,
+    "codec": CODEC_KINDS,
+    "classifier": CLASSIFIER_KINDS,
+}
+# Bootstrap resamples behind an interval that is printed.
+RESAMPLES = 1000
+# What the numbers of an operating point must be, whatever system it is of.
+RANGES: Sequence[tuple[str, str, Callable[[float], bool]]] = (
+    ("photons", "positive and finite", lambda number: 0 < number < math.inf),
+    ("quality", "at least 0 and finite", lambda number: 0 <= number < math.inf),
+    ("distance", "positive", lambda number: number > 0),
+    ("motion", "at least 0 and finite", lambda number: 0 <= number < math.inf),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run starts from; its single options follow."""
+
+    config: Path | None = None
+    """Start from the settings in this JSON or TOML file or run folder; what they leave out is as by
+    default. For the weights of a run see --start. Where they have rates of stages,
+    --training.learning-rates replaces them all, and --training.learning-rates.codec one; so it is
+    with other mappings."""
+    data: str | None = None
+    """phantom, or the path of HAM10000 (folder or zip), of class folders, of a table of labels
+    (.csv, beside its pictures or with --data.root), of a MedMNIST .npz, or of an .npz of scenes."""
+    front_end: Literal["kernel", "fourier", "lens", "psf", "shutter", "custom", "none"] | None = (
+        None
+    )
+    """Kind of the camera element."""
+    sensor: Literal["sensor", "none"] | None = None
+    """With or without a sensor."""
+    restoration: Literal["unet", "custom", "none"] | None = None
+    """Kind of what is computed of its pictures."""
+    codec: (
+        Literal[
+            "factorized",
+            "hyperprior",
+            "autoencoder",
+            "kmeans",
+            "jpeg",
+            "differentiable_jpeg",
+            "webp",
+            "jpeg2000",
+            "avif",
+            "png",
+            "custom",
+            "none",
+        ]
+        | None
+    ) = None
+    """Kind of the compressor."""
+    classifier: Literal["classifier", "custom", "none"] | None = None
+    """With or without a classifier, or one of your own."""
+
+    def start(self) -> RunConfig:
+        """The configuration before single options."""
+        config = RunConfig() if self.config is None else load_config(self.config)
+        updates: dict[str, Any] = {}
+        for stage, kinds in _KINDS.items():
+            kind = getattr(self, stage)
+            if kind is not None and kind != getattr(config.system, stage).kind:
+                updates[stage] = kinds[kind]()
+        system = config.system.model_copy(update=updates)
+        data = config.data
+        if self.data is not None:
+            data = scenes_at(self.data, config.data.image_size or 128)
+        objective, training = config.objective, config.training
+        # What a stage that is chosen away, or has no rate to learn, cannot be trained for.
+        if self.codec is not None and self.codec not in RATED_KINDS:
+            without = {"rate": 0.0, "rate_target": None} | (
+                {"distortion": 0.0} if self.codec == "none" else {}
+            )
+            objective = objective.model_copy(update=without)
+        if self.classifier == "none":
+            objective = objective.model_copy(update={"task": 0.0})
+            training = training.model_copy(update={"monitor": "loss"})
+        return config.model_copy(
+            update={"system": system, "data": data, "objective": objective, "training": training}
+        )
+
+
+class Scenes(Settings):
+    """Scenes of a command that takes no other part of a configuration."""
+
+    data: DataConfig = PhantomConfig()
+    """The scenes."""
+
+
+def scenes_at(source: str, image_size: int) -> DataConfig:
+    """As :func:`joint.data_config`, of a size that is checked later, with the other options."""
+    data = data_config(source)
+    return data if data.image_size is None else data.model_copy(update={"image_size": image_size})
+
+
+def check_run_folder(folder: Path) -> None:
+    """Refuse what is no run folder, before anything is loaded."""
+    if not (folder / CONFIG_FILE).is_file():
+        if any((folder / name).is_file() for name in (BEST_FILE, CHECKPOINT_FILE)):
+            load_config(folder)  # says what to do with a folder that joint.fit wrote
+        raise ConfigError(
+            f"cannot read {folder}: it is no run folder, which has a {CONFIG_FILE}; lens2label "
+            "train --output makes one, and lens2label runs lists those in a folder"
+        )
+
+
+def check_least(options: object, **least: int) -> None:
+    """Refuse whole numbers that are too small."""
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value < bound:
+            option = f"--{name.replace('_', '-')}"
+            raise OptionError(f"{option} must be at least {bound}, not {value}")
+
+
+def check_file(option: str, path: Path | None) -> None:
+    """Refuse a folder where a file is to be written, and a place where none can be."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise OptionError(f"{option}: {path} is a folder, name a file in it")
+    check_writable(path)
+
+
+def check_figure(option: str, path: Path | None) -> None:
+    """Refuse a folder, and a file that no figure is written to."""
+    check_file(option, path)
+    if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise OptionError(f"{option} writes a .png, .pdf or .svg, not {path}")
+
+
+def named_numbers(option: str, words: Sequence[str], example: str) -> dict[str, float]:
+    """``name=number`` of each word of an ``option``; an OptionError, with an ``example``, else."""
+    numbers: dict[str, float] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (name and math.isfinite(number)):
+            raise OptionError(
+                f"{option} takes a metric and a number, such as {example}, not {word!r}"
+            )
+        if name in numbers:
+            raise OptionError(f"{option} names {name} twice: give one number for it")
+        numbers[name] = number
+    return numbers
+
+
+def tell_failed(failed: Sequence[object], done: int) -> int:
+    """Name the files of which nothing could be made, beside those done; returns the exit status."""
+    if not failed:
+        return 0
+    sys.stdout.flush()  # before what follows it, where both go to one file
+    lines = "".join(f"\n  {file}" for file in failed)
+    count = len(failed)
+    print(f"lens2label: {count} of {count + done} files could not be used:{lines}", file=sys.stderr)
+    return 1

@@ -1,0 +1,129 @@
+"""``lens2label predict``: what pictures show, by a trained run."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from joint.cells import aligned, as_csv
+from joint.checkpoint import write_atomically
+from joint.predict import Prediction, predict
+from joint.settings import OptionError
+from joint.view_average import Views
+
+from .options import RANGES, check_file, check_least, check_run_folder, tell_failed
+
+__all__ = ["PredictOptions", "main"]
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Say what pictures show, by a trained run.
+
+    Each is cropped and reduced as the pictures that the run was trained on, and passes its whole
+    system, simulated optics and sensor among it. The data of the run need not be there. A picture
+    that cannot be used does not stop the others; it is named at the end, and the status is 1. For
+    example:
+
+        lens2label predict runs/edge lesion.jpg clinic/ --csv said.csv
+        lens2label predict runs/edge clinic/ --photons 300 --temperature 1.6
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    pictures: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
+    """Picture files, or folders and zips of them."""
+    views: Views = "identity"
+    """Views of each picture over which the probabilities are averaged, as in evaluate."""
+    photons: float | None = None
+    """Another light, photons/pixel, with the sensor's gain in proportion. A run of a photon range
+    draws that of each picture from its name, unless it is given."""
+    quality: float | None = None
+    """Another operating point of a codec that has several, as in evaluate."""
+    distance: float | None = None
+    """Metres from a lens to all pictures."""
+    motion: float | None = None
+    """RMS distance by which pictures move during the exposure, pixels, of a shutter."""
+    white_level: int | None = None
+    """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits; by
+    default that of the training."""
+    bit_depth: Literal[8, 16] | None = None
+    """16 keeps all bits of files that have as many; 8 reduces them; by default as in the
+    training."""
+    temperature: float = 1.0
+    """By which scores are divided before the softmax: that of classify.fit_temperature on the
+    validation part makes probabilities as sure as they are right."""
+    seed: int = 0
+    """Source of the sensor's noise, with the name of each file: one picture under two names, such
+    as a PNG and a TIFF, has two draws of it."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    device: str = "cpu"
+    """Where to compute."""
+    json: bool = False
+    """Print JSON, a list with the probability of each class, instead of a table."""
+    csv: Path | None = None
+    """Also write the probabilities to this file, a row for each picture."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def check(self) -> None:
+        """Refuse numbers that are out of range and a folder for a file, by an OptionError.
+
+        By a CheckpointError, a file that cannot be written.
+        """
+        check_least(self, batch_size=1)
+        ranges = (*RANGES, ("temperature", "positive and finite", lambda t: 0 < t < math.inf))
+        for name, needed, allowed in ranges:
+            number = getattr(self, name)
+            if number is not None and not allowed(number):
+                raise OptionError(f"--{name} must be {needed}, not {number:g}")
+        if self.white_level is not None and not 1 <= self.white_level <= 65535:
+            raise OptionError(
+                f"--white-level must be a code of 16 bits, 1 to 65535, not {self.white_level}"
+            )
+        check_file("--csv", self.csv)
+        if not self.pictures:
+            raise OptionError("there is no picture: name files, folders or zips after the run")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Say what pictures show; returns the exit status."""
+    options = tyro.cli(PredictOptions, args=arguments, prog="lens2label predict")
+    options.check()
+    check_run_folder(options.run)
+    failed: list[str] = []
+    said = predict(
+        options.run,
+        options.pictures,
+        views=options.views,
+        photons=options.photons,
+        quality=options.quality,
+        distance=options.distance,
+        motion=options.motion,
+        white_level=options.white_level,
+        bit_depth=options.bit_depth,
+        temperature=options.temperature,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        device=options.device,
+        progress=not options.quiet,
+        failed=lambda *file: failed.append("{}: {}".format(*file)),
+    )
+    if options.json:
+        print(json.dumps([each.to_dict() for each in said], indent=2))
+    elif said:
+        print("\n".join(aligned([[each.name, *_likeliest(each)] for each in said])))
+    if options.csv is not None and said:
+        write_atomically(options.csv, as_csv([each.cells() for each in said]).encode())
+    return tell_failed(failed, len(said))
+
+
+def _likeliest(said: Prediction, count: int = 3) -> Iterator[str]:
+    """The most probable classes, with their probabilities."""
+    ranked = said.ranked()[:count]
+    yield from (f"{name} {probability:.3f}" for name, probability in ranked)

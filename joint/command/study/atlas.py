@@ -1,0 +1,41 @@
+"""``lens2label study atlas``: whether seeds have learned the same element."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from joint.study.findings.atlas import atlas
+from joint.study.store import open_study
+
+__all__ = ["AtlasOptions", "main"]
+
+
+@dataclass(frozen=True)
+class AtlasOptions:
+    """Compare the learned elements of the seeds of each design, and of the designs.
+
+    Up to shift, sign and order, and turns where training turned its pictures; against what a
+    shared start and chance make alike.
+    For example:
+
+        lens2label study atlas studies/edge --designs 0 3
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the ledger."""
+    designs: tuple[int, ...] | None = None
+    """Numbers of some designs; by default all."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare the learned elements; returns the exit status."""
+    options = tyro.cli(AtlasOptions, args=arguments, prog="lens2label study atlas")
+    found = atlas(open_study(options.folder), designs=options.designs)
+    print(json.dumps(found.to_dict(), indent=1) if options.json else found)
+    return 0

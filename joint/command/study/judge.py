@@ -1,0 +1,90 @@
+"""``lens2label study judge``: the trained runs elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from joint.checkpoint import write_atomically
+from joint.command.options import check_file
+from joint.point import AS_BUILT, OperatingPoint, every_point
+from joint.settings import OptionError
+from joint.study.elsewhere import elsewhere
+from joint.study.store import open_study
+
+from .moved import Moved
+
+__all__ = ["JudgeOptions", "main"]
+
+
+@dataclass(frozen=True)
+class JudgeOptions(Moved):
+    """Judge the trained runs elsewhere: in other light, at other rates, distances, motion.
+
+    A row for each design, a column for each point, with the bits of a codec there; and what the
+    plan compares, at each of them. A design that lacks a point is left out there.
+    For example:
+
+        lens2label study judge studies/light --photons 30 300 3000
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the ledger."""
+    photons: tuple[float, ...] = ()
+    """Light, photons/pixel."""
+    quality: tuple[float, ...] = ()
+    """Operating points of a codec that has several: 0 to levels - 1 of a learned one, 1 to 100 of
+    JPEG, 0 to 100 of lossy WebP and AVIF; each at each light."""
+    distance: tuple[float, ...] = ()
+    """Metres from a lens to all scenes; each at each light and quality."""
+    motion: tuple[float, ...] = ()
+    """RMS distance by which scenes move behind a shutter, pixels; each at each of the others."""
+    metric: str | None = None
+    """What is compared; that of the plan by default."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    device: str = "cpu"
+    """Where to compute."""
+    csv: Path | None = None
+    """Write a row for each design at each point to this file too."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+    def check(self) -> None:
+        """Refuse what cannot be, by an OptionError.
+
+        By a CheckpointError, a file that cannot be written.
+        """
+        if self.batch_size < 1:
+            raise OptionError(f"--batch-size must be 1 or more, not {self.batch_size}")
+        check_file("--csv", self.csv)
+        if self.points() == [AS_BUILT]:
+            raise OptionError(
+                "give at least one point, such as --photons 30 300; what the runs came to where "
+                "they were tested says lens2label study report"
+            )
+
+    def points(self) -> list[OperatingPoint]:
+        """Where to judge."""
+        return every_point(self.photons, self.quality, self.distance, self.motion)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Judge the runs elsewhere; returns the exit status."""
+    options = tyro.cli(JudgeOptions, args=arguments, prog="lens2label study judge")
+    options.check()
+    ledger = open_study(options.folder)
+    found = elsewhere(
+        ledger,
+        options.points(),
+        metric=options.metric,
+        device=options.device,
+        batch_size=options.batch_size,
+        data=options.where(ledger),
+    )
+    print(found.to_json() if options.json else found)
+    if options.csv is not None:
+        write_atomically(options.csv, found.to_csv().encode())
+    return 0

@@ -1,0 +1,94 @@
+"""``lens2label study report``: what the runs show, as planned."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from joint.checkpoint import check_writable, write_atomically
+from joint.command.options import check_file
+from joint.report.figures import FigureFormat, figures_in
+from joint.settings import OptionError
+from joint.study.findings.report import report
+from joint.study.page.whole import study_html, write_study_html
+from joint.study.store import RUNS_FOLDER, open_study, without_weights
+
+from .by_chance import tell_chance
+
+__all__ = ["ReportOptions", "main"]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Say what the runs show, as planned before they were made.
+
+    For example:
+
+        lens2label study report studies/edge --json
+        lens2label study report studies/edge --html edge.html
+        lens2label study report studies/edge --figures plots --figure-format svg
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the ledger."""
+    metric: str | None = None
+    """What is compared; that of the plan by default."""
+    html: Path | None = None
+    """Write a page with figures to this file too."""
+    figures: Path | None = None
+    """Write each figure of that page to a file in this folder too, for slides and print."""
+    figure_format: FigureFormat = "pdf"
+    """Of these files."""
+    csv: Path | None = None
+    """Write a row for each design to this file too."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+    def check(self) -> None:
+        """Refuse a folder for a file, by an OptionError.
+
+        By a CheckpointError, a file that cannot be written.
+        """
+        check_file("--csv", self.csv)
+        check_file("--html", self.html)
+        if self.figures is not None:
+            if self.figures.is_file():
+                raise OptionError(f"--figures: {self.figures} is a file, name a folder")
+            check_writable(self.figures / "figure")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Say what the runs show; returns the exit status."""
+    options = tyro.cli(ReportOptions, args=arguments, prog="lens2label study report")
+    options.check()
+    ledger = open_study(options.folder)
+    found = report(ledger, metric=options.metric)
+    if options.json or not options.quiet:
+        print(found.to_json() if options.json else found)
+    if not (options.json or options.quiet):
+        tell_chance(ledger)
+    gone = without_weights(ledger)
+    if gone and not (options.json or options.quiet):
+        print(
+            f"\n{gone} of the runs that are done have no weights any more; this report needs none. "
+            f"To train one again, delete its folder in {ledger.folder / RUNS_FOLDER}"
+        )
+    if options.csv is not None:
+        write_atomically(options.csv, found.to_csv().encode())
+    with ExitStack() as also:
+        given = {"judged": found, "progress": not options.quiet}
+        if options.figures is not None:
+            also.enter_context(figures_in(options.figures, ending=options.figure_format))
+        if options.html is not None:
+            write_study_html(ledger, options.html, **given)
+        elif options.figures is not None:
+            study_html(ledger, **given)
+    for written in filter(None, (options.html, options.figures)):
+        if not (options.quiet or options.json):
+            print(f"wrote {written}")
+    return 0

@@ -1,0 +1,210 @@
+"""``lens2label study run``: every design of a study trained, or its plan shown."""
+
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from joint.command.options import check_least
+from joint.device import usable_device
+from joint.settings import ConfigError, OptionError
+from joint.study.create import create_study
+from joint.study.findings.report import report
+from joint.study.process_pool import WorkerLost
+from joint.study.ray_pool import RayEach
+from joint.study.rehearsal import rehearse
+from joint.study.search import check_search
+from joint.study.space import levels_shown, load_study
+from joint.study.store import STUDY_FILE, Ledger, open_study
+from joint.study.work import run_study
+
+from .moved import Moved
+
+__all__ = ["RunOptions", "main"]
+
+
+@dataclass(frozen=True)
+class RunOptions(Moved):
+    """Train every design of a study; what is done already is not trained again.
+
+    For example:
+
+        lens2label study run edge.toml --dry-run
+
+        lens2label study run edge.toml --output studies/edge --workers 2
+
+    Eight side by side on a GPU:
+
+        lens2label study run studies/edge --executor ray --gpus-per-run 0.125 --workers 8
+    """
+
+    study: Annotated[Path, tyro.conf.Positional]
+    """The study: a .toml or .json file; or the folder of its ledger, to go on."""
+    output: Path | None = None
+    """Folder of the ledger; the same study there goes on."""
+    earlier: Path | None = None
+    """Folder of another study: the runs that both have, and that are done there, are copied before
+    the first run, so that more levels or seeds cost their own runs alone."""
+    dry_run: bool = False
+    """Check the study, try each design on two grey pictures, print the designs and what the plan
+    compares and requires, and write nothing."""
+    workers: int = 1
+    """Runs that are trained side by side."""
+    threads: int = 1
+    """Threads of each."""
+    together: int = 1
+    """Runs that each trains at once, as an ensemble: small nets keep a GPU busy so."""
+    device: str | None = None
+    """Where to train: cpu, cuda, cuda:1, ...; by default cpu, or cuda where a run holds a GPU."""
+    executor: Literal["process", "ray"] = "process"
+    """What starts the workers: processes of this machine, or a Ray cluster that sees the folder."""
+    ray_address: str | None = None
+    """Of the cluster, such as auto; by default a new one on this machine."""
+    cpus_per_run: float = 1.0
+    """Cores of the cluster that each run holds."""
+    gpus_per_run: float = 0.0
+    """GPUs of the cluster that each run holds; 0.125 puts eight on one."""
+    retry_failed: bool = False
+    """Also try again what failed before."""
+    quiet: bool = False
+    """Print nothing but errors."""
+
+    def check(self) -> None:
+        """Refuse what no worker starts with, by an OptionError.
+
+        By a ConfigError, what belongs to a cluster where there is none.
+        """
+        check_least(self, workers=1, threads=1, together=1)
+        of_cluster = {
+            "--ray-address": self.ray_address is not None,
+            "--cpus-per-run": self.cpus_per_run != 1,
+            "--gpus-per-run": self.gpus_per_run != 0,
+        }
+        for name, given in of_cluster.items():
+            if given and self.executor == "process":
+                raise ConfigError(
+                    f"{name} belongs to a Ray cluster: add --executor ray, or leave it out"
+                )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train every design, or show the plan; returns the exit status."""
+    options = tyro.cli(RunOptions, args=arguments, prog="lens2label study run")
+    if options.dry_run:
+        with warnings.catch_warnings():
+            if options.quiet:
+                warnings.simplefilter("ignore")
+            _show_plan(options)
+        return 0
+    options.check()
+    device = options.device or ("cuda" if options.gpus_per_run else "cpu")
+    if options.executor == "process":
+        usable_device(device)  # before anything is written
+    with warnings.catch_warnings():
+        if options.quiet:
+            warnings.simplefilter("ignore")
+        ledger = _ledger(options)
+    if options.retry_failed:
+        ledger.reset_failed()
+    try:
+        with _pool(options) as pool:
+            run_study(
+                ledger.folder,
+                workers=options.workers,
+                threads=options.threads,
+                together=options.together,
+                device=device,
+                executor=pool,
+                progress=not options.quiet,
+                warn=not options.quiet,
+                data=options.where(ledger),
+            )
+    except WorkerLost as error:
+        print(f"lens2label: {error}", file=sys.stderr)
+        return 1
+    ledger = ledger.refreshed()
+    tally = ledger.tally()
+    if not options.quiet:
+        print(report(ledger))
+        if left := tally.total - tally.finished:
+            print(f"stopped with {left} runs to go: lens2label study run {ledger.folder}")
+    return int(tally.failed == tally.total)
+
+
+def _ledger(options: RunOptions) -> Ledger:
+    """The study to run: written now, or there already."""
+    if options.study.is_dir():
+        if options.output not in (None, options.study):
+            raise ConfigError(
+                f"{options.study} is the ledger of a study: it goes on there, without --output"
+            )
+        if options.earlier is not None:
+            raise ConfigError(
+                f"{options.study} is the ledger of a study, which is fixed: --earlier belongs to "
+                "a new one, of a study file"
+            )
+        return open_study(options.study)
+    if options.output is None:
+        raise ConfigError("give --output, the folder of the ledger")
+    if options.output.is_file():
+        raise OptionError(f"--output: {options.output} is a file, name a folder")
+    study = load_study(options.study)
+    check_search(study)
+    return create_study(study, options.output, earlier=options.earlier)
+
+
+def _show_plan(options: RunOptions) -> None:
+    """What a study file asks for, checked as before its first run."""
+    if options.study.is_dir():
+        raise ConfigError(
+            f"{options.study} is the ledger of a study: lens2label study watch --once says how far "
+            "it is"
+        )
+    study = load_study(options.study)
+    check_search(study)
+    if options.output is not None and (options.output / STUDY_FILE).exists():
+        ledger = create_study(study, options.output)  # refuses another study that is there
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            ledger = create_study(study, folder)
+    configs = [study.config(design, study.seeds[0]) for design in ledger.designs]
+    tried = rehearse(ledger.designs, configs)
+    designs, seeds = ledger.wanted // len(study.seeds), len(study.seeds)
+    print(f"{designs} designs x {seeds} seeds: {ledger.wanted} runs")
+    if options.earlier is not None:
+        known = replace(ledger, folder=open_study(options.earlier).folder).tally().done
+        print(f"of which {known} are done in {options.earlier}")
+    first = "" if len(ledger.designs) == designs else " of the first round of the search"
+    print(f"\ndesigns{first}:")
+    for number, design in enumerate(ledger.designs):
+        print(f"  {number}: {levels_shown(design)}")
+    if tried:
+        print(f"\n{tried} of these were built, and tried on two grey pictures")
+    pairs = ledger.pairs()
+    if pairs:
+        print(f"\nthe plan compares, by {study.plan.metric}:")
+        for pair in pairs:
+            print(f"  {pair.name}")
+    if study.plan.requirements:
+        print("\nthe plan requires of a design that is good enough:")
+        for told in study.plan.requirements.told(study.plan.metric):
+            print(f"  {told}")
+
+
+@contextmanager
+def _pool(options: RunOptions) -> Iterator[Executor | None]:
+    if options.executor == "process":
+        yield None
+        return
+    pool = RayEach(options.ray_address, cpus=options.cpus_per_run, gpus=options.gpus_per_run)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,234 @@
+"""``lens2label tolerance``: how many of the cameras that are built keep what the run promises.
+
+::
+
+    --limits defocus=0.25 read_noise=1:4 zernike_5=0.05 ── read_limits ──► tolerance, sensitivity
+"""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import tyro
+
+from joint.analysis.tolerancing.alignment import Alignment, alignment
+from joint.analysis.tolerancing.imperfection import Imperfection
+from joint.analysis.tolerancing.perturbation import Perturbation
+from joint.analysis.tolerancing.sensitivity import sensitivity
+from joint.analysis.tolerancing.tolerance import Limits, Tolerance, tolerance
+from joint.analysis.tolerancing.wavefront import wavefront_error, zernike_error
+from joint.device import usable_device
+from joint.feed import some_of
+from joint.settings import ConfigError, OptionError
+from joint.trained import load_run
+
+from .options import check_least
+
+__all__ = ["ToleranceOptions", "main", "read_limits"]
+
+# Share of the cameras, and the confidence, of the promise that is printed where there are enough.
+_SHARE, _CONFIDENCE = 0.9, 0.95
+
+_ByName = dict[Perturbation | Imperfection, Limits]
+
+
+@dataclass(frozen=True)
+class ToleranceOptions:
+    """Build cameras with random errors, and say how many keep what the run promises.
+
+    Each tolerance is NAME=WIDTH, half the width about the design, or NAME=LOWEST:HIGHEST, in the
+    unit of its name: defocus (waves at the rim), decentre and decentre_radial (pupil diameters),
+    rotation, tilt_x (degrees), zernike_5 (waves RMS of Noll's 5), wavefront_4_11 (waves RMS, shared
+    among these terms), height_error (metres RMS), shift (pixels), magnification, photons,
+    read_noise (electrons), ...; docs/howto/tolerance.md lists all. For example:
+
+        lens2label tolerance runs/lens --limits defocus=0.25 tilt_x=0.5 read_noise=1:4 --good 0.6
+        lens2label tolerance runs/lens --limits zernike_5=0.05 zernike_7=0.05 --alone
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    limits: tuple[str, ...]
+    """The tolerances."""
+    alone: bool = False
+    """Instead of all at once at random, each alone at both of its limits: which one costs most."""
+    measure: str | None = None
+    """What is measured of each camera, a number of evaluate's, such as balanced_accuracy,
+    recall.mel, psnr_scene; by default balanced accuracy, or without a classifier fidelity."""
+    good: float | None = None
+    """Also say which share of the cameras has at least this (or, of losses and bits, at most)."""
+    devices: int | None = None
+    """Cameras that are built, by default 50, which tell a yield of 0.9 to within 0.12; with
+    --alone, draws of each random error, by default 8."""
+    distribution: Literal["uniform", "normal"] = "uniform"
+    """Of the errors between their limits; normal has a standard deviation of a quarter of the
+    width."""
+    refocus: float = 0.0
+    """Focus each camera anew, by up to so many waves at the rim, to where the measure is best."""
+    part: Literal["validation", "test"] = "test"
+    """Which part of the split of that run."""
+    pictures: int = 500
+    """Evaluate each camera on at most so many pictures of it."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    seed: int = 0
+    """Source of the errors and of the noise: camera number i has the same errors whatever else is
+    asked for."""
+    device: str = "cpu"
+    """Where to compute."""
+    quiet: bool = False
+    """Show no bar."""
+    json: bool = False
+    """Print all of it as JSON."""
+
+    def check(self) -> None:
+        """Refuse what cannot be, by an OptionError."""
+        check_least(self, pictures=1, batch_size=1)
+        if not self.limits:
+            raise OptionError("--limits names at least one tolerance, such as defocus=0.25")
+        if self.devices is not None:
+            check_least(self, devices=1 if self.alone else 2)
+        if self.good is not None and not math.isfinite(self.good):
+            raise OptionError(f"--good must be a finite number, not {self.good}")
+        if self.alone and self.good is not None:
+            raise OptionError("--good is a yield of cameras with all errors: leave out --alone")
+        if self.alone and self.distribution != "uniform":
+            raise OptionError("--alone takes the limits themselves: leave out --distribution")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print what tolerances cost a run; returns the exit status."""
+    options = tyro.cli(ToleranceOptions, args=arguments, prog="lens2label tolerance")
+    options.check()
+    limits = read_limits(options.limits)
+    device = usable_device(options.device)
+    _, system, parts = load_run(options.run)
+    part = parts.test if options.part == "test" else parts.validation
+    if part is None or not len(part):
+        raise ConfigError(f"the run has no {options.part} part: it was divided without one")
+    scenes = some_of(part, options.pictures)
+    system.to(device)
+    progress = not (options.quiet or options.json)
+    if options.alone:
+        alone = sensitivity(
+            system,
+            scenes,
+            limits,
+            measure=options.measure,
+            devices=8 if options.devices is None else options.devices,
+            refocus=options.refocus,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            progress=progress,
+        )
+        print(json.dumps(alone.to_dict(), indent=2) if options.json else alone)
+        return 0
+    found = tolerance(
+        system,
+        scenes,
+        limits,
+        measure=options.measure,
+        devices=50 if options.devices is None else options.devices,
+        distribution=options.distribution,
+        refocus=options.refocus,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        progress=progress,
+    )
+    if options.json:
+        told = found.to_dict()
+        if options.good is not None:
+            told["yield"] = found.yield_at(options.good)._asdict()
+        print(json.dumps(told, indent=2))
+        return 0
+    print(found)
+    for line in _promises(found, options.good):
+        print(line)
+    return 0
+
+
+def _promises(found: Tolerance, good: float | None) -> list[str]:
+    lines = []
+    if good is not None:
+        than = "or more" if found.more_is_better else "or less"
+        share = found.yield_at(good)
+        lines.append(
+            f"{found.measure} of {good:g} {than}: a share of {share} of all that are built"
+        )
+    try:
+        kept = found.promised(_SHARE, confidence=_CONFIDENCE)
+        lines.append(
+            f"{100 * _SHARE:g} % of all that are built keep {kept:.4g}, with a confidence of "
+            f"{_CONFIDENCE:g}"
+        )
+    except ValueError as error:  # too few
+        lines.append(str(error))
+    return lines
+
+
+def read_limits(given: Sequence[str]) -> _ByName:
+    """Tolerances as they are typed.
+
+    Parameters
+    ----------
+    given : sequence of str
+        ``NAME=WIDTH``, half the width about the design, or ``NAME=LOWEST:HIGHEST``. A name is one
+        of :data:`joint.analysis.PERTURBATIONS`; ``zernike_5``, Noll's; ``wavefront_4_11``, shared
+        among these terms; or elements of the pupil that are moved together, ``decentre.1+2`` or
+        ``decentre.all``.
+
+    Returns
+    -------
+    dict of perturbation to limits
+
+    Raises
+    ------
+    OptionError
+        For what is no such text, or a name that comes twice.
+    """
+    limits: _ByName = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        low, colon, high = value.partition(":")
+        try:
+            limit: Limits = (float(low), float(high)) if colon else float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise OptionError(
+                f"--limits takes NAME=WIDTH or NAME=LOWEST:HIGHEST, such as defocus=0.25 or "
+                f"read_noise=1:4, not {text!r}"
+            )
+        try:
+            kind = _kind(name)
+        except ValueError as error:
+            raise OptionError(f"--limits {text}: {error}") from error
+        if any(_name(kind) == _name(other) for other in limits):
+            raise OptionError(f"--limits names {name} twice")
+        limits[kind] = limit
+    return limits
+
+
+def _name(kind: Perturbation | Imperfection) -> str:
+    return kind if isinstance(kind, str) else kind.name
+
+
+def _kind(name: str) -> Perturbation | Imperfection:
+    """What a name stands for; one that is none is refused later, with those that there are."""
+    term = re.fullmatch(r"zernike_(\d+)", name)
+    if term is not None:
+        return zernike_error(int(term[1]))
+    terms = re.fullmatch(r"wavefront_(\d+)_(\d+)", name)
+    if terms is not None:
+        return wavefront_error(range(int(terms[1]), int(terms[2]) + 1), name=name)
+    moved, _, elements = name.partition(".")
+    for known in get_args(Alignment):
+        if moved == known and elements == "all":
+            return alignment(known)
+        if moved == known and re.fullmatch(r"\d+(\+\d+)*", elements):
+            return alignment(known, map(int, elements.split("+")))
+    return name  # pyright: ignore[reportReturnType] - whatever was typed

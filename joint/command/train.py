@@ -1,0 +1,350 @@
+"""``lens2label train``: a run that is begun, gone on with, or shown.
+
+::
+
+    options ─┬─ a finished run, asked for again ──────────────────► its result
+             └─ held folder ─► scenes, split ─► complete_run ─┬───► its result
+                                                              └───► saved, and how to go on
+"""
+
+import json
+import shlex
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from classify import Split
+from joint.build import as_begun, build_split
+from joint.complete import built, complete_run, earlier, places, put
+from joint.config.run import RunConfig, check_own, load_config, run_directory
+from joint.config.scenes import build_data
+from joint.device import usable_device
+from joint.folder import CONFIG_FILE, RunFolder, hold, is_done, read_result
+from joint.light_cut import what_is_cut
+from joint.parallel import is_loss, launched, rank
+from joint.settings import ConfigError, OptionError
+from joint.stages import Stage
+from joint.start import trained_stages
+from joint.stop import graceful_stop
+from joint.train.listen import EpochListener, retell, tensorboard_writer
+from joint.train.preflight import check_run
+from joint.trained import load_teacher
+from optics.shutter import behind_shutter
+
+from .judged import summary
+from .options import RESAMPLES, Choice
+from .reading import check_settings, read_choice, read_given
+
+__all__ = ["TrainOptions", "main", "read_train_options"]
+
+_STOPPING = "lens2label: finishing the step and saving; Ctrl-C (again) leaves at once"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a system and write a run folder.
+
+    The folder receives config.json, environment.json, history.jsonl (a line an epoch), the newest
+    two checkpoints, best.safetensors, and at the end predictions.safetensors and result.json (the
+    test part, by the weights of the best epoch or, with --training.no-restore-best, of the last).
+    SIGTERM or Ctrl-C finish the step, save and leave with status 0; a second Ctrl-C leaves at
+    once; --resume goes on, even after a kill. A * ends the line of an epoch that is the best so
+    far.
+
+    A kind has options of its own: --help after --codec jpeg, or after --data and a path, shows
+    those. Of its choices, none leaves the stage out, and None asks for nothing: what --config says,
+    or the default. For example:
+
+        lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
+        lens2label train --output runs/tuned --config runs/edge --start runs/edge --data clinic
+    """
+
+    choice: Annotated[Choice, tyro.conf.arg(name="")]
+    run: Annotated[RunConfig, tyro.conf.arg(name="")]
+    output: Path | None = None
+    """Run folder."""
+    root: Path | None = None
+    """Instead of --output: a folder in this one, named by the digest of the configuration."""
+    start: Path | None = None
+    """Run folder whose trained weights the run begins with, instead of random ones; --config takes
+    its configuration, and no weights. Not with --root, whose names tell nothing of it."""
+    start_stages: tuple[Stage, ...] = ()
+    """Take the weights of these stages only; by default of all that the run has."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1, ..."""
+    resume: bool = False
+    """Continue the run in the folder; start it if there is none, by the options that say what to
+    train; show its result if it is done. Where the files of its scenes or its teacher were moved,
+    give --output, and --data and --teacher as where they are now: they are known by what they
+    hold."""
+    tensorboard: bool = False
+    """Also write the numbers of each epoch for TensorBoard, to tensorboard/ in the run folder; may
+    be given or left out whenever the run goes on. Needs pip install "lens2label[tensorboard]"."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    json: bool = False
+    """Print nothing but the result, as JSON."""
+    configured: Annotated[bool, tyro.conf.Fixed, tyro.conf.Suppress] = False
+    """Whether anything of the configuration was asked for, its defaults included."""
+
+    def folder(self) -> Path:
+        """Where the run goes."""
+        if (self.output is None) == (self.root is None):
+            raise OptionError(
+                "give either --output, the run folder, or --root, the folder of run folders"
+            )
+        if self.start_stages and self.start is None:
+            raise OptionError("--start-stages needs --start, the run that has their weights")
+        if self.root is not None:
+            if self.start is not None:
+                raise OptionError(
+                    "--start needs --output: a folder named by its configuration alone would be "
+                    "taken for the run that begins without"
+                )
+            return run_directory(self.root, self.run)
+        return self.output or Path()
+
+
+# What is asked of a training beside its configuration; all of that has a default here.
+_Beside = make_dataclass(
+    "_Beside",
+    [
+        (each.name, each.type, field(default=each.default))
+        for each in fields(TrainOptions)
+        if each.default is not MISSING
+    ],
+)
+
+
+def read_train_options(arguments: Sequence[str]) -> TrainOptions:
+    """Read the kinds first, then everything with the options that these kinds have.
+
+    Raises
+    ------
+    OptionError
+        When options have values that cannot be, alone or together: each as it is typed.
+    SystemExit
+        Of status 2, after a word on the screen, for options that are not known or not read, and of
+        status 0 after ``--help``.
+    """
+    choice, start = read_choice(arguments)
+    prog = "lens2label train"
+    options = read_given(
+        TrainOptions, arguments, prog, default=TrainOptions(choice=choice, run=start)
+    )
+    # An option that is given at its default is given: the values do not tell.
+    _, settings = tyro.cli(_Beside, args=arguments, return_unknown_args=True, add_help=False)
+    run = check_settings(RunConfig, options.run, arguments, prog)
+    return replace(options, run=run, configured=bool(settings))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Begin a run, go on with it, or show it; returns the exit status."""
+    options = read_train_options(arguments)
+    usable_device(options.device)  # before anything is loaded
+    folder = options.folder()
+    # With a start, the long way: only with the scenes can it be told whether it is that of the run.
+    moved = _moved(arguments, options)
+    if options.resume and options.start is None and is_done(folder):
+        asked = None if moved else _asked_for(options)
+        saved = earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
+        assert saved is not None  # of a run that is done
+        # Whether what lies elsewhere is the same takes the long way, too.
+        of_kind = options.choice.data is None or type(options.run.data) is type(saved.data)
+        if (of_kind and put(saved, options.run) == saved) if moved else asked in (None, saved):
+            if options.tensorboard:
+                _log_again(options, folder)
+            return _show_result(options, folder)
+    with (
+        _gone_if_empty(folder),
+        _tensorboard(options, folder) as log,
+        launched(options.device) as device,
+        hold(folder) as run,
+    ):
+        stopped_by = _train_held(options, run, device, log, moved=bool(moved))
+        if rank() > 0:
+            return 0
+    if is_done(folder):
+        return _show_result(options, folder)
+    if options.json:
+        print(json.dumps({"state": "interrupted", "folder": str(folder)}, indent=2))
+    elif not options.quiet:
+        same = [] if options.start is None else ["--start", str(options.start)]
+        same += (moved or []) if options.resume else []
+        again = shlex.join(["lens2label", "train", "--output", str(folder), *same, "--resume"])
+        print(f"stopped by {stopped_by} and saved; to go on: {again}")
+    return 0
+
+
+@contextmanager
+def _gone_if_empty(folder: Path) -> Iterator[None]:
+    """Take a folder that was made for a run away again, when the run was refused."""
+    there = folder.exists()
+    try:
+        yield
+    finally:
+        if not there:
+            with suppress(OSError):  # there is something in it, or it was never made
+                folder.rmdir()
+
+
+def _tensorboard(
+    options: TrainOptions, folder: Path
+) -> AbstractContextManager[EpochListener | None]:
+    """What writes the epochs for TensorBoard, if it was asked for."""
+    return tensorboard_writer(folder) if options.tensorboard else nullcontext()
+
+
+def _log_again(options: TrainOptions, folder: Path) -> None:
+    """Write what a finished run has to say for TensorBoard."""
+    with tensorboard_writer(folder) as log, launched(options.device), hold(folder):
+        if rank() == 0:
+            retell(folder, [log])
+
+
+def _show_result(options: TrainOptions, folder: Path) -> int:
+    result = read_result(folder)
+    if options.json:
+        print(json.dumps({"state": "done", "folder": str(folder), **result}, indent=2))
+    elif not options.quiet:
+        numbers = result["test"].items()
+        print(summary({name: value for name, value in numbers if isinstance(value, float)}))
+    return 0
+
+
+def _asked_for(options: TrainOptions) -> RunConfig | None:
+    """The configuration that the options give; None when they give none."""
+    return options.run if options.configured else None
+
+
+def _moved(arguments: Sequence[str], options: TrainOptions) -> list[str] | None:
+    """The words that say where scenes and teacher lie; None with others of the configuration."""
+    beside = {each.name for each in fields(TrainOptions)}
+    where = {"data", "teacher", *(f"data.{name}" for name in places(options.run.data))}
+    words: list[str] = []
+    for number, word in enumerate(arguments):
+        name, given, _ = word.partition("=")
+        option = name.removeprefix("--").replace("-", "_")
+        if option == name.replace("-", "_"):
+            continue  # the value of an option
+        if option in where:
+            words += [word] if given else arguments[number : number + 2]
+        elif option.removeprefix("no_") not in beside:
+            return None
+    return words
+
+
+def _check_there(config: RunConfig, folder: Path) -> None:
+    """Refuse to go on with a run whose scenes or teacher are no longer where it says."""
+    there = {f"data.{name}": place for name, place in places(config.data).items()}
+    if config.teacher is not None and config.objective.distillation:
+        there["teacher"] = config.teacher
+    # What --data takes itself; the pictures of a table have an option of their own.
+    whole = "data.table" if "data.table" in there else "data.root"
+    for setting, place in there.items():
+        if not place.exists():
+            option = "data" if setting in (whole, "data.path") else setting
+            raise ConfigError(
+                f"{place} is not there, which is {setting} of the run in {folder}, seen from "
+                f"{Path.cwd()}: say with --resume where it is now (--{option} PATH)"
+            )
+
+
+def _train_held(
+    options: TrainOptions,
+    run: RunFolder,
+    device: torch.device,
+    log: EpochListener | None,
+    *,
+    moved: bool,
+) -> str | None:
+    """Complete the run of a folder that is held, or leave it saved; returns what stopped it."""
+    loud = not (options.quiet or options.json or rank())
+    asked = _asked_for(options)
+    # By options that say where its scenes and its teacher lie now, the rest is as it was.
+    begun = earlier(run, None if moved else asked, resume=options.resume, elsewhere=True)
+    meant = begun
+    if begun is None and (asked is None or moved) and options.resume:
+        # Killed before it was saved, or named by mistake: the default run is not what is meant.
+        if (run.path / CONFIG_FILE).is_file():
+            meant = load_config(run.path)
+        elif asked is None:
+            raise ConfigError(
+                f"{run.path} holds nothing of a run that could go on: give the options of the run "
+                "again, or begin without --resume"
+            )
+    config = meant or options.run
+    if meant is not None and asked is not None:
+        config = put(meant, asked)
+        if options.choice.data is not None and type(asked.data) is not type(meant.data):
+            raise ConfigError(
+                f"--data {options.choice.data} holds scenes of another kind than those of the run "
+                f"in {run.path} ({meant.data.kind}): with --resume it says where the same are now"
+            )
+    if begun is None:
+        check_own(config)  # before anything is loaded
+    if meant is not None:
+        _check_there(config, run.path)
+    dataset = build_data(config.data, progress=loud)
+    if begun is not None:
+        dataset = as_begun(dataset, config, run.path)
+    parts = build_split(config, dataset)
+    if loud:
+        print(parts)
+    if begun is None:  # before there is anything of it in the folder
+        _check_new(config, parts, device)
+    start = start_run = None
+    if options.start is not None:
+        start = trained_stages(options.start, parts, options.start_stages or None)
+        start_run = load_config(options.start).digest()
+    try:
+        # Not before: until there are steps, nothing asks, and a signal ends the process at once.
+        with graceful_stop(notice=_STOPPING) as stop:
+            complete_run(
+                config,
+                parts,
+                run,
+                start=start,
+                start_run=start_run,
+                resume=options.resume,
+                device=device,
+                resamples=RESAMPLES,
+                stop=stop,
+                on_epoch=log,
+                progress=loud,
+            )
+        return stop.reason
+    except Exception as error:
+        # One process that was lost has said why, or cannot; a refusal of what is asked now says
+        # nothing of the run that is there.
+        if not is_loss(error) and not isinstance(error, ConfigError):
+            run.fail(error)
+        raise
+
+
+def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
+    """Refuse what cannot be trained, see :func:`joint.train.preflight.check_run`.
+
+    Warns of a lens whose simulation cuts off light: what is trained with it loses that light.
+    """
+    system = built(config, parts.train, device)
+    cut = what_is_cut(behind_shutter(system.front_end))
+    if cut is not None:
+        warnings.warn(cut, stacklevel=2)
+    teacher = load_teacher(config, parts)
+    if teacher is not None:
+        teacher.to(device)
+    check_run(
+        system,
+        parts.train,
+        parts.validation,
+        config.objective,
+        config.training,
+        teacher=teacher,
+    )

@@ -1,0 +1,271 @@
+"""How figures look: empty ones, colours and markers that tell series apart, frames, text.
+
+Nothing here needs matplotlib before a figure is drawn.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLOURS",
+    "RIGHT",
+    "WRONG",
+    "Look",
+    "bare_axis",
+    "blank_figure",
+    "by_name",
+    "label_points",
+    "looks",
+    "no_formulas",
+    "open_axis",
+    "plain_text",
+]
+
+T = TypeVar("T")
+
+#: Okabe and Ito (2008) without black, which is for what is no series, and without the yellow that
+#: white paper swallows; last the wine of Tol (2021). Told apart by all kinds of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
+#: What a classifier says, where it is so and where it is not.
+RIGHT, WRONG = COLOURS[0], COLOURS[1]
+
+_MARKERS = "osD^vP*X<>"
+
+
+def blank_figure(width: float, height: float, *, title: str = "") -> "Figure":
+    """An empty figure that lays itself out and draws without a screen; sizes in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+@contextmanager
+def no_formulas() -> Iterator[None]:
+    """Text is text: the name of a class is no formula, whatever signs are in it."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):
+        yield
+
+
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Text of figures is text, see :func:`no_formulas`, and small."""
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 9}), no_formulas():
+        yield
+
+
+class Look(NamedTuple):
+    """How a series looks."""
+
+    colour: str
+    """As ``#rrggbb``."""
+    marker: str
+    """Of matplotlib: what is left of the difference in grey."""
+
+
+def looks(count: int) -> list[Look]:
+    """A look for each series: no two share a colour, and neighbours no marker.
+
+    Up to seven have the colours of :data:`COLOURS`, in their order; more are shades of viridis,
+    which have an order in grey too.
+
+    Parameters
+    ----------
+    count : int
+        Series, up to 100.
+
+    Raises
+    ------
+    ValueError
+        When there are more series than shades.
+    """
+    if count > 100:
+        raise ValueError(f"{count} series cannot be told apart: draw at most 100 in a figure")
+    chosen = COLOURS[:count]
+    if count > len(COLOURS):
+        from matplotlib import colormaps
+        from matplotlib.colors import to_hex
+
+        # The last tenth is a yellow that white paper swallows.
+        shades = colormaps["viridis"]
+        chosen = tuple(to_hex(shades(0.9 * n / (count - 1))) for n in range(count))
+    return [Look(colour, _MARKERS[n % len(_MARKERS)]) for n, colour in enumerate(chosen)]
+
+
+def by_name(found: Mapping[str, T] | T, kind: type[T]) -> Mapping[str, T]:
+    """Results of a ``kind`` by the names of their systems; one alone is of "the system".
+
+    Raises
+    ------
+    TypeError
+        For what is neither.
+    """
+    if isinstance(found, kind):
+        return {"the system": found}
+    given = found.values() if isinstance(found, Mapping) else [found]
+    others = [each for each in given if not isinstance(each, kind)]
+    if others or not isinstance(found, Mapping):
+        raise TypeError(
+            f"give results of {kind.__name__} by name, such as {{'sharp': found}}, or one, and not "
+            f"{type(others[0]).__name__}"
+        )
+    return found
+
+
+def open_axis(axis: "Axes") -> None:
+    """Leave the frame open, and lay a light grid below the data."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.3, linewidth=0.6)
+    axis.set_axisbelow(True)
+
+
+def bare_axis(axis: "Axes") -> None:
+    """Leave the scales of a picture out: its pixels need none."""
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+_Point = tuple[float, float]
+
+
+class _Box(NamedTuple):
+    """A box on the page, points."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def meets(self, other: "_Box") -> bool:
+        across = self.left < other.right and other.left < self.right
+        return across and self.bottom < other.top and other.bottom < self.top
+
+    def gaps(self, points: np.ndarray) -> np.ndarray:
+        """Distances ``[N]`` of points ``[N, 2]`` from it, 0 within."""
+        low, high = (self.left, self.bottom), (self.right, self.top)
+        return np.hypot(*np.maximum(np.maximum(low - points, points - high), 0.0).T)
+
+    def holds(self, other: "_Box") -> bool:
+        across = self.left <= other.left and other.right <= self.right
+        return across and self.bottom <= other.bottom and other.top <= self.top
+
+
+def label_points(
+    axis: "Axes",
+    points: Sequence[_Point],
+    labels: Sequence[str],
+    *,
+    colours: Sequence[str],
+    lines: Sequence[tuple[_Point, _Point]] = (),
+    size: float = 7.5,
+) -> None:
+    """Write a label beside each point, none over another, over a point, or over the edge.
+
+    Each goes to the nearest free place where it crosses few lines, with a thin line to its point
+    where that is far. Call it last: it lays the figure out. Where nothing is free, a label stands
+    where it covers the least.
+
+    Parameters
+    ----------
+    axis : Axes
+        With its data and its limits.
+    points : sequence of (float, float)
+        In data coordinates.
+    labels : sequence of str
+        One for each point.
+    colours : sequence of str
+        One for each label.
+    lines : sequence of two points
+        Level or upright ones, in data coordinates, that labels had better not cross.
+    size : float, points
+        Of the letters.
+    """
+    from matplotlib.patheffects import withStroke
+
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())  # an empty label at a point moves none
+    figure.canvas.draw()  # gives the axis its place in the figure
+    pixel = 72 / figure.dpi
+
+    def on_page(where: object) -> np.ndarray:
+        return axis.transData.transform(np.reshape(np.asarray(where, float), (-1, 2))) * pixel
+
+    spots = on_page(points)
+    taken = [_Box(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
+    crossed = []
+    for line in lines:
+        ends = on_page(line)
+        (left, bottom), (right, top) = ends.min(0), ends.max(0)
+        crossed.append(_Box(left - 0.5, bottom - 0.5, right + 0.5, top + 0.5))
+    frame = _Box(*(np.asarray(axis.get_window_extent().extents) * pixel))
+    for (x, y), point, label, colour in zip(spots, points, labels, colours, strict=True):
+        style = {"fontsize": size, "va": "center", "ha": "center"}
+        tried = axis.text(0, 0, label, **style)
+        drawn = tried.get_window_extent()
+        tried.remove()
+        # Letters are rounded to the pixels of a file: a point more to each side.
+        across, up = drawn.width * pixel + 2, drawn.height * pixel + 1
+        others = spots[(spots != (x, y)).any(1)]
+        place, led = _free(
+            x, y, across, up, others=others, taken=taken, crossed=crossed, frame=frame
+        )
+        taken.append(place)
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.7, "shrinkA": 0}
+        axis.annotate(
+            label,
+            point,
+            xytext=((place.left + place.right) / 2 - x, (place.bottom + place.top) / 2 - y),
+            textcoords="offset points",
+            color=colour,
+            zorder=4,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+            arrowprops=line if led else None,
+            **style,
+        )
+
+
+def _free(
+    x: float,
+    y: float,
+    across: float,
+    up: float,
+    *,
+    others: np.ndarray,
+    taken: Sequence[_Box],
+    crossed: Sequence[_Box],
+    frame: _Box,
+) -> tuple[_Box, bool]:
+    """The cheapest place of a label of a size, and whether it takes a line to know its point."""
+    cheapest, best = math.inf, (_Box(x, y, x, y), False)
+    for away in (3.0, 8.0, 14.0, 21.0, 29.0, 38.0, 50.0, 65.0):
+        for turn in np.arange(16) * np.pi / 8 + np.pi / 4:
+            left = x + (across / 2 + away) * np.cos(turn) - across / 2
+            bottom = y + (up / 2 + away) * np.sin(turn) - up / 2
+            box = _Box(left, bottom, left + across, bottom + up)
+            own = float(box.gaps(np.array([[x, y]]))[0])
+            gaps = box.gaps(others)
+            cost = away + 4 * sum(box.meets(other) for other in crossed)
+            # Nearer to another point, it would be read as that one's.
+            cost += 12 * int((gaps < own + 4).sum())
+            cost += 1e3 * sum(box.meets(other) for other in taken)
+            cost += 1e4 * (not frame.holds(box))
+            if cost < cheapest:
+                cheapest, best = cost, (box, own > 10 or bool((gaps < own).any()))
+    return best

@@ -1,0 +1,416 @@
+"""Audit of a stage of one's own: whether it keeps what the other stages rely on.
+
+::
+
+    stage, pictures ─► front end │ codec │ classifier or restoration ─► promises ─► StageAudit
+                       light       files    shapes                      kept, or why not
+
+It leaves what it looks at untouched, costs a dozen passes, and is for tests.
+"""
+
+import copy
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from compress import Codec, Coded, CorruptStream
+from optics import FrontEnd, clip
+
+from .stages import check_stage
+
+__all__ = ["Promise", "StageAudit", "audit_stage"]
+
+# Sums of float32 in another order, relative to the largest value.
+_ROUNDED = 1e-4
+# Share of a point's light by which an even scene may differ: borders reach into its middle.
+_LIGHT = 0.02
+# Bits of a rate that is an estimate, relative to those of the files.
+_PRICE = {"bytes": 1e-3, "rounded": 0.02}
+# What scenes and other stages decide on, and what they are compared by.
+_DECIDED = ("channels", "in_channels", "out_channels", "image_size", "scene_size", "classes")
+
+
+class Promise(NamedTuple):
+    """Something that other stages rely on."""
+
+    name: str
+    """What is promised, in a word."""
+    kept: bool
+    """Whether it is."""
+    told: str
+    """What was found, or what is wrong and the remedy."""
+
+
+@dataclass(frozen=True)
+class StageAudit:
+    """What :func:`audit_stage` found; ``str`` of it is a list."""
+
+    stage: str
+    """Its class."""
+    promises: tuple[Promise, ...]
+    """All that were asked for."""
+
+    @property
+    def broken(self) -> tuple[Promise, ...]:
+        """Those that are not kept."""
+        return tuple(promise for promise in self.promises if not promise.kept)
+
+    def __str__(self) -> str:
+        width = max(len(promise.name) for promise in self.promises)
+        lines = [f"{self.stage}: {len(self.broken)} of {len(self.promises)} promises broken"]
+        for name, kept, told in self.promises:
+            lines.append(f"  {'kept' if kept else 'BROKEN':6}  {name:{width}}  {told}")
+        return "\n".join(lines)
+
+
+def audit_stage(stage: nn.Module, pictures: Tensor, *, seed: int = 0) -> StageAudit:
+    """Ask a stage for all that the rest of a system relies on.
+
+    Of every stage: shapes, finite numbers, that a picture comes out alike alone and in a batch,
+    that a gradient reaches picture and parameters, and that what it was made with can be read from
+    its ``repr``, by which a run that goes on, and a teacher, are known.
+
+    Of a front end besides: no negative light; twice the light gives twice the irradiance;
+    ``throughput()`` is what comes of an even scene; ``combine`` makes ``out_channels``. Of a codec:
+    pictures of odd size, files that decode to the reconstruction in any batch, a rate that is that
+    of the files, and cut files that are a :class:`compress.CorruptStream`.
+
+    Parameters
+    ----------
+    stage : nn.Module
+        An :class:`optics.FrontEnd`, a :class:`compress.Codec`, or a classifier or restoration. It
+        is audited as a copy, in evaluation mode.
+    pictures : Tensor ``[B, C, H, W]`` in 0..1
+        What it will be given, at least two; light for a front end.
+    seed : int
+        Source of what is drawn.
+
+    Returns
+    -------
+    StageAudit
+        A stage that raises breaks the promise that was asked for, and the audit goes on.
+
+    Raises
+    ------
+    TypeError
+        For what is no stage, or pictures that are no Tensor.
+    ValueError
+        For fewer than two pictures, or of another shape or dtype.
+    """
+    if not isinstance(pictures, Tensor):
+        raise TypeError(f"pictures must be a Tensor [B, C, H, W], not {type(pictures).__name__}")
+    if pictures.ndim != 4 or len(pictures) < 2 or pictures.dtype != torch.float32:
+        raise ValueError(
+            "pictures must be at least two of float32 [B, C, H, W], not "
+            f"{pictures.dtype} {list(pictures.shape)}"
+        )
+    if not isinstance(stage, nn.Module):
+        raise TypeError(f"stage must be a torch.nn.Module, not {type(stage).__name__}")
+    kind = "front_end" if isinstance(stage, FrontEnd) else "classifier"
+    kind = "codec" if isinstance(stage, Codec) else kind
+    check_stage(kind, stage)
+    asked = {"front_end": _of_front_end, "codec": _of_codec, "classifier": _of_network}[kind]
+    own = copy.deepcopy(stage).eval()
+    promises = []
+    for name, ask in (*asked(own, pictures.detach(), seed), ("settings", lambda: _printed(own))):
+        try:
+            told = ask()
+            promises.append(Promise(name, kept=True, told=told or ""))
+        except _Broken as reason:
+            promises.append(Promise(name, kept=False, told=str(reason)))
+        except Exception as error:  # one's own stage raises anything, and the rest is of interest
+            told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            promises.append(Promise(name, kept=False, told=told))
+    return StageAudit(type(stage).__name__, tuple(promises))
+
+
+class _Broken(Exception):
+    """Why a promise is not kept."""
+
+
+_Asked = Iterator[tuple[str, Callable[[], str | None]]]
+
+
+def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
+    def imaged(scene: Tensor) -> Tensor:
+        if not stage.draws:
+            return stage(scene)
+        return stage(scene, generator=_sources(len(scene), seed))  # pyright: ignore[reportCallIssue]
+
+    def made(scene: Tensor) -> Tensor:
+        with torch.no_grad():
+            return imaged(scene)
+
+    def shape() -> str:
+        found = made(pictures)
+        channels = pictures.shape[1]
+        _expect_tensor(found, "forward")
+        wanted = [len(pictures), stage.exposures * channels, *pictures.shape[-2:]]
+        if [*found.shape] != wanted and (found.ndim != 4 or found.shape[1] % stage.exposures):
+            raise _Broken(
+                f"{list(found.shape)} of scenes {list(pictures.shape)} and {stage.exposures} "
+                f"exposures; as a rule {wanted}"
+            )
+        return f"{list(pictures.shape)} to {list(found.shape)}"
+
+    def light() -> str:
+        found = made(pictures)
+        _expect_finite(found)
+        least = float(found.min())
+        if least < -_ROUNDED:
+            raise _Broken(
+                f"an irradiance of {least:.3g}: there is no negative light. A signed response "
+                "takes two exposures, and combine subtracts them"
+            )
+        return f"from {least:.3g} to {float(found.max()):.3g}"
+
+    def linear() -> str | None:
+        if stage.interferes or stage.draws:
+            return "not asked of fields that interfere, nor of what draws"
+        half, whole = made(pictures / 2), made(pictures)
+        _expect_equal(2 * half, whole, "twice the irradiance of half the light is not that of all")
+        mixed = made((pictures + pictures.flip(0)) / 2)
+        _expect_equal(mixed, (whole + whole.flip(0)) / 2, "what two scenes give does not add up")
+
+    def throughput() -> str:
+        with torch.no_grad():
+            value = stage.throughput()
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shown = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise _Broken(f"throughput() must return one number, a scalar Tensor, not {shown}")
+        told = float(value.detach())
+        if not 0 <= told <= 1 + _ROUNDED:
+            raise _Broken(f"{told:.4g}, but nothing passive has one outside of 0..1")
+        if stage.interferes or stage.draws:
+            return f"{told:.4g}"
+        height, width = pictures.shape[-2:]
+        even = made(torch.ones(1, *pictures.shape[1:]))
+        rows, columns = even.shape[-2], even.shape[-1]
+        middle = even[
+            ..., rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4
+        ]  # a border has its own light
+        share = stage.exposures * float(middle.double().mean())
+        if abs(share - told) > _LIGHT * max(told, share):
+            raise _Broken(
+                f"{told:.4g}, but {share:.4g} of the light of an even scene of {height} x {width} "
+                "pixels arrives: results would be told for other light than they cost"
+            )
+        return f"{told:.4g}, of an even scene {share:.4g}"
+
+    def combined() -> str:
+        with torch.no_grad():
+            found = stage.combine(made(pictures))
+        _expect_tensor(found, "combine")
+        if found.ndim != 4 or found.shape[1] != stage.out_channels:
+            raise _Broken(
+                f"combine made {list(found.shape)}, and out_channels is {stage.out_channels}"
+            )
+        return f"{stage.out_channels} channels"
+
+    def alone() -> None:
+        if stage.draws:  # by a source of its own, which is another one in another row
+            singly = torch.cat([made(pictures[:1]), made(pictures)[1:]])
+        else:
+            singly = torch.cat([made(picture) for picture in pictures.split(1)])
+        _expect_equal(singly, made(pictures), "a scene comes out otherwise alone than in a batch")
+
+    def double() -> None:
+        if stage.draws:
+            return
+        with torch.no_grad():
+            found = copy.deepcopy(stage).double()(pictures.double())
+        if found.dtype != torch.float64:
+            raise _Broken(f"{found.dtype} of light in float64: gradients cannot be audited")
+
+    yield "shape", shape
+    yield "light", light
+    yield "linear", linear
+    yield "throughput", throughput
+    yield "combine", combined
+    yield "batch", alone
+    yield "float64", double
+    yield "gradient", lambda: _gradient(stage, pictures, imaged)
+
+
+def _of_network(stage: nn.Module, pictures: Tensor, seed: int) -> _Asked:
+    del seed  # it draws nothing in evaluation mode, which "batch" finds out
+
+    def shape() -> str:
+        with torch.no_grad():
+            found = stage(pictures)
+        _expect_tensor(found, "forward")
+        if found.ndim not in (2, 4) or len(found) != len(pictures) or not found.is_floating_point():
+            raise _Broken(
+                f"{found.dtype} {list(found.shape)}; a classifier returns scores [B, K], a "
+                "restoration pictures [B, C, H, W]"
+            )
+        _expect_finite(found)
+        return f"{list(pictures.shape)} to {list(found.shape)}"
+
+    def alone() -> None:
+        with torch.no_grad():
+            together = stage(pictures)
+            singly = torch.cat([stage(picture) for picture in pictures.split(1)])
+        _expect_equal(singly, together, "a picture is judged otherwise alone than in a batch")
+
+    yield "shape", shape
+    yield "batch", alone
+    yield "gradient", lambda: _gradient(stage, pictures, stage)
+
+
+def _of_codec(stage: Codec, pictures: Tensor, seed: int) -> _Asked:
+    # Sizes that no block divides.
+    odd = pictures[..., : max(1, pictures.shape[-2] - 3), : max(1, pictures.shape[-1] - 1)]
+    odd = odd.contiguous()
+
+    def made(given: Tensor) -> Coded:
+        found = stage(given, generator=_sources(len(given), seed))
+        if not isinstance(found, Coded):
+            raise _Broken(f"forward must return a compress.Coded, not {type(found).__name__}")
+        return found
+
+    def shape() -> str:
+        for given in (pictures, odd):
+            with torch.no_grad():
+                coded = made(given)
+            count, _, height, width = given.shape
+            if coded.reconstruction.shape != given.shape:
+                raise _Broken(f"{list(coded.reconstruction.shape)} for {list(given.shape)}")
+            if coded.bits_map.shape != (count, 1, height, width):
+                raise _Broken(f"bits_map {list(coded.bits_map.shape)} for {list(given.shape)}")
+            if coded.side_bits.shape != (count,):
+                raise _Broken(f"side_bits {list(coded.side_bits.shape)} for {count} pictures")
+            _expect_finite(coded.reconstruction)
+        return f"{list(pictures.shape)} and {list(odd.shape)}"
+
+    def files() -> str:
+        with torch.no_grad():
+            coded, payloads = made(odd), stage.compress(odd)
+            decoded = stage.decompress(payloads)
+        if decoded.shape != odd.shape:
+            raise _Broken(f"they decode to {list(decoded.shape)}, of {list(odd.shape)}")
+        gap = float((decoded - coded.reconstruction).abs().max())
+        if gap > (0 if getattr(stage, "exact", True) else 0.5 / 255):
+            raise _Broken(f"they decode to pictures that are up to {gap:.3g} from forward's")
+        if stage.compress(odd[:1]) != payloads[:1]:
+            raise _Broken("the file of a picture alone is another than in a batch")
+        return f"{sum(map(len, payloads)) / len(payloads):.0f} bytes a picture"
+
+    def rate() -> str:
+        with torch.no_grad():
+            coded, payloads = made(odd), stage.compress(odd)
+        bits = coded.bits_map.sum((1, 2, 3)) + coded.side_bits
+        if not bool((coded.bits_map >= 0).all()) or not bool(bits.isfinite().all()):
+            raise _Broken("bits that are negative or not finite")
+        written = torch.tensor([8.0 * len(payload) for payload in payloads])
+        ratio = float(bits.sum() / written.sum())
+        allowed = _PRICE.get(coded.rate or "", math.inf)
+        if abs(ratio - 1) > allowed:
+            raise _Broken(
+                f"bits_map and side_bits come to {ratio:.4g} times the files, and the rate says "
+                f"{coded.rate!r}"
+            )
+        return f"{ratio:.4g} times the bits of the files ({coded.rate!r})"
+
+    def damage() -> None:
+        payload = stage.compress(odd[:1])[0]
+        for cut in (b"", payload[: len(payload) // 2], payload[:-1]):
+            try:
+                stage.decompress([cut])
+            except CorruptStream:
+                continue
+            except Exception as error:
+                raise _Broken(
+                    f"a file that was cut raises {type(error).__name__}, not compress.CorruptStream"
+                ) from error
+            raise _Broken(f"a file that was cut to {len(cut)} of {len(payload)} bytes decodes")
+
+    yield "shape", shape
+    yield "files", files
+    yield "rate", rate
+    yield "damage", damage
+    yield "gradient", lambda: _gradient(stage, pictures, lambda given: made(given).reconstruction)
+
+
+def _gradient(stage: nn.Module, pictures: Tensor, made: Callable[[Tensor], Tensor]) -> str:
+    """Whether it reaches the pictures, and each parameter that learns."""
+    given = clip(pictures).requires_grad_()
+    stage.zero_grad(set_to_none=True)
+    with torch.enable_grad():
+        found = made(given)
+        weights = torch.rand(found.shape, generator=torch.Generator().manual_seed(0))
+        if not found.requires_grad:
+            raise _Broken("none: the result is detached from the pictures")
+        (found * weights.to(found)).sum().backward()
+    if given.grad is None or not bool(given.grad.abs().sum() > 0):
+        raise _Broken("none reaches the pictures: stages before it would learn nothing")
+    learning = [(name, p.grad) for name, p in stage.named_parameters() if p.requires_grad]
+    bad = [
+        name
+        for name, gradient in learning
+        if gradient is not None and not bool(gradient.isfinite().all())
+    ]
+    if bad or not bool(given.grad.isfinite().all()):
+        raise _Broken(f"not finite, of {', '.join(bad) or 'the pictures'}")
+    dead = [name for name, gradient in learning if gradient is None]
+    if dead and not isinstance(stage, Codec):  # of which the rate teaches some
+        raise _Broken(f"none reaches {', '.join(dead)}: what a step would change is not used")
+    return f"reaches the pictures and {len(learning) - len(dead)} parameters"
+
+
+def _printed(stage: nn.Module) -> str:
+    """Whether the numbers and names that it was made with stand in its ``repr``, or its weights.
+
+    By their value, which another setting may have too: it is a hint, and no proof.
+    """
+    if type(stage).__module__.partition(".")[0] in ("optics", "compress", "classify"):
+        return "told apart by the tests of the library"
+    shown = repr(stage)
+    words = set(re.findall(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", shown))
+    words |= {str(size) for tensor in stage.state_dict().values() for size in tensor.shape}
+    settings = [name for name in inspect.signature(type(stage)).parameters if name not in _DECIDED]
+    given = {name: vars(stage).get(name) for name in settings}
+    hidden = [
+        name
+        for name, value in given.items()
+        if (isinstance(value, str) and value not in shown)
+        or (_is_number(value) and not {f"{value:g}", str(value)} & words)
+    ]
+    if hidden:
+        raise _Broken(
+            f"{', '.join(hidden)} cannot be read from repr(stage), nor from its weights: a run "
+            "that goes on, and a teacher, would not notice another one. Return it from extra_repr"
+        )
+    return "can be read from its repr, or its weights"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _sources(count: int, seed: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed + row) for row in range(count)]
+
+
+def _expect_tensor(found: object, method: str) -> None:
+    if not isinstance(found, Tensor):
+        raise _Broken(f"{method} must return a Tensor, not {type(found).__name__}")
+
+
+def _expect_finite(found: Tensor) -> None:
+    if not bool(found.isfinite().all()):
+        raise _Broken("values that are NaN or infinite")
+
+
+def _expect_equal(found: Tensor, wanted: Tensor, otherwise: str) -> None:
+    if found.shape != wanted.shape:
+        raise _Broken(f"{otherwise}: {list(found.shape)} and {list(wanted.shape)}")
+    gap = float((found - wanted).abs().max())
+    if not gap <= _ROUNDED * max(1e-6, float(wanted.abs().max())):
+        raise _Broken(f"{otherwise}: by up to {gap:.3g} of {float(wanted.abs().max()):.3g}")
