@@ -121,7 +121,7 @@ def equal_units(total: Any, square: Any) -> Any:  # noqa: ANN401 - numbers or ar
 
     Of ``n`` pictures each, they are ``(sum n)^2 / sum n^2`` (Kish, Survey Sampling, 1965).
     """
-    return total**2 / np.maximum(square, 1)
+    return total**2 / np.where(np.equal(square, 0), 1, square)
 
 
 def source(generator: torch.Generator | None, seed: int = 0) -> torch.Generator:

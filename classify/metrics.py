@@ -258,7 +258,7 @@ class Report:
                 "intervals of their AUC and AP, and of the means of these,",
             ),
             (
-                "beside",
+                "of classes other than",
                 beside,
                 0,
                 _FEW_RANKED,
@@ -471,7 +471,7 @@ def as_logits(scores: Array, kind: Kind) -> Array:
         raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
     scores = as_scores(scores)
     if kind == "logits":
-        warn_of_probabilities(scores, "give kind='probabilities'")
+        warn_of_probabilities(scores, "give kind='probabilities'", stacklevel=4)
         return scores
     advice = "pass kind='logits' for scores before the softmax"
     if ((scores < 0) | (scores > 1 + 1e-3)).any():

@@ -9,6 +9,7 @@
 A referral (:mod:`classify.referral`) names classes to look at; this names pictures, of any class.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -161,12 +162,11 @@ def risk_coverage(
     aurc, accuracy = float(risk.mean()), 1 - at
     found = {}
     if resamples:
-        drawn = [
-            measured(weights)
-            for chunk in resampled(member, resamples, source(generator, seed))
-            for weights in chunk
-        ]
-        areas, rates = np.array([r.mean() for r, _ in drawn]), 1 - np.array([a for _, a in drawn])
+        areas, rates = np.empty(resamples), np.empty((resamples, len(asked)))
+        chunks = resampled(member, resamples, source(generator, seed))
+        for draw, weights in enumerate(itertools.chain.from_iterable(chunks)):
+            whole, at_each = measured(weights)
+            areas[draw], rates[draw] = whole.mean(), 1 - at_each
         alone = member.max() == 0  # every draw is the same, which is no certainty
         if alone or not wrong.any():
             areas[:] = np.nan

@@ -98,13 +98,16 @@ def _is_sound(given: Tensor, own: Tensor) -> bool:
 
 def _advice(missing: list[str], unknown: list[str]) -> str:
     """What to do where the names differ by what a wrapper of the model put in front of them."""
-    for key in unknown:
-        if re.fullmatch(r"head(\.\d+)+\.(weight|bias)", key):
-            front = key.rpartition(".")[0].removeprefix("head")
-            return (
-                f"; its head is a Sequential: take {front!r}, the place of its linear layer, out "
-                "of the names of the file"
-            )
+    layers = {
+        key.rpartition(".")[0].removeprefix("head")
+        for key in unknown
+        if re.fullmatch(r"head(\.\d+)+\.(weight|bias)", key)
+    }
+    if len(layers) == 1:  # of several none is ours
+        return (
+            f"; its head is a Sequential: take {layers.pop()!r}, the place of its linear layer, "
+            "out of the names of the file"
+        )
     for given in (key.removeprefix("net.") for key in unknown):
         for wanted in missing:
             for name in (wanted, wanted.removeprefix("net.")):

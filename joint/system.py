@@ -262,7 +262,7 @@ class ImagingSystem(nn.Module):
         handed = seen.measurement if coded is None else coded.reconstruction
         logits = None if self.classifier is None else seen_by(self.classifier, handed)
         if self.classifier is not None:
-            _check_logits(logits, len(handed), type(self.classifier).__name__)
+            _check_logits(logits, handed.shape[0], type(self.classifier).__name__)
         return SystemOutput(
             scene=scene,
             **seen._asdict(),

@@ -10,8 +10,7 @@ frequencies at a time · ``optimal_image`` what the system takes for a class · 
 accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies paired over lesions ·
 ``rate_map`` where bits go, ``rate_change`` where they move to, ``rate_accuracy`` what they buy,
 ``curve_difference`` how far two such curves are apart · ``passes`` a data set with the noise of the
-evaluation, ``by_lesion`` intervals that draw lesions ·
-``warned`` what many devices are warned of.
+evaluation, ``by_lesion`` intervals that draw lesions · ``warned`` what many devices are warned of.
 """
 
 from .altered import Alteration, altered, equal_contrast, keep_region

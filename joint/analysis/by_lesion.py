@@ -9,11 +9,12 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from classify import Interval
-from classify.intervals import check_units, membership, percentile_interval
+from classify.intervals import check_units, equal_units, membership, percentile_interval
 
 __all__ = [
     "check_labels",
     "checked",
+    "equal_lesions_in",
     "known_interval",
     "lesions_in",
     "median_interval",
@@ -43,6 +44,12 @@ def checked(
 def lesions_in(member: Array, onehot: Array) -> Array:
     """Lesions in each column of ``[N, K]``: of fewer than two every draw is the same."""
     return np.array([len(np.unique(member[column > 0])) for column in onehot.T], dtype=int)
+
+
+def equal_lesions_in(member: Array, onehot: Array) -> Array:
+    """As many lesions of one size tell as much of each column of ``[N, K]``, as in a report."""
+    sizes = np.stack([np.bincount(member, column) for column in onehot.T], 1)
+    return equal_units(sizes.sum(0), (sizes**2).sum(0))
 
 
 def check_labels(labels: Array, count: int, classes: Sequence[str], what: str) -> Array:

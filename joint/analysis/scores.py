@@ -32,6 +32,8 @@ from classify.intervals import (
 from classify.judged import Judged
 from joint.evaluation import Evaluation
 
+from .by_lesion import equal_lesions_in
+
 __all__ = ["DrawnScores", "Score", "Scores", "signed"]
 
 Array = npt.NDArray[Any]
@@ -109,15 +111,16 @@ class DrawnScores:
         member = membership(first.groups, len(first.labels))
         self._level = level
         present = np.unique(first.labels)
-        self._lesions = np.array([len(np.unique(member[first.labels == k])) for k in present])
-        self._count = int(member.max()) + 1
+        of_class = first.labels[:, None] == present
+        columns = np.column_stack([np.ones(len(member)), of_class])
+        self._lesions = equal_lesions_in(member, columns)  # [1 + K], of all and of each class
         self._values = np.stack([_rates(j, np.ones((1, len(member))), present)[0] for j in judged])
         parts = [
             np.stack([_rates(j, weights, present) for j in judged])
             for weights in resampled(member, resamples, source(generator))
         ]
         self._draws = np.concatenate(parts, 1)  # [E, r, 1 + K]
-        if self._count == 1:  # every draw is the same, which is no certainty
+        if member.max() == 0:  # every draw is the same, which is no certainty
             self._draws[:] = np.nan
         shares = np.stack([_share(judged[0], metric) for metric in Scores._fields], 1)
         hits = np.stack([(j.guesses == j.labels).astype(float) for j in judged])
@@ -141,8 +144,7 @@ class DrawnScores:
         accuracy, recalls = float(rates[0]), rates[1:]
         if plus and not minus:
             ends = np.array([percentile_interval(drawn, self._level) for drawn in draws.T])
-            counts = np.append(self._count, self._lesions)
-            ends = with_width(ends, rates, counts, level=self._level)
+            ends = with_width(ends, rates, self._lesions, level=self._level)
             intervals = [
                 Interval(*ends[0].tolist()),
                 mean_interval(recalls, ends[1:], draws[:, 1:]),

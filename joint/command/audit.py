@@ -59,7 +59,7 @@ class _Audited(Scenes):
 def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
     """Read where the scenes lie first, then everything with the options they have.
 
-    Raises what :func:`read_train_options` does.
+    Raises what :func:`joint.command.train.read_train_options` does.
     """
     source = read_source(arguments)
     scenes = Scenes(data=scenes_at(source.data or "phantom", source.image_size))

@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 import tyro
 
 from joint.analysis.contrast.dependence import ContrastDependence, contrast_dependence
-from joint.analysis.contrast.measures import Measure
 from joint.analysis.contrast.plane import Plane
 from joint.cells import aligned
 from joint.device import usable_device
@@ -24,9 +23,12 @@ from joint.feed import some_of
 from joint.settings import ConfigError, OptionError
 from joint.trained import load_run
 
-from .options import RESAMPLES, check_figure, check_least
+from .options import RESAMPLES, check_figure, check_least, check_run_folder
 
 __all__ = ["ContrastOptions", "main"]
+
+# The measures that are one of a picture.
+_OneNumber = Literal["weber", "michelson", "rms", "cnr", "gcnr", "soft_gcnr", "delta_e", "edge"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class ContrastOptions:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders of lens2label train."""
-    measures: tuple[Measure, ...] = ()
-    """Of contrast; by default gcnr and delta_e, or weber where pictures have no three colours."""
+    measures: tuple[_OneNumber, ...] = ()
+    """Of contrast; by default gcnr and delta_e, or weber where the plane has no three colours."""
     factors: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
     """Contrasts at which lesions are shown, 1 being their own; --factors without a number leaves
     that out."""
@@ -77,6 +79,8 @@ class ContrastOptions:
             check_least(self, pictures=1)
         if not self.runs:
             raise OptionError("name a run folder, such as lens2label contrast runs/edge")
+        if len(set(self.runs)) < len(self.runs):
+            raise OptionError("a run is named twice")
         if len(set(self.measures)) < len(self.measures):
             raise OptionError("--measures names one twice")
         rising = all(0 <= a < b < math.inf for a, b in pairwise(self.factors))
@@ -95,11 +99,11 @@ def main(arguments: Sequence[str]) -> int:
     options = tyro.cli(ContrastOptions, args=arguments, prog="lens2label contrast")
     options.check()
     usable_device(options.device)
+    for run in options.runs:  # before the first takes its time
+        check_run_folder(run)
     found: dict[str, ContrastDependence] = {}
     for run in options.runs:
         name = str(run)
-        if name in found:
-            raise OptionError(f"{name} is named twice")
         found[name] = _of_run(run, options)
         if not options.json:
             print(f"{name}: {found[name]}\n" if len(options.runs) > 1 else found[name])

@@ -61,7 +61,7 @@ class DescribeOptions:
 def read_describe_options(arguments: Sequence[str]) -> DescribeOptions:
     """Read the kinds first, then what a camera is with the options that these kinds have.
 
-    Raises what :func:`read_train_options` does.
+    Raises what :func:`joint.command.train.read_train_options` does.
     """
     choice, start = read_choice(arguments)
     prog = "lens2label describe"

@@ -207,7 +207,8 @@ def read_evaluate_options(
     """Read where other scenes lie first, if any, then everything with the options they have.
 
     By default these are of ``image_size``, and read ``like`` others, see
-    :func:`joint.config.scenes.read_like`. Raises what :func:`read_train_options` does.
+    :func:`joint.config.scenes.read_like`. Raises what
+    :func:`joint.command.train.read_train_options` does.
     """
     data, scenes = read_source(arguments).data, None
     if data is not None:

@@ -22,7 +22,7 @@ _AT_A_GLANCE = (
     *_IN_REPORT, "tau", "adjusted_accuracy", "adjusted_balanced_accuracy",
     "cutoff", "referral_sensitivity", "referral_specificity",
     "bpp", "bpp_bytes", "psnr", "psnr_scene",
-)  # fmt: skip  # fmt: skip
+)  # fmt: skip
 
 _WITH_INTERVAL = ("balanced_accuracy", "sensitivity", "specificity")
 

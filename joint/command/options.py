@@ -1,4 +1,4 @@
-"""What several commands are told, and the checks that they share.
+"""What several commands are told, the checks that they share, and how they tell of failed files.
 
 A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 (``--system.codec.quality 50``); ``--help`` shows the options of the kinds chosen so far.

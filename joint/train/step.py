@@ -102,7 +102,10 @@ class Graph(nn.Module):
 
     @contextmanager
     def ready(self) -> Iterator[nn.Module]:
-        """What passes the batches of an epoch; the processes share its gradients."""
+        """What passes the batches; the processes share its gradients.
+
+        Filters of warnings that are set meanwhile end with it.
+        """
         device = self.device
         if world_size() == 1:
             yield self

@@ -868,7 +868,9 @@ def test_a_ranking_against_few_others_is_covered(others):
             ends = result.class_intervals["class_average_precision"][0]
             assert ends[0] <= wilson_intervals(np.ones(1), np.full(1, 3))[0, 0]
     assert covered / trials >= 0.9  # of lesions of the class in 0.40 and 0.72
-    assert f"fewer than 20 pictures beside c0 ({others}): intervals of" in str(result)
+    assert f"fewer than 20 pictures of classes other than c0 ({others}): intervals of" in str(
+        result
+    )
     np.testing.assert_array_equal(result.others, [others, 60])
 
 

@@ -127,5 +127,6 @@ def test_what_does_not_fit_is_refused(change, message):
     given = {"logits": np.eye(3)[:2], "labels": [0, 1]}
     with pytest.raises(ValueError, match=message):
         classify.risk_coverage(**given | change)
-    with pytest.warns(UserWarning, match="probabilities, and are taken for logits"):
+    with pytest.warns(UserWarning, match="probabilities, and are taken for logits") as told:
         classify.risk_coverage(np.full((2, 2), 0.5), [0, 1])
+    assert told[0].filename == __file__

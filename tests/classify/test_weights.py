@@ -209,3 +209,8 @@ def test_a_head_in_a_sequential_is_told_what_to_rename(tmp_path):
     torch.save(renamed, tmp_path / "own.pth")
     again = classify.backbone("resnet18", 4, weights=tmp_path / "own.pth")
     assert torch.equal(again.head.weight, net.fc[1].weight)
+    # Of two layers there, neither is the one that is here.
+    net.fc = torch.nn.Sequential(torch.nn.Linear(512, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4))
+    torch.save(net.state_dict(), tmp_path / "own.pth")
+    with pytest.raises(ValueError, match=r"unknown(?!.*Sequential)"):
+        classify.backbone("resnet18", 4, weights=tmp_path / "own.pth")

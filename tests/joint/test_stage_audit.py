@@ -36,6 +36,14 @@ STAGES = {
     "incoherent fourier": lambda: optics.FourierFilter(SIDE, "open", illumination="incoherent"),
     "lens": lambda: optics.IncoherentImaging(_pupil()),
     "distances": lambda: optics.IncoherentImaging(_pupil(), working_distances=(0.3, math.inf)),
+    "restored": lambda: optics.IncoherentImaging(_pupil(), restoration=optics.Wiener()),
+    "distorted": lambda: optics.IncoherentImaging(
+        (torch.ones(1, 3, 3) / 9).expand(3, -1, -1),
+        projection=optics.Projection(radial=(0.2,)),
+    ),
+    "shutter": lambda: optics.CodedExposure("open", motion=1.0, slots=3),
+    "mixed": lambda: optics.LearnedKernel("log", 3, mix_channels=True),
+    "wide": lambda: optics.LearnedKernel("random", 23, boundary="zero"),
     "autoencoder": lambda: compress.Autoencoder(3, latent_bits=6),
     "bare autoencoder": lambda: compress.Autoencoder(3),
     "factorized": compress.FactorizedCodec,
@@ -138,8 +146,28 @@ class _Hidden(_Good):
 
 
 class _Told(_Hidden):
+    def __init__(self):
+        super().__init__(-1.5)
+        self.far = math.inf
+
     def extra_repr(self):
-        return f"sigma={self.sigma}"
+        return f"sigma={self.sigma}, far={self.far}"
+
+
+class _Within(_Good):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(_Hidden())
+        self.first.requires_grad_(False)
+
+
+class _InCombine(_Good):
+    def __init__(self):
+        super().__init__()
+        self.late = nn.Parameter(torch.ones(()))
+
+    def combine(self, raw):
+        return self.late * super().combine(raw)
 
 
 class _Unused(_Good):
@@ -153,6 +181,8 @@ class _Unused(_Good):
     [
         (_Good, {}),
         (_Told, {}),
+        (_InCombine, {}),
+        (_Within, {"settings": "_Hidden.sigma cannot be read from repr"}),
         (_Bright, {"throughput": "0.75, but 1.125 of the light"}),
         (_Dim, {"throughput": "0.9, but 0.75 of the light"}),
         (_Amplifying, {"throughput": "1.25, but nothing passive"}),
@@ -180,7 +210,8 @@ def test_what_raises_is_told_and_the_audit_goes_on(pictures):
         def combine(self, raw):
             raise RuntimeError("not\n  written")
 
-    (combine,) = audit_stage(Faulty(), pictures).broken
+    combine, gradient = audit_stage(Faulty(), pictures).broken
+    assert gradient.told == combine.told
     assert combine == joint.Promise("combine", False, "RuntimeError: not written")
 
 
@@ -238,6 +269,23 @@ class _Lossier(_Raw):
         return super()._picture(payload) * 0.9
 
 
+class _Shifted(_Raw):
+    def forward(self, image, *, generator=None):
+        coded = super().forward(image)
+        share = torch.linspace(0.5, 1.5, len(image))[:, None, None, None]
+        return replace(coded, bits_map=coded.bits_map * share)
+
+
+class _Unpriced(_Raw):
+    def forward(self, image, *, generator=None):
+        return replace(super().forward(image), rate=None)
+
+
+class _Together(_Raw):
+    def decompress(self, payloads):
+        return super().decompress(payloads) / (1 if len(payloads) == 3 else 2)
+
+
 class _Averaged(_Raw):
     def compress(self, image):
         return super().compress(image - image.mean() + 0.5)
@@ -269,10 +317,13 @@ class _Tensors(_Raw):
         (_Raw, {}),
         (_Estimated, {}),
         (_Padded, {"shape": "[3, 3, 21, 28] for [3, 3, 21, 27]", "files": "", "rate": ""}),
-        (_Cheap, {"rate": "times the files, and the rate says 'bytes'"}),
+        (_Cheap, {"rate": "times its file, and the rate says 'bytes'"}),
         (_Free, {"rate": "negative or not finite"}),
         (_Lossier, {"files": "up to 0.1 from forward's"}),
         (_Averaged, {"files": ""}),
+        (_Shifted, {"rate": "come to 0.5"}),
+        (_Unpriced, {"rate": "in evaluation mode it is bytes or rounded, not None"}),
+        (_Together, {"files": "a file alone decodes to another picture"}),
         (_Tolerant, {"damage": "a file that was cut to 0 of"}),
         (_Careless, {"damage": "raises KeyError, not compress.CorruptStream"}),
         (_Stepped, {"gradient": "detached from the pictures"}),
@@ -319,6 +370,22 @@ class _Guesses(_Scores):
         return super().forward(picture).argmax(1)
 
 
+class _FromZero(_Scores):
+    def __init__(self):
+        super().__init__()
+        nn.init.zeros_(self.net.weight)
+
+
+class _Auxiliary(_Scores):
+    def __init__(self):
+        super().__init__()
+        self.aside = nn.Linear(3, 4)
+
+    def forward(self, picture):
+        scores = super().forward(picture)
+        return scores + self.aside(picture.mean((2, 3))) if self.training else scores
+
+
 class _Infinite(_Scores):
     def forward(self, picture):
         return super().forward(picture) / 0.0
@@ -328,6 +395,8 @@ class _Infinite(_Scores):
     ("stage", "broken"),
     [
         (_Scores, {}),
+        (_FromZero, {}),
+        (_Auxiliary, {}),
         (_Normed, {"batch": "judged otherwise alone"}),
         (_Named, {"shape": "must return a Tensor, not dict", "batch": "", "gradient": ""}),
         (_Guesses, {"shape": "int64 [3]; a classifier returns scores", "gradient": ""}),
@@ -354,7 +423,8 @@ def test_the_stage_is_left_as_it_was(pictures):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((lambda x: x, torch.rand(2, 3, 8, 8)), "stage must be a torch.nn.Module, not function"),
+        ((lambda x: x, torch.rand(2, 3, 8, 8)), "a torch.nn.Module, not function"),
+        ((optics.Sensor(), torch.rand(2, 3, 8, 8)), "a torch.nn.Module, not Sensor"),
         ((_Good(), [[1]]), r"pictures must be a Tensor \[B, C, H, W\], not list"),
     ],
 )

@@ -400,6 +400,24 @@ def test_what_a_stage_of_ones_own_returns_is_looked_at(stages, error, message):
         system(_scene())
 
 
+def test_a_whole_system_is_exported_for_any_number_of_pictures():
+    class Scores(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.system = joint.ImagingSystem(
+                front_end=optics.LearnedKernel("identity", 3),
+                classifier=_Returns(lambda picture: picture.mean((2, 3))),
+            )
+
+        def forward(self, scene):
+            return self.system(scene).logits
+
+    scores, many = Scores().eval(), {"scene": {0: torch.export.Dim("b", min=2, max=64)}}
+    made = torch.export.export(scores, (_scene(),), dynamic_shapes=many, strict=False)
+    scene = torch.rand(5, *_scene().shape[1:])
+    assert torch.allclose(made.module()(scene), scores(scene), atol=1e-6)
+
+
 def test_light_above_full_scale_is_light():
     system = joint.ImagingSystem(sensor=optics.Sensor(), encoding="linear")
     assert system(1000 * _scene(), generator=_generator()).measurement.max() == pytest.approx(1)

@@ -8,6 +8,7 @@
 Of pictures that have no three colours, each channel's L* takes the place of L*a*b*.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -31,7 +32,7 @@ from classify.intervals import (
     with_width,
 )
 from classify.judged import Judged
-from joint.analysis.by_lesion import known_interval, lesions_in, rank_correlation
+from joint.analysis.by_lesion import equal_lesions_in, known_interval, lesions_in, rank_correlation
 from joint.analysis.colour import exact, light_of_seen, seen
 from joint.analysis.passes import passes
 from joint.analysis.region import check_masks, distance_outside, skin_ring
@@ -316,6 +317,14 @@ def scalable(
     return found.nonzero().flatten()
 
 
+def check_factors(factors: Sequence[float]) -> tuple[float, ...]:
+    """The contrasts of a sweep; a ValueError unless there are two that rise."""
+    steps = tuple(float(factor) for factor in factors)
+    if len(steps) < 2 or not all(0 <= a < b < math.inf for a, b in pairwise(steps)):
+        raise ValueError(f"factors must be at least 2 of 0 or more and rise, not {steps}")
+    return steps
+
+
 def recall_against_contrast(
     system: ImagingSystem,
     dataset: LesionDataset,
@@ -370,9 +379,7 @@ def recall_against_contrast(
         no whole number, fewer than two lesions whose contrast can be scaled, or scenes that the
         system takes for what they are not.
     """
-    steps = tuple(float(factor) for factor in factors)
-    if len(steps) < 2 or not all(a < b for a, b in pairwise(steps)):
-        raise ValueError(f"factors must be at least 2 and rise, not {steps}")
+    steps = check_factors(factors)
     check_kinds(system, dataset, wanted="recall")
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -414,8 +421,9 @@ def recall_against_contrast(
         _rates(weights, hits, onehot) for weights in resampled(member, resamples, source(generator))
     ]
     drawn = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    units = np.append(lesions_in(member, onehot), member.max() + 1)
-    return _swept(steps, framed, observed, drawn, units, measured, len(dataset), level)
+    lesions = lesions_in(member, onehot)
+    units = equal_lesions_in(member, np.column_stack([onehot, np.ones(len(framed))]))
+    return _swept(steps, framed, observed, drawn, lesions, units, measured, len(dataset), level)
 
 
 def _swept(
@@ -423,6 +431,7 @@ def _swept(
     shown: LesionDataset,
     observed: tuple[Array, Array, Array],
     drawn: Sequence[Array],
+    lesions: Array,
     units: Array,
     measured: Array,
     count: int,
@@ -430,7 +439,7 @@ def _swept(
 ) -> ContrastSweep:
     recall, accuracy, balanced = (values[0] for values in observed)
     steps = np.array(factors)
-    there, alone = units[:-1] > 0, units[:-1] < 2
+    there, alone = lesions > 0, lesions < 2
     ranks = rank_correlation(steps, recall.T)
     # Of constant recall there is none.
     drawn_ranks = rank_correlation(steps, drawn[0].transpose(0, 2, 1))

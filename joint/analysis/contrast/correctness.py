@@ -26,7 +26,7 @@ from classify.intervals import (
     unit_of,
     with_width,
 )
-from joint.analysis.by_lesion import checked, known_interval, lesions_in
+from joint.analysis.by_lesion import checked, equal_lesions_in, known_interval, lesions_in
 from joint.record import plain
 from optics.quantity import whole_number
 
@@ -281,7 +281,7 @@ def matched_strata(
     alone = lesions[:, [0, -1]].min(1) < 2
     draws = drawn.reshape(len(drawn), -1)
     ends = np.array([percentile_interval(cell, level) for cell in draws.T])
-    ends = with_width(ends, observed.ravel(), lesions.ravel(), level=level)
+    ends = with_width(ends, observed.ravel(), equal_lesions_in(member, onehot), level=level)
     ends = ends.reshape(count, strata, 2)
     matched = _matched(observed[None])[0]
 

@@ -10,7 +10,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from joint.record import plain
 from joint.system import ImagingSystem
 
 from .by_class import ContrastByClass, contrast_by_class
-from .causal import ContrastSweep, recall_against_contrast
+from .causal import ContrastSweep, check_factors, recall_against_contrast
 from .confusion import ConfusionContrast, confusion_against_contrast
 from .correctness import (
     ContrastEffect,
@@ -30,7 +30,7 @@ from .correctness import (
     correctness_against_contrast,
     matched_strata,
 )
-from .measures import Measure
+from .measures import MEASURES, Measure
 from .plane import Plane, measure_contrast
 
 __all__ = ["ContrastDependence", "MeasureDependence", "contrast_dependence"]
@@ -95,11 +95,6 @@ def _told(found: Any) -> dict[str, Any] | None:  # noqa: ANN401 - whatever has t
     return None if found is None else plain(found.to_dict())
 
 
-def _default_measures(channels: int) -> tuple[Measure, ...]:
-    """How far histograms overlap, and how far colours are apart; without colours, luminances."""
-    return ("gcnr", "delta_e" if channels == 3 else "weber")
-
-
 def contrast_dependence(
     system: ImagingSystem,
     dataset: LesionDataset,
@@ -128,8 +123,9 @@ def contrast_dependence(
     dataset : LesionDataset
         Pictures; those without a mask are counted and left out.
     measures : sequence of str, optional
-        Of :data:`joint.analysis.MEASURES`; by default ``gcnr`` and ``delta_e``, or ``weber`` in
-        its place where pictures have no three colours.
+        Of :data:`joint.analysis.MEASURES`, but for ``octants``, which are several numbers a
+        picture; by default ``gcnr`` and ``delta_e``, or ``weber`` in its place where the plane has
+        no three colours.
     factors : sequence of float
         Contrasts at which lesions are shown, as :func:`recall_against_contrast` takes them; empty
         to leave that out.
@@ -161,11 +157,13 @@ def contrast_dependence(
         measure, and as the single analyses do.
     """
     check_kinds(system, dataset, wanted="contrast against being right")
-    chosen = _default_measures(dataset.channels) if measures is None else tuple(measures)
-    known = get_args(Measure)
-    wrong = [measure for measure in chosen if measure not in known]
-    if wrong or not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(f"measures must be some of {', '.join(known)}, each once, not {chosen}")
+    known = [measure for measure in MEASURES if measure != "octants"]
+    if measures is not None and (
+        not measures or len(set(measures)) < len(measures) or not set(measures) <= set(known)
+    ):
+        raise ValueError(f"measures must be some of {', '.join(known)}, each once, not {measures}")
+    if len(factors):
+        check_factors(factors)
     if not bool(dataset.has_mask.any()):
         raise ValueError(f"none of the {len(dataset)} pictures has a mask, so none has a contrast")
     masked = dataset.subset(dataset.has_mask)
@@ -178,6 +176,8 @@ def contrast_dependence(
         batch_size=batch_size,
         seed=seed,
     )
+    coloured = bool(found.delta_e.isfinite().any())
+    chosen = measures or ("gcnr", "delta_e" if coloured else "weber")
     judged = evaluate(system, masked, batch_size=batch_size, seed=seed, progress=progress)
     assert judged.logits is not None
     guesses = judged.logits.argmax(1)
@@ -230,7 +230,7 @@ def _by_measure(
     named |= {"measure": measure, "resamples": resamples, "level": level}
     guesses = np.asarray(guesses)
     right = guesses == labels
-    present = np.unique(labels[~np.isnan(values)])
+    present = np.unique(labels[np.isfinite(values)])
     return MeasureDependence(
         by_class=contrast_by_class(values, labels, **named),
         effect=correctness_against_contrast(values, labels, right, **named),

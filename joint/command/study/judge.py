@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from joint.checkpoint import write_atomically
-from joint.command.options import check_file
+from joint.command.options import check_file, check_least
 from joint.point import AS_BUILT, OperatingPoint, every_point
 from joint.settings import OptionError
 from joint.study.elsewhere import elsewhere
@@ -57,8 +57,7 @@ class JudgeOptions(Moved):
 
         By a CheckpointError, a file that cannot be written.
         """
-        if self.batch_size < 1:
-            raise OptionError(f"--batch-size must be 1 or more, not {self.batch_size}")
+        check_least(self, batch_size=1)
         check_file("--csv", self.csv)
         if self.points() == [AS_BUILT]:
             raise OptionError(

@@ -94,6 +94,9 @@ def test_what_cannot_be_is_refused(runs, capsys, options, status, message):
 
 def test_a_run_is_named_once_and_at_least_one_is(runs, capsys):
     assert run(capsys, "contrast")[0] == OPTION
-    status, _, told = run(capsys, "contrast", runs[0], runs[0], "--factors", "--resamples", 5)
-    assert status == OPTION
-    assert "is named twice" in told
+    status, out, told = run(capsys, "contrast", runs[0], runs[0], "--factors", "--resamples", 5)
+    assert (status, out) == (OPTION, "")
+    assert "a run is named twice" in told
+    status, out, told = run(capsys, "contrast", runs[0], runs[0] / "not", "--factors")
+    assert (status, out) == (MISTAKE, "")
+    assert "it is no run folder" in told

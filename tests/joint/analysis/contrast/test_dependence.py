@@ -122,7 +122,7 @@ def test_greys_have_luminances(phantoms):
     assert list(found.measures) == ["gcnr", "weber"]
 
 
-@pytest.mark.parametrize("measures", [(), ("psnr",), ("gcnr", "gcnr")])
+@pytest.mark.parametrize("measures", [(), ("psnr",), ("gcnr", "gcnr"), ("octants",)])
 def test_unknown_and_repeated_measures_are_refused(system, phantoms, measures):
     with pytest.raises(ValueError, match="measures must be some of weber"):
         contrast_dependence(system, phantoms, measures=measures)
@@ -131,3 +131,26 @@ def test_unknown_and_repeated_measures_are_refused(system, phantoms, measures):
 def test_a_system_without_a_classifier_is_refused(phantoms):
     with pytest.raises(ValueError, match="no classifier"):
         contrast_dependence(joint.ImagingSystem(), phantoms)
+
+
+@pytest.mark.parametrize("factors", [(0.5,), (1.0, 0.5), (-1.0, 1.0), (0.5, float("nan"))])
+def test_factors_are_looked_at_first(phantoms, factors):
+    class Late(nn.Module):
+        def forward(self, images):
+            raise AssertionError("it was asked")
+
+    with pytest.raises(ValueError, match="factors must be at least 2 of 0 or more and rise"):
+        contrast_dependence(joint.ImagingSystem(classifier=Late()), phantoms, factors=factors)
+
+
+def test_a_mosaic_has_luminances(phantoms):
+    class Mean(nn.Module):
+        def forward(self, images):
+            return images.mean((2, 3)).repeat(1, 7)[:, :7]
+
+    sensor = optics.Sensor(5000, cfa="rggb", demosaicing="none")
+    raw = joint.ImagingSystem(sensor=sensor, classifier=Mean())
+    how = {"factors": (), "resamples": 20}
+    found = contrast_dependence(raw, phantoms, plane="measurement", **how)
+    assert list(found.measures) == ["gcnr", "weber"]
+    assert list(contrast_dependence(raw, phantoms, **how).measures) == ["gcnr", "delta_e"]
