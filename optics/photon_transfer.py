@@ -139,8 +139,8 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
     TypeError
         For what is no sensor, or light that is no Tensor.
     ValueError
-        For light that is not ``[N]``, finite and not negative; for maps of two sizes, or of no
-        whole blocks of the binning.
+        For light that is not ``[N]``, finite and not negative; for maps of two sizes, of no whole
+        blocks of the binning, or without a pixel of each colour.
 
     Notes
     -----
@@ -239,7 +239,13 @@ def _patterns(sensor: Sensor) -> list[Tensor]:
         return [bin_pixels(pattern[None], sensor.binning)[0].flatten(1) / sensor.binning**2]
     colours = torch.arange(len(sensor.cfa.channels))[:, None, None].expand(-1, *pattern.shape[1:])
     seen = select(colours[None], sensor.cfa.indices.cpu())[0, 0]
-    return [pattern[:, seen == colour] for colour in range(len(colours))]
+    parts = [pattern[:, seen == colour] for colour in range(len(colours))]
+    if not all(part.numel() for part in parts):
+        raise ValueError(
+            f"the maps of prnu and dsnu are of {list(seen.shape)} pixels, and not all colours of "
+            f"the cfa are among them: give at least {list(sensor.cfa.period)}"
+        )
+    return parts
 
 
 def _between(patterns: list[Tensor], electrons: Tensor) -> Tensor:

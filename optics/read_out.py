@@ -78,7 +78,7 @@ def check_codes(
         raise ValueError(
             f"codes must be finite and within 0 to {top} DN, the range of bit_depth={bit_depth}; "
             f"they are {float(codes.min()):g} to {float(codes.max()):g}: give the sensor the "
-            "bit_depth of the camera"
+            "bit_depth of the camera, and leave the black level in the codes"
         )
 
 

@@ -143,9 +143,10 @@ class Sensor(nn.Module):
     white_balance : bool
         Multiply what is read of each channel, or pixel of the mosaic, by the largest of the quantum
         efficiencies over its own, so that grey light reads grey, up to what a saturated pixel reads
-        of the most sensitive channel, so that white does: the top code, or a full well below it. Of
-        pictures whose gain follows a ``photon_range`` that is the full well in its least light. The
-        noise is multiplied too.
+        of the most sensitive channel, so that white does: the top code, or a full well below it,
+        without the offset (``dsnu``) of the pixel. Of pictures whose gain follows a
+        ``photon_range`` that is the full well in its least light: in more light the other channels
+        of what fills it read more. The noise is multiplied too.
     trainable_gain : bool
         Make the logarithm of ``gain`` a parameter.
     shot_noise : {"gaussian", "poisson", "score", "none"}
@@ -309,6 +310,7 @@ class Sensor(nn.Module):
         if self.automatic_gain:
             gain *= photons / self.photons
         own = self.quantum_efficiency
+        varies = self.photon_range is not None and self.automatic_gain
         return InLight(
             photons=photons,
             made=photons * (max(own) if isinstance(own, tuple) else own),
@@ -318,8 +320,8 @@ class Sensor(nn.Module):
             black_level=self.black_level,
             dark=self.dark_current * self.exposure_time,
             automatic_gain=self.automatic_gain,
-            # Balanced, all channels are full at once.
-            several=isinstance(own, tuple) and not self.white_balance,
+            # Balanced, all channels are full at once; of a range in its least light alone.
+            several=isinstance(own, tuple) and (varies or not self.white_balance),
         )
 
     def holds(self, photons: float) -> bool:
@@ -388,14 +390,16 @@ class Sensor(nn.Module):
             check_allowed("exposure_time", exposure_time, 0 < time < math.inf)
         before = self.photons, self._gain, self.photon_range, self.exposure_time
         held = None if self.log_gain is None else self.log_gain.detach().clone()
-        own, other = self._in_light(self.photons), self._in_light(photons)
-        other.warn_of_black(own, stacklevel=3)
-        if own.held:
-            other.warn_of_well(stacklevel=3)
-        if self.automatic_gain:
-            self.rescale_gain(photons / self.photons)
-        self.photons, self.photon_range, self.exposure_time = photons, None, time
+        own = self._in_light(self.photons)
         try:
+            self.photon_range = None
+            other = self._in_light(photons)
+            other.warn_of_black(own, stacklevel=3)
+            if own.held:
+                other.warn_of_well(stacklevel=3)
+            if self.automatic_gain:
+                self.rescale_gain(photons / self.photons)
+            self.photons, self.exposure_time = photons, time
             yield
         finally:
             self.photons, self._gain, self.photon_range, self.exposure_time = before
@@ -569,7 +573,10 @@ class Sensor(nn.Module):
         )
 
     def _full(self) -> float | Tensor:
-        """What a saturated pixel reads, of full scale 1; of a range, in the least light."""
+        """What a saturated pixel reads, of full scale 1; of a range, in the least light.
+
+        Without its DSNU, which comes after the well.
+        """
         if self.full_well is None:
             return 1.0
         gain = self.gain

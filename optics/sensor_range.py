@@ -78,7 +78,7 @@ class InLight(NamedTuple):
     automatic_gain: bool
     """Whether the top code follows the light."""
     several: bool = False
-    """Whether other channels read less of the same light."""
+    """Whether other channels read something else of what fills it."""
 
     @property
     def held(self) -> bool:

@@ -41,9 +41,13 @@ _SENSORS = {
     "poisson": {"shot_noise": "poisson", "dark_current": 1.0, "prnu": 0.01, "dsnu": 1.0},
     "range": {"photon_range": (50, 500)},
     "channels": {"quantum_efficiency": (0.5, 0.6, 0.4), "white_balance": True},
+    "white": {
+        "quantum_efficiency": (0.5, 0.6, 0.4), "white_balance": True, "full_well": 100,
+        "gain": 0.2, "trainable_gain": True, "converter": "dithered",
+    },
     "gain": {"trainable_gain": True, "converter": "dithered", "full_well": 1e4},
     **{f"mosaic-{d}": {"cfa": "rggb", "demosaicing": d} for d in ("malvar", "packed", "none")},
-}
+}  # fmt: skip
 _OBJECTIVES = {
     "rate": {"rate": 0.1, "distortion": 1.0},
     "ms_ssim": {"restoration": 1.0, "distortion_kind": "ms_ssim"},

@@ -84,8 +84,85 @@ def test_moments_by_hand():
     assert found.dsnu == math.sqrt(variance)
 
 
+def test_frames_of_many_rows_and_of_the_integers_of_a_file_are_measured():
+    sensor = _camera(prnu=0.0, dsnu=0.0)
+    # A light for each row, so that none is where another belongs.
+    light = torch.linspace(0.2, 0.7, 150)[:, None].expand(4, 1, 150, 10)
+    flat = sensor.codes(light, generator=torch.Generator().manual_seed(0))
+    dark = sensor.codes(0 * light, generator=torch.Generator().manual_seed(1))
+    found = optics.measure_sensor(flat, dark)
+    signal = flat.double().mean(0) - dark.double().mean(0)
+    assert torch.allclose(found.prnu_map, signal[0] / signal.mean() - 1, atol=1e-12)
+    variance = flat.double().var(0).mean() - dark.double().var(0).mean()
+    assert found.variance.tolist() == pytest.approx([variance.item()])
+    again = optics.measure_sensor(flat.to(torch.uint16), dark.to(torch.uint16))
+    assert again.gain == found.gain
+
+
+@pytest.mark.parametrize("level", [1.145, 1.16, 1.185])
+@pytest.mark.parametrize("options", [{}, {"bit_depth": None, "black_level": 0.0, "gain": 5644.0}])
+def test_saturated_light_is_told(level, options):
+    sensor = _camera(prnu=0.0, dsnu=0.0, **options)
+    flats = torch.stack([_frames(sensor, e, seed=1 + i) for i, e in enumerate((0.5, level))])
+    dark = _frames(sensor, 0.0)
+    step = 0.0 if options else 1.0
+    full = 100 * (flats[1] == sensor.top).double().mean().item()
+    assert full > 1
+    told = f"{full:.3g} % of the codes of flat stack 1 are the highest, {sensor.top} DN: saturated"
+    with pytest.warns(UserWarning, match=told) as found:
+        optics.measure_sensor(flats, dark, step=step)
+    assert [warning.filename for warning in found] == [__file__]
+    optics.measure_sensor(flats[0], dark, step=step)  # silent
+
+
+@pytest.mark.parametrize("noise", [0.2, 0.5, 0.7, 1.0, 2.0])  # DN
+@pytest.mark.parametrize("size", [8, 64])
+def test_few_codes_are_not_taken_for_saturation(noise, size):
+    gain = 20.0
+    sensor = optics.Sensor(
+        (noise * gain) ** 2 + 7 * gain, quantum_efficiency=1.0, gain=gain, bit_depth=8,
+        read_noise=0.1 * gain, black_level=8,
+    )  # fmt: skip
+    dark = _frames(sensor, 0.0, size=size)
+    for seed in range(5):
+        optics.measure_sensor(_frames(sensor, 1.0, count=4, size=size, seed=1 + seed), dark)
+
+
+def test_codes_that_show_no_noise_are_told():
+    """Where most are the highest, those of clean light are as those of saturated light."""
+    flat = torch.full((4, 1, 16, 16), 100.0)
+    flat[0, 0, ::2, ::2] = 99
+    with pytest.warns(UserWarning, match=r"93\.8 % of the codes .* or of noise well below a step"):
+        optics.measure_sensor(flat, torch.zeros(4, 1, 16, 16))
+
+
+@pytest.mark.parametrize("deep", [1.0, 2.0, 4.0])
+def test_of_noise_below_half_a_step_the_gain_is_too_small_by_that_of_rounding(deep):
+    gain, given = 20.0, {"resolution": 128, "dsnu": 30.0}
+    sensor = _camera(
+        photons=1e5, quantum_efficiency=1.0, gain=gain, read_noise=0.05 * gain, prnu=0.0, **given
+    )
+    level = (deep * gain) ** 2 / 1e5
+    flat, dark = (_frames(sensor, e, size=128, seed=i) for i, e in enumerate((level, 0.0)))
+    found = optics.measure_sensor(flat, dark)
+    assert found.read_noise == 0
+    # At most, for what the dark has of it is taken off again.
+    share = found.gain / gain - 1
+    assert -1 / 12 / deep**2 - 0.01 < share < 0.01
+    sensor = _camera(
+        photons=1e5, quantum_efficiency=1.0, gain=gain, read_noise=0.5 * gain, prnu=0.0, **given
+    )
+    flat, dark = (_frames(sensor, e, size=128, seed=i) for i, e in enumerate((level, 0.0)))
+    found = optics.measure_sensor(flat, dark)
+    assert found.gain == pytest.approx(gain, rel=0.02)
+    assert found.read_noise == pytest.approx(0.5 * gain, rel=0.02)
+
+
 def test_frames_that_say_nothing_are_refused():
     good, dark = torch.rand(3, 1, 4, 4) + 5, torch.zeros(2, 1, 4, 4)
+    # Variances of 1 and 4 to those of 2 in the dark: their sum is larger, the slope is negative.
+    turn = torch.tensor([-1.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    uneven = torch.stack([100 + turn / math.sqrt(2), 10 + math.sqrt(2) * turn])
     for flat, unlit, message in (
         (good[:1], dark, r"flat must be \[N, C, H, W\] or .* two frames or more, not \[1, 1, 4, 4"),
         (good, dark[0], r"dark must be \[M, C, H, W\], raw codes of two frames or more"),
@@ -94,11 +171,14 @@ def test_frames_that_say_nothing_are_refused():
         (good.to(torch.complex64), dark, "flat must be real"),
         (dark, good, "more light and more noise in time than the dark ones"),
         (torch.ones(2, 1, 4, 4), dark, "more light and more noise in time than the dark ones"),
+        (uneven, turn, r"more noise .* mean \[100\.0, 10\.0\] DN and variance \[-[01]\.\d*, "),
     ):
         with pytest.raises(ValueError, match=message):
             optics.measure_sensor(flat, unlit)
-    with pytest.raises(ValueError, match="step=-1 is out of range"):
+    with pytest.raises(ValueError, match=r"step=-1\.0 is out of range"):
         optics.measure_sensor(good, dark, step=-1)
+    with pytest.raises(TypeError, match="step must be one number, in DN, not"):
+        optics.measure_sensor(good, dark, step=torch.ones(2))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"mosaics must be frames \[1, H, W\] of at least \[2, 2"):
         optics.measure_sensor(good.expand(-1, 3, -1, -1), dark.expand(-1, 3, -1, -1), cfa="rggb")
     with pytest.raises(TypeError, match="flat must be a Tensor"):

@@ -438,7 +438,7 @@ def test_a_psf_and_a_response_are_tensors_of_numbers():
 def test_each_band_is_blurred_by_its_own_psf_before_bands_are_added():
     torch.manual_seed(0)
     filters = optics.ColourFilters(torch.rand(2, 3), share=0.5)
-    colour = optics.illumination.ColourChannels(3, filters=filters)
+    colour = optics.ColourChannels(3, filters=filters)
     bands, scene = optics.IncoherentImaging(_pupil()), torch.rand(2, 3, 20, 20)
     camera = optics.IncoherentImaging(_pupil(), colour=colour)
     assert (camera.in_channels, camera.out_channels, camera.exposures) == (3, 2, 1)
@@ -451,9 +451,9 @@ def test_each_band_is_blurred_by_its_own_psf_before_bands_are_added():
 
 
 def test_colours_take_the_bands_and_neither_response_nor_restoration():
-    colour = optics.illumination.ColourChannels(3)
+    colour = optics.ColourChannels(3)
     with pytest.raises(ValueError, match="colour is for 2 bands, and there are PSFs of 3"):
-        optics.IncoherentImaging(_pupil(), colour=optics.illumination.ColourChannels(2))
+        optics.IncoherentImaging(_pupil(), colour=optics.ColourChannels(2))
     with pytest.raises(ValueError, match="spectral_response takes one for each channel"):
         optics.IncoherentImaging(_pupil(), colour=colour, spectral_response=torch.eye(3))
     with pytest.raises(ValueError, match="restoration takes one for each channel"):

@@ -220,6 +220,10 @@ def test_maps_that_fit_no_sensor_are_told():
         optics.photon_transfer(optics.Sensor(prnu=square, dsnu=torch.zeros(4, 6)))
     with pytest.raises(ValueError, match=r"binning=3 needs \[B, C, H, W\] with H and W multiples"):
         optics.photon_transfer(optics.Sensor(prnu=square, binning=3))
+    told = r"of \[1, 4\] pixels, and not all colours of the cfa are among them: .* least \[2, 2\]"
+    for light in (None, torch.ones(2)):
+        with pytest.raises(ValueError, match=told):
+            optics.photon_transfer(optics.Sensor(prnu=square[:1], cfa="rggb"), light)
 
 
 def test_binned_pixels_have_their_light_together():

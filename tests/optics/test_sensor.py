@@ -663,6 +663,30 @@ def test_the_channel_that_is_full_is_named():
     with pytest.warns(UserWarning, match=r"all light above 0\.667 reads 0\.667"):
         sensor = optics.Sensor(2000, white_balance=True, **options)
     assert sensor(light).flatten().tolist() == pytest.approx([2 / 3, 2 / 3])
+    # Of a range it is in its least light that balanced channels are full at once, and the well
+    # stands higher on the range of the converter there: the weak one reads on in more light.
+    with pytest.warns(UserWarning, match=told):
+        ranged = optics.Sensor(2000, photon_range=(1000, 2000), white_balance=True, **options)
+    read = ranged.from_codes(sensor.codes(light))  # codes of its most light
+    assert read.flatten().tolist() == pytest.approx([0.9, 2 / 3])
+    with pytest.warns(UserWarning, match=r"all light above 0\.667 reads 0\.667"):
+        optics.Sensor(
+            2000, photon_range=(1000, 2000), automatic_gain=False, white_balance=True, **options
+        )
+    ranged = optics.Sensor(1000, photon_range=(500, 1000), white_balance=True, **options)
+    with (
+        pytest.warns(UserWarning, match=r"all light above 0\.667 reads 0\.667"),
+        ranged.under(2000),
+    ):
+        assert ranged(light).flatten().tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert ranged.photon_range == (500, 1000)
+    with (
+        warnings.catch_warnings(action="error"),
+        pytest.raises(UserWarning, match="all light above"),
+        ranged.under(2000),
+    ):
+        pass
+    assert (ranged.photon_range, ranged.photons) == ((500, 1000), 1000)
 
 
 def test_several_quantum_efficiencies_are_as_exact_as_one():
@@ -915,13 +939,15 @@ def test_a_measurement_is_made_of_codes_as_a_camera_writes_them(options, exposur
     assert torch.equal(sensor.from_codes(codes, exposures=exposures), wanted)
 
 
-@pytest.mark.parametrize("wrong", [-1.0, 1024.0, 16383.0, math.nan, math.inf])
+@pytest.mark.parametrize("wrong", [-3.0, 1024.0, 16383.0, math.nan, math.inf])
 def test_codes_of_another_converter_are_refused(wrong):
     codes = torch.full((1, 1, 4, 4), 500.0)
     codes[0, 0, 1, 2] = wrong
     for sensor in (optics.Sensor(), optics.Sensor(cfa="rggb")):
         with pytest.raises(ValueError, match=r"within 0 to 1023 DN, the range of bit_depth=10; th"):
             sensor.from_codes(codes)
+    with pytest.raises(ValueError, match=r"of the camera, and leave the black level in the codes$"):
+        sensor.from_codes(codes)
     assert optics.Sensor().from_codes(torch.zeros(0, 1, 4, 4)).shape == (0, 1, 4, 4)
 
 
