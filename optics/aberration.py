@@ -15,7 +15,7 @@ from .element import PhaseElement, check_diameter
 from .quantity import check_finite, check_tensor, full_precision, hold, looked_at
 from .zernike import chosen_indices, zernike_at, zernike_basis
 
-__all__ = ["Aberration", "whole_within"]
+__all__ = ["Aberration", "rim", "whole_within"]
 
 # Aberrations are held in micrometres, in which a step of an optimiser is a part of a wave; what
 # exceeds a millimetre of wavefront was not meant in metres.
@@ -30,7 +30,8 @@ class Aberration(PhaseElement):
     size : int or (int, int)
         Samples (H, W).
     spacing, diameter : float, metres
-        Distance of the samples; diameter of the pupil, beyond which the wavefront is flat. A
+        Distance of the samples; diameter of the pupil, beyond which the wavefront is flat,
+        and a :class:`Pupil` warns of light: its aperture by default is ``(N - 1) * spacing``. A
         tolerance that moves it by a distance lets its polynomials go on so far beyond the rim.
     coefficients : Tensor ``[J]``, ``[L, J]`` or ``[P, Q, L or 1, J]``, metres RMS
         0.07 waves at 550 nm are ``0.07 * 550e-9``. ``[L, J]`` are those of each wavelength:
@@ -158,9 +159,14 @@ class Aberration(PhaseElement):
             return (radians @ basis.flatten(1)).unflatten(-1, basis.shape[1:])
 
 
+def rim(part: Aberration) -> float:
+    """How far from the axis its polynomials go, metres: beyond, the wavefront is flat."""
+    return float(part._radius)
+
+
 def whole_within(part: Aberration) -> float:
     """How far from the axis the wavefront is its polynomials' alone, metres: to its soft edge."""
-    return float(part._radius) - math.sqrt(0.5) * part.spacing
+    return rim(part) - math.sqrt(0.5) * part.spacing
 
 
 def _trained(raw: Tensor, follows: bool) -> nn.Parameter:

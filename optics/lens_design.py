@@ -113,7 +113,7 @@ def import_zernikes(path: Path | str) -> ZernikeListing:
     --------
     >>> found = import_zernikes("corner.txt")
     >>> Aberration(
-    ...     128, spacing=1e-5, diameter=1.2e-3, coefficients=found.coefficients,
+    ...     128, spacing=1.2e-3 / 127, diameter=1.2e-3, coefficients=found.coefficients,
     ...     indices=found.indices,
     ... )
     """

@@ -11,6 +11,7 @@
 """
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,8 +25,10 @@ from .grid import fast_size
 from .modulation import modulus, otf_along
 from .off_axis import place_heights
 from .pixel import pixel_mtf
+from .planes import as_field
 from .pupil import Pupil, middle_wavelength, pupil_of
-from .quantity import as_numbers, check_between, check_positive
+from .quantity import as_numbers, check_between, check_positive, image_size
+from .vignetting import Vignetting
 
 __all__ = ["DepthOfField", "LensPerformance", "lens_performance"]
 
@@ -34,6 +37,8 @@ __all__ = ["DepthOfField", "LensPerformance", "lens_performance"]
 _FIRST_RADIUS, _RATIO = 0.02, 1.03
 # First zero of J1 over pi: of the dark ring, in units of lambda s' / D.
 _AIRY = 1.2196698912665045
+# How far the shapes of two pictures may be apart, as of one that was cropped: 1.5 degrees.
+_SAME_SHAPE = 0.05
 # Numbers in the circles that are looked at together, 32 MB.
 _TOGETHER = 2**22
 
@@ -257,13 +262,14 @@ def lens_performance(
     distance: float | Sequence[float] | Tensor | None = None,
     shares: Sequence[float] = (0.5, 0.8),
     frequency: Sequence[float] | Tensor | None = None,
-    picture: int | tuple[int, int] = 1,
+    picture: int | tuple[int, int] | None = None,
 ) -> LensPerformance:
     """The figures by which a lens is judged: scale, depth of field, Strehl ratio, spot, contrast.
 
-    From the wavefront in its pupil, so that neither the window of the PSF nor aliasing changes
-    them. What comes behind the lens is not in them: distortion, a restoration, the mix of
-    wavelengths in a channel (:meth:`IncoherentImaging.mtf` has that).
+    From the wavefront in its pupil, so that neither the window of the PSF nor the folding of
+    frequencies at the pixels changes them; samples of the pupil that are too coarse for the
+    wavefront do, and are warned of. What comes behind the lens is not in them: distortion, a
+    restoration, the mix of wavelengths in a channel (:meth:`IncoherentImaging.mtf` has that).
 
     Parameters
     ----------
@@ -276,9 +282,10 @@ def lens_performance(
         Parts of the light that passes, above 0 and below 1, whose circles are looked for.
     frequency : sequence or Tensor ``[F]``, cycles/m, optional
         At which contrast is told; by default at an eighth, a quarter and half a cycle per pixel.
-    picture : int or (int, int), pixels
+    picture : int or (int, int), pixels, optional
         Height and width of the picture: their ratio says where the places lie, and so which
-        direction is tangential.
+        direction is tangential. By default that of a :class:`Vignetting` in the pupil; of
+        coefficients in places the picture is not known, and taken as square.
 
     Returns
     -------
@@ -292,6 +299,13 @@ def lens_performance(
     ValueError
         For a module with no pupil or several, a pupil that passes no light, shares that are not
         between 0 and 1, frequencies that are not finite, or a distance of 0.
+
+    Warns
+    -----
+    UserWarning
+        Once, for a phase that changes by more than pi from sample to sample, as :class:`Pupil`
+        does. With places, when nothing tells the shape of the picture, and when it is another than
+        that of a :class:`Vignetting`.
 
     Notes
     -----
@@ -325,12 +339,17 @@ def lens_performance(
     if frequency is None:
         frequency = torch.tensor([1 / 8, 1 / 4, 1 / 2], dtype=torch.float64) / pupil.pixel_pitch
     frequency = as_numbers("frequency", frequency, "cycles/m", dtype=torch.float64).reshape(-1)
-    field = pupil.field(distance=distance).cpu().to(torch.complex128)
+    planes, phase = pupil._planes(distance)
+    pupil._check_phase(distance, planes, phase, stacklevel=3)
+    field = as_field(planes).cpu().to(torch.complex128)
     power = squared_modulus(field).sum((-2, -1))
     if not bool((power > 0).all()):
         raise ValueError("the pupil passes no light at one of its wavelengths or places")
     even = field.abs().sum((-2, -1)).square()
-    places = None if pupil.places is None else torch.stack(place_heights(pupil.places, picture), -1)
+    places = None
+    if pupil.places is not None:
+        shape = _shape(pupil, picture, stacklevel=3)
+        places = torch.stack(place_heights(pupil.places, shape), -1)
     wavelength = torch.tensor(pupil.wavelengths, dtype=torch.float64)
     samples = fast_size(2 * max(pupil.size))
     step = wavelength * pupil.image_distance / (samples * pupil.spacing)
@@ -352,6 +371,34 @@ def lens_performance(
         distance=None if distance is None else tuple(distance.tolist()),
         places=places,
     )
+
+
+def _shape(
+    pupil: Pupil, picture: int | tuple[int, int] | None, *, stacklevel: int
+) -> tuple[int, int]:
+    """Height and width of the picture, as given or as an element of the pupil knows it."""
+    known = [part.picture for part in pupil.modules() if isinstance(part, Vignetting)]
+    if picture is not None:
+        known.insert(0, image_size(picture, "picture"))
+    if not known:
+        warnings.warn(
+            "where the places lie, and so which direction is tangential, depends on the shape of "
+            "the picture, which is taken as square: give picture=(height, width)",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+        return 1, 1
+    first, *others = known
+    for other in others:
+        if abs(math.log(first[0] * other[1] / (first[1] * other[0]))) > _SAME_SHAPE:
+            warnings.warn(
+                f"the picture is {first[0]} x {first[1]} pixels, and a Vignetting of the pupil is "
+                f"that of {other[0]} x {other[1]}: its light is cut off in other directions than "
+                "those of the places; make it for this picture",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
+    return first
 
 
 def _radii(field: Tensor, shares: Sequence[float], samples: int, unit: float) -> Tensor:

@@ -27,7 +27,7 @@ from .quantity import (
     image_size,
 )
 
-__all__ = ["measured_psf"]
+__all__ = ["code_step", "measured_psf"]
 
 # Of 100 000 pixels of noise less than one exceeds 4.5 standard deviations; of 1000 pictures with a
 # dozen rings each less than three have one above 3.5.
@@ -39,6 +39,8 @@ _NOISY = 0.04
 # Pixels that share the largest value, and how many times those of the codes below: four have it in
 # a spot between four pixels, and each code of a wide spot has as many as the next.
 _PLATEAU, _FULLER = 5, 2
+# Values of a clean picture that do not tell how far its codes are apart.
+_FEW = 8
 # Light apart from the spot, in deviations or codes that noise does not reach in any picture, and as
 # a share of the brightest pixels.
 _FAR, _APART = 8.0, 0.1
@@ -179,7 +181,7 @@ def measured_psf(
     if has_values(light):
         if not bool((total > 0).all()):
             raise ValueError("picture has no light above its background and noise")
-        _judge(picture - level, light, deviation, error, float(_step(picture)))
+        _judge(picture - level, light, deviation, error, float(code_step(picture)))
     seen = light.sum(-3, keepdim=True) if centre == "common" and light.ndim > 2 else light
     y, x = _centroid(seen) if centre != "kept" else (seen.new_zeros(1, 1), seen.new_zeros(1, 1))
     # An even number of samples to a pixel: the axis goes between two, so that edges meet edges.
@@ -229,7 +231,7 @@ def _dark(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     spread = 1.4826 * (border - middle).abs().median(-1, keepdim=True).values
     spread = torch.maximum(spread, border.quantile(0.8413, -1, keepdim=True) - middle)
     # Noise of less than a code shows in few pixels, which are no outliers.
-    step = _step(picture)
+    step = code_step(picture)
     near = (border - middle).abs() <= torch.maximum(3 * spread, 1.5 * step)
     count = near.sum(-1, keepdim=True)
     mean = (border * near).sum(-1, keepdim=True) / count
@@ -241,13 +243,18 @@ def _dark(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, deviation, count
 
 
-def _step(picture: Tensor) -> Tensor:
-    """Distance of two codes: the least between two values, or 0; a scalar in double precision."""
-    steps = picture.detach().flatten().sort().values.diff()
+def code_step(picture: Tensor) -> Tensor:
+    """Distance of two codes: the least between two values, or 0; a scalar in double precision.
+
+    Of whole numbers 1 where the values are so few that no two of them need be neighbours.
+    """
+    values = picture.detach().flatten().sort().values
+    steps = values.diff()
+    few = ((steps > 0).sum() < _FEW) & (values == values.round()).all()
     # One more than there are, so that a picture of a single pixel has one.
     steps = torch.cat([torch.where(steps > 0, steps, math.inf), steps.new_full((1,), math.inf)])
     least = steps.amin().double()
-    return torch.where(least < math.inf, least, 0.0)
+    return torch.where(least < math.inf, torch.where(few, 1.0, least), 0.0)
 
 
 def _judge(seen: Tensor, light: Tensor, deviation: Tensor, error: Tensor, step: float) -> None:

@@ -8,6 +8,7 @@
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .grid import coordinates
+from .measured import code_step
 from .quantity import (
     as_picture,
     check_between,
@@ -32,6 +34,10 @@ __all__ = ["SlantedEdge", "slanted_edge_mtf"]
 _LEAST_SIDE = 4
 # Scatter of the rows' centroids about the line, in pixels, that no straight edge has.
 _CROOKED = 1.0
+# Part of the bright border that has the largest value where it is saturated; noise of the dark one,
+# in codes and in parts of the step, that a bright one shows too, by mean second differences: 2 of
+# them are a deviation, and a smooth tail has none.
+_SATURATED, _CODES, _NOISE = 0.5, 1.5, 1e-3
 
 
 class SlantedEdge(NamedTuple):
@@ -137,6 +143,14 @@ def slanted_edge_mtf(
         crosses all rows; for frequencies that these bins do not hold; under ``torch.vmap``,
         for the edge decides how many bins there are (and ``torch.compile`` makes no single graph).
 
+    Warns
+    -----
+    UserWarning
+        When the bright side looks saturated: more than half of its border has the largest value,
+        which is the highest of the picture's whole numbers or has none of the noise that the dark
+        side has. Of a picture without noise, or in fractions of one, nothing else tells a clipped
+        edge from a steep one.
+
     Notes
     -----
     A Gaussian blur of 0.5 to 1.5 pixels in 64 x 64, at 2 to 10 degrees, is met within 0.005 at
@@ -147,6 +161,7 @@ def slanted_edge_mtf(
     by up to 0.02 in 64 x 64, and as a modulus it stays above zero: beyond the cut-off it reads 0.03
     of noise.
     """
+    highest = _highest(picture)
     picture = as_picture("picture", picture)
     check_real("picture", picture, "[..., H, W]")
     check_finite("picture", picture)
@@ -173,6 +188,13 @@ def slanted_edge_mtf(
         _measure(each, frequency.double(), oversampling)
         for each in double.reshape(-1, *picture.shape[-2:])
     ]
+    if any(_saturated(each, highest) for each in double.detach().reshape(-1, *picture.shape[-2:])):
+        warnings.warn(
+            "the bright side of the edge has one value, the largest, as of a saturated picture, "
+            "whose contrast comes out too high: expose shorter",
+            UserWarning,
+            stacklevel=2,
+        )
     # Of edges that stand elsewhere the bins on either side are more or fewer; all are even in
     # number about the edge.
     length = min(len(one.lsf) for one in measured)
@@ -247,6 +269,28 @@ def _measure(picture: Tensor, frequency: Tensor, oversampling: int) -> SlantedEd
     left = torch.sinc(along / oversampling) ** 3
     mtf = _modulus(real, imaginary) / (spread.sum().abs() * left)
     return SlantedEdge(mtf, frequency, slope.atan(), lsf, place * across)
+
+
+def _highest(picture: Tensor | np.ndarray) -> float:
+    """Highest value of the type of a picture of whole numbers; infinity of fractions."""
+    if isinstance(picture, np.ndarray):
+        return np.iinfo(picture.dtype).max if picture.dtype.kind in "ui" else math.inf
+    if not isinstance(picture, Tensor) or picture.is_floating_point() or picture.is_complex():
+        return math.inf
+    return math.inf if picture.dtype == torch.bool else torch.iinfo(picture.dtype).max
+
+
+def _saturated(picture: Tensor, highest: float) -> bool:
+    """Whether the bright side of an edge ``[H, W]`` is cut off at the largest value."""
+    dark, bright = picture[:, :2], picture[:, -2:]
+    if bright.mean() < dark.mean():
+        dark, bright = bright, dark
+    largest = picture.max()
+    if float((bright == largest).double().mean()) <= _SATURATED:
+        return False
+    noise = float(dark.diff(n=2, dim=0).abs().mean())
+    told = max(_CODES * float(code_step(picture)), _NOISE * float(bright.mean() - dark.mean()))
+    return float(largest) >= highest or noise > told
 
 
 def _modulus(real: Tensor, imaginary: Tensor) -> Tensor:

@@ -147,7 +147,9 @@ def test_a_defocus_is_told_whatever_made_it():
 
 def test_jumps_that_are_meant_are_no_coarse_wavefront():
     # Beyond its diameter a wavefront is cut off; a mask may be folded, and undo what stands beside.
-    _out_of_focus(64, elements=[_wavefront(0.8, index=1, diameter=3e-3)])()
+    with pytest.warns(UserWarning, match="beyond the diameter of an Aberration") as found:
+        _out_of_focus(64, elements=[_wavefront(0.8, index=1, diameter=3e-3)])()
+    assert len(found) == 1
     wavelength = torch.tensor([550e-9], dtype=torch.float64)
     strong = _wavefront(20.0)
     mask = optics.PhaseMask(-strong.phase_shift(wavelength)[0], spacing=6e-3 / 63)

@@ -175,6 +175,53 @@ def test_in_the_corners_tangential_is_along_the_radius():
     assert [line.split()[1] for line in shown[-3:]] == ["0.00", "0.80", "1.00"]
 
 
+def _in_places(*elements):
+    _, spacing = _disk(64)
+    coefficients = optics.seidel_coefficients(3, size=(30, 60), astigmatism=WAVE)
+    plate = optics.Aberration(64, spacing=spacing, diameter=DIAMETER, coefficients=coefficients)
+    return _pupil(plate, *elements, samples=64)
+
+
+def test_the_shape_of_the_picture_is_that_of_the_vignetting_or_told():
+    _, spacing = _disk(64)
+    rim = optics.Vignetting(
+        64, spacing=spacing, diameter=1.2 * DIAMETER, shift=1e-3, places=3, picture=(30, 60)
+    )
+    known = optics.lens_performance(_in_places(rim))
+    given = optics.lens_performance(_in_places(rim), picture=(60, 121))  # the same, but a column
+    assert known.places is not None
+    torch.testing.assert_close(known.places[2, 2], torch.tensor([1.0, 2.0]).double() / 5**0.5)
+    torch.testing.assert_close(given.contrast, known.contrast, atol=1e-3, rtol=0)
+    with pytest.warns(UserWarning, match=r"is 48 x 48 pixels.* that of 30 x 60") as found:
+        square = optics.lens_performance(_in_places(rim), picture=48)
+    assert found[0].filename == __file__
+    assert (square.contrast - known.contrast).abs().max() > 0.02
+    with pytest.warns(UserWarning, match=r"taken as square: give picture=") as found:
+        assumed = optics.lens_performance(_in_places())
+    assert found[0].filename == __file__
+    torch.testing.assert_close(
+        assumed.contrast, optics.lens_performance(_in_places(), picture=1).contrast
+    )
+    optics.lens_performance(_pupil())  # the same everywhere
+
+
+def test_a_pupil_that_is_too_coarse_is_told():
+    # 25 cm away from a focus at infinity: 47 um for 85 um of half of the light, of 32 samples.
+    def lens(samples):
+        return optics.Pupil(
+            [], size=samples, spacing=3e-3 / (samples - 1), wavelengths=(WAVE,), focal_length=0.02,
+            pixel_pitch=2e-6, psf_size=9,
+        )  # fmt: skip
+
+    fine = optics.lens_performance(lens(128), distance=0.25).radius[0, 0, 0]
+    coarse = lens(32)
+    with pytest.warns(UserWarning, match="sampled too coarsely for a point 4 dioptres") as found:
+        wrong = optics.lens_performance(coarse, distance=0.25).radius[0, 0, 0]
+    assert [each.filename for each in found] == [__file__]
+    assert wrong < 0.6 * fine
+    optics.lens_performance(coarse, distance=0.25)  # said once
+
+
 def test_distances_are_those_of_the_front_end_or_given():
     lens = optics.IncoherentImaging(
         _pupil(focus=0.4, wavelengths=(620e-9, 550e-9, 460e-9)), working_distances=(0.35, 0.5)

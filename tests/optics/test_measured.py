@@ -324,6 +324,18 @@ def test_a_hot_pixel_and_a_second_source_are_warned_of(height):
     assert "apart from the spot" in told
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.float64])
+def test_a_hot_pixel_is_found_in_a_picture_of_few_codes(dtype):
+    # 0, 60, 120, 240: the least difference of what there is says nothing of a code.
+    picture = torch.zeros(33, 33, dtype=torch.int32)
+    line = torch.tensor([1, 2, 1])
+    picture[15:18, 15:18] = 60 * line[:, None] * line
+    assert _warnings(picture.to(dtype)) == []
+    picture[4, 5] = 120
+    (told,) = _warnings(picture.to(dtype))
+    assert "row 4, column 5, apart from the spot" in told
+
+
 def _spot(kind, size, width, y, x):
     rows, columns = np.indices((size, size)) - size // 2
     radius = np.hypot(rows - y, columns - x)

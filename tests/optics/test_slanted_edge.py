@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -143,6 +144,32 @@ def test_the_contrast_follows_the_picture():
     there, back = (contrast(picture.detach() + s) for s in (step, -step))
     difference = float(there - back) / 2e-6
     assert float((slope * direction).sum()) == pytest.approx(difference, rel=1e-4)
+
+
+def _told(picture):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        optics.slanted_edge_mtf(picture)
+    return [(str(one.message), one.filename) for one in found]
+
+
+def test_a_saturated_edge_is_told():
+    # Cut off at 0.7 of what goes on to 0.9, its contrast falls to a half 1.4 times as far.
+    noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)).double()
+    for edge in (_edge(), _edge().flip(1)):
+        codes = (4095 * (edge + 0.005 * noise)).round()
+        cut = codes.clamp_max(2866)
+        highest = (edge / 0.7 * 255).clamp_max(255).round().to(torch.uint8)
+        for picture in (cut, cut.to(torch.int16), cut.numpy().astype(np.uint16), highest,
+                        highest.numpy(), torch.stack((codes, cut)), cut / 4095):  # fmt: skip
+            ((message, filename),) = _told(picture)
+            assert "saturated picture" in message
+            assert filename == __file__
+    # Noise on both sides, and none on either, of codes and of fractions.
+    clean = (255 * _edge(sigma=0.5)).round()
+    for picture in (codes, codes / 4095, clean, clean.to(torch.uint8), _edge(sigma=0.5),
+                    _edge(degrees=10, sigma=1.5, x=14), (_edge() > 0.5).double()):  # fmt: skip
+        assert _told(picture) == []
 
 
 def test_a_frequency_is_found_between_its_neighbours():
