@@ -31,6 +31,8 @@ _MEASURES = {
 
 # Share of the contrast asked for from which a point is drawn as one of that contrast.
 _BEHIND = 0.98
+# Panels beside each other.
+_ABREAST = 3
 
 
 @no_formulas()
@@ -94,7 +96,7 @@ def contrast_figure(
 
 @no_formulas()
 def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: str = "") -> Figure:
-    """Draw recall of the same lesions against their contrast, a panel for each system.
+    """Draw recall of the same lesions against their contrast, a panel for each system, three a row.
 
     A marker is hollow where half of a class reaches less than 0.98 of the contrast asked for, as
     colours that a picture cannot show are clipped.
@@ -121,8 +123,13 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
     found = by_name(found, ContrastSweep)
     if not found:
         raise ValueError("there is no sweep to draw: give at least one result, by its name")
-    figure = blank_figure(5.0 * len(found) + 1.4, 3.9, title=title)
-    axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    columns = min(len(found), _ABREAST)
+    rows = -(-len(found) // columns)
+    figure = blank_figure(5.0 * columns + 1.4, 3.9 * rows, title=title)
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    axes = panels.ravel()[: len(found)]
+    for empty in panels.ravel()[len(found) :]:
+        empty.remove()
     hollow = False
     for axis, (name, sweep) in zip(axes, found.items(), strict=True):
         for k, (label, look) in enumerate(
@@ -165,7 +172,8 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
         axis.set(xlabel="contrast, as a multiple of the picture's own", ylim=(0, 1))
         axis.set_title(name, fontsize=9)
         open_axis(axis)
-    axes[0].set_ylabel("recall of each class")
+    for first in panels[:, 0]:
+        first.set_ylabel("recall of each class")
     if hollow:
         axes[-1].scatter(
             [],

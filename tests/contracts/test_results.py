@@ -516,3 +516,59 @@ def test_a_longer_training_holds_the_higher_rate_too():
 
 def _aimed(run, target):
     return (run["kind"], run["target"]) == ("target", target)
+
+
+def _of_six(values, intervals=None):
+    """Cells of a row of the page on contrast: the mean, the range, intervals without 0."""
+    cells = [f"{np.mean(values):+.2f}", f"{min(values):+.2f} to {max(values):+.2f}"]
+    without = [low > 0 or high < 0 for low, high in intervals if low is not None]
+    return [*cells, f"{sum(without)} of 6"]
+
+
+def test_the_page_on_contrast_has_the_numbers_of_six_seeds():
+    runs = json.loads((DOCS / "results" / "contrast" / "ham10000_seeds.json").read_text())
+    page = (DOCS / "contrast.md").read_text()
+    page = page[page.index("### Other seeds") : page.index("## DF, BCC and AK")]
+    assert len({run["run"] for run in runs}) == 6
+
+    def of(measure, part):
+        return [run["measures"][measure][part] for run in runs]
+
+    for measure, name in (("gcnr", "gCNR"), ("delta_e", "ΔE")):
+        for kind in ("ignoring class", "within class"):
+            slopes = [effect[kind.replace(" ", "_")] for effect in of(measure, "effect")]
+            assert _cells(page, f"slope of log-odds on {name}, {kind}") == _of_six(
+                [each["slope"] for each in slopes], [each["interval"] for each in slopes]
+            )
+    matched = {
+        "accuracy, highest third of gCNR less lowest, matched": "gcnr",
+        "the same of ΔE": "delta_e",
+    }
+    for row, measure in matched.items():
+        strata = of(measure, "strata")
+        assert _cells(page, row) == _of_six(
+            [each["difference"] for each in strata], [each["interval"] for each in strata]
+        )
+    for name, label in (("nevi", "nv"), ("BKL", "bkl"), ("AK", "akiec")):
+        strata = of("gcnr", "strata")
+        k = strata[0]["classes"].index(label)
+        assert _cells(page, f"the same of gCNR, {name} alone") == _of_six(
+            [each["accuracy"][k][-1] - each["accuracy"][k][0] for each in strata],
+            [each["class_intervals"][k] for each in strata],
+        )
+    ranks = {
+        "rank correlation of distance in gCNR and confusion, all pairs": "gcnr",
+        "rank correlation of distance in ΔE and confusion, all pairs": "delta_e",
+    }
+    for row, measure in ranks.items():
+        pairs = of(measure, "confusion")
+        assert _cells(page, row) == _of_six(
+            [each["spearman"] for each in pairs], [each["interval"] for each in pairs]
+        )
+    sweeps = [run["sweep"] for run in runs]
+    for k, factor in enumerate(sweeps[0]["factors"]):
+        shown = [np.array([[s["balanced_accuracy"][k], *s["recall"][k]] for s in sweeps])]
+        cells = [f"{v.mean():.2f} ({v.min():.2f}, {v.max():.2f})" for v in shown[0].T]
+        assert _cells(page, f"{factor:g}") == cells
+    # "No seed gains balanced accuracy from another contrast than the pictures' own."
+    assert {int(np.argmax(s["balanced_accuracy"])) for s in sweeps} == {4}

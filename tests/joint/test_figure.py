@@ -505,6 +505,17 @@ def test_the_name_of_a_class_is_no_formula(phantoms):
     assert matplotlib.rcParams["text.parse_math"]  # of other figures
 
 
+def test_many_sweeps_stand_in_rows_of_three(phantoms):
+    system = joint.ImagingSystem(classifier=torch.nn.Sequential(torch.nn.Flatten(), _First()))
+    sweep = recall_against_contrast(system, phantoms, (0.5, 1.0), resamples=10)
+    figure = sweep_figure({str(number): sweep for number in range(4)})
+    assert [axis.get_title() for axis in figure.axes] == ["0", "1", "2", "3"]
+    places = [axis.get_subplotspec() for axis in figure.axes]
+    assert [(p.rowspan.start, p.colspan.start) for p in places] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    named = [axis.get_ylabel() != "" for axis in figure.axes]
+    assert named == [True, False, False, True]
+
+
 def test_a_legend_of_many_lines_covers_none_and_each_has_its_own_colour(phantoms):
     system = joint.ImagingSystem(classifier=torch.nn.Sequential(torch.nn.Flatten(), _First()))
     sweep = recall_against_contrast(system, phantoms, (0.5, 1.0), resamples=10)
