@@ -4,7 +4,6 @@ import math
 import struct
 from abc import abstractmethod
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -242,7 +241,9 @@ class LearnedCodec(Codec):
     @quality.setter
     def quality(self, value: float | None) -> None:
         if value is not None:
-            if not isinstance(value, Real) or not 0 <= value <= self.levels - 1:
+            # A bool passes for 0 and 1.
+            known = is_number(value) and not isinstance(value, bool)
+            if not known or not 0 <= value <= self.levels - 1:
                 if self.levels == 1:
                     raise ValueError(
                         "this codec was built with one rate, quality 0: leave quality out, or "

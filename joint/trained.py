@@ -13,7 +13,7 @@ import compress
 from .build import as_begun, build_split, build_system
 from .caution import caution
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
-from .config.codecs import build_codec
+from .config.codecs import build_codec, for_channels
 from .config.run import RunConfig, load_config
 from .config.scenes import DataConfig, build_data
 from .folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, PREDICTIONS_FILE, as_path
@@ -418,7 +418,8 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
     """Rebuild the codec of a saved run alone, as it was tested, in evaluation mode.
 
     Neither the scenes nor the other stages are looked at, so a run folder that was copied to
-    another machine is enough to read its files there.
+    another machine is enough to read its files there. Its ``channels`` are those of the pictures
+    that it was given in training, also where its files could have others: as JPEG, grey or colour.
 
     Parameters
     ----------
@@ -451,9 +452,8 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
     run = load_config(directory)
     config = run.system.codec
     trained = load_trained(directory, run.training)
-    channels = identity_of(trained.head).get("codec_channels") or 3
     try:
-        codec = build_codec(config, channels)
+        codec = build_codec(config, _codec_channels(trained))
     except (ValueError, TypeError) as error:
         raise CheckpointError(
             f"{trained.path} does not say for how many channels its codec is: {error}"
@@ -462,6 +462,15 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
         raise ValueError(f"the run in {directory} has no codec: choose one that was trained with")
     remedy = f"put back the {directory / CONFIG_FILE} that it was trained by"
     return _codec_with(codec, trained, remedy=remedy)
+
+
+def _codec_channels(trained: Trained) -> int | None:
+    """Channels of the pictures that the codec of a run was given; None where nothing says so."""
+    identity = identity_of(trained.head)
+    # Versions whose JPEG and the like had none to say kept those of the scenes; of other numbers, a
+    # camera has made something else.
+    scenes = (identity.get("scenes") or {}).get("channels")
+    return identity.get("codec_channels") or (scenes if scenes in (1, 3) else None)
 
 
 def _codec_with(codec: compress.Codec, trained: Trained, *, remedy: str) -> compress.Codec:
@@ -476,4 +485,4 @@ def _codec_with(codec: compress.Codec, trained: Trained, *, remedy: str) -> comp
             f"the codec in {trained.path} was trained with other settings: {other}. If that is not "
             f"meant, {remedy}"
         )
-    return codec.eval()
+    return for_channels(codec, _codec_channels(trained)).eval()

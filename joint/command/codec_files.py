@@ -49,7 +49,7 @@ def codec_of(named: Path) -> tuple[Codec, Encoding]:
     if not _is_standard(named):
         return load_codec(named), load_config(named).system.encoding
     config = TypeAdapter(CodecConfig).validate_python({"kind": str(named)})
-    codec = build_codec(config, channels=3)
+    codec = build_codec(config, channels=None)
     assert codec is not None  # as only that of the kind "none" is
     return codec.eval(), "srgb"
 

@@ -42,7 +42,8 @@ class CompressOptions:
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
-    """Picture of 8 bits, RGB or grey as the codec takes it, or a folder of them."""
+    """Picture of 8 bits, or a folder of them. Grey stays grey for jpeg, jpeg2000, avif and png, and
+    becomes RGB for webp and kmeans; a run takes what it was trained on."""
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
     """File to write or, for a folder, the folder; of several, the next one."""
     codec: Path

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 import compress
+from compress.files import FileCodec
 from joint.settings import NoneConfig, Settings
 
 from .custom import CustomConfig, build_custom
@@ -24,6 +25,7 @@ __all__ = [
     "PNGConfig",
     "WebPConfig",
     "build_codec",
+    "for_channels",
 ]
 
 
@@ -167,13 +169,28 @@ RATED_KINDS = frozenset({"factorized", "hyperprior", "kmeans", "differentiable_j
 
 
 def build_codec(
-    config: CodecConfig, channels: int, *, image_size: tuple[int, int] | None = None
+    config: CodecConfig, channels: int | None, *, image_size: tuple[int, int] | None = None
 ) -> compress.Codec | None:
     """Codec of a ``config`` for pictures of so many ``channels``; None for :class:`NoneConfig`.
 
-    A codec of one's own may ask for ``image_size``, (H, W), too. Raises what :func:`build_custom`
-    does.
+    Without ``channels`` a codec whose files are grey or colour takes pictures as they come, and
+    another one is built for 3. A codec of one's own may ask for ``image_size``, (H, W), too. Raises
+    what :func:`build_custom` does.
     """
+    codec = _built(config, 3 if channels is None else channels, image_size)
+    return None if codec is None else for_channels(codec, channels)
+
+
+def for_channels(codec: compress.Codec, channels: int | None) -> compress.Codec:
+    """Let a codec that is not built for a number of channels say which its pictures have."""
+    if channels is not None and isinstance(codec, FileCodec) and not hasattr(codec, "channels"):
+        codec.channels = channels  # pyright: ignore[reportArgumentType]
+    return codec
+
+
+def _built(
+    config: CodecConfig, channels: int, image_size: tuple[int, int] | None
+) -> compress.Codec | None:
     if isinstance(config, CustomConfig):
         size = {} if image_size is None else {"image_size": image_size}
         return build_custom(

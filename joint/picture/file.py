@@ -16,6 +16,7 @@ from torch import Tensor
 from classify.data.decode import as_rgb, check_pages
 from classify.data.sixteen import sixteen_bits
 from compress import Codec, CorruptStream, psnr
+from compress.files import FileCodec
 from joint.checkpoint import write_atomically
 from joint.point import at_quality
 from joint.stages import Encoding
@@ -27,6 +28,7 @@ __all__ = [
     "check_target",
     "compress_file",
     "decompress_file",
+    "picture_for",
     "read_picture",
     "readable_formats",
     "write_picture",
@@ -81,7 +83,17 @@ def readable_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
+def picture_for(codec: Codec, path: Path | str) -> Tensor:
+    """Read a picture with the channels that a codec takes, see :func:`read_picture`.
+
+    They are its ``channels``. One that has none takes grey and colour as they come where the files
+    are of a format that has both, and else, as one of somebody's own, RGB.
+    """
+    any_kind = None if isinstance(codec, FileCodec) else 3
+    return read_picture(path, channels=getattr(codec, "channels", any_kind))
+
+
+def read_picture(path: Path | str, *, channels: int | None = 3) -> Tensor:
     """Read an 8-bit picture as ``[1, channels, H, W]`` in 0..1.
 
     Parameters
@@ -89,9 +101,10 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     path : path
         BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or AVIF; a camera's orientation is applied.
         Of a JPEG that holds several pictures, as those of phones may, it is the first.
-    channels : {3, 1}
-        RGB, which grey pictures, palettes, CMYK, YCbCr and Lab become; or grey. A colour picture is
-        not turned grey unasked, and an alpha channel is dropped only where it lets nothing through.
+    channels : {3, 1, None}
+        RGB, which grey pictures, palettes, CMYK, YCbCr and Lab become; or grey; or, None, grey of a
+        grey file (L, 1 or LA in Pillow's words) and RGB of another. A colour picture is not turned
+        grey unasked, and an alpha channel is dropped only where it lets nothing through.
 
     Raises
     ------
@@ -101,7 +114,7 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     OSError
         When it cannot be opened.
     """
-    if channels not in (1, 3):
+    if channels not in (1, 3, None):
         raise ValueError(
             f"pictures of 1 or 3 channels can be read, not of {channels}: a codec of other "
             "channels, as of the phases of a packed mosaic, takes tensors, "
@@ -117,6 +130,7 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
                     "(65535, or 4095 of a camera of 12 bits)"
                 )
             grey = opened.mode in ("L", "1", "LA")
+            channels = channels or (1 if grey else 3)
             if opened.mode in ("I", "F") or (channels == 1 and not grey):
                 raise _Unfit(
                     f"{path} is a picture of mode {opened.mode}; this codec "
@@ -185,7 +199,9 @@ def compress_file(
     source, target : path
         The picture, and the file to write.
     codec : compress.Codec
-        Such as :func:`joint.load_codec` returns.
+        Such as :func:`joint.load_codec` returns. One of ``channels`` takes no other pictures; grey
+        ones become three equal channels for one of 3. JPEG, JPEG 2000, AVIF and PNG that are not of
+        a run have none: a grey picture stays grey.
     quality : float, optional
         Operating point of a codec that has several; see :func:`compress.quality_for`.
     encoding : {"srgb", "linear"}
@@ -202,7 +218,7 @@ def compress_file(
         When the file cannot be written.
     """
     check_target(source, target)
-    image = read_picture(source, channels=getattr(codec, "channels", 3))
+    image = picture_for(codec, source)
     with at_quality(codec, quality), _naming(source, codec, ValueError):
         (data,) = codec.compress(as_coded(image, encoding))
         decoded = _shown(codec.decompress([data]), encoding)

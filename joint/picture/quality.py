@@ -10,7 +10,7 @@ from torch import Tensor
 from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP, quality_for
 from joint.stages import Encoding
 
-from .file import as_coded, read_picture
+from .file import as_coded, picture_for
 
 __all__ = ["QualityFound", "find_quality"]
 
@@ -55,7 +55,8 @@ def find_quality(
     """Find the best quality at which the files of pictures keep a rate on average.
 
     It is :func:`compress.quality_for` on ``most`` of the pictures, evenly spread, and of these on
-    those of the most frequent size. What cannot be read is left out.
+    those of the most frequent size and kind, grey or colour. What cannot be read, or the codec does
+    not take, is left out.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def find_quality(
     read = 0
     for index in order:
         try:
-            picture = read_picture(sources[index], channels=getattr(codec, "channels", 3))
+            picture = picture_for(codec, sources[index])
         except (ValueError, OSError) as error:
             errors.append(error)
             continue

@@ -470,7 +470,7 @@ def test_the_mixed_proxy_decodes_rounded_numbers_and_prices_noisy_ones(rated, bu
 
 def test_a_quality_out_of_range(build, blobs):
     codec = build("hyperprior, 4 levels")
-    for quality in (-0.1, 3.1, float("nan"), "1"):
+    for quality in (-0.1, 3.1, float("nan"), "1", True, np.True_):
         with pytest.raises(ValueError, match=r"quality must be 0 to 3 \(levels - 1\) or None, got"):
             codec.quality = quality
     single = build("factorized")

@@ -312,6 +312,16 @@ def test_the_settings_of_a_codec_are_compared_with_those_of_the_training(fitted)
     assert told[0].filename == __file__
 
 
+def test_a_format_of_a_run_in_python_says_the_channels_of_its_pictures(fitted, tmp_path):
+    _, head = joint.load_checkpoint(fitted["best"][1] / "best.safetensors")
+    for channels in (1, 3):
+        head["identity"]["codec_channels"] = None
+        head["identity"]["scenes"]["channels"] = channels
+        head["identity"].pop("system", None)
+        joint.save_checkpoint(tmp_path / "best.safetensors", {}, head)
+        assert joint.load_codec(tmp_path, codec=compress.PNG()).channels == channels
+
+
 def test_the_whole_of_a_training_is_not_taken_for_weights(fitted):
     tensors, _ = joint.load_checkpoint(fitted["best"][1] / "checkpoint.safetensors")
     message = r"is where a training is.* use joint\.load_fitted\(system, directory\)"

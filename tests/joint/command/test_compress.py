@@ -1,6 +1,7 @@
 import json
 
 from commands import run
+from PIL import Image
 
 import compress
 import joint
@@ -86,6 +87,14 @@ def test_a_standard_codec_has_its_qualities(pictures, tmp_path, capsys, monkeypa
     told = json.loads(run(capsys, *given, "--bpp", "9", "--json")[1])
     assert told["quality"] == compress.quality_for(compress.JPEG(), picture, 9)
     assert "has no qualities" in run(capsys, *given[:-1], "png", "--bpp", "9")[2]
+    with Image.open(pictures / "a.png") as opened:
+        opened.convert("L").save(pictures / "grey.png")
+    given_grey = ("compress", pictures / "grey.png", *given[2:])
+    grey = read_picture(pictures / "grey.png", channels=1)
+    told = json.loads(run(capsys, *given_grey, "--bpp", "6", "--json")[1])
+    assert told["quality"] == compress.quality_for(compress.JPEG(), grey, 6)
+    expected = compress.JPEG(int(told["quality"])).compress(grey)[0]
+    assert (tmp_path / "a.l2l").read_bytes() == expected
     # What is neither a standard codec nor a folder is no codec.
     said = run(capsys, *given[:-1], "jpg")[2]
     assert "cannot read jpg: it is no run folder" in said

@@ -4,6 +4,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import compress
 import joint
+from compress.files import FileCodec
 from joint.config.codecs import CODEC_KINDS, RATED_KINDS, CodecConfig
 from joint.system import evaluating
 
@@ -71,6 +72,15 @@ def test_options_reach_the_codec():
     assert built(joint.JPEGConfig(quality=3, subsampling="4:4:4"), 3).subsampling == "4:4:4"
     assert built(joint.WebPConfig(lossless=True), 3).lossless
     assert built(joint.NoneConfig(), 3) is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BUILT if kind != "none"])
+def test_a_codec_knows_the_channels_that_it_is_built_for(kind):
+    config = CODEC_KINDS[kind]()
+    assert joint.build_codec(config, 1).channels == 1
+    free = joint.build_codec(config, None)
+    takes_both = isinstance(free, FileCodec) and kind != "webp"
+    assert getattr(free, "channels", None) == (None if takes_both else 3)
 
 
 @pytest.mark.parametrize(

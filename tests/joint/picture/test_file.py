@@ -13,7 +13,8 @@ import joint
 import optics
 from classify.data.decode import Decoder
 from joint.cli import main
-from joint.picture.file import as_coded, read_picture, write_picture
+from joint.config.codecs import CODEC_KINDS
+from joint.picture.file import as_coded, picture_for, read_picture, write_picture
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +266,108 @@ def test_pictures_come_back_as_they_were_written(tmp_path):
     assert torch.equal(read_picture(tmp_path / "grey.png", channels=1), image[:, :1])
     with pytest.raises(ValueError, match=r"expected one picture \[1, 1 or 3, H, W\], got \[2, 3"):
         write_picture(tmp_path / "two.png", torch.zeros(2, 3, 4, 4))
+
+
+@pytest.fixture
+def grey(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 40, (45, 37))
+    values = (np.indices((45, 37)).sum(0) * 2 + noise).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    return tmp_path / "grey.png"
+
+
+BOTH = {
+    "jpeg": compress.JPEG,
+    "differentiable_jpeg": compress.DifferentiableJPEG,
+    "jpeg2000": compress.JPEG2000,
+    "avif": compress.AVIF,
+    "png": compress.PNG,
+}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_grey_stays_grey_where_files_have_grey_and_colour(grey, picture, tmp_path, kind):
+    codec, file, out = BOTH[kind](), tmp_path / "a.l2l", tmp_path / "out.png"
+    done = joint.compress_file(grey, file, codec)
+    image = read_picture(grey, channels=1)
+    (expected,) = codec.compress(image)
+    assert file.read_bytes() == expected
+    joint.decompress_file(file, out, codec)
+    with Image.open(out) as opened:
+        assert opened.mode == "L"
+    decoded = read_picture(out, channels=1)
+    assert torch.equal(decoded, codec.decompress([expected]))
+    assert done.psnr is None or done.psnr == pytest.approx(float(compress.psnr(decoded, image)))
+    joint.compress_file(picture, file, codec)  # and colour in colour
+    assert file.read_bytes() == codec.compress(read_picture(picture))[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "RGB"])
+def test_what_is_grey_is_known_by_its_mode(grey, tmp_path, mode):
+    with Image.open(grey) as opened:
+        opened.convert(mode).save(tmp_path / "a.png")
+    channels = 1 if mode in ("L", "1", "LA") else 3
+    assert picture_for(compress.JPEG(), tmp_path / "a.png").shape == (1, channels, 45, 37)
+    # Built for a number of channels, or by somebody who does not say.
+    for codec in (compress.WebP(), compress.KMeansCodec(4), compress.FactorizedCodec()):
+        assert picture_for(codec, tmp_path / "a.png").shape[1] == 3
+    assert picture_for(torch.nn.Identity(), tmp_path / "a.png").shape[1] == 3
+
+
+def _trained_on(folder, kind, identity):
+    """The folder of a run with a codec that has nothing to learn."""
+    folder.mkdir()
+    none = joint.NoneConfig()
+    config = joint.RunConfig(
+        system=joint.SystemConfig(
+            front_end=none, sensor=none, classifier=none, codec=CODEC_KINDS[kind]()
+        ),
+        objective=joint.Objective(task=0, distortion=1),
+        training=joint.Training(monitor="loss"),
+    )
+    joint.save_config(config, folder)
+    weights = joint.build_codec(config.system.codec, 3).state_dict()
+    joint.save_checkpoint(
+        folder / "best.safetensors",
+        {f"codec.{name}": tensor for name, tensor in weights.items()},
+        {"identity": identity},
+    )
+    return folder
+
+
+def _scenes(channels):
+    return {"image_size": [16, 16], "channels": channels, "classes": ["a", "b"]}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_the_codec_of_a_run_takes_what_it_was_trained_on(grey, picture, tmp_path, capsys, kind):
+    # The first is of a version that kept no channels for these codecs, the second of a camera that
+    # makes one channel of three.
+    told = {"codec_channels": None, "scenes": _scenes(1)}
+    mono = {"codec_channels": 1, "scenes": _scenes(3)}
+    for name, identity in (("grey", told), ("mono", mono)):
+        run = _trained_on(tmp_path / name, kind, identity)
+        codec, file, out = joint.load_codec(run), tmp_path / "a.l2l", tmp_path / "out.png"
+        assert _run(capsys, "compress", grey, file, "--codec", run)[0] == 0
+        assert file.read_bytes() == codec.compress(read_picture(grey, channels=1))[0]
+        status, _, err = _run(capsys, "compress", picture, tmp_path / "no", "--codec", run)
+        assert status == 1
+        assert "mode RGB; this codec takes grey pictures of 8 bits" in err
+        file.write_bytes(codec.compress(read_picture(grey))[0])  # as versions before wrote it
+        assert _run(capsys, "decompress", file, out, "--codec", run)[0] == 0
+        assert torch.equal(read_picture(out), codec.decompress([file.read_bytes()]))
+    colour = _trained_on(tmp_path / "colour", kind, {"codec_channels": None, "scenes": _scenes(3)})
+    codec = joint.load_codec(colour)
+    for source in (grey, picture):
+        joint.compress_file(source, tmp_path / "a.l2l", codec)
+        assert (tmp_path / "a.l2l").read_bytes() == codec.compress(read_picture(source))[0]
+
+
+def test_a_run_that_does_not_say_its_channels_takes_pictures_as_they_come(grey, tmp_path):
+    bands = {"codec_channels": None, "scenes": _scenes(31)}  # of which a camera made others
+    for name, identity in (("bands", bands), ("old", {})):
+        codec = joint.load_codec(_trained_on(tmp_path / name, "jpeg", identity))
+        assert picture_for(codec, grey).shape[1] == 1
 
 
 def test_a_codec_without_qualities_refuses_one(picture, tmp_path):

@@ -64,6 +64,19 @@ def test_it_is_found_on_what_the_codec_is_given(sources):
     assert codec.quality == 1
 
 
+def test_grey_is_looked_at_as_it_is_coded(sources):
+    for source in sources[:5]:
+        with Image.open(source) as opened:
+            opened.convert("L").save(source)
+    grey = torch.cat([read_picture(source, channels=1) for source in sources[:5]])
+    for codec in (compress.JPEG(), compress.DifferentiableJPEG(), compress.AVIF()):
+        found = find_quality(codec, sources, 6)
+        assert found.quality == compress.quality_for(codec, grey, 6)
+        assert (found.pictures, found.of) == (5, 7)
+    as_colour = compress.quality_for(compress.JPEG(), grey.expand(-1, 3, -1, -1), 6)
+    assert as_colour < find_quality(compress.JPEG(), sources, 6).quality
+
+
 def test_jpeg_of_tables_has_a_quality_while_they_are_the_standard_ones(sources):
     codec = compress.DifferentiableJPEG(30)
     assert find_quality(codec, sources, 7.5).quality == _best(sources[:5], 7.5)
