@@ -10,6 +10,7 @@ __all__ = [
     "STUDY_METRICS",
     "TERM",
     "check_study_metric",
+    "check_value",
     "is_study_metric",
     "is_term",
     "lower_is_better",
@@ -67,6 +68,30 @@ def range_of(metric: str) -> tuple[float, float]:
     if metric in ("bpp", "bpp_bytes", *_OF_LIGHT):
         return 0.0, math.inf
     return (-1.0, 1.0) if metric == "ssim" else (-math.inf, math.inf)
+
+
+def check_value(metric: str, value: float) -> None:
+    """Refuse a bound of a number that never has it, such as 30 for a share of 0.3.
+
+    Parameters
+    ----------
+    metric : str
+        One of :data:`STUDY_METRICS`, or a number of a class.
+    value : float
+        What it shall be at least, or at most.
+
+    Raises
+    ------
+    ValueError
+        With what the number can be.
+    """
+    least, largest = range_of(metric)
+    if least <= value <= largest:
+        return
+    can_be = f"from {least:g} to {largest:g}" if math.isfinite(largest) else f"{least:g} or more"
+    percent = largest == 1 and 1 < abs(value) <= 100
+    advice = f": for {value:g} % write {value / 100:g}" if percent else ""
+    raise ValueError(f"{metric} is {can_be}, and never {value:g}{advice}")
 
 
 def check_study_metric(metric: str) -> None:

@@ -72,8 +72,9 @@ AS_BUILT = OperatingPoint()
 
 
 def every_point(*asked: Sequence[float]) -> list[OperatingPoint]:
-    """Every combination of numbers, in the order of the fields; of none, the system's own."""
-    return [OperatingPoint(*point) for point in product(*(each or (None,) for each in asked))]
+    """Every combination of numbers, in the order of the fields, once; of none, the system's own."""
+    points = product(*(each or (None,) for each in asked))
+    return list(dict.fromkeys(OperatingPoint(*point) for point in points))
 
 
 @contextmanager

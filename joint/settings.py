@@ -60,7 +60,7 @@ class Settings(BaseModel):
         try:
             settings = read(given)
         except ValidationError as error:
-            raise _with_nearest(error, cls) from None
+            raise _in_words(error, cls) from None
         if isinstance(given, Mapping):
             casts = [
                 InitErrorDetails(type=fault, loc=(name,), input=value)
@@ -97,10 +97,11 @@ def _abbreviates(word: str, name: str) -> bool:
     )
 
 
-def _with_nearest(error: ValidationError, settings: type[Settings]) -> ValidationError:
-    """The same errors, of which those about a name that ``settings`` lack say what they have."""
-    faults = error.errors()
-    if not any(_is_unknown(fault) for fault in faults):
+def _in_words(error: ValidationError, settings: type[Settings]) -> ValidationError:
+    """The same errors, each once; those about a name that ``settings`` lack say what they have."""
+    every = error.errors()
+    faults = [fault for fault in every if not _follows(fault, every)]
+    if len(faults) == len(every) and not any(_is_unknown(fault) for fault in faults):
         return error
     names = [*settings.model_fields]
     told = []
@@ -112,6 +113,14 @@ def _with_nearest(error: ValidationError, settings: type[Settings]) -> Validatio
         kind = PydanticCustomError(fault["type"], "{said}", {**fault.get("ctx", {}), "said": said})  # pyright: ignore[reportArgumentType]
         told.append(InitErrorDetails(type=kind, loc=fault["loc"], input=fault["input"]))
     return ValidationError.from_exception_data(error.title, told)
+
+
+def _follows(fault: ErrorDetails, every: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is too short only as elements failed, which pydantic does not count."""
+    place = fault["loc"]
+    return fault["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in every
+    )
 
 
 def _is_unknown(fault: ErrorDetails) -> bool:

@@ -31,7 +31,7 @@ from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
 from joint.feed import Feed
 from joint.kinds import check_suited
-from joint.metric import check_study_metric
+from joint.metric import check_study_metric, check_value
 from joint.point import OperatingPoint, every_point, operating
 from joint.referral import Referred
 from joint.settings import ConfigError, OptionError, nearest
@@ -146,7 +146,7 @@ class EvaluateOptions:
         check_file("--csv", self.csv)
         if self.figure is not None:
             check_figure("--figure", self.figure)
-            if len(set(self.points())) < 2:
+            if len(self.points()) < 2:
                 raise OptionError(
                     "--figure draws against what was asked for: give several, such as --photons "
                     "100 1000 10000"
@@ -437,6 +437,11 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
             check_metric(metric)
         except ValueError as error:
             raise OptionError(f"{option}: {error}") from error
+    for metric, least in bounds["at_least"].items():
+        try:
+            check_value(metric, least)
+        except ValueError as error:
+            raise OptionError(f"--at-least: {error}") from error
     for metric, less in bounds["within"].items():
         if less < 0:
             raise OptionError(f"--within {metric}={less:g} is negative: how much may it lose?")

@@ -11,13 +11,22 @@ from typing import Any
 import torch
 from pydantic import BaseModel, JsonValue
 
+from classify import LESION_CLASSES
+from classify.data.table import composed
+from classify.judged import check_metric, of_class
 from joint.build import build_system
 from joint.caution import caution
 from joint.config.custom import CustomConfig
 from joint.config.front_ends import lens_of
 from joint.config.lens import LensConfig, build_lens
 from joint.config.run import NoneConfig, RunConfig, check_own, rests_untrained
-from joint.config.scenes import MedMNISTConfig, SceneFileConfig
+from joint.config.scenes import (
+    DataConfig,
+    HAM10000Config,
+    MedMNISTConfig,
+    PhantomConfig,
+    SceneFileConfig,
+)
 from joint.metric import stage_of
 from joint.settings import ConfigError
 from joint.stages import STAGES
@@ -28,9 +37,9 @@ from .condition import exclusive, never_meets
 from .derived import cost
 from .formula import names_in
 from .paths import set_path
-from .space import Pair, Study, levels_shown
+from .space import Pair, Plan, Study, levels_shown
 
-__all__ = ["TOLD_BY_FILES", "check_ahead", "check_labels", "scenes_of"]
+__all__ = ["TOLD_BY_FILES", "check_ahead", "check_classes", "check_labels", "scenes_of"]
 
 # What the objective weighs, and the stage that has it.
 _WEIGHED = {
@@ -217,6 +226,8 @@ def check_ahead(
     ------
     ConfigError
         Which design, why, and what to set; of a lens, where the configuration tells its scenes.
+    ValueError
+        When the plan judges by a class that scenes do not have, where the configuration tells.
 
     Warns
     -----
@@ -246,6 +257,10 @@ def check_ahead(
             "say nothing. Give it weights of a training (system.classifier.weights), or let it "
             "learn",
         )
+    for data in dict.fromkeys(config.data for config in configs):
+        classes = _classes_of(data)
+        if classes is not None:
+            check_classes(study.plan, classes)
     for pair in pairs:
         differ = [*_of_other_pictures(configs[pair.first], configs[pair.second])]
         if differ:
@@ -314,6 +329,29 @@ def scenes_of(config: RunConfig) -> tuple[tuple[int, int], int]:
     size = data.image_size or 64
     bands = getattr(data, "wavelengths", None) or range(getattr(data, "channels", None) or 3)
     return (size, size), len(bands)
+
+
+def check_classes(plan: Plan, classes: Sequence[str]) -> None:
+    """Refuse a plan that judges by a class which is none of ``classes``, those of the scenes.
+
+    Raises
+    ------
+    ValueError
+        With the nearest ones.
+    """
+    for metric in filter(of_class, (plan.metric, *plan.requirements.metrics())):
+        try:
+            check_metric(metric, classes)
+        except ValueError as error:
+            raise ValueError(f"the plan cannot be judged: {error}") from None
+
+
+def _classes_of(data: DataConfig) -> Sequence[str] | None:
+    """Classes of the scenes; None where only their files tell."""
+    if isinstance(data, PhantomConfig | HAM10000Config):
+        return LESION_CLASSES
+    named = getattr(data, "classes", None)
+    return None if named is None else [composed(name) for name in named]
 
 
 def _check_lenses(designs: Sequence[Design], configs: Sequence[RunConfig]) -> None:

@@ -22,6 +22,7 @@ from joint.settings import ConfigError
 
 from .ahead import check_ahead, check_labels
 from .axis import Design
+from .requirements import check_reached
 from .sampler import Search
 from .space import Pair, Study, levels_shown
 from .store import (
@@ -67,11 +68,12 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     ConfigError, ValueError
         When designs are no valid configurations, two are the same one, the constraints exclude all,
         or a planned comparison meets no designs, those of another one, or two that are tested on
-        different pictures; when an axis or a formula sets what is inside of a value of another
-        axis, or a value has the seed of the run; when the plan or the search goes by a number that
-        the designs do not have; when the objective weighs, or a run is monitored by, what a design
-        does not have; when a class of one's own does not take its init_args, or a cost has a value
-        in no design.
+        different pictures; when the plan judges by a class that the scenes do not have, where the
+        configuration tells, or bounds a metric by what that never is; when an axis or a formula
+        sets what is inside of a value of another axis, or a value has the seed of the run; when the
+        plan or the search goes by a number that the designs do not have; when the objective weighs,
+        or a run is monitored by, what a design does not have; when a class of one's own does not
+        take its init_args, or a cost has a value in no design.
 
     Warns
     -----
@@ -160,6 +162,7 @@ def _check_measured(
 ) -> None:
     """Refuse a study that would be judged, or led, by what its designs do not have."""
     sampler, plan = study.sampler, study.plan
+    check_reached(plan.requirements)
     wanted = [plan.metric, *plan.requirements.metrics()]
     wanted += sampler.objectives if isinstance(sampler, Search) else ()
     paths = [path for axis in study.axes for path in study.sets(axis)]

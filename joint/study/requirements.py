@@ -5,10 +5,10 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from joint.metric import STUDY_METRICS, is_study_metric
+from joint.metric import STUDY_METRICS, check_value, is_study_metric
 from joint.settings import FrozenDict, Settings, nearest
 
-__all__ = ["Bound", "Requirements"]
+__all__ = ["Bound", "Requirements", "check_reached"]
 
 
 class Bound(NamedTuple):
@@ -101,3 +101,18 @@ class Requirements(Settings):
                     f"{name!r} is no metric of a study, and none of its costs, {', '.join(costs)}"
                     f"{nearest(name, (*costs, *STUDY_METRICS), always=False)}"
                 )
+
+
+def check_reached(wanted: Requirements) -> None:
+    """Refuse a bound that its metric never has, such as 30 for a share of 0.3.
+
+    Of requirements that are new: those of a study that is there already are read as they are.
+
+    Raises
+    ------
+    ValueError
+        With what the metric can be.
+    """
+    for name, value, _ in wanted.bounds():
+        if is_study_metric(name):
+            check_value(name, value)

@@ -22,7 +22,6 @@ from typing import Literal, NamedTuple, TextIO, TypeAlias
 import torch
 
 from classify import LesionDataset
-from classify.judged import check_metric, of_class
 from joint.build import as_begun, build_split
 from joint.complete import places
 from joint.config.run import RunConfig
@@ -32,6 +31,7 @@ from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
 from joint.stop import graceful_stop
 
+from .ahead import check_classes
 from .attempt import begin, end, take_back
 from .kept_scenes import KeptScenes
 from .live import Board
@@ -372,14 +372,10 @@ def _began_with(ledger: Ledger, config: RunConfig) -> bool:
 
 def _check_classes(ledger: Ledger, scenes: LesionDataset) -> None:
     """Refuse a study that is judged by a class which its scenes do not have."""
-    plan = ledger.study.plan
-    for metric in filter(of_class, (plan.metric, *plan.requirements.metrics())):
-        try:
-            check_metric(metric, scenes.classes)
-        except ValueError as error:
-            raise StudyError(
-                f"the plan cannot be judged: {error}. Describe the study anew"
-            ) from None
+    try:
+        check_classes(ledger.study.plan, scenes.classes)
+    except ValueError as error:
+        raise StudyError(f"{error}. Describe the study anew") from None
 
 
 def _sleep(seconds: float, leave: Callable[[], bool]) -> None:

@@ -129,7 +129,7 @@ def _draws(means, drawn=None, *, metric="loss"):
         drawn=drawn,
         of_seeds=np.tile(means, (len(drawn), 1)),
         of_lesions=drawn,  # as the seeds are all alike
-        lesions=Units((6,), 6),
+        lesions=Units((6,), 6, (6.0,)),
         times=np.ones((len(drawn), 6)),
         seeds=tuple(range(6)),
         unit="seeds and lesions",
@@ -245,6 +245,8 @@ def cheap(monkeypatch):
 
     def install(formula, **settings):
         monkeypatch.setattr(worker, "execute", Cheap(formula, **settings))
-        monkeypatch.setattr(scenes, "build_data", lambda config: SimpleNamespace(encoding=None))
+        monkeypatch.setattr(
+            scenes, "build_data", lambda config: SimpleNamespace(encoding=None, classes=())
+        )
 
     return install

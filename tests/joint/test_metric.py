@@ -9,6 +9,7 @@ import optics
 from joint.metric import (
     STUDY_METRICS,
     check_study_metric,
+    check_value,
     lower_is_better,
     range_of,
     scores_nothing,
@@ -53,6 +54,20 @@ def test_no_number_lies_beyond_what_it_can_be(lesions):
     assert range_of("ssim") == (-1, 1)
     waves = torch.eye(2).repeat(1, 3, 16, 16)
     assert -1 <= compress.ssim(waves, 1 - waves) < -0.99
+
+
+def test_a_bound_is_what_its_number_can_be():
+    for metric, value in (("accuracy", 0), ("auc", 1.0), ("mcc", -1), ("psnr", 300), ("bpp", 30)):
+        check_value(metric, value)
+    for metric, value, told in (
+        ("recall.mel", 80, r"^recall.mel is from 0 to 1, and never 80: for 80 % write 0.8$"),
+        ("accuracy", 300, r"^accuracy is from 0 to 1, and never 300$"),
+        ("cohen_kappa", -1.5, r"^cohen_kappa is from -1 to 1, and never -1.5: .* write -0.015$"),
+        ("brier", 30, r"^brier is from 0 to 2, and never 30$"),
+        ("nll", -1, r"^nll is 0 or more, and never -1$"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            check_value(metric, value)
 
 
 def test_a_number_needs_the_stage_without_which_it_is_none(lesions):

@@ -168,6 +168,8 @@ def test_every_combination_of_what_was_asked_is_a_point():
         for distance in (0.5, 2)
     ]
     assert every_point((), (), (), (1, 2)) == [OperatingPoint(motion=m) for m in (1, 2)]
+    # What is asked for twice is one point.
+    assert every_point((50, 50.0, 2000, 50)) == [OperatingPoint(p) for p in (50, 2000)]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ class _Part(Settings):
     size: float = 1.0
 
 
+class _Several(Settings):
+    sizes: tuple[int, ...] = Field(min_length=2)
+    parts: tuple[_Part, ...] = Field(default=(), min_length=1)
+
+
 class _Later(Settings):
     size: float = 1.0
     depth: int = added(8, ge=1)
@@ -99,6 +104,21 @@ def test_an_unknown_name_leaves_the_other_errors_as_they_are():
     assert said["sizes.0"]["type"] == "float_parsing"
     assert said["sizes.0"]["msg"].startswith("Input should be a valid number")
     assert said["sizes.0"]["input"] == "{said}"
+
+
+def test_a_list_of_an_element_that_failed_is_not_too_short_as_well():
+    def faults(**given):
+        with pytest.raises(ValidationError) as caught:
+            _Several(**given)
+        return [(fault["type"], fault["loc"]) for fault in caught.value.errors()]
+
+    assert faults(sizes=[1.5, 2]) == [("int_from_float", ("sizes", 0))]
+    assert faults(sizes=[1]) == [("too_short", ("sizes",))]
+    # Nor where it failed deeper; another list that is too short is.
+    assert faults(sizes=[1], parts=[{"size": "much"}]) == [
+        ("too_short", ("sizes",)),
+        ("float_parsing", ("parts", 0, "size")),
+    ]
 
 
 def test_numbers_are_read_as_json_and_numpy_write_them():

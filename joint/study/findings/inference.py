@@ -22,6 +22,7 @@ from scipy import stats
 from classify import Interval
 from classify.intervals import (
     check_resampling,
+    equal_units,
     membership,
     resampled,
     wilson_intervals,
@@ -67,6 +68,8 @@ _MACRO = (
     "macro_specificity",
 )
 """Means over classes, in which a lesion of a rare class weighs as much as many others."""
+_RANKED = ("auc", "average_precision", "sensitivity")
+"""Numbers of a class that are of pairs of one picture of it and one of the others."""
 _FEW_LESIONS = 10
 _NAMED = 8  # designs that a note names
 ALIKE = (
@@ -399,6 +402,9 @@ class Units(NamedTuple):
     """That each class rests on, where the metric is a mean over classes; else that it rests on."""
     groups: int
     """Of all; fewer than the sum where one, a patient, has pictures of several classes."""
+    equal: tuple[float, ...]
+    """As :attr:`counts`, but as many of one size as tell as much: one of many pictures outweighs
+    the rest (:func:`classify.intervals.equal_units`)."""
 
     @property
     def alone(self) -> bool:
@@ -427,7 +433,7 @@ class Units(NamedTuple):
         So long are Wilson's intervals of the classes, put together as those of a mean are (Zou and
         Donner, Stat. Med. 27 (2008) 1693).
         """
-        counts = np.array(self.counts, float)
+        counts = np.array(self.equal)
         ends = wilson_intervals(np.ones_like(counts), counts, level=level)
         open_ = float(np.linalg.norm(1 - ends[:, 0])) / len(counts)
         square = float(stats.norm.ppf((1 + level) / 2)) ** 2
@@ -441,7 +447,7 @@ class Units(NamedTuple):
         ``prod r_k ** n_k`` of at most that of ``r_k = min(1, n_k / m)``, by Lagrange: what is
         missed is of the rarest classes. A class of ``n`` such units has the chance ``share**n``.
         """
-        counts = np.sort(np.array(self.counts, float))
+        counts = np.sort(np.array(self.equal))
         kept = np.arange(len(counts) - 1, -1, -1)  # classes that are always right, of 1, 2, ... not
         with np.errstate(divide="ignore", invalid="ignore"):
             level = np.cumsum(counts) / (len(counts) * share - kept)
@@ -454,36 +460,50 @@ class Units(NamedTuple):
 def units(part: Predictions, metric: str) -> Units:
     """What a metric is of, see :class:`Units`.
 
-    Of a number of one class they are the lesions of the class, of its specificity all others, and
-    of its AUC the fewer of the two, as in a report: of the pairs of one and the other that are in
-    order, so many have no lesion in common. The AUCs of two classes are of the same pairs, and
-    count once.
+    As in a report, of a number of one class they are the lesions of the class, of its specificity
+    all others, and of its AUC, average precision and sensitivity at a specificity the fewer of the
+    two: of the pairs of one and the other that are in order, so many have no lesion in common. The
+    AUCs of two classes are of the same pairs, and count once.
     """
-    groups = int(membership(part.groups, len(part.labels)).max()) + 1
-    return Units(tuple(_rests_on(part, metric).values()), groups)
+    member = membership(part.groups, len(part.labels))
+    found = _rests_on(part, metric)
+    counts = tuple(each.count for each in found)
+    return Units(counts, int(member.max()) + 1, tuple(each.equal for each in found))
 
 
-def _rests_on(part: Predictions, metric: str) -> dict[str, int]:
-    """The lesions of :func:`units`, by who has them in words."""
+class _Lesions(NamedTuple):
+    count: int
+    equal: float
+    """As many of one size tell as much."""
+    who: str
+    """Who has them, in words."""
+
+
+def _lesions(member: Array, who: str) -> _Lesions:
+    """Those that some pictures are of."""
+    _, sizes = np.unique(member, return_counts=True)
+    return _Lesions(len(sizes), float(equal_units(sizes.sum(), (sizes**2).sum())), who)
+
+
+def _rests_on(part: Predictions, metric: str) -> list[_Lesions]:
+    """The lesions of :func:`units`."""
     member = membership(part.groups, len(part.labels))
     number, of = of_class(metric) or (metric, "")
     if not of and metric not in _MACRO:
-        return {"the test part has": int(member.max()) + 1}
+        return [_lesions(member, "the test part has")]
     there = [part.classes[k] for k in np.unique(part.labels)]
-    found: dict[str, int] = {}
+    found = []
     for name in [of] if of else there:
         own = part.labels == part.classes.index(name)
         others = [other for other in there if other != name]
-        sides = [
-            (len(np.unique(member[own])), f"class {name} has"),
-            (
-                len(np.unique(member[~own])),
-                f"class {others[0]} has" if len(others) == 1 else f"classes but {name} have",
-            ),
-        ]
-        fewest = sides[number.endswith("specificity")] if number != "auc" else min(sides)
-        found[fewest[1]] = fewest[0]
-    return found
+        theirs = f"class {others[0]} has" if len(others) == 1 else f"classes but {name} have"
+        sides = (_lesions(member[own], f"class {name} has"), _lesions(member[~own], theirs))
+        if number in _RANKED:
+            fewer = min(sides)
+            found.append(fewer._replace(equal=min(side.equal for side in sides)))
+        else:
+            found.append(sides[number.endswith("specificity")])
+    return found[:1] if metric == "auc" and len(there) == 2 else found
 
 
 def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
@@ -510,11 +530,10 @@ def few_lesions(part: Predictions, metric: str) -> str | None:
     """
     found = _rests_on(part, metric)
     if units(part, metric).alone:
-        count = max(found.values())
-        who = next(iter(found)) if len(found) == 1 else "each class has"
+        count = max(each.count for each in found)
+        who = found[0].who if len({each.who for each in found}) == 1 else "each class has"
         return f"{who} {count} lesion{'s' * (count != 1)} to test on, which says nothing of others"
-    rarest = min(found, key=lambda who: found[who])
-    count = found[rarest]
+    count, _, rarest = min(found, key=lambda each: each.count)
     if count >= _FEW_LESIONS or (of_class(metric) is None and metric not in _MACRO):
         return None
     told = f"{rarest} {count} lesion{'s' * (count != 1)} in the test part"

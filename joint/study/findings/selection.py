@@ -22,7 +22,7 @@ from joint.metric import check_study_metric, scores_nothing
 from joint.record import plain
 from joint.study.axis import Design
 from joint.study.provenance import changed_inputs, changed_note, other_pictures
-from joint.study.requirements import Bound, Requirements
+from joint.study.requirements import Bound, Requirements, check_reached
 from joint.study.significance import holm
 from joint.study.store import Ledger, done_before, given_up
 
@@ -203,8 +203,8 @@ def select_designs(
     ------
     ValueError
         Without a requirement, of the plan neither; for a name that is no metric and no cost of the
-        study, a bound that is no finite number, a margin that is not positive and finite, a metric
-        without a margin, or one that no run has.
+        study, a bound that is no finite number or that its metric never has, a margin that is not
+        positive and finite, a metric without a margin, or one that no run has.
     """
     plan = ledger.study.plan
     if metric is not None and within is None:
@@ -225,10 +225,12 @@ def _given(
     at_least: Mapping[str, float], at_most: Mapping[str, float], within: float | None
 ) -> Requirements:
     try:
-        return Requirements(at_least=dict(at_least), at_most=dict(at_most), within=within)
+        wanted = Requirements(at_least=dict(at_least), at_most=dict(at_most), within=within)
     except ValidationError as error:
         faults = [fault_line(fault, Requirements) for fault in error.errors()]
         raise ValueError("; ".join(faults)) from None
+    check_reached(wanted)
+    return wanted
 
 
 def judged_selection(

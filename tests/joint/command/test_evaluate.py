@@ -391,6 +391,7 @@ def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
         (["--adjust", "auc", "--at-least", "mcc=much"], "such as accuracy=0.8, not 'mcc=much'"),
         (["--adjust", "auc", "--at-least", "mcc=nan"], "such as accuracy=0.8, not 'mcc=nan'"),
         (["--adjust", "auc", "--at-least", "mcc=0", "mcc=1"], "names mcc twice: give one number"),
+        (["--adjust", "auc", "--at-least", "accuracy=30"], "never 30: for 30 % write 0.3"),
         (["--adjust", "auc", "--within", "acuracy=0"], "--within: there is no metric 'acuracy'"),
         (["--adjust", "auc", "--within", "nll=0.1"], "--within takes metrics of which more is"),
         (["--adjust", "auc", "--within", "mcc"], "such as accuracy=0.01, not 'mcc'"),

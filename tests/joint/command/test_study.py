@@ -405,6 +405,8 @@ def test_the_designs_that_are_good_enough(finished, tmp_path, capsys):
     assert main(["study", "select", str(finished.folder), "--at-least", "recall.a"]) == 2
     told = "--at-least takes a metric and a number, such as recall.mel=0.8, not 'recall.a'"
     assert told in capsys.readouterr().err
+    assert main(["study", "select", str(finished.folder), "--at-least", "accuracy=30"]) == 1
+    assert "never 30: for 30 % write 0.3\n" in capsys.readouterr().err
 
 
 def test_the_cheapest_good_design_is_confirmed(small_study, pretend, tmp_path, capsys):

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 
+import joint
 from joint.folder import RunFolder, hold
 from joint.lock import LOCK_FILE
 from joint.settings import ConfigError
@@ -12,6 +13,7 @@ from joint.study import (
     Axis,
     Comparison,
     Plan,
+    Requirements,
     StudyError,
     create_study,
     open_study,
@@ -200,3 +202,74 @@ def test_an_earlier_study_that_comes_too_late_is_told(ledger, finished, tmp_path
     assert fresh.tally().done == 0
     taken = create_study(ledger.study, tmp_path / "taken", earlier=finished.folder)
     assert create_study(ledger.study, taken.folder, earlier=finished.folder).tally().done == 32
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(metric="recall.zzz"),
+        Plan(requirements=Requirements(at_least={"recall.zzz": 0.5})),
+        Plan(requirements=Requirements(at_most={"f1.zzz": 0.5})),
+    ],
+)
+def test_a_class_that_the_scenes_do_not_have_is_refused_before_the_first_run(
+    small_study, small_base, tmp_path, plan
+):
+    """Where the configuration tells the classes; elsewhere the worker knows them."""
+    named = ("mel", "cafe\u0301")
+    for data, refused in (
+        (joint.PhantomConfig(), True),
+        (joint.HAM10000Config(root=tmp_path / "ham"), True),
+        (joint.ClassFolders(root=tmp_path / "scenes", classes=named), True),
+        (joint.ClassFolders(root=tmp_path / "scenes"), False),
+    ):
+        base = small_base().model_copy(update={"data": data})
+        study = small_study(base=base, plan=plan)
+        if refused:
+            with pytest.raises(ValueError, match=r"^the plan cannot be judged: .*zzz"):
+                create_study(study, tmp_path / "study")
+            assert not (tmp_path / "study").exists()
+        else:
+            create_study(study, tmp_path / "other")
+    # A name is one however its accents are written.
+    data = joint.ClassFolders(root=tmp_path / "scenes", classes=named)
+    base = small_base().model_copy(update={"data": data})
+    wanted = Requirements(at_least={"recall.caf\u00e9": 0.5})
+    create_study(small_study(base=base, plan=Plan(requirements=wanted)), tmp_path / "named")
+
+
+def test_the_classes_of_all_designs_are_looked_at(small_study, tmp_path):
+    """The base has the class, and scenes of an axis do not."""
+    classes = Axis(
+        path="data",
+        values=(
+            {"kind": "phantom", "count": 60, "image_size": 16, "balance": 0},
+            {"kind": "folders", "root": "scenes", "image_size": 16, "classes": ["a", "b"]},
+        ),
+        labels=("phantom", "folders"),
+    )
+    plan = Plan(metric="recall.mel")
+    with pytest.raises(ValueError, match=r"cannot be judged: .*'recall.mel' .* among 2; "):
+        create_study(small_study(axes={"scenes": classes}, plan=plan), tmp_path / "study")
+
+
+def test_a_bound_that_no_share_can_reach_is_refused(small_study, ledger, tmp_path):
+    def asked(**bounds):
+        return small_study(plan=Plan(requirements=Requirements(**bounds)))
+
+    for bounds, told in (
+        ({"at_least": {"accuracy": 30}}, r"accuracy is from 0 to 1, and never 30: for 30 % write"),
+        ({"at_most": {"recall.mel": -0.1}}, r"recall.mel is from 0 to 1, and never -0.1$"),
+        ({"at_least": {"mcc": -30}}, r"mcc is from -1 to 1, and never -30: .* write -0.3$"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            create_study(asked(**bounds), tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+    create_study(asked(at_least={"accuracy": 1, "mcc": -1, "loss": -5}), tmp_path / "new")
+    # One that was written before is read, and reported, as it is.
+    path = ledger.folder / "study.json"
+    content = json.loads(path.read_text())
+    del content["seal"]
+    content["study"]["plan"]["requirements"] = {"at_least": {"accuracy": 30}}
+    path.write_text(json.dumps(content))
+    assert "accuracy >= 30" in str(report(open_study(ledger.folder)))

@@ -580,7 +580,7 @@ def _stay_in_the_fifth(folder):
         return True
 
     worker.execute = execute
-    worker.build_data = lambda config: SimpleNamespace(encoding=None)
+    worker.build_data = lambda config: SimpleNamespace(encoding=None, classes=())
     work(folder, poll=0.05)
 
 

@@ -171,9 +171,11 @@ def test_a_class_of_the_requirements_that_is_not_there_stops_the_worker(
     small_study, small_base, tmp_path
 ):
     plan = Plan(requirements=Requirements(at_least={"recall.zzz": 0.5}))
-    create_study(small_study(base=small_base(), plan=plan), tmp_path)
-    with pytest.raises(StudyError, match=r"the plan cannot be judged: .*zzz"):
-        work(tmp_path)
+    data = joint.ClassFolders(root=_pictures(tmp_path / "data", seed=0), image_size=16)
+    base = small_base().model_copy(update={"data": data})
+    create_study(small_study(base=base, plan=plan), tmp_path / "study")
+    with pytest.raises(StudyError, match=r"the plan cannot be judged: .*zzz.*'recall.mel' or"):
+        work(tmp_path / "study")
 
 
 def test_scenes_that_cannot_be_read_stop_the_worker(small_study, small_base, tmp_path):
@@ -678,13 +680,15 @@ def test_a_run_that_is_done_says_how_long_it_took(small_study, small_base, tmp_p
 
 
 def test_a_class_that_the_scenes_lack_is_told_before_a_run(small_study, small_base, tmp_path):
-    study = small_study(plan=Plan(metric="recall.polyp", resamples=100))
+    data = joint.ClassFolders(root=_pictures(tmp_path / "data", seed=0), image_size=16)
+    base = small_base().model_copy(update={"data": data})
+    study = small_study(base=base, plan=Plan(metric="recall.polyp", resamples=100))
     create_study(study, tmp_path / "study")
     with pytest.raises(StudyError, match=r"cannot be judged: metric 'recall.polyp' is of a class "):
         work(tmp_path / "study")
     assert open_study(tmp_path / "study").tally().pending == len(study.seeds) * 4
     # Where the designs differ in their scenes, once those of the first are there.
-    axes = {"data": Axis(path="data.seed", values=(0, 1))}
+    axes = {"data": Axis(path="data.geometry", values=("crop", "squeeze"))}
     create_study(study.model_copy(update={"axes": axes}), tmp_path / "other")
     with pytest.raises(StudyError, match=r"cannot be judged: metric 'recall.polyp'"):
         work(tmp_path / "other")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import joint
 from joint.folder import FAILURE_FILE, RunFolder
 from joint.study import (
     Plan,
@@ -241,6 +242,8 @@ def test_what_the_plan_requires_is_judged_by_itself(small_study, tmp_path):
         ({"metric": "psnr", "at_least": {"psnr": 1}}, "is that of a margin: give within="),
         ({"within": 0.1, "metric": "bits"}, "metric 'bits' is unknown"),
         ({"at_least": {"recall.zz": 0.5}}, "zz"),
+        ({"at_least": {"accuracy": 30}}, r"^accuracy is from 0 to 1, and never 30: .* write 0.3$"),
+        ({"at_most": {"bpp": -1}}, r"^bpp is 0 or more, and never -1$"),
     ],
 )
 def test_requirements_that_cannot_be_are_refused(finished, asked, told):
@@ -248,9 +251,19 @@ def test_requirements_that_cannot_be_are_refused(finished, asked, told):
         select_designs(finished, **asked)
 
 
-def test_what_the_report_has_read_is_not_read_again(small_study, pretend, tmp_path, monkeypatch):
-    wanted = Requirements(at_least={"accuracy": 0.5, "recall.a": 0.5}, within=0.2)
-    ledger = create_study(small_study(plan=Plan(requirements=wanted)), tmp_path / "study")
+def _of_folders(small_study, small_base, tmp_path, **required):
+    """A study of scenes whose classes are in no configuration."""
+    data = joint.ClassFolders(root=tmp_path / "scenes")
+    base = small_base().model_copy(update={"data": data})
+    plan = Plan(requirements=Requirements(**required))
+    return create_study(small_study(base=base, plan=plan), tmp_path / "study")
+
+
+def test_what_the_report_has_read_is_not_read_again(
+    small_study, small_base, pretend, tmp_path, monkeypatch
+):
+    wanted = {"at_least": {"accuracy": 0.5, "recall.a": 0.5}, "within": 0.2}
+    ledger = _of_folders(small_study, small_base, tmp_path, **wanted)
     for run in ledger.runs:
         pretend(ledger, run, 0.9)
     module = importlib.import_module("joint.study.findings.selection")
@@ -266,9 +279,10 @@ def test_what_the_report_has_read_is_not_read_again(small_study, pretend, tmp_pa
     assert found.selection == select_designs(ledger)
 
 
-def test_a_requirement_that_no_run_has_does_not_end_the_report(small_study, pretend, tmp_path):
-    plan = Plan(requirements=Requirements(at_least={"recall.zzz": 0.5}))
-    ledger = create_study(small_study(plan=plan), tmp_path / "study")
+def test_a_requirement_that_no_run_has_does_not_end_the_report(
+    small_study, small_base, pretend, tmp_path
+):
+    ledger = _of_folders(small_study, small_base, tmp_path, at_least={"recall.zzz": 0.5})
     for run in ledger.runs:
         pretend(ledger, run, 0.9)
     found = report(ledger)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import classify
+import joint
 from classify.judged import METRICS
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RunFolder
@@ -154,10 +155,10 @@ def test_damaged_predictions_say_what_to_do(ledger, pretend):
         outcomes(ledger, "accuracy")
 
 
-def test_a_row_has_every_number_of_the_report(small_study, pretend, tmp_path):
-    ledger = create_study(
-        small_study(plan=Plan(metric="recall.b", resamples=100)), tmp_path / "study"
-    )
+def test_a_row_has_every_number_of_the_report(small_study, small_base, pretend, tmp_path):
+    base = small_base().model_copy(update={"data": joint.ClassFolders(root=tmp_path / "scenes")})
+    study = small_study(base=base, plan=Plan(metric="recall.b", resamples=100))
+    ledger = create_study(study, tmp_path / "study")
     run = ledger.runs[0]
     pretend(ledger, run, 0.7)
     part = load_predictions(ledger.path(run))
