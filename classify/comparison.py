@@ -408,7 +408,7 @@ def _pair(
         )
     one, other = (
         Judged(
-            as_scores(scores) if kind is None else as_logits(scores, kind),
+            as_scores(scores) if kind is None else as_logits(scores, kind, stacklevel=6),
             labels,
             classes=first.shape[1] if classes is None else classes,
         )

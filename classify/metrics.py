@@ -465,13 +465,13 @@ def as_scores(scores: Array) -> Array:
     return scores.astype(float)
 
 
-def as_logits(scores: Array, kind: Kind) -> Array:
-    """Scores of either kind as logits, float64."""
+def as_logits(scores: Array, kind: Kind, *, stacklevel: int = 4) -> Array:
+    """Scores of either kind as logits, float64; warns of probabilities at the caller's caller."""
     if kind not in get_args(Kind):
         raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
     scores = as_scores(scores)
     if kind == "logits":
-        warn_of_probabilities(scores, "give kind='probabilities'", stacklevel=4)
+        warn_of_probabilities(scores, "give kind='probabilities'", stacklevel=stacklevel)
         return scores
     advice = "pass kind='logits' for scores before the softmax"
     if ((scores < 0) | (scores > 1 + 1e-3)).any():

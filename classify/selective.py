@@ -173,10 +173,8 @@ def risk_coverage(
         if alone:
             rates[:] = np.nan
         ends = np.array([percentile_interval(each, level) for each in rates.T]).reshape(-1, 2)
-        judged_units = np.array(
-            [_units(member[: np.ceil(s * count - 1e-9).astype(int)]) for s in asked]
-        )
-        ends = with_width(ends, accuracy, judged_units, level=level)
+        tie = np.append(0, last.cumsum()[:-1])
+        ends = with_width(ends, accuracy, _units(member, tie, asked), level=level)
         found = {
             "aurc_interval": percentile_interval(areas, level),
             "accuracy_intervals": tuple(Interval(*each) for each in ends.tolist()),
@@ -194,10 +192,16 @@ def risk_coverage(
     )
 
 
-def _units(member: Array) -> float:
-    """Lesions of one size that tell as much as those of these rows."""
-    sizes = np.bincount(member)
-    return float(equal_units(sizes.sum(), (sizes**2).sum()))
+def _units(member: Array, tie: Array, coverages: Sequence[float]) -> Array:
+    """Lesions of one size that tell as much as those that are judged, at each coverage.
+
+    Of pictures that are equally sure, each is judged in part.
+    """
+    size = np.bincount(tie)
+    before = size.cumsum() - size
+    shares = [np.clip((s * len(tie) - before) / size, 0, 1)[tie] for s in coverages]
+    sizes = np.array([np.bincount(member, share) for share in shares])
+    return equal_units(sizes.sum(1), (sizes**2).sum(1))
 
 
 def _line(name: str, value: float, interval: Interval | None) -> str:

@@ -60,6 +60,8 @@ class FileCodec(Codec, ABC):
     def __init__(self) -> None:
         super().__init__()
         self._channels: tuple[int, ...] = (1, 3)
+        # What files are read as; None: grey and colour as they come.
+        self.channels: int | None = None
         # Kinds of picture that a file may hold, in Pillow's words, and what they are read as.
         self._modes = {"L": "L", "RGB": "RGB"}
         known = {*features.codecs, *features.modules}  # others are asked for with a warning
@@ -69,6 +71,16 @@ class FileCodec(Codec, ABC):
                 f"this one, {Image.__version__}, was not. Its wheels have it: "
                 "pip install --upgrade --force-reinstall 'Pillow>=11.3'."
             )
+
+    def takes(self, channels: int) -> bool:
+        """Whether its files may have so many channels.
+
+        Parameters
+        ----------
+        channels : int
+            Of a picture.
+        """
+        return channels in self._channels
 
     def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]``; values are clipped to 0..1.
@@ -161,7 +173,7 @@ class FileCodec(Codec, ABC):
         sides = tuple(size) if isinstance(size, Iterable) else ()
         if len(sides) != 2 or not all(isinstance(side, SupportsIndex) for side in sides):
             raise ValueError(f"expected a size (H, W), whole numbers of pixels, got {size!r}.")
-        if channels not in self._channels or min(size) < 1:
+        if not self.takes(channels) or min(size) < 1:
             raise ValueError(
                 f"{self._FORMAT} here takes pictures of {_either(self._channels)} channels and at "
                 f"least 1x1 pixels, got {channels} and {size[0]}x{size[1]}."

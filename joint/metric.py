@@ -89,7 +89,7 @@ def check_value(metric: str, value: float) -> None:
     if least <= value <= largest:
         return
     can_be = f"from {least:g} to {largest:g}" if math.isfinite(largest) else f"{least:g} or more"
-    percent = largest == 1 and 1 < abs(value) <= 100
+    percent = largest == 1 and 1 < abs(value) <= 100 and value / 100 >= least
     advice = f": for {value:g} % write {value / 100:g}" if percent else ""
     raise ValueError(f"{metric} is {can_be}, and never {value:g}{advice}")
 

@@ -118,7 +118,10 @@ def _in_words(error: ValidationError, settings: type[Settings]) -> ValidationErr
 def _follows(fault: ErrorDetails, every: Sequence[ErrorDetails]) -> bool:
     """Whether a list is too short only as elements failed, which pydantic does not count."""
     place = fault["loc"]
-    return fault["type"] == "too_short" and any(
+    least = fault.get("ctx", {}).get("min_length", 0)
+    if fault["type"] != "too_short" or len(fault["input"]) < least:
+        return False
+    return any(
         len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in every
     )
 

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from compress.files import FileCodec
 from optics import Sensor
 from optics.quantity import looked_at
 
@@ -143,12 +144,13 @@ def check_channels(stages: Mapping[Stage, nn.Module], scene: int | None = None) 
         takes, makes = _CHANNELS[name]
         taken = getattr(stage, takes, None)
         if isinstance(taken, int):
-            if given is not None and taken != given[1]:
+            either = isinstance(stage, FileCodec) and given is not None and stage.takes(given[1])
+            if given is not None and taken != given[1] and not either:
                 raise ValueError(
                     f"the {given[0]} gives {given[1]} channels but the {name} takes {taken}: "
                     f"build the {name} with {given[1]}"
                 )
-            given = (name, taken)
+            given = given if either else (name, taken)
         if makes is not None:
             made = getattr(stage, makes, None)
             given = (name, made) if isinstance(made, int) else None

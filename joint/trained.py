@@ -465,10 +465,12 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
 
 
 def _codec_channels(trained: Trained) -> int | None:
-    """Channels of the pictures that the codec of a run was given; None where nothing says so."""
+    """Channels of the pictures that the codec of a run was given; None where nothing says so.
+
+    Of a run of a version whose JPEG and the like had none to say, those of its scenes: a camera may
+    have made others of them, which is certain where they are neither 1 nor 3.
+    """
     identity = identity_of(trained.head)
-    # Versions whose JPEG and the like had none to say kept those of the scenes; of other numbers, a
-    # camera has made something else.
     scenes = (identity.get("scenes") or {}).get("channels")
     return identity.get("codec_channels") or (scenes if scenes in (1, 3) else None)
 

@@ -149,7 +149,8 @@ def measure_sensor(
     if not ((mean > 0).all() and slope > 0):
         raise ValueError(
             "flat frames must have more light and more noise in time than the dark ones: mean "
-            f"{mean.tolist()} DN and variance {variance.tolist()} DN^2 above these"
+            f"{mean.tolist()} DN and variance {variance.tolist()} DN^2 above these. Saturated ones "
+            "have none"
         )
     _warn_of_saturation(lit, step, stacklevel=4)  # beyond that of no_grad
     gain = float(mean.square().sum() / slope)

@@ -21,7 +21,6 @@ from .coarse import coarse_phase
 from .defocus import defocus_path, warn_of_coarse
 from .element import (
     SQUARE_SAMPLES,
-    AmplitudeMask,
     Element,
     PhaseElement,
 )
@@ -50,7 +49,6 @@ from .quantity import (
     one_number,
     single,
 )
-from .vignetting import Vignetting
 
 __all__ = ["Pupil", "check_same_everywhere", "middle_wavelength", "pupil_of"]
 
@@ -354,9 +352,9 @@ class Pupil(nn.Module):
     def diameter(self) -> float:
         """Widest extent along x or y of the open aperture, metres, with what is dark in it.
 
-        Each lit sample stands for its spacing, and those at the rim for the part of it that is
-        open: of a :func:`optics.circular_aperture` it is the diameter, to 1e-3 at 16 samples across
-        and 4e-5 at 64. A tail below a thousandth of the largest amplitude is dark.
+        Each lit sample stands for its spacing, and those at the rim for their amplitude, relative
+        to the largest: of a :func:`optics.circular_aperture` it is the diameter, to 1e-3 at 16
+        samples across and 4e-5 at 64. A tail below a thousandth of the largest amplitude is dark.
         """
         opening = single(self.aperture.detach())
         return self.spacing * max(_width(opening.amax(axis)) for axis in (1, 0))
@@ -454,7 +452,7 @@ class Pupil(nn.Module):
         if not _open(opening)[beyond].any():
             return False
         for part in self.elements:  # what darkens the ring
-            if isinstance(part, AmplitudeMask | Vignetting):
+            if isinstance(part, Element) and not isinstance(part, PhaseElement):
                 passed = part.transmission(self._wavelengths()).detach().abs().cpu()
                 opening = opening * passed.flatten(0, -3).amax(0)
         return bool(_open(opening)[beyond].any())

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import tyro
 
 from joint.analysis.contrast.dependence import ContrastDependence, contrast_dependence
+from joint.analysis.contrast.measures import OneNumber
 from joint.analysis.contrast.plane import Plane
 from joint.cells import aligned
 from joint.device import usable_device
@@ -26,9 +27,6 @@ from joint.trained import load_run
 from .options import RESAMPLES, check_figure, check_least, check_run_folder
 
 __all__ = ["ContrastOptions", "main"]
-
-# The measures that are one of a picture.
-_OneNumber = Literal["weber", "michelson", "rms", "cnr", "gcnr", "soft_gcnr", "delta_e", "edge"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class ContrastOptions:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders of lens2label train."""
-    measures: tuple[_OneNumber, ...] = ()
+    measures: tuple[OneNumber, ...] = ()
     """Of contrast; by default gcnr and delta_e, or weber where the plane has no three colours."""
     factors: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
     """Contrasts at which lesions are shown, 1 being their own; --factors without a number leaves
@@ -79,8 +77,9 @@ class ContrastOptions:
             check_least(self, pictures=1)
         if not self.runs:
             raise OptionError("name a run folder, such as lens2label contrast runs/edge")
-        if len(set(self.runs)) < len(self.runs):
-            raise OptionError("a run is named twice")
+        twice = [str(run) for run in set(self.runs) if self.runs.count(run) > 1]
+        if twice:
+            raise OptionError(f"{twice[0]} is named twice")
         if len(set(self.measures)) < len(self.measures):
             raise OptionError("--measures names one twice")
         rising = all(0 <= a < b < math.inf for a, b in pairwise(self.factors))

@@ -182,9 +182,9 @@ def build_codec(
 
 
 def for_channels(codec: compress.Codec, channels: int | None) -> compress.Codec:
-    """Let a codec that is not built for a number of channels say which its pictures have."""
-    if channels is not None and isinstance(codec, FileCodec) and not hasattr(codec, "channels"):
-        codec.channels = channels  # pyright: ignore[reportArgumentType]
+    """Let a codec whose files are grey or colour say which its pictures are."""
+    if isinstance(codec, FileCodec) and codec.takes(1) and codec.takes(3):
+        codec.channels = channels
     return codec
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from classify.data.decode import as_rgb, check_pages
 from classify.data.sixteen import sixteen_bits
 from compress import Codec, CorruptStream, psnr
-from compress.files import FileCodec
 from joint.checkpoint import write_atomically
 from joint.point import at_quality
 from joint.stages import Encoding
@@ -86,11 +85,10 @@ def readable_formats() -> list[str]:
 def picture_for(codec: Codec, path: Path | str) -> Tensor:
     """Read a picture with the channels that a codec takes, see :func:`read_picture`.
 
-    They are its ``channels``. One that has none takes grey and colour as they come where the files
-    are of a format that has both, and else, as one of somebody's own, RGB.
+    They are its ``channels``: None of one that takes grey and colour as they come. A codec of
+    somebody's own that says nothing of them is given RGB.
     """
-    any_kind = None if isinstance(codec, FileCodec) else 3
-    return read_picture(path, channels=getattr(codec, "channels", any_kind))
+    return read_picture(path, channels=getattr(codec, "channels", 3))
 
 
 def read_picture(path: Path | str, *, channels: int | None = 3) -> Tensor:

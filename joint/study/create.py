@@ -86,6 +86,7 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     """
     if not (Path(folder) / STUDY_FILE).exists():
         check_labels(study)
+        check_reached(study.plan.requirements)
     return write_study(study, folder, earlier=earlier)
 
 
@@ -162,7 +163,6 @@ def _check_measured(
 ) -> None:
     """Refuse a study that would be judged, or led, by what its designs do not have."""
     sampler, plan = study.sampler, study.plan
-    check_reached(plan.requirements)
     wanted = [plan.metric, *plan.requirements.metrics()]
     wanted += sampler.objectives if isinstance(sampler, Search) else ()
     paths = [path for axis in study.axes for path in study.sets(axis)]

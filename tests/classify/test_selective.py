@@ -70,9 +70,14 @@ def test_intervals_draw_lesions_and_have_a_width():
     assert alone.accuracy[1] == pytest.approx(report.accuracy)
     assert alone.accuracy_intervals[1] == pytest.approx(report.intervals["accuracy"])
     # None wrong, which half of them says no more than 40 lesions can.
-    right = classify.risk_coverage(9 * np.eye(3)[labels], labels, **ask)
+    sure = np.linspace(5, 9, 80)[:, None]
+    right = classify.risk_coverage(sure * np.eye(3)[labels], labels, **ask)
     low = binomtest(40, 40).proportion_ci(method="wilson").low
     assert right.accuracy_intervals[0] == pytest.approx((low, 1))
+    # Equally sure, all of them are judged in half of the orders.
+    equal = classify.risk_coverage(9 * np.eye(3)[labels], labels, **ask)
+    low = binomtest(80, 80).proportion_ci(method="wilson").low
+    assert equal.accuracy_intervals[0] == pytest.approx((low, 1))
     assert np.isnan(right.aurc_interval).all()
     single = classify.risk_coverage(logits, labels, groups=["one"] * 80, **ask)
     assert np.isnan([single.aurc_interval, *single.accuracy_intervals]).all()
@@ -110,6 +115,24 @@ def test_it_is_printed_and_written():
     again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert again["risk"] == found.risk.tolist()
     assert again["accuracy_intervals"][2] == [low, high]
+
+
+def test_the_order_of_files_says_nothing_of_pictures_that_are_equally_sure():
+    groups = [*["large"] * 40, *(f"lesion {n}" for n in range(60))]
+    labels = np.array([0] * 90 + [1] * 10)
+    scores = np.tile([[1.0, 0.0]], (100, 1))
+    there, back = (
+        classify.risk_coverage(
+            scores,
+            labels[rows],
+            groups=[groups[row] for row in rows],
+            coverages=(0.3,),
+            resamples=300,
+        )
+        for rows in (np.arange(100), np.arange(100)[::-1])
+    )
+    assert there.accuracy == pytest.approx((0.9,))
+    np.testing.assert_allclose(there.accuracy_intervals, back.accuracy_intervals, atol=0.02)
 
 
 @pytest.mark.parametrize(

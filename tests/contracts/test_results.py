@@ -549,10 +549,15 @@ def test_the_page_on_contrast_has_the_numbers_of_six_seeds():
         assert _cells(page, row) == _of_six(
             [each["difference"] for each in strata], [each["interval"] for each in strata]
         )
-    for name, label in (("nevi", "nv"), ("BKL", "bkl"), ("AK", "akiec")):
-        strata = of("gcnr", "strata")
+    alone = (
+        *(("gCNR", "gcnr", *each) for each in (("nevi", "nv"), ("BKL", "bkl"), ("AK", "akiec"))),
+        *(("ΔE", "delta_e", *each) for each in (("BKL", "bkl"), ("AK", "akiec"))),
+        ("ΔE", "delta_e", "melanomas", "mel"),
+    )
+    for contrast, measure, name, label in alone:
+        strata = of(measure, "strata")
         k = strata[0]["classes"].index(label)
-        assert _cells(page, f"the same of gCNR, {name} alone") == _of_six(
+        assert _cells(page, f"the same of {contrast}, {name} alone") == _of_six(
             [each["accuracy"][k][-1] - each["accuracy"][k][0] for each in strata],
             [each["class_intervals"][k] for each in strata],
         )

@@ -146,9 +146,9 @@ class _Hidden(_Good):
 
 
 class _Told(_Hidden):
-    def __init__(self):
-        super().__init__(-1.5)
-        self.far = math.inf
+    def __init__(self, sigma: float = -1.5, far: float = math.inf) -> None:
+        super().__init__(sigma)
+        self.far = far
 
     def extra_repr(self):
         return f"sigma={self.sigma}, far={self.far}"
@@ -269,6 +269,13 @@ class _Lossier(_Raw):
         return super()._picture(payload) * 0.9
 
 
+class _Inexact(_Raw):
+    exact = False
+
+    def decompress(self, payloads):
+        return super().decompress(payloads) + 1e-7 * len(payloads)
+
+
 class _Shifted(_Raw):
     def forward(self, image, *, generator=None):
         coded = super().forward(image)
@@ -316,6 +323,7 @@ class _Tensors(_Raw):
     [
         (_Raw, {}),
         (_Estimated, {}),
+        (_Inexact, {}),
         (_Padded, {"shape": "[3, 3, 21, 28] for [3, 3, 21, 27]", "files": "", "rate": ""}),
         (_Cheap, {"rate": "times its file, and the rate says 'bytes'"}),
         (_Free, {"rate": "negative or not finite"}),
@@ -371,9 +379,15 @@ class _Guesses(_Scores):
 
 
 class _FromZero(_Scores):
+    """Whose features stay, as an explanation may want them."""
+
     def __init__(self):
         super().__init__()
         nn.init.zeros_(self.net.weight)
+
+    def forward(self, picture):
+        self.features = picture.mean((2, 3))
+        return self.net(self.features)
 
 
 class _Auxiliary(_Scores):

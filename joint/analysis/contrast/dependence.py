@@ -10,12 +10,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 from classify import LesionDataset
+from classify.intervals import check_resampling
 from joint.evaluate import evaluate
 from joint.kinds import check_kinds
 from joint.record import plain
@@ -30,7 +31,7 @@ from .correctness import (
     correctness_against_contrast,
     matched_strata,
 )
-from .measures import MEASURES, Measure
+from .measures import Measure, OneNumber
 from .plane import Plane, measure_contrast
 
 __all__ = ["ContrastDependence", "MeasureDependence", "contrast_dependence"]
@@ -157,11 +158,12 @@ def contrast_dependence(
         measure, and as the single analyses do.
     """
     check_kinds(system, dataset, wanted="contrast against being right")
-    known = [measure for measure in MEASURES if measure != "octants"]
+    known = get_args(OneNumber)
     if measures is not None and (
         not measures or len(set(measures)) < len(measures) or not set(measures) <= set(known)
     ):
         raise ValueError(f"measures must be some of {', '.join(known)}, each once, not {measures}")
+    check_resampling(resamples, level)
     if len(factors):
         check_factors(factors)
     if not bool(dataset.has_mask.any()):

@@ -28,9 +28,8 @@ from .gcnr import generalised_cnr
 
 __all__ = ["MEASURES", "Causes", "Contrast", "Measure", "Undefined", "contrast"]
 
-Measure = Literal[
-    "weber", "michelson", "rms", "cnr", "gcnr", "soft_gcnr", "delta_e", "edge", "octants"
-]
+OneNumber = Literal["weber", "michelson", "rms", "cnr", "gcnr", "soft_gcnr", "delta_e", "edge"]
+Measure = Literal[OneNumber, "octants"]
 
 #: Names of the measures, the fields of :class:`Contrast`.
 MEASURES: tuple[Measure, ...] = get_args(Measure)

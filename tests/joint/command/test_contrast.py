@@ -96,7 +96,7 @@ def test_a_run_is_named_once_and_at_least_one_is(runs, capsys):
     assert run(capsys, "contrast")[0] == OPTION
     status, out, told = run(capsys, "contrast", runs[0], runs[0], "--factors", "--resamples", 5)
     assert (status, out) == (OPTION, "")
-    assert "a run is named twice" in told
+    assert f"{runs[0]} is named twice" in told
     status, out, told = run(capsys, "contrast", runs[0], runs[0] / "not", "--factors")
     assert (status, out) == (MISTAKE, "")
     assert "it is no run folder" in told

@@ -20,6 +20,7 @@ from joint.study import (
     report,
     study_html,
 )
+from joint.study.create import write_study
 from joint.study.store import done_before
 
 
@@ -273,3 +274,5 @@ def test_a_bound_that_no_share_can_reach_is_refused(small_study, ledger, tmp_pat
     content["study"]["plan"]["requirements"] = {"at_least": {"accuracy": 30}}
     path.write_text(json.dumps(content))
     assert "accuracy >= 30" in str(report(open_study(ledger.folder)))
+    # Its find is confirmed by the plan that it has.
+    assert write_study(asked(at_most={"mcc": 5}), tmp_path / "confirmed").runs

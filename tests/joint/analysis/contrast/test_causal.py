@@ -489,7 +489,7 @@ class _Never(nn.Module):
 
 def test_what_cannot_be_swept_is_refused(phantoms, classifier):
     system = joint.ImagingSystem(classifier=classifier)
-    with pytest.raises(ValueError, match=r"factors must be at least 2 of 0 or more and rise, not \(1\.0, 0\.5"):
+    with pytest.raises(ValueError, match=r"at least 2 of 0 or more and rise, not \(1\.0, 0\.5"):
         recall_against_contrast(system, phantoms, (1.0, 0.5))
     with pytest.raises(ValueError, match="the system has no classifier"):
         recall_against_contrast(joint.ImagingSystem(), phantoms)
