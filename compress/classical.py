@@ -101,7 +101,7 @@ class WebP(FileCodec):
             sides = tuple(a + (b << 16) + 1 for a, b in zip(low, high, strict=True))
         else:
             sides = tuple(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-        if sides[0] * sides[1] * self.channels > MAX_VALUES:
+        if sides[0] * sides[1] * self._channels[0] > MAX_VALUES:
             raise CorruptStream(f"{sides[1]}x{sides[0]} is too large.")
 
 

@@ -79,6 +79,10 @@ class FileCodec(Codec, ABC):
         ----------
         channels : int
             Of a picture.
+
+        Returns
+        -------
+        bool
         """
         return channels in self._channels
 
