@@ -348,7 +348,7 @@ def test_no_number_of_the_text_is_from_elsewhere():
 
 def test_only_numbers_and_curves_of_the_real_pictures_are_kept():
     folder = ROOT / "docs" / "results" / "contrast"
-    curves = ("recall", "rate", "pairs_gcnr", "pairs_delta_e", "kept")
+    curves = ("recall", "rate", "pairs_gcnr", "pairs_delta_e", "kept", "seeds")
     harmless = ("phantom_", *(f"ham10000_{curve}" for curve in curves))
     for path in folder.iterdir():
         assert path.suffix in (".json", ".png"), path

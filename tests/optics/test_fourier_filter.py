@@ -385,12 +385,18 @@ def test_a_zernike_filter_is_the_transfer_of_a_pupil_with_those_coefficients():
     # Coma, trefoil and tilt would be mirrored if the frequencies were not.
     coefficients = torch.tensor([0.1, 0.08, -0.12], dtype=torch.float64)
     wavelength, diameter, size = 550e-9, 5e-3, 32
+    spacing = diameter / 124
     plate = optics.Aberration(
-        129, spacing=diameter / 124, diameter=diameter, coefficients=coefficients * wavelength,
+        129, spacing=spacing, diameter=diameter, coefficients=coefficients * wavelength,
         indices=[2, 8, 9],
     )  # fmt: skip
     pupil = optics.Pupil(
-        [plate], wavelengths=(wavelength,), focal_length=50e-3, pixel_pitch=1.5e-6, psf_size=size
+        [plate],
+        aperture=optics.circular_aperture(129, diameter=diameter, spacing=spacing),
+        wavelengths=(wavelength,),
+        focal_length=50e-3,
+        pixel_pitch=1.5e-6,
+        psf_size=size,
     )
     cutoff = diameter * 1.5e-6 / (2 * wavelength * 50e-3)
     ours = optics.zernike_filter(size, coefficients=coefficients, cutoff=cutoff, indices=[2, 8, 9])
