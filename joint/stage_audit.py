@@ -154,13 +154,12 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
 
     def shape() -> str:
         found = made(pictures)
-        channels = pictures.shape[1]
         _expect_tensor(found, "forward")
-        wanted = [len(pictures), stage.exposures * channels, *pictures.shape[-2:]]
-        if [*found.shape] != wanted and (found.ndim != 4 or found.shape[1] % stage.exposures):
+        count, exposures = len(pictures), stage.exposures
+        if found.ndim != 4 or len(found) != count or found.shape[1] % exposures:
             raise _Broken(
-                f"{list(found.shape)} of scenes {list(pictures.shape)} and {stage.exposures} "
-                f"exposures; as a rule {wanted}"
+                f"{list(found.shape)} of scenes {list(pictures.shape)}, and not "
+                f"[{count}, {exposures} * C, H, W], as its exposures are {exposures}"
             )
         return f"{list(pictures.shape)} to {list(found.shape)}"
 

@@ -126,6 +126,14 @@ class _Normalising(_Good):
         return super().forward(scene) / scene.amax()
 
 
+class _Odd(_Good):
+    def forward(self, scene):
+        return super().forward(scene)[:, :5]
+
+    def combine(self, raw):
+        return raw[:, :3] * 2
+
+
 class _Detached(_Good):
     def forward(self, scene):
         return super().forward(scene.detach())
@@ -191,6 +199,12 @@ class _Unused(_Good):
         (_Three, {"throughput": r"one number, a scalar Tensor, not [3]"}),
         (_Difference, {"combine": "[3, 1, 24, 28], and out_channels is 3"}),
         (_Normalising, {"linear": "", "batch": "otherwise alone than in a batch"}),
+        (
+            _Odd,
+            {
+                "shape": "[3, 5, 24, 28] of scenes [3, 3, 24, 28], and not [3, 2 * C",
+            },
+        ),
         (_Detached, {"gradient": "none reaches the pictures"}),
         (_Single, {"float64": "float32 of light in float64"}),
         (_Hidden, {"settings": "sigma cannot be read from repr"}),
