@@ -28,7 +28,7 @@ from optics.quantity import single, whole_number
 
 from .kinds import check_pictures
 from .planes import Noise, Plane, reach
-from .system import ImagingSystem, evaluating
+from .system import ImagingSystem, as_weights, evaluating
 
 __all__ = [
     "ActivationMap",
@@ -183,9 +183,7 @@ def grad_cam(
         scenes = scenes.clone()  # an ordinary tensor, which a backward pass may keep
     with evaluating(system), torch.no_grad():
         handed, _ = reach(system, scenes, "handed", Noise(generator, scenes.device))
-        if handed.dtype == torch.float64:  # as light may be; the system does the same
-            weights = (w.dtype for w in classifier.parameters() if w.is_floating_point())
-            handed = handed.to(next(weights, handed.dtype))
+        handed = as_weights(classifier, handed)
         if layer is not None:
             logits, features = _traced_at(classifier, layer, handed)
         else:

@@ -27,7 +27,15 @@ from .stages import (
     check_stage,
 )
 
-__all__ = ["ImagingSystem", "Measured", "SystemOutput", "evaluating", "only_learning", "seen_by"]
+__all__ = [
+    "ImagingSystem",
+    "Measured",
+    "SystemOutput",
+    "as_weights",
+    "evaluating",
+    "only_learning",
+    "seen_by",
+]
 
 
 class Measured(NamedTuple):
@@ -460,15 +468,19 @@ class ImagingSystem(nn.Module):
 
 
 def seen_by(stage: nn.Module, picture: Tensor) -> Tensor:
-    """What a network makes of a picture: one in float64, as light may be, in that of its weights.
+    """What a network makes of a picture, given as :func:`as_weights` gives it.
 
     A codec decides for itself, which has files to write.
     """
-    if picture.dtype == torch.float64:
-        weights = (weight for weight in stage.parameters() if weight.is_floating_point())
-        for weight in weights:
-            return stage(picture.to(weight.dtype))
-    return stage(picture)
+    return stage(as_weights(stage, picture))
+
+
+def as_weights(stage: nn.Module, picture: Tensor) -> Tensor:
+    """A picture in float64, as light may be, in the type of a network's weights; others as is."""
+    if picture.dtype != torch.float64:
+        return picture
+    weights = (weight.dtype for weight in stage.parameters() if weight.is_floating_point())
+    return picture.to(next(weights, picture.dtype))
 
 
 @contextmanager

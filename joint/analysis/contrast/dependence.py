@@ -19,7 +19,6 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.evaluate import evaluate
 from joint.kinds import check_kinds
-from joint.record import plain
 from joint.system import ImagingSystem
 
 from .by_class import ContrastByClass, contrast_by_class
@@ -93,7 +92,7 @@ class ContrastDependence:
 
 
 def _told(found: Any) -> dict[str, Any] | None:  # noqa: ANN401 - whatever has to_dict
-    return None if found is None else plain(found.to_dict())
+    return None if found is None else found.to_dict()
 
 
 def contrast_dependence(
