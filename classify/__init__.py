@@ -5,17 +5,19 @@ the embedded phantom) and their splits · ``backbone`` classifiers by name, ``re
 are (``inception`` and ``residual`` nets of our own, ``torchvision_nets`` and ``timm_nets`` the
 others, ``weights`` their files), ``vote`` of several · ``imbalance`` weights, priors and losses for
 rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two
-pictures in one · ``metrics`` the report with its intervals, of the numbers in ``judged`` ·
+pictures in one · ``scores`` scores and labels, checked · ``metric_names`` what they are judged by ·
+``judged`` the numbers, for any weights of the pictures · ``metrics`` the report with intervals ·
 ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
 ``calibration`` the temperature · ``adjustment`` the class prior · ``referral`` classes to refer
-against the rest · ``selective`` which pictures to leave to somebody else · ``given`` what is asked
-of arguments.
+against the rest · ``decision`` these three as one rule, kept · ``selective`` which pictures to
+leave to somebody else · ``given`` what is asked of arguments.
 """
 
 from .adjustment import TauChoice, adjust_logits, choose_tau
 from .backbone import Classifier, TracedLogits, backbone
 from .calibration import (
     BiasCorrectedTemperature,
+    calibrate_logits,
     fit_bias_corrected_temperature,
     fit_temperature,
 )
@@ -56,6 +58,7 @@ from .data import (
     skin_reflectance,
     split,
 )
+from .decision import DecisionRule
 from .imbalance import class_weights, effective_number_weights, log_prior, task_loss
 from .inception import InceptionS
 from .margin import CosineHead, ldam_margins
@@ -80,6 +83,7 @@ __all__ = [
     "BiasCorrectedTemperature",
     "Classifier",
     "CosineHead",
+    "DecisionRule",
     "Difference",
     "ImageFolder",
     "ImageTable",
@@ -113,6 +117,7 @@ __all__ = [
     "backbone_record",
     "bootstrap",
     "bootstrap_difference",
+    "calibrate_logits",
     "check_classes",
     "choose_cutoff",
     "choose_tau",

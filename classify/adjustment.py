@@ -20,16 +20,9 @@ import torch
 from torch import Tensor
 
 from .given import check_number, looked_at
-from .judged import (
-    LOWER_IS_BETTER,
-    Judged,
-    Metric,
-    as_array,
-    check_metric,
-    class_names,
-    judged_by,
-    warn_of_probabilities,
-)
+from .judged import Judged, judged_by
+from .metric_names import LOWER_IS_BETTER, Metric, check_metric
+from .scores import as_array, class_names, warn_of_probabilities
 
 __all__ = ["TauChoice", "adjust_logits", "choose_tau"]
 
@@ -183,9 +176,9 @@ def choose_tau(
     log_prior : array or Tensor ``[K]``
         Logarithm of the class shares in training.
     metric : str or callable
-        One of :data:`classify.judged.METRICS`, a number of one class such as ``recall.mel``
-        (:data:`classify.judged.CLASS_METRICS`), or a function of logits and labels, of which more
-        is better.
+        One of :data:`classify.metric_names.METRICS`, a number of one class such as ``recall.mel``
+        (:data:`classify.metric_names.CLASS_METRICS`), or a function of logits and labels, of
+        which more is better.
     classes : sequence of str, optional
         Names of the K classes, in the order of the scores; by default their numbers.
     taus : sequence of float, optional

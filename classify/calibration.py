@@ -4,27 +4,33 @@
 
     validation logits [N, K], labels [N]
       ──fit_temperature────────────────► T      softmax(logits / T)
-      ──fit_bias_corrected_temperature─► T, b   softmax(logits / T + b)
+      ──fit_bias_corrected_temperature─► T, b   softmax(calibrate_logits(..., T, b))
 
-Both are fitted to validation pictures and then kept: fitted to the test set they are part of the
-result, not of the system.
+Both are fitted to validation pictures and then kept, in a :class:`classify.DecisionRule`: fitted to
+the test set they are part of the result, not of the system.
 """
 
 import math
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, overload
 
 import numpy as np
-import numpy.typing as npt
+import torch
 from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from .judged import as_array, judged_by, warn_of_probabilities
+from .given import check_number, looked_at
+from .judged import judged_by
+from .scores import Array, as_array, warn_of_probabilities
 
-__all__ = ["BiasCorrectedTemperature", "fit_bias_corrected_temperature", "fit_temperature"]
-
-Array = npt.NDArray[Any]
+__all__ = [
+    "BiasCorrectedTemperature",
+    "calibrate_logits",
+    "fit_bias_corrected_temperature",
+    "fit_temperature",
+]
 
 # Temperatures between which the minimum is looked for first.
 _ENDS = (0.01, 100.0)
@@ -34,6 +40,107 @@ _IMPOSSIBLE = 1000.0
 _WEIGHTLESS = 40.0
 # Powers of e: further out, rounding tells where the slope is zero, and the search ends.
 _FARTHEST = 35.0
+
+
+@overload
+def calibrate_logits(
+    logits: Tensor, temperature: float = 1.0, offset: Sequence[float] | Array | Tensor | None = None
+) -> Tensor: ...
+@overload
+def calibrate_logits(
+    logits: Array, temperature: float = 1.0, offset: Sequence[float] | Array | Tensor | None = None
+) -> Array: ...
+def calibrate_logits(
+    logits: Array | Tensor,
+    temperature: float = 1.0,
+    offset: Sequence[float] | Array | Tensor | None = None,
+) -> Array | Tensor:
+    """Scores ``logits / temperature + offset``, of which the softmax gives the probabilities.
+
+    Temperature scaling has no offset (Guo et al., ICML 2017), the bias-corrected one both
+    (Alexandari et al., ICML 2020); a logit adjustment has the offset ``-tau * log_prior`` (Menon et
+    al., ICLR 2021). Several in turn are one: offsets add up.
+
+    Parameters
+    ----------
+    logits : array or Tensor ``[..., K]``
+        Class scores.
+    temperature : float
+        By which they are divided.
+    offset : sequence, array or Tensor ``[K]``, optional
+        What is added to the score of each class; nothing by default.
+
+    Returns
+    -------
+    array or Tensor ``[..., K]``, as ``logits``; of floats where those are whole numbers
+
+    Raises
+    ------
+    TypeError
+        For scores that are neither, or a temperature that is no number.
+    ValueError
+        When the temperature is not positive and finite, or the offset not one finite number for
+        each class.
+
+    Warns
+    -----
+    UserWarning
+        For scores ``[N, K]`` that are probabilities, each row of which sums to 1. Those on a GPU
+        are not looked at, which would have to be waited for.
+    """
+    warn_of_shares(logits)
+    return calibrated(logits, temperature, offset)
+
+
+def warn_of_shares(logits: Array | Tensor, *, stacklevel: int = 3) -> None:
+    """Warn of probabilities at the caller's caller; those on a GPU are not looked at."""
+    if isinstance(logits, np.ndarray) or (isinstance(logits, Tensor) and looked_at(logits)):
+        advice = "give their logarithms"
+        warn_of_probabilities(as_array(logits), advice, stacklevel=stacklevel + 1)
+
+
+def calibrated(
+    logits: Array | Tensor,
+    temperature: float,
+    offset: Sequence[float] | Array | Tensor | None,
+) -> Array | Tensor:
+    """As :func:`calibrate_logits`, whatever the scores are."""
+    if not isinstance(logits, np.ndarray | Tensor):
+        raise TypeError(f"logits must be an array or a tensor, not {type(logits).__name__}")
+    check_temperature(temperature)
+    given = np.zeros(logits.shape[-1:]) if offset is None else offset
+    shift = as_array(given).astype(float)
+    if logits.ndim < 1 or shift.shape != tuple(logits.shape[-1:]):
+        raise ValueError(
+            f"offset must be [K] for logits [..., K], not {shift.shape} for {tuple(logits.shape)}"
+        )
+    if not np.isfinite(shift).all():
+        raise ValueError(f"offset must be finite, not {shift.tolist()}")
+    if isinstance(logits, Tensor):
+        scores = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
+        # Not by way of float32, which as_tensor makes of numbers of Python.
+        return scores / temperature + torch.as_tensor(
+            given, dtype=scores.dtype, device=scores.device
+        )
+    scores = logits if np.issubdtype(logits.dtype, np.floating) else logits.astype(float)
+    return scores / temperature + shift.astype(scores.dtype)
+
+
+def check_temperature(temperature: object) -> None:
+    """Refuse what no scores are divided by."""
+    if not 0 < as_number("temperature", temperature) < math.inf:
+        raise ValueError(f"temperature must be positive and finite, not {temperature}")
+
+
+def as_number(name: str, value: object) -> float:
+    """A number as a float, nan of one that no float holds; a truth value is none."""
+    check_number(name, value)
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not bool")
+    try:
+        return float(value.detach() if isinstance(value, Tensor) else value)  # pyright: ignore[reportArgumentType]
+    except OverflowError:
+        return math.nan
 
 
 def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:

@@ -31,8 +31,9 @@ from .intervals import (
     typical_p,
     unit_of,
 )
-from .judged import Judged, Metric, as_array, check_metric, range_of
-from .metrics import Kind, as_logits, as_scores
+from .judged import Judged
+from .metric_names import Metric, check_metric, range_of
+from .scores import Kind, as_array, as_logits, as_scores
 
 __all__ = [
     "Difference",
@@ -76,11 +77,10 @@ class Difference:
     nothing, and count as evidence for neither system."""
 
     def __str__(self) -> str:
-        low, high = self.interval
         lacking = f", {self.undefined} of them without a number" if self.undefined else ""
         return (
             f"{self.metric} {self.first:.3f} against {self.second:.3f}: difference "
-            f"{self.difference:+.3f}, {100 * self.level:g} % interval [{low:+.3f}, {high:+.3f}], "
+            f"{self.difference:+.3f}, {100 * self.level:g} % interval {self.interval:+.3f}, "
             f"p = {self.p:.3g} ({self.resamples} resamples of {self.count} {self.unit}{lacking})"
         )
 
@@ -178,9 +178,9 @@ def bootstrap_difference(
     labels : array of int ``[N]``
         True classes.
     metric : str or callable
-        One of :data:`classify.judged.METRICS`, or a number of one class such as ``recall.mel``
-        (:data:`classify.judged.CLASS_METRICS`), which are quick; or a function of logits
-        ``[M, K]`` and labels ``[M]``, which is called for each resample.
+        One of :data:`classify.metric_names.METRICS`, or a number of one class such as
+        ``recall.mel`` (:data:`classify.metric_names.CLASS_METRICS`), which are quick; or a function
+        of logits ``[M, K]`` and labels ``[M]``, which is called for each resample.
     classes : sequence of str, optional
         Names of the K classes, in the order of the scores; by default their numbers.
     groups : sequence of str, length N, optional

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from .adjustment import check_logarithms
 from .given import check_number, check_tensor, looked_at
-from .judged import as_array
+from .scores import as_array
 
 __all__ = [
     "class_weights",

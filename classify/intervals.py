@@ -32,10 +32,16 @@ _FEW_PAIRS = 5  # under which the draws of a ranking hold its true value in fewe
 
 
 class Interval(NamedTuple):
-    """A confidence interval from ``low`` to ``high``."""
+    """A confidence interval from ``low`` to ``high``.
+
+    ``f"{interval:+.2f}"`` writes both ends in that form: ``[-0.10, +0.30]``.
+    """
 
     low: float
     high: float
+
+    def __format__(self, form: str) -> str:
+        return f"[{self.low:{form}}, {self.high:{form}}]" if form else str(self)
 
 
 def bootstrap(

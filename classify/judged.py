@@ -9,76 +9,30 @@
 So the report and a thousand resamples of it are the same few lines.
 """
 
-import difflib
-import math
-import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from scipy.sparse import csr_array
 from scipy.sparse import hstack as sparse_hstack
 from scipy.special import logsumexp
 
 from .data.arrays import as_integer
-
-__all__ = [
-    "CLASS_METRICS",
-    "LOWER_IS_BETTER",
-    "METRICS",
-    "Array",
-    "InvalidScores",
-    "Judged",
-    "Metric",
-    "Reliability",
-    "as_array",
-    "check_labels",
-    "check_metric",
-    "check_scores",
-    "class_column",
-    "class_names",
-    "is_metric",
-    "judged_by",
-    "of_class",
-    "range_of",
-    "warn_of_probabilities",
-]
-
-Array = npt.NDArray[Any]
-Metric = str | Callable[[Array, Array], float]
-"""A name from :data:`METRICS`, that of a class such as ``recall.mel``, or a function of logits
-``[N, K]`` and labels ``[N]``."""
-
-_COUNTED = (
-    "accuracy",
-    "balanced_accuracy",
-    "macro_precision",
-    "macro_recall",
-    "macro_f1",
-    "macro_specificity",
-    "weighted_precision",
-    "weighted_recall",
-    "weighted_f1",
-    "mcc",
-    "cohen_kappa",
+from .metric_names import (
+    CLASS_COUNTED,
+    CLASS_RANKED,
+    COUNTED,
+    METRICS,
+    RANKED,
+    Metric,
+    check_metric,
+    class_column,
+    of_class,
 )
-_RANKED = ("auc", "average_precision", "sensitivity")
-_CLASS_COUNTED = ("precision", "recall", "f1", "specificity")
-_CLASS_RANKED = ("class_auc", "class_average_precision", "class_sensitivity")
-LOWER_IS_BETTER = ("nll", "brier", "ece")
-METRICS = (*_COUNTED, *_RANKED, *LOWER_IS_BETTER)
-"""Names of the single numbers of a report."""
-CLASS_METRICS = (*_CLASS_COUNTED, *_RANKED)
-"""What there is of each class too: ``recall.mel`` is the recall of the class ``mel``."""
-_RANGES = {
-    "nll": (0.0, math.inf),
-    "brier": (0.0, 2.0),
-    "mcc": (-1.0, 1.0),  # 0 is chance, and less is worse
-    "cohen_kappa": (-1.0, 1.0),
-}
+from .scores import Array, check_labels, check_scores, class_names
+
+__all__ = ["Judged", "Reliability", "judged_by"]
 
 _FEW = 16  # classes up to which a product with a full matrix is the quickest way to count
 _CELLS = 2**18  # scores whose powers are in memory at a time
@@ -99,97 +53,6 @@ class Reliability:
     """Mean probability of the predicted class ``[bins]``; nan in an empty bin."""
     accuracy: Array
     """Share of right predictions ``[bins]``; nan in an empty bin."""
-
-
-class InvalidScores(ValueError):
-    """Scores of some pictures rank no class: one is nan or endless, or all are minus infinity.
-
-    As a training leaves them that diverged.
-    """
-
-
-def as_array(values: npt.ArrayLike | torch.Tensor) -> Array:
-    """NumPy's array of anything like one: of tensors with a gradient, on a GPU, or bfloat16 too."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        return (values.double() if values.is_floating_point() else values).numpy()
-    return np.asarray(values)
-
-
-def warn_of_probabilities(scores: Array, advice: str, *, stacklevel: int = 3) -> None:
-    """Warn where all scores that are taken for logits are shares of one, and not votes for one."""
-    if scores.ndim != 2 or not ((scores > 0) & (scores < 1)).any():
-        return
-    if (scores >= 0).all() and (np.abs(scores.sum(1) - 1) <= 1e-4).all():
-        warnings.warn(
-            f"these scores are probabilities, and are taken for logits: {advice}",
-            stacklevel=stacklevel,
-        )
-
-
-def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
-    """Names of so many ``classes``, which are their numbers, or of those named, which differ."""
-    count = as_integer(classes)
-    names = tuple(map(str, range(count) if count is not None else classes))  # pyright: ignore[reportArgumentType]
-    if len(set(names)) < len(names):
-        raise ValueError(f"classes must be different names, not {', '.join(names)}")
-    return names
-
-
-def class_column(name: str) -> str:
-    """What the numbers of all classes are called, of one of :data:`CLASS_METRICS`."""
-    return f"class_{name}" if name in _RANKED else name
-
-
-def of_class(metric: str) -> tuple[str, str] | None:
-    """Number and class of a metric such as ``recall.mel``; None of one over all classes."""
-    name, _, of = metric.partition(".")
-    return (name, of) if name in CLASS_METRICS and of else None
-
-
-def is_metric(metric: str) -> bool:
-    """Whether this names a single number of a report, or one of :data:`CLASS_METRICS` of a class.
-
-    Whether there is such a class, only those who know them can tell: :func:`check_metric`.
-    """
-    return metric in METRICS or of_class(metric) is not None
-
-
-def check_metric(metric: Metric, classes: Sequence[str] | None = None) -> None:
-    """Refuse a name that is no single number of a report, or is of none of ``classes``."""
-    if not isinstance(metric, str) and not callable(metric):
-        raise ValueError(f"metric must be a name or a function, not {metric!r}")
-    if not isinstance(metric, str) or metric in METRICS:
-        return
-    if metric in (*_CLASS_COUNTED, *_CLASS_RANKED):
-        mean = metric.removeprefix("class_") if metric in _CLASS_RANKED else f"macro_{metric}"
-        name = metric.removeprefix("class_")
-        raise ValueError(
-            f"metric {metric!r} is a number of each class; use {mean!r}, their mean, or that of "
-            f"one, such as {f'{name}.{classes[0]}' if classes else f'{name}.NAME'!r}"
-        )
-    of = of_class(metric)
-    if of is None:
-        raise ValueError(
-            f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}, or that of a class, "
-            f"NUMBER.CLASS, of {', '.join(CLASS_METRICS)}"
-        )
-    if classes is not None and of[1] not in classes:
-        unnamed = list(classes) == [str(number) for number in range(len(classes))]
-        raise ValueError(
-            f"metric {metric!r} is of a class that there is not among {len(classes)}; there is "
-            f"{' or '.join(repr(f'{of[0]}.{name}') for name in _near(of[1], classes))}"
-            + (" (they are numbers: give classes, their names)" if unnamed else "")
-        )
-
-
-def _near(name: str, classes: Sequence[str]) -> Sequence[str]:
-    """Which classes may be meant: those that begin, or are written, alike; or else the first."""
-    said = name.casefold()
-    own = {each: each.casefold() for each in classes if each}
-    begin = [each for each, low in own.items() if low.startswith(said) or said.startswith(low)]
-    alike = difflib.get_close_matches(said, own.values(), n=1)
-    return begin or [each for each, low in own.items() if low in alike] or classes[:10]
 
 
 class Judged:
@@ -263,7 +126,7 @@ class Judged:
             is then nan, where by default it is 0, and so are MCC and kappa of a draw of one class
             alone. Means are over the classes of all the rows.
         """
-        every = (*METRICS, *_CLASS_COUNTED, *_CLASS_RANKED)
+        every = (*METRICS, *CLASS_COUNTED, *CLASS_RANKED)
         asked = every if names is None else tuple(names)
         one = {name: of for name in asked if (of := of_class(name)) is not None}
         for name in asked:
@@ -273,7 +136,7 @@ class Judged:
             class_column(number) for number, _ in one.values()
         ]
         found: dict[str, Array] = {}
-        if not {*_COUNTED, *_CLASS_COUNTED}.isdisjoint(wanted):
+        if not {*COUNTED, *CLASS_COUNTED}.isdisjoint(wanted):
             tally = self._tally(weights)
             whole = self._tally(np.ones((1, len(self.labels)))) if drawn else None
             found |= _rates(tally, whole)
@@ -363,7 +226,7 @@ class Judged:
         ``one`` are those asked for of one class: they need its ranks alone.
         """
         places: dict[str, Collection[int]] = {}
-        for mean, column in zip(_RANKED, _CLASS_RANKED, strict=True):
+        for mean, column in zip(RANKED, CLASS_RANKED, strict=True):
             whole = mean in asked or column in asked
             own = [self.classes.index(of) for number, of in one if number == mean]
             places[column] = range(self._classes) if whole else own
@@ -376,7 +239,7 @@ class Judged:
             columns = [column for column in found if positive in places[column]]
             for column, values in self._roc(weights, positive, columns).items():
                 found[column][:, positive] = values
-        means = zip(_RANKED, _CLASS_RANKED, strict=True)
+        means = zip(RANKED, CLASS_RANKED, strict=True)
         return found | {mean: _mean(found[column]) for mean, column in means if mean in asked}
 
     def _odds(self, positive: int) -> Array:
@@ -472,42 +335,6 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
         raise ValueError("there is nothing to report: no labels")
     check_labels(labels, classes)
     check_scores(logits)
-
-
-def check_labels(labels: Array, classes: int) -> None:
-    """Refuse labels that are no numbers of so many classes."""
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"labels must be integers of 0 or more, not {labels.dtype}: give the number of each "
-            "picture's class, as labels.astype(int)"
-        )
-    if len(labels) == 0:
-        return
-    if labels.min() < 0:
-        raise ValueError(
-            f"labels must be integers of 0 or more, not {labels.min()} as in row "
-            f"{labels.argmin()}: leave out pictures of no known class"
-        )
-    if labels.max() >= classes:
-        raise ValueError(f"label {labels.max()} is beyond the {classes} classes")
-
-
-def check_scores(logits: Array) -> None:
-    """Refuse scores ``[N, K]`` a row of which ranks no class.
-
-    A class may be impossible (-inf), but no score can be endless, and not all of them nothing.
-    """
-    bad = np.isnan(logits).any(1) | (logits.max(1) == np.inf) | (logits.max(1) == -np.inf)
-    if bad.any():
-        raise InvalidScores(
-            f"{int(bad.sum())} rows of scores are not numbers, the first is row {bad.argmax()}; "
-            "look for a training that diverged"
-        )
-
-
-def range_of(metric: str) -> tuple[float, float]:
-    """Least and largest value that one of :data:`METRICS`, or that of a class, can have."""
-    return _RANGES.get(metric, (0.0, 1.0))
 
 
 class _Powers(NamedTuple):

@@ -6,7 +6,7 @@ The numbers are those of :mod:`classify.judged`.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,22 +26,11 @@ from .intervals import (
     wilson_intervals,
     with_width,
 )
-from .judged import (
-    LOWER_IS_BETTER,
-    METRICS,
-    Array,
-    Judged,
-    Reliability,
-    as_array,
-    check_metric,
-    class_column,
-    class_names,
-    warn_of_probabilities,
-)
+from .judged import Judged, Reliability
+from .metric_names import LOWER_IS_BETTER, METRICS, check_metric, class_column
+from .scores import Array, Kind, as_array, as_logits, class_names
 
 __all__ = ["Interval", "Reliability", "Report", "bootstrap", "report"]
-
-Kind = Literal["logits", "probabilities"]
 
 # Lesions of a class, under which its intervals cover less than they say; and those of its ranking.
 _FEW, _FEW_RANKED = 10, 20
@@ -229,8 +218,7 @@ class Report:
         ):
             line = f"{name.replace('_', ' '):<18} {getattr(self, name):.3f}"
             if name in self.intervals:
-                low, high = self.intervals[name]
-                line += f" [{low:.3f}, {high:.3f}]"
+                line += f" {self.intervals[name]:.3f}"
             lines.append(line)
         if self.intervals:
             lines.append(f"[low, high]: {100 * self.level:g} % intervals, resampling {self.unit}")
@@ -291,8 +279,8 @@ class Report:
         Parameters
         ----------
         metric : str
-            One of :data:`classify.judged.METRICS`, or that of a class, such as ``recall.mel``. The
-            recall and F1 of a class without pictures are nan here.
+            One of :data:`classify.metric_names.METRICS`, or that of a class, such as
+            ``recall.mel``. The recall and F1 of a class without pictures are nan here.
 
         Returns
         -------
@@ -450,43 +438,6 @@ def report(
         class_intervals=class_intervals,
         **_numbers(values),
     )
-
-
-def as_scores(scores: Array) -> Array:
-    """Scores of either kind ``[N, K]``, float64, as they are."""
-    scores = as_array(scores)
-    if np.iscomplexobj(scores):
-        raise ValueError("scores must be real numbers, not complex ones")
-    if scores.ndim != 2:
-        raise ValueError(
-            f"scores must be [N, K], not {scores.shape}; of one probability p for each picture of "
-            "two classes give np.stack([1 - p, p], 1) and kind='probabilities'"
-        )
-    return scores.astype(float)
-
-
-def as_logits(scores: Array, kind: Kind, *, stacklevel: int = 4) -> Array:
-    """Scores of either kind as logits, float64; warns of probabilities at the caller's caller."""
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
-    scores = as_scores(scores)
-    if kind == "logits":
-        warn_of_probabilities(scores, "give kind='probabilities'", stacklevel=stacklevel)
-        return scores
-    advice = "pass kind='logits' for scores before the softmax"
-    if ((scores < 0) | (scores > 1 + 1e-3)).any():
-        raise ValueError(f"probabilities must lie in 0..1; {advice}")
-    # Wide enough for bfloat16, which rounds each by up to 2^-8 of itself, and their mean over views
-    # once more. What is left of the sum, the softmax divides out.
-    wrong = np.flatnonzero(np.abs(scores.sum(-1) - 1) > 2**-7)
-    if len(wrong):
-        row = wrong[0]
-        raise ValueError(
-            f"{len(wrong)} rows of probabilities do not sum to one (row {row} sums to "
-            f"{scores[row].sum():.4g}); {advice}, or divide each row by its sum"
-        )
-    with np.errstate(divide="ignore"):
-        return np.log(scores)
 
 
 class _Units(NamedTuple):

@@ -11,31 +11,42 @@ value; those of ``leave`` are specificity and negative predictive value, with th
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import betaincinv, expit, logsumexp
 from torch import Tensor
 
+from .calibration import as_number
 from .intervals import equal_units, membership, unit_of
-from .judged import as_array, check_labels, check_scores, judged_by, warn_of_probabilities
+from .judged import judged_by
+from .scores import Array, as_array, check_labels, check_scores, warn_of_probabilities
 
 __all__ = ["REFER_OR_LEAVE", "PredictiveValues", "Referral", "choose_cutoff", "predictive_values"]
-
-Array = npt.NDArray[Any]
 
 REFER_OR_LEAVE = ("refer", "leave")
 """The two classes of a referral."""
 # Log-odds beyond which a double holds no probability.
 _CERTAIN = 700.0
+# Fields of a referral that hold one.
+_NUMBERS = (
+    "log_odds", "sensitivity", "specificity", "least", "assurance", "units", "equal_units"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Referral:
-    """Which pictures to refer: those of some classes, as far as the scores tell."""
+    """Which pictures to refer: those of some classes, as far as the scores tell.
+
+    Raises
+    ------
+    TypeError
+        When one of its numbers is none, or its classes are no names.
+    ValueError
+        When a class is unknown, all are to be referred, or none, or a number is not finite.
+    """
 
     positive: tuple[str, ...]
     """Classes to refer."""
@@ -63,7 +74,14 @@ class Referral:
 
     def __post_init__(self) -> None:
         for name in ("positive", "classes"):  # lists in JSON
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, as_names(name, getattr(self, name)))
+        _check_classes(self.classes, self.positive)
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if name == "assurance" and value is None:
+                continue
+            if not math.isfinite(as_number(name, value)):
+                raise ValueError(f"{name} must be finite, not {value}")
 
     @property
     def cutoff(self) -> float:
@@ -87,7 +105,7 @@ class Referral:
         ------
         ValueError
             When there are not K classes, or a row of scores ranks none of them
-            (:class:`classify.judged.InvalidScores`).
+            (:class:`classify.scores.InvalidScores`).
 
         Warns
         -----
@@ -133,7 +151,7 @@ class Referral:
         ------
         ValueError
             When there are not K classes, or a row of scores ranks none of them
-            (:class:`classify.judged.InvalidScores`).
+            (:class:`classify.scores.InvalidScores`).
 
         Warns
         -----
@@ -161,7 +179,7 @@ class Referral:
         ------
         ValueError
             When there are not K classes, a row of scores ranks none of them
-            (:class:`classify.judged.InvalidScores`), or the labels are not one of them for each.
+            (:class:`classify.scores.InvalidScores`), or the labels are not one of them for each.
 
         Warns
         -----
@@ -178,15 +196,9 @@ class Referral:
 
     def _over(self, logits: Array | Tensor) -> Array:
         """By how much the log-odds of each picture exceed the cutoff ``[N]``."""
-        scores = as_array(logits).astype(float)
-        if scores.ndim != 2 or scores.shape[1] != len(self.classes):
-            raise ValueError(
-                f"this referral is of scores [N, {len(self.classes)}] of the classes "
-                f"{', '.join(self.classes)}, not of {scores.shape}"
-            )
-        check_scores(scores)
-        warn_of_probabilities(scores, "give their logarithms", stacklevel=4)
-        return _log_odds(scores, self._positive()) - self.log_odds
+        over = over_cutoff(self, logits)
+        warn_of_probabilities(as_array(logits), "give their logarithms", stacklevel=4)
+        return over
 
     def _known(self, labels: Array | Tensor) -> Array:
         """Labels ``[N]`` that are numbers of these classes."""
@@ -202,7 +214,8 @@ class Referral:
     def __str__(self) -> str:
         text = (
             f"refers from a probability of {self.cutoff:.3g} of {_or(self.positive)}: sensitivity "
-            f"{self.sensitivity:.3f}, specificity {self.specificity:.3f} on these pictures"
+            f"{self.sensitivity:.3f}, specificity {self.specificity:.3f} on the pictures that it "
+            "was chosen on"
         )
         if self.assurance is None:
             return text
@@ -230,9 +243,14 @@ class Referral:
 
         Raises
         ------
+        TypeError
+            For no mapping, or when one of its numbers is none, or its classes are no names.
         ValueError
-            When another of its fields is missing, or there is a field that it does not have.
+            When another of its fields is missing, there is a field that it does not have, the
+            classes to refer are not some of them, or a number is not finite.
         """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"a referral must be a mapping, not {type(values).__name__}")
         names = [field.name for field in fields(cls)]
         missing = [name for name in names if name not in values]
         unknown = [name for name in values if name not in (*names, "cutoff")]
@@ -242,6 +260,28 @@ class Referral:
                 f"{', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
             )
         return cls(**{name: values[name] for name in names})
+
+
+def as_names(name: str, values: object) -> tuple[str, ...]:
+    """Names of classes that are kept; neither their number nor one word, which has letters."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be names, such as ('mel', 'nv'), not {values!r}")
+    names = tuple(values)
+    if not all(isinstance(each, str) for each in names):
+        raise TypeError(f"{name} must be names, such as ('mel', 'nv'), not {names!r}")
+    return names
+
+
+def over_cutoff(referral: Referral, logits: Array | Tensor) -> Array:
+    """By how much the log-odds of each picture exceed the cutoff ``[N]``, without a warning."""
+    scores = as_array(logits).astype(float)
+    if scores.ndim != 2 or scores.shape[1] != len(referral.classes):
+        raise ValueError(
+            f"this referral is of scores [N, {len(referral.classes)}] of the classes "
+            f"{', '.join(referral.classes)}, not of {scores.shape}"
+        )
+    check_scores(scores)
+    return _log_odds(scores, np.isin(referral.classes, referral.positive)) - referral.log_odds
 
 
 def choose_cutoff(

@@ -14,7 +14,7 @@ import tyro
 from contrast_study.claims import CLAIMS, Numbers, measure, pictures
 from contrast_study.runs import Options, load, train
 
-from joint.record import plain
+from joint.record import as_json
 from joint.script import without_traceback
 
 
@@ -31,7 +31,7 @@ def main(options: Options) -> Numbers:
         numbers[claim] = judge(m)
     print("\nWhat is kept\n")
     numbers["kept"] = pictures(m)
-    text = json.dumps(plain(numbers), indent=1, allow_nan=False)
+    text = json.dumps(as_json(numbers), indent=1, allow_nan=False)
     (options.output / "contrast.json").write_text(text + "\n")
     print("\nA dash (-): too few pictures, or all judged alike, so that there is no such number.")
     print(f"{options.output} holds the numbers and the figures.")

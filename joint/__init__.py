@@ -12,9 +12,10 @@ it said of its test part, ``checkpoint`` files that are whole or absent, ``lock`
 ``stop`` ends between steps, ``environment`` where it ran · ``build`` from data to objects,
 ``complete`` from data to a finished run, ``start`` what one begins with, ``trained`` what a run
 left, brought back, ``settings`` what parts of data share, ``import_path`` what data names outside
-of the library · ``cli`` the command line · ``referral`` of pictures to refer, ``cells`` tables of
-text, ``parse`` JSON, ``record`` results as JSON holds them · ``neighbours`` a guard of the four
-names, ``caution`` warnings at the caller's line, ``printed`` how a module was built.
+of the library · ``cli`` the command line · ``referral`` of pictures to refer, ``decision`` a rule
+that was kept, ``cells`` tables of text, ``parse`` JSON, ``record`` results as JSON holds them ·
+``neighbours`` a guard of the four names, ``caution`` warnings at the caller's line, ``printed`` how
+a module was built.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
 parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and

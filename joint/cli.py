@@ -33,6 +33,7 @@ _COMMANDS = {
     "runs": "list run folders and how far they have come",
     "study": "train and judge many designs; lens2label study --help lists its commands",
     "audit": "look for duplicates and leaks in a data set and its split",
+    "rate": "compare codecs: bits against fidelity, or against a run's accuracy",
     "compress": "code pictures with the codec of a run",
     "decompress": "decode such files",
     "export": "write the trained graph as one file that runs without this library",
@@ -57,7 +58,7 @@ exit status:
   0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
   {_MISTAKE}    a mistake: a missing file, a folder in use, a full disk, a study that cannot be
        read, what a run or this machine does not have
-  1    of audit: something is in more than one part; of compress: a file could not be used;
+  1    of audit: something is in more than one part; of compress, rate: a file could not be used;
        of study run: every run failed
   {_UNKNOWN}    an unknown command or option, a value out of range, options that contradict
   {_DIVERGED}    training diverged

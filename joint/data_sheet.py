@@ -3,7 +3,7 @@
 ::
 
     system ─┬─ an even grey scene ─► shapes of what is handed on, throughput
-            ├─ front end ─► optics.lens_performance, optics.audit_sampling
+            ├─ front end ─► optics.lens_performance, optics.through_focus, optics.audit_sampling
             └─ sensor ─► optics.photon_transfer, in each light
 """
 
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 import optics
+from optics.examined import plain
 from optics.quantity import image_size as as_size
 from optics.quantity import whole_number
 from optics.shutter import behind_shutter
@@ -22,7 +23,6 @@ from optics.shutter import behind_shutter
 from .device import device_of
 from .kinds import check_system
 from .planes import values_read
-from .record import plain
 from .system import ImagingSystem, evaluating
 
 __all__ = ["DataSheet", "InLight", "data_sheet"]
@@ -62,6 +62,8 @@ class DataSheet:
     """Share of a point's light that the front end passes."""
     lens: optics.LensPerformance | None
     """Of the one pupil in the front end."""
+    through_focus: optics.ThroughFocus | None
+    """Where its image is sharpest, tangential and sagittal: over the field and the wavelengths."""
     problems: tuple[str, ...]
     """Where its simulation is not to be trusted, by :func:`optics.audit_sampling`, and where two of
     its settings say that the picture is of another size."""
@@ -98,21 +100,23 @@ class DataSheet:
         -------
         dict of str to any
         """
-        sensor = self.sensor
+        sensor, through = self.sensor, self.through_focus
         told = {
             **vars(self),
             "lens": None if self.lens is None else self.lens.to_dict(),
+            "through_focus": None if through is None else _sharpest(through),
             "field_of_view": self.field_of_view,
             "sensor": None if sensor is None else _figures(sensor),
             "light": [each._asdict() for each in self.light],
         }
-        return plain(told)
+        return {name: plain(value) for name, value in told.items()}
 
     def __str__(self) -> str:
         parts = [
             "\n".join(("{} x {} x {} scenes".format(*self.scene), *self._planes())),
             self.stages,
             *([] if self.lens is None else [str(self.lens)]),
+            *([] if self.through_focus is None else [str(self.through_focus)]),
             *(["\n".join(f"caution: {each}" for each in self.problems)] if self.problems else []),
             *([] if self.sensor is None else ["\n".join((str(self.sensor), *self._light()))]),
         ]
@@ -153,8 +157,10 @@ def data_sheet(
     Returns
     -------
     DataSheet
-        On the CPU. Print it, or see its ``lens`` (:func:`optics.lens_performance`) and ``sensor``
-        (:func:`optics.photon_transfer`); a front end with no pupil, or several, has no ``lens``.
+        On the CPU. Print it, or see its ``lens`` (:func:`optics.lens_performance`),
+        ``through_focus`` (:func:`optics.through_focus`) and ``sensor``
+        (:func:`optics.photon_transfer`); a front end with no pupil, or several, has neither of the
+        first two.
 
     Raises
     ------
@@ -176,9 +182,10 @@ def data_sheet(
     values = None if sensor is None or seen.raw is None else values_read(sensor, seen.raw)
     depth = None if sensor is None else sensor.bit_depth
     pupils = [] if front is None else [p for p in front.modules() if isinstance(p, optics.Pupil)]
-    lens, problems = None, []
+    lens, through, problems = None, None, []
     if front is not None and len(pupils) == 1:
         lens = optics.lens_performance(front, picture=size)
+        through = optics.through_focus(front, picture=size)
         problems = optics.audit_sampling(front).problems()
     half_field = abs(float(getattr(getattr(front, "projection", None), "half_field", 0.0)))
     if lens is not None and half_field:
@@ -189,6 +196,7 @@ def data_sheet(
         stages=_stages(system),
         throughput=throughput,
         lens=lens,
+        through_focus=through,
         problems=tuple(problems),
         sensor=None if sensor is None else optics.photon_transfer(sensor),
         light=() if sensor is None else tuple(_in_light(sensor)),
@@ -237,6 +245,15 @@ def _stages(system: ImagingSystem) -> str:
     """As the system says it, and what of the sensor is a part of it."""
     cfa = None if system.sensor is None else system.sensor.cfa
     return str(system) if cfa is None else f"{system}\n  {'mosaic':<11}  {cfa.extra_repr()}"
+
+
+def _sharpest(focus: optics.ThroughFocus) -> dict[str, Any]:
+    """Without the curves, which are a figure."""
+    return {
+        "frequency": focus.frequency,
+        "best_focus": focus.best_focus,
+        "polychromatic_focus": focus.polychromatic_focus,
+    }
 
 
 def _figures(sensor: optics.PhotonTransfer) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import numpy as np
 from torch import Tensor
 
 from classify import Referral, Report, report
-from classify.judged import as_array
 from classify.referral import REFER_OR_LEAVE
+from classify.scores import as_array
 
 from .point import AS_BUILT, OperatingPoint
+from .record import as_json
 
 __all__ = ["Evaluation"]
 
@@ -71,8 +72,7 @@ class Evaluation:
             for name in ("accuracy", "balanced_accuracy", "macro_f1", "auc"):
                 line = f"{name.replace('_', ' '):<18} {getattr(self.report, name):.3f}"
                 if name in self.report.intervals:
-                    low, high = self.report.intervals[name]
-                    line += f" [{low:.3f}, {high:.3f}]"
+                    line += f" {self.report.intervals[name]:.3f}"
                 lines.append(line)
             lines += _by_chance(self.report)
         if self.quality is not None:
@@ -200,13 +200,8 @@ class Evaluation:
 
         It has those numbers of :attr:`point` that were asked for.
         """
-        return {
-            "count": self.count,
-            **self.point.to_dict(),
-            "rate": self.rate,
-            **{name: _finite(value) for name, value in self.scalars().items()},
-            "report": None if self.report is None else self.report.to_dict(),
-        }
+        told = {"count": self.count, **self.point.to_dict(), "rate": self.rate, **self.scalars()}
+        return as_json(told | {"report": self.report})
 
 
 def _by_chance(judged: Report) -> list[str]:
@@ -218,7 +213,3 @@ def _by_chance(judged: Report) -> list[str]:
         f"{'by chance':<18} accuracy {judged.support[most] / judged.support.sum():.3f} (always "
         f"{judged.classes[most]}), balanced accuracy {1 / there:.3f}, auc 0.500"
     ]
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None

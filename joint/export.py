@@ -4,8 +4,9 @@
 
     light ─► glass ─► silicon ─► codes ─► all colours, combined, encoded ─► measurement
              what a factory makes   what a computer does: a file is            │
-                                    from one of these     scores ◄─ handed ◄─ latent
-                                    to a later one
+                  probabilities     from one of these     scores ◄─ handed ◄─ latent
+                        ▲           to a later one          │
+                        └────────────── decision rule ──────┘
 
 Two files that meet at the latent are a camera that compresses and what it sends that to.
 """
@@ -20,6 +21,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from classify import DecisionRule
+from classify.scores import class_names
 from compress import Autoencoder, HyperpriorCodec, KMeansCodec, LearnedCodec
 from compress.files import FileCodec
 
@@ -33,10 +36,10 @@ from .system import ImagingSystem, evaluating
 __all__ = ["DeployedEnd", "DeployedPlane", "Exported", "export"]
 
 DeployedPlane = Literal["codes", "measurement", "latent", "handed"]
-DeployedEnd = Literal["latent", "handed", "scores"]
-_ORDER = ("codes", "measurement", "latent", "handed", "scores")
-
-
+DeployedEnd = Literal["latent", "handed", "scores", "probabilities"]
+_ORDER = ("codes", "measurement", "latent", "handed", "scores", "probabilities")
+# Ends that the classes have a number at.
+_OF_CLASSES = ("scores", "probabilities")
 # Codecs that compute exactly where they are asked to.
 _EXACT = (LearnedCodec, Autoencoder)
 # Far above what another order of sums does, far below what a graph that went wrong does.
@@ -55,8 +58,8 @@ class Exported:
     shape: tuple[int, ...]
     """What it takes of each picture, ``[C, H, W]``."""
     classes: tuple[str, ...] | int
-    """What its scores are of; their number, where nobody named them. None, ``()``, where it gives
-    no scores."""
+    """What its scores or probabilities are of; their number, where nobody named them. None, ``()``,
+    where it gives none."""
     size: int
     """Bytes."""
     difference: float
@@ -67,19 +70,20 @@ class Exported:
     until: DeployedEnd = "scores"
     """Where its graph ends."""
     gives: tuple[int, ...] = ()
-    """What it gives of each picture: ``[K]`` scores, or ``[C, H, W]``."""
+    """What it gives of each picture: ``[K]`` scores or probabilities, or ``[C, H, W]``."""
     flipped: float = 0.0
     """Share of the codes of a latent that fell to the other side of an edge between two steps, over
     the example scenes: of ONNX alone, which has no exact sums."""
 
     def __str__(self) -> str:
         takes, gives = (", ".join(map(str, shape)) for shape in (self.shape, self.gives))
-        if self.until == "scores":
+        of_classes = self.until in _OF_CLASSES
+        if of_classes:
             named = self.classes if isinstance(self.classes, int) else ", ".join(self.classes)
             gives = f"classes] ({named}"
         return (
             f"wrote {self.path}, {self.size / 1e6:.1f} MB: {self.plane} [pictures, {takes}] to "
-            f"{self.until} [pictures, {gives}{')' if self.until == 'scores' else ']'}; read again, "
+            f"{self.until} [pictures, {gives}{')' if of_classes else ']'}; read again, "
             f"of {self.pictures} {'picture' if self.pictures == 1 else 'pictures'} no "
             f"{'score' if self.until == 'scores' else 'value'} differs by more than "
             f"{self.difference:.1e}"
@@ -95,14 +99,16 @@ def export(
     plane: DeployedPlane = "measurement",
     until: DeployedEnd = "scores",
     classes: Sequence[str] | None = None,
+    rule: DecisionRule | None = None,
 ) -> Exported:
     """Write the part of a system that a computer runs, as a graph without this library.
 
     ``.pt2`` is read by :func:`torch.export.load`, ``.onnx`` by ONNX Runtime and what compiles for
     small devices. Either takes any number of pictures of the examples' size, gives the scores of
-    the classes before their softmax, or what comes before, and is read again and compared before it
-    gets its name. In a file of ONNX, which has no exact sums in float64, a codec computes in
-    float32: a code at the edge between two steps may fall to the other side.
+    the classes before their softmax, their probabilities, or what comes before, and is read again
+    and compared before it gets its name; probabilities by their logarithms too, in which a small
+    one counts as a large one. In a file of ONNX, which has no exact sums in float64, a codec
+    computes in float32: a code at the edge between two steps may fall to the other side.
 
     Parameters
     ----------
@@ -117,13 +123,17 @@ def export(
         them, all exposures ``[B, E*C, H, W]``, mosaics ``[B, E, H, W]`` behind a colour filter
         array; the camera's picture, encoded like the scenes; the latent of a learned codec; or what
         a decoder gives the classifier.
-    until : {"latent", "handed", "scores"}
+    until : {"latent", "handed", "scores", "probabilities"}
         What it gives: the latent that a learned codec would write (``codec.encode``, whole numbers
         of a factorized one), for a camera that compresses; the picture behind the codec, or that
-        of a camera without one; or the scores.
+        of a camera without one; the scores; or probabilities, the softmax of the scores.
     classes : sequence of str, optional
-        Their names, where it gives scores, told in the file's description (``lens2label.json``: an
-        extra file of a .pt2, a metadata property of a .onnx); those of the system by default.
+        Their names, where it gives scores or probabilities, told in the file's description
+        (``lens2label.json``: an extra file of a .pt2, a metadata property of a .onnx); by default
+        those of the system, or those of the rule where it has none.
+    rule : classify.DecisionRule, optional
+        By which scores become probabilities, where it gives those. The description has it, with the
+        cutoff of a referral, which is for the reader to compare with.
 
     Returns
     -------
@@ -136,9 +146,10 @@ def export(
     ValueError
         For another suffix, plane or end, one that the system has not, an end that does not come
         after the plane, no classifier or scenes, another number of names than of scores, the
-        system's own names in another order, scores that are not ``[B, K]``, a stage that cannot be
-        a graph (a codec of files, or one of your own that computes outside of torch; in ONNX a
-        hyperprior, float64), or a file that gives something else. Nothing is written then.
+        system's own names in another order, a rule of other classes or without probabilities,
+        scores that are not ``[B, K]``, a stage that cannot be a graph (a codec of files, or one of
+        your own that computes outside of torch; in ONNX a hyperprior, float64), or a file that
+        gives something else. Nothing is written then.
     CheckpointError
         Where no file can be written; before anything is computed, if the folder tells.
     ImportError
@@ -161,7 +172,12 @@ def export(
     check_target(path)
     form = FORMATS[path.suffix.lower()]
     _check_ends(system, plane, until)
-    if until != "scores" and classes is not None:
+    if rule is not None and until != "probabilities":
+        raise ValueError(
+            f"a rule makes probabilities of scores, and until={until!r} ends before: give "
+            "until='probabilities' (--until probabilities)"
+        )
+    if until not in _OF_CLASSES and classes is not None:
         raise ValueError(f"classes are those of scores, and until={until!r} gives none: leave out")
     if plane not in ("latent", "handed"):
         _check_codec(system.codec, exact=form.exact, until=until)
@@ -171,7 +187,14 @@ def export(
         value, size = _example(system, scenes, plane)
         part = _Part(system, plane, until, size)
         wanted = part(value)
-        named = () if until != "scores" else _checked(classes, wanted, system.classes)
+        named = () if until not in _OF_CLASSES else _checked(classes, wanted, system.classes)
+        if until == "probabilities":
+            by = DecisionRule(class_names(named)) if rule is None else rule
+            if not isinstance(named, int):
+                by.check_classes(named)
+            elif rule is not None:
+                named = rule.classes  # which nobody else named
+            wanted, part.probabilities = by.probabilities(wanted), _Probabilities(by, wanted)
         wanted = wanted.cpu()
         takes, gives = tuple(value.shape[1:]), tuple(wanted.shape[1:])
         description = {
@@ -187,6 +210,9 @@ def export(
             description["pixels"] = [*size]
         if until == "scores":
             description |= {"gives": "scores, before the softmax", "classes": named}
+        elif until == "probabilities":
+            told = None if rule is None else rule.to_dict()
+            description |= {"gives": "probabilities", "classes": named, "rule": told}
         else:
             description |= {
                 "gives": until,
@@ -201,19 +227,23 @@ def export(
         # One picture alone, too: the number of pictures may not have stayed free.
         found = [run(value), run(value[:1])]
     pairs = [(made, wanted[: len(made)]) for made in found]
-    difference = float(torch.stack([(made - own).abs().max() for made, own in pairs]).max())
+    difference, others = _difference(pairs), ""
     flipped = 0.0
     step = None if until != "latent" or form.exact else _step(system.codec, wanted)
     if step is None:
-        good = difference <= _TOLERANCE * float(wanted.abs().max().clamp_min(1))
+        good = difference <= _tolerated(wanted)
+        if until == "probabilities":
+            apart = _difference([(_logarithm(made), _logarithm(own)) for made, own in pairs])
+            good = good and apart <= _tolerated(_logarithm(wanted))
+            others = f", and by up to {apart:.2g} in their logarithms"
     else:  # a few codes may have fallen to the other side, none further
         steps = torch.cat(
             [((made - own).abs() / step[: len(made)]).flatten() for made, own in pairs]
         )
         flipped = float((steps > 0.5).double().mean())
         good = flipped <= _FLIPPED and float(steps.max()) < 1.5
-    if not good:
         others = f", and {flipped:.2%} of its codes are others" if flipped else ""
+    if not good:
         raise ValueError(
             f"the {until} of the file differ by up to {difference:.2g} from those of the "
             f"system{others}: nothing was written{'' if form.exact else _flipped(part)}"
@@ -222,6 +252,20 @@ def export(
     return Exported(
         path, plane, takes, named, len(content), difference, len(scenes), until, gives, flipped
     )
+
+
+def _difference(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The largest of any value; nan where one is."""
+    return float(torch.stack([(made - own).abs().max() for made, own in pairs]).max())
+
+
+def _tolerated(wanted: Tensor) -> float:
+    return _TOLERANCE * float(wanted.abs().max().clamp_min(1))
+
+
+def _logarithm(probabilities: Tensor) -> Tensor:
+    """Of the least number that has all its digits, where there is less."""
+    return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
 
 def _step(codec: nn.Module | None, latent: Tensor) -> Tensor | None:
@@ -254,9 +298,9 @@ def _check_ends(system: ImagingSystem, plane: DeployedPlane, until: DeployedEnd)
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {given!r}")
     if _ORDER.index(until) <= _ORDER.index(plane):
         raise ValueError(f"until={until!r} does not come after plane={plane!r}: nothing is between")
-    if until == "scores" and system.classifier is None:
+    if until in _OF_CLASSES and system.classifier is None:
         raise ValueError(
-            "the system has no classifier, so that there are no scores to export; end before it, "
+            f"the system has no classifier, so that there are no {until} to export; end before it, "
             "with until='handed' or until='latent'"
         )
     if "latent" in (plane, until) and not isinstance(system.codec, _EXACT):
@@ -332,7 +376,7 @@ class _Part(nn.Module):
             "latent": camera,
             "handed": (*camera, "codec"),
         }
-        behind = () if until == "scores" else ("classifier",)
+        behind = () if until in _OF_CLASSES else ("classifier",)
         self.system = system.replace(**dict.fromkeys((*unused[plane], *behind)))
         if isinstance(system.codec, _EXACT) and "latent" in (plane, until):
             self.system.codec = _half(system.codec, encodes=until == "latent")
@@ -340,6 +384,7 @@ class _Part(nn.Module):
         self.plane: DeployedPlane = plane
         self.until: DeployedEnd = until
         self.size = size
+        self.probabilities: nn.Module | None = None
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return what the end is of what the plane holds, ``[B, C, H, W]``."""
@@ -354,7 +399,23 @@ class _Part(nn.Module):
             pictures = codec.decode(pictures, size=self.size)
         elif codec is not None:
             pictures = codec(pictures).reconstruction
-        return pictures if classifier is None else classifier(pictures)
+        pictures = pictures if classifier is None else classifier(pictures)
+        return pictures if self.probabilities is None else self.probabilities(pictures)
+
+
+class _Probabilities(nn.Module):
+    """As :meth:`classify.DecisionRule.probabilities`, which looks at what a graph does not have."""
+
+    offset: Tensor
+
+    def __init__(self, rule: DecisionRule, like: Tensor) -> None:
+        super().__init__()
+        self.temperature = rule.temperature
+        self.register_buffer("offset", like.new_tensor(rule.offset))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Probabilities ``[B, K]`` of scores ``[B, K]``."""
+        return (scores / self.temperature + self.offset).softmax(1)
 
 
 def _half(codec: LearnedCodec | Autoencoder, *, encodes: bool) -> LearnedCodec | Autoencoder:
@@ -372,7 +433,7 @@ def _check_codec(codec: nn.Module | None, *, exact: bool, until: DeployedEnd) ->
     """Refuse a codec that is no graph, or none of a format without sums in float64."""
     if isinstance(codec, FileCodec | KMeansCodec):
         after = "export what comes after it, plane='handed' (--plane handed)"
-        if until != "scores":  # there is nothing after it
+        if until not in _OF_CLASSES:  # there is nothing after it
             after = f"give until='scores' and {after}; or leave the codec out of the system"
         raise ValueError(f"{type(codec).__name__} computes outside of torch: {after}")
     if isinstance(codec, HyperpriorCodec) and not exact:
@@ -445,6 +506,6 @@ def _behind(part: _Part) -> str:
     """
     camera, codec = part.plane == "codes", part.system.codec is not None
     later = [f"the sensor or the restoration, begin behind it, at {_named('measurement')}"] * camera
-    if codec and part.until == "scores":
+    if codec and part.until in _OF_CLASSES:
         later.append(f"the codec, begin behind it, at {_named('handed')}")
     return "".join(f"; if it is {stage}" for stage in later)

@@ -3,8 +3,8 @@
 import math
 from typing import Literal
 
-from classify import judged
-from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, is_metric
+from classify import metric_names
+from classify.metric_names import CLASS_METRICS, LOWER_IS_BETTER, METRICS, is_metric
 
 __all__ = [
     "STUDY_METRICS",
@@ -23,8 +23,8 @@ _OF_LIGHT = ("throughput", "light_share")
 _OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", *_OF_LIGHT)
 STUDY_METRICS = (*METRICS, *_OF_A_RUN)
 """Numbers that a study can be judged by: those of a classification report, and of a run. So can
-those of one class, such as ``recall.mel`` (:data:`classify.judged.CLASS_METRICS`), and the terms of
-its objective, ``loss_`` and their names."""
+those of one class, such as ``recall.mel`` (:data:`classify.metric_names.CLASS_METRICS`), and the
+terms of its objective, ``loss_`` and their names."""
 TERM = "loss_"
 """What stands before the name of a term of an objective; its number is that before the weight."""
 
@@ -64,7 +64,7 @@ def scores_nothing(metric: str) -> bool:
 def range_of(metric: str) -> tuple[float, float]:
     """Least and largest value that one of :data:`STUDY_METRICS` can have."""
     if is_metric(metric):
-        return judged.range_of(metric)
+        return metric_names.range_of(metric)
     if metric in ("bpp", "bpp_bytes", *_OF_LIGHT):
         return 0.0, math.inf
     return (-1.0, 1.0) if metric == "ssim" else (-math.inf, math.inf)

@@ -2,8 +2,8 @@
 
 ::
 
-    run folder ─► system ────────────────────────────────────────────┐
-    files, folders, zips ─► codes, as those of its scenes were made ─┴─► Prediction of each
+    run folder ─► system ────────────────────────────────────────────┐       rule
+    files, folders, zips ─► codes, as those of its scenes were made ─┴─ scores ─┴► Prediction
 """
 
 import math
@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from classify import as_levels
+from classify import DecisionRule, as_levels
 from classify.data.archive import Archive, Member
 from classify.data.decode import SUFFIXES, Decoder, Picture
 from classify.data.table import mask_name
@@ -27,6 +27,7 @@ from optics.quantity import check_scalar, one_number
 
 from .config.run import RunConfig, load_config
 from .config.scenes import ClassFolders, read_like
+from .decision import place, tell_elsewhere
 from .device import usable_device
 from .feed import as_seed, derive_seed, generators
 from .folder import as_path
@@ -47,7 +48,10 @@ class Prediction(NamedTuple):
     were given."""
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
-    """Of each class, by the softmax of its score, divided by a temperature where one was given."""
+    """Of each class, by the softmax of its score, divided by a temperature where one was given, or
+    as a rule says."""
+    referred: bool | None = None
+    """Whether the picture is referred; None without a rule that refers."""
 
     @property
     def label(self) -> str:
@@ -63,12 +67,15 @@ class Prediction(NamedTuple):
         """One row of a table."""
         both = zip(self.classes, self.probabilities, strict=True)
         said = {f"probability.{name}": probability for name, probability in both}
+        if self.referred is not None:
+            said = {"referred": "yes" if self.referred else "no", **said}
         return {"picture": self.name, "label": self.label, **said}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the picture, its label, the probability of each class."""
-        said = dict(zip(self.classes, self.probabilities, strict=True))
-        return {"picture": self.name, "label": self.label, "probabilities": said}
+        """JSON-able: the picture, its label, the probability of each class, the referral if any."""
+        both = dict(zip(self.classes, self.probabilities, strict=True))
+        said = {"picture": self.name, "label": self.label, "probabilities": both}
+        return said if self.referred is None else said | {"referred": self.referred}
 
 
 def predict(  # noqa: PLR0913 - as evaluate, at any point
@@ -83,6 +90,7 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     white_level: int | None = None,
     bit_depth: Literal[8, 16] | None = None,
     temperature: float = 1.0,
+    rule: DecisionRule | None = None,
     seed: int = 0,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
@@ -121,6 +129,9 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
         By which scores are divided before the softmax, so that probabilities are as sure as they
         are right: that of :func:`classify.fit_temperature` on the validation part. It changes no
         label.
+    rule : classify.DecisionRule, optional
+        Instead of a temperature: what makes probabilities and a referral of the scores, as
+        ``lens2label evaluate --save-rule`` keeps it. An offset may change labels.
     seed : int
         Source of the sensor's noise, with the name of a file: neither its folder nor the other
         pictures change it. It is other noise than in the run's own test, whatever the seed.
@@ -148,22 +159,23 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
         file is one of: of other channels than grey or colours, or that are not square, or linear
         light where nothing says that the codes of files are.
     TypeError
-        For pictures or a run folder that are no paths, a ``failed`` that cannot be called, and
-        several numbers, or none, where one is asked for.
+        For pictures or a run folder that are no paths, a ``failed`` that cannot be called, a rule
+        that is none, and several numbers, or none, where one is asked for.
     FileNotFoundError
         When a picture is not there.
     ValueError
         For no picture; where ``failed`` is not given, for pictures that cannot be used, all of them
         by name, those that share a reason together; for an option that is not one of those
-        allowed; for an operating point that the system does not have; or for a temperature that
-        is not positive and finite.
+        allowed; for an operating point that the system does not have; for a temperature that is
+        not positive and finite, or one beside a rule; or for a rule of other classes.
 
     Warns
     -----
     UserWarning
         When pictures of 16 bits are reduced to 8, or have codes that do not fit the white level;
-        when pictures are transparent somewhere; and as :func:`joint.evaluate` of light that is lost
-        at ``distance``.
+        when pictures are transparent somewhere; when a rule was chosen for another run, at another
+        operating point or for other views; and as :func:`joint.evaluate` of light that is lost at
+        ``distance``.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -173,6 +185,12 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     temperature = one_number("temperature", temperature)
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be positive and finite, not {temperature:g}")
+    if rule is not None and not isinstance(rule, DecisionRule):
+        raise TypeError(f"rule must be a classify.DecisionRule, not {type(rule).__name__}")
+    if rule is not None and temperature != 1:
+        raise ValueError(
+            f"a rule has a temperature of its own: leave temperature={temperature:g} out"
+        )
     if failed is not None and not callable(failed):
         raise TypeError(f"failed must be a function of a name and a reason, not {failed!r}")
     places = _places(pictures)
@@ -192,6 +210,11 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     system = rebuilt(config, trained, kind).to(usable_device(device))
     if system.classifier is None:
         raise ConfigError(f"the run in {directory} has no classifier: it says nothing of a picture")
+    if rule is None:
+        rule = DecisionRule(kind.classes, temperature)
+    else:
+        rule.check_classes(kind.classes)
+        tell_elsewhere(rule, place(config, point, views))
     found: list[Prediction] = []
     with ExitStack() as held, torch.no_grad(), operating(system, point):
         warn_of_cut(system, point)
@@ -215,13 +238,14 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
         while part := [*islice(each, batch_size)]:
             codes = np.stack([image.codes for _, image, _ in part])
             scenes = as_levels(torch.from_numpy(codes).to(device)).div_(255)
-            seeds = [derive_seed("predict", seed, members[place].name) for place, _, _ in part]
+            seeds = [derive_seed("predict", seed, members[row].name) for row, _, _ in part]
             noise = generators(seeds, scenes.device)
             scores = average_views(system, scenes, views=views, generator=noise).logits
-            said = (scores / temperature).softmax(1)
+            said = rule.probabilities(scores).tolist()
+            referred = [None] * len(part) if rule.referral is None else rule.refers(scores).tolist()
             found += [
-                Prediction(members[place].path, kind.classes, tuple(row))
-                for (place, _, _), row in zip(part, said.tolist(), strict=True)
+                Prediction(members[row].path, kind.classes, tuple(shares), refers)
+                for (row, _, _), shares, refers in zip(part, said, referred, strict=True)
             ]
     if broken:
         told = [f"{', '.join(names)} ({reason})" for reason, names in broken.items()]
@@ -283,6 +307,7 @@ def _decoder(
         bit_depth=like.bit_depth if bit_depth is None else bit_depth,
         white_level=like.white_level if white_level is None else white_level,
         channels=1 if kind.channels == 1 else 3,
+        profiles=like.encoding != "linear",
         workers=workers,
         progress=progress,
         depth_advice="the run was trained on 8 bits",

@@ -1,18 +1,60 @@
 """Results as JSON can hold them."""
 
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from os import PathLike, fspath
 from typing import Any
 
 from classify import Interval
-from classify.metrics import plain
 
-__all__ = ["named", "plain"]
+__all__ = ["Record", "as_json", "print_json"]
 
 
-def named(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    """Named tuples as dictionaries, but intervals as pairs."""
-    if isinstance(value, Interval) or not isinstance(value, tuple):
-        return value
-    fields = getattr(value, "_fields", None)
-    if fields is None:
-        return [named(part) for part in value]
-    return {name: named(part) for name, part in zip(fields, value, strict=True)}
+class Record:
+    """A dataclass whose fields are its JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the fields by name, an interval as a pair; None for a number that is none."""
+        return _by_field(self)
+
+
+def as_json(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """What JSON can hold of results; a number that is none is None.
+
+    Parameters
+    ----------
+    value : object
+        What has a ``to_dict`` becomes what that tells, another dataclass or named tuple a
+        dictionary by field, an interval a pair; arrays and tensors become lists, and paths text.
+
+    Returns
+    -------
+    object
+        Of dictionaries, lists, text, numbers, True, False and None.
+    """
+    if hasattr(value, "to_dict"):
+        return as_json(value.to_dict())
+    if is_dataclass(value):
+        return _by_field(value)
+    if isinstance(value, Mapping):
+        return {key: as_json(part) for key, part in value.items()}
+    if hasattr(value, "_asdict") and not isinstance(value, Interval):
+        return as_json(value._asdict())
+    if isinstance(value, list | tuple):
+        return [as_json(part) for part in value]
+    if hasattr(value, "tolist"):  # of NumPy or torch
+        return as_json(value.tolist())
+    if isinstance(value, PathLike):
+        return fspath(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _by_field(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    return {each.name: as_json(getattr(value, each.name)) for each in fields(value)}
+
+
+def print_json(value: object) -> None:
+    """Print what :func:`as_json` makes of a result."""
+    print(json.dumps(as_json(value), indent=2, allow_nan=False))

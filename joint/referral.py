@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from classify import PredictiveValues, Referral, predictive_values
 
 from .evaluation import Evaluation
+from .record import as_json
 
 __all__ = ["Referred"]
 
@@ -35,14 +36,12 @@ class Referred(NamedTuple):
         """A JSON-able summary; what is no number is None."""
         found: dict[str, Any] = {"chosen": self.referral.to_dict()}
         rates = self._rates()
-        found |= {name: _finite(rate) for name, rate in rates.items()}
+        found |= as_json(rates)
         found["intervals"] = {name: self._ends(name) for name in rates if self._ends(name)}
-        found["referred"] = {name: _finite(share) for name, share in self.shares.items()}
+        found["referred"] = as_json(self.shares)
         if self.prevalence is not None:
             found["prevalence"] = self.prevalence
-            found["at_prevalence"] = {
-                name: _finite(value) for name, value in self._elsewhere()._asdict().items()
-            }
+            found["at_prevalence"] = as_json(self._elsewhere())
         return found
 
     def cells(self) -> dict[str, float]:
@@ -98,7 +97,3 @@ class Referred(NamedTuple):
         if not (math.isfinite(sensitivity) and math.isfinite(specificity)):
             return PredictiveValues(math.nan, math.nan, math.nan)  # one of the two has no picture
         return predictive_values(sensitivity, specificity, self.prevalence)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -75,8 +75,8 @@ def audit_stage(stage: nn.Module, pictures: Tensor, *, seed: int = 0) -> StageAu
     """Ask a stage for all that the rest of a system relies on.
 
     Of every stage: shapes, finite numbers, that a picture comes out alike alone and in a batch,
-    that a gradient reaches picture and parameters, and that what it was made with can be read from
-    its ``repr``, by which a run that goes on, and a teacher, are known.
+    that a gradient other than 0 reaches picture and parameters, and that what it was made with can
+    be read from its ``repr``, by which a run that goes on, and a teacher, are known.
 
     Of a front end besides: no negative light; twice the light gives twice the irradiance;
     ``throughput()`` is what comes of an even scene; ``combine`` makes ``out_channels``. Of a codec:
@@ -361,23 +361,26 @@ def _of_codec(stage: Codec, pictures: Tensor, seed: int) -> _Asked:
 def _gradient(stage: nn.Module, pictures: Tensor, made: Callable[[Any, Tensor], Tensor]) -> str:
     """Whether it reaches the pictures, and each parameter that learns."""
     # Copied first: what a stage keeps of a pass with gradients cannot be.
-    moved, training = copy.deepcopy(stage), copy.deepcopy(stage).train()
+    moved = copy.deepcopy(stage)
     reached, dead = _reached(stage, pictures, made)
-    if not reached:  # a last layer may begin at zero, and pass nothing on until its first step
+    if not reached or dead:
+        # A layer may begin at zero, and pass nothing on until its first step.
         source = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in moved.parameters():
                 if not bool(parameter.any()):
                     noise = torch.randn(parameter.shape, generator=source)
                     parameter.add_(0.1 * noise.to(parameter))
-        reached, dead = _reached(moved, pictures, made)
+        training = copy.deepcopy(moved).train()
+        later, still = _reached(moved, pictures, made)
+        reached, dead = reached or later, dead & still
+        if dead:
+            with suppress(Exception):  # it may want more, or give more, where it trains
+                dead = dead & _reached(training, pictures, made)[1]
     if not reached:
         raise _Broken("none reaches the pictures: stages before it would learn nothing")
-    if dead:
-        with suppress(Exception):  # it may want more, or give more, where it trains
-            dead = dead & _reached(training, pictures, made)[1]
     if dead and not isinstance(stage, Codec):  # of which the rate teaches some
-        raise _Broken(f"none reaches {', '.join(sorted(dead))}: what a step would change is unused")
+        raise _Broken(f"none reaches {', '.join(sorted(dead))}: they would never be learned")
     learning = sum(parameter.requires_grad for parameter in stage.parameters())
     return f"reaches the pictures and {learning - len(dead)} parameters"
 
@@ -385,7 +388,7 @@ def _gradient(stage: nn.Module, pictures: Tensor, made: Callable[[Any, Tensor], 
 def _reached(
     stage: nn.Module, pictures: Tensor, made: Callable[[Any, Tensor], Tensor]
 ) -> tuple[bool, set[str]]:
-    """Whether a gradient comes to the pictures, and the parameters to which none does."""
+    """Whether a gradient comes to the pictures, and the parameters to which none but 0 does."""
     given = clip(pictures).requires_grad_()
     stage.zero_grad(set_to_none=True)
     with torch.enable_grad():
@@ -399,7 +402,7 @@ def _reached(
     if bad or (given.grad is not None and not bool(given.grad.isfinite().all())):
         raise _Broken(f"not finite, of {', '.join(bad) or 'the pictures'}")
     reached = given.grad is not None and bool(given.grad.any())
-    return reached, {name for name, gradient in gradients.items() if gradient is None}
+    return reached, {name for name, g in gradients.items() if g is None or not bool(g.any())}
 
 
 def _printed(stage: nn.Module) -> str:

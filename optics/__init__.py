@@ -13,9 +13,9 @@ the steps of ``read_out``, with ``pixel``, ``noise``, ``converter`` and ``mosaic
 ``sensor_range``, its ``photon_transfer``, as of a data sheet, and ``camera_measurement``, by its
 frames · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer``
 sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
-``audit`` of gradients, ``sampling`` of pupils, ``lens_performance`` as of a data sheet,
-``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and ``plate_file`` of
-other plates, by ``maker_file``.
+``audit`` of gradients, ``sampling`` of pupils, ``lens_performance`` as of a data sheet and contrast
+``through_focus``, of a lens as ``examined`` for them, ``slanted_edge``, the contrast of a whole
+camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -98,7 +98,7 @@ from .illumination import (
 from .imaging import IncoherentImaging, layered_blur
 from .kernel import KernelStart, LearnedKernel, kernel_start, signed_difference
 from .lens_design import PSFListing, ZernikeListing, import_psf, import_zernikes
-from .lens_performance import DepthOfField, LensPerformance, lens_performance
+from .lens_performance import DepthOfField, LensPerformance, Polychromatic, lens_performance
 from .material import (
     MATERIALS,
     abbe_number,
@@ -156,6 +156,7 @@ from .sampling import SamplingAudit, audit_sampling
 from .sensor import Reading, Sensor
 from .shutter import CodedExposure, ShutterStart, motion_psf, shutter_code
 from .slanted_edge import SlantedEdge, slanted_edge_mtf
+from .through_focus import ThroughFocus, through_focus
 from .transfer import linear_to_srgb, srgb_to_linear
 from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
 from .vignetting import Vignetting, vignetting_shift
@@ -213,6 +214,7 @@ __all__ = [
     "PhaseMask",
     "PhotonTransfer",
     "PlateFiles",
+    "Polychromatic",
     "Positive",
     "Projection",
     "Pupil",
@@ -228,6 +230,7 @@ __all__ = [
     "SlantedEdge",
     "Symmetric",
     "Symmetry",
+    "ThroughFocus",
     "UnitDisk",
     "VaryingImaging",
     "Vignetting",
@@ -339,6 +342,7 @@ __all__ = [
     "srgb_to_linear",
     "strehl",
     "symmetric",
+    "through_focus",
     "unit_disk",
     "unit_disk_inverse",
     "unpack_mosaic",

@@ -232,7 +232,7 @@ class FourierFilter(FrontEnd):
         The scene is continued by its border values for at least this many pixels before the
         transform and cut back after it, so that opposite edges do not meet. 0 is periodic.
     stop_radius : float, cycles/pixel, optional
-        As in :func:`filter_start`.
+        As in :func:`filter_start`: of ``start="dark_field"`` and ``"phase_contrast"`` alone.
     phase_depth : float, radians, optional
         Scenes are transparent objects: one of 1 delays light by so much, see
         :func:`optics.phase_object`. By default they are light.
@@ -247,7 +247,8 @@ class FourierFilter(FrontEnd):
     ValueError
         For a size below 2 pixels, a radius of partial coherence that is not positive, a depth that
         is not finite or of incoherent light, a negative margin, an unknown start or illumination,
-        an oversampling below 1, or a transmission of another shape or brighter than 1.
+        an oversampling below 1, a stop of a start without one, or a transmission of another shape
+        or brighter than 1.
 
     Notes
     -----
@@ -292,6 +293,8 @@ class FourierFilter(FrontEnd):
             )
         else:
             wanted = self._checked(start)
+            if stop_radius is not None:
+                raise ValueError("stop_radius is that of a start by name: a Tensor has its own")
         raw = unit_disk_inverse(wanted)
         self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
         self.illumination = illumination

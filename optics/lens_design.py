@@ -26,10 +26,11 @@ from .zernike import fringe_to_noll, noll_to_nm
 __all__ = ["PSFListing", "ZernikeListing", "import_psf", "import_zernikes"]
 
 _METRES: Mapping[str, float] = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3}
+_NUMBER = r"\d+\.?\d*(?:E[+-]?\d+)?"
 # A micro sign, a Greek mu, or the letter that stands for one.
-_LENGTH = r"([\d.]+(?:E[+-]?\d+)?)\s*(nm|[\u00b5\u03bcu]m|mm)"
+_LENGTH = rf"({_NUMBER})\s*(nm|[\u00b5\u03bcu]m|mm)"
 _TERM = re.compile(r"Z\s*(\d+)\s*:?\s+(\S+)")
-_REAL = r"(-?[\d.]+(?:E[+-]?\d+)?)"
+_REAL = rf"(-?{_NUMBER})"
 _FIELD = re.compile(rf"{_REAL}(?:\s*,\s*{_REAL})?\s*\(?([A-Za-z\u00b5\u03bc]+)\)?")
 # How far the RMS of the coefficients may be from what the listing says of it: a thousandth, or the
 # last of eight digits.
@@ -37,6 +38,8 @@ _SAME, _LAST = 1e-3, 1e-6
 # How far the RMS of the coefficients, over the whole circle, may be from that of the rays, over
 # what is lit of it, before it is told.
 _LIT = 0.05
+# Share of the light that may lie outside of the part whose middle is the axis, before it is told.
+_CUT = 0.01
 # Samples along a side, more than a program computes.
 _MOST = 8192
 
@@ -92,15 +95,16 @@ def import_zernikes(path: Path | str) -> ZernikeListing:
     OSError
         When the file cannot be read.
     ValueError
-        When it is no such listing, lacks a wavelength, a field or terms, or has terms whose RMS is
-        not what it says.
+        When it is no such listing, lacks a wavelength, a field or terms, has a term twice, or terms
+        whose RMS is not what it says.
 
     Warns
     -----
     UserWarning
         When the listing's RMS of the rays is another than that of the terms by more than 5 %: they
         were fitted where light passes, and a part of the circle is dark, by vignetting or a stop.
-        They are then wrong outside of it, and a :class:`Pupil` needs that ``aperture``.
+        They are then wrong outside of it, and a :class:`Pupil` needs that ``aperture``. When the
+        listing states no RMS of the terms, so that nothing tells whether they were read as meant.
 
     Notes
     -----
@@ -120,20 +124,17 @@ def import_zernikes(path: Path | str) -> ZernikeListing:
     path = Path(path)
     lines = _lines(path, "Zernike Coefficient", ("Standard", "Fringe"))
     fringe = "Fringe" in lines[0]
-    terms: dict[int, float] = {}
-    for line in lines:
-        found = _TERM.match(line)
-        if found is not None:
-            terms[int(found[1])] = _number(path, found[2])
-    if list(terms) != [*range(1, len(terms) + 1)] or not terms:
-        raise ValueError(f"{path}: the terms must be Z 1, Z 2, ..., each once, not {[*terms]}")
+    terms = [found for found in map(_TERM.match, lines) if found is not None]
+    numbers = [int(term[1]) for term in terms]
+    if numbers != [*range(1, len(terms) + 1)] or not terms:
+        raise ValueError(f"{path}: the terms must be Z 1, Z 2, ..., each once, not {numbers}")
     named = _named(lines)
-    wavelength = _wavelengths(path, named.get("Wavelength", ""))[0]
+    wavelength = _wavelength(path, named.get("Wavelength", ""))
     field, unit = _field(path, named.get("Field", ""))
     rms: dict[int, float] = {}
-    for number, waves in terms.items():
+    for number, term in zip(numbers, terms, strict=True):
         index = fringe_to_noll(number) if fringe else number
-        rms[index] = waves * (_fringe_rms(index) if fringe else 1.0)
+        rms[index] = _number(path, term[2]) * (_fringe_rms(index) if fringe else 1.0)
     _check_rms(path, lines, rms)
     _warn_of_dark(path, lines)
     order = sorted(rms)
@@ -152,9 +153,10 @@ def import_psf(path: Path | str) -> PSFListing:
     Returns
     -------
     PSFListing
-        What lies outside of the window is missing, and the rest is scaled to a sum of 1: compute it
-        on a window that holds nearly all light. :func:`optics.measured_psf` with ``centre="kept"``
-        and ``background=0`` brings it onto the pixels of a sensor.
+        The largest part of the window whose middle is the axis. What lies outside of it is missing,
+        and the rest is scaled to a sum of 1: compute it on a window around the axis that holds
+        nearly all light. :func:`optics.measured_psf` with ``centre="kept"`` and ``background=0``
+        brings it onto the pixels of a sensor.
 
     Raises
     ------
@@ -162,15 +164,20 @@ def import_psf(path: Path | str) -> PSFListing:
         When the file cannot be read.
     ValueError
         When it is no such listing, lacks a spacing, a wavelength, a field or a middle, is not as
-        large as it says, or has a number below 0.
+        large as it says, has a number below 0, or is dark around its middle.
+
+    Warns
+    -----
+    UserWarning
+        When more than 1 % of the light in the window lies outside of the part that is kept.
     """
     path = Path(path)
     lines = _lines(path, "PSF", ("FFT", "Huygens"))
     text = "\n".join(lines)
-    about = re.search(rf"^(?:([\d.]+)\s+to\s+)?{_LENGTH}\s+at\s+(.+?)\.?$", text, re.MULTILINE)
+    about = re.search(rf"^(?:({_NUMBER})\s+to\s+)?{_LENGTH}\s+at\s+(.+?)\.?$", text, re.MULTILINE)
     spacing = re.search(rf"Data spacing is\s+{_LENGTH}", text)
     grid = re.search(r"Image grid size:\s*(\d+) by (\d+)", text)
-    area = re.search(rf"Data area is\s+(?:[\d.]+ by )?{_LENGTH}", text)
+    area = re.search(rf"Data area is\s+(?:{_NUMBER} by )?{_LENGTH}", text)
     if about is None or spacing is None or grid is None:
         missing = "wavelength and field" if about is None else "data spacing, or its grid"
         raise ValueError(f"{path} does not tell its {missing}: save the whole listing as text")
@@ -194,13 +201,16 @@ def import_psf(path: Path | str) -> PSFListing:
     if not (0 <= y < high and 0 <= x < wide):
         raise ValueError(f"{path}: its middle, row {y} from below, column {x}, is not in the grid")
     up, across = min(y, high - 1 - y), min(x, wide - 1 - x)
+    whole = values.sum()
     values = values[y - up : y + up + 1, x - across : x + across + 1]
+    _check_kept(path, values, whole)
     shortest, longest = (
-        float(number) * _unit(about[3]) for number in (about[1] or about[2], about[2])
+        _positive(path, "wavelength", _metres(number, about[3]))
+        for number in (about[1] or about[2], about[2])
     )
     return PSFListing(
         torch.from_numpy(values / values.sum()),
-        _spacing(spacing, area, high),
+        _positive(path, "data spacing", _spacing(spacing, area, high)),
         (shortest, longest),
         field,
         unit,
@@ -229,11 +239,11 @@ def _lines(path: Path, what: str, kinds: Sequence[str]) -> list[str]:
 
 def _spacing(spacing: re.Match[str], area: re.Match[str] | None, high: int) -> float:
     """Of the samples, metres: of the grid's height where that has more digits."""
-    told = float(spacing[1]) * _unit(spacing[2])
+    told = _metres(spacing[1], spacing[2])
     if area is None:
         return told
-    finer = float(area[1]) * _unit(area[2]) / high
-    digit = _unit(spacing[2]) * 10.0 ** -len(spacing[1].partition(".")[2])
+    finer = _metres(area[1], area[2]) / high
+    digit = _metres("1", spacing[2]) * 10.0 ** -len(spacing[1].partition(".")[2])
     return finer if abs(finer - told) <= 0.5001 * digit else told
 
 
@@ -258,15 +268,24 @@ def _number(path: Path, text: str) -> float:
     return number
 
 
-def _unit(name: str) -> float:
-    return _METRES[name if name in _METRES else "um"]
+def _metres(number: str, unit: str) -> float:
+    return float(number) * _METRES[unit if unit in _METRES else "um"]
 
 
-def _wavelengths(path: Path, text: str) -> list[float]:
-    found = [float(number) * _unit(unit) for number, unit in re.findall(_LENGTH, text)]
-    if not found:
-        raise ValueError(f"{path} does not tell its wavelength: save the whole listing as text")
-    return found
+def _positive(path: Path, what: str, metres: float) -> float:
+    if not 0 < metres < math.inf:
+        raise ValueError(f"{path}: its {what} must be above 0 and finite, not {metres:g} m")
+    return metres
+
+
+def _wavelength(path: Path, text: str) -> float:
+    found = re.fullmatch(_LENGTH, text)
+    if found is None:
+        raise ValueError(
+            f"{path} does not tell its wavelength, or as {text!r}: save the whole listing as text, "
+            "decimals with a point"
+        )
+    return _positive(path, "wavelength", _metres(found[1], found[2]))
 
 
 def _field(path: Path, text: str) -> tuple[tuple[float, float], str]:
@@ -291,6 +310,22 @@ def _middle(path: Path, text: str, high: int) -> tuple[int, int]:
     if huygens is None:
         raise ValueError(f"{path} does not tell its center point: save the whole listing as text")
     return int(huygens[2]) - 1, int(huygens[1]) - 1
+
+
+def _check_kept(path: Path, values: np.ndarray, whole: float) -> None:
+    """Refuse a part of the window that is dark, and warn of one that lacks much of its light."""
+    cut = 1 - values.sum() / whole
+    high, wide = values.shape
+    kept = f"the {high} by {wide} samples around the middle, which are kept,"
+    if not values.any():
+        raise ValueError(f"{path}: {kept} are dark: compute the PSF on a window around its middle")
+    if cut > _CUT:
+        warnings.warn(
+            f"{path}: {kept} lack {cut:.1%} of the light in the window: compute the PSF on a "
+            "window around its middle",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _fringe_rms(index: int) -> float:
@@ -325,9 +360,18 @@ def _warn_of_dark(path: Path, lines: Sequence[str]) -> None:
 
 
 def _check_rms(path: Path, lines: Sequence[str], rms: Mapping[int, float]) -> None:
-    """Refuse coefficients whose RMS without piston is not what the listing says of them."""
+    """Refuse coefficients whose RMS without piston is not what the listing says of them.
+
+    Warn where it says nothing.
+    """
     expected = _told_rms(path, lines, "fitted coefficients")
     if expected is None:
+        warnings.warn(
+            f"{path} states no RMS of the fitted coefficients: nothing tells whether the terms "
+            "were read as they are meant; save the whole listing as text",
+            UserWarning,
+            stacklevel=3,
+        )
         return
     found = math.sqrt(sum(waves**2 for index, waves in rms.items() if index > 1))
     if abs(found - expected) > _SAME * expected + _LAST:

@@ -11,7 +11,6 @@
 """
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,25 +19,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .examined import examine, plain, shown_places, told_length, told_mix, told_table
 from .fourier import squared_modulus
 from .grid import fast_size
-from .modulation import modulus, otf_along
-from .off_axis import place_heights
-from .pixel import pixel_mtf
-from .planes import as_field
-from .pupil import Pupil, middle_wavelength, pupil_of
-from .quantity import as_numbers, check_between, check_positive, image_size
-from .vignetting import Vignetting
+from .modulation import modulus
+from .pupil import middle_wavelength, pupil_of
+from .quantity import as_numbers, check_between, check_positive
 
-__all__ = ["DepthOfField", "LensPerformance", "lens_performance"]
+__all__ = ["DepthOfField", "LensPerformance", "Polychromatic", "lens_performance"]
 
 # Radii at which the encircled energy is taken: the first, in units of lambda s' / D, where the
 # light within still grows as the area, and their ratio. Between them it is linear.
 _FIRST_RADIUS, _RATIO = 0.02, 1.03
 # First zero of J1 over pi: of the dark ring, in units of lambda s' / D.
 _AIRY = 1.2196698912665045
-# How far the shapes of two pictures may be apart, as of one that was cropped: 1.5 degrees.
-_SAME_SHAPE = 0.05
 # Numbers in the circles that are looked at together, 32 MB.
 _TOGETHER = 2**22
 
@@ -52,6 +46,19 @@ class DepthOfField(NamedTuple):
     """Farthest one, metres; infinite from the hyperfocal distance on."""
     image: float
     """How far the sensor may lie before or behind its plane, metres."""
+
+
+class Polychromatic(NamedTuple):
+    """Of all wavelengths together, in one plane and about one axis; float64."""
+
+    weights: Tensor
+    """Share of each wavelength in the light that comes in and is seen, ``[L]``."""
+    strehl: Tensor
+    """As :attr:`LensPerformance.strehl`, ``[...]``."""
+    radius: Tensor
+    """As :attr:`LensPerformance.radius`, ``[..., S]``, metres."""
+    contrast: Tensor
+    """As :attr:`LensPerformance.contrast`, ``[..., F, 2]``."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,8 @@ class LensPerformance:
     """Modulation transfer function of lens and pixel, ``[..., L, F, 2]``: tangential, of a sine
     that varies along the line from the middle of the picture, and sagittal, across it. In the
     middle, and with one wavefront for all places, along y and along x."""
+    polychromatic: Polychromatic
+    """Strehl ratio, radii and contrast of all wavelengths together."""
     distance: tuple[float, ...] | None = None
     """Of the scene, metres; None in focus."""
     places: Tensor | None = None
@@ -173,9 +182,10 @@ class LensPerformance:
         dict of str to any
         """
         return {
-            name: _plain(value)
+            name: plain(value)
             for name, value in {
                 **vars(self),
+                "polychromatic": self.polychromatic._asdict(),
                 "f_number": self.f_number,
                 "magnification": self.magnification,
                 "object_pixel": self.object_pixel,
@@ -189,29 +199,27 @@ class LensPerformance:
         }
 
     def __str__(self) -> str:
-        pixel = _length(self.pixel_pitch)
+        pixel = told_length(self.pixel_pitch)
         scale = f"a pixel of {pixel} sees {1e3 * self.pixel_angle:.4g} mrad"
         if self.magnification:
-            seen = _length(self.object_pixel)
+            seen = told_length(self.object_pixel)
             scale = f"magnification {self.magnification:.4g}: a pixel of {pixel} sees {seen}"
         lines = [
-            f"lens   {_length(self.focal_length)}, f/{self.f_number:.3g}; focused at "
-            f"{_length(self.focus)}, where its light is that of f/{self.working_f_number:.3g}",
+            f"lens   {told_length(self.focal_length)}, f/{self.f_number:.3g}; focused at "
+            f"{told_length(self.focus)}, where its light is that of f/{self.working_f_number:.3g}",
             f"scale  {scale}",
         ]
         for name, depth, rule in (
             ("sharp", self.depth_of_field(), "a quarter wave at the rim"),
             ("", self.depth_of_field(self.pixel_pitch), "a spot of one pixel"),
         ):
-            lines.append(
-                f"{name:5}  {_length(depth.near)} to {_length(depth.far)}, the sensor within "
-                f"+-{_length(depth.image)}: {rule}"
-            )
-        table = list(self._rows())
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for row in table:
-            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-            lines.append("  ".join(cells).rstrip())
+            near, far, image = map(told_length, depth)
+            lines.append(f"{name:5}  {near} to {far}, the sensor within +-{image}: {rule}")
+        lines.append("MTF    of lens and pixel, at cycles/pixel: tangential (T) and sagittal (S)")
+        lines.extend(told_table(list(self._rows())))
+        if len(self.wavelength) > 1:
+            mix = told_mix(self.polychromatic.weights)
+            lines.append(f"all: the wavelengths together, {mix}")
         return "\n".join(lines)
 
     def _rows(self) -> Iterator[list[str]]:
@@ -228,11 +236,12 @@ class LensPerformance:
             *(f"{100 * share:g} % in" for share in self.shares),
             *(f"MTF at {each}" for each in pixels),
         ]
+        shown = [] if self.places is None else shown_places(self.places)
         for where in np.ndindex(*self.strehl.shape[:-1]):
-            head = [_length(self.distance[where[0]])] if self.distance else []
+            head = [told_length(self.distance[where[0]])] if self.distance else []
             if self.places is not None:
                 place = where[-2:]
-                if place not in self._shown():
+                if place not in shown:
                     continue
                 head.append(f"{float(self.places[place].norm()):.2f}")
             for band, wavelength in enumerate(self.wavelength.tolist()):
@@ -240,19 +249,23 @@ class LensPerformance:
                 yield [
                     f"{1e9 * wavelength:.4g}",
                     *head,
-                    _length(float(self.airy_radius[band])),
+                    told_length(float(self.airy_radius[band])),
                     f"{float(self.cutoff[band]) * self.pixel_pitch:.3g} c/px",
                     f"{float(self.throughput[at]):.3f}",
-                    f"{float(self.strehl[at]):.3f}",
-                    *(_length(each) for each in self.radius[at].tolist()),
-                    *(f"{t:.3f} T {s:.3f} S" for t, s in self.contrast[at].tolist()),
+                    *_told(self.strehl[at], self.radius[at], self.contrast[at]),
                 ]
+            if len(self.wavelength) > 1:
+                mix = self.polychromatic
+                passed = float(self.throughput[where] @ mix.weights)
+                told = _told(mix.strehl[where], mix.radius[where], mix.contrast[where])
+                yield ["all", *head, "", "", f"{passed:.3f}", *told]
 
-    def _shown(self) -> set[tuple[int, ...]]:
-        """Of the places the one nearest to the middle, one on the border beside it, a corner."""
-        assert self.places is not None
-        rows, columns = self.places.shape[:2]
-        return {(rows // 2, columns // 2), (rows // 2, columns - 1), (rows - 1, columns - 1)}
+
+def _told(strehl: Tensor, radius: Tensor, contrast: Tensor) -> Iterator[str]:
+    """Cells of a row."""
+    yield f"{float(strehl):.3f}"
+    yield from map(told_length, radius.tolist())
+    yield from (f"{t:.3f} T {s:.3f} S" for t, s in contrast.tolist())
 
 
 @torch.no_grad()
@@ -263,13 +276,14 @@ def lens_performance(
     shares: Sequence[float] = (0.5, 0.8),
     frequency: Sequence[float] | Tensor | None = None,
     picture: int | tuple[int, int] | None = None,
+    weights: Sequence[float] | Tensor | None = None,
 ) -> LensPerformance:
     """The figures by which a lens is judged: scale, depth of field, Strehl ratio, spot, contrast.
 
     From the wavefront in its pupil, so that neither the window of the PSF nor the folding of
     frequencies at the pixels changes them; samples of the pupil that are too coarse for the
     wavefront do, and are warned of. What comes behind the lens is not in them: distortion, a
-    restoration, the mix of wavelengths in a channel (:meth:`IncoherentImaging.mtf` has that).
+    restoration, the colours of a channel (:meth:`IncoherentImaging.mtf` has them).
 
     Parameters
     ----------
@@ -286,6 +300,10 @@ def lens_performance(
         Height and width of the picture: their ratio says where the places lie, and so which
         direction is tangential. By default that of a :class:`Vignetting` in the pupil; of
         coefficients in places the picture is not known, and taken as square.
+    weights : sequence or Tensor ``[L]``, optional
+        How much each wavelength counts in :attr:`LensPerformance.polychromatic`: the spectrum of
+        the scene times the response of the sensor, in any unit. Equal by default. What the
+        elements keep back of each is counted besides.
 
     Returns
     -------
@@ -298,7 +316,8 @@ def lens_performance(
         For what is no module.
     ValueError
         For a module with no pupil or several, a pupil that passes no light, shares that are not
-        between 0 and 1, frequencies that are not finite, or a distance of 0.
+        between 0 and 1, frequencies that are not finite, a distance of 0, or weights that are
+        negative, all 0, not finite or not one for each wavelength.
 
     Warns
     -----
@@ -318,6 +337,12 @@ def lens_performance(
     that of 80 %, where the light grows slowly, 2.5 % (at 128 samples 0.4 and 1.3 %). MTF is that of
     :meth:`Pupil.mtf`, of the lens and the area of the pixels.
 
+    Light of several wavelengths adds up as irradiance on the sensor, in the one plane where it
+    stands and about one axis: complex transfer functions are summed, and irradiance on the axis and
+    in circles, with the weights times the light that passes. So colours that lie beside each other
+    cost contrast that none of them lacks. The irradiance on the axis of as much light goes as ``1 /
+    lambda^2``, in the Strehl ratio's numerator as in its denominator (Mahajan, sec. 8.3).
+
     Examples
     --------
     >>> aperture = circular_aperture(128, diameter=3.5e-3, spacing=3e-5)
@@ -327,33 +352,31 @@ def lens_performance(
     ... )
     >>> print(lens_performance(pupil))
     """
-    pupil, owner = pupil_of(lens)
-    if distance is None:
-        distance = getattr(owner, "working_distances", None)
-    if distance is not None:
-        distance = as_numbers("distance", distance, "metres", dtype=torch.float64).reshape(-1)
     given = as_numbers("shares", shares, dtype=torch.float64).reshape(-1)
     check_between("shares", given, 0, 1)
     if not len(given) or bool(((given == 0) | (given == 1)).any()):
         raise ValueError(f"shares must be above 0 and below 1, at least one, not {given.tolist()}")
     if frequency is None:
-        frequency = torch.tensor([1 / 8, 1 / 4, 1 / 2], dtype=torch.float64) / pupil.pixel_pitch
-    frequency = as_numbers("frequency", frequency, "cycles/m", dtype=torch.float64).reshape(-1)
-    planes, phase = pupil._planes(distance)
-    pupil._check_phase(distance, planes, phase, stacklevel=3)
-    field = as_field(planes).cpu().to(torch.complex128)
-    power = squared_modulus(field).sum((-2, -1))
-    if not bool((power > 0).all()):
-        raise ValueError("the pupil passes no light at one of its wavelengths or places")
-    even = field.abs().sum((-2, -1)).square()
-    places = None
-    if pupil.places is not None:
-        shape = _shape(pupil, picture, stacklevel=3)
-        places = torch.stack(place_heights(pupil.places, shape), -1)
-    wavelength = torch.tensor(pupil.wavelengths, dtype=torch.float64)
+        pitch = pupil_of(lens)[0].pixel_pitch
+        frequency = torch.tensor([1 / 8, 1 / 4, 1 / 2], dtype=torch.float64) / pitch
+    found = examine(
+        lens,
+        distance=distance,
+        frequency=frequency,
+        picture=picture,
+        weights=weights,
+        stacklevel=3,
+    )
+    pupil, wavelength = found.pupil, found.wavelength
+    field = found.field.to(torch.complex128)
+    peak = field.sum((-2, -1)).abs().square()
+    flat = field.abs().sum((-2, -1)).square()
     samples = fast_size(2 * max(pupil.size))
     step = wavelength * pupil.image_distance / (samples * pupil.spacing)
     unit = samples * pupil.spacing / pupil.diameter
+    radius, together = _radii(field, given.tolist(), samples, unit, step, found.light)
+    otf = found.otf(wavelength.new_zeros(1))  # in the one plane of the sensor
+    on_axis = found.weights / wavelength.square()
     return LensPerformance(
         focal_length=pupil.focal_length,
         diameter=pupil.diameter,
@@ -362,50 +385,36 @@ def lens_performance(
         pixel_pitch=pupil.pixel_pitch,
         working_f_number=float(pupil.working_f_number),
         wavelength=wavelength,
-        throughput=power / float(pupil.incident_power),
-        strehl=field.sum((-2, -1)).abs().square() / even,
+        throughput=found.power / float(pupil.incident_power),
+        strehl=peak / flat,
         shares=tuple(given.tolist()),
-        radius=_radii(field, given.tolist(), samples, unit) * step[:, None],
-        frequency=frequency,
-        contrast=_contrast(pupil, field, frequency, places),
-        distance=None if distance is None else tuple(distance.tolist()),
-        places=places,
+        radius=radius,
+        frequency=found.frequency,
+        contrast=modulus(otf).squeeze(-3),
+        polychromatic=Polychromatic(
+            weights=found.weights,
+            strehl=(peak @ on_axis) / (flat @ on_axis),
+            radius=together,
+            contrast=found.mixed(otf).squeeze(-3),
+        ),
+        distance=None if found.distance is None else tuple(found.distance.tolist()),
+        places=found.places,
     )
 
 
-def _shape(
-    pupil: Pupil, picture: int | tuple[int, int] | None, *, stacklevel: int
-) -> tuple[int, int]:
-    """Height and width of the picture, as given or as an element of the pupil knows it."""
-    known = [part.picture for part in pupil.modules() if isinstance(part, Vignetting)]
-    if picture is not None:
-        known.insert(0, image_size(picture, "picture"))
-    if not known:
-        warnings.warn(
-            "where the places lie, and so which direction is tangential, depends on the shape of "
-            "the picture, which is taken as square: give picture=(height, width)",
-            UserWarning,
-            stacklevel=stacklevel + 1,
-        )
-        return 1, 1
-    first, *others = known
-    for other in others:
-        if abs(math.log(first[0] * other[1] / (first[1] * other[0]))) > _SAME_SHAPE:
-            warnings.warn(
-                f"the picture is {first[0]} x {first[1]} pixels, and a Vignetting of the pupil is "
-                f"that of {other[0]} x {other[1]}: its light is cut off in other directions than "
-                "those of the places; make it for this picture",
-                UserWarning,
-                stacklevel=stacklevel + 1,
-            )
-    return first
+def _radii(
+    field: Tensor,
+    shares: Sequence[float],
+    samples: int,
+    unit: float,
+    step: Tensor,
+    light: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Of circles that hold shares of the light, metres: ``[..., L, S]``, and all ``[..., S]``.
 
-
-def _radii(field: Tensor, shares: Sequence[float], samples: int, unit: float) -> Tensor:
-    """Of circles that hold shares of the light ``[..., L, S]``, in samples of a padded transform.
-
-    ``unit`` is ``lambda s' / D`` in the same. As :func:`optics.encircled_energy`, the OTF is
-    integrated with the circle's transform, ``R J1(2 pi R f) / f``, here over rings of equal f.
+    A sample of the padded transform is ``step`` wide, ``[L]``, and ``unit`` of them ``lambda s' /
+    D``. As :func:`optics.encircled_energy`, the OTF is integrated with the circle's transform, ``R
+    J1(2 pi R f) / f``, here over rings of equal f.
     """
     steps = torch.fft.fftfreq(samples, 1 / samples, dtype=torch.float64)
     squares, ring = (steps[:, None] ** 2 + steps**2).flatten().unique(return_inverse=True)
@@ -417,16 +426,31 @@ def _radii(field: Tensor, shares: Sequence[float], samples: int, unit: float) ->
     first, last = _FIRST_RADIUS * unit, samples / 2
     radii = torch.from_numpy(np.geomspace(first, last, math.ceil(math.log(last / first, _RATIO))))
     held: list[Tensor] = []
+    # Of all together, a circle of the same metres is the fewest samples of the longest wave.
+    narrow = float(step.min() / step.max())
     for some in radii.split(max(1, _TOGETHER // len(squares))):
         z = 2 * math.pi * some[:, None] * squares.sqrt() / samples
         circle = torch.where(z == 0, 0.5, torch.special.bessel_j1(z) / z)  # to the area of it
         held.append(rings @ (2 * math.pi * some[:, None] ** 2 * circle / samples**2).mT)
-        if bool((held[-1].amax(-1) >= max(shares)).all()):
+        curves = torch.cat(held, -1)
+        inner = radii[: curves.shape[-1]] <= narrow * some[-1]
+        if bool((curves[..., inner] >= max(shares)).any(-1).all()):
             break
-    curves = torch.cat(held, -1).flatten(0, -2).numpy()
+    curves = torch.cat(held, -1).numpy()
     reach = radii[: curves.shape[-1]].numpy()
-    found = [[_radius(curve, reach, share) for share in shares] for curve in curves]
-    return torch.tensor(found, dtype=torch.float64).reshape(*field.shape[:-2], len(shares))
+    widths = step.numpy()
+    alone = np.empty((*curves.shape[:-1], len(shares)))
+    for at in np.ndindex(*curves.shape[:-1]):
+        alone[at] = [_radius(curves[at], reach * widths[at[-1]], share) for share in shares]
+    # Each curve is linear between its own radii, and so their sum between those of all.
+    common = np.unique(np.outer(widths, reach))
+    common = common[(common >= reach[0] * widths.max()) & (common <= reach[-1] * widths.min())]
+    together = np.empty((*curves.shape[:-2], len(shares)))
+    for at in np.ndindex(*curves.shape[:-2]):
+        parts = zip(light[at].tolist(), widths, curves[at], strict=True)
+        mixed = sum(part * np.interp(common, width * reach, curve) for part, width, curve in parts)
+        together[at] = [_radius(np.asarray(mixed), common, share) for share in shares]
+    return torch.from_numpy(alone), torch.from_numpy(together)
 
 
 def _radius(energy: np.ndarray, radii: np.ndarray, share: float) -> float:
@@ -438,55 +462,3 @@ def _radius(energy: np.ndarray, radii: np.ndarray, share: float) -> float:
         return float(radii[0] * math.sqrt(share / energy[0]))
     ends = slice(above - 1, above + 1)
     return float(np.interp(share, energy[ends], radii[ends]))
-
-
-def _contrast(pupil: Pupil, field: Tensor, frequency: Tensor, places: Tensor | None) -> Tensor:
-    """MTF of lens and pixel ``[..., L, F, 2]``, tangential and sagittal."""
-
-    def along(field: Tensor, angle: float) -> Tensor:
-        found = otf_along(
-            field,
-            frequency,
-            angle=angle,
-            wavelength=pupil.wavelengths,
-            focal_length=pupil.image_distance,
-            pupil_spacing=pupil.spacing,
-        )
-        parts = (frequency * math.cos(angle), frequency * math.sin(angle))
-        across, down = (pixel_mtf(part, pitch=pupil.pixel_pitch) for part in parts)
-        return modulus(found).double() * across * down
-
-    def both(field: Tensor, angle: float) -> Tensor:
-        return torch.stack([along(field, angle), along(field, angle + math.pi / 2)], -1)
-
-    if places is None:
-        return both(field, math.pi / 2)
-    # Of each place in its own directions; in the middle, which has none, along y and x.
-    rows = []
-    for p, row in enumerate(places):
-        angles = [math.atan2(y, x) if y or x else math.pi / 2 for y, x in row.tolist()]
-        rows.append(
-            torch.stack([both(field[..., p, q, :, :, :], a) for q, a in enumerate(angles)], -4)
-        )
-    return torch.stack(rows, -5)
-
-
-def _length(metres: float) -> str:
-    """A length in the unit of its size."""
-    if math.isinf(metres):
-        return "infinity"
-    for unit, size in (("m", 1.0), ("mm", 1e-3), ("um", 1e-6)):
-        if abs(metres) >= size:
-            return f"{metres / size:.4g} {unit}"
-    return f"{metres / 1e-9:.4g} nm"
-
-
-def _plain(value: object) -> object:
-    """What JSON holds: no tensor, and None for what is not finite."""
-    if isinstance(value, Tensor):
-        return _plain(value.tolist())
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

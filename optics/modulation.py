@@ -171,16 +171,53 @@ def otf_along(
     check_finite("frequency", frequency, "cycles/m")
     check_scalar("angle", angle, "radians", remedy="give each angle a call of its own")
     check_finite("angle", angle)
-    flat, bent = _autocorrelations(pupil)
+    flat, whole = spectra(pupil)
     check_wavelengths(pupil, wavelength)
     step = cycles_per_sample(pupil, wavelength, focal_length, pupil_spacing, 1.0)
-    angle = torch.as_tensor(angle, dtype=torch.float64, device=pupil.device)
-    line = frequency.to(flat.device, torch.float64)
-    lags = [_lag(line * part, step) for part in (angle.sin(), angle.cos())]
-    (rows, columns), (cosine_rows, cosine_columns) = (
-        _weights(pulse, lags, flat) for pulse in (_triangle, raised_cosine)
-    )
-    return (rows * (columns @ flat.mT) + cosine_rows * (cosine_columns @ bent.mT)).sum(-1)
+    return at_lags(flat, whole, *lags_along(frequency, angle=angle, step=step))
+
+
+def lags_along(
+    frequency: Tensor, *, angle: float | Tensor, step: Tensor | tuple[float, ...] | float
+) -> tuple[Tensor, Tensor]:
+    """Rows and columns by which frequencies ``[F]`` along a line shear a pupil, ``[..., F, 1]``."""
+    angle = torch.as_tensor(angle, dtype=torch.float64, device=frequency.device)
+    line = frequency.double()
+    return _lag(line * angle.sin(), step), _lag(line * angle.cos(), step)
+
+
+def at_lags(flat: Tensor, whole: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Transfer function ``[..., n]`` of the :func:`spectra` of a pupil at lags ``[..., n, 1]``."""
+    parts = []
+    for pulse, light in ((_triangle, flat), (raised_cosine, whole - flat)):
+        # The transform stands with the few weights, not with the many samples: the sum is the same.
+        rows, columns = (
+            torch.fft.fft(torch.fft.ifftshift(weights, -1), norm="forward")
+            for weights in _weights(pulse, (down, across), light)
+        )
+        real, imaginary = (torch.cat((columns.real, columns.imag), -2) @ light.mT).chunk(2, -2)
+        parts.append((rows * torch.complex(real, imaginary)).sum(-1))
+    return parts[0] + parts[1]
+
+
+def spectra(pupil: Tensor) -> tuple[Tensor, Tensor]:
+    """``|transform|^2 / sum |P|^2`` of the padded ``|P|``, and of P itself, ``[..., N, N']``.
+
+    Their transforms, over the number of samples, are the autocorrelations.
+    """
+    check_complex("pupil", pupil, "[..., H, W]")
+    check_finite("pupil", pupil)
+    pupil = single(pupil)
+    power = squared_modulus(pupil).sum((-2, -1), keepdim=True)
+    if looked_at(power) and not bool((power > 0).all()):
+        raise ValueError("pupil passes no light, and so no modulation")
+    return padded_power(pupil.abs()) / power, padded_power(pupil) / power
+
+
+def padded_power(pupil: Tensor) -> Tensor:
+    """``|transform|^2`` of a pupil at twice its size, which keeps periodic copies apart."""
+    grid = tuple(fast_size(2 * n) for n in pupil.shape[-2:])
+    return squared_modulus(torch.fft.fft2(pupil, grid))
 
 
 def _autocorrelations(pupil: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,17 +226,7 @@ def _autocorrelations(pupil: Tensor) -> tuple[Tensor, Tensor]:
     In two parts that add up to it: that of ``|P|``, and the rest. The corner at zero lag, which a
     smooth pulse would round off, is all in the first.
     """
-    check_complex("pupil", pupil, "[..., H, W]")
-    check_finite("pupil", pupil)
-    pupil = single(pupil)
-    power = squared_modulus(pupil).sum((-2, -1), keepdim=True)
-    if looked_at(power) and not bool((power > 0).all()):
-        raise ValueError("pupil passes no light, and so no modulation")
-    # Twice the size keeps the periodic copies apart.
-    grid = tuple(fast_size(2 * n) for n in pupil.shape[-2:])
-    flat, whole = (
-        squared_modulus(torch.fft.fft2(each, grid)) / power for each in (pupil.abs(), pupil)
-    )
+    flat, whole = spectra(pupil)
     # Forward once more: lags of P(x) conj(P(x + lag)), see the sign of the PSF's transform.
     flat, bent = (
         torch.fft.fftshift(torch.fft.fft2(each, norm="forward"), (-2, -1))

@@ -61,11 +61,14 @@ def seidel_coefficients(
         W040, W131, W222 and W220: optical path at the rim of the pupil for a corner of the
         picture; half a wave is ``0.5 * 550e-9``. ``[L]`` are those of each wavelength. Light that
         lags at the rim, W > 0, has its focus behind the sensor, and positive coma flares away from
-        the axis. W220 is the sagittal one, Petzval's and half of W222.
+        the axis, and moves the mean of the light by as much as a tilt of W131, or of
+        ``(1 + e**2) W131`` with a central stop of e of the diameter: the opposite tilt takes it
+        back. W220 is the sagittal one, Petzval's and half of W222.
     defocus, tilt : float or Tensor, scalar or ``[L]``, metres
         W020 and W111, which with ``[L]`` are axial and lateral colour: a tilt of W moves the corner
         outwards by ``2 W N`` with the working f-number N, :attr:`Pupil.image_distance` over the
-        diameter. Distortion moves farther, and is :class:`Projection`'s.
+        diameter. PSFs that move magnify the picture, and change the irradiance of an even scene by
+        the ratio of the areas. Distortion moves farther, and is :class:`Projection`'s.
 
     Returns
     -------

@@ -50,6 +50,8 @@ FilterStart = Literal[
     "band_pass",
     "random",
 ]
+#: Those with a stop for the zero order, of a radius.
+STOPPED: tuple[FilterStart, ...] = ("dark_field", "phase_contrast")
 
 
 def spiral(
@@ -375,8 +377,8 @@ def filter_start(
     size : int or (int, int)
         Samples (H, W) of the Fourier plane.
     stop_radius : float, cycles/pixel, optional
-        Radius of the zero-order stop of ``dark_field`` and ``phase_contrast``; the zero frequency
-        alone by default.
+        Radius of the zero-order stop of ``dark_field`` and ``phase_contrast``, which alone have
+        one; the zero frequency alone by default.
     generator : torch.Generator, optional
         Source of ``random``.
 
@@ -388,13 +390,15 @@ def filter_start(
     Raises
     ------
     ValueError
-        For an unknown name, or a negative stop.
+        For an unknown name, or a stop that is negative, or of a filter without one.
     """
     if name not in get_args(FilterStart):
         raise ValueError(f"no filter is called {name!r}; choose from {get_args(FilterStart)}")
     stop = 0.0 if stop_radius is None else one_number("stop_radius", stop_radius, "cycles/pixel")
     if not stop >= 0:
         raise ValueError(f"stop_radius must be 0 cycles/pixel or more, not {stop_radius}")
+    if stop_radius is not None and name not in STOPPED:
+        raise ValueError(f"stop_radius is that of {' or '.join(STOPPED)}, not {name!r}")
     size = image_size(size)
     if name == "random":
         turns = torch.rand(size, dtype=torch.float64, generator=generator)

@@ -37,14 +37,15 @@ from .quantity import (
     full_precision,
     has_values,
     hold,
+    looked_at,
     single,
     whole_number,
 )
 
 __all__ = ["LowRankPSF", "VaryingImaging", "low_rank_psf", "varying_blur"]
 
-# Two singular values are told apart when they differ by so many rounding errors of the largest:
-# the directions that belong to them turn by about a hundredth at most when rounded otherwise.
+# Two singular values are told apart when they differ by so many rounding errors of the PSFs: the
+# directions that belong to them turn by about a hundredth at most when rounded otherwise.
 _TOLD_APART = 100
 
 
@@ -53,9 +54,12 @@ class LowRankPSF(NamedTuple):
 
     basis: Tensor
     """Eigen-PSFs ``[R, (C,) h, w]``: a mean of the PSFs with weights of their light, of unit sum,
-    and differences from it, which sum to 0. Below full rank the PSFs they make may be negative."""
+    and differences from it, which sum to 0 and have the size of what differs; below full rank the
+    largest first, and the PSFs they make may be negative. At full rank they are no principal ones
+    and in no order: take a smaller rank rather than the first few of them."""
     weights: Tensor
-    """Coefficients ``[R, P, Q]`` at the places, the first the PSFs' sums."""
+    """Coefficients ``[R, P, Q]`` at the places: the first are the PSFs' sums, the others
+    orthonormal, unless all of fewer pixels than places are taken."""
     error_bound: Tensor
     """Largest sum of ``|psf - approximation|`` over the places and channels, scalar: no more than
     this part of a scene's light can fall on other pixels than it should."""
@@ -78,15 +82,21 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     Returns
     -------
     LowRankPSF
-        Its gradient is that of the decomposition while each singular value that is kept differs
-        from the others. Where two that are kept coincide, what depends on their product, as a
-        picture and the bound do, still has its gradient; where one coincides with one that is left
-        out, and the best approximation is not unique, the eigen-PSFs of both are held.
+        At full rank, of as many eigen-PSFs as places or pixels, what depends on the product of
+        basis and weights, as a picture does, has its gradient while any place has light. Below it,
+        both have theirs while the singular values that are kept differ from each other and from
+        those that are left out. Where two that are kept coincide, their product still has its own;
+        where one coincides with one that is left out, the best approximation is not unique: the
+        weights of both are held, and the eigen-PSFs follow the PSFs. So it is with values of 0,
+        where fewer PSFs differ than the rank has eigen-PSFs, as when a lens is trained from one
+        wavefront everywhere: what changes is followed in the weights that are held, any across the
+        others.
 
     Raises
     ------
     ValueError
-        When the PSFs are not real and finite ``[P, Q, (C,) h, w]``, or the rank is not 1 to P Q.
+        When the PSFs are not real and finite ``[P, Q, (C,) h, w]``, or sum to 0 in all places, or
+        the rank is not 1 to P Q.
     """
     check_real("psfs", psfs, "[P, Q, (C,) h, w]")
     check_finite("psfs", psfs.detach())
@@ -99,19 +109,54 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     # Of fewer pixels than places, as many eigen-PSFs are all.
     rank = min(rank, table.shape[1])
     light = psfs.sum((-2, -1)).reshape(len(table), -1).mean(1, keepdim=True)
+    if looked_at(light) and bool(table.any()) and not bool(light.any()):
+        raise ValueError(
+            "psfs sum to 0 in all places, and sums are kept: decompose them by torch.linalg.svd"
+        )
     with full_precision(table):  # whose rounding would be the larger error
         # M 1 = s puts s among what M's columns span. The best such M of rank R is the table's part
         # along s, and of the rest, whose rows sum to 0, the best of rank R - 1.
         mean = light.mT @ table / light.square().sum().clamp_min(torch.finfo(table.dtype).tiny)
-        differs = table - light @ mean
-    decomposed = _LowRank if torch.compiler.is_compiling() else _ForwardLowRank
-    weights, basis = decomposed.apply(differs, rank - 1)[:2]
+        weights, basis = _best_rest(table, light, mean, rank - 1)
     weights, basis = torch.cat((light, weights), 1), torch.cat((mean, basis))
     basis, weights = basis.reshape(-1, *shape), weights.T.reshape(-1, rows, columns)
     with full_precision(table):
         made = torch.einsum("rpq,r...->pq...", weights, basis)
         left_out = (psfs - made).abs().sum((-2, -1)).max()
     return LowRankPSF(basis, weights, left_out)
+
+
+def _best_rest(table: Tensor, light: Tensor, mean: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Factors ``[PQ, R]`` and ``[R, pixels]`` of the best approximation of ``table - light mean``.
+
+    What is exact is written without a decomposition, which has no derivative where values are 0.
+    """
+    places, pixels = table.shape
+    across = _complement(light)
+    if rank == places - 1:
+        return across, across.mT @ table
+    if rank == pixels - 1:
+        sums_to_0 = _complement(torch.ones_like(table[:1].mT))
+        return (table - light @ mean) @ sums_to_0, sums_to_0.mT
+    # The weights are the factor that turns, and the eigen-PSFs are linear in the PSFs: those of
+    # value 0, of as many weights of their own, have a gradient as well.
+    scale = torch.linalg.vector_norm(table.detach())
+    decomposed = _LowRank if torch.compiler.is_compiling() else _ForwardLowRank
+    basis, weights = decomposed.apply(table.mT @ across, scale, rank)[:2]
+    return across @ weights.mT, basis.mT
+
+
+def _complement(line: Tensor) -> Tensor:
+    """Orthonormal columns ``[N, N - 1]`` across a line ``[N, 1]``: Householder's reflection.
+
+    They change smoothly with it, but for where its first number changes its sign.
+    """
+    tiny = torch.finfo(line.dtype).tiny
+    unit = line / line.square().sum().clamp_min(tiny).sqrt()
+    unit = torch.where(unit[:1] < 0, -unit, unit)
+    first, others = unit[:1], unit[1:]
+    same = torch.eye(len(others), dtype=line.dtype, device=line.device)
+    return torch.cat((-others.mT, same - others @ others.mT / (1 + first)))
 
 
 def _rank_of(rank: int, places: int) -> int:
@@ -127,33 +172,36 @@ class _LowRank(torch.autograd.Function):
     ``W = A B^T``, and row i of B turns towards each other singular vector v_j as an eigenvector of
     ``A^T A`` does, ``dB_i = sum_j v_j (v_j . d(A^T A) B_i) / (s_i^2 - s_j^2)`` (Magnus, Econometric
     Theory 1:179, 1985). Autograd's gradient of the whole decomposition divides by the differences
-    of all values, those left out and equal ones as well.
+    of all values, those left out and equal ones as well. Values that cannot be told apart, of what
+    is known to the rounding of ``scale``, do not turn towards each other.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(table: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        table: Tensor, scale: Tensor, rank: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         u, s, v = torch.linalg.svd(table, full_matrices=False)
         return u[:, :rank] * s[:rank], v[:rank].clone(), u, s, v
 
     @staticmethod
     def setup_context(
         ctx: torch.autograd.function.FunctionCtx,
-        inputs: tuple[Tensor, int],
+        inputs: tuple[Tensor, Tensor, int],
         output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
     ) -> None:
         u, s, v = output[2:]
         ctx.mark_non_differentiable(u, s, v)
         ctx.rank = len(output[1])  # pyright: ignore[reportAttributeAccessIssue]
-        ctx.save_for_backward(inputs[0], u, s, v)
+        ctx.save_for_backward(*inputs[:2], u, s, v)
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor
-    ) -> tuple[Tensor, None]:
+    ) -> tuple[Tensor, None, None]:
         to_weights, to_basis = gradients[:2]
-        table, u, s, v = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        table, scale, u, s, v = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
         if torch.is_grad_enabled():
             # Somebody differentiates the gradient: what was kept is constant to autograd.
             u, s, v = torch.linalg.svd(table, full_matrices=False)
@@ -164,10 +212,11 @@ class _LowRank(torch.autograd.Function):
             to_basis = to_basis + to_weights.mT @ table
             # Of row i towards v_j [i, j], and towards what lies outside of all of them.
             turns = to_basis @ v.mT
-            outside = (to_basis - turns @ v) * _inverse(kept, torch.zeros_like(kept), s)[:, None]
-            turns = turns * _inverse(kept[:, None], s, s)
+            alone = _inverse(kept, torch.zeros_like(kept), scale)
+            outside = (to_basis - turns @ v) * alone[:, None]
+            turns = turns * _inverse(kept[:, None], s, scale)
             to_weights = to_weights + scaled @ turns.mT
-            return to_weights @ basis + weights @ (turns @ v + outside), None
+            return to_weights @ basis + weights @ (turns @ v + outside), None, None
 
 
 class _ForwardLowRank(_LowRank):
@@ -176,35 +225,35 @@ class _ForwardLowRank(_LowRank):
     @staticmethod
     def setup_context(
         ctx: torch.autograd.function.FunctionCtx,
-        inputs: tuple[Tensor, int],
+        inputs: tuple[Tensor, Tensor, int],
         output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
     ) -> None:
         _LowRank.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(inputs[0], *output[2:])
+        ctx.save_for_forward(*inputs[:2], *output[2:])
 
     @staticmethod
     def jvp(
-        ctx: torch.autograd.function.FunctionCtx, change: Tensor, rank: None
+        ctx: torch.autograd.function.FunctionCtx, change: Tensor, of_scale: None, of_rank: None
     ) -> tuple[Tensor, Tensor, None, None, None]:
-        table, u, s, v = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        table, scale, u, s, v = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
         first: int = ctx.rank  # pyright: ignore[reportAttributeAccessIssue]
         with full_precision(table):
             scaled, moved = u * s, change @ v.mT
             weights, kept = scaled[:, :first], s[:first]
             # v_j . d(A^T A) B_i [i, j], and what of d(A^T A) B_i lies outside of all of them.
             turns = weights.mT @ moved + moved[:, :first].mT @ scaled
-            turns = turns * _inverse(kept[:, None], s, s)
+            turns = turns * _inverse(kept[:, None], s, scale)
             outside = weights.mT @ (change - moved @ v)
-            outside = outside * _inverse(kept, torch.zeros_like(kept), s)[:, None]
+            outside = outside * _inverse(kept, torch.zeros_like(kept), scale)[:, None]
             to_basis = turns @ v + outside
             to_weights = moved[:, :first] + table @ to_basis.mT
         return to_weights, to_basis, None, None, None
 
 
-def _inverse(kept: Tensor, other: Tensor, values: Tensor) -> Tensor:
+def _inverse(kept: Tensor, other: Tensor, scale: Tensor) -> Tensor:
     """``1 / (kept^2 - other^2)``, or 0 where they cannot be told apart."""
     gap = kept - other
-    apart = gap.abs() > _TOLD_APART * torch.finfo(gap.dtype).eps * values[0]
+    apart = gap.abs() > _TOLD_APART * torch.finfo(gap.dtype).eps * scale
     return torch.where(apart, 1 / torch.where(apart, gap * (kept + other), 1.0), 0.0)
 
 
@@ -219,8 +268,9 @@ def varying_blur(
         Half precision is computed, and returned, in float32.
     basis : Tensor ``[R, h, w]``, or ``[R, C, h, w]`` for one in each channel
     weights : Tensor ``[R, P, Q]``
-        At places that span the picture from the first to the last pixel; bilinear in between, so
-        that each point's PSF is a mean of its neighbours' (an error bound holds there too).
+        At places that span the picture from the first to the last pixel (a side of a single pixel
+        lies in the middle); bilinear in between, so that each point's PSF is a mean of its
+        neighbours' (an error bound holds there too).
     boundary : str
         As in :func:`optics.convolve`.
 
@@ -247,9 +297,11 @@ def varying_blur(
             f"{tuple(scene.shape)}, {tuple(basis.shape)} and {tuple(weights.shape)}"
         )
     size = [scene.shape[-2], scene.shape[-1]]
-    maps = functional.interpolate(
-        weights[:, None].to(scene.dtype), size=size, mode="bilinear", align_corners=True
-    )[:, 0]
+    places = weights[:, None].to(scene.dtype)
+    # A side of one pixel lies in the middle, where aligned corners would take the first place.
+    alone = [1 if side == 1 else n for side, n in zip(size, weights.shape[1:], strict=True)]
+    places = functional.interpolate(places, size=alone, mode="bilinear", align_corners=False)
+    maps = functional.interpolate(places, size=size, mode="bilinear", align_corners=True)[:, 0]
     ranks, channels = len(basis), scene.shape[1]
     parts = (scene[:, None] * maps[:, None]).flatten(1, 2)
     each = basis if basis.ndim == 4 else basis[:, None].expand(-1, channels, -1, -1)
@@ -421,7 +473,9 @@ class VaryingImaging(FrontEnd):
 
         Between places PSFs are interpolated, so that a place on the border stands for half as much
         of the picture as one within, and one in a corner for a quarter. Without the falloff of a
-        projection; with colours, of white light through the filters.
+        projection; with colours, of white light through the filters. PSFs that move from place to
+        place, as with Seidel's coma or a tilt, magnify the picture: an even scene's irradiance then
+        differs from this by the ratio of the areas on which its light lies.
         """
         rows, columns = (_trapezium(n) for n in self.places)
         light = self.psf().sum((-2, -1))

@@ -4,10 +4,10 @@ Files: ``dataset`` what every loader returns, ``arrays`` what it may hold · ``h
 ``folder``, ``image_table``, ``medmnist``, ``scene_file``, ``from_torch``, ``phantom`` the sources ·
 ``split`` parts that share no lesion · ``audit`` duplicates, leaks and contradictions · ``near``
 pictures that look alike · ``archive`` files in folders and zips · ``table`` what is said of them ·
-``decode`` files to arrays, ``sixteen`` with all their bits · ``cache`` decoded arrays on disk. A
-phantom: ``draws`` numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures``
-what it consists of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene`` people, hair and
-camera.
+``decode`` files to arrays, ``sixteen`` with all their bits, ``colour`` by profiles · ``cache``
+decoded arrays on disk. A phantom: ``draws`` numbers by picture, ``canvas`` how it is drawn,
+``lesion`` and its ``structures`` what it consists of, ``skin`` and ``haemoglobin`` how it reflects
+light, ``scene`` people, hair and camera.
 """
 
 from .arrays import SceneEncoding, as_levels

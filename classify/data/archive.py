@@ -144,20 +144,19 @@ class Archive:
     def pictures(self, stems: Collection[str], suffixes: Collection[str]) -> dict[str, Member]:
         """Find the files with these stems and suffixes, wherever they lie.
 
-        A file that is there twice with one size (Kaggle's folders come in two spellings) is taken
-        once.
+        A file that is there twice (Kaggle's folders come in two spellings) is taken once.
 
         Raises
         ------
         ValueError
-            When two files of different sizes claim one stem.
+            When two different files claim one stem.
         """
         found: dict[str, Member] = {}
         unclear = []
         for member in self.deep:
             if member.suffix in suffixes and member.stem in stems:
                 first = found.setdefault(member.stem, member)
-                if first.size != member.size:
+                if member is not first and not self._equal(first, member):
                     unclear.append(f"{first.path} and {member.path}")
         if unclear:
             raise ValueError(
@@ -165,6 +164,22 @@ class Archive:
                 "keep one of each, or give the folder that has only those"
             )
         return found
+
+    def _equal(self, first: Member, second: Member) -> bool:
+        """Whether two files have one content, as far as their checksums tell in a zip.
+
+        Those of a folder are read whole: of bitmaps, which are all of one size, two masks may
+        differ in a few bytes anywhere. Asked only when pictures are decoded, which reads one of
+        the two anyway.
+        """
+        if first.size != second.size:
+            return False
+        if not self.root.is_dir():
+            return first.stamp == second.stamp
+        try:
+            return first.read() == second.read()
+        except (*ZIP_ERRORS, OSError):
+            return False
 
     def _members_of(self, file: IO[bytes], prefix: str = "") -> list[Member]:
         # Given the file rather than its name, ZipFile leaves closing to us and counts no

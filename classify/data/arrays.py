@@ -6,11 +6,12 @@ Each is checked once, when the data set is made, and in words that name what is 
 import hashlib
 import json
 import operator
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ __all__ = [
     "Array",
     "Arrays",
     "Index",
+    "MappedFile",
     "Names",
     "SceneEncoding",
     "as_index",
@@ -34,9 +36,12 @@ __all__ = [
     "checked_masks",
     "content_hash",
     "looks_turned",
+    "mapped_files",
+    "nearly_black",
     "warn_of_absent",
     "warn_of_classes",
     "warn_of_grey",
+    "warn_of_nearly_black",
 ]
 
 Array: TypeAlias = Tensor | np.ndarray
@@ -224,6 +229,92 @@ def warn_of_grey(images: Tensor, *, where: str) -> None:
     )
 
 
+def nearly_black(brightest: int, *, depth: int) -> str:
+    """What is said of codes of which the ``brightest`` is nearly black; nothing of others.
+
+    Of 16 bits, those of a camera of 12 are, which nobody scaled; of 8 bits, 0 and 1. All black is
+    meant.
+    """
+    if not 0 < brightest <= (4095 if depth == 16 else 1):
+        return ""
+    # The next power of two: the same words for all pictures of a camera, shown once.
+    return f"holds no code above {2 ** brightest.bit_length() - 1}, and becomes nearly black"
+
+
+def warn_of_nearly_black(images: Tensor, *, stacklevel: int) -> None:
+    """Warn where no code of ``images`` is bright, see :func:`nearly_black`.
+
+    Parameters
+    ----------
+    images : Tensor, uint8 or uint16 ``[N, C, H, W]``
+        Read up to the first bright one.
+    stacklevel : int
+        As of :func:`warnings.warn`, counted from here.
+    """
+    depth, brightest = DEPTHS[images.dtype], 0
+    for block in images.split(_ROWS):
+        brightest = max(brightest, int(block.numpy().max()))  # which torch has not of uint16
+        if brightest and not nearly_black(brightest, depth=depth):
+            return
+    if said := nearly_black(brightest, depth=depth):
+        white = 2**depth - 1
+        camera = f", codes * ({white} / 4095) of a camera of 12 bits" if depth == 16 else ""
+        warnings.warn(
+            f"the data set {said}: scale the codes so that {white} is white{camera}",
+            stacklevel=stacklevel + 1,
+        )
+
+
+class MappedFile(NamedTuple):
+    """A file that a data set reads its pictures from while it is used, and its state at first."""
+
+    path: str
+    state: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: str) -> "MappedFile":
+        """A file as it is now."""
+        return cls(path, _state(path))
+
+    def check(self) -> None:
+        """Refuse, by a ValueError, a file that was written to: what it showed may be no more.
+
+        That is told by its size and time, so one that was touched is refused, too.
+        """
+        try:
+            now = _state(self.path)
+        except OSError:  # of a file without a name, the map still has the content
+            return
+        # So it has where another file was given the name.
+        if now[:2] == self.state[:2] and now != self.state:
+            raise ValueError(
+                f"{self.path} was written to, or touched, while a data set reads its pictures from "
+                "it: open it anew, and replace such a file by renaming another, as "
+                "classify.save_scenes does"
+            )
+
+
+def _state(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def mapped_files(*arrays: object) -> tuple[MappedFile, ...]:
+    """The files of those arrays that are memory maps of what they do not write, or views of some.
+
+    A Tensor does not say what its memory is of: the file of ``torch.from_numpy(mapped)`` is
+    not found.
+    """
+    paths = []
+    for array in arrays:
+        owner = array
+        while isinstance(owner, np.ndarray):
+            if isinstance(owner, np.memmap) and owner.filename and owner.mode in ("c", "r"):
+                paths.append(str(owner.filename))
+            owner = owner.base
+    return tuple(map(MappedFile.of, dict.fromkeys(paths)))
+
+
 def check_scene_encoding(encoding: SceneEncoding | None) -> None:
     """Refuse an ``encoding`` that is unknown.
 
@@ -324,6 +415,13 @@ class Arrays:
     hashed_encoding: SceneEncoding | None
     """What it was when the arrays were put together: it is a part of their identity."""
     given_fingerprint: str
+    files: tuple[MappedFile, ...] = ()
+    """What images and masks are read from while they are used."""
+
+    def check_files(self) -> None:
+        """Refuse to read on from a file that was written to."""
+        for file in self.files:
+            file.check()
 
     def taken_as(self, encoding: SceneEncoding | None) -> "Arrays":
         """The same, said to be of another encoding; the identity stays."""
@@ -340,8 +438,10 @@ class Arrays:
         )
 
     def __getstate__(self) -> dict[str, Any]:
+        self.check_files()
+        # A copy has pixels of its own, whatever becomes of the files.
+        state = dict(vars(self)) | {"files": ()}
         # A pickled uint16 tensor cannot be read (torch 2.15); its bits can, and say the same.
-        state = dict(vars(self))
         if self.images.dtype == torch.uint16:
             state["images"] = self.images.view(torch.int16)
         return state
@@ -356,6 +456,7 @@ class Arrays:
         """Identity of the content: what was given, or the hash of all of it."""
         if self.given_fingerprint:
             return self.given_fingerprint
+        self.check_files()
         pixels = hashlib.sha256()
         for block in self.images.split(256):  # a memory map need not fit into memory
             pixels.update(block.numpy().tobytes())

@@ -25,7 +25,7 @@ __all__ = ["Audit", "Conflict", "Leak", "Near", "audit"]
 Parts: TypeAlias = Split | Mapping[str, LesionDataset]
 
 _ROWS = 256  # pictures read at once
-_BLANK = 4  # levels of 255 by which a channel of a blank picture may vary: JPEG of a flat one does
+_BLANK = 4  # codes by which a channel of a blank picture may vary: JPEG of a flat one does
 
 
 class Near(NamedTuple):
@@ -75,8 +75,8 @@ class Audit:
     near: tuple[Near, ...]
     """Pairs of near duplicates that are no exact ones, the most similar first."""
     complete: bool
-    """False when the search for near duplicates stopped at a million pairs, or did not align all
-    that it should: near duplicates may be missing."""
+    """False when the search for near duplicates stopped at a million pairs, did not align all that
+    it should, or passed over blank pictures: near duplicates may be missing."""
     aligned: bool
     """False when so many pictures look alike that only the most alike of their pairs were aligned:
     crops and shifts may be missing."""
@@ -85,10 +85,12 @@ class Audit:
     patient, and not where it is a lesion. Similar pictures: :attr:`near`, where ``same_label`` is
     False."""
     blank: tuple[str, ...]
-    """Pictures of one colour (black ones among them): no channel varies by more than 4 levels of
-    255."""
+    """Pictures of one colour (black ones among them): no channel varies by more than 4 codes. Of
+    these, duplicates are looked for where their pixels are equal, and not where they are near."""
     empty_masks: tuple[str, ...]
     """Pictures whose mask marks nothing."""
+    stopped: bool = False
+    """True when the search for near duplicates stopped at a million pairs."""
     parts: tuple[str, ...] = ()
     """Names of the parts of the split; none when no split was given."""
     leaks: tuple[Leak, ...] = ()
@@ -105,9 +107,6 @@ class Audit:
         return vars(self) | records
 
     def __str__(self) -> str:
-        stop = "" if self.complete else ", and then the search stopped"
-        if not self.aligned:
-            stop = ", with only the most alike pairs aligned (others may be crops or shifts)"
         strangers = [pair for pair in self.near if not pair.same_group]
         disagreeing = [pair for pair in self.near if not pair.same_label]
         lines = [
@@ -117,7 +116,7 @@ class Audit:
                 "near duplicates (flip, rotation, JPEG, small crop or shift)",
                 map(_pair, self.near),
                 "pairs",
-                stop,
+                self._left_out(),
             ),
             _found("  of these in different groups", map(_pair, strangers), "pairs"),
             _found("  of these under different labels", map(_pair, disagreeing), "pairs"),
@@ -136,6 +135,13 @@ class Audit:
             )
         return "\n".join(lines)
 
+    def _left_out(self) -> str:
+        """What the search for near duplicates did not look at."""
+        said = ", and then the search stopped" if self.stopped else ""
+        if not self.aligned:
+            said = ", with only the most alike pairs aligned (others may be crops or shifts)"
+        return said + (f", with {len(self.blank)} blank images passed over" if self.blank else "")
+
     def _labelled(self, kind: str, what: str) -> str:
         cases = [conflict for conflict in self.conflicts if conflict.kind == kind]
         return _found(what, map(_conflict, cases), "cases")
@@ -144,7 +150,8 @@ class Audit:
         what = {"image": "images", "group": "groups", "exact": "exact duplicates"}
         what = what.get(kind, "near duplicates")
         leaks = [leak for leak in self.leaks if leak.kind == kind]
-        return _found(f"  {what}", map(_leak, leaks))
+        more = self._left_out() if kind == "near" else ""
+        return _found(f"  {what}", map(_leak, leaks), more=more)
 
 
 def audit(
@@ -248,7 +255,8 @@ def audit(
         groups=len(set(dataset.groups)),
         exact=tuple(copies),
         near=tuple(near),
-        complete=complete and aligned,
+        complete=complete and aligned and not bool(scan.blank.any()),
+        stopped=not complete,
         aligned=aligned,
         conflicts=tuple(_conflicts(dataset, exact)),
         blank=tuple(names[row] for row in torch.nonzero(scan.blank).flatten().tolist()),
@@ -278,7 +286,8 @@ def _scan(dataset: LesionDataset) -> _Scan:
         digests = [sha256(image.numpy().tobytes()).digest() for image in images]
         content += [numbers.setdefault(digest, len(numbers)) for digest in digests]
         flat = as_levels(images).flatten(2)
-        blank.append(((flat.amax(2) - flat.amin(2)) <= _BLANK).all(1))
+        limit = _BLANK * 255 / (2**dataset.bit_depth - 1)
+        blank.append(((flat.amax(2) - flat.amin(2)) <= limit).all(1))
         small.append(thumbnails(images))
     coarse, fine = (torch.cat(parts) for parts in zip(*small, strict=True))
     return _Scan(torch.tensor(content), torch.cat(blank), Thumbnails(coarse, fine))

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import uuid
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -36,7 +37,7 @@ __all__ = ["CacheOption", "Pixels", "load_pixels"]
 CacheOption: TypeAlias = str | os.PathLike[str] | Literal[False] | None
 
 # Raise it when a decoder or the layout below changes: old entries are then never opened.
-_VERSION = 4
+_VERSION = 5
 _SAMPLES, _SAMPLE = 64, 1 << 20  # blocks of a file that its checksum covers, and their bytes
 _CODE = np.dtype(np.uint8)
 _STALE = 24 * 3600  # seconds after which an unfinished entry that nobody holds is a dead one's
@@ -53,6 +54,8 @@ class Pixels(NamedTuple):
     """bool ``[N]``, or None like the masks."""
     digest: str
     """SHA-256 of all of it."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the pictures, each time."""
 
 
 def load_pixels(
@@ -90,14 +93,35 @@ def load_pixels(
     ------
     OSError
         When the given cache folder cannot be written, or the disk is full.
+
+    Warns
+    -----
+    UserWarning
+        As :meth:`Decoder.decode`, also where the pictures were decoded before.
     """
+    pixels = _loaded(archive, find, identifiers, members, decoder, cache)
+    for note in pixels.notes:
+        warnings.warn(note, stacklevel=3)
+    return pixels
+
+
+def _loaded(
+    archive: Archive,
+    find: Callable[[], Sequence[Picture]],
+    identifiers: Sequence[str],
+    members: Iterable[Member],
+    decoder: Decoder,
+    cache: CacheOption,
+) -> Pixels:
     options = ""
     if decoder.white_level != Decoder.white_level:
         options += f"-{decoder.white_level}"
-    if decoder.bit_depth == 16:
-        options += "-16bit"
+    # None and 8 have the same codes, but not the same to say of them.
+    options += {None: "", 8: "-8bit", 16: "-16bit"}[decoder.bit_depth]
     if decoder.channels == 1:
         options += "-grey"
+    if not decoder.profiles:
+        options += "-raw"
     files = sorted((member.path, member.size, member.stamp) for member in members)
     entries = [
         place / f"{decoder.geometry}{decoder.image_size}-{_key(identifiers, files, whose)}{options}"
@@ -108,12 +132,13 @@ def load_pixels(
             return pixels
     pictures = find()
     entry, draft = _drafted(entries, _bytes_needed(pictures, decoder), must=cache is not None)
-    decoded = decoder.decode(pictures, f"decoding {archive.root.name}")
+    notes: list[str] = []
+    decoded = decoder.decode(pictures, f"decoding {archive.root.name}", notes.append)
     if entry is None or draft is None:
-        return _in_memory(decoded, pictures, decoder)
+        return _in_memory(decoded, pictures, decoder)._replace(notes=tuple(notes))
     try:
         with _held(draft):
-            _write(draft, decoded, pictures, decoder)
+            _write(draft, decoded, pictures, decoder, notes)
             _publish(draft, entry)
     except OSError as error:
         raise OSError(
@@ -294,6 +319,7 @@ def _write(
     decoded: Iterable[tuple[np.ndarray, np.ndarray | None]],
     pictures: Sequence[Picture],
     decoder: Decoder,
+    notes: Sequence[str],
 ) -> None:
     """Fill the folder of an entry: arrays first, then the manifest, all of it on the disk."""
     size, has_mask = decoder.image_size, _has_mask(pictures)
@@ -310,7 +336,7 @@ def _write(
         path.name: {"bytes": path.stat().st_size, "checksum": _checksum(path)}
         for path in sorted(draft.iterdir())
     }
-    body = {"version": _VERSION, "digest": digest, "files": about}
+    body = {"version": _VERSION, "digest": digest, "files": about, "notes": notes}
     manifest = {"entry": body, "checksum": zlib.crc32(json.dumps(body).encode())}
     (draft / "manifest.json").write_text(json.dumps(manifest, indent=1))
     for path in (*draft.iterdir(), draft):
@@ -366,7 +392,7 @@ def _opened(entry: Path) -> Pixels | None:
             arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False)
         return _as_pixels(
             arrays["images.npy"], arrays.get("masks.npy"), arrays["has_mask.npy"], body["digest"]
-        )
+        )._replace(notes=tuple(body["notes"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

@@ -33,6 +33,8 @@ from .arrays import (
     checked_masks,
     content_hash,
     looks_turned,
+    mapped_files,
+    warn_of_nearly_black,
 )
 from .table import is_missing
 
@@ -113,7 +115,8 @@ class LesionDataset:
     ----------
     images : Tensor or array, uint8 or uint16 ``[N, C, H, W]``
         Codes, on the CPU, the largest of which is white. May be a memory map (open it with
-        ``mode="c"``).
+        ``mode="c"``), whose file must not be written to: reading from it is refused then. Of a
+        Tensor that was made of such a map the file is not known, and not checked.
     labels : Tensor, array or sequence of int, ``[N]``
         Indices into ``classes``.
     groups : sequence of str or int, length N
@@ -147,6 +150,8 @@ class LesionDataset:
     -----
     UserWarning
         When there are more than four channels, and at most four columns: they seem to come last.
+        When no fingerprint is given, and no code of 16 bits is above 4095, or of 8 above 1: they
+        become nearly black.
     """
 
     def __init__(
@@ -163,6 +168,7 @@ class LesionDataset:
         encoding: SceneEncoding | None = None,
         fingerprint: str = "",
     ) -> None:
+        files = mapped_files(images, masks)
         images = checked_images(images)
         check_scene_encoding(encoding)
         count = len(images)
@@ -177,6 +183,8 @@ class LesionDataset:
                 f"{width} pixels; where the channels come last, give np.moveaxis(images, -1, 1)",
                 stacklevel=2,
             )
+        if not fingerprint:  # those who read pictures from files say it of each
+            warn_of_nearly_black(images, stacklevel=2)
         listed = classes.tolist() if isinstance(classes, np.ndarray) else tuple(classes)
         kinds = as_names(listed, "classes", len(listed))
         if not kinds or len(set(kinds)) < len(kinds):
@@ -203,6 +211,7 @@ class LesionDataset:
             encoding=encoding,
             hashed_encoding=encoding,
             given_fingerprint=fingerprint,
+            files=files,
         )
         self._rows = torch.arange(count)
 
@@ -227,6 +236,7 @@ class LesionDataset:
         if not -len(self) <= position < len(self):
             raise IndexError(f"index {position} is out of range for {len(self)} images")
         row, arrays = int(self._rows[position]), self._arrays
+        arrays.check_files()
         mask = None
         if arrays.masks is not None and arrays.has_mask[row]:
             mask = arrays.masks[row] != 0
@@ -331,8 +341,10 @@ class LesionDataset:
         Raises
         ------
         ValueError
-            When the index is not integers ``[B]`` or bool ``[N]``.
+            When the index is not integers ``[B]`` or bool ``[N]``; when a file that the pictures
+            are read from was written to.
         """
+        self._arrays.check_files()
         rows = self._rows[as_index(index, len(self))]
         return Batch(self._arrays.images, self._arrays.labels).take(rows)
 
@@ -342,8 +354,9 @@ class LesionDataset:
         Raises
         ------
         ValueError
-            When one of the rows has no mask.
+            When one of the rows has no mask; as :meth:`gather`.
         """
+        self._arrays.check_files()
         rows = self._rows[as_index(index, len(self))]
         without = rows[~self._arrays.has_mask[rows]]
         if self._arrays.masks is None or len(without) > 0:

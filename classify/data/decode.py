@@ -6,9 +6,11 @@ as fast on two cores for the 600x450 originals), and nothing has to be copied be
 
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Literal, NamedTuple, TypeAlias, final, get_args
 
@@ -17,11 +19,13 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from tqdm import tqdm
 
 from .archive import Member, listed
-from .arrays import SceneEncoding, as_integer
+from .arrays import SceneEncoding, as_integer, nearly_black
+from .colour import in_srgb, is_srgb
 from .sixteen import WholeCodes, apart, grey_codes, sixteen_bits, whole_picture
 
 __all__ = [
     "SUFFIXES",
+    "TRANSPARENT",
     "UNREAD",
     "Decoded",
     "Decoder",
@@ -30,10 +34,22 @@ __all__ = [
     "as_rgb",
     "check_pages",
     "fit",
-    "warn_of_nearly_black",
-    "warn_of_transparent",
     "with_alpha",
 ]
+
+#: What is said of pictures that are transparent somewhere: how many, and their names.
+TRANSPARENT = (
+    "{} are transparent somewhere, and are taken as if they were not, with the colours that lie "
+    "under it: {}; if these are not meant, flatten them onto their background"
+)
+_OTHER_COLOURS = (
+    "{} have a colour profile that is not applied, as their 16 bits are kept: {}; convert them to "
+    "sRGB if they are in other colours"
+)
+_UNREAD_PROFILE = (
+    "{} have a colour profile that cannot be read, or that of another kind of pictures, and are "
+    "taken as sRGB: {}; convert them to sRGB if they are in other colours"
+)
 
 Geometry: TypeAlias = Literal["crop", "squeeze"]
 
@@ -49,7 +65,11 @@ _BLOCK = 256
 # Of red, green and blue in the luminance of sRGB's primaries (ITU-R BT.709).
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 _SUBFILE = 254  # the tag of TIFF whose first bit says that a page is the thumbnail of another
-_LABELS = 32  # codes below it are labels; what is left by a JPEG has some near white, too
+# Codes below it are labels; what is left by a JPEG has some near white, too. And how many greys in
+# areas are labels at most; a soft edge that was enlarged pixel by pixel has more.
+_LABELS = 32
+_RIPPLE = 16  # a JPEG, saved as PNG later, leaves a plane by up to the brightest code / 16
+_SPOT = 9  # pixels amid their like, fewer of which a soft edge has by chance
 _MANY = 10  # files, more of which have their common reason said once
 
 
@@ -67,8 +87,12 @@ class Decoded(NamedTuple):
     """``[C, S, S]``."""
     frame: tuple[int, int]
     """(width, height) that the file has, pixels."""
-    opaque: bool
-    """Whether nothing shows through."""
+    notes: tuple[str, ...] = ()
+    """What a person should be told of it, see :meth:`Decoder.decode`.
+
+    Some are templates with two ``{}``, which ``str.format`` fills: how many pictures, such as
+    ``2 of 5 images``, and their names. All braces of a note are those.
+    """
 
 
 @final
@@ -78,11 +102,15 @@ class Decoder:
 
     Orientation tags are obeyed, in images and in masks alike. Grey, palette and CMYK pictures
     become RGB, or all of them grey where one channel is asked for, and those of 16 bits have 8
-    where they are not asked for; an embedded colour profile is dropped, and so is an alpha channel,
-    with a warning where it lets anything through.
+    where they are not asked for. Pictures with a colour profile are converted to sRGB, unless their
+    codes are no sRGB; where 16 bits are kept, a profile of other colours is dropped, with a
+    warning. So is an alpha channel, where it lets anything through.
     Images are reduced with a Lanczos filter on the codes, masks by area: a pixel is on the lesion
     when more than about half of it is. Masks that are transparent somewhere are refused, and so
-    are maps of several labels (0, 1, 2, or 0, 1, 255), of which one is the lesion.
+    are maps of several labels (0, 1, 2, or 0, 1, 255; areas of several greys or colours), of which
+    one is the lesion: in colour, it is on black. Soft edges are no labels, but those that have
+    areas of less than 32 greys, as of a very wide blur or of a tiny mask that was enlarged pixel by
+    pixel, are taken for some.
 
     Parameters
     ----------
@@ -103,6 +131,8 @@ class Decoder:
     channels : {1, 3}, optional
         3 (the default) makes three of grey pictures, too; 1 makes colours grey by the luminance of
         their codes (ITU-R BT.709), and leaves grey as it is.
+    profiles : bool
+        Whether colour profiles count; not where codes are said to be linear light.
     depth_advice : str
         What that warning tells to do.
     white_advice : str
@@ -122,6 +152,7 @@ class Decoder:
     white_level: int = _SIXTEEN_BITS
     bit_depth: Literal[8, 16] | None = None
     channels: Literal[1, 3] | None = None
+    profiles: bool = True
     depth_advice: str = "give bit_depth=16 to keep them all, or 8 if that is meant"
     white_advice: str = "give white_level, such as 4095,"
 
@@ -181,31 +212,59 @@ class Decoder:
         if self.bit_depth == 16:
             whole = whole_picture(lambda: _untouched(data))
             height, width, _ = whole.codes.shape
-            return Decoded(self._deep(whole.codes), (width, height), whole.opaque)
+            notes = self._notes(whole)
+            profile = self._profile(_untouched(data))
+            if profile is not None and not is_srgb(profile):
+                notes = (*notes, _OTHER_COLOURS)
+            return Decoded(self._deep(whole.codes), (width, height), notes)
         raw = _untouched(data)
-        if self.bit_depth is None and sixteen_bits(raw):
-            warnings.warn(
-                f"a picture of 16 bits is reduced to 8: {self.depth_advice}", stacklevel=2
-            )
         deep = self._sixteen(data) if sixteen_bits(raw) else None
         if deep is not None:
-            self._check_white(int(deep.codes.max()))
             eight = _at_white(deep.codes, self.white_level, 255).astype(np.uint8)
-            whole, opaque = Image.fromarray(eight), deep.opaque
+            grey = raw.mode == "LA" or raw.mode.startswith("I;16")
+            picture = Image.fromarray(eight[..., 0] if grey else eight)
+            whole, notes = self._in_srgb(picture, raw, self._notes(deep))
         else:
-            whole, opaque = as_rgb(ImageOps.exif_transpose(raw))
-            if self.white_level != _SIXTEEN_BITS:
-                warnings.warn(
-                    f"a picture of 8 bits stays as it is: white_level={self.white_level} is a code "
-                    "of those of 16; leave it out, or scale the codes of the files so that 255 is "
-                    "white, and give the encoding that they have",
-                    stacklevel=2,
-                )
+            whole, notes = self._eight(raw)
+        if self.bit_depth is None and sixteen_bits(raw):
+            notes = (f"a picture of 16 bits is reduced to 8: {self.depth_advice}", *notes)
         if self.channels == 1:
             whole = whole.convert("L", (*_LUMINANCE, 0.0))
         small = np.asarray(fit(whole, self.image_size, self.geometry, Image.Resampling.LANCZOS))
         codes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(small), 2, 0))
-        return Decoded(codes, whole.size, opaque)
+        return Decoded(codes, whole.size, notes)
+
+    def _eight(self, raw: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+        """A picture of 8 bits in RGB, and what is to be said of it."""
+        picture = ImageOps.exif_transpose(raw)
+        whole, opaque = as_rgb(picture)
+        notes = () if opaque else (TRANSPARENT,)
+        if self.white_level != _SIXTEEN_BITS:
+            return whole, (
+                f"a picture of 8 bits stays as it is: white_level={self.white_level} is a code "
+                "of those of 16; leave it out, or scale the codes of the files so that 255 is "
+                "white, and give the encoding that they have",
+                *notes,
+            )
+        grey_or_inks = picture.mode in ("1", "L", "LA", "CMYK")
+        return self._in_srgb(picture if grey_or_inks else whole, raw, notes)
+
+    def _in_srgb(
+        self, picture: Image.Image, raw: Image.Image, notes: tuple[str, ...]
+    ) -> tuple[Image.Image, tuple[str, ...]]:
+        """A picture of 8 bits in the RGB of sRGB, by the profile of its file, and the notes."""
+        profile = self._profile(raw)
+        if profile is not None:
+            try:
+                return in_srgb(picture, profile), notes
+            except ValueError:
+                notes = (*notes, _UNREAD_PROFILE)
+        return picture.convert("RGB"), notes
+
+    def _profile(self, raw: Image.Image) -> bytes | None:
+        """The colour profile of a picture, where one counts."""
+        counts = self.profiles and self.white_level == _SIXTEEN_BITS
+        return (counts and raw.info.get("icc_profile")) or None
 
     def _sixteen(self, data: bytes) -> WholeCodes | None:
         """All 16 bits of a picture; None where Pillow has the high bytes alone, as of CMYK.
@@ -221,7 +280,6 @@ class Decoder:
 
     def _deep(self, codes: np.ndarray) -> np.ndarray:
         """Codes uint16 ``[H, W, 3]`` at their white level, reduced to ``[C, S, S]``."""
-        self._check_white(int(codes.max()))
         codes = _at_white(codes, self.white_level, _SIXTEEN_BITS)
         if self.channels == 1:
             codes = np.rint(codes @ np.array(_LUMINANCE))[..., None]
@@ -233,23 +291,22 @@ class Decoder:
             small.append(np.asarray(reduced))
         return np.rint(np.stack(small).clip(0, _SIXTEEN_BITS)).astype(np.uint16)
 
-    def _check_white(self, brightest: int) -> None:
-        """Warn where the brightest code of a picture does not fit the white level."""
+    def _notes(self, whole: WholeCodes) -> tuple[str, ...]:
+        """What is to be said of a picture of 16 bits: of its white level and alpha."""
+        brightest, notes = int(whole.codes.max()), []
         if brightest > self.white_level:
-            warnings.warn(
+            notes.append(
                 # The next power of two here too.
                 f"a picture of 16 bits has codes above white_level={self.white_level}, up to "
                 f"{2 ** brightest.bit_length() - 1}, which all become white: give the code that is "
-                "white in these files, unless they are overexposed",
-                stacklevel=3,
+                "white in these files, unless they are overexposed"
             )
-        if self.white_level == _SIXTEEN_BITS:
-            warn_of_nearly_black(
-                brightest,
-                what="a picture of 16 bits",
-                remedy=f"{self.white_advice} if its camera has 12 bits",
-                stacklevel=3,
+        if self.white_level == _SIXTEEN_BITS and nearly_black(brightest, depth=16):
+            notes.append(
+                f"a picture of 16 bits {nearly_black(brightest, depth=16)}: {self.white_advice} if "
+                "its camera has 12 bits"
             )
+        return (*notes, *(() if whole.opaque else (TRANSPARENT,)))
 
     def mask(self, data: bytes, frame: tuple[int, int]) -> np.ndarray:
         """Decode the mask of a picture of size ``frame`` to uint8 ``[S, S]``, 1 on the lesion."""
@@ -263,14 +320,18 @@ class Decoder:
         picture, opaque = with_alpha(picture)
         if not opaque:
             raise ValueError("the mask is transparent somewhere; flatten it to black and white")
+        exact = raw.format not in ("JPEG", "MPO")  # which leave any values
         if raw.mode.startswith("I;16"):
             codes = grey_codes(raw)
+        elif picture.mode in ("1", "L", "I", "F"):
+            codes = np.asarray(picture)
+        elif exact:
+            codes = _on_black(np.asarray(picture.convert("RGB")))
         else:
-            plain = picture.mode in ("1", "L", "I", "F")
-            codes = np.asarray(picture if plain else picture.convert("L"))
+            codes = np.asarray(picture.convert("L"))
         if np.isnan(codes.max()):
             raise ValueError("the mask holds NaN; save it in black and white")
-        if raw.format not in ("JPEG", "MPO"):  # which leave any values
+        if exact:
             _check_one_label(codes)
         # Half of the brightest value reads 0/1, 0/255 and a mask that was once a JPEG alike.
         on = Image.fromarray((codes > codes.max() / 2).astype(np.uint8) * 255)
@@ -278,9 +339,12 @@ class Decoder:
         return (np.asarray(small) >= 128).astype(np.uint8)
 
     def decode(
-        self, pictures: Sequence[Picture], title: str
+        self, pictures: Sequence[Picture], title: str, warn: Callable[[str], object] | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Decode all of them in order: image ``[C, S, S]``, mask uint8 ``[S, S]`` or None.
+
+        ``warn`` is called at the end with each thing that is to be said of some, once for all of
+        them; by default it warns.
 
         Raises
         ------
@@ -290,10 +354,11 @@ class Decoder:
         Warns
         -----
         UserWarning
-            At the end, when pictures are transparent somewhere: once, with their names.
+            When pictures are transparent somewhere, are nearly black or brighter than their white
+            level, lose bits, or have a colour profile that is not applied.
         """
         failures: list[tuple[str, str]] = []
-        each = self.decode_each(pictures, title, lambda *failure: failures.append(failure))
+        each = self.decode_each(pictures, title, lambda *failure: failures.append(failure), warn)
         yield from ((image.codes, mask) for _, image, mask in each)
         if failures:
             raise ValueError(
@@ -303,11 +368,16 @@ class Decoder:
             )
 
     def decode_each(
-        self, pictures: Sequence[Picture], title: str, failed: Callable[[str, str], object]
+        self,
+        pictures: Sequence[Picture],
+        title: str,
+        failed: Callable[[str, str], object],
+        warn: Callable[[str], object] | None = None,
     ) -> Iterator[tuple[int, "Decoded", np.ndarray | None]]:
         """Decode those that can be used: their places in the order, images and masks.
 
-        ``failed`` is called with the path of each other file, and the reason.
+        ``failed`` is called with the path of each other file, and the reason; ``warn`` as of
+        :meth:`decode`.
 
         Warns
         -----
@@ -315,7 +385,7 @@ class Decoder:
             As :meth:`decode`.
         """
         Image.init()  # registers the decoders once, before the threads need them
-        clear: list[str] = []
+        noted: dict[str, list[str]] = defaultdict(list)
         threads = self.workers or os.cpu_count() or 1
         bar = tqdm(
             total=len(pictures), desc=title, unit="image", disable=None if self.progress else True
@@ -329,10 +399,12 @@ class Decoder:
                         failed(result.path, result.reason)
                         continue
                     image, mask = result
-                    if not image.opaque:
-                        clear.append(pictures[place].image.path)
+                    for note in image.notes:
+                        noted[note].append(pictures[place].image.path)
                     yield place, image, mask
-        warn_of_transparent(clear, len(pictures), flatten="the files", stacklevel=2)
+        for note, names in noted.items():
+            said = note.format(f"{len(names)} of {len(pictures)} images", listed(names))
+            (warn or partial(warnings.warn, stacklevel=2))(said)
 
     def _decode_one(self, picture: Picture) -> "tuple[Decoded, np.ndarray | None] | _Failure":
         file = picture.image
@@ -418,8 +490,11 @@ def check_pages(picture: Image.Image) -> None:
 
 def _check_one_label(codes: np.ndarray) -> None:
     """Refuse a map of several labels, the largest of which would pass for the lesion."""
+    if codes.dtype.kind not in "iu":
+        return
     others = codes[codes != codes.max()]
-    if codes.dtype.kind in "iu" and others.size and others.min() < others.max() < _LABELS:
+    small = others.size and others.min() < others.max() < _LABELS
+    if small or _has_plateau(codes):
         values = listed(map(str, np.unique(codes).tolist()), 6)
         raise ValueError(
             f"the mask holds the values {values}, labels of which it does not say which are the "
@@ -427,26 +502,49 @@ def _check_one_label(codes: np.ndarray) -> None:
         )
 
 
-def warn_of_nearly_black(brightest: int, *, what: str, remedy: str, stacklevel: int) -> None:
-    """Warn where the ``brightest`` of codes of 16 bits is one of 12: which nobody scaled."""
-    if 0 < brightest <= _SIXTEEN_BITS // 16:
-        warnings.warn(
-            # The next power of two: the same words for all pictures of a camera, shown once.
-            f"{what} holds no code above {2 ** brightest.bit_length() - 1}, and becomes nearly "
-            f"black: {remedy}",
-            stacklevel=stacklevel + 1,
-        )
+def _has_plateau(codes: np.ndarray) -> bool:
+    """Whether there are areas of labels between the darkest and the brightest.
+
+    A soft edge has none, or where it was enlarged pixel by pixel, areas of many codes beside a
+    larger bright one.
+    """
+    low, high = int(codes.min()), int(codes.max())
+    ripple = (high - low) // _RIPPLE
+    between = (codes > low + ripple) & (codes < high - ripple)
+    if not between.any():
+        return False
+    centre, area = codes[1:-1, 1:-1], between[1:-1, 1:-1]
+    height, width = centre.shape
+    for row, column in np.ndindex(3, 3):
+        area &= codes[row : row + height, column : column + width] == centre
+    _, sizes = np.unique(centre[area], return_counts=True)
+    if sizes.max(initial=0) < _SPOT:
+        return False
+    bright = codes >= high - ripple
+    return len(sizes) < _LABELS or bool(between.sum() > bright.sum())
 
 
-def warn_of_transparent(clear: Sequence[str], count: int, *, flatten: str, stacklevel: int) -> None:
-    """Warn where some of ``count`` pictures, of the names ``clear``, are transparent somewhere."""
-    if clear:
-        warnings.warn(
-            f"{len(clear)} of {count} images are transparent somewhere, and are taken as if they "
-            f"were not, with the colours that lie under it: {listed(clear)}; if these are not "
-            f"meant, flatten {flatten} onto their background",
-            stacklevel=stacklevel + 1,
-        )
+def _on_black(colours: np.ndarray) -> np.ndarray:
+    """Codes ``[H, W]`` of a mask uint8 ``[H, W, 3]`` that is grey, or has one colour on black.
+
+    With one colour, each channel is the brightest times its share of the brightest pixel, but for
+    rounding, by less than a code, and for what a JPEG left.
+    """
+    red, green, blue = np.moveaxis(colours, 2, 0)
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return red
+    codes = np.maximum(np.maximum(red, green), blue)
+    peak = colours.reshape(-1, 3)[codes.argmax()].astype(np.int32)
+    top = peak.max()
+    for channel, share in zip((red, green, blue), peak, strict=True):
+        # Times top: whole numbers.
+        off = channel.astype(np.int32) * top - codes.astype(np.int32) * share
+        if (np.abs(off) >= top * (1 + top // _RIPPLE)).any():
+            raise ValueError(
+                "the mask holds several colours, labels of which it does not say which are the "
+                "lesion; save it in black and white"
+            )
+    return codes
 
 
 def _at_white(codes: np.ndarray, white_level: int, top: int) -> np.ndarray:

@@ -105,7 +105,8 @@ def ImageFolder(
     encoding : {"srgb", "linear"}, optional
         What the codes are, see :class:`LesionDataset`. By default those of 8 bits are sRGB, as of
         picture files; with ``bit_depth=16`` or a ``white_level`` they may be a camera's raw data,
-        and nothing is said.
+        and nothing is said. Those of files with another colour profile are converted to sRGB,
+        unless 16 bits are kept, there is a ``white_level``, or they are said to be linear.
     cache, workers, progress
         As for :func:`HAM10000`: pictures that were replaced at their place by others of equal sizes
         and modification times are not noticed, delete the cache then.
@@ -131,8 +132,9 @@ def ImageFolder(
     -----
     UserWarning
         When there is one class only, and ``classes`` does not name it; when it names one that has
-        no folder; when all pictures are grey and ``channels`` is not given; when pictures that are
-        decoded are transparent somewhere, or have codes above ``white_level``; when classes are
+        no folder; when all pictures are grey and ``channels`` is not given; when pictures are
+        transparent somewhere, have codes above ``white_level``, become nearly black, lose bits, or
+        have a colour profile that is not applied, as where 16 bits are kept; when classes are
         called like the parts of a split. When class folders hold pictures of a kind that is not
         read (``.heic .gif .jp2 .dcm`` ...), or differ in capital letters or spaces alone. When the
         table of groups has a column that joins whole groups, as patients do lesions, and the one
@@ -149,6 +151,7 @@ def ImageFolder(
         white_level=white_level,
         bit_depth=bit_depth,
         channels=channels,
+        profiles=encoding != "linear",
     )
     if groups is not None and not isinstance(groups, str | os.PathLike):
         raise TypeError(

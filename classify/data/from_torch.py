@@ -8,6 +8,7 @@
 
 import math
 import operator
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
+from .archive import listed
 from .arrays import (
     DEPTHS,
     Names,
@@ -29,7 +31,7 @@ from .arrays import (
     warn_of_classes,
 )
 from .dataset import LesionDataset
-from .decode import warn_of_nearly_black, warn_of_transparent, with_alpha
+from .decode import TRANSPARENT, with_alpha
 
 __all__ = ["from_torch"]
 
@@ -94,8 +96,8 @@ def from_torch(
     UserWarning
         When nobody named the classes, and there are numbers below the highest label that no picture
         has; when there is one class only, and ``classes`` does not name it. When pictures of PIL
-        are transparent somewhere: as :func:`ImageFolder`. When codes of 16 bits are all those of a
-        camera of 12, and become nearly black.
+        are transparent somewhere: as :func:`ImageFolder`. When all become nearly black, as
+        :class:`LesionDataset` says: codes of 12 bits in 16, or 0 and 1 in uint8.
     """
     count = _length(dataset)
     if bit_depth not in DEPTHS.values():
@@ -127,13 +129,6 @@ def from_torch(
     if not named or (classes is None and len(known) == 1):
         warn_of_classes(labels, known, where=f"the {type(dataset).__name__}")
     sixteen = images.dtype == torch.uint16
-    if sixteen:
-        warn_of_nearly_black(
-            int(images.numpy().max()),  # which torch has not of uint16
-            what=f"the {type(dataset).__name__}",
-            remedy="give floats, codes / 4095 if its camera has 12 bits, and bit_depth=16",
-            stacklevel=2,
-        )
     found = LesionDataset(
         images=images,
         labels=labels,
@@ -142,8 +137,9 @@ def from_torch(
         classes=known,
         encoding="srgb" if encoding is None and not sixteen else encoding,
     )
-    transparent = [found.identifiers[row] for row in clear]
-    warn_of_transparent(transparent, count, flatten="them", stacklevel=2)
+    if clear:
+        names = listed(found.identifiers[row] for row in clear)
+        warnings.warn(TRANSPARENT.format(f"{len(clear)} of {count} images", names), stacklevel=2)
     return found
 
 

@@ -1,7 +1,6 @@
 """HAM10000 as people download it: 10015 dermoscopic pictures of pigmented lesions."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from .dataset import LESION_CLASSES, LesionDataset
 from .decode import Decoder, Geometry
 from .table import (
     Table,
+    check_once,
     chosen_rows,
     is_missing,
     mask_name,
@@ -158,9 +158,7 @@ def _read_metadata(archive: Archive) -> Table:
     where = f"{archive.root}: {files[0].path}"
     table = read_table(texts.pop(), _NEEDED, where)
     names, diagnoses = table["image_id"], table["dx"]
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise ValueError(f"{where} has several rows for one image_id: {listed(twice)}")
+    check_once(names, where)
     unknown = sorted(set(diagnoses) - set(LESION_CLASSES))
     if unknown:
         rows = [

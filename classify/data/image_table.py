@@ -155,8 +155,9 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         the column that was found (of any but ``group``). When labels or groups differ in capital
         letters or spaces alone, or groups as ``1``, ``01`` and ``1.0`` do; when a group that looks
         like a word for what is not known (``?``, ``9999``) has more than a fifth of at least 20
-        pictures. When all pictures are grey and ``channels`` is not given. When pictures that are
-        decoded are transparent somewhere, or have codes above ``white_level``.
+        pictures. When all pictures are grey and ``channels`` is not given. When pictures are
+        transparent somewhere, have codes above ``white_level``, become nearly black, lose bits, or
+        have a colour profile that is not applied, as where 16 bits are kept.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -167,6 +168,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         white_level=white_level,
         bit_depth=bit_depth,
         channels=channels,
+        profiles=encoding != "linear",
     )
     with _archive(table, root) as archive:
         where, content = _content(table, archive)

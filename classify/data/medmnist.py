@@ -59,8 +59,8 @@ def MedMNIST(
     FileNotFoundError
         When ``path`` does not exist.
     ValueError
-        When it is no MedMNIST file, has several labels for one picture, or is three-dimensional;
-        when an option is unknown.
+        When it is no MedMNIST file, has no picture in that part, has several labels for one
+        picture, or is three-dimensional; when an option is unknown.
 
     Warns
     -----
@@ -85,6 +85,12 @@ def MedMNIST(
             warn_of_classes(every, list(map(str, range(kinds))), where=str(path))
         classes = LESION_CLASSES if kinds == len(LESION_CLASSES) else list(map(str, range(kinds)))
     chosen = list(parts) if part == "all" else [part]
+    if not any(len(parts[name][1]) for name in chosen):
+        filled = [name for name, (_, labels) in parts.items() if len(labels)]
+        raise ValueError(
+            f"{path}: no picture is in {' or '.join(chosen)}; its parts with some are "
+            f"{', '.join(filled) or 'none'}"
+        )
     try:
         images = np.concatenate([parts[name][0] for name in chosen])
         if decoder is not None and images.shape[1:3] != (decoder.image_size,) * 2:

@@ -36,7 +36,8 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
 
     Nothing is resized or reduced: pictures of 16 bits, of many bands and of oblong frames stay what
     they are. Those of a file that is not compressed stay on the disk, too, and are read as they are
-    asked for; it is read through once, for its checksums.
+    asked for; it is read through once, for its checksums. Such a file must not be written to while
+    the data set is used, which is refused then; :func:`save_scenes` replaces it, and may.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
     -----
     UserWarning
         When there is one class only, or no names of classes, and numbers below the highest label
-        that no picture has.
+        that no picture has; as :class:`LesionDataset`, when all pictures become nearly black.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -117,7 +118,8 @@ def save_scenes(dataset: LesionDataset, path: str | os.PathLike[str]) -> None:
 
     It is known by that content: its ``fingerprint`` is that of a :class:`LesionDataset` of the same
     arrays, and not that of a phantom, of decoded files, or of a part of a data set, which are known
-    by where they come from. A run that began with one of these is resumed with that.
+    by where they come from. A run that began with one of these is resumed with that. An encoding
+    that only :meth:`LesionDataset.taken_as` gave is a part of the content from then on.
 
     Parameters
     ----------

@@ -36,15 +36,15 @@ from joint.analysis import (
 from joint.analysis.by_lesion import rank_correlation
 from joint.analysis.scores import DrawnScores
 from joint.figure import (
+    confused_pairs_figure,
     handed_figure,
     kept_figure,
     optimal_figure,
-    pairs_figure,
     save_figure,
     sweep_figure,
 )
-from joint.record import named
-from joint.report.draw import dodged_figure, spread
+from joint.panel.dodged import Spread, dodged_figure
+from joint.record import as_json
 
 Numbers = dict[str, Any]
 
@@ -184,7 +184,7 @@ def alike(m: Measured) -> Numbers:
             found[name][kind] = pairs.to_dict()
             if name == "classifier":
                 _tell(pairs)
-                figure = pairs_figure(pairs, marked=("bkl", "mel"))
+                figure = confused_pairs_figure(pairs, marked=("bkl", "mel"))
                 save_figure(figure, m.options.output / f"pairs_{kind}.png")
     return found
 
@@ -209,7 +209,7 @@ def rate_figure(maps: Mapping[str, RateMap]) -> Figure:
     """Draw the density of bits of every codec, the regions beside one another."""
     regions = [each.rows[0].regions for each in maps.values()]
     series = {
-        name: spread([own[k].density for own in regions], [own[k].interval for own in regions])
+        name: Spread([own[k].density for own in regions], [own[k].interval for own in regions])
         for k, name in enumerate(REGIONS)
     }
     level = next(iter(maps.values())).level
@@ -234,11 +234,11 @@ def _altered(m: Measured, name: str) -> Numbers:
     found: Numbers = {"pictures": len(whole)}
     for k, label in enumerate(judged):
         scores = drawn.combined([k])
-        found[label] = {"scores": named(scores)}
+        found[label] = {"scores": as_json(scores)}
         _tell(f"{name}: {label}: balanced accuracy {scores[1]}")
         if k % 2:  # against whole pictures, after as much training
             lost = drawn.combined([k], [k - 1])
-            found[label]["difference"] = named(lost)
+            found[label]["difference"] = as_json(lost)
             _tell(f"    against {[*judged][k - 1]}: {lost[1]}")
     return found
 
@@ -267,7 +267,7 @@ def width(m: Measured) -> Numbers:
             ]
             if len(places[0]) == len(places[1]):
                 scores = drawn.combined(*places, parts=len(places[0]))
-                found["differences"][f"{one} - {other}, {kind}"] = named(scores)
+                found["differences"][f"{one} - {other}, {kind}"] = as_json(scores)
                 _tell(f"{one} - {other}, {kind}: balanced accuracy {scores[1]}")
     rows = found["rows"].values()
     found["spearman of PSNR and balanced accuracy"] = _ranked(

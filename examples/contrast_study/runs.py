@@ -69,7 +69,8 @@ class Options:
     )
     """Altered pictures that the classifier is trained on with."""
     seed: tuple[int, ...] = (0,)
-    """Sources of the codecs' initial weights and of their training; the first, of the rest too."""
+    """Sources of initial weights and of training, of a classifier and codecs each; the classifier
+    of the first is the one that is judged alone and trained on altered pictures."""
     epochs: int = 9
     """Epochs of the classifier."""
     codec_epochs: int = 2
@@ -113,13 +114,11 @@ def train(options: Options) -> Study:
         name = "count" if data.kind == "phantom" else "limit"
         data = data.model_copy(update={name: options.limit or 400})
     first, *_ = options.seed
-    training = Training(
-        epochs=options.epochs, augmentation="full", monitor="balanced_accuracy", seed=first
-    )
+    training = Training(epochs=options.epochs, augmentation="full", monitor="balanced_accuracy")
     further = training.model_copy(update={"epochs": options.joint_epochs, "learning_rate": 1e-3})
     task = Objective(class_weight_power=0.5)
     none = NoneConfig()
-    bare = SystemConfig(front_end=none, sensor=none, codec=none, seed=first)
+    bare = SystemConfig(front_end=none, sensor=none, codec=none)
     split = SplitConfig(fractions=(0.7, 0.1, 0.2))
     alone = RunConfig(data=data, split=split, system=bare, objective=task, training=training)
     parts = build_split(alone, build_data(data, progress=True))
@@ -133,10 +132,22 @@ def train(options: Options) -> Study:
             config, parts, options.output / name, start=start, device=options.device
         )
 
-    classifier = run("classifier", alone)
-    net, arms = classifier.classifier, []
-    assert net is not None
+    classifiers = {
+        seed: run(
+            f"classifier-{seed}",
+            alone.model_copy(
+                update={
+                    "system": bare.model_copy(update={"seed": seed}),
+                    "training": training.model_copy(update={"seed": seed}),
+                }
+            ),
+        )
+        for seed in options.seed
+    }
+    arms = []
     for seed, name in itertools.product(options.seed, options.codec):
+        net = classifiers[seed].classifier
+        assert net is not None
         rate = 0.1 if name == "factorized" else 0.0
         config = (
             FactorizedConfig()
@@ -171,19 +182,19 @@ def train(options: Options) -> Study:
     for name in options.view:
         folder = options.output / name.replace(" ", "-")
         print(f"\n== {name} ({folder})")
-        views[name] = copy.deepcopy(classifier)
+        views[name] = copy.deepcopy(classifiers[first])
         whole = (parts.train, parts.parts["validation"])
         shown = [altered(part.subset(scalable(part)), VIEWS[name]) for part in whole]
         fit(
             views[name],
             *shown,
             objective=task,
-            config=further,
+            config=further.model_copy(update={"seed": first}),
             directory=folder,
             resume=True,
             device=options.device,
         )
-    return Study(parts, classifier, arms, views)
+    return Study(parts, classifiers[first], arms, views)
 
 
 def load(folder: Path, device: str) -> Study:

@@ -44,7 +44,7 @@ from joint import (
 )
 from joint.checkpoint import write_atomically
 from joint.device import usable_device
-from joint.record import plain
+from joint.record import as_json
 from joint.script import without_traceback
 from joint.study import seeds_for_claim
 
@@ -270,7 +270,7 @@ def gather(
     if "honest" in study.rows:
         document["claims"] = results.claims(study, root, draws=made.resamples)
         document["goals"] = results.goals(study, root, draws=made.resamples)
-    return plain(document)
+    return as_json(document)
 
 
 def _environment(study: Plan, options: Options) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from joint.script import without_traceback
 from joint.settings import NoneConfig
 from joint.study import Ledger, Study
 from joint.study.findings.rate_accuracy import rate_accuracy
-from joint.study.page.charts import rate_figure
+from joint.study.page.charts import rate_accuracy_figure
 
 FIXED = ("jpeg", "kmeans")
 
@@ -103,7 +103,7 @@ def main(options: Options) -> dict[str, Any]:
     fixed, rates = price_fixed(ledger), rate_accuracy(ledger)
     write_atomically(folder / "fixed.json", (json.dumps(fixed, indent=1) + "\n").encode())
     write_atomically(folder / "rates.txt", f"{rates}\n".encode())
-    save_figure(rate_figure(rates), folder / "rates.png")
+    save_figure(rate_accuracy_figure(rates), folder / "rates.png")
     print(f"\n{rates}\n\nbefore the frozen classifier, nothing learns")
     for row in fixed:
         bits = "-" if row["bpp_bytes"] is None else f"{row['bpp_bytes']:.3f}"

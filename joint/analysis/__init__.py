@@ -9,8 +9,9 @@ L*a*b* and CIEDE2000 with gradients · ``altered`` pictures without some of what
 frequencies at a time · ``optimal_image`` what the system takes for a class · ``attribution`` where
 accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies paired over lesions ·
 ``rate_map`` where bits go, ``rate_change`` where they move to, ``rate_accuracy`` what they buy,
-``curve_difference`` how far two such curves are apart · ``passes`` a data set with the noise of the
-evaluation, ``by_lesion`` intervals that draw lesions · ``warned`` what many devices are warned of.
+``rate_distortion`` what codecs make of picture files, ``curve_difference`` how far two such curves
+are apart · ``passes`` a data set with the noise of the evaluation, ``by_lesion`` intervals that
+draw lesions.
 """
 
 from .altered import Alteration, altered, equal_contrast, keep_region
@@ -57,6 +58,7 @@ from .ledger import Ledger, StageCost, ledger
 from .optimal_image import OptimalImage, optimal_image
 from .rate_accuracy import AccuracyCurve, AccuracyPoint, RateCurves, rate_curves
 from .rate_change import RateChange, RegionChange, rate_change
+from .rate_distortion import DistortionCurve, DistortionPoint, RateDistortion, rate_distortion
 from .rate_map import REGIONS, ClassRate, RateMap, RegionRate, rate_map
 from .region import skin_ring
 from .reliance import Reliance, RingReliance, RingScores, reliance
@@ -95,6 +97,8 @@ __all__ = [
     "ContrastEffect",
     "ContrastSweep",
     "Curve",
+    "DistortionCurve",
+    "DistortionPoint",
     "GaussianInformation",
     "Imperfection",
     "Kept",
@@ -120,6 +124,7 @@ __all__ = [
     "RateChange",
     "RateCurves",
     "RateDifference",
+    "RateDistortion",
     "RateMap",
     "Refused",
     "RegionChange",
@@ -175,6 +180,7 @@ __all__ = [
     "rate_change",
     "rate_curves",
     "rate_difference",
+    "rate_distortion",
     "rate_map",
     "recall_against_contrast",
     "reliance",

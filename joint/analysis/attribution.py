@@ -15,7 +15,7 @@ stages: an ideal one may be a picture that it has never seen, and its loss negat
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
@@ -23,7 +23,7 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.evaluate import evaluate
 from joint.kinds import check_kinds
-from joint.record import named, plain
+from joint.record import Record
 from joint.system import ImagingSystem
 from optics import Sensor
 
@@ -68,7 +68,7 @@ class Omitted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Record):
     """Accuracy between the ideal and the real camera, stage by stage."""
 
     ladder: tuple[Step, ...]
@@ -108,21 +108,6 @@ class Attribution:
         rows.append(_row("", "", "in all", *signed(self.interaction)))
         rows += [f"{stage} stays as it is: {reason}" for stage, reason in self.omitted]
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(
-            {
-                "ladder": named(self.ladder),
-                "alone": named(self.alone),
-                "lost": named(self.lost),
-                "interaction": named(self.interaction),
-                "omitted": named(self.omitted),
-                "pictures": self.pictures,
-                "level": self.level,
-                "resamples": self.resamples,
-            }
-        )
 
 
 def _row(name: str, *cells: str) -> str:

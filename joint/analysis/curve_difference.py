@@ -9,9 +9,11 @@ An accuracy that was measured on few pictures often falls from one rate to the n
 :func:`compress.bd_rate` refuses such a curve. Here neighbours that fall are pooled (isotonic
 regression, Barlow et al., 1972: the likeliest curve that does not fall), which is said; what
 is left may be too short for a rate at equal accuracy, and then there is none, and why is said too.
+Curves of PSNR or another fidelity are compared in the same way.
 """
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from classify import Interval
 from compress.curve import LEAST_POINTS
 
 __all__ = [
+    "MINIMUM_OVERLAP",
     "DrawnCurve",
     "RateDifference",
     "check_overlap",
@@ -32,8 +35,8 @@ __all__ = [
     "falls",
     "pooled",
     "rate_difference",
-    "shown_interval",
     "told_difference",
+    "told_setting",
 ]
 
 Array = npt.NDArray[Any]
@@ -43,10 +46,16 @@ Judge = Callable[[float, Array], tuple[Interval, float]]
 that do not exist are nan."""
 
 
+MINIMUM_OVERLAP = 0.3
+"""Share of the narrower curve's range that two must have in common: less than the 0.5 of
+:func:`compress.bd_rate`, as curves of accuracy are short, and those of codecs at their usual
+settings begin and end at different qualities."""
+
+
 @final
 @dataclass(frozen=True)
 class RateDifference:
-    """How far a curve is from another."""
+    """How far a curve is from another, in bits and in accuracy, or whatever the curves are of."""
 
     family: str
     """Name of the curve."""
@@ -56,18 +65,18 @@ class RateDifference:
     """Bits that the curve needs beyond the anchor at equal accuracy, percent: -50 is half.
     nan where there is none."""
     rate_interval: Interval | None
-    """Over lesions; in a study over seeds, too."""
+    """Over lesions or pictures; in a study over seeds, too."""
     rate_known: float | None
     """Share of the draws in which it exists."""
     rate_reason: str | None
     """Why there is none, or no interval."""
     rate_p: float | None
-    """Two-sided, of equal bits at equal accuracy; in a study adjusted for all that are compared.
-    None without an interval."""
+    """Two-sided, of equal bits at equal accuracy; in a study, and there alone, adjusted for all
+    that are compared. None without an interval."""
     accuracy: float
     """What the curve has beyond the anchor at equal rate; nan where there is none."""
     accuracy_interval: Interval | None
-    """Over lesions; in a study over seeds, too."""
+    """Over lesions or pictures; in a study over seeds, too."""
     accuracy_known: float | None
     """Share of the draws in which it exists."""
     accuracy_reason: str | None
@@ -77,13 +86,14 @@ class RateDifference:
 
 
 class DrawnCurve(NamedTuple):
-    """A curve as it is, and on other lesions, or seeds."""
+    """A curve as it is, and on other lesions, pictures or seeds."""
 
     name: str
     rate: Array
     """``[n]``."""
     accuracy: Array
-    """``[n]``."""
+    """``[n]``; infinite where a point is lossless, and is left out of the difference, of a draw as
+    of the curve itself."""
     drawn_rate: Array
     """``[R, n]``; of no draws there are no intervals."""
     drawn_accuracy: Array
@@ -97,8 +107,10 @@ def curve_difference(
     minimum_overlap: float,
     level: float,
     judge: Judge,
+    metric: str = "accuracy",
     counted: int | None = None,
     undrawn: str = "nothing was drawn",
+    few: str | None = None,
 ) -> RateDifference:
     """How far a ``curve`` is from an ``anchor``, at equal accuracy and at equal rate.
 
@@ -106,20 +118,31 @@ def curve_difference(
     There is none where the difference does not exist in more draws than an interval leaves out on a
     side: among those in which it does, the curves are nearer to each other than they are. Of which
     draws, is ``counted``: the first so many where others, of a part of the luck alone, follow them.
-    ``undrawn`` says why there are no draws, where there are none.
+    ``undrawn`` says why there are no draws, where there are none; ``few``, as "5 pictures are",
+    what is too few where all draws make no interval, by default they. ``metric`` is what accuracy
+    is called.
     """
 
     def told(
         kind: str,
     ) -> tuple[float, Interval | None, float | None, str | None, float | None]:
-        def of(ours: tuple[Array, Array], theirs: tuple[Array, Array]) -> tuple[float, str | None]:
-            return rate_difference(
+        def of(*both: tuple[Array, Array]) -> tuple[float, str | None]:
+            lossy = [~np.isposinf(accuracy) for _, accuracy in both]
+            ours, theirs = (
+                (rate[kept], accuracy[kept])
+                for (rate, accuracy), kept in zip(both, lossy, strict=True)
+            )
+            value, reason = rate_difference(
                 theirs,
                 ours,
                 at=kind,
                 minimum_overlap=minimum_overlap,
                 names=(anchor.name, curve.name),
+                metric=metric,
             )
+            if reason is not None and not all(map(np.all, lossy)):
+                reason += ", and what is lossless is left out"
+            return value, reason
 
         value, reason = of((curve.rate, curve.accuracy), (anchor.rate, anchor.accuracy))
         if math.isnan(value) or len(curve.drawn_rate) == 0:
@@ -127,15 +150,19 @@ def curve_difference(
         pairs = (zip(*each[3:], strict=True) for each in (curve, anchor))
         found = np.array([of(*each)[0] for each in zip(*pairs, strict=True)])
         share = float(np.isfinite(found[:counted]).mean())
+        alone = f"it exists in {share:.3g} of the draws alone"
         if 1 - share > (1 - level) / 2:
-            return value, None, share, f"it exists in {share:.3g} of the draws alone", None
+            return value, None, share, alone, None
         if kind == "accuracy":
             (low, high), p = judge(math.log1p(value / 100), np.log1p(found / 100))
             low, high = 100 * np.expm1([low, high])
         else:
             (low, high), p = judge(value, found)
         if not np.isfinite([low, high]).all():
-            return value, None, share, f"{len(found[:counted])} draws are too few for it", None
+            count = len(found[:counted])
+            told = few or ("1 draw is" if count == 1 else f"{count} draws are")
+            why = f"{told} too few for it" if share == 1 else alone
+            return value, None, share, why, None
         return value, Interval(float(low), float(high)), share, None, p
 
     bits, better = told("accuracy"), told("rate")
@@ -150,8 +177,9 @@ def rate_difference(
     test: tuple[npt.ArrayLike, npt.ArrayLike],
     *,
     at: str = "accuracy",
-    minimum_overlap: float = 0.3,
+    minimum_overlap: float = MINIMUM_OVERLAP,
     names: tuple[str, str] = ("anchor", "test"),
+    metric: str = "accuracy",
 ) -> tuple[float, str | None]:
     """Bjøntegaard difference of two curves whose accuracy may fall.
 
@@ -164,9 +192,11 @@ def rate_difference(
         what was pooled is one point. ``rate``: accuracy at equal rate, as
         :func:`compress.bd_quality`.
     minimum_overlap : float
-        As there.
+        As there, with a smaller default.
     names : (str, str)
         What the two are called where there is no difference.
+    metric : str
+        What accuracy is called there.
 
     Returns
     -------
@@ -191,14 +221,14 @@ def rate_difference(
                 f"{rate.shape} and {accuracy.shape}"
             )
         if not (np.isfinite(rate) & (rate > 0) & np.isfinite(accuracy)).all():
-            return math.nan, f"the curve {name!r} has a point without a rate above 0 or an accuracy"
+            return math.nan, f"the curve {name!r} has a point without a rate above 0 or {metric}"
     left = [pooled(*curve, merge=at == "accuracy") for curve in (anchor, test)]
     for name, given, (rate, _) in zip(names, (anchor, test), left, strict=True):
         count = len(np.asarray(given[0]))
         if len(rate) < min(count, LEAST_POINTS):
             return math.nan, (
                 f"the curve {name!r} has {len(rate)} of its {count} points after pooling where "
-                f"accuracy does not grow with the rate; at least {LEAST_POINTS} are needed"
+                f"{metric} does not grow with the rate; at least {LEAST_POINTS} are needed"
             )
     first, second = (
         compress.RateCurve(name, *map(tuple, curve))
@@ -256,6 +286,14 @@ def check_overlap(share: float) -> None:
         raise ValueError(f"minimum_overlap is a share from 0 to 1, not {share}")
 
 
+def told_setting(setting: str, value: object) -> str:
+    """A point of a curve by its setting, as ``--codec`` takes it; empty of one that has none."""
+    if value is None or isinstance(value, bool):
+        value = json.dumps(value)
+    shown = f"{value:g}" if isinstance(value, float) else value
+    return f"{setting}={shown}" if setting else ""
+
+
 def told_difference(each: RateDifference, metric: str) -> str:
     """A difference in a line of text, of accuracies that are called ``metric``."""
     bits = _told(each.rate, each.rate_interval, each.rate_reason, "+.1f", " % bits")
@@ -270,9 +308,4 @@ def _told(value: float, interval: Interval | None, reason: str | None, form: str
     shown = f"{value:{form}}{unit}"
     if interval is None:
         return f"{shown} (no interval: {reason})"
-    return shown + shown_interval(interval, form)
-
-
-def shown_interval(interval: Interval | None, form: str) -> str:
-    """An interval behind its number; of none nothing."""
-    return "" if interval is None else f" [{interval.low:{form}}, {interval.high:{form}}]"
+    return f"{shown} {interval:{form}}"

@@ -31,7 +31,7 @@ from classify.intervals import (
     source,
 )
 from joint.kinds import check_kinds
-from joint.record import named, plain
+from joint.record import Record
 from joint.system import ImagingSystem, evaluating
 from optics.quantity import whole_number
 
@@ -92,7 +92,7 @@ class KeptBy(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Kept:
+class Kept(Record):
     """What several systems keep of the same scenes."""
 
     systems: tuple[KeptBy, ...]
@@ -115,28 +115,16 @@ class Kept:
         for system in self.systems:
             rows += [
                 f"{system.name:20} {a.low:5.2f}-{a.high:5.2f}  {a.power:7.3f} "
-                f"{_between(a.power_interval)} {a.coherence:9.3f} {_between(a.coherence_interval)}"
+                f"{a.power_interval:.3f} {a.coherence:9.3f} {a.coherence_interval:.3f}"
                 for a in system.annuli
             ]
         rows.append(f"{'system':20} {'region':>12} {'RMS, codes':>10}")
         for system in self.systems:
             rows += [
-                f"{system.name:20} {d.region:>12} {d.rms:10.2f} {_between(d.interval)}"
+                f"{system.name:20} {d.region:>12} {d.rms:10.2f} {d.interval:.3f}"
                 for d in system.differences
             ]
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; None where there is no number."""
-        return plain(
-            {
-                "systems": named(self.systems),
-                "pictures": self.pictures,
-                "masked": self.masked,
-                "level": self.level,
-                "resamples": self.resamples,
-            }
-        )
 
 
 def kept(
@@ -373,7 +361,3 @@ def _ratios(
 def _divided(part: Array, whole: Array) -> Array:
     part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-
-
-def _between(interval: Interval) -> str:
-    return f"[{interval.low:.3f}, {interval.high:.3f}]"

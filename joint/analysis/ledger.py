@@ -1,7 +1,7 @@
 """What a picture costs from light to label, beside the accuracy that it buys."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from joint.device import device_of
 from joint.evaluate import evaluate
 from joint.feed import Feed
 from joint.planes import values_read
-from joint.record import named, plain
+from joint.record import as_json
 from joint.stages import NETWORKS, STAGES, Stage
 from joint.system import ImagingSystem, evaluating
 
@@ -97,17 +97,15 @@ class Ledger:
             if value is not None:
                 lines.append(f"{name:26} {value:>16,.6g} {unit}")
         for name, score in () if self.scores is None else self.scores._asdict().items():
-            low, high = score.interval
             lines.append(
                 f"{name.replace('_', ' '):26} {score.value:>16.4f} fraction "
-                f"[{low:.4f}, {high:.4f}], {100 * self.level:g} % over lesions"
+                f"{score.interval:.4f}, {100 * self.level:g} % over lesions"
             )
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        own = {**asdict(self), "parameters": self.parameters, "macs": self.macs}
-        return plain({**own, "stages": named(self.stages), "scores": named(self.scores)})
+        return as_json({**vars(self), "parameters": self.parameters, "macs": self.macs})
 
 
 def ledger(

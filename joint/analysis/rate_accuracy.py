@@ -8,8 +8,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, final
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias, final
 
 import numpy as np
 
@@ -23,23 +23,28 @@ from classify.intervals import (
     typical_p,
     unit_of,
 )
-from classify.judged import Judged, check_metric
+from classify.judged import Judged
+from classify.metric_names import check_metric
 from joint.evaluation import Evaluation
 from joint.metric import lower_is_better
 from joint.point import OperatingPoint
-from joint.record import plain
+from joint.record import Record
 
 from .curve_difference import (
+    MINIMUM_OVERLAP,
     DrawnCurve,
     RateDifference,
     check_overlap,
     curve_difference,
     falls,
-    shown_interval,
     told_difference,
+    told_setting,
 )
 
 __all__ = ["AccuracyCurve", "AccuracyPoint", "RateCurves", "rate_curves"]
+
+Setting: TypeAlias = tuple[str, Sequence[object]]
+"""What changes along a curve, and its value in each evaluation."""
 
 
 @final
@@ -55,6 +60,8 @@ class AccuracyPoint:
     """Over lesions, or pictures where nothing says what belongs together."""
     point: OperatingPoint
     """Light, quality and so on that were asked for."""
+    value: object = None
+    """Of the setting; None where there is none."""
 
 
 @final
@@ -69,11 +76,13 @@ class AccuracyCurve:
     """Whether all rates are those of files."""
     falls: tuple[tuple[float, float], ...]
     """Between which rates the accuracy falls, so that it is pooled."""
+    setting: str = ""
+    """What changes from point to point, as ``quality``; empty where nothing says."""
 
 
 @final
 @dataclass(frozen=True)
-class RateCurves:
+class RateCurves(Record):
     """Accuracy against bits per pixel of several codecs."""
 
     metric: str
@@ -95,7 +104,9 @@ class RateCurves:
         lines = [f"{self.metric} against bits per pixel; {share}"]
         for curve in self.curves:
             lines.append(f"  {curve.name}{'' if curve.counted else ' (rates are estimates)'}")
-            lines += [f"    {each.rate:.4g} bpp: {_shown(each)}" for each in curve.points]
+            for each in curve.points:
+                at = told_setting(curve.setting, each.value)
+                lines.append(f"    {each.rate:.4g} bpp{at and f', {at}'}: {_shown(each)}")
             for low, high in curve.falls:
                 lines.append(f"    falls from {low:.4g} to {high:.4g} bpp: pooled for differences")
         if self.uncoded is not None:
@@ -103,20 +114,10 @@ class RateCurves:
         lines += [f"  {told_difference(each, self.metric)}" for each in self.differences]
         return "\n".join(lines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        told = asdict(self)
-        parts = [(told["uncoded"], self.uncoded)]
-        for curve, own in zip(told["curves"], self.curves, strict=True):
-            parts += zip(curve["points"], own.points, strict=True)
-        for part, own in parts:
-            if own is not None:
-                part["point"] = own.point.to_dict()
-        return plain(told)
-
 
 def _shown(each: AccuracyPoint) -> str:
-    return f"{each.accuracy:.4f}{shown_interval(each.interval, '.4f')}"
+    ends = "" if each.interval is None else f" {each.interval:.4f}"
+    return f"{each.accuracy:.4f}{ends}"
 
 
 def rate_curves(
@@ -125,7 +126,8 @@ def rate_curves(
     metric: str = "balanced_accuracy",
     anchor: str | None = None,
     uncoded: Evaluation | None = None,
-    minimum_overlap: float = 0.3,
+    settings: Mapping[str, Setting] | None = None,
+    minimum_overlap: float = MINIMUM_OVERLAP,
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -145,12 +147,16 @@ def rate_curves(
         ``evaluate(system, test, quality=q, count_bytes=True)``. Without counted bytes a rate is
         what the codec estimates.
     metric : str
-        One of :data:`classify.judged.METRICS`, or that of a class such as ``recall.mel``, of which
-        more is better.
+        One of :data:`classify.metric_names.METRICS`, or that of a class such as ``recall.mel``, of
+        which more is better.
     anchor : str, optional
         Name of the curve that the others are compared with; the first by default.
     uncoded : Evaluation, optional
         The system without its codec, as a reference.
+    settings : mapping from str to (str, sequence), optional
+        What changes along a curve, and its value in each evaluation, by the name of the curve:
+        ``{"k-means": ("colors", (2, 4, 8))}``. Of others it is what was asked of their evaluations,
+        where that is one number, as the quality.
     minimum_overlap : float
         As in :func:`compress.bd_rate`; lower than there, as curves of accuracy are short.
     resamples : int
@@ -168,8 +174,9 @@ def rate_curves(
     ------
     ValueError
         Without a curve; for a metric that is unknown or of which less is better, an anchor that is
-        not there, evaluations of other pictures, or without class scores or a rate; for no draws, a
-        level or an overlap that is no share.
+        not there, evaluations of other pictures, or without class scores or a rate; for settings of
+        no curve, or not one value for each evaluation; for no draws, a level or an overlap that is
+        no share.
 
     Notes
     -----
@@ -177,7 +184,8 @@ def rate_curves(
     between two of the differences on random halves of the lesions, as those of
     :func:`classify.bootstrap_difference`: where a class has few lesions, draws with replacement
     call equal codecs different too often. There is no interval where a difference does not exist
-    in more of the draws than an interval leaves out on a side: 2.5 % at 95 %.
+    in more of the draws than an interval leaves out on a side: 2.5 % at 95 %. Each p and verdict is
+    of one difference: of several that are looked at, one differs by chance more often.
     """
     check_overlap(minimum_overlap)
     check_resampling(resamples, level)
@@ -201,8 +209,17 @@ def rate_curves(
         _check_alike("uncoded", uncoded, evaluations[names[0]][0])
         if _rate(uncoded) is not None:
             raise ValueError("uncoded is of a system with a codec: evaluate it without one")
+    told = {name: _asked(given) for name, given in evaluations.items()} | dict(settings or {})
+    for name, (_, values) in told.items():
+        if len(values) != len(evaluations.get(name, ())):
+            raise ValueError(
+                f"settings need one value for each evaluation of a curve: {name!r} has "
+                f"{len(evaluations.get(name, ()))} evaluations and {len(values)} values"
+            )
     bootstrap = _Bootstrap(metric, resamples, level, seed)
-    curves = tuple(_curve(name, given, bootstrap) for name, given in evaluations.items())
+    curves = tuple(
+        _curve(name, given, told[name], bootstrap) for name, given in evaluations.items()
+    )
     drawn = {name: _drawn(name, given, bootstrap) for name, given in evaluations.items()}
     differences = [
         curve_difference(
@@ -211,6 +228,7 @@ def rate_curves(
             minimum_overlap=minimum_overlap,
             level=level,
             judge=lambda _, draws: (typical_interval(draws, level), typical_p(draws)),
+            metric=metric,
         )
         for name in names
         if name != anchor
@@ -257,15 +275,29 @@ def _rate(each: Evaluation) -> float | None:
     return each.bpp if each.bpp_bytes is None else each.bpp_bytes
 
 
-def _ordered(given: Sequence[Evaluation]) -> list[Evaluation]:
-    return sorted(given, key=lambda each: _rate(each) or 0.0)
+def _by_rate(each: Evaluation) -> float:
+    return _rate(each) or 0.0
 
 
-def _curve(name: str, given: Sequence[Evaluation], bootstrap: _Bootstrap) -> AccuracyCurve:
-    points = tuple(_point(each, bootstrap) for each in _ordered(given))
+def _asked(given: Sequence[Evaluation]) -> Setting:
+    """What changes along a curve, as far as its evaluations say."""
+    asked = [each.point.asked() for each in given]
+    names = {name for each in asked for name in each}
+    if len(names) == 1 and all(asked):
+        (name,) = names
+        return name, [each[name] for each in asked]
+    return "", [None] * len(given)
+
+
+def _curve(
+    name: str, given: Sequence[Evaluation], setting: Setting, bootstrap: _Bootstrap
+) -> AccuracyCurve:
+    called, values = setting
+    order = sorted(range(len(given)), key=lambda place: _by_rate(given[place]))
+    points = tuple(replace(_point(given[place], bootstrap), value=values[place]) for place in order)
     counted = all(each.bpp_bytes is not None or each.rate == "bytes" for each in given)
     steps = falls([each.rate for each in points], [each.accuracy for each in points])
-    return AccuracyCurve(name, points, counted, steps)
+    return AccuracyCurve(name, points, counted, steps, called)
 
 
 def _point(each: Evaluation, bootstrap: _Bootstrap) -> AccuracyPoint:
@@ -293,14 +325,15 @@ def _drawn(name: str, given: Sequence[Evaluation], bootstrap: _Bootstrap) -> Dra
     """A curve on halves of the lesions, which are drawn for all curves alike."""
     metric, resamples, _, seed = bootstrap
     accuracies, draws = [], []
-    for each in _ordered(given):
+    ordered = sorted(given, key=_by_rate)
+    for each in ordered:
         assert each.logits is not None
         judged = Judged(each.logits.astype(float), each.labels, classes=_classes(each))
         everything = np.ones((1, len(each.labels)))
         accuracies.append(float(judged.measure(everything, [metric])[metric][0]))
         chunks = halves(membership(each.groups, len(each.labels)), resamples, source(None, seed))
         draws.append(np.concatenate([_on_halves(judged, half, metric) for half in chunks]))
-    rate = np.array([_rate(each) for each in _ordered(given)], dtype=float)
+    rate = np.array([_rate(each) for each in ordered], dtype=float)
     drawn = np.stack(draws, 1)
     return DrawnCurve(
         name=name,

@@ -6,14 +6,14 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from classify import Interval
 from classify.intervals import check_resampling, check_units, membership, source
-from joint.record import named, plain
+from joint.record import Record
 
 from .rate_map import ALL, REGIONS, RateMap, densities, drawn_densities, region_intervals
 
@@ -37,7 +37,7 @@ class RegionChange(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RateChange:
+class RateChange(Record):
     """Paired change of the densities between two systems."""
 
     rows: tuple[RegionChange, ...]
@@ -53,21 +53,10 @@ class RateChange:
         ]
         lines += [
             f"{row.name:8} {row.region:10} {row.before:8.3f} {row.after:8.3f} {row.change:+8.3f} "
-            f"[{row.interval.low:+.3f}, {row.interval.high:+.3f}]"
+            f"{row.interval:+.3f}"
             for row in self.rows
         ]
         return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; None where a class has no pictures."""
-        return plain(
-            {
-                "rows": named(self.rows),
-                "pictures": self.pictures,
-                "level": self.level,
-                "resamples": self.resamples,
-            }
-        )
 
 
 def rate_change(

@@ -36,7 +36,7 @@ from compress import JPEG, Codec, bits_by_region
 from compress.files import FileCodec
 from compress.jpeg_file import JPEGFiles
 from joint.kinds import check_kinds
-from joint.record import named, plain
+from joint.record import as_json
 from joint.system import ImagingSystem, evaluating
 
 from .passes import passes
@@ -120,17 +120,17 @@ class RateMap:
             f"{'area share':>10} {'density':>8}",
         ]
         for name, pictures, regions in self.rows:
-            for region, bits, bpp, bits_share, area_share, density, (low, high) in regions:
+            for region, bits, bpp, bits_share, area_share, density, interval in regions:
                 lines.append(
                     f"{name:8} {pictures:6} {region:10} {bits:9.0f} {bpp:8.3f} {bits_share:10.3f} "
-                    f"{area_share:10.3f} {density:8.3f} [{low:.3f}, {high:.3f}]"
+                    f"{area_share:10.3f} {density:8.3f} {interval:.3f}"
                 )
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without the numbers of each picture; None where a class has no pictures."""
         names = ("codec", "rate", "band", "side_bits", "no_mask", "no_bits", "level", "resamples")
-        return plain({**{name: getattr(self, name) for name in names}, "rows": named(self.rows)})
+        return {name: as_json(getattr(self, name)) for name in (*names, "rows")}
 
 
 def rate_map(

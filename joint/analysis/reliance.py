@@ -31,7 +31,7 @@ from joint.device import device_of
 from joint.evaluate import evaluate
 from joint.feed import as_seed
 from joint.kinds import check_kinds
-from joint.record import named, plain
+from joint.record import Record
 from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 
@@ -84,7 +84,7 @@ class RingReliance(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reliance:
+class Reliance(Record):
     """Scores of a system by the ring of frequencies that its scenes are without, or are left."""
 
     kind: RingFilter
@@ -118,20 +118,6 @@ class Reliance:
                 f"{ring.left_in_codes:8.1%}"
             )
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; None where there is no number."""
-        return plain(
-            {
-                "kind": self.kind,
-                "edge": self.edge,
-                "scores": named(self.scores),
-                "rings": named(self.rings),
-                "pictures": self.pictures,
-                "level": self.level,
-                "resamples": self.resamples,
-            }
-        )
 
 
 def reliance(
@@ -334,5 +320,4 @@ def _drawn(generator: torch.Generator | None) -> int:
 
 
 def _signed(score: Score) -> str:
-    low, high = score.interval
-    return f"{score.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"{score.value:+.3f} {score.interval:+.3f}"

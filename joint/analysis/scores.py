@@ -48,8 +48,7 @@ class Score(NamedTuple):
     """Of a number as in a report; of a difference, without 0 where a paired test refuses it."""
 
     def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
+        return f"{self.value:.3f} {self.interval:.3f}"
 
 
 class Scores(NamedTuple):
@@ -63,8 +62,7 @@ class Scores(NamedTuple):
 
 def signed(scores: Scores) -> tuple[str, str]:
     """Both differences with their signs, for a table."""
-    shown = [(score.value, *score.interval) for score in scores]
-    accuracy, balanced = (f"{v:+.3f} [{low:+.3f}, {high:+.3f}]" for v, low, high in shown)
+    accuracy, balanced = (f"{each.value:+.3f} {each.interval:+.3f}" for each in scores)
     return accuracy, balanced
 
 

@@ -9,9 +9,10 @@ Each file is loaded when its command is asked for, so that none waits for what a
 Files: ``describe`` a camera in numbers · ``train`` a run · ``evaluate`` a run judged again,
 ``judged`` what that says, ``other_scenes`` whether others can be judged, and are new to it ·
 ``predict`` what pictures show · ``report`` runs as a page · ``contrast`` whether contrast decides ·
-``tolerance`` what errors cost · ``runs`` run folders · ``audit`` leaks of a split · ``compress``
-and ``decompress`` picture files, ``codec_files`` what both share · ``export`` one file to deploy ·
-``options`` what several are told and check, ``reading`` how that is read.
+``tolerance`` what errors cost · ``runs`` run folders · ``audit`` leaks of a split · ``rate`` codecs
+side by side, ``compress`` and ``decompress`` picture files, ``codec_files`` what they share ·
+``export`` one file to deploy · ``options`` what several are told and check, ``reading`` how that is
+read.
 
 Folders: ``study`` the commands of studies.
 """

@@ -1,6 +1,5 @@
 """``lens2label audit``: duplicates and leaks in a data set and its split."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
@@ -11,6 +10,7 @@ from classify import audit
 from joint.build import build_split
 from joint.config.run import RunConfig, SplitConfig
 from joint.config.scenes import build_data
+from joint.record import print_json
 from joint.settings import OptionError
 
 from .options import Scenes, scenes_at
@@ -82,5 +82,5 @@ def main(arguments: Sequence[str]) -> int:
         threshold=options.threshold,
         align=options.align,
     )
-    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+    (print_json if options.json else print)(found)
     return 1 if found.leaks else 0

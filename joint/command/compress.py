@@ -9,16 +9,18 @@ from typing import Annotated
 import tyro
 
 from joint.picture.file import check_target, compress_file
-from joint.picture.folder import compress_files, picture_suffixes
+from joint.picture.folder import compress_files
 from joint.picture.quality import find_quality
+from joint.picture.source import picture_suffixes
 from joint.settings import ConfigError, OptionError
 
 from .codec_files import (
-    check_codec,
+    CodecWord,
     check_existing,
     codec_of,
     one_file,
     places,
+    read_codec,
     tell,
     tell_there,
 )
@@ -31,28 +33,31 @@ class CompressOptions:
     """Code pictures with the codec of a trained run or a standard one, each into a file of its own.
 
     One picture is coded into the file that is named last, and one that is there is replaced, unless
-    it is a picture. Several, or those of a folder and its folders, are coded into the folder that
-    is named last, under the same names, as .l2l; files that are no pictures are skipped. A picture
-    that cannot be coded does not stop the others; it is named at the end, and the status is 1. Only
-    the pixels are coded: a colour profile (ICC) is neither kept nor applied. For example:
+    it is a picture. Several, or those of a folder and its folders, or of a zip, are coded into the
+    folder that is named last, under the same names, as .l2l; files that are no pictures are
+    skipped. A picture that cannot be coded does not stop the others; it is named at the end, and
+    the status is 1. Only the pixels are coded: a colour profile (ICC) is neither kept nor applied.
+    For example:
 
         lens2label compress lesion.png lesion.l2l --codec runs/codec
         lens2label compress pictures/ coded/ --codec runs/codec --bpp 0.25
         lens2label compress pictures/ coded/ --codec webp --quality 50 --skip-existing
+        lens2label compress pictures.zip coded/ --codec jpeg:quality=50,subsampling=4:4:4
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
-    """Picture of 8 bits, or a folder of them. Grey stays grey for jpeg, jpeg2000, avif and png, and
-    becomes RGB for webp and kmeans; a run takes what it was trained on."""
+    """Picture of 8 bits, or a folder or zip of them. Grey stays grey for jpeg, jpeg2000, avif and
+    png, and becomes RGB for webp and kmeans; a run takes what it was trained on."""
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
-    """File to write or, for a folder, the folder; of several, the next one."""
-    codec: Path
-    """Run folder of lens2label train; or jpeg, webp, jpeg2000, avif, png or kmeans, as train has
-    them."""
+    """File to write or, for a folder or zip, the folder; of several, the next one."""
+    codec: Annotated[str, tyro.conf.arg(metavar="CODEC")]
+    """Run folder of lens2label train; or jpeg, webp, jpeg2000, avif, png or kmeans, with the
+    settings that train has for them, such as jpeg:quality=50,subsampling=4:4:4 or
+    kmeans:colors=8."""
     more: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[... TARGET]")
     ] = ()
-    """The others of several pictures or folders, and last the folder to write."""
+    """The others of several pictures, folders and zips, and last the folder to write."""
     quality: float | None = None
     """Operating point of a codec that has several: 0 to levels - 1 of one that learned, by default
     the middle; 1 to 100 of JPEG, 0 to 100 of WebP and AVIF, by default that of the run, or 75."""
@@ -69,18 +74,21 @@ class CompressOptions:
     json: bool = False
     """Print JSON instead of lines."""
 
-    def check(self) -> None:
-        """Refuse what contradicts, by an OptionError."""
+    def check(self, word: CodecWord) -> None:
+        """Refuse what contradicts, by an OptionError; ``word`` is what the codec was read as."""
         if self.quality is not None and self.bpp is not None:
             raise OptionError("give --quality, or --bpp to have it found, not both")
+        for option in ("quality", "bpp"):
+            if getattr(self, option) is not None and "quality" in word.settings:
+                raise OptionError(f"--codec {word} says the quality: leave --{option} out")
         check_existing(overwrite=self.overwrite, skip_existing=self.skip_existing)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Code pictures; returns the exit status."""
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
-    check_codec(options.codec)
-    options.check()
+    word = read_codec(options.codec)
+    options.check(word)
     sources, target = places(options.source, options.target, options.more)
     one = one_file(sources)
     if one is not None:
@@ -96,14 +104,15 @@ def main(arguments: Sequence[str]) -> int:
             )
         if options.skip_existing and Path(target).exists():
             return tell_there(target, as_json=options.json)
-    codec, encoding = codec_of(options.codec)
+    codec, encoding, quality = codec_of(word)
+    quality = options.quality if quality is None else quality
     if one is None:
         return tell(
             compress_files(
                 sources,
                 Path(target),
                 codec,
-                quality=options.quality,
+                quality=quality,
                 bpp=options.bpp,
                 bpp_pictures=options.bpp_pictures,
                 encoding=encoding,
@@ -114,7 +123,7 @@ def main(arguments: Sequence[str]) -> int:
             as_json=options.json,
         )
     if options.bpp is None:
-        done = compress_file(one, target, codec, quality=options.quality, encoding=encoding)
+        done = compress_file(one, target, codec, quality=quality, encoding=encoding)
         print(done.json() if options.json else done)
         return 0
     found = find_quality(codec, [one], options.bpp, encoding=encoding)

@@ -5,7 +5,6 @@
     run folder ─► system, masked pictures ─► contrast_dependence ─► text, JSON; of several a table
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from joint.analysis.contrast.plane import Plane
 from joint.cells import aligned
 from joint.device import usable_device
 from joint.feed import some_of
+from joint.record import print_json
 from joint.settings import ConfigError, OptionError
 from joint.trained import load_run
 
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{name}: {found[name]}\n" if len(options.runs) > 1 else found[name])
     if options.json:
         told = [{"run": name} | each.to_dict() for name, each in found.items()]
-        print(json.dumps(told if len(told) > 1 else told[0], indent=2, allow_nan=False))
+        print_json(told if len(told) > 1 else told[0])
     elif len(found) > 1:
         print(_at_a_glance(found))
     if options.figure is not None:
@@ -143,8 +143,8 @@ def _at_a_glance(found: Mapping[str, ContrastDependence]) -> str:
     for name, each in found.items():
         row = {"run": name}
         for measure, by_measure in each.measures.items():
-            slope, (low, high) = by_measure.effect.within_class
-            row[f"{measure} within class"] = f"{slope:+.3f} [{low:+.3f}, {high:+.3f}]"
+            slope, interval = by_measure.effect.within_class
+            row[f"{measure} within class"] = f"{slope:+.3f} {interval:+.3f}"
         if each.sweep is not None:
             for factor, share in zip(
                 each.sweep.factors, each.sweep.balanced_accuracy.tolist(), strict=True

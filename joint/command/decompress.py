@@ -12,11 +12,11 @@ from joint.picture.file import check_target, decompress_file
 from joint.picture.folder import decompress_files
 
 from .codec_files import (
-    check_codec,
     check_existing,
     codec_of,
     one_file,
     places,
+    read_codec,
     tell,
     tell_there,
 )
@@ -29,25 +29,25 @@ class DecompressOptions:
     """Decode files of lens2label compress into pictures.
 
     One is decoded into the picture that is named last, and one that is there is replaced. Several,
-    or the .l2l of a folder and its folders, are decoded into the folder that is named last, under
-    the same names, as .png; other files are skipped. A file that is damaged does not stop the
-    others; it is named at the end, and the status is 1. For example:
+    or the .l2l of a folder and its folders, or of a zip, are decoded into the folder that is named
+    last, under the same names, as .png; other files are skipped. A file that is damaged does not
+    stop the others; it is named at the end, and the status is 1. For example:
 
         lens2label decompress lesion.l2l decoded.png --codec runs/codec
         lens2label decompress coded/ decoded/ --codec runs/codec
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """File of lens2label compress, or a folder of them."""
+    """File of lens2label compress, or a folder or zip of them."""
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
-    """Picture to write (.png, .bmp or .tif) or, for a folder, the folder; of several, the next
-    one."""
-    codec: Path
-    """Run folder whose codec wrote the files, or the standard one, as jpeg."""
+    """Picture to write (.png, .bmp or .tif) or, for a folder or zip, the folder; of several,
+    the next one."""
+    codec: Annotated[str, tyro.conf.arg(metavar="CODEC")]
+    """Run folder whose codec wrote the files, or the standard one, as compress has it."""
     more: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[... TARGET]")
     ] = ()
-    """The others of several files or folders, and last the folder to write."""
+    """The others of several files, folders and zips, and last the folder to write."""
     overwrite: bool = False
     """Of several: replace pictures that are there."""
     skip_existing: bool = False
@@ -63,7 +63,7 @@ class DecompressOptions:
 def main(arguments: Sequence[str]) -> int:
     """Decode files; returns the exit status."""
     options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
-    check_codec(options.codec)
+    word = read_codec(options.codec)
     options.check()
     sources, target = places(options.source, options.target, options.more)
     one = one_file(sources)
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         check_target(one, target)
         if options.skip_existing and Path(target).exists():
             return tell_there(target, as_json=options.json)
-    codec, encoding = codec_of(options.codec)
+    codec, encoding, _ = codec_of(word)
     if one is None:
         return tell(
             decompress_files(

@@ -13,10 +13,12 @@ from joint.build import build_system
 from joint.config.run import SystemConfig, load_config
 from joint.config.scenes import DataConfig, PhantomConfig, build_data
 from joint.data_sheet import DataSheet, data_sheet
-from joint.settings import OptionError, Settings
+from joint.settings import ConfigError, OptionError, Settings
+from joint.system import ImagingSystem
 from joint.trained import SceneKind, load_trained, rebuilt, scene_kind
+from optics.shutter import behind_shutter
 
-from .options import Choice
+from .options import Choice, check_figure
 from .reading import check_settings, read_choice, read_given
 
 __all__ = ["DescribeOptions", "Described", "main", "read_describe_options"]
@@ -33,24 +35,29 @@ class Described(Settings):
 class DescribeOptions:
     """Say what a camera is in numbers, before it is trained or after.
 
-    Scale, depth of field, Strehl ratio, spot and contrast of its lens; threshold, saturation and
-    dynamic range of its sensor; what is read out; and where the simulation is not to be trusted.
+    Scale, depth of field, Strehl ratio, spot, contrast and best focus of its lens; threshold,
+    saturation and dynamic range of its sensor; what is read out; and where the simulation is not to
+    be trusted.
     A run folder is described as it was trained; without one, the options are those of train. For
     example:
 
         lens2label describe runs/edge
         lens2label describe --front-end lens --system.front-end.focus 0.3
+        lens2label describe runs/edge --figure lens.pdf
     """
 
     choice: Annotated[Choice, tyro.conf.arg(name="")]
     described: Annotated[Described, tyro.conf.arg(name="")]
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """Run folder of lens2label train; its scenes are not needed."""
+    figure: Path | None = None
+    """Also draw the contrast of its lens, through focus too, to this .png, .pdf or .svg."""
     json: bool = False
     """Print all of it as JSON: every place of the picture too."""
 
     def check(self) -> None:
-        """Refuse a run folder with settings of another camera."""
+        """Refuse a run folder with settings of another camera, and a file that is no figure."""
+        check_figure("--figure", self.figure)
         if self.run is not None and (self.choice, self.described) != (Choice(), Described()):
             raise OptionError(
                 f"{self.run} is a run with settings of its own; to change some of them, give "
@@ -82,21 +89,36 @@ def read_describe_options(arguments: Sequence[str]) -> DescribeOptions:
 def main(arguments: Sequence[str]) -> int:
     """Print a camera's data sheet; returns the exit status."""
     options = read_describe_options(arguments)
-    found = _of_options(options.described) if options.run is None else _of_run(options.run)
+    system, scenes = _of_options(options.described) if options.run is None else _of_run(options.run)
+    found = data_sheet(system, image_size=scenes.image_size, channels=scenes.channels)
+    if options.figure is not None and found.lens is None:
+        raise ConfigError("--figure draws a front end with one pupil, and this has none or several")
     print(json.dumps(found.to_dict(), indent=2, allow_nan=False) if options.json else found)
+    if options.figure is not None:
+        _draw(system, found, options.figure)
+        if not options.json:
+            print(f"wrote {options.figure}")
     return 0
 
 
-def _of_run(folder: Path) -> DataSheet:
+def _draw(system: ImagingSystem, sheet: DataSheet, file: Path) -> None:
+    from joint.figure import lens_figure, save_figure  # noqa: PLC0415 - matplotlib
+
+    front = behind_shutter(system.front_end)
+    assert front is not None
+    figure = lens_figure(front, focus=sheet.through_focus, picture=sheet.scene[1:])
+    save_figure(figure, file, dpi=150)
+
+
+def _of_run(folder: Path) -> tuple[ImagingSystem, SceneKind]:
     """As it was trained; neither its scenes nor what it began with have to be there."""
     config = load_config(folder)
     trained = load_trained(folder, config.training)
     scenes = scene_kind(trained)
-    system = rebuilt(config, trained, scenes)
-    return data_sheet(system, image_size=scenes.image_size, channels=scenes.channels)
+    return rebuilt(config, trained, scenes), scenes
 
 
-def _of_options(described: Described) -> DataSheet:
+def _of_options(described: Described) -> tuple[ImagingSystem, SceneKind]:
     scenes = _scenes(described.data)
     system = build_system(
         described.system,
@@ -104,7 +126,7 @@ def _of_options(described: Described) -> DataSheet:
         channels=scenes.channels,
         classes=len(scenes.classes),
     )
-    return data_sheet(system, image_size=scenes.image_size, channels=scenes.channels)
+    return system, scenes
 
 
 def _scenes(data: DataConfig) -> SceneKind:

@@ -2,37 +2,52 @@
 
 ::
 
-    run folder ─► system, its parts ─┐          ┌─► scores adjusted by the validation part,
-    or other scenes ─────────────────┴─ points ─┤   a referral by a cutoff that is chosen there
-                     light, quality, distance,  └─► Judged ─► text, JSON; of several a table, CSV
-                     motion
+    run folder ─► system, its parts ─┐          ┌─► scores calibrated, then adjusted, by the
+    or other scenes ─────────────────┴─ points ─┤   validation part; then a cutoff of referral: a
+                     light, quality, distance,  │   decision rule, saved or read
+                     motion                     └─► Judged ─► text, JSON; of several a table, CSV
 """
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 import torch
 import tyro
 
-from classify import LesionDataset, Referral, Split, TauChoice, choose_cutoff, choose_tau, log_prior
-from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metric, is_metric
+from classify import (
+    DecisionRule,
+    LesionDataset,
+    Referral,
+    Split,
+    TauChoice,
+    choose_cutoff,
+    choose_tau,
+    fit_bias_corrected_temperature,
+    fit_temperature,
+    log_prior,
+)
+from classify.metric_names import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metric, is_metric
+from classify.scores import as_array
 from joint.caution import caution
 from joint.cells import as_csv
 from joint.checkpoint import CheckpointError, write_atomically
 from joint.config.run import RunConfig, load_config
 from joint.config.scenes import DataConfig, read_like
+from joint.decision import load_rule, place, ruled, save_rule, tell_elsewhere
 from joint.device import device_of, usable_device
 from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
 from joint.feed import Feed
 from joint.kinds import check_suited
 from joint.metric import check_study_metric, check_value
-from joint.point import OperatingPoint, every_point, operating
+from joint.point import OperatingPoint, operating
 from joint.referral import Referred
 from joint.settings import ConfigError, OptionError, nearest
 from joint.system import ImagingSystem, evaluating
@@ -41,8 +56,8 @@ from joint.view_average import Views
 
 from .judged import Judged, at_a_glance
 from .options import (
-    RANGES,
     RESAMPLES,
+    OperatingPoints,
     Scenes,
     check_figure,
     check_file,
@@ -58,7 +73,7 @@ __all__ = ["EvaluateOptions", "judge_run", "main", "read_evaluate_options"]
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(OperatingPoints):
     """Evaluate a trained run and print its numbers.
 
     For example:
@@ -68,6 +83,8 @@ class EvaluateOptions:
         lens2label evaluate runs/edge --adjust balanced_accuracy --within accuracy=0.01
         lens2label evaluate runs/edge --photons 100 1000 10000
         lens2label evaluate runs/edge --refer mel bcc --sensitivity 0.95 --assurance 0.9
+        lens2label evaluate runs/edge --calibrate temperature --save-rule rule.json
+        lens2label evaluate runs/edge --rule rule.json --data clinic/
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -93,9 +110,14 @@ class EvaluateOptions:
     views: Views = "identity"
     """Views of each scene over which the classifier's probabilities are averaged: the scene as it
     is; with its mirror image; the flips of both axes; or these and their quarter turns."""
+    calibrate: Literal["temperature", "bias"] | None = None
+    """Also report the class scores divided by the temperature that makes probabilities as sure as
+    they are right on the validation part (Guo et al., 2017); or so, and with a bias added for each
+    class (Alexandari et al., 2020)."""
     adjust: str | None = None
-    """Also report the class scores less tau times the logarithms of the class shares in training
-    (Menon et al., 2021), with the tau that is best by this metric on the validation part."""
+    """Also report the class scores, calibrated ones if that is asked for, less tau times the
+    logarithms of the class shares in training (Menon et al., 2021), with the tau that is best by
+    this metric on the validation part."""
     at_least: tuple[str, ...] = ()
     """With --adjust: what other metrics keep on the validation part, such as accuracy=0.8; tau is
     the best of those that keep it. On other pictures either may be less."""
@@ -106,7 +128,7 @@ class EvaluateOptions:
     """With --adjust: the values of tau to choose from; -1, -0.95 ... 2 if none are given."""
     refer: tuple[str, ...] = ()
     """Also judge the run as a referral: it refers the pictures of these classes, from a cutoff
-    that is chosen on the validation part."""
+    that is chosen on the validation part, of the probabilities as calibrated and adjusted."""
     sensitivity: float | None = None
     """With --refer: the least share of these pictures that is referred, such as 0.95."""
     specificity: float | None = None
@@ -115,8 +137,13 @@ class EvaluateOptions:
     """With --refer: confidence that this is kept on other pictures too, such as 0.9; without, it
     is kept on the validation part, and elsewhere by half of all cutoffs."""
     prevalence: float | None = None
-    """With --refer: share of pictures to refer where the system will work, for the predictive
-    values there."""
+    """With --refer, or a rule that refers: share of pictures to refer where the system will work,
+    for the predictive values there."""
+    save_rule: Path | None = None
+    """Keep what --calibrate, --adjust and --refer chose in this JSON file, for --rule here and of
+    lens2label predict and export."""
+    rule: Path | None = None
+    """Instead of choosing anew: judge by the rule in this file of --save-rule."""
     batch_size: int = 64
     """Pictures in one pass."""
     count_bytes: bool = True
@@ -144,6 +171,7 @@ class EvaluateOptions:
         """
         check_least(self, batch_size=1, resamples=0)
         check_file("--csv", self.csv)
+        self._check_rule()
         if self.figure is not None:
             check_figure("--figure", self.figure)
             if len(self.points()) < 2:
@@ -158,22 +186,50 @@ class EvaluateOptions:
                     raise OptionError(f"--figure-metric: {error}") from error
         elif self.figure_metric is not None:
             raise OptionError("--figure-metric needs --figure, the file to draw to")
-        for name, needed, allowed in RANGES:
-            for number in getattr(self, name):
-                if not allowed(number):
-                    raise OptionError(f"--{name} must be {needed}, not {number:g}")
+        self.check_points()
         self._check_referral()
+
+    def chosen(self) -> list[str]:
+        """The options that choose something on the validation part, of those given."""
+        return [f"--{name}" for name in ("calibrate", "adjust", "refer") if getattr(self, name)]
+
+    def _check_rule(self) -> None:
+        check_file("--save-rule", self.save_rule)
+        if self.rule is not None:
+            others = [*self.chosen(), *(["--save-rule"] if self.save_rule is not None else [])]
+            if others:
+                raise OptionError(
+                    f"--rule judges by what was chosen earlier: leave {' and '.join(others)} out"
+                )
+        if self.save_rule is None:
+            return
+        if not self.chosen():
+            raise OptionError(
+                "--save-rule keeps what is chosen: give --calibrate, --adjust or --refer"
+            )
+        if len(self.points()) > 1:
+            raise OptionError(
+                "--save-rule keeps the rule of one point: give one light, quality, distance and "
+                "motion"
+            )
 
     def _check_referral(self) -> None:
         goals = [name for name in ("sensitivity", "specificity") if getattr(self, name) is not None]
         if not self.refer:
-            for name in (*goals, "assurance", "prevalence"):
-                if getattr(self, name) is not None:
-                    raise OptionError(
-                        f"--{name} needs --refer, the classes to refer, such as --refer mel"
-                    )
-            return
-        if len(goals) != 1:
+            for name in (*goals, "assurance"):
+                if getattr(self, name) is None:
+                    continue
+                if self.rule is not None:
+                    raise OptionError(f"the rule has its own cutoff: leave --{name} out")
+                raise OptionError(
+                    f"--{name} needs --refer, the classes to refer, such as --refer mel"
+                )
+            if self.prevalence is not None and self.rule is None:
+                raise OptionError(
+                    "--prevalence needs --refer, the classes to refer, such as --refer mel, or a "
+                    "--rule that refers"
+                )
+        elif len(goals) != 1:
             raise OptionError(
                 "--refer needs one goal that its cutoff keeps: --sensitivity 0.95, or "
                 "--specificity 0.9"
@@ -182,10 +238,6 @@ class EvaluateOptions:
             number = getattr(self, name)
             if number is not None and not 0 < number < 1 and not (name in goals and number == 1):
                 raise OptionError(f"--{name} must lie between 0 and 1, not {number:g}")
-
-    def points(self) -> list[OperatingPoint]:
-        """Where to evaluate."""
-        return every_point(self.photons, self.quality, self.distance, self.motion)
 
     def bounds(self) -> dict[str, dict[str, float]]:
         """The numbers of --at-least and of --within; whether there are such metrics is not read."""
@@ -245,6 +297,12 @@ def main(arguments: Sequence[str]) -> int:
         write_atomically(options.csv, as_csv([judged.cells() for judged in found]).encode())
         if not options.json:
             print(f"wrote {options.csv}")
+    if options.save_rule is not None:
+        (judged,) = found
+        assert judged.rule is not None  # something was chosen
+        save_rule(options.save_rule, judged.rule)
+        if not options.json:
+            print(f"wrote {options.save_rule}")
     if options.figure is not None:
         _draw_points(found, options)
     return 0
@@ -257,9 +315,8 @@ def _draw_points(found: Sequence[Judged], options: EvaluateOptions) -> None:
     assert options.figure is not None
     name = options.run.resolve().name
     lines = {name: [judged.result for judged in found]}
-    adjusted = [judged.adjusted for judged in found if judged.adjusted is not None]
-    if adjusted:
-        lines[f"{name}, adjusted"] = adjusted
+    for other in found[0].variants():
+        lines[f"{name}, {other.replace('_', ' ')}"] = [each.variants()[other] for each in found]
     judges = any(judged.result.report is not None for judged in found)
     metric = options.figure_metric or ("balanced_accuracy" if judges else "psnr_scene")
     try:
@@ -293,8 +350,9 @@ def judge_run(
     Raises
     ------
     ConfigError, CheckpointError
-        When the run cannot be loaded, other scenes have other classes, the scores cannot be
-        adjusted or referred by, or no adjustment or cutoff keeps what it has to.
+        When the run or a rule cannot be loaded, other scenes or the rule have other classes, the
+        scores cannot be calibrated, adjusted or referred by, or no adjustment or cutoff keeps what
+        it has to.
     ValueError
         When the system has no such point, or a metric is of a class that there is not: before the
         first pass.
@@ -304,8 +362,10 @@ def judge_run(
     UserWarning
         When other scenes hold pictures of the training or validation part of the run or, read in
         another way than its own, so that pictures cannot be compared, some of their names; and when
-        that cannot be told, as the run's own scenes are not to be had.
+        that cannot be told, as the run's own scenes are not to be had. When a rule is used
+        elsewhere than it was chosen, or judged on the pictures that it was chosen on.
     """
+    rule = None if options.rule is None else load_rule(options.rule)
     bounds = _checked_bounds(options)
     config, system, classes, side, parts = _loaded(options)
     for metric in (options.figure_metric, options.adjust, *bounds["at_least"], *bounds["within"]):
@@ -324,6 +384,8 @@ def judge_run(
         dataset = getattr(parts, options.part)
     system.to(usable_device(options.device))
     points = options.points()
+    if rule is not None:
+        _check_rule(rule, options, config, system, classes)
     if len(points) > 1:
         _check_points(points, system, dataset)
     for point in points:
@@ -335,22 +397,42 @@ def judge_run(
             **point._asdict(),
             views=options.views,
         )
-        seen = _seen(options, parts, judge)
-        choice = referral = adjusted = referred = None
-        if seen is not None and parts is not None and options.adjust is not None:
-            choice = _choose_tau(options, parts, seen, bounds)
-        if seen is not None and options.refer:
-            referral = _choose_cutoff(options, classes, seen)
+        here = place(config, point, options.views)
+        if rule is None and options.chosen():
+            assert parts is not None  # those of the run, as :func:`_loaded` saw to
+            seen = _seen(options, parts, judge)
+            chosen = _choose(options, parts, seen, bounds, here)
+        else:
+            chosen = _Chosen(rule=rule)
         result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
-        if choice is not None and parts is not None:
-            offset = -choice.tau * log_prior(parts.train.counts)
-            adjusted = result.adjusted(offset, resamples=options.resamples)
-        if referral is not None:
-            assert result.logits is not None  # as on the validation part
-            shares = referral.shares(result.logits, result.labels)
-            own = result.referred(referral, resamples=options.resamples)
-            referred = Referred(referral, own, shares, options.prevalence)
-        yield Judged(result, choice, adjusted, referred)
+        yield _judged(result, chosen, options)
+
+
+def _judged(result: Evaluation, chosen: "_Chosen", options: EvaluateOptions) -> Judged:
+    """A pass with the scores as they are, and as what was chosen makes them."""
+    rule, by = chosen.rule, partial(ruled, result, resamples=options.resamples)
+    if rule is None:
+        return Judged(result, None, None)
+    calibrated = None if chosen.calibrated is None else by(chosen.calibrated)
+    adjusted = None if chosen.choice is None else by(rule)
+    by_rule = None if options.rule is None else by(rule)
+    referred = None
+    if rule.referral is not None:
+        final = by_rule or adjusted or calibrated or result  # what the rule makes of the scores
+        assert final.logits is not None
+        shares = rule.referral.shares(final.logits, final.labels)
+        own = final.referred(rule.referral, resamples=options.resamples)
+        referred = Referred(rule.referral, own, shares, options.prevalence)
+    return Judged(
+        result,
+        chosen.choice,
+        adjusted,
+        referred,
+        calibrated,
+        by_rule,
+        rule,
+        chosen.calibrated,
+    )
 
 
 def _check_points(
@@ -392,11 +474,10 @@ def _loaded(options: EvaluateOptions) -> _Loaded:
         except CheckpointError as unknown:
             raise CheckpointError(f"{unknown}. They are not to be had: {error}") from error
         system = rebuilt(config, trained, kind)
-        if options.adjust is not None or options.refer:
-            option = "--adjust" if options.adjust is not None else "--refer"
+        if options.chosen():
             raise ConfigError(
-                f"{option} is chosen on the validation part of the run, whose scenes are not to be "
-                f"had: {error}"
+                f"{options.chosen()[0]} is chosen on the validation part of the run, whose scenes "
+                f"are not to be had: {error}"
             ) from error
         caution(
             f"whether the run knows pictures of {options.data} cannot be told, as its own scenes "
@@ -409,11 +490,8 @@ def _loaded(options: EvaluateOptions) -> _Loaded:
 def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     """What tau must keep; of a metric that is wanted or kept, there must be such a one."""
     if options.part == "validation" and options.data is None:
-        for option, chosen in (("--adjust", options.adjust), ("--refer", options.refer)):
-            if chosen:
-                raise OptionError(
-                    f"{option} is chosen on the validation part: judge it on another one"
-                )
+        for option in options.chosen():
+            raise OptionError(f"{option} is chosen on the validation part: judge it on another one")
     bounds = options.bounds()
     if not all(map(math.isfinite, options.taus)):
         raise OptionError(f"--taus must be finite numbers, not {' '.join(map(str, options.taus))}")
@@ -448,19 +526,99 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     return bounds
 
 
+def _check_rule(
+    rule: DecisionRule,
+    options: EvaluateOptions,
+    config: RunConfig,
+    system: ImagingSystem,
+    classes: tuple[str, ...],
+) -> None:
+    """Refuse a rule of other scores, and tell one that is judged where nothing follows from it."""
+    if system.classifier is None:
+        raise ConfigError("--rule needs a classifier, and the system of this run has none")
+    try:
+        rule.check_classes(classes)
+    except ValueError as error:
+        raise ConfigError(f"--rule {options.rule}: {error}") from error
+    if options.prevalence is not None and rule.referral is None:
+        raise OptionError(
+            f"--prevalence needs a rule that refers, and {options.rule} has no cutoff"
+        )
+    for point in options.points():
+        tell_elsewhere(rule, place(config, point, options.views))
+    own = rule.fitted.get("run") == config.digest() and options.data is None
+    if own and options.part == rule.fitted.get("part"):
+        caution(
+            f"the rule of {options.rule} was chosen on these pictures: its numbers are too good. "
+            "Judge it on another part"
+        )
+
+
 def _seen(
-    options: EvaluateOptions, parts: Split | None, judge: Callable[[LesionDataset], Evaluation]
-) -> Evaluation | None:
-    """The validation part, where something is to be chosen on it."""
-    if parts is None or (options.adjust is None and not options.refer):
-        return None
-    option = "--adjust" if options.adjust is not None else "--refer"
+    options: EvaluateOptions, parts: Split, judge: Callable[[LesionDataset], Evaluation]
+) -> Evaluation:
+    """The validation part, on which something is to be chosen."""
+    option = options.chosen()[0]
     if parts.validation is None:
         raise ConfigError(f"{option} needs a validation part, and the split of this run has none")
     seen = judge(parts.validation)
     if seen.logits is None:
         raise ConfigError(f"{option} needs a classifier, and the system of this run has none")
     return seen
+
+
+class _Chosen(NamedTuple):
+    """What was chosen on the validation part, or read."""
+
+    rule: DecisionRule | None
+    calibrated: DecisionRule | None = None
+    """Its calibration alone, where there is one."""
+    choice: TauChoice | None = None
+
+
+def _choose(
+    options: EvaluateOptions,
+    parts: Split,
+    seen: Evaluation,
+    bounds: Mapping[str, Mapping[str, float]],
+    here: Mapping[str, object],
+) -> _Chosen:
+    """Calibration first, tau of the scores that it makes, then a cutoff of what both make."""
+    assert seen.logits is not None  # as :func:`_seen` saw to
+    fitted = {**here, "part": "validation", "pictures": seen.count}
+    rule, calibrated, choice = DecisionRule(parts.train.classes), None, None
+    if options.calibrate is not None:
+        rule = calibrated = _calibrate(options, rule, seen)
+        fitted["calibrate"] = options.calibrate
+    if options.adjust is not None:
+        choice = _choose_tau(options, parts, _by(rule, seen), bounds)
+        shift = -choice.tau * as_array(log_prior(parts.train.counts))
+        rule = replace(rule, offset=tuple(np.asarray(rule.offset) + shift))
+        fitted |= {"adjust": choice.metric, "tau": choice.tau}
+    if options.refer:
+        rule = replace(rule, referral=_choose_cutoff(options, rule.classes, _by(rule, seen)))
+    return _Chosen(replace(rule, fitted=fitted), calibrated, choice)
+
+
+def _calibrate(options: EvaluateOptions, rule: DecisionRule, seen: Evaluation) -> DecisionRule:
+    """The temperature, or it and the biases, that are best on the validation part."""
+    assert seen.logits is not None
+    try:
+        if options.calibrate == "bias":
+            temperature, bias = fit_bias_corrected_temperature(seen.logits, seen.labels)
+            return replace(rule, temperature=temperature, offset=tuple(bias))
+        with warnings.catch_warnings():
+            # An end of the search is no temperature to keep.
+            warnings.filterwarnings("error", "no temperature is best", UserWarning)
+            return replace(rule, temperature=fit_temperature(seen.logits, seen.labels))
+    except (ValueError, UserWarning) as error:
+        raise ConfigError(f"--calibrate on the validation part{_where(seen)}: {error}") from error
+
+
+def _by(rule: DecisionRule, seen: Evaluation) -> Evaluation:
+    """The validation part with the scores of a rule; its report is not asked for."""
+    assert seen.logits is not None
+    return replace(seen, logits=rule.scores(seen.logits), report=None)
 
 
 def _choose_cutoff(

@@ -9,9 +9,11 @@ from typing import Annotated
 import torch
 import tyro
 
+from joint.decision import load_rule, place, tell_elsewhere
 from joint.export import DeployedEnd, DeployedPlane, check_target, export
 from joint.feed import as_scenes
 from joint.point import OperatingPoint, operating
+from joint.settings import OptionError
 from joint.trained import load_run
 
 from .options import check_least, check_run_folder
@@ -24,12 +26,13 @@ class ExportOptions:
     """Write what is deployed of a trained run as one file that runs without this library.
 
     Either kind takes any number of pictures of the run's size and gives the scores of its classes,
-    or what comes before. It is read again and compared with the run on some of its test pictures.
-    For example:
+    their probabilities, or what comes before. It is read again and compared with the run on some of
+    its test pictures. For example:
 
         lens2label export runs/edge edge.onnx
         lens2label export runs/edge camera.onnx --plane codes --until latent
         lens2label export runs/edge server.onnx --plane latent
+        lens2label export runs/edge sure.onnx --until probabilities --rule rule.json
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -42,7 +45,10 @@ class ExportOptions:
     learned codec, or what the decoder hands to the classifier."""
     until: DeployedEnd = "scores"
     """Where it ends: at the latent that a learned codec would write, at the picture behind the
-    codec, or at the scores of the classes."""
+    codec, at the scores of the classes, or at their probabilities."""
+    rule: Path | None = None
+    """With --until probabilities: the file of lens2label evaluate --save-rule that says how scores
+    become probabilities; the graph's description has it, with the cutoff of a referral."""
     quality: float | None = None
     """Operating point of a learned codec with several levels, 0 to levels - 1."""
     pictures: int = 64
@@ -51,8 +57,10 @@ class ExportOptions:
     """Print JSON instead of a line."""
 
     def check(self) -> None:
-        """Refuse numbers that are out of range, by an OptionError."""
+        """Refuse numbers that are out of range, and a rule of no use, by an OptionError."""
         check_least(self, pictures=1)
+        if self.rule is not None and self.until != "probabilities":
+            raise OptionError("--rule makes probabilities of scores: give --until probabilities")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,18 +69,26 @@ def main(arguments: Sequence[str]) -> int:
     options.check()
     check_run_folder(options.run)
     check_target(options.file)  # before what takes time
-    _, system, parts = load_run(options.run)
+    rule = None if options.rule is None else load_rule(options.rule)
+    config, system, parts = load_run(options.run)
+    point = OperatingPoint(quality=options.quality)
+    if rule is not None:
+        rule.check_classes(parts.test.classes)
+        here = place(config, point, "identity")
+        # The light is that of the camera, wherever it will be.
+        tell_elsewhere(rule, {name: here[name] for name in ("run", "views", "quality")})
     test = parts.test
     rows = torch.arange(min(options.pictures, len(test)))
     scenes, _ = as_scenes(test.gather(rows), torch.device("cpu"))
-    with operating(system, OperatingPoint(quality=options.quality)):
+    with operating(system, point):
         done = export(
             system,
             scenes,
             options.file,
             plane=options.plane,
             until=options.until,
-            classes=test.classes if options.until == "scores" else None,
+            classes=test.classes if options.until in ("scores", "probabilities") else None,
+            rule=rule,
         )
     told = json.dumps(asdict(done) | {"path": str(done.path)}, indent=2)
     print(told if options.json else done)

@@ -22,12 +22,14 @@ from joint.config.run import RunConfig, load_config
 from joint.config.scenes import DataConfig, PhantomConfig, data_config
 from joint.config.sensor import SENSOR_KINDS
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
+from joint.point import OperatingPoint, every_point
 from joint.settings import ConfigError, OptionError, Settings
 
 __all__ = [
     "RANGES",
     "RESAMPLES",
     "Choice",
+    "OperatingPoints",
     "Scenes",
     "check_figure",
     "check_file",
@@ -54,6 +56,26 @@ RANGES: Sequence[tuple[str, str, Callable[[float], bool]]] = (
     ("distance", "positive", lambda number: number > 0),
     ("motion", "at least 0 and finite", lambda number: 0 <= number < math.inf),
 )
+
+
+class OperatingPoints:
+    """Where a command works, by its options of these names: each number of one with each other."""
+
+    photons: tuple[float, ...]
+    quality: tuple[float, ...]
+    distance: tuple[float, ...]
+    motion: tuple[float, ...]
+
+    def points(self) -> list[OperatingPoint]:
+        """Every combination; of none, the system's own."""
+        return every_point(self.photons, self.quality, self.distance, self.motion)
+
+    def check_points(self) -> None:
+        """Refuse numbers that are out of range whatever the system is, by an OptionError."""
+        for name, needed, allowed in RANGES:
+            for number in getattr(self, name):
+                if not allowed(number):
+                    raise OptionError(f"--{name} must be {needed}, not {number:g}")
 
 
 @dataclass(frozen=True)

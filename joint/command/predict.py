@@ -11,6 +11,7 @@ import tyro
 
 from joint.cells import aligned, as_csv
 from joint.checkpoint import write_atomically
+from joint.decision import load_rule
 from joint.predict import Prediction, predict
 from joint.settings import OptionError
 from joint.view_average import Views
@@ -31,6 +32,7 @@ class PredictOptions:
 
         lens2label predict runs/edge lesion.jpg clinic/ --csv said.csv
         lens2label predict runs/edge clinic/ --photons 300 --temperature 1.6
+        lens2label predict runs/edge clinic/ --rule rule.json
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -57,6 +59,9 @@ class PredictOptions:
     temperature: float = 1.0
     """By which scores are divided before the softmax: that of classify.fit_temperature on the
     validation part makes probabilities as sure as they are right."""
+    rule: Path | None = None
+    """Instead of a temperature: probabilities, and which pictures are referred, by the rule in this
+    file of lens2label evaluate --save-rule."""
     seed: int = 0
     """Source of the sensor's noise, with the name of each file: one picture under two names, such
     as a PNG and a TIFF, has two draws of it."""
@@ -65,7 +70,8 @@ class PredictOptions:
     device: str = "cpu"
     """Where to compute."""
     json: bool = False
-    """Print JSON, a list with the probability of each class, instead of a table."""
+    """Print JSON, a list with the probability of each class, instead of a table; with a rule that
+    refers, also whether the picture is referred."""
     csv: Path | None = None
     """Also write the probabilities to this file, a row for each picture."""
     quiet: bool = False
@@ -82,6 +88,8 @@ class PredictOptions:
             number = getattr(self, name)
             if number is not None and not allowed(number):
                 raise OptionError(f"--{name} must be {needed}, not {number:g}")
+        if self.rule is not None and self.temperature != 1:
+            raise OptionError("--rule has a temperature of its own: leave --temperature out")
         if self.white_level is not None and not 1 <= self.white_level <= 65535:
             raise OptionError(
                 f"--white-level must be a code of 16 bits, 1 to 65535, not {self.white_level}"
@@ -108,6 +116,7 @@ def main(arguments: Sequence[str]) -> int:
         white_level=options.white_level,
         bit_depth=options.bit_depth,
         temperature=options.temperature,
+        rule=None if options.rule is None else load_rule(options.rule),
         seed=options.seed,
         batch_size=options.batch_size,
         device=options.device,
@@ -117,13 +126,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps([each.to_dict() for each in said], indent=2))
     elif said:
-        print("\n".join(aligned([[each.name, *_likeliest(each)] for each in said])))
+        print("\n".join(aligned([[each.name, *_told(each)] for each in said])))
     if options.csv is not None and said:
         write_atomically(options.csv, as_csv([each.cells() for each in said]).encode())
     return tell_failed(failed, len(said))
 
 
-def _likeliest(said: Prediction, count: int = 3) -> Iterator[str]:
-    """The most probable classes, with their probabilities."""
-    ranked = said.ranked()[:count]
-    yield from (f"{name} {probability:.3f}" for name, probability in ranked)
+def _told(said: Prediction, count: int = 3) -> Iterator[str]:
+    """Whether the picture is referred, if that was asked; the most probable classes."""
+    if said.referred is not None:
+        yield "refer" if said.referred else "leave"
+    yield from (f"{name} {probability:.3f}" for name, probability in said.ranked()[:count])

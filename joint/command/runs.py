@@ -1,9 +1,8 @@
 """``lens2label runs``: run folders, and how far they have come."""
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import tyro
 
 from joint.checkpoint import CheckpointError
 from joint.folder import RunSummary, list_runs
+from joint.record import print_json
 from joint.train.listen import retell, tensorboard_writer
 
 __all__ = ["RunsOptions", "main"]
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         for run in runs:
             _log_elsewhere(run.path, options.tensorboard / run.path.absolute().name)
     if options.json:
-        print(json.dumps([asdict(run) | {"path": str(run.path)} for run in runs], indent=2))
+        print_json(runs)
     elif runs:
         width = max(len(run.path.name) for run in runs)
         print("\n".join(_line(run, width) for run in runs))

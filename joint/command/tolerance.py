@@ -5,7 +5,6 @@
     --limits defocus=0.25 read_noise=1:4 zernike_5=0.05 ── read_limits ──► tolerance, sensitivity
 """
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from joint.analysis.tolerancing.tolerance import Limits, Tolerance, tolerance
 from joint.analysis.tolerancing.wavefront import wavefront_error, zernike_error
 from joint.device import usable_device
 from joint.feed import some_of
+from joint.record import print_json
 from joint.settings import ConfigError, OptionError
 from joint.trained import load_run
 
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str]) -> int:
             seed=options.seed,
             progress=progress,
         )
-        print(json.dumps(alone.to_dict(), indent=2) if options.json else alone)
+        (print_json if options.json else print)(alone)
         return 0
     found = tolerance(
         system,
@@ -142,8 +142,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         told = found.to_dict()
         if options.good is not None:
-            told["yield"] = found.yield_at(options.good)._asdict()
-        print(json.dumps(told, indent=2))
+            told["yield"] = found.yield_at(options.good)
+        print_json(told)
         return 0
     print(found)
     for line in _promises(found, options.good):

@@ -116,7 +116,7 @@ class JPEG2000Config(Settings):
 
     kind: Literal["jpeg2000"] = "jpeg2000"
     rate: float | None = Field(default=None, ge=1)
-    """Compression ratio; lossless by default."""
+    """Compression ratio; by default every bit of the irreversible wavelet, nearly lossless."""
 
 
 class AVIFConfig(Settings):

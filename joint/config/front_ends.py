@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 import optics
 from joint.settings import NoneConfig, Settings, added
+from optics.plate import STOPPED
 
 from .custom import CustomConfig, build_custom
 from .lens import LensConfig, build_lens
@@ -91,7 +92,8 @@ class FourierConfig(Settings):
     margin: int = Field(default=16, ge=0)
     """Pixels by which the scene is continued around its border."""
     stop_radius: float | None = Field(default=None, ge=0)
-    """Radius of the zero-order stop, cycles/pixel; the zero frequency alone by default."""
+    """Radius of the zero-order stop of start='dark_field' or 'phase_contrast', cycles/pixel; the
+    zero frequency alone by default."""
     phase_depth: float | None = added(None)
     """Scenes are transparent objects that delay light: by so many radians where they are 1 (sRGB
     codes once they are decoded). By default they are light."""
@@ -111,6 +113,13 @@ class FourierConfig(Settings):
             raise ValueError(
                 f"source_radius is that of illumination='partial', not {self.illumination!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_stop(self) -> Self:
+        if self.stop_radius is not None and self.start not in STOPPED:
+            named = " or ".join(repr(name) for name in STOPPED)
+            raise ValueError(f"stop_radius is that of start={named}, not {self.start!r}")
         return self
 
 
@@ -204,7 +213,7 @@ def build_front_end(
     Warns
     -----
     UserWarning
-        When PSFs that change across the scene are made of too few.
+        As :func:`joint.config.lens.build_lens` says.
     """
     match config:
         case KernelConfig():

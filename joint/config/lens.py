@@ -140,7 +140,8 @@ class LensConfig(Settings):
     """By which part of its height a corner of the scene is imaged too far out; a barrel is
     negative."""
     lateral_colour: float = added(0.0, ge=-0.1, le=0.1)
-    """By which part the picture of the last channel is larger than that of the first."""
+    """By which part the picture of the last channel is larger than that of the first: nothing of a
+    single channel, with a warning."""
     axial_colour: float = added(0.0, ge=-0.1, le=0.1)
     """By which part the focal length at the shortest wavelength is less than at the longest; in
     between evenly, and the middle one of them, by length, keeps its focus: nothing at a single
@@ -302,7 +303,8 @@ def build_lens(
     -----
     UserWarning
         When PSFs that change across the scene are made of too few, for a cubic phase of strength 0,
-        and for a focal length above 1 m, as one in millimetres is.
+        for a colour of the lens that lies between wavelengths or channels where there is one, and
+        for a focal length above 1 m, as one in millimetres is.
     """
     if config.focal_length > _LONGEST:
         warnings.warn(
@@ -358,7 +360,14 @@ def _response(config: LensConfig, channels: int) -> torch.Tensor | None:
 
 
 def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
-    lateral = 0.0 if channels == 1 else config.lateral_colour  # one colour lies beside none
+    lateral = config.lateral_colour
+    if channels == 1 and lateral != 0:  # runs of before it was told have it
+        caution(
+            f"front_end.lateral_colour={lateral:g} lies between channels, and these scenes have "
+            "one, so that it does nothing: give no lateral_colour; the wavelengths of one channel "
+            "lie beside each other by optics.seidel_coefficients(tilt=[L]), in Python"
+        )
+        lateral = 0.0
     if config.distortion == lateral == config.half_field == 0:
         return None
     corner = 1 + config.distortion  # where the corner of the scene is seen
@@ -406,7 +415,9 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
             )
         )
     if config.off_axis.aberrates:
-        terms, indices = off_axis_coefficients(config.off_axis, image_size, wavelength=middle)
+        terms, indices = off_axis_coefficients(
+            config.off_axis, image_size, wavelength=middle, obscuration=config.obscuration
+        )
         elements.append(
             optics.Aberration(
                 config.pupil_size,

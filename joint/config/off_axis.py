@@ -42,7 +42,9 @@ class OffAxisConfig(Settings):
     coma: float = 0.0
     """Waves at the middle wavelength, at the rim of the pupil and not RMS, for a corner of the
     scene: W131, which grows with the height. With a positive one, tails point away from the axis.
-    1 is 0.118 (1 / sqrt 72) waves RMS of Noll's index 8 or 7, and a tilt."""
+    1 is 0.118 (1 / sqrt 72) waves RMS of Noll's index 8 or 7, and a tilt that leaves the mean of
+    the light in its place (of a pupil without vignetting), where Seidel's alone moves it: what
+    moves is the lens's distortion."""
     astigmatism: float = 0.0
     """Waves as for coma: W222, which grows with the height's square. 1 is 0.204 (1 / sqrt 24) waves
     RMS of Noll's 6 or 5, and half a wave of defocus at the rim."""
@@ -127,7 +129,11 @@ class FieldTerms(NamedTuple):
 
 
 def off_axis_coefficients(
-    config: OffAxisConfig, image_size: tuple[int, int], *, wavelength: float
+    config: OffAxisConfig,
+    image_size: tuple[int, int],
+    *,
+    wavelength: float,
+    obscuration: float = 0.0,
 ) -> FieldTerms:
     """Zernike terms of a configuration in the places of a scene.
 
@@ -138,6 +144,8 @@ def off_axis_coefficients(
         Height and width of the scene.
     wavelength : float, metres
         Of the waves of the configuration.
+    obscuration : float
+        Diameter of the stop in the middle of the pupil over that of the pupil.
 
     Returns
     -------
@@ -148,6 +156,8 @@ def off_axis_coefficients(
         config.places,
         size=image_size,
         coma=config.coma * wavelength,
+        # The mean slope of r^2 (h . r) over the pupil is 2 h times that of r^2.
+        tilt=-(1 + obscuration**2) * config.coma * wavelength,
         astigmatism=config.astigmatism * wavelength,
         field_curvature=config.field_curvature * wavelength,
     )

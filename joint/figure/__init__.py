@@ -3,7 +3,8 @@
 Files: ``system`` planes, learned element, what is handed on, optimal images · ``score`` a report ·
 ``contrast`` of classes, and recall and confusion against it · ``frequency`` what is kept, and what
 each is worth · ``rate`` what bits buy · ``points`` numbers against light, quality, distance ·
-``robustness`` accuracy against imperfections · ``file`` a PNG, PDF or SVG.
+``robustness`` accuracy against imperfections · ``lens`` contrast through focus · ``file`` a PNG,
+PDF or SVG.
 
 What one panel of them shows is drawn in :mod:`joint.panel`; most of that can be had here too.
 In titles and names a dollar sign is one, and begins no formula.
@@ -13,26 +14,29 @@ from joint.panel.element import draw_filter
 from joint.panel.planes import draw_light
 from joint.panel.score import SHADE, draw_confusion, draw_reliability
 
-from .contrast import contrast_figure, pairs_figure, sweep_figure
+from .contrast import confused_pairs_figure, contrast_figure, sweep_figure
 from .file import save_figure
 from .frequency import kept_figure, reliance_figure
+from .lens import lens_figure
 from .points import points_figure
-from .rate import rate_figure
+from .rate import distortion_figure, rate_figure
 from .robustness import robustness_figure
 from .score import report_figure
 from .system import handed_figure, optimal_figure, system_figure
 
 __all__ = [
     "SHADE",
+    "confused_pairs_figure",
     "contrast_figure",
+    "distortion_figure",
     "draw_confusion",
     "draw_filter",
     "draw_light",
     "draw_reliability",
     "handed_figure",
     "kept_figure",
+    "lens_figure",
     "optimal_figure",
-    "pairs_figure",
     "points_figure",
     "rate_figure",
     "reliance_figure",

@@ -6,7 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from joint.analysis import ConfusionContrast, ContrastByClass, ContrastSweep
+from joint.panel.dodged import Spread, dodged_figure
 from joint.panel.look import (
+    ABREAST,
     COLOURS,
     WRONG,
     blank_figure,
@@ -15,9 +17,10 @@ from joint.panel.look import (
     looks,
     no_formulas,
     open_axis,
+    panel_grid,
 )
 
-__all__ = ["contrast_figure", "pairs_figure", "sweep_figure"]
+__all__ = ["confused_pairs_figure", "contrast_figure", "sweep_figure"]
 
 _MEASURES = {
     "gcnr": "gCNR",
@@ -31,8 +34,6 @@ _MEASURES = {
 
 # Share of the contrast asked for from which a point is drawn as one of that contrast.
 _BEHIND = 0.98
-# Panels beside each other.
-_ABREAST = 3
 
 
 @no_formulas()
@@ -74,24 +75,12 @@ def contrast_figure(
                 f"{', '.join(row.name for row in each.classes)}"
             )
     there = [k for k, row in enumerate(first.classes) if row.pictures]
-    width = 1.2 + 0.28 * len(there) * (len(found) + 1.2)
-    figure = blank_figure(max(5.0, min(10.5, width)), 3.1, title=title)
-    axis = figure.subplots()
-    places, step = np.arange(len(there)), 0.6 / len(found)
-    for n, ((name, each), look) in enumerate(zip(found.items(), looks(len(found)), strict=True)):
-        at = places + step * (n - (len(found) - 1) / 2)
+    series = {}
+    for name, each in found.items():
         rows = [each.classes[k] for k in there]
-        low, high = ([row.interval[end] for row in rows] for end in (0, 1))
-        axis.vlines(at, low, high, color=look.colour, linewidth=1.5, alpha=0.6)
-        medians = [row.median for row in rows]
-        axis.plot(at, medians, look.marker, color=look.colour, label=name, ms=4.5)
-    long = 0.09 * sum(len(names[k]) + 2 for k in there) > figure.get_figwidth() - 2
-    slant = {"rotation": 25, "ha": "right"} if long else {}
-    axis.set_xticks(places, labels=[names[k] for k in there], **slant)
-    axis.set(xlim=(-0.6, len(there) - 0.4), ylabel=_MEASURES.get(first.measure, first.measure))
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    open_axis(axis)
-    return figure
+        series[name] = Spread([row.median for row in rows], [row.interval for row in rows])
+    quantity = _MEASURES.get(first.measure, first.measure)
+    return dodged_figure([names[k] for k in there], series, quantity=quantity, title=title)
 
 
 @no_formulas()
@@ -123,13 +112,7 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
     found = by_name(found, ContrastSweep)
     if not found:
         raise ValueError("there is no sweep to draw: give at least one result, by its name")
-    columns = min(len(found), _ABREAST)
-    rows = -(-len(found) // columns)
-    figure = blank_figure(5.0 * columns + 1.4, 3.9 * rows, title=title)
-    panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    axes = panels.ravel()[: len(found)]
-    for empty in panels.ravel()[len(found) :]:
-        empty.remove()
+    figure, axes = panel_grid(len(found), 5.0, 3.9, beside=1.4, sharey=True, title=title)
     hollow = False
     for axis, (name, sweep) in zip(axes, found.items(), strict=True):
         for k, (label, look) in enumerate(
@@ -172,7 +155,7 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
         axis.set(xlabel="contrast, as a multiple of the picture's own", ylim=(0, 1))
         axis.set_title(name, fontsize=9)
         open_axis(axis)
-    for first in panels[:, 0]:
+    for first in axes[::ABREAST]:
         first.set_ylabel("recall of each class")
     if hollow:
         axes[-1].scatter(
@@ -189,7 +172,7 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
 
 
 @no_formulas()
-def pairs_figure(
+def confused_pairs_figure(
     found: ConfusionContrast, *, marked: tuple[str, str] | None = None, title: str = ""
 ) -> Figure:
     """Draw how often each pair of classes is confused against how far apart it is in contrast.

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from joint.analysis import Kept, Reliance, RingScores
-from joint.panel.look import blank_figure, by_name, looks, no_formulas, open_axis
+from joint.panel.look import blank_figure, by_name, looks, no_formulas, open_axis, plain_log_axis
 
 __all__ = ["kept_figure", "reliance_figure"]
 
@@ -61,9 +61,8 @@ def kept_figure(found: Kept, *, title: str = "") -> Figure:
         difference.vlines(at, low, high, color="black", linewidth=1.2)
         difference.set_xticks(range(len(there)), labels=[d.region for d in there])
     power.axhline(1, color="grey", linestyle="--", linewidth=1)
-    power.set(yscale="log", xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
-    power.yaxis.set_major_formatter("{x:g}")
-    power.yaxis.set_minor_formatter(_PlainNumbers())
+    power.set(xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
+    plain_log_axis(power, "y", minor=_PlainNumbers())
     power.set_ylabel("power, handed / scene")
     coherence.set(ylim=(0, 1.02), xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
     coherence.set_ylabel("coherence with the scene")

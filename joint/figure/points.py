@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from classify.judged import is_metric
+from classify.metric_names import is_metric
 from joint.evaluation import Evaluation
-from joint.panel.look import blank_figure, looks, no_formulas, open_axis
+from joint.panel.look import blank_figure, looks, no_formulas, open_axis, plain_log_axis
 from joint.point import OperatingPoint
 
 __all__ = ["Along", "points_figure"]
@@ -59,8 +59,8 @@ def points_figure(
     found : mapping of str to sequence of Evaluation
         By the name of the system: what :func:`joint.evaluate` returned at several points.
     metric : str
-        One of :data:`classify.judged.METRICS`, that of a class such as ``recall.mel``, or one of
-        :meth:`joint.Evaluation.scalars`.
+        One of :data:`classify.metric_names.METRICS`, that of a class such as ``recall.mel``, or one
+        of :meth:`joint.Evaluation.scalars`.
     along : {"photons", "quality", "distance", "motion", "bpp"}, optional
         What the axis is of; by default the first of the four that differs. ``bpp`` is the rate that
         was measured, as for a codec at several qualities: of the files, where those of all points
@@ -102,9 +102,7 @@ def points_figure(
         axis.plot(x, y, f"{look.marker}-", ms=4, linewidth=1.2, color=look.colour, label=name)
     drawn = [point.x for _, points in lines for point in points]
     if axis_name in ("photons", "distance") and min(drawn) > 0:
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter("{x:g}")  # not as a formula
-        axis.xaxis.set_minor_formatter("")
+        plain_log_axis(axis, "x")
     if axis_name != "bpp":  # which is measured
         _label_asked(axis, sorted(set(drawn)))
     axis.set_xlabel(_AXES[axis_name])

@@ -1,6 +1,5 @@
 """Accuracy away from the design: against the level of each imperfection."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,7 +7,15 @@ from matplotlib.figure import Figure
 
 from joint.analysis import Robustness
 from joint.analysis.scores import Scores
-from joint.panel.look import blank_figure, by_name, looks, no_formulas, open_axis
+from joint.panel.look import (
+    ABREAST,
+    by_name,
+    looks,
+    no_formulas,
+    open_axis,
+    panel_grid,
+    plain_log_axis,
+)
 
 __all__ = ["robustness_figure"]
 
@@ -57,12 +64,9 @@ def robustness_figure(
             "there is no curve to draw: give at least one result of joint.analysis.robustness "
             "that has one, by its name"
         )
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = blank_figure(3.5 * columns + 1.4, 2.9 * rows, title=title)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    figure, axes = panel_grid(len(panels), 3.5, 2.9, beside=1.4, sharey=True, title=title)
     drawn = {}
-    for axis, panel in zip(axes, panels, strict=False):
+    for axis, panel in zip(axes, panels, strict=True):
         for (name, each), look in zip(found.items(), looks(len(found)), strict=True):
             for curve in each.curves:
                 if (curve.perturbation, curve.unit) != panel:
@@ -83,15 +87,11 @@ def robustness_figure(
                 axis.axvline(curve.nominal, color=look.colour, linestyle=":", linewidth=1)
         perturbation, unit = panel
         if perturbation == "photons":
-            axis.set_xscale("log")
-            axis.xaxis.set_major_formatter("{x:g}")  # not as a formula
-            axis.xaxis.set_minor_formatter("")
+            plain_log_axis(axis, "x")
         axis.set_title(perturbation.replace("_", " "), fontsize=9)
         axis.set_xlabel(unit)
         open_axis(axis)
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
-    for axis in axes[::columns]:
+    for axis in axes[::ABREAST]:
         axis.set_ylabel(metric.replace("_", " "))
     figure.legend(
         [*drawn.values()], [*drawn], loc="outside right center", fontsize=8,

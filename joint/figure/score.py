@@ -29,8 +29,9 @@ def report_figure(report: Report, *, title: str = "") -> Figure:
     side = 2.2 + 0.45 * len(report.classes)
     intervals = report.class_intervals.get("recall")
     beside = 0.8 if intervals is None else 2.2
-    figure = blank_figure(side + 4.6 + beside, max(side, 4.4), title=title)
-    left, right = figure.subplots(1, 2, width_ratios=(side + beside, 4.6))
+    other = max(4.6, 0.5 * side)  # not lost beside the matrix of many classes
+    figure = blank_figure(side + other + beside, max(side, 4.4), title=title)
+    left, right = figure.subplots(1, 2, width_ratios=(side + beside, other))
     drawn = draw_confusion(left, report.confusion, report.classes)
     figure.colorbar(drawn, ax=left, shrink=0.8, label=SHADE)
     left.set_title(

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,9 +29,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["PlaceSheet", "draw_filter", "draw_phase", "sheet_of_places", "shown_channels"]
+__all__ = [
+    "PlaceSheet",
+    "draw_filter",
+    "draw_phase",
+    "sheet_of_places",
+    "shown_channels",
+    "shown_kernels",
+]
 
+# Names of the channels of a colour camera.
+_RED_GREEN_BLUE = ("red", "green", "blue")
+
+_VISIBLE = (380e-9, 750e-9)  # metres
 _MOST_CHANNELS = 6  # whose PSFs are drawn
+_MOST_KERNELS, _ABREAST = 12, 6  # that are drawn, and in a row
 _MOST_PLACES = 3  # of the picture along a side, whose PSFs are drawn
 
 
@@ -73,7 +86,7 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
         light = float(front_end.throughput().detach())
         figure.suptitle(f"point-spread functions at {sheet.places}, throughput {light:.2f}")
     elif (psf := _own_psf(front_end)) is not None:
-        shown = _some(["red", "green", "blue"] if len(psf) == 3 else _numbers(len(psf)))
+        shown = _some(_channel_names(len(psf)))
         _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])
         light = float(front_end.throughput().detach())
         figure.suptitle(f"point-spread functions, throughput {light:.2f}")
@@ -111,21 +124,25 @@ def shown_channels(
 ) -> dict[int, str]:
     """Up to six channels of the scene, from the first to the last, and their names.
 
-    A channel is a colour, or a band by its wavelength; one alone has no name.
+    A channel is a band by its wavelength, or where three descend within the visible, red, green and
+    blue; one alone has no name.
     """
     pupil, count = front_end.pupil, front_end.in_channels
-    bands = () if pupil is None else seen_wavelengths(front_end, pupil).tolist()
+    bands = [] if pupil is None else seen_wavelengths(front_end, pupil).tolist()
     mixed = getattr(front_end, "colour", None) is not None
-    if count == 3 and not mixed:
-        names = ["red", "green", "blue"]
-    elif len(bands) == count > 1:
+    descend = all(long > short for long, short in pairwise(bands))
+    colours = descend and all(_VISIBLE[0] <= band <= _VISIBLE[1] for band in bands)
+    if len(bands) == count > 1 and (mixed or count != 3 or not colours):
         names = [f"{1e9 * wavelength:.0f} nm" for wavelength in bands]
     else:
-        names = _numbers(count)
+        names = _channel_names(count)
     return _some(names)
 
 
-def _numbers(count: int) -> list[str]:
+def _channel_names(count: int) -> Sequence[str]:
+    """Of channels whose wavelengths nobody knows: three are those of a colour camera."""
+    if count == 3:
+        return _RED_GREEN_BLUE
     return [""] if count == 1 else [str(number) for number in range(count)]
 
 
@@ -161,20 +178,37 @@ def sheet_of_places(front_end: VaryingImaging) -> PlaceSheet:
     return PlaceSheet(spots[:, :-gap, :-gap].numpy(), words)
 
 
+def shown_kernels(front_end: LearnedKernel) -> tuple[Tensor, list[str]]:
+    """Up to twelve signed kernels ``[N, k, k]``, the first ones, and a name for each.
+
+    Of several filters the name says which, counted from 0, and of mixed channels from which to
+    which a kernel hands light.
+    """
+    response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
+    filters, made, seen = response.shape[:3]
+    channels = _channel_names(made)
+    names = []
+    for number, into, source in product(range(filters), channels, channels[:seen]):
+        parts = [f"filter {number}"] * (filters > 1) + [f"{source} to {into}" if seen > 1 else into]
+        names.append(", ".join(filter(None, parts)))
+    return response.flatten(0, 2)[:_MOST_KERNELS], names[:_MOST_KERNELS]
+
+
 def _draw_kernels(figure: "SubFigure | Figure", front_end: LearnedKernel) -> None:
     from matplotlib.colors import SymLogNorm
 
-    response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
-    kernels = response.flatten(0, 2)[:6].numpy()
-    axes = np.atleast_1d(figure.subplots(1, len(kernels)))
-    limit = float(np.abs(kernels).max())
+    kernels, names = shown_kernels(front_end)
+    rows = -(-len(kernels) // _ABREAST)
+    axes = figure.subplots(rows, -(-len(kernels) // rows), squeeze=False).ravel()
+    limit = float(kernels.abs().max())
     # A surround of a hundredth of the centre, spread over fifty taps, is half of the filter.
     scale = SymLogNorm(limit / 100, vmin=-limit, vmax=limit)
-    shared = response.shape[2] == 1 and response.shape[1] == 3
-    for number, (axis, kernel) in enumerate(zip(axes, kernels, strict=True)):
+    for axis, kernel, name in zip(axes, kernels.numpy(), names, strict=False):
         drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
-        axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
+        axis.set_title(name.replace(", ", "\n"), fontsize=8)
         bare_axis(axis)
+    for axis in axes[len(kernels) :]:
+        axis.set_axis_off()
     ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
     bar = figure.colorbar(
         drawn,
@@ -183,8 +217,10 @@ def _draw_kernels(figure: "SubFigure | Figure", front_end: LearnedKernel) -> Non
         label=f"fraction of the light,\nlinear within ±{limit / 100:.2g}",
     )
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    every = front_end.response.shape[:3].numel()
+    part = f" ({len(kernels)} of {every} shown)" if len(kernels) < every else ""
     figure.suptitle(
-        f"learned kernel, {front_end.exposures} exposure"
+        f"learned kernel{part}, {front_end.exposures} exposure"
         f"{'s' if front_end.exposures > 1 else ''}, "
         f"throughput {float(front_end.throughput().detach()):.2f}"
     )

@@ -6,7 +6,7 @@ Nothing here needs matplotlib before a figure is drawn.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "ABREAST",
     "COLOURS",
     "RIGHT",
     "WRONG",
@@ -22,10 +23,13 @@ __all__ = [
     "bare_axis",
     "blank_figure",
     "by_name",
+    "draw_intervals",
     "label_points",
     "looks",
     "no_formulas",
     "open_axis",
+    "panel_grid",
+    "plain_log_axis",
     "plain_text",
 ]
 
@@ -36,6 +40,9 @@ T = TypeVar("T")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
 #: What a classifier says, where it is so and where it is not.
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
+
+#: Panels beside each other in a grid of them.
+ABREAST = 3
 
 _MARKERS = "osD^vP*X<>"
 
@@ -50,6 +57,28 @@ def blank_figure(width: float, height: float, *, title: str = "") -> "Figure":
     if title:
         figure.suptitle(title)
     return figure
+
+
+def panel_grid(
+    count: int,
+    width: float,
+    height: float,
+    *,
+    beside: float = 0.0,
+    sharey: bool = False,
+    title: str = "",
+) -> tuple["Figure", list["Axes"]]:
+    """A figure of ``count`` panels, :data:`ABREAST` in a row; sizes of a panel in inches.
+
+    ``beside`` is the width of what stands next to all of them, such as a legend.
+    """
+    columns = min(count, ABREAST)
+    rows = math.ceil(count / columns)
+    figure = blank_figure(width * columns + beside, height * rows, title=title)
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
+    for empty in panels[count:]:
+        empty.remove()
+    return figure, panels[:count]
 
 
 @contextmanager
@@ -133,6 +162,49 @@ def open_axis(axis: "Axes") -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.3, linewidth=0.6)
     axis.set_axisbelow(True)
+
+
+def plain_log_axis(axis: "Axes", which: Literal["x", "y"], *, minor: Any = "") -> None:  # noqa: ANN401
+    """Make an axis logarithmic, its numbers as they are read and not as formulas.
+
+    Between the decades stands nothing, or what a formatter of matplotlib says, ``minor``.
+    """
+    axis.set(**{f"{which}scale": "log"})
+    scale = axis.xaxis if which == "x" else axis.yaxis
+    scale.set_major_formatter("{x:g}")
+    scale.set_minor_formatter(minor)
+
+
+def draw_intervals(
+    axis: "Axes",
+    at: Sequence[float] | np.ndarray,
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    look: Look,
+    *,
+    label: str = "",
+    joined: bool = False,
+) -> None:
+    """Draw points, and the intervals that exist; one need not hold its point.
+
+    Parameters
+    ----------
+    axis : Axes
+    at : sequence of float
+        Where each point is across.
+    values : sequence of float
+    intervals : sequence of (float, float)
+        Lower and upper end of each; nan where there is none.
+    look : Look
+    label : str
+        For the legend.
+    joined : bool
+        Draw a line along the points.
+    """
+    low, high = zip(*intervals, strict=True)
+    axis.vlines(at, low, high, color=look.colour, linewidth=1.5, alpha=0.6)
+    line = f"{look.marker}{'-' if joined else ''}"
+    axis.plot(at, values, line, color=look.colour, label=label, ms=4.5, linewidth=1)
 
 
 def bare_axis(axis: "Axes") -> None:

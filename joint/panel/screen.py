@@ -18,6 +18,7 @@ __all__ = [
     "as_codes",
     "in_colours",
     "plane_colours",
+    "scene_colours",
     "seen_wavelengths",
 ]
 
@@ -85,7 +86,7 @@ def plane_colours(system: ImagingSystem) -> PlaneColours:
     front, mosaic = behind_shutter(system.front_end), getattr(system.sensor, "cfa", None)
     pupil, mixed = getattr(front, "pupil", None), getattr(front, "colour", None)
     bands = None if pupil is None else seen_wavelengths(front, pupil)
-    scene = light = None if bands is None else _in_order(bands)
+    scene = light = scene_colours(front)
     if mixed is not None and bands is not None:
         passed = mixed.matrix.detach().cpu()[: mixed.channels // mixed.exposures]
         light = _in_order((passed @ bands.to(passed)) / passed.sum(1).clamp_min(1e-12))
@@ -103,6 +104,15 @@ def plane_colours(system: ImagingSystem) -> PlaneColours:
     made = getattr(system.restoration, "out_channels", None)
     is_scene = scene is not None and made == getattr(front, "in_channels", None)
     return PlaneColours(scene, light, scene if is_scene else None, developed=picture)
+
+
+def scene_colours(front_end: object) -> Colours | None:
+    """Channels of the scenes in front of a lens as colours, by wavelength.
+
+    None without a lens, or three channels.
+    """
+    pupil = getattr(front_end, "pupil", None)
+    return None if pupil is None else _in_order(seen_wavelengths(front_end, pupil))
 
 
 def seen_wavelengths(front_end: object, pupil: Pupil) -> Tensor:

@@ -1,4 +1,5 @@
-"""Picture files: single ones, folders of them, at a rate that is asked for.
+"""Picture files: single ones, folders and zips of them, at a rate that is asked for.
 
-Files: ``file`` single pictures · ``folder`` many · ``quality`` the best within a rate.
+Files: ``source`` where they are · ``file`` single pictures · ``folder`` many · ``quality`` the best
+within a rate · ``measure`` what codecs make of them at several settings.
 """

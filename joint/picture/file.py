@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from classify.data.decode import as_rgb, check_pages
+from classify.data.archive import Member
+from classify.data.decode import as_rgb, check_pages, fit
 from classify.data.sixteen import sixteen_bits
 from compress import Codec, CorruptStream, psnr
 from joint.checkpoint import write_atomically
@@ -21,22 +23,23 @@ from joint.point import at_quality
 from joint.stages import Encoding
 from optics import linear_to_srgb, srgb_to_linear
 
+from .source import PictureSource, content_of, name_of, readable_formats
+
 __all__ = [
+    "CodedPicture",
     "CompressedFile",
     "as_coded",
     "check_target",
+    "code_picture",
     "compress_file",
     "decompress_file",
     "picture_for",
     "read_picture",
-    "readable_formats",
     "write_picture",
 ]
 
 #: Formats that keep every value; a picture that was decoded should not be coded again unasked.
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
-
-_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
 
 @dataclass(frozen=True)
@@ -69,46 +72,51 @@ class CompressedFile:
         )
 
 
+class CodedPicture(NamedTuple):
+    """A picture in a file, which is not written yet, and what that decodes to."""
+
+    data: bytes
+    """The whole file, header included."""
+    levels: Tensor
+    """``[1, C, H, W]`` in 0..1, rounded to 8 bits as a picture file holds them."""
+
+
 class _Unfit(ValueError):
     """A whole picture, but none that the codec takes."""
 
 
-def readable_formats() -> list[str]:
-    """Formats that are read here, of those that this Pillow has.
-
-    Named, so that no other reader sees a file from a stranger: that of PostScript starts a program.
-    """
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
-
-
-def picture_for(codec: Codec, path: Path | str) -> Tensor:
+def picture_for(codec: Codec, source: PictureSource) -> Tensor:
     """Read a picture with the channels that a codec takes, see :func:`read_picture`.
 
     They are its ``channels``: None of one that takes grey and colour as they come. A codec of
     somebody's own that says nothing of them is given RGB.
     """
-    return read_picture(path, channels=getattr(codec, "channels", 3))
+    return read_picture(source, channels=getattr(codec, "channels", 3))
 
 
-def read_picture(path: Path | str, *, channels: int | None = 3) -> Tensor:
+def read_picture(
+    source: PictureSource, *, channels: int | None = 3, image_size: int | None = None
+) -> Tensor:
     """Read an 8-bit picture as ``[1, channels, H, W]`` in 0..1.
 
     Parameters
     ----------
-    path : path
+    source : path or classify.data.archive.Member
         BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or AVIF; a camera's orientation is applied.
         Of a JPEG that holds several pictures, as those of phones may, it is the first.
     channels : {3, 1, None}
         RGB, which grey pictures, palettes, CMYK, YCbCr and Lab become; or grey; or, None, grey of a
         grey file (L, 1 or LA in Pillow's words) and RGB of another. A colour picture is not turned
         grey unasked, and an alpha channel is dropped only where it lets nothing through.
+    image_size : int, pixels, optional
+        Side of the square that it is cropped (at its centre) and reduced to, as pictures for
+        training are. By default it has its own size.
 
     Raises
     ------
     ValueError
-        When the file is not a whole picture, has other channels or 16 bits, or is transparent
-        somewhere.
+        When the file is not a whole picture, has other channels or 16 bits, is transparent
+        somewhere, or smaller than ``image_size``.
     OSError
         When it cannot be opened.
     """
@@ -118,8 +126,9 @@ def read_picture(path: Path | str, *, channels: int | None = 3) -> Tensor:
             "channels, as of the phases of a packed mosaic, takes tensors, "
             "joint.load_codec(run).compress(mosaics)"
         )
+    path, content = name_of(source), io.BytesIO(content_of(source))
     try:
-        with Image.open(path, formats=readable_formats()) as opened:
+        with Image.open(content, formats=readable_formats()) as opened:
             if sixteen_bits(opened):  # of colour, Pillow drops the lower eight without a word
                 raise _Unfit(
                     f"{path} is a picture of 16 bits, and files are coded of 8, as sRGB: convert "
@@ -146,9 +155,15 @@ def read_picture(path: Path | str, *, channels: int | None = 3) -> Tensor:
                     f"{path} is transparent somewhere, which no codec here keeps: flatten it onto "
                     "its background, or save it without its alpha channel"
                 )
+            if image_size is not None:
+                width, height = picture.size
+                if min(width, height) < image_size:
+                    raise _Unfit(
+                        f"{path} is of {height}x{width} pixels, and is not enlarged to a square of "
+                        f"{image_size}: leave it out, or choose a smaller square"
+                    )
+                picture = fit(picture, image_size, "crop", Image.Resampling.LANCZOS)
             values = np.asarray(picture if channels == 3 else picture.getchannel(0))
-    except FileNotFoundError:
-        raise
     except UnidentifiedImageError as error:
         kinds = ", ".join(readable_formats())
         raise ValueError(
@@ -183,7 +198,7 @@ def write_picture(path: Path | str, image: Tensor) -> None:
 
 
 def compress_file(
-    source: Path | str,
+    source: PictureSource,
     target: Path | str,
     codec: Codec,
     *,
@@ -194,8 +209,10 @@ def compress_file(
 
     Parameters
     ----------
-    source, target : path
-        The picture, and the file to write.
+    source : path or classify.data.archive.Member
+        The picture.
+    target : path
+        The file to write.
     codec : compress.Codec
         Such as :func:`joint.load_codec` returns. One of ``channels`` takes no other pictures; grey
         ones become three equal channels for one of 3. JPEG, JPEG 2000, AVIF and PNG that are not of
@@ -217,10 +234,8 @@ def compress_file(
     """
     check_target(source, target)
     image = picture_for(codec, source)
-    with at_quality(codec, quality), _naming(source, codec, ValueError):
-        (data,) = codec.compress(as_coded(image, encoding))
-        decoded = _shown(codec.decompress([data]), encoding)
-    levels = (255 * decoded.float().clamp(0, 1)).round() / 255
+    with at_quality(codec, quality):
+        data, levels = code_picture(name_of(source), image, codec, encoding=encoding)
     fidelity = float(psnr(levels, image))
     write_atomically(Path(target), data)  # of a picture that fails, no file is left
     height, width = image.shape[-2:]
@@ -234,14 +249,45 @@ def compress_file(
     )
 
 
+def code_picture(
+    name: str, image: Tensor, codec: Codec, *, encoding: Encoding = "srgb"
+) -> CodedPicture:
+    """Code one picture into a file, and decode that, without writing it.
+
+    Parameters
+    ----------
+    name : str
+        Of the picture, for messages.
+    image : Tensor
+        ``[1, C, H, W]`` in 0..1, as :func:`read_picture` reads it.
+    codec : compress.Codec
+        Such as :func:`joint.load_codec` returns.
+    encoding : {"srgb", "linear"}
+        What the codec was trained on.
+
+    Returns
+    -------
+    CodedPicture
+
+    Raises
+    ------
+    ValueError
+        When the codec raises anything on it but for too little memory or a missing library.
+    """
+    with _naming(name, codec, ValueError), torch.no_grad():
+        (data,) = codec.compress(as_coded(image, encoding))
+        decoded = _shown(codec.decompress([data]), encoding)
+    return CodedPicture(data, (255 * decoded.float().clamp(0, 1)).round() / 255)
+
+
 def decompress_file(
-    source: Path | str, target: Path | str, codec: Codec, *, encoding: Encoding = "srgb"
+    source: PictureSource, target: Path | str, codec: Codec, *, encoding: Encoding = "srgb"
 ) -> tuple[int, int]:
     """Decode what :func:`compress_file` wrote into a lossless picture; returns (H, W).
 
     Parameters
     ----------
-    source : path
+    source : path or classify.data.archive.Member
         File of :func:`compress_file`.
     target : path
         Picture to write, of a lossless format.
@@ -264,15 +310,15 @@ def decompress_file(
         When the picture cannot be written.
     """
     check_target(source, target)
-    data = Path(source).read_bytes()
-    with _naming(source, codec, CorruptStream):
+    data = content_of(source)
+    with _naming(name_of(source), codec, CorruptStream):
         decoded = codec.decompress([data])
     write_picture(target, _shown(decoded, encoding))
     return decoded.shape[-2], decoded.shape[-1]
 
 
 @contextmanager
-def _naming(source: Path | str, codec: Codec, kind: type[ValueError]) -> Iterator[None]:
+def _naming(name: str, codec: Codec, kind: type[ValueError]) -> Iterator[None]:
     """What a codec raises on a file as ``kind``, with its name: one's own may raise anything.
 
     Not so what no file is to blame for: too little memory, or a library that is not there.
@@ -282,10 +328,10 @@ def _naming(source: Path | str, codec: Codec, kind: type[ValueError]) -> Iterato
     except (MemoryError, torch.OutOfMemoryError, ImportError):
         raise
     except ValueError as error:
-        raise kind(f"{source}: {str(error).removeprefix('payload 0: ')}") from error
+        raise kind(f"{name}: {str(error).removeprefix('payload 0: ')}") from error
     except Exception as error:
         raised = f"{type(codec).__name__} raised {type(error).__name__}: {error}"
-        raise kind(f"{source}: {raised}") from error
+        raise kind(f"{name}: {raised}") from error
 
 
 def as_coded(image: Tensor, encoding: Encoding) -> Tensor:
@@ -298,12 +344,12 @@ def _shown(decoded: Tensor, encoding: Encoding) -> Tensor:
     return linear_to_srgb(decoded.float().clamp(0, 1)) if encoding == "linear" else decoded
 
 
-def check_target(source: Path | str, target: Path | str) -> None:
+def check_target(source: PictureSource, target: Path | str) -> None:
     """Raise a ValueError where a target is the file that is read, or a folder.
 
     One that ends in a separator is meant to be one, there or not; a Path has lost it.
     """
-    if Path(source).resolve() == Path(target).resolve():
+    if not isinstance(source, Member) and Path(source).resolve() == Path(target).resolve():
         raise ValueError(f"{target} is the file that is read: choose another target")
     if os.path.isdir(target) or os.fspath(target).endswith(("/", os.sep)):
         raise ValueError(f"{target} is a folder: name a file in it")

@@ -1,4 +1,4 @@
-"""Many pictures, or a folder of them, as files of a codec and back.
+"""Many pictures, or folders and zips of them, as files of a codec and back.
 
 ::
 
@@ -8,28 +8,22 @@
 import errno
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from PIL import Image
 from tqdm import tqdm
 
-from classify.data.archive import folders_below, passed_over
 from compress import Codec
 from joint.checkpoint import CheckpointError
 from joint.point import at_quality
 from joint.stages import Encoding
 
-from .file import (
-    CompressedFile,
-    check_target,
-    compress_file,
-    decompress_file,
-    readable_formats,
-)
+from .file import CompressedFile, check_target, compress_file, decompress_file
 from .quality import QualityFound, find_quality
+from .source import PictureSource, find_files, name_of, picture_suffixes
 
 __all__ = [
     "CODED_SUFFIX",
@@ -38,7 +32,6 @@ __all__ = [
     "FilesWritten",
     "compress_files",
     "decompress_files",
-    "picture_suffixes",
 ]
 
 CODED_SUFFIX = ".l2l"
@@ -86,8 +79,8 @@ class FilesWritten:
     failed: tuple[FailedFile, ...]
     """Those of which nothing could be made."""
     skipped: int
-    """Files of the folders that were passed over, for what they are called or for being none, as
-    pipes."""
+    """Files of the folders and zips that were passed over, for what they are called or for being
+    none, as pipes."""
     size: int | None = None
     """Bytes of the coded files that were written; None where they were decoded."""
     quality: float | None = None
@@ -160,14 +153,15 @@ def compress_files(
 ) -> FilesWritten:
     """Code pictures, each into a file of its own, as :func:`joint.compress_file` does.
 
-    A picture of a folder keeps its path in it, one given by name keeps its name; the suffix becomes
-    ``.l2l``. What is wrong with one picture does not stop the others.
+    A picture of a folder or a zip keeps its path in it, one given by name keeps its name; the
+    suffix becomes ``.l2l``. What is wrong with one picture does not stop the others.
 
     Parameters
     ----------
     sources : sequence of path
-        Pictures and folders. Of a folder, and of those in it, also behind links, all files are
-        taken that end as a format that can be read; hidden ones, and pipes and the like, are not.
+        Pictures, folders and zips. Of a folder, and of those in it, also behind links, and of a
+        zip, all files are taken that end as a format that can be read; hidden ones, and pipes and
+        the like, are not.
     folder : path
         Where to write; it is made.
     codec : compress.Codec
@@ -203,24 +197,26 @@ def compress_files(
     """
     if quality is not None and bpp is not None:
         raise ValueError("give a quality or bpp, the rate to find it for, not both")
-    plan = _plan(
-        sources,
-        folder,
-        picture_suffixes(),
-        CODED_SUFFIX,
-        overwrite=overwrite,
-        skip_existing=skip_existing,
-    )
     found = None
-    if bpp is not None and plan.pairs:
-        found = find_quality(codec, plan.sources, bpp, most=bpp_pictures, encoding=encoding)
-        quality = found.quality
 
-    def code(source: Path, target: Path) -> CompressedFile:
+    def code(source: PictureSource, target: Path) -> CompressedFile:
         return compress_file(source, target, codec, encoding=encoding)
 
-    with at_quality(codec, quality):
-        read, written, failed = _each(plan, code, progress=progress)
+    with ExitStack() as held:
+        plan = _plan(
+            sources,
+            folder,
+            picture_suffixes(),
+            CODED_SUFFIX,
+            held,
+            overwrite=overwrite,
+            skip_existing=skip_existing,
+        )
+        if bpp is not None and plan.pairs:
+            found = find_quality(codec, plan.sources, bpp, most=bpp_pictures, encoding=encoding)
+            quality = found.quality
+        with at_quality(codec, quality):
+            read, written, failed = _each(plan, code, progress=progress)
     return FilesWritten(
         folder=str(folder),
         sources=read,
@@ -249,7 +245,8 @@ def decompress_files(
     Parameters
     ----------
     sources : sequence of path
-        Files of a codec, and folders; of these, and of those in them, all ``.l2l`` are taken.
+        Files of a codec, folders and zips; of these, and of folders in them, all ``.l2l`` are
+        taken.
     folder : path
         Where to write pictures of the same paths and names, as ``.png``.
     codec : compress.Codec
@@ -275,20 +272,22 @@ def decompress_files(
     CheckpointError
         When a picture cannot be written.
     """
-    plan = _plan(
-        sources,
-        folder,
-        {CODED_SUFFIX},
-        ".png",
-        overwrite=overwrite,
-        skip_existing=skip_existing,
-    )
 
-    def decode(source: Path, target: Path) -> DecodedFile:
+    def decode(source: PictureSource, target: Path) -> DecodedFile:
         height, width = decompress_file(source, target, codec, encoding=encoding)
         return DecodedFile(str(target), height, width)
 
-    read, written, failed = _each(plan, decode, progress=progress)
+    with ExitStack() as held:
+        plan = _plan(
+            sources,
+            folder,
+            {CODED_SUFFIX},
+            ".png",
+            held,
+            overwrite=overwrite,
+            skip_existing=skip_existing,
+        )
+        read, written, failed = _each(plan, decode, progress=progress)
     return FilesWritten(
         folder=str(folder),
         sources=read,
@@ -303,8 +302,8 @@ def decompress_files(
 class _Plan:
     """Which files are read, each with the one that is written, and how many are not."""
 
-    pairs: list[tuple[Path, Path]]
-    sources: list[Path]
+    pairs: list[tuple[PictureSource, Path]]
+    sources: list[PictureSource]
     """Also of the files that are there and are left."""
     skipped: int
 
@@ -319,6 +318,7 @@ def _plan(
     folder: Path | str,
     suffixes: Collection[str],
     suffix: str,
+    held: ExitStack,
     *,
     overwrite: bool,
     skip_existing: bool,
@@ -329,30 +329,21 @@ def _plan(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: several files are written to a folder")
-    skipped = 0
-    origin: dict[Path, Path] = {}
-    for source in map(Path, sources):
-        for path in _files(source):
-            inside = path.relative_to(source) if path != source else Path(path.name)
-            if path != source and (
-                path.suffix.lower() not in suffixes
-                or passed_over(inside.as_posix())
-                or (path.exists() and not path.is_file())  # a pipe, which may never end
-            ):
-                skipped += 1
-                continue
-            target = folder / inside.with_suffix(suffix)
-            if target in origin:
-                raise ValueError(
-                    f"{origin[target]} and {path} would both become {target}: rename one of them, "
-                    "or write them to different folders"
-                )
-            check_target(path, target)
-            origin[target] = path
+    found = find_files(sources, suffixes, held)
+    origin: dict[Path, PictureSource] = {}
+    for file in found.files:
+        target = folder / file.inside.with_suffix(suffix)
+        if target in origin:
+            raise ValueError(
+                f"{name_of(origin[target])} and {name_of(file.source)} would both become {target}: "
+                "rename one of them, or write them to different folders"
+            )
+        check_target(file.source, target)
+        origin[target] = file.source
     if not origin:
         raise ValueError(
             f"there is nothing to do in {', '.join(map(str, sources))}: no file ends in one of "
-            f"{', '.join(sorted(suffixes))} ({skipped} others)"
+            f"{', '.join(sorted(suffixes))} ({found.skipped} others)"
         )
     # Not that of Path, which raises where a name is too long.
     there = {target for target in origin if os.path.exists(target)}
@@ -365,34 +356,11 @@ def _plan(
         )
     left = there if skip_existing else ()
     pairs = [(path, target) for target, path in origin.items() if target not in left]
-    return _Plan(pairs, list(origin.values()), skipped)
-
-
-def _files(source: Path) -> Iterator[Path]:
-    """A file itself, or all of a folder, in the order of their names, those behind links too."""
-    if not source.is_dir():
-        if not source.exists():
-            raise FileNotFoundError(f"there is no {source}")
-        yield source
-        return
-
-    def refuse(error: OSError) -> NoReturn:  # a folder that is not looked into is no empty one
-        raise error
-
-    for root, folders, names in folders_below(source, refuse):
-        inside = Path(root).relative_to(source)
-        folders[:] = [  # hidden folders are counted as skipped, hidden links not followed
-            name
-            for name in folders
-            if not (
-                Path(root, name).is_symlink() and passed_over(f"{(inside / name).as_posix()}/_")
-            )
-        ]
-        yield from (Path(root, name) for name in names)
+    return _Plan(pairs, list(origin.values()), found.skipped)
 
 
 def _each(
-    plan: _Plan, make: Callable[[Path, Path], Made], *, progress: bool
+    plan: _Plan, make: Callable[[PictureSource, Path], Made], *, progress: bool
 ) -> tuple[tuple[str, ...], tuple[Made, ...], tuple[FailedFile, ...]]:
     """Make each file of a plan; what was read, what was made of it, and what failed."""
     # One at a time: on a processor, batches of pictures of 176x176 or more save no time.
@@ -401,21 +369,15 @@ def _each(
     bar = tqdm(plan.pairs, unit="picture", disable=None if progress else True)
     for source, target in bar:
         try:
-            made.append((str(source), make(source, target)))
+            made.append((name_of(source), make(source, target)))
         except (ValueError, OSError) as error:
-            failed.append(FailedFile(str(source), str(error)))
+            failed.append(FailedFile(name_of(source), str(error)))
         except CheckpointError as error:  # of a disk that is full, no other can be made either
             cause = error.__cause__
             if not (isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG):
                 raise
-            failed.append(FailedFile(str(source), str(error)))
+            failed.append(FailedFile(name_of(source), str(error)))
     return tuple(s for s, _ in made), tuple(m for _, m in made), tuple(failed)
-
-
-def picture_suffixes() -> set[str]:
-    """What the files of formats that can be read are called."""
-    known = set(readable_formats())
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in known}
 
 
 def _counted(count: int, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP, 
 from joint.stages import Encoding
 
 from .file import as_coded, picture_for
+from .source import PictureSource
 
 __all__ = ["QualityFound", "find_quality"]
 
@@ -46,7 +46,7 @@ class QualityFound:
 
 def find_quality(
     codec: Codec,
-    sources: Sequence[Path],
+    sources: Sequence[PictureSource],
     bpp: float,
     *,
     most: int = 32,
@@ -62,7 +62,7 @@ def find_quality(
     ----------
     codec : compress.Codec
         One with a quality to choose.
-    sources : sequence of Path
+    sources : sequence of path or classify.data.archive.Member
         Pictures.
     bpp : float, bits/pixel
         Most that the files may take on average, headers included.

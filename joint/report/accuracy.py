@@ -10,9 +10,10 @@ from joint.analysis import (
     ledger,
     robustness,
 )
+from joint.analysis.tolerancing.perturbation import KINDS
+from joint.panel.dodged import Spread, dodged_figure
 from joint.system import ImagingSystem
 
-from .draw import curves_figure, dodged_figure, spread
 from .page import MISSING, Html, note, number, picture, table, with_interval
 from .saved import SavedRun
 from .scenes import Measuring, NotHere, Scenes, judged, needed
@@ -48,7 +49,7 @@ def accuracy_lost(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
         dodged_figure(
             ["all ideal", *(f"+ {_word(step.stage)}" for step in steps)],
             {
-                _word(name): spread([s.value for s in each], [s.interval for s in each])
+                _word(name): Spread([s.value for s in each], [s.interval for s in each])
                 for name, each in scores.items()
             },
             quantity="fraction",
@@ -109,18 +110,23 @@ _LEVELS: dict[Perturbation, tuple[float, ...]] = {
 
 
 def small_sweeps(system: ImagingSystem, channels: int) -> dict[Perturbation, tuple[float, ...]]:
-    """A few levels of what most changes a camera, of those that this one can have."""
+    """A few levels of what most changes a camera, of those that this one can have.
+
+    No more light than that of the camera.
+    """
     possible = applicable(system, channels=channels)
     sweeps: dict[Perturbation, tuple[float, ...]] = {
         name: levels for name, levels in _LEVELS.items() if name in possible
     }
-    if system.sensor is not None:
-        sweeps["photons"] = tuple(system.sensor.photons * factor for factor in (1 / 16, 0.25, 1.0))
+    if "photons" in possible:
+        sweeps["photons"] = KINDS["photons"].levels(system)[:3]  # the fourth is more than its own
     return sweeps
 
 
 def imperfections(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
     """Balanced accuracy against a few imperfections."""
+    from joint.figure import robustness_figure  # noqa: PLC0415 - matplotlib
+
     judged(run)
     system, _, shown = needed(scenes)
     sweeps = small_sweeps(system, shown.channels)
@@ -138,10 +144,10 @@ def imperfections(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
     except ValueError as error:
         raise NotHere(f"It cannot be measured: {error}") from error
     yield picture(
-        curves_figure(found.curves, found.scores),
+        robustness_figure({run.name: found}),
         shows="Balanced accuracy against each imperfection",
-        caption="One imperfection at a time. Dashed: the score of the system as it is; dotted: its "
-        "own level. A random error is that of one made device.",
+        caption="One imperfection at a time; dotted is the level of the system as it is. A random "
+        "error is that of one made device.",
     )
     yield table(
         ("imperfection", "level", "unit", "balanced accuracy", "change"),

@@ -1,12 +1,12 @@
 """Several runs side by side: their numbers, and which differences the pictures bear out."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from classify import Difference, bootstrap_difference
 from classify.comparison import holm
-from classify.judged import LOWER_IS_BETTER
+from classify.metric_names import LOWER_IS_BETTER
 from joint.predictions import Predictions
 from joint.settings import Settings
 
@@ -26,6 +26,8 @@ _JUDGED = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll", "brier", "
 _MEASURED = (
     ("bpp", "rate, bits/pixel", ".3f"),
     ("bpp_bytes", "files, bits/pixel", ".3f"),
+    ("bits", "rate, bits/picture", ",.0f"),
+    ("bytes", "files, bytes/picture", ",.0f"),
     ("psnr", "PSNR against the codec's input, dB", ".2f"),
     ("ssim", "SSIM against the codec's input", ".3f"),
     ("psnr_scene", "PSNR against the scene, dB", ".2f"),
@@ -126,11 +128,18 @@ def verdict(
     return f"{first if ahead else second} is better"
 
 
-def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[Html]:
-    """The numbers of all runs, then each of them against the first."""
+def comparison(
+    runs: Sequence[SavedRun], *, pixels: Mapping[str, int], resamples: int = 1000
+) -> Iterator[Html]:
+    """The numbers of all runs, then each of them against the first.
+
+    ``pixels`` are those of a picture as the codec of a run is given it, by the name of the run,
+    where they are known: bits/pixel are of these, and pictures of fewer pixels have fewer bits.
+    """
     rows = [(_name(name), *(_judged(run, name) for run in runs)) for name in _JUDGED]
+    measured = [_measured(run, pixels.get(run.name)) for run in runs]
     rows += [
-        (label, *(number(run.test.get(name), form) for run in runs))
+        (label, *(number(each.get(name), form) for each in measured))
         for name, label, form in _MEASURED
     ]
     shown = [row for row in rows if any(cell != MISSING for cell in row[1:])]
@@ -140,8 +149,19 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
         [pictures, *shown],
         caption="[low, high]: 95 % intervals over lesions; fractions where no unit is named",
     )
+    coded = {
+        run.name: pixels[run.name]
+        for run, each in zip(runs, measured, strict=True)
+        if "bits" in each
+    }
     reference, *others = runs
     found_all, notes = [], []
+    if len(set(coded.values())) > 1:
+        sizes = ", ".join(f"{count:,} of {name}" for name, count in coded.items())
+        notes.append(
+            "Bits/pixel are not to be compared: they are of the pixels that the codec is given, "
+            f"and a picture has {sizes}. Bits and bytes of a whole picture are."
+        )
     for run in others:
         pair = f"{run.name} and {reference.name}"
         if (sensors := _sensors(run, reference)) is not None:
@@ -171,6 +191,15 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
         yield from _differences(found_all, reference.name)
     for line in notes:
         yield note(line)
+
+
+def _measured(run: SavedRun, pixels: int | None) -> dict[str, Any]:
+    """Numbers on the test part, and what a whole picture of so many pixels takes."""
+    found = dict(run.test)
+    for name, rate, unit in (("bits", "bpp", 1), ("bytes", "bpp_bytes", 8)):
+        if pixels is not None and found.get(rate) is not None:
+            found[name] = found[rate] * pixels / unit
+    return found
 
 
 def _sensors(run: SavedRun, reference: SavedRun) -> str | None:

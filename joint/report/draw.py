@@ -1,8 +1,8 @@
 """Figures of a report, beside those of :mod:`joint.figure`."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,29 +11,34 @@ from torch import Tensor
 from torch.nn import functional
 
 import optics
-from classify import Interval, LesionDataset
-from joint.analysis import Curve, Scores
+from classify import LesionDataset
 from joint.device import device_of
 from joint.feed import Feed
-from joint.panel.element import draw_filter, draw_phase, sheet_of_places, shown_channels
-from joint.panel.look import COLOURS, Look, blank_figure, looks, open_axis
+from joint.panel.element import (
+    draw_filter,
+    draw_phase,
+    sheet_of_places,
+    shown_channels,
+    shown_kernels,
+)
+from joint.panel.look import (
+    COLOURS,
+    Look,
+    blank_figure,
+    looks,
+    open_axis,
+    panel_grid,
+    plain_log_axis,
+)
 from joint.panel.planes import draw_light
-from joint.panel.screen import plane_colours
+from joint.panel.screen import plane_colours, scene_colours
 from joint.system import ImagingSystem, evaluating
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Spread",
-    "curves_figure",
-    "dodged_figure",
-    "element_figures",
-    "history_figure",
-    "light_figure",
-    "spread",
-]
+__all__ = ["element_figures", "history_figure", "light_figure"]
 
 Array = npt.NDArray[Any]
 
@@ -42,30 +47,16 @@ _CHANNELS = (COLOURS[1], COLOURS[2], COLOURS[0])  # red, green, blue
 _MOST_DEPTHS = 6
 
 
-class Spread(NamedTuple):
-    """Values and the ends of their intervals."""
-
-    values: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
-
-
-def spread(values: Sequence[float], intervals: Sequence[Interval]) -> Spread:
-    """Values and their intervals."""
-    return Spread(values, [i.low for i in intervals], [i.high for i in intervals])
-
-
 def history_figure(
     history: Sequence[Mapping[str, Any]], *, best: int | None, monitor: str
 ) -> "Figure":
     """Draw each number of each epoch, and a line at the best one (``best`` counted from 0)."""
+    from matplotlib.ticker import MaxNLocator
+
     panels = [panel for panel in _panels(history, monitor) if panel[1]]
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = blank_figure(3.5 * columns, 2.7 * rows)
-    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    figure, axes = panel_grid(len(panels), 3.5, 2.7)
     epochs = [record["epoch"] + 1 for record in history]
-    for axis, (name, lines) in zip(axes, panels, strict=False):
+    for axis, (name, lines) in zip(axes, panels, strict=True):
         for (label, values), look in zip(lines.items(), looks(len(lines)), strict=True):
             axis.plot(
                 epochs, values, f"{look.marker}-", color=look.colour, label=label, markersize=3
@@ -73,21 +64,18 @@ def history_figure(
         if best is not None:
             axis.axvline(best + 1, color="grey", linestyle=":", label="best epoch")
         axis.set(xlabel="epoch", ylabel=name)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         axis.ticklabel_format(axis="y", useOffset=False)
         # Of a stage without a gradient the norm is 0; within a decade there may be no tick.
         norms = [v for values in lines.values() for v in values if v > 0]
         if name == _NORMS and norms and max(norms) > 10 * min(norms):
-            axis.set_yscale("log")
-            _plain_ticks(axis.yaxis)
+            plain_log_axis(axis, "y")
         # Above the axis it hides no line, however many there are.
         axis.legend(
             fontsize=7.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False,
             borderpad=0, columnspacing=1, handlelength=1.5,
         )  # fmt: skip
         open_axis(axis)
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
     return figure
 
 
@@ -148,17 +136,20 @@ def light_figure(
 # ---------------------------------------------------------------------------- the learned element
 
 
-def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]]:
-    """The element itself, and what it does to each frequency; with a line on each."""
+def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str, str]]:
+    """The element itself, and what it does to each frequency; what each shows, and a line on it."""
     if isinstance(front_end, optics.LearnedKernel | optics.FourierFilter):
-        figure = blank_figure(9.5, 2.9)
+        kernels = isinstance(front_end, optics.LearnedKernel)
+        rows = 2 if kernels and len(shown_kernels(front_end)[1]) > 6 else 1
+        figure = blank_figure(9.5, 1.2 + 1.7 * rows)
         draw_filter(figure, front_end)
-        yield figure, "The element as it was learned."
+        yield figure, "The element", "The element as it was learned."
     elif isinstance(front_end, optics.CodedExposure):
         figure = blank_figure(9.5, 2.9)
         draw_filter(figure, front_end)
         yield (
             figure,
+            "The shutter",
             "What the shutter lets through in each part of the exposure, and what a point becomes "
             "that moves by the RMS motion.",
         )
@@ -169,29 +160,29 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
                 "Phase in the pupil at the middle wavelength, where light passes, and the "
                 "point-spread function of each channel in focus"
             )
-        yield _pupil_figure(front_end), f"{caption}; {_SQUARE_ROOT}."
+        yield _pupil_figure(front_end), "Point-spread functions", f"{caption}; {_SQUARE_ROOT}."
         if front_end.working_distances is not None:
             yield (
                 _depths_figure(front_end, front_end.working_distances),
+                "Point-spread functions at the working distances",
                 "Point-spread function of the middle channel at the working distances"
-                f"{', six of them' if len(front_end.working_distances) > _MOST_DEPTHS else ''}.",
+                f"{', six of them' if len(front_end.working_distances) > _MOST_DEPTHS else ''}; "
+                f"{_SQUARE_ROOT}.",
             )
     elif isinstance(front_end, optics.VaryingImaging):
         sheet = sheet_of_places(front_end)
         yield (
             _places_figure(front_end, sheet.spots),
+            "Point-spread functions across the picture",
             f"Point-spread functions of each channel at {sheet.places}, as they lie from border to "
             f"border of the picture; {_SQUARE_ROOT}.",
         )
     else:
         return
     name, lines, why = _transfer(front_end)
-    figure = blank_figure(6.2, 3.2)
+    figure = blank_figure(6.2, max(3.2, 0.5 + 0.34 * len(lines)))  # two lines of the legend each
     axis = figure.subplots()
-    found = looks(len(lines))
-    if len(lines) == len(_CHANNELS):
-        pairs = zip(found, _CHANNELS, strict=True)
-        found = [look._replace(colour=channel) for look, channel in pairs]
+    found = _looks(front_end, len(lines))
     for look, (label, (frequency, along_x, along_y)) in zip(found, lines.items(), strict=True):
         for values, places, line, where in (
             (along_x, frequency[0], "-", "x"),
@@ -206,9 +197,23 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
     axis.set_ylim(0, 1.05 * largest)
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     open_axis(axis)
-    yield figure, why
+    part = "shutter" if isinstance(front_end, optics.CodedExposure) else "element"
+    yield figure, f"What the {part} passes of each spatial frequency", why
     if isinstance(front_end, optics.CodedExposure) and front_end.lens is not None:
         yield from element_figures(front_end.lens)
+
+
+def _looks(front_end: optics.FrontEnd, lines: int) -> list[Look]:
+    """Of a line for each channel of the scene, three have the colours that pictures show them in.
+
+    See :func:`joint.panel.screen.plane_colours`.
+    """
+    found = looks(lines)
+    if getattr(front_end, "in_channels", None) == lines == 3:
+        shown = scene_colours(front_end) or ((0,), (1,), (2,))
+        for colour, (channel,) in zip(_CHANNELS, shown, strict=True):
+            found[channel] = found[channel]._replace(colour=colour)
+    return found
 
 
 _Lines = dict[str, tuple[tuple[Array, Array], Array, Array]]
@@ -220,14 +225,14 @@ def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
     of, names = "", [""]
     with torch.no_grad():
         if isinstance(front_end, optics.LearnedKernel):
-            response = front_end.response.flatten(0, 2)[:6].detach().cpu().double()
-            response = _padded(response)
+            kernels, names = shown_kernels(front_end)
+            response = _padded(kernels.double())
             modulus = torch.fft.fftshift(torch.fft.fft2(response), (-2, -1)).abs()
             return (
                 "|transfer function|",
-                _axes_of(modulus, _channel_names(len(modulus))),
-                "Modulus of the Fourier transform of each kernel, the exposures subtracted: 1 "
-                "passes a frequency with all of its light, 0 removes it.",
+                _axes_of(modulus, _before(names)),
+                "Modulus of the Fourier transform of each kernel that is shown, the exposures "
+                "subtracted: 1 passes a frequency with all of its light, 0 removes it.",
             )
         if isinstance(front_end, optics.CodedExposure):
             psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu().double()
@@ -277,8 +282,9 @@ def _transfer_of_pupil(front_end: _Lens, pupil: optics.Pupil) -> tuple[str, _Lin
         "MTF",
         {name: (both, *each.numpy()) for name, each in zip(names, found, strict=True)},
         f"Modulation transfer function of the lens {of}{'with' if area else 'without'} the area of "
-        f"the pixels (oversample={pupil.oversample}): the contrast that is left of a sine, "
-        "relative to a large area. Neither aliasing nor the window of the PSF raises it.",
+        f"the pixels (oversample={pupil.oversample}){'' if area else ', which the data sheet has'}"
+        ": the contrast that is left of a sine, relative to a large area. Neither aliasing nor the "
+        "window of the PSF raises it.",
     )
 
 
@@ -288,7 +294,12 @@ def _chosen(front_end: _Lens, each: Tensor) -> tuple[Tensor, list[str], str]:
         of = "of the middle channel, at the place nearest to the middle and in a corner, "
         return *_middle_and_corner(each), of
     shown = shown_channels(front_end)
-    return each[[*shown]], [f"{name}, " if name else "" for name in shown.values()], ""
+    return each[[*shown]], _before(shown.values()), ""
+
+
+def _before(names: Iterable[str]) -> list[str]:
+    """Names, where there are any, as they stand before the direction of a line."""
+    return [f"{name}, " if name else "" for name in names]
 
 
 def _middle_and_corner(psfs: Tensor) -> tuple[Tensor, list[str]]:
@@ -317,12 +328,6 @@ def _axes_of(transfer: Tensor, names: Sequence[str]) -> _Lines:
     }
 
 
-def _channel_names(count: int) -> list[str]:
-    if count == 3:
-        return ["red, ", "green, ", "blue, "]
-    return [""] if count == 1 else [f"{number}, " for number in range(count)]
-
-
 def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
     shown = shown_channels(front_end)
     with torch.no_grad():
@@ -333,7 +338,7 @@ def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
     figure.suptitle(f"{'PSF' if pupil is None else 'lens'}, throughput {light:.2f}")
     if pupil is not None:
         draw_phase(figure, axes.pop(0), pupil)
-    _draw_spots(axes, psf, [*shown.values()])
+    _draw_spots(figure, axes, psf, [*shown.values()])
     return figure
 
 
@@ -341,27 +346,11 @@ def _places_figure(front_end: optics.VaryingImaging, sheets: Array) -> "Figure":
     shown = shown_channels(front_end)
     figure, axes = _panels_of(len(shown))
     figure.suptitle(f"lens, throughput {float(front_end.throughput().detach()):.2f}")
-    _draw_spots(axes, sheets[[*shown]], [*shown.values()])
+    _draw_spots(figure, axes, sheets[[*shown]], [*shown.values()])
     height, width = front_end.psf().shape[-2:]
     for axis in axes:  # a place of the sheet is no place of the picture
         axis.set(xticks=[], yticks=[], xlabel=f"{height} × {width} pixels each", ylabel="")
     return figure
-
-
-def _panels_of(count: int) -> tuple["Figure", list["Axes"]]:
-    """A row of square panels, no wider than a page."""
-    figure = blank_figure(min(2.7 * count, 12.5), 2.8)
-    return figure, list(np.atleast_1d(figure.subplots(1, count)))
-
-
-def _draw_spots(axes: Sequence["Axes"], spots: Array, names: Sequence[str]) -> None:
-    """PSFs, or sheets of them, ``[C, h, w]``, a panel each."""
-    for axis, each, name in zip(axes, spots, names, strict=True):
-        down, across = (n / 2 for n in each.shape)
-        axis.imshow(np.sqrt(each.clip(0)), cmap="magma", extent=(-across, across, down, -down))
-        axis.set_title(f"PSF, {name}" if name else "PSF")
-        axis.set_xlabel("x, pixels")
-    axes[0].set_ylabel("y, pixels")
 
 
 def _depths_figure(front_end: optics.IncoherentImaging, distances: Tensor) -> "Figure":
@@ -369,97 +358,31 @@ def _depths_figure(front_end: optics.IncoherentImaging, distances: Tensor) -> "F
         places = torch.linspace(0, len(distances) - 1, min(len(distances), _MOST_DEPTHS))
         shown = distances[places.round().long()]
         psf = front_end.psf(distance=shown).detach().cpu().numpy()
-    figure = blank_figure(2.2 * len(shown) + 0.6, 2.6)
-    axes = np.atleast_1d(figure.subplots(1, len(shown)))
-    for axis, each, distance in zip(axes, psf[:, psf.shape[1] // 2], shown.tolist(), strict=True):
-        half = each.shape[-1] / 2
-        axis.imshow(np.sqrt(each.clip(0)), cmap="magma", extent=(-half, half, half, -half))
-        axis.set(title=f"PSF at {distance:.3g} m", xlabel="x, pixels")
-    axes[0].set_ylabel("y, pixels")
+    figure, axes = _panels_of(len(shown))
+    names = [f"{distance:.3g} m" for distance in shown.tolist()]
+    _draw_spots(figure, axes, psf[:, psf.shape[1] // 2], names)
     return figure
 
 
-# --------------------------------------------------------------------------------- comparisons
+def _panels_of(count: int) -> tuple["Figure", list["Axes"]]:
+    """A row of square panels, no wider than a page, with place for a colour bar."""
+    figure = blank_figure(min(2.4 * count + 1.2, 12.5), 2.8)
+    return figure, list(np.atleast_1d(figure.subplots(1, count)))
 
 
-def dodged_figure(
-    names: Sequence[str],
-    series: Mapping[str, Spread],
-    *,
-    quantity: str,
-    even: float | None = None,
-    joined: bool = False,
-) -> "Figure":
-    """Draw points with intervals, the series beside one another at each name.
-
-    ``even`` is a line across, at the value of no effect; ``joined`` draws lines along the names.
-    """
-    figure = blank_figure(max(5.0, min(10.5, 1.2 + 0.28 * len(names) * (len(series) + 1.2))), 3.1)
-    axis = figure.subplots()
-    places = np.arange(len(names))
-    step = 0.6 / max(1, len(series))
-    for number, (label, look) in enumerate(zip(series, looks(len(series)), strict=True)):
-        at = places + step * (number - (len(series) - 1) / 2)
-        _draw_spread(axis, at, series[label], look, label, joined)
-    if even is not None:
-        axis.axhline(even, color="grey", linestyle="--", linewidth=1)
-    axis.set_xticks(places, labels=list(names))
-    if 0.09 * sum(len(name) + 2 for name in names) > figure.get_figwidth() - 2:
-        axis.set_xticks(places, labels=list(names), rotation=25, ha="right")
-    axis.set_ylabel(quantity)
-    axis.set_xlim(-0.6, len(names) - 0.4)
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    open_axis(axis)
-    return figure
-
-
-def curves_figure(curves: Sequence[Curve], scores: Scores) -> "Figure":
-    """Draw balanced accuracy against the level of each perturbation, with the nominal one."""
-    columns = min(3, len(curves))
-    rows = math.ceil(len(curves) / columns)
-    figure = blank_figure(3.5 * columns, 2.7 * rows)
-    axes = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
-    for axis, curve in zip(axes, curves, strict=False):
-        levels = [point.level for point in curve.points]
-        found = [point.scores.balanced_accuracy for point in curve.points]
-        drawn = spread([score.value for score in found], [score.interval for score in found])
-        _draw_spread(axis, levels, drawn, looks(1)[0], "", True)
-        axis.axhline(scores.balanced_accuracy.value, color="grey", linestyle="--", linewidth=1)
-        axis.axvline(curve.nominal, color="grey", linestyle=":", linewidth=1)
-        if curve.perturbation == "photons":
-            axis.set_xscale("log")
-            _plain_ticks(axis.xaxis)
-        axis.set(title=curve.perturbation.replace("_", " "), xlabel=curve.unit)
-        open_axis(axis)
-    for axis in axes[::columns]:
-        axis.set_ylabel("balanced accuracy")
-    for axis in axes[len(curves) :]:
-        axis.set_axis_off()
-    return figure
-
-
-def _draw_spread(
-    axis: "Axes",
-    at: Sequence[float] | Array,
-    drawn: Spread,
-    look: Look,
-    label: str,
-    joined: bool,
+def _draw_spots(
+    figure: "Figure", axes: Sequence["Axes"], spots: Array, names: Sequence[str]
 ) -> None:
-    """Points, and the intervals that exist; one need not hold its point."""
-    axis.vlines(at, drawn.low, drawn.high, color=look.colour, linewidth=1.5, alpha=0.6)
-    axis.plot(
-        at,
-        drawn.values,
-        f"{look.marker}{'-' if joined else ''}",
-        color=look.colour,
-        label=label,
-        ms=4.5,
-        linewidth=1,
-    )
+    """PSFs, or sheets of them, ``[C, h, w]``, a panel each, in one scale."""
+    from matplotlib.colors import PowerNorm
 
-
-def _plain_ticks(axis: Any) -> None:  # noqa: ANN401 - an axis of either direction
-    """Numbers of a logarithmic axis as they are read, not as a formula."""
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("")
+    scale = PowerNorm(0.5, vmin=0, vmax=float(np.nanmax(spots)))
+    for axis, each, name in zip(axes, spots, names, strict=True):
+        down, across = (n / 2 for n in each.shape)
+        drawn = axis.imshow(
+            each.clip(0), cmap="magma", norm=scale, extent=(-across, across, down, -down)
+        )
+        axis.set_title(f"PSF, {name}" if name else "PSF")
+        axis.set_xlabel("x, pixels")
+    axes[0].set_ylabel("y, pixels")
+    figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")

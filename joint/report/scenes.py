@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
+import torch
+
 from classify import LesionDataset, Report
 from joint.checkpoint import CheckpointError
-from joint.device import usable_device
-from joint.feed import some_of
-from joint.system import ImagingSystem
+from joint.device import device_of, usable_device
+from joint.feed import Feed, some_of
+from joint.system import ImagingSystem, evaluating
 from joint.trained import load_run
 
 from .saved import SavedRun
 
-__all__ = ["Measuring", "NotHere", "Scenes", "judged", "load_scenes", "needed"]
+__all__ = ["Measuring", "NotHere", "Scenes", "coded_pixels", "judged", "load_scenes", "needed"]
 
 
 @final
@@ -51,6 +53,19 @@ def load_scenes(run: SavedRun, how: Measuring) -> Scenes | str:
     except (OSError, ValueError, CheckpointError) as error:
         return f"The scenes are not at hand: {error}"
     return Scenes(system.to(device).eval(), parts.test, some_of(parts.test, how.pictures))
+
+
+def coded_pixels(scenes: Scenes) -> int:
+    """Pixels of a picture as the codec is given it, which its bits/pixel are of.
+
+    Others than those of the scene where a sensor bins or packs its mosaic, or a restoration
+    enlarges: a picture is passed to see.
+    """
+    camera = scenes.system.replace(classifier=None)
+    feed = Feed(scenes.test.subset([0]), device_of(camera), resident=False)
+    with evaluating(camera), torch.no_grad():
+        (shown,) = feed.shown([torch.tensor([0])], seed=0)
+        return camera(shown.scenes, generator=shown.noise).measurement.shape[-2:].numel()
 
 
 class NotHere(Exception):

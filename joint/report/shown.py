@@ -17,14 +17,15 @@ from joint.analysis import (
 from joint.data_sheet import data_sheet
 from joint.evaluate import evaluate
 from joint.light_cut import what_is_cut
+from joint.panel.dodged import Spread, dodged_figure
 from joint.point import OperatingPoint, operating, told_quality
 from joint.system import ImagingSystem
 from optics.shutter import behind_shutter
 
-from .draw import dodged_figure, element_figures, light_figure, spread
+from .draw import element_figures, light_figure
 from .page import Html, details, note, number, picture, table, with_interval
 from .saved import SavedRun
-from .scenes import Measuring, NotHere, Scenes, needed
+from .scenes import Measuring, NotHere, Scenes, coded_pixels, needed
 
 __all__ = ["camera", "contrast_of_classes", "element", "light", "rate"]
 
@@ -47,6 +48,18 @@ def camera(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html
     if system.front_end is None and system.sensor is None:
         raise NotHere("The system has no camera: codec and classifier see the scene.")
     sheet = data_sheet(system, image_size=test.image_size, channels=test.channels)
+    if sheet.lens is not None:
+        from joint.figure.lens import lens_figure  # noqa: PLC0415 - pages are made without it
+
+        front = behind_shutter(system.front_end)
+        assert front is not None
+        yield picture(
+            lens_figure(front, focus=sheet.through_focus, picture=test.image_size),
+            shows="Contrast of the lens at the sensor and through focus",
+            caption="What lens and pixel leave of contrast, where the sensor stands and around it: "
+            "tangential, and sagittal broken. With several places or wavelengths, also the best "
+            "focus of each.",
+        )
     yield details("Data sheet of lens and sensor, as lens2label describe prints it", str(sheet))
 
 
@@ -55,8 +68,8 @@ def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Htm
     system = needed(scenes).system
     if system.front_end is None:
         raise NotHere("The system has no front end: the sensor sees the scene.")
-    for figure, caption in element_figures(system.front_end):
-        yield picture(figure, shows="The element and its transfer", caption=caption)
+    for figure, shows, caption in element_figures(system.front_end):
+        yield picture(figure, shows=shows, caption=caption)
     if _restores(system):
         yield note("The camera undoes this blur after the sensor: what is left is not in the MTF.")
     cut = what_is_cut(behind_shutter(system.front_end))
@@ -130,7 +143,7 @@ def rate(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
         ("files", number(test.get("bpp_bytes")), "bits/pixel (counted bytes)"),
     ]
     if not isinstance(scenes, str):
-        pixels = _pixels(scenes)
+        pixels = coded_pixels(scenes)
         size = None if test.get("bpp_bytes") is None else test["bpp_bytes"] * pixels / 8
         rows.append(("a picture's file", number(size, ",.0f"), "bytes/picture"))
         quality = told_quality(scenes.system.codec)
@@ -179,7 +192,7 @@ def _regions(found: RateMap) -> Iterator[Html]:
         dodged_figure(
             [row.name for row in rows],
             {
-                name: spread(
+                name: Spread(
                     [row.regions[k].density for row in rows],
                     [row.regions[k].interval for row in rows],
                 )
@@ -191,17 +204,6 @@ def _regions(found: RateMap) -> Iterator[Html]:
         shows="Density of bits by class and region",
         caption="1 (dashed) is what a codec gives that spreads its bits evenly.",
     )
-
-
-def _pixels(scenes: Scenes) -> int:
-    """Of what the codec is given."""
-    height, width = scenes.test.image_size
-    front, sensor = scenes.system.front_end, scenes.system.sensor
-    if sensor is not None:
-        channels = scenes.test.channels if front is None else front.out_channels
-        _, height, width = sensor.picture_shape(channels, height, width)
-    enlarged = getattr(scenes.system.restoration, "upscaling", 1)
-    return height * width * enlarged**2
 
 
 _CONTRASTS: dict[Measure, str] = {

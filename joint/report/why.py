@@ -48,7 +48,7 @@ def contrast_decides(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Ite
 
 
 def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -> Iterator[Html]:
-    from joint.figure import pairs_figure  # noqa: PLC0415 - matplotlib
+    from joint.figure import confused_pairs_figure  # noqa: PLC0415 - matplotlib
 
     found = contrast_dependence(
         system, masked, factors=(), batch_size=how.batch_size, resamples=how.resamples
@@ -91,7 +91,7 @@ def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -
         yield note("Pairs of classes are not compared: fewer than three classes have a contrast.")
         return
     yield picture(
-        pairs_figure(pairs),
+        confused_pairs_figure(pairs),
         shows="Confusion of each pair of classes against their distance in contrast",
         caption="If classes were confused because they are alike in contrast, the points would "
         "fall from left to right. Lines are intervals over lesions.",

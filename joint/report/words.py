@@ -284,7 +284,10 @@ def _sensor(sensor: SensorConfig | NoneConfig) -> str:
     light = f"{sensor.photons:,g} photons/pixel at full scale"
     if sensor.photon_range is not None:
         low, high = sensor.photon_range
-        light = f"{low:,g} to {high:,g} photons/pixel at full scale, drawn for each picture"
+        light = (
+            f"{low:,g} to {high:,g} photons/pixel at full scale, drawn for each picture, with the "
+            f"gain made for {sensor.photons:,g}"
+        )
     words = [
         light,
         f"quantum efficiency {efficiency}{', white balanced' if sensor.white_balance else ''}",

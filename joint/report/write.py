@@ -10,7 +10,7 @@ from joint.device import usable_device
 from .compare import comparison
 from .page import Html, contents, note, page, section
 from .saved import read_runs
-from .scenes import Measuring, load_scenes
+from .scenes import Measuring, coded_pixels, load_scenes
 from .sections import LONG, run_sections, sections_of
 
 __all__ = ["report_html", "teller", "write_report"]
@@ -87,20 +87,25 @@ def report_html(
     saved = read_runs(runs, names=names, resamples=resamples)
     anchors = [f"run-{number}" for number in range(1, len(saved) + 1)]
     parts: list[Html] = [note(_LEFT_OUT)] if quick else []
-    if len(saved) > 1:
-        links = [("comparison", "Comparison"), *zip(anchors, (r.name for r in saved), strict=True)]
-        parts.append(contents(links))
-        say("the comparison of the runs")
-        compared = comparison(saved, resamples=resamples)
-        parts.append(section("Comparison", *compared, level=2, anchor="comparison"))
     several = len(saved) > 1
+    pixels: dict[str, int] = {}
+    sections: list[Html] = []
     for run, anchor in zip(saved, anchors, strict=True):
         about = f"{run.name}: " if several else ""
         # One after the other, so that the pictures of one data set are in memory at a time.
         say(f"{about}the scenes")
         scenes = load_scenes(run, how)
+        if several and not isinstance(scenes, str) and run.test.get("bpp") is not None:
+            pixels[run.name] = coded_pixels(scenes)
         whole = run_sections(run, scenes, how, begin=lambda title, about=about: say(about + title))
-        parts.append(section(run.name, whole, level=2, anchor=anchor) if several else whole)
+        sections.append(section(run.name, whole, level=2, anchor=anchor) if several else whole)
+    if several:
+        links = [("comparison", "Comparison"), *zip(anchors, (r.name for r in saved), strict=True)]
+        parts.append(contents(links))
+        say("the comparison of the runs")
+        compared = comparison(saved, pixels=pixels, resamples=resamples)
+        parts.append(section("Comparison", *compared, level=2, anchor="comparison"))
+    parts += sections
     parts.append(
         note(
             "This page holds pictures of the data sets of its runs: pass it on only where they "

@@ -14,10 +14,9 @@ make sense · ``space`` the study and its plan, ``rehearsal`` whether each desig
 ``requirements`` what is good enough, ``significance`` how many seeds show something · ``paths``
 fields by dotted names · ``create`` what is written first, ``store`` the folder · ``run`` one run,
 ``together`` several on one device, ``attempt`` what was begun, ``machine`` what is no fault of a
-run · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster,
-``kept_scenes`` data that runs share · ``search`` designs that follow from results · ``confirm`` a
-find on fresh seeds, ``elsewhere`` designs in other light · ``live`` how far it is, ``provenance``
-by which versions.
+run · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster · ``search``
+designs that follow from results · ``confirm`` a find on fresh seeds, ``elsewhere`` designs in other
+light · ``live`` how far it is, ``provenance`` by which versions.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference
@@ -29,7 +28,7 @@ from .elsewhere import Elsewhere, Place, elsewhere
 from .findings.atlas import atlas, learned_elements
 from .findings.draws import Draws, resample
 from .findings.effects import AxisEffect, Effects, LevelMean, PairEffect, Share, effects
-from .findings.element import Alignment, Element, align, load_element, spreads
+from .findings.element import Element, Registration, align, load_element, spreads
 from .findings.front import Front, FrontPoint, Hypervolume, fronts
 from .findings.inference import Inference, Outcome, infer
 from .findings.pareto import front_probability, hypervolume, hypervolume_shares, pareto_front
@@ -37,7 +36,7 @@ from .findings.rate_accuracy import RateAccuracy, RateFamily, RatePoint, rate_ac
 from .findings.report import DesignSummary, Failure, StudyReport, compare_designs, report
 from .findings.selection import Candidate, Selection, select_designs
 from .findings.stability import Atlas, DesignStability, Learned, stability
-from .findings.statistics import Contrast, Estimate, adjusted, compare, estimate
+from .findings.statistics import Estimate, PairedDifference, adjusted, compare, estimate
 from .findings.table import COSTS, Row, design_costs, outcomes, rows, to_csv, to_json, to_text
 from .live import Progress, progress, watch
 from .page.whole import study_html, write_study_html
@@ -64,14 +63,12 @@ __all__ = [
     "GP",
     "NSGA2",
     "TPE",
-    "Alignment",
     "Atlas",
     "Axis",
     "AxisEffect",
     "Bound",
     "Candidate",
     "Comparison",
-    "Contrast",
     "Design",
     "DesignStability",
     "DesignSummary",
@@ -96,6 +93,7 @@ __all__ = [
     "Outcome",
     "Pair",
     "PairEffect",
+    "PairedDifference",
     "Place",
     "Plan",
     "PlannedRun",
@@ -107,6 +105,7 @@ __all__ = [
     "RateFamily",
     "RatePoint",
     "RayEach",
+    "Registration",
     "Requirements",
     "Row",
     "Selection",

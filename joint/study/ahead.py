@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue
 
 from classify import LESION_CLASSES
 from classify.data.table import composed
-from classify.judged import check_metric, of_class
+from classify.metric_names import check_metric, of_class
 from joint.build import build_system
 from joint.caution import caution
 from joint.config.custom import CustomConfig

@@ -10,18 +10,16 @@
 import json
 import math
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 import torch
 
 from classify import LesionDataset
-from classify.judged import is_metric
-from joint.caution import caution
+from classify.metric_names import is_metric
+from joint.caution import told_once
 from joint.cells import aligned, as_csv
 from joint.config.scenes import DataConfig
 from joint.device import usable_device
@@ -30,13 +28,13 @@ from joint.evaluation import Evaluation
 from joint.metric import check_study_metric, stage_of
 from joint.point import OperatingPoint, operating
 from joint.predictions import Predictions
-from joint.record import plain
+from joint.record import as_json
 from joint.trained import load_run
 
 from .axis import Design
 from .findings.inference import Outcome
-from .findings.statistics import Contrast, Estimate, adjusted, compare, estimate
-from .findings.table import measured
+from .findings.statistics import Estimate, PairedDifference, adjusted, compare, estimate
+from .findings.table import axis_cells, measured
 from .space import Pair, levels_shown
 from .store import Ledger, PlannedRun, StudyError
 from .work import scenes_now
@@ -53,7 +51,7 @@ class Place:
     """Light, quality, distance and motion; what is None there is the system's own."""
     estimates: dict[int, Estimate]
     """Of each design that has an ended run and such a point, by its number."""
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[PairedDifference, ...]
     """The comparisons of the plan, at this point: exploration, for the plan named no point. Their
     p and seeds are adjusted for how many they are."""
     outcomes: dict[int, list[Outcome]]
@@ -117,7 +115,7 @@ class Elsewhere:
             return ""
         told = f"{found.mean:.4f}"
         if found.interval is not None:
-            told += f" [{found.interval.low:.4f}, {found.interval.high:.4f}]"
+            told += f" {found.interval:.4f}"
         rate = bpp is None or self.metric in ("bpp", "bpp_bytes")
         return told if rate else f"{told}, {bpp:.4g} bpp"
 
@@ -131,19 +129,19 @@ class Elsewhere:
             ],
             "places": [
                 {
-                    "point": place.point.to_dict(),
+                    "point": place.point,
                     "designs": [
-                        {"number": number, **asdict(found), "bpp": place.bpp.get(number)}
+                        {"number": number, **vars(found), "bpp": place.bpp.get(number)}
                         for number, found in place.estimates.items()
                     ],
-                    "comparisons": [contrast.to_dict() for contrast in place.contrasts],
+                    "comparisons": place.contrasts,
                 }
                 for place in self.places
             ],
             "left_out": [{"number": number, "why": why} for number, why in self.left_out.items()],
             "own_photons": [{"number": n, "photons": v} for n, v in self.own_photons.items()],
         }
-        return plain(content)
+        return as_json(content)
 
     def to_json(self) -> str:
         """JSON of :meth:`to_dict`."""
@@ -155,7 +153,7 @@ class Elsewhere:
         cells = [
             {
                 "design": number,
-                **{f"axis.{name}": level for name, level in self.designs[number].items()},
+                **axis_cells(self.designs[number]),
                 **{name: getattr(place.point, name) for name in asked},
                 self.metric: found.mean,
                 "low": None if found.interval is None else found.interval.low,
@@ -244,7 +242,7 @@ def elsewhere(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each pass says it again
         lacking = _lacking(ledger, states, points, metric, scenes)
-    with _warned_once():
+    with told_once(by_number=True):
         for run, state in zip(ledger.runs, states, strict=True):
             has = [n for n, point in enumerate(points) if point not in lacking.get(run.design, {})]
             if state == "failed" and not ledger.gave_up(run):
@@ -276,7 +274,7 @@ def elsewhere(
     resamples = plan.resamples if resamples is None else resamples
     ended = sorted({number for own in found for number in own} | lacking.keys())
 
-    def of_pair(pair: Pair, own: dict[int, list[Outcome]]) -> Contrast:
+    def of_pair(pair: Pair, own: dict[int, list[Outcome]]) -> PairedDifference:
         return compare(
             own[pair.first],
             own[pair.second],
@@ -310,17 +308,6 @@ def elsewhere(
         {n: _why(ledger.designs[n], there, points) for n, there in lacking.items()},
         own_photons,
     )
-
-
-@contextmanager
-def _warned_once() -> Iterator[None]:
-    """Say what is warned of once for all runs, and how often it was."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        yield
-    for (kind, text), times in Counter((each.category, str(each.message)) for each in told).items():
-        more = f" ({times} times, over all runs and points)" if times > 1 else ""
-        caution(f"{text}{more}", kind)
 
 
 def _lacking(

@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, final
 
@@ -20,7 +20,9 @@ from joint.cells import aligned
 from joint.checkpoint import CheckpointError
 from joint.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE, read_history
 from joint.parse import parse_json
+from joint.record import as_json
 
+from .space import levels_shown
 from .store import ATTEMPTS_FILE, Ledger, PlannedRun, RunState, Tally, open_study
 
 __all__ = ["Board", "Going", "Progress", "progress", "watch"]
@@ -83,7 +85,7 @@ class Progress:
 
     def to_json(self) -> str:
         """All of it in one line of JSON."""
-        return json.dumps({**asdict(self), "tally": self.tally._asdict()}, allow_nan=False)
+        return json.dumps(as_json(vars(self)), allow_nan=False)
 
 
 def progress(ledger: Ledger) -> Progress:
@@ -164,10 +166,9 @@ def _seconds_an_epoch(path: Path, until: str, ended: int) -> float | None:
 
 
 def _cells(going: Going, ledger: Ledger) -> tuple[str, ...]:
-    levels = ", ".join(f"{name}={v}" for name, v in ledger.designs[going.design].items())
     return (
         going.digest,
-        f"{going.design}: {levels}",
+        f"{going.design}: {levels_shown(ledger.designs[going.design])}",
         str(going.seed),
         f"{going.epochs}/{'?' if going.of is None else going.of}",
         "-" if going.images_per_second is None else f"{going.images_per_second:.0f}",

@@ -25,7 +25,7 @@ from joint.feed import derive_seed
 from joint.folder import read_history
 from joint.metric import lower_is_better, scores_nothing
 
-from .axis import Axis, Design, Level
+from .axis import Axis, Design, Level, is_number
 from .condition import axes_of
 from .derived import cost
 from .formula import names_in
@@ -115,18 +115,24 @@ def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
     best = result.get("best_epoch") if _restores(ledger, run) else None
     place = len(epochs) - 1 if best is None else best
     if not 0 <= place < len(epochs):
-        raise CheckpointError(
-            f"{ledger.path(run)} is done and its history has {len(epochs)} epochs: it is damaged, "
-            "or only half of it was copied. Copy it again; or remove its result.json, and a worker "
-            "writes both again from the checkpoint beside them"
-        )
-    validation = epochs[place]["validation"]
+        raise _damaged(ledger, run, f"its history has {len(epochs)} epochs")
+    validation = epochs[place].get("validation")
+    if not isinstance(validation, dict):
+        raise _damaged(ledger, run, f"epoch {place} of its history has no validation part")
     if name == "bits" and validation.get("bpp") is not None:
         # The rate of the test part is for the report. Both are bits of one picture.
         test = result["test"]
         rate = test["bpp"] if test.get("bpp_bytes") is None else test["bpp_bytes"]
         return costs["bits"] * validation["bpp"] / rate
     return costs.get(name, validation.get(name))
+
+
+def _damaged(ledger: Ledger, run: PlannedRun, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"{ledger.path(run)} is done and {why}: it is damaged, or only half of it was copied. Copy "
+        "it again; or remove its result.json, and a worker writes both again from the checkpoint "
+        "beside them"
+    )
 
 
 def _restores(ledger: Ledger, run: PlannedRun) -> bool:
@@ -141,8 +147,10 @@ def told(ledger: Ledger) -> list[Told] | None:
     """What the next design of a search is asked for with; None while its round must wait.
 
     A run that failed, or has no such number, counts as the worst that was seen, and as nothing in a
-    share such as the accuracy: it is an outcome, which the search must learn to avoid. One that its
-    machine gave up is none: its design is known by its other seeds.
+    share such as the accuracy: it is an outcome, which the search must learn to avoid. What its
+    design costs is no outcome: it is what a formula of the axes says, or the mean over the other
+    seeds, and the worst that was seen only where none of them tells. A run that its machine gave
+    up is no outcome either: its design is known by its other seeds.
 
     Raises
     ------
@@ -164,10 +172,12 @@ def told(ledger: Ledger) -> list[Told] | None:
     for number, own in enumerate(runs):
         for place, run in enumerate(own):
             gone[number, place] = ledger.gave_up(run)
-            if states[run] == "done":
-                found = [on_validation(ledger, run, name) for name in names]
-                values[number, place] = [math.nan if v is None else v for v in found]
+            tells = on_validation if states[run] == "done" else _without_a_run
+            found = [tells(ledger, run, name) for name in names]
+            values[number, place] = [math.nan if v is None else v for v in found]
     for column, (name, down) in enumerate(names.items()):
+        if name in (*study.costs, *IN_FORMULAS):
+            values[..., column] = _as_other_seeds(values[..., column])
         seen = values[..., column][np.isfinite(values[..., column])]
         if len(seen) == 0 and "done" in ended:
             raise StudyError(
@@ -190,6 +200,18 @@ def told(ledger: Ledger) -> list[Told] | None:
         )
         for number, design in enumerate(ledger.designs)
     ]
+
+
+def _without_a_run(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
+    """A cost that the choices of a design tell alone; None for all else."""
+    text = ledger.study.costs.get(name)
+    return None if text is None else cost(text, ledger.designs[run.design], {})
+
+
+def _as_other_seeds(values: np.ndarray) -> np.ndarray:
+    """The same ``[designs, seeds]``, with the mean of a design where one of its seeds has none."""
+    means = np.ma.masked_invalid(values).mean(1, keepdims=True).filled(np.nan)
+    return np.where(np.isnan(values), means, values)
 
 
 def _known(values: np.ndarray) -> tuple[float, ...] | None:
@@ -452,7 +474,7 @@ def _distribution(axis: Axis) -> Any:  # noqa: ANN401
 
 
 def _ordered(levels: Sequence[Level]) -> bool:
-    numbers = [v for v in levels if isinstance(v, int | float) and not isinstance(v, bool)]
+    numbers = [level for level in levels if is_number(level)]
     return len(numbers) == len(levels) and numbers in (sorted(numbers), sorted(numbers)[::-1])
 
 

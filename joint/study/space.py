@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from classify.judged import CLASS_METRICS
+from classify.metric_names import CLASS_METRICS
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
 from joint.metric import STUDY_METRICS, is_study_metric
@@ -197,8 +197,8 @@ class Study(Settings):
         for text in self.constraints:
             for term in terms(text):
                 for name in sorted(term.axes()):
-                    if term.is_order and name in self.costs and name not in self.axes:
-                        self._check_known(name, text)
+                    if name in self.costs and name not in self.axes:
+                        self._check_cost(name, term, text)
                         continue
                     axis = self._axis(name)
                     if not term.is_order and term.right not in self.axes:
@@ -242,8 +242,13 @@ class Study(Settings):
                         "too: choose on it twice, or say with when which designs have it"
                     )
 
-    def _check_known(self, cost: str, constraint: str) -> None:
-        """Refuse a constraint on a cost that only a run tells."""
+    def _check_cost(self, cost: str, term: Term, constraint: str) -> None:
+        """Refuse a constraint on a cost that is no order, or that only a run tells."""
+        if not term.is_order:
+            raise ValueError(
+                f"the constraint {constraint!r} asks what the cost {cost} equals, and it is a "
+                f"number that only orders may read (<, <=, >, >=), such as {cost} <= {term.right}"
+            )
         measured = sorted(names_in(self.costs[cost]) - self.axes.keys())
         if measured:
             raise ValueError(
@@ -416,9 +421,8 @@ class Study(Settings):
                 fault_line(fault, RunConfig, whole="the run", kinds=True)
                 for fault in error.errors()
             )
-            shown = ", ".join(f"{name}={level}" for name, level in design.items())
             raise ConfigError(
-                f"the design {shown} is not a valid configuration:\n  {faults}\n"
+                f"the design {levels_shown(design)} is not a valid configuration:\n  {faults}\n"
                 "Say with when which designs have an axis, exclude the design by a constraint, or "
                 "set what belongs together on one axis"
             ) from error

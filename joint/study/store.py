@@ -239,10 +239,15 @@ class Ledger:
         Raises
         ------
         CheckpointError
-            When it cannot be read; what to do about it.
+            When it cannot be read, or is of another run; what to do about it.
         """
         try:
             result = read_result(self.path(run))
+            of = result.get("digest", run.digest)  # which made-up ones may lack
+            if of != run.digest:
+                raise CheckpointError(
+                    f"{self.path(run) / RESULT_FILE} is damaged: it is that of the run {of}"
+                )
             if not isinstance(result.get("costs", {}), dict):
                 given = json.dumps(result["costs"])
                 raise CheckpointError(

@@ -25,7 +25,7 @@ from classify import LesionDataset
 from joint.build import as_begun, build_split
 from joint.complete import places
 from joint.config.run import RunConfig
-from joint.config.scenes import DataConfig
+from joint.config.scenes import DataConfig, build_data
 from joint.device import usable_device
 from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
@@ -33,7 +33,6 @@ from joint.stop import graceful_stop
 
 from .ahead import check_classes
 from .attempt import begin, end, take_back
-from .kept_scenes import KeptScenes
 from .live import Board
 from .machine import NoInput, check_files, loaded, of_the_machine
 from .process_pool import ProcessEach, WorkerLost
@@ -47,6 +46,8 @@ __all__ = ["Worked", "run_study", "scenes_now", "work"]
 
 # Workers that may be lost without an end of a run in between, for each that works.
 _PATIENCE = 4
+# Data sets that a worker keeps for runs to come.
+_KEPT = 2
 _STOPPING = "the workers finish their steps and save; Ctrl-C again leaves at once"
 
 _Outcome: TypeAlias = Literal["done", "failed", "stopped", "passed"]
@@ -164,6 +165,22 @@ def work(
                 break
             _sleep(poll, leave)
         return Worked(**counts, stopped=leave())
+
+
+class KeptScenes:
+    """Data sets by their configuration: each is built once, and the last few are kept."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, LesionDataset] = {}
+
+    def __call__(self, config: DataConfig) -> LesionDataset:
+        """The data set of a configuration."""
+        key = config.model_dump_json()
+        dataset = self._kept.pop(key) if key in self._kept else build_data(config)
+        self._kept[key] = dataset  # the last one used is the last to go
+        while len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return dataset
 
 
 def scenes_now(

@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from classify.judged import InvalidScores
+from classify.scores import InvalidScores
 from joint.caution import caution
 from joint.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
@@ -29,6 +29,7 @@ from joint.metric import lower_is_better
 from joint.objective import Objective
 from joint.parallel import all_reduce, gathered, rank, world_size
 from joint.printed import printed_earlier
+from joint.record import as_json
 from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
@@ -180,7 +181,7 @@ class TrainingRun:
 
     def end_epoch(self, validation: Mapping[str, float | None]) -> EpochRecord:
         """Record the epoch, keep its weights if they are the best, and go on to the next."""
-        means = {name: _finite(float(s) / self.seen) for name, s in self.together().items()}
+        means = as_json({name: float(s) / self.seen for name, s in self.together().items()})
         of_stages = {
             mark: {n.removeprefix(mark): means.pop(n) for n in list(means) if n.startswith(mark)}
             for mark in (NORM, CLIPPED)
@@ -192,7 +193,7 @@ class TrainingRun:
         record = EpochRecord(
             epoch=self.epoch,
             train=means,
-            validation={name: _finite(value) for name, value in validation.items()},
+            validation=as_json(validation),
             rate_factor=self.config.rate_factor(self.epoch + 1),
             images_per_second=pictures / max(seconds, 1e-9),
             gradient_norms=of_stages[NORM],
@@ -452,7 +453,8 @@ class TrainingRun:
         return (
             f"the rate was to end at {self.objective.rate_target:g} bits/pixel, and is {told} "
             f"(the weights kept are of epoch {kept.epoch}): train for more epochs, as its weight "
-            "needs time while the learning rate is high"
+            "needs time while the learning rate is high; or without a target, at a fixed weight "
+            "near those of the history (rate_weight)"
         )
 
     def _score(self, record: EpochRecord) -> tuple[float, float]:
@@ -520,7 +522,3 @@ def _peak_memory(device: torch.device) -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

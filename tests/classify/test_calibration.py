@@ -245,3 +245,63 @@ def test_a_class_that_is_far_of_scores_that_tell_nothing_is_not_impossible(far):
     guess = np.random.default_rng(0).permutation(400)
     temperature = classify.fit_temperature(logits[guess], labels)
     assert temperature < 10
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+def test_arrays_and_tensors_are_calibrated_alike(kind):
+    logits, _ = _case(5)
+    logits, bias = (3 * logits).astype(kind), np.array([0.5, -1.0, 0.25, 0.25])
+    wanted = logits / 1.7 + bias
+    for offset in (bias, torch.from_numpy(bias), bias.tolist()):
+        array = classify.calibrate_logits(logits, 1.7, offset)
+        tensor = classify.calibrate_logits(torch.from_numpy(logits), 1.7, offset)
+        np.testing.assert_allclose(array, wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(tensor, wanted, rtol=1e-5, atol=1e-6)
+    if kind == np.float64:  # numbers of Python come to it whole
+        np.testing.assert_allclose(tensor, wanted, rtol=1e-15, atol=1e-15)
+        tenth = classify.calibrate_logits(torch.zeros(1, 4).double(), 1.0, (0.1, 0.2, 0.3, 0.4))
+        assert tenth.tolist() == [[0.1, 0.2, 0.3, 0.4]]
+    assert array.dtype == (kind if kind != np.int64 else np.float64)
+    assert tensor.dtype == (torch.float64 if kind == np.float64 else torch.float32)
+    np.testing.assert_array_equal(classify.calibrate_logits(logits), logits)
+
+
+def test_a_temperature_and_an_offset_may_be_learned():
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    temperature = torch.tensor(2.0, requires_grad=True)
+    offset = torch.tensor([0.1, 0.2, 0.3], requires_grad=True)
+    classify.calibrate_logits(logits, temperature, offset)[:, 1].sum().backward()
+    assert offset.grad.tolist() == [0, 5, 0]
+    assert float(temperature.grad) == pytest.approx(-float(logits[:, 1].detach().sum()) / 4)
+    assert logits.grad[:, 1].tolist() == [0.5] * 5
+
+
+def test_an_adjustment_is_an_offset():
+    logits, prior = _case(6)[0], np.log([0.7, 0.1, 0.1, 0.1])
+    wanted = classify.adjust_logits(logits, prior, tau=0.75)
+    np.testing.assert_array_equal(classify.calibrate_logits(logits, offset=-0.75 * prior), wanted)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (([[1.0]],), TypeError, "logits must be an array or a tensor, not list"),
+        ((np.ones((2, 3)), "2"), TypeError, "temperature must be a number, not str"),
+        ((np.ones((2, 3)), True), TypeError, "temperature must be a number, not bool"),
+        ((np.ones((2, 3)), 10**400), ValueError, "temperature must be positive and finite, not 1"),
+        ((np.ones((2, 3)), 0.0), ValueError, "temperature must be positive and finite, not 0.0"),
+        ((np.ones((2, 3)), np.inf), ValueError, "temperature must be positive and finite, not inf"),
+        ((np.ones((2, 3)), np.nan), ValueError, "temperature must be positive and finite, not nan"),
+        ((np.ones((2, 3)), 1.0, [1.0]), ValueError, r"offset must be \[K\] for logits"),
+        ((np.ones(()), 1.0, [1.0]), ValueError, r"offset must be \[K\] for logits"),
+        ((np.ones((2, 2)), 1.0, [1, np.nan]), ValueError, "offset must be finite, not"),
+    ],
+)
+def test_what_calibrates_nothing_is_refused(given, error, message):
+    with pytest.raises(error, match=message):
+        classify.calibrate_logits(*given)
+
+
+def test_probabilities_that_are_calibrated_as_logits_are_told():
+    with pytest.warns(UserWarning, match="these scores are probabilities, and are taken for"):
+        classify.calibrate_logits(np.full((2, 2), 0.5), 2.0)

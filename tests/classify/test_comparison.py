@@ -13,7 +13,7 @@ from scipy.stats import permutation_test as swapped_samples
 from sklearn import metrics
 
 import classify
-from classify.judged import METRICS
+from classify.metric_names import METRICS
 
 
 def _two(seed, count=80, classes=3, skill=(1.0, 1.0)):

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -17,6 +18,15 @@ from classify.intervals import (
     wilson_intervals,
     with_width,
 )
+
+
+def test_both_ends_are_written_in_the_form_of_one():
+    interval = classify.Interval(-0.1234, math.inf)
+    assert f"{interval:+.3f}" == "[-0.123, +inf]"
+    assert f"{interval:7.2f}" == "[  -0.12,     inf]"
+    assert f"{interval}" == str(interval) == "Interval(low=-0.1234, high=inf)"
+    with pytest.raises(ValueError, match="format"):
+        format(interval, "nonsense")
 
 
 def test_intervals_cover_a_known_rate():

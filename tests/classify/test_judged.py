@@ -8,6 +8,7 @@ from sklearn import metrics
 import classify
 import classify.judged
 from classify.judged import Judged
+from classify.metric_names import CLASS_METRICS, CLASS_RANKED, class_column
 
 
 @pytest.mark.parametrize("equal_mass", [False, True])
@@ -163,8 +164,8 @@ def test_a_number_of_one_class_is_its_column():
     weights = random.integers(0, 4, (5, 40)).astype(float)
     weights[0, labels == 1] = 0  # a draw without the class
     judged = Judged(logits, labels, classes=("a", "b.c", "d"))
-    names = [f"{number}.b.c" for number in classify.judged.CLASS_METRICS]
-    columns = [classify.judged.class_column(number) for number in classify.judged.CLASS_METRICS]
+    names = [f"{number}.b.c" for number in CLASS_METRICS]
+    columns = [class_column(number) for number in CLASS_METRICS]
     for drawn in (True, False):
         found = judged.measure(weights, [*names, "accuracy"], drawn=drawn)
         assert list(found) == [*names, "accuracy"]
@@ -195,7 +196,7 @@ def test_only_what_is_asked_for_is_ranked(monkeypatch):
 
     monkeypatch.setattr(Judged, "_roc", noted)
     every = judged.measure(weights)
-    assert ranked == [(k, {*classify.judged._CLASS_RANKED}) for k in range(4)]
+    assert ranked == [(k, {*CLASS_RANKED}) for k in range(4)]
     for names, needed in (
         (["nll", "recall.a"], []),
         (["auc.c"], [(2, {"class_auc"})]),
@@ -249,32 +250,3 @@ def test_shares_of_a_class_are_sums_over_its_rows(number):
     whole = judged.measure(np.ones((1, 50)), [f"{number}.b"])[f"{number}.b"][0]
     assert share @ value == pytest.approx(whole)
     assert judged.parts("f1.b") is None
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_scores_that_rank_nothing_are_an_error_of_their_own(wrong):
-    with pytest.raises(classify.judged.InvalidScores, match="1 rows of scores are not numbers"):
-        classify.report(np.array([[0, wrong], [0, 1]]), np.array([0, 1]), classes=2)
-
-
-def test_a_class_that_there_is_not_is_told():
-    judged = Judged(np.eye(3), np.arange(3), classes=("mel", "nevus", "df"))
-    with pytest.raises(ValueError, match=r"not among 3; there is 'recall.nevus'"):
-        judged.measure(np.ones((1, 3)), ["recall.nevi"])
-    for said, told in {
-        "melanoma": "'recall.mel'$",
-        "NEVUS": "'recall.nevus'$",
-        "m": "'recall.mel'$",
-        "polyp": "'recall.mel' or 'recall.nevus' or 'recall.df'$",
-    }.items():
-        with pytest.raises(ValueError, match=f"not among 3; there is {told}"):
-            judged.measure(np.ones((1, 3)), [f"recall.{said}"])
-    with pytest.raises(ValueError, match=r"metric .recal.mel. is unknown"):
-        judged.measure(np.ones((1, 3)), ["recal.mel"])
-    for wrong in ("recal.mel", "accuracy.mel", "recall."):
-        assert not classify.judged.is_metric(wrong)
-        with pytest.raises(ValueError, match=r"or that of a class, NUMBER.CLASS, of precision, "):
-            classify.judged.check_metric(wrong)
-    with pytest.raises(ValueError, match=r"their mean, or that of one, such as 'auc.mel'"):
-        classify.judged.check_metric("class_auc", judged.classes)
-    assert classify.judged.range_of("auc.mel") == (0, 1)

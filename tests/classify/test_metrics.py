@@ -12,7 +12,7 @@ from sklearn import metrics
 
 import classify
 from classify.intervals import wilson_intervals
-from classify.judged import METRICS
+from classify.metric_names import METRICS
 
 
 def _case(seed, count=40, classes=5, absent=()):

@@ -11,7 +11,7 @@ from scipy.stats import binom
 from sklearn.metrics import roc_curve
 
 import classify
-from classify.judged import InvalidScores
+from classify.scores import InvalidScores
 
 CLASSES = ("bcc", "mel", "nv")
 
@@ -66,8 +66,8 @@ def test_the_cutoff_lies_between_two_pictures():
     )
     assert referral.cutoff == pytest.approx(expit((odds[1] + odds[3]) / 2))
     assert str(referral) == (
-        "refers from a probability of 0.652 of mel: sensitivity 0.667, specificity 1.000 on these "
-        "pictures"
+        "refers from a probability of 0.652 of mel: sensitivity 0.667, specificity 1.000 on the "
+        "pictures that it was chosen on"
     )
     assert json.loads(json.dumps(referral.to_dict()))["cutoff"] == referral.cutoff
 
@@ -305,3 +305,31 @@ def test_a_referral_is_read_back():
     values = {k: v for k, v in referral.to_dict().items() if k not in ("cutoff", "log_odds")}
     with pytest.raises(ValueError, match="missing are log_odds, unknown threshold"):
         classify.Referral.from_dict(values | {"threshold": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"positive": ["wart"]}, ValueError, "there is no class 'wart' among bcc, mel, nv"),
+        ({"positive": []}, ValueError, "must name some of the classes bcc, mel, nv, not none"),
+        ({"positive": "mel"}, TypeError, r"positive must be names, such as .*, not 'mel'"),
+        ({"classes": [1, 2, "mel"]}, TypeError, "classes must be names, such as"),
+        ({"log_odds": "1"}, TypeError, "log_odds must be a number, not str"),
+        ({"log_odds": True}, TypeError, "log_odds must be a number, not bool"),
+        ({"log_odds": np.nan}, ValueError, "log_odds must be finite, not nan"),
+        ({"log_odds": np.inf}, ValueError, "log_odds must be finite, not inf"),
+        ({"log_odds": 10**400}, ValueError, "log_odds must be finite, not 1000"),
+        ({"sensitivity": "high"}, TypeError, "sensitivity must be a number, not str"),
+        ({"units": None}, TypeError, "units must be a number, not None"),
+        ({"assurance": "x"}, TypeError, "assurance must be a number, not str"),
+    ],
+)
+def test_a_referral_that_was_edited_is_looked_at(wrong, error, message):
+    logits, labels = _case(1)
+    kept = classify.choose_cutoff(
+        logits, labels, classes=CLASSES, positive="mel", sensitivity=0.9
+    ).to_dict()
+    with pytest.raises(error, match=message):
+        classify.Referral.from_dict(kept | wrong)
+    with pytest.raises(TypeError, match="a referral must be a mapping, not int"):
+        classify.Referral.from_dict(3)

@@ -78,7 +78,12 @@ def test_intervals_draw_lesions_and_have_a_width():
     equal = classify.risk_coverage(9 * np.eye(3)[labels], labels, **ask)
     low = binomtest(80, 80).proportion_ci(method="wilson").low
     assert equal.accuracy_intervals[0] == pytest.approx((low, 1))
-    assert np.isnan(right.aurc_interval).all()
+    # Nor of the area, of which as many pictures of unequal weights tell less.
+    area = right.aurc_interval
+    assert area.low == 0
+    assert 1 - low < area.high < 2 * (1 - low)
+    all_wrong = classify.risk_coverage(sure * np.eye(3)[(labels + 1) % 3], labels, **ask)
+    assert all_wrong.aurc_interval == pytest.approx((1 - area.high, 1))
     single = classify.risk_coverage(logits, labels, groups=["one"] * 80, **ask)
     assert np.isnan([single.aurc_interval, *single.accuracy_intervals]).all()
 
@@ -99,6 +104,28 @@ def test_the_accuracy_at_a_coverage_is_covered():
         low, high = found.accuracy_intervals[0]
         covered += low <= 0.9 <= high  # 1 - 0.4 * 0.25: half of them have exp(-margin) < 0.5
     assert covered / trials >= 0.9
+
+
+@pytest.mark.parametrize("informed", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_area_is_covered_where_few_are_wrong(informed, size):
+    """Three lesions in a hundred are wrong, or more of them where the confidence is low."""
+    random, trials, covered = np.random.default_rng(1), 150, 0
+    groups = np.repeat(np.arange(100), size).astype(str)
+    for trial in range(trials):
+        doubt = random.random(100)
+        wrong = random.random(100) < (0.06 * doubt if informed else 0.03)
+        margin = np.repeat(2 - doubt, size)
+        found = classify.risk_coverage(
+            np.stack([margin, 0 * margin], 1),
+            np.repeat(wrong, size).astype(int),
+            groups=groups.tolist(),
+            resamples=50,
+            seed=trial,
+        )
+        low, high = found.aurc_interval
+        covered += low <= (0.015 if informed else 0.03) <= high  # the integral of -ln(u) risk(u)
+    assert covered / trials >= 0.95
 
 
 def test_it_is_printed_and_written():

@@ -105,6 +105,7 @@ def test_the_look_through_the_modules_finds_what_it_looks_for(line):
 #: Who looks at the date of a file or the time of day, and why another machine's clock does no harm.
 CLOCKS = {
     "classify/data/archive.py": "a date is compared with itself, for equality",
+    "classify/data/arrays.py": "a date is compared with itself, for equality",
     "classify/data/cache.py": "a draft is held as well; where none can be, it has a day",
     "joint/lock.py": "written for people, read by nobody",
     "joint/study/live.py": "two dates that one process wrote, shown to people",

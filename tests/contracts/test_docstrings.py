@@ -331,7 +331,8 @@ FORMULAS = set(
         "psf_from_pupil quantize_height "
         "refractive_index relative_illumination score_surrogate seidel_coefficients shot_noise "
         "shutter_code "
-        "slanted_edge_mtf spiral srgb_to_linear strehl vignetting_shift wiener zernike"
+        "slanted_edge_mtf spiral srgb_to_linear strehl through_focus vignetting_shift "
+        "wiener zernike"
     )
 )
 WITHOUT_FORMULA = set(

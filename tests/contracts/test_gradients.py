@@ -351,6 +351,7 @@ NO_PROMISE = {
     "optics.GradientFault",
     "optics.audit_gradients",
     "optics.lens_performance",
+    "optics.through_focus",
     "joint.audit_stage",
     "compress.Codec",  # that of its kinds
     "compress.quality_for",

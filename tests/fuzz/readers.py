@@ -42,6 +42,7 @@ from classify.data.archive import Archive
 from classify.data.cache import _opened
 from joint import study
 from joint.config.psf import read_psf
+from joint.decision import load_rule, save_rule
 from joint.folder import RunFolder, read_history, read_result, summarise_run
 from joint.lock import holder_of
 from joint.picture.file import read_picture
@@ -98,7 +99,29 @@ def _run(folder: Path) -> None:
     state = {"epoch": 1, "step": 0, "records": []}
     joint.save_checkpoint(held.path / "checkpoint.safetensors", tensors, state)
     (held.path / "lock.json").write_text('{"pid": 4, "host": "here", "since": "now"}')
+    save_rule(held.path / "rule.json", _rule())
     (held.path / "attempts.jsonl").write_text('{"reached": 1, "pid": 3, "host": "here"}\n' * 2)
+
+
+def _rule() -> classify.DecisionRule:
+    labels = np.arange(30) % 3
+    scores = np.random.default_rng(0).normal(np.eye(3)[labels])
+    names = ("bcc", "mel", "nv")
+    referral = classify.choose_cutoff(
+        scores, labels, classes=names, positive="mel", sensitivity=0.8, assurance=0.5
+    )
+    fitted = {"run": "0", "part": "validation", "photons": 50.0}
+    return classify.DecisionRule(names, 2.0, (0.1, 0.2, -0.3), referral, fitted)
+
+
+def _ruled(path: Path) -> object:
+    """A rule that is read decides, and can be printed and written."""
+    rule = load_rule(path)
+    scores = np.zeros((2, len(rule.classes)))
+    assert np.isfinite(rule.probabilities(scores)).all()
+    if rule.referral is not None:
+        rule.refers(scores)
+    return str(rule), json.dumps(rule.to_dict()), rule.fitted.get("run")
 
 
 def _study(folder: Path) -> None:
@@ -263,6 +286,7 @@ TARGETS: dict[str, Target] = {
     "failure": Target("run/failure.json", _folder(read_failure), never=True),
     "attempts": Target("run/attempts.jsonl", lambda path: list(attempts(path)), never=True),
     "predictions": Target("run/predictions.safetensors", joint.load_predictions),
+    "rule": Target("run/rule.json", _ruled),
     "checkpoint": Target("run/checkpoint.safetensors", joint.load_checkpoint),
     "codec": Target("run/best.safetensors", _folder(joint.load_codec)),
     "run": Target("run/best.safetensors", _folder(joint.load_run)),

@@ -241,12 +241,11 @@ class Cheap:
 def cheap(monkeypatch):
     """Let workers of this process run a formula instead of training."""
     worker = importlib.import_module("joint.study.work")
-    scenes = importlib.import_module("joint.study.kept_scenes")
 
     def install(formula, **settings):
         monkeypatch.setattr(worker, "execute", Cheap(formula, **settings))
         monkeypatch.setattr(
-            scenes, "build_data", lambda config: SimpleNamespace(encoding=None, classes=())
+            worker, "build_data", lambda config: SimpleNamespace(encoding=None, classes=())
         )
 
     return install

@@ -268,7 +268,7 @@ def test_the_version_is_that_of_the_distribution(capsys):
         (["evaluate", "x", "--prat", "test"], "Unrecognized options: --prat"),
         (["evaluate", "x", "--part", "tset"], "Expected one of ('train', 'validation', 'test')"),
         (["evaluate"], "Missing from lens2label evaluate"),
-        (["compress", "a.png"], "--codec PATH"),
+        (["compress", "a.png"], "--codec CODEC"),
         (["runs", "x", "--jsn"], "Perhaps you meant"),
     ],
 )

@@ -169,3 +169,19 @@ def test_what_cannot_be_is_refused():
         data_sheet(_system(), image_size=0)
     with pytest.raises(ValueError, match=r"takes scenes \[B, 3, H, W\]"):
         data_sheet(_system(), image_size=32, channels=5)
+
+
+def test_the_best_focus_is_that_through_focus():
+    front = _lens()
+    sheet = data_sheet(_system(front_end=front), image_size=(24, 32))
+    assert sheet.through_focus is not None
+    expected = optics.through_focus(front, picture=(24, 32))
+    assert str(expected) in str(sheet)
+    told = sheet.to_dict()["through_focus"]
+    assert told == {
+        name: expected.to_dict()[name]
+        for name in ("frequency", "best_focus", "polychromatic_focus")
+    }
+    kernel = data_sheet(_system(front_end=optics.LearnedKernel("laplacian", 5)), image_size=32)
+    assert kernel.through_focus is None
+    assert kernel.to_dict()["through_focus"] is None

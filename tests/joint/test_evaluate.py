@@ -428,7 +428,7 @@ def test_scenes_in_srgb_are_no_linear_light():
 
 
 def test_the_share_of_light_is_that_of_the_scenes(lesions):
-    front = optics.FourierFilter(16, "high_pass", stop_radius=0.02)
+    front = optics.FourierFilter(16, "high_pass")
     system = joint.ImagingSystem(front_end=front, sensor=optics.Sensor(500))
     plain = joint.Objective(task=0)
     found = joint.evaluate(system, lesions, objective=plain, batch_size=7)

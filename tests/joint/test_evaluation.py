@@ -96,7 +96,7 @@ def test_a_referral_is_judged_without_another_pass(system, lesions):
     with pytest.raises(
         ValueError, match="the referral is of the classes x, y, z, and these scores"
     ):
-        result.referred(dataclasses.replace(referral, classes=("x", "y", "z")))
+        result.referred(dataclasses.replace(referral, classes=("x", "y", "z"), positive=("x",)))
     coded = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
     with pytest.raises(ValueError, match="no class scores to refer by"):
         coded.referred(referral)

@@ -201,7 +201,8 @@ def test_ends_that_are_not_there(tmp_path, scenes):
     for plane, until in (("latent", "latent"), ("handed", "latent"), ("handed", "handed")):
         with pytest.raises(ValueError, match=f"until='{until}' does not come after plane='{plane}"):
             export(system, scenes, file, plane=plane, until=until)
-    with pytest.raises(ValueError, match="until must be one of latent, handed, scores, not 'raw'"):
+    ends = "latent, handed, scores, probabilities"
+    with pytest.raises(ValueError, match=f"until must be one of {ends}, not 'raw'"):
         export(system, scenes, file, until="raw")
     for codec, said in ((None, "no codec"), (compress.JPEG(80), "JPEG")):
         with pytest.raises(ValueError, match=f"needs a learned codec, and not {said}"):
@@ -210,6 +211,75 @@ def test_ends_that_are_not_there(tmp_path, scenes):
         export(build(), scenes, file, until="handed")
     with pytest.raises(ValueError, match=r"no classifier, so that.*until='handed' or until"):
         export(system.replace(classifier=None), scenes, file)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("suffix", ["pt2", "onnx"])
+def test_a_graph_gives_the_probabilities_of_a_rule(tmp_path, scenes, suffix):
+    if suffix == "onnx":
+        pytest.importorskip("onnxscript")
+    file, system = tmp_path / f"a.{suffix}", build()
+    rule = classify.DecisionRule(NAMES, 1.7, (0.5, -1.0, 0.5), fitted={"run": "x"})
+    done = export(system, scenes, file, until="probabilities", classes=NAMES, rule=rule)
+    assert (done.classes, done.gives, done.until) == (NAMES, (3,), "probabilities")
+    assert "to probabilities [pictures, classes] (a, b, c); read again" in str(done)
+    with torch.no_grad():
+        output = system.eval()(scenes)
+    wanted = (output.logits / 1.7 + torch.tensor([0.5, -1.0, 0.5])).softmax(1)
+    found = scores(file, output.measurement)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    said = description(file)
+    assert (said["gives"], said["classes"]) == ("probabilities", list(NAMES))
+    assert classify.DecisionRule.from_dict(said["rule"]) == rule
+
+
+def test_probabilities_without_a_rule_are_the_softmax(tmp_path, scenes):
+    file, system = tmp_path / "a.pt2", build()
+    done = export(system, scenes, file, until="probabilities")
+    assert (done.classes, description(file)["rule"]) == (3, None)
+    with torch.no_grad():
+        output = system.eval()(scenes)
+    torch.testing.assert_close(scores(file, output.measurement), output.logits.softmax(1))
+
+
+def test_classes_that_nobody_named_are_those_of_the_rule(tmp_path, scenes):
+    file, rule = tmp_path / "a.pt2", classify.DecisionRule(NAMES, 2.0)
+    done = export(build(), scenes, file, until="probabilities", rule=rule)
+    assert (done.classes, description(file)["classes"]) == (NAMES, list(NAMES))
+
+
+@pytest.mark.parametrize("low", [-9.0, -300.0])
+def test_a_wrong_probability_is_seen_where_it_is_small(tmp_path, scenes, monkeypatch, low):
+    """One of seven times as much differs by less than 1e-2, where the class is a rare one."""
+    rule = classify.DecisionRule(NAMES, 1.0, (0.0, -9.0, low))
+    file = tmp_path / "a.pt2"
+    export(build(), scenes, file, until="probabilities", rule=rule)  # 0 at times, on both sides
+    file.unlink()
+
+    class Wrong(module._Probabilities):
+        def __init__(self, rule, like):
+            super().__init__(rule, like)
+            self.offset[1] += 2.0
+
+    monkeypatch.setattr(module, "_Probabilities", Wrong)
+    with pytest.raises(ValueError, match=r"probabilities of .*, and by up to 2 in their log"):
+        export(build(), scenes, file, until="probabilities", rule=rule)
+    assert not file.exists()
+
+
+def test_a_rule_that_does_not_fit_is_refused(tmp_path, scenes):
+    file, system, rule = tmp_path / "a.pt2", build(), classify.DecisionRule(NAMES, 2.0)
+    with pytest.raises(ValueError, match=r"until='scores' ends before: give until='probabilities'"):
+        export(system, scenes, file, rule=rule)
+    how = {"until": "probabilities", "rule": rule}
+    with pytest.raises(ValueError, match=r"of the classes a, b, c, in this order, and the scores"):
+        export(system, scenes, file, classes=("b", "a", "c"), **how)
+    with pytest.raises(
+        ValueError, match=r"this rule is of scores \[N, 2\] of the classes a, b, not"
+    ):
+        export(system, scenes, file, **{**how, "rule": classify.DecisionRule(("a", "b"))})
+    with pytest.raises(ValueError, match="no classifier, so that there are no probabilities"):
+        export(system.replace(classifier=None), scenes, file, **how)
     assert not file.exists()
 
 

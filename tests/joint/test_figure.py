@@ -30,12 +30,12 @@ from joint.analysis.kept import kept
 from joint.analysis.scores import Score, Scores
 from joint.analysis.tolerancing.robustness import Curve, Point, Robustness
 from joint.figure import (
+    confused_pairs_figure,
     contrast_figure,
     draw_confusion,
     handed_figure,
     kept_figure,
     optimal_figure,
-    pairs_figure,
     points_figure,
     rate_figure,
     reliance_figure,
@@ -195,6 +195,15 @@ def test_a_report_is_drawn_with_its_counts_and_its_confidence(tmp_path):
     assert bar.get_ylabel() == "share of the true class"
     save_figure(figure, tmp_path / "report.png")
     assert np.asarray(Image.open(tmp_path / "report.png").convert("L")).std() > 20
+
+
+def test_the_confidence_is_not_lost_beside_the_matrix_of_many_classes():
+    scores = np.eye(30)
+    report = classify.report(scores, np.arange(30), classes=[f"class {k}" for k in range(30)])
+    figure = report_figure(report)
+    figure.canvas.draw()
+    confusion, reliability, _ = (axis.get_window_extent().width for axis in figure.axes)
+    assert 0.4 * confusion < reliability < confusion
 
 
 def test_a_report_with_intervals_says_the_recall_of_each_class():
@@ -390,7 +399,7 @@ def test_recall_and_confusion_are_drawn_as_measured(phantoms):
         values, phantoms.targets.numpy(), guesses, classes=phantoms.classes, resamples=10,
         measure="gcnr",
     )  # fmt: skip
-    axis = pairs_figure(found, marked=("mel", "bkl")).axes[0]
+    axis = confused_pairs_figure(found, marked=("mel", "bkl")).axes[0]
     told = {text.get_text(): text for text in axis.texts}
     assert len(told) == 21
     for pair in found.pairs:
@@ -484,7 +493,7 @@ def test_the_name_of_a_class_is_no_formula(phantoms):
             {name: contrast_by_class(rng.normal(size=60), labels, classes=classes, resamples=5)}
         ),
         sweep_figure({name: recall_against_contrast(system, scenes, (0.5, 1.0), resamples=10)}),
-        pairs_figure(
+        confused_pairs_figure(
             confusion_against_contrast(
                 rng.normal(size=60), labels, guesses, classes=classes, resamples=10, measure="cnr"
             )
@@ -782,6 +791,6 @@ def test_a_figure_of_a_palette_is_a_fraction_and_close(tmp_path):
 def test_the_curves_of_a_study_have_a_figure_of_their_own():
     study = RateAccuracy("accuracy", "seeds", (), None, ())
     with pytest.raises(
-        TypeError, match=r"not a RateAccuracy; joint\.study\.page\.charts\.rate_fig"
+        TypeError, match=r"not a RateAccuracy; joint\.study\.page\.charts\.rate_acc"
     ):
         rate_figure(study)

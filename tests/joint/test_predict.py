@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 import classify
 import joint
@@ -118,6 +118,23 @@ def test_pictures_of_16_bits_are_read_as_those_of_the_training(tmp_path):
         joint.predict(folder, eight, bit_depth=12)
 
 
+def test_colour_profiles_count_where_they_did_in_the_training(tmp_path, clinic):
+    """Codes that are linear light are taken as they are, whatever the file says of them."""
+    other = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    data = tmp_path / "profiled"
+    for number, path in enumerate(sorted(clinic.rglob("*.png"))):
+        kept = data / path.relative_to(clinic)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).save(kept, icc_profile=other if number else None)
+    folder = tmp_path / "run"
+    linear = ["--data.encoding", "linear", "--sensor", "none", "--system.encoding", "linear"]
+    assert main(["train", "--output", str(folder), "--data", str(data), *_SMALL, *linear]) == 0
+    dataset = classify.ImageFolder(data, image_size=24, encoding="linear")
+    wanted = joint.evaluate(joint.load_system(folder), dataset).logits
+    found = np.array([each.probabilities for each in joint.predict(folder, [data])])  # no warning
+    np.testing.assert_allclose(found, torch.from_numpy(wanted).softmax(1), rtol=1e-4, atol=1e-6)
+
+
 def test_pictures_of_16_bits_are_told_where_the_training_had_8(run, tmp_path):
     """Without advice that predict cannot follow."""
     file = tmp_path / "deep.png"
@@ -209,6 +226,13 @@ def test_a_point_that_this_system_lacks_is_refused_as_by_evaluate(run, clinic):
     for wrong in (0, -1.0, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="temperature must be positive and finite, not"):
             joint.predict(run, clinic, temperature=wrong)
+    rule = classify.DecisionRule(("fine", "pit"), 2.0)
+    with pytest.raises(
+        ValueError, match="a rule has a temperature of its own: leave temperature=3"
+    ):
+        joint.predict(run, clinic, temperature=3, rule=rule)
+    with pytest.raises(ValueError, match="the rule is of the classes a, b and the scores are of"):
+        joint.predict(run, clinic, rule=classify.DecisionRule(("a", "b")))
     with pytest.raises(TypeError, match="call once for each photons"):
         joint.predict(run, clinic, photons=(1, 2))
 
@@ -294,6 +318,7 @@ def test_one_path_is_one_path(run, clinic):
         ({"pictures": [3]}, "each of pictures must be a path, .* not int"),
         ({"pictures": torch.zeros(2, 3, 8, 8)}, "each of pictures must be a path, .* not Tensor"),
         ({"directory": None}, "directory must be a path, .* not NoneType"),
+        ({"rule": "a.json"}, "rule must be a classify.DecisionRule, not str"),
         ({"failed": 3}, "failed must be a function of a name and a reason, not 3"),
     ],
 )

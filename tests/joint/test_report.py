@@ -38,9 +38,10 @@ from joint.analysis import (
 )
 from joint.cli import main
 from joint.folder import read_result
-from joint.panel.look import blank_figure
+from joint.panel.look import COLOURS, blank_figure
 from joint.predictions import load_predictions
 from joint.report import figures_in, report_html, write_report
+from joint.report.accuracy import small_sweeps
 from joint.report.compare import (
     PAIRED,
     common_pictures,
@@ -48,7 +49,7 @@ from joint.report.compare import (
     comparison,
     verdict,
 )
-from joint.report.draw import dodged_figure, element_figures, history_figure, spread
+from joint.report.draw import element_figures, history_figure
 from joint.report.page import (
     MISSING,
     number,
@@ -61,7 +62,7 @@ from joint.report.page import (
 )
 from joint.report.recorded import by_chance, classification
 from joint.report.saved import read_runs
-from joint.report.scenes import Measuring, Scenes
+from joint.report.scenes import Measuring, Scenes, coded_pixels
 from joint.report.sections import SECTIONS
 from joint.report.shown import contrast_of_classes, element, rate
 from joint.report.why import contrast_decides
@@ -550,7 +551,11 @@ def test_an_element_that_is_cut_off_is_spoken_of(tmp_path, undrawn):
         *("--system.front-end.element", "cubic", "--system.front-end.restoration", 0.05),
     ]
     narrow = _train(tmp_path / "narrow", *options, "--system.front-end.strength", 6)
-    said = "".join(_Page(report_html([narrow], quick=True, resamples=_RESAMPLES)).text)
+    read = _Page(report_html([narrow], quick=True, resamples=_RESAMPLES))
+    shown = [image["alt"] for image in read.images]
+    assert "Contrast of the lens at the sensor and through focus" in shown
+    said = "".join(read.text)
+    assert "With several places or wavelengths, also the best focus of each." in said
     assert "the picture that the sensor gives, restored, and what" in said
     assert "what is left is not in the MTF" in said
     assert "% of the light falls outside of the window of 31 x 31 pixels" in said
@@ -592,9 +597,9 @@ def test_a_report_of_several_runs_tells_of_every_step(whole, lens, capsys, undra
     lines = err.splitlines()
     assert out == ""
     assert [line.split(":")[0] for line in lines] == [f"report {n}/26" for n in range(1, 27)]
-    assert lines[1] == "report 2/26: the comparison of the runs"
-    assert lines[2] == f"report 3/26: {whole.name}: the scenes"
-    assert lines[-1] == f"report 26/26: {lens.name}: What a picture costs"
+    assert lines[1] == f"report 2/26: {whole.name}: the scenes"
+    assert lines[-2] == f"report 25/26: {lens.name}: What a picture costs"
+    assert lines[-1] == "report 26/26: the comparison of the runs"
     report_html([whole], **how)
     assert capsys.readouterr() == ("", "")
 
@@ -702,6 +707,51 @@ def test_runs_are_compared_on_their_common_pictures(whole, lens, undrawn):
         "PSNR against the codec's input, dB",
         *(f"{test['psnr']:.2f}" for test in results),
     ] in single
+    assert ["rate, bits/picture", *(f"{32 * 32 * test['bpp']:,.0f}" for test in results)] in single
+    files = [f"{32 * 32 * test['bpp_bytes'] / 8:,.0f}" for test in results]
+    assert ["files, bytes/picture", *files] in single
+    assert "Bits/pixel are not to be compared" not in "".join(read.text)
+
+
+def test_bits_of_other_pixels_are_compared_by_the_picture(whole):
+    """A packed mosaic has a quarter of the pixels."""
+    (run,) = read_runs([whole])
+    test = {**run.test, "bpp": 2.0, "bpp_bytes": 2.125}
+    packed = dataclasses.replace(run, name="packed", result={**run.result, "test": test})
+    pixels = {"whole": 1024, "packed": 256}
+    read = _Page(page("page", *comparison([run, packed], pixels=pixels, resamples=_RESAMPLES)))
+    rows = read.rows()
+    assert rows["rate, bits/pixel"][1] == "2.000"
+    assert rows["rate, bits/picture"] == [f"{1024 * run.test['bpp']:,.0f}", "512"]
+    assert rows["files, bytes/picture"] == [f"{1024 * run.test['bpp_bytes'] / 8:,.0f}", "68"]
+    said = "".join(read.text)
+    assert "Bits/pixel are not to be compared: " in said
+    assert "a picture has 1,024 of whole, 256 of packed." in said
+    known = {"packed": 256}  # as where the scenes of the other are gone
+    page_of = page("page", *comparison([run, packed], pixels=known, resamples=_RESAMPLES))
+    assert _Page(page_of).rows()["rate, bits/picture"] == [MISSING, "512"]
+
+
+class _Twice(torch.nn.Module):
+    """A restoration that says nothing of the size of what it makes."""
+
+    def forward(self, picture):
+        return picture.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+@pytest.mark.parametrize(
+    ("stages", "pixels"),
+    [
+        ({}, 24 * 24),
+        ({"sensor": optics.Sensor(cfa="rggb", demosaicing="packed")}, 12 * 12),
+        ({"sensor": optics.Sensor(binning=3)}, 8 * 8),
+        ({"restoration": _Twice()}, 48 * 48),
+    ],
+)
+def test_the_pixels_of_the_codec_are_counted(stages, pixels):
+    scenes = classify.LesionPhantom(2, 24, seed=1)
+    system = joint.ImagingSystem(**stages, classifier=_Grey())
+    assert coded_pixels(Scenes(system, scenes, scenes)) == pixels
 
 
 @pytest.mark.parametrize(
@@ -768,11 +818,13 @@ def test_runs_with_other_sensors_say_so(whole):
     dim = dataclasses.replace(
         run, name="dim", config=run.config.model_copy(update={"system": system})
     )
-    said = "".join(map(str, comparison([run, dim], resamples=_RESAMPLES)))
+    said = "".join(map(str, comparison([run, dim], pixels={}, resamples=_RESAMPLES)))
     photons = run.config.system.sensor.photons
     assert f"dim and whole are judged each by its own sensor: photons 50.0 and {photons}; " in said
     assert "black level 4.0 and 0" in said
-    assert "own sensor" not in "".join(map(str, comparison([run, run], resamples=_RESAMPLES)))
+    assert "own sensor" not in "".join(
+        map(str, comparison([run, run], pixels={}, resamples=_RESAMPLES))
+    )
 
 
 def _on(run, name, digest=None, **settings):
@@ -788,7 +840,7 @@ def test_runs_on_other_scenes_say_so(whole):
     (run,) = read_runs([whole])
 
     def said(*runs):
-        return "".join(map(str, comparison(runs, resamples=_RESAMPLES)))
+        return "".join(map(str, comparison(runs, pixels={}, resamples=_RESAMPLES)))
 
     dark = said(run, _on(run, "dark", "another", skin="dark", blur=1e-4))
     assert "dark and whole are judged each on scenes of its own: skin dark and light; blur" in dark
@@ -960,32 +1012,15 @@ def test_norms_over_more_than_a_decade_have_a_logarithmic_axis():
     assert norms.get_yscale() == "log"
 
 
-def test_points_carry_the_intervals_they_are_given():
-    intervals = [classify.Interval(0.1, 0.3), classify.Interval(float("nan"), float("nan"))]
-    # The first lies outside of its interval: it is drawn as it is.
-    figure = dodged_figure(["a", "b"], {"s": spread([0.5, 0.6], intervals)}, quantity="q", even=1.0)
-    (axis,) = figure.axes
-    bars = axis.collections[0].get_segments()
-    assert [float(end) for end in bars[0][:, 1]] == [0.1, 0.3]
-    assert axis.get_lines()[0].get_ydata().tolist() == [0.5, 0.6]
-
-
-@pytest.mark.parametrize("count", [3, 7, 8, 14])
-def test_no_colour_stands_for_two_series(count):
-    values = spread([0.5, 0.6], [classify.Interval(0.1, 0.3)] * 2)
-    figure = dodged_figure(["a", "b"], {f"s{n}": values for n in range(count)}, quantity="q")
-    figure.canvas.draw()
-    (axis,) = figure.axes
-    assert len({line.get_color() for line in axis.get_lines()}) == count
-    legend = axis.get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == [f"s{n}" for n in range(count)]
-    box = legend.get_window_extent()
-    assert not box.overlaps(axis.get_window_extent())
-    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+def test_a_run_of_one_epoch_has_one_tick():
+    figure = history_figure(_HISTORY[:1], best=0, monitor="loss")
+    for axis in figure.axes:
+        low, high = axis.get_xlim()
+        assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [1]
 
 
 def _curves(front_end):
-    _, (figure, _) = element_figures(front_end)
+    _, (figure, *_) = element_figures(front_end)
     (axis,) = figure.axes
     return axis
 
@@ -1018,7 +1053,7 @@ def test_the_transfer_of_a_lens_beyond_the_pixels_is_not_folded():
     expected = _diffraction(nu, 7.2e-6 / (540e-9 * 2)) * np.sinc(nu)
     assert nu[-1] == 0.5
     assert np.abs(found - expected).max() < 0.01  # of 96 samples across
-    _, (_, said) = element_figures(lens)
+    _, (*_, said) = element_figures(lens)
     assert "with the area of the pixels (oversample=9)" in said
 
 
@@ -1057,12 +1092,12 @@ def test_a_lens_with_a_psf_a_place_is_drawn_with_its_middle_and_a_corner():
     generator = torch.Generator().manual_seed(0)
     psfs = torch.rand(4, 5, 3, 9, 9, generator=generator) / 81
     front_end = optics.VaryingImaging(psfs, rank=2)
-    (sheets, said), (figure, of) = element_figures(front_end)
+    (sheets, _, said), (figure, _, of) = element_figures(front_end)
     assert "each channel at 3 × 3 of 4 × 5 places, as they lie from border to border" in said
     assert "of the middle channel, at the place nearest to the middle and in a corner" in of
-    shown = [axis.images[0].get_array() for axis in sheets.axes]
+    shown = [axis.images[0].get_array() for axis in sheets.axes[:-1]]
     assert len(shown) == 3
-    np.testing.assert_allclose(shown[2][-9:, -9:], psfs[-1, -1, 2].sqrt(), rtol=1e-6)
+    np.testing.assert_allclose(shown[2][-9:, -9:], psfs[-1, -1, 2], rtol=1e-6)
     lines = {line.get_label(): line.get_xydata() for line in figure.axes[0].get_lines()}
     assert [*lines] == [f"{at}, along {axis}" for at in ("middle", "corner") for axis in "xy"]
     for at, psf in (("middle", psfs[2, 2, 1].numpy()), ("corner", psfs[-1, -1, 1].numpy())):
@@ -1071,7 +1106,7 @@ def test_a_lens_with_a_psf_a_place_is_drawn_with_its_middle_and_a_corner():
             frequency, values = lines[f"{at}, along {axis}"].T
             phases = np.exp(-2j * np.pi * frequency[:, None] * np.arange(9))
             np.testing.assert_allclose(values, abs(phases @ spread) / psf.sum(), atol=1e-5)
-    _, (alone, _) = element_figures(optics.VaryingImaging(psfs[:1, :1], rank=1))
+    _, (alone, *_) = element_figures(optics.VaryingImaging(psfs[:1, :1], rank=1))
     assert [line.get_label() for line in alone.axes[0].get_lines()] == ["along x", "along y"]
 
 
@@ -1091,10 +1126,101 @@ def test_a_lens_that_curves_its_field_is_drawn_unfolded_at_both_places():
 
 def test_a_psf_of_a_file_has_no_pupil_to_speak_of():
     camera = joint.build_front_end(joint.PSFConfig(throughput=0.5), (16, 16), 3)
-    (figure, caption), _ = element_figures(camera)
+    (figure, _, caption), _ = element_figures(camera)
     assert caption.startswith("Point-spread function of each channel; shades")
     assert figure.get_suptitle() == "PSF, throughput 0.50"
-    assert len(figure.axes) == 3
+    assert len(figure.axes) == 4  # a colour bar of all three
+
+
+_RED, _GREEN, _BLUE = COLOURS[1], COLOURS[2], COLOURS[0]
+
+
+@pytest.mark.parametrize(
+    ("nanometres", "names", "colours"),
+    [
+        (None, ["red", "green", "blue"], [_RED, _GREEN, _BLUE]),
+        ((610, 550, 460), ["red", "green", "blue"], [_RED, _GREEN, _BLUE]),
+        ((450, 550, 650), ["450 nm", "550 nm", "650 nm"], [_BLUE, _GREEN, _RED]),
+        ((550, 450, 650), ["550 nm", "450 nm", "650 nm"], [_GREEN, _BLUE, _RED]),
+        ((900, 850, 800), ["900 nm", "850 nm", "800 nm"], [_RED, _GREEN, _BLUE]),
+    ],
+)
+def test_three_bands_are_colours_where_they_are_those_of_a_camera(nanometres, names, colours):
+    waves = nanometres and tuple(1e-9 * each for each in nanometres)
+    lens = joint.build_front_end(joint.LensConfig(wavelengths=waves, psf_size=9), (16, 16), 3)
+    (spots, *_), (curves, *_) = element_figures(lens)
+    assert [axis.get_title() for axis in spots.axes[1:4]] == [f"PSF, {name}" for name in names]
+    lines = curves.axes[0].get_lines()[::2]
+    assert [line.get_label() for line in lines] == [f"{name}, along x" for name in names]
+    assert [line.get_color() for line in lines] == colours
+
+
+@pytest.mark.parametrize(
+    ("kernel", "first", "last", "count"),
+    [
+        ({"start": "log", "channels": 1}, "", "", 1),
+        ({"start": "log"}, "red", "blue", 3),
+        ({"start": "sobel", "channels": 1}, "filter 0", "filter 1", 2),
+        ({"start": "sobel", "channels": 4}, "filter 0, 0", "filter 1, 3", 8),
+        ({"start": "gabor"}, "filter 0, red", "filter 3, blue", 12),
+        ({"start": "sobel", "mix_channels": True}, "filter 0, red to red", "filter 1, blue to red",
+         12),
+    ],
+)  # fmt: skip
+def test_every_kernel_that_is_shown_is_named_alike(kernel, first, last, count):
+    front_end = optics.LearnedKernel(**kernel)
+    (kernels, *_), (curves, *_) = element_figures(front_end)
+    titles = [axis.get_title().replace("\n", ", ") for axis in kernels.axes if axis.images]
+    assert (titles[0], titles[-1], len(titles)) == (first, last, count)
+    lines = curves.axes[0].get_lines()[::2]
+    assert [line.get_label() for line in lines] == [
+        f"{t}, along x" if t else "along x" for t in titles
+    ]
+    assert len({line.get_color() for line in lines}) == count
+    every = front_end.response.shape[:3].numel()
+    said = f"({count} of {every} shown)"
+    assert (said in kernels.get_suptitle()) == (every > count)
+    # What is drawn under a name is what the element does.
+    drawn = kernels.axes[count - 1].images[0].get_array()
+    np.testing.assert_array_equal(drawn, front_end.response.flatten(0, 2)[count - 1].detach())
+
+
+def test_point_spread_functions_of_a_row_have_one_scale_and_say_it():
+    config = joint.LensConfig(focus=0.3, working_distances=(0.28, 0.3, 0.4))
+    lens = joint.build_front_end(config, (16, 16), 3)
+    spots, depths, _ = (figure for figure, *_ in element_figures(lens))
+    for figure, psf in (
+        (spots, lens.psf()),
+        (depths, lens.psf(distance=lens.working_distances)[:, 1]),
+    ):
+        shown = [axis for axis in figure.axes if axis.get_title().startswith("PSF")]
+        assert len(shown) == 3
+        assert figure.axes[-1].get_ylabel() == "fraction of the light"
+        for axis in shown:
+            assert axis.images[0].get_clim() == (0, pytest.approx(float(psf.max())))
+
+
+def test_figures_of_one_element_show_different_things():
+    config = joint.LensConfig(working_distances=(0.28, 0.4))
+    shutter = optics.CodedExposure(lens=joint.build_front_end(config, (16, 16), 3))
+    for front_end in (optics.LearnedKernel("log"), shutter.lens, shutter):
+        shown = [shows for _, shows, _ in element_figures(front_end)]
+        assert len(set(shown)) == len(shown) > 1
+
+
+@pytest.mark.parametrize(
+    ("light", "levels"),
+    [
+        ({"photons": 320.0}, (20.0, 80.0, 320.0)),
+        ({"photons": 300.0, "photon_range": (30.0, 3000.0)}, (30.0, 2970 / np.log(100), 3000.0)),
+    ],
+)
+def test_light_is_swept_around_that_of_the_camera(light, levels):
+    sensor = optics.Sensor(**light)
+    system = joint.ImagingSystem(sensor=sensor)
+    found = small_sweeps(system, 3)["photons"]
+    assert found == pytest.approx(levels)
+    assert sensor.mean_photons in found
 
 
 def test_an_element_that_is_not_known_is_not_drawn():
@@ -1223,9 +1349,9 @@ def test_an_element_that_is_not_known_is_not_drawn():
                 )
             },
             "sensor",
-            "30 to 3,000 photons/pixel at full scale, drawn for each picture, quantum efficiency "
-            "0.6, read noise 2 electrons RMS, 10 bits, gaussian shot noise, a gain that does not "
-            "follow the light",
+            "30 to 3,000 photons/pixel at full scale, drawn for each picture, with the gain made "
+            "for 300, quantum efficiency 0.6, read noise 2 electrons RMS, 10 bits, gaussian shot "
+            "noise, a gain that does not follow the light",
         ),
         (
             {

@@ -414,6 +414,27 @@ class _Auxiliary(_Scores):
         return scores + self.aside(picture.mean((2, 3))) if self.training else scores
 
 
+class _Gated(_Scores):
+    """A residual that begins at zero: what leads to it learns from the second step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.gate = nn.Linear(3, 3), nn.Parameter(torch.zeros(3))
+
+    def forward(self, picture):
+        found = picture.mean((2, 3))
+        return self.net(found + self.gate * self.inner(found))
+
+
+class _Rounded(_Scores):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.2))
+
+    def forward(self, picture):
+        return super().forward(picture) * self.scale.round()
+
+
 class _Infinite(_Scores):
     def forward(self, picture):
         return super().forward(picture) / 0.0
@@ -425,6 +446,8 @@ class _Infinite(_Scores):
         (_Scores, {}),
         (_FromZero, {}),
         (_Auxiliary, {}),
+        (_Gated, {}),
+        (_Rounded, {"gradient": "none reaches scale: "}),
         (_Normed, {"batch": "judged otherwise alone"}),
         (_Named, {"shape": "must return a Tensor, not dict", "batch": "", "gradient": ""}),
         (_Guesses, {"shape": "int64 [3]; a classifier returns scores", "gradient": ""}),

@@ -130,6 +130,14 @@ def test_terms_of_a_pupil_that_is_dark_in_part_are_told(tmp_path):
     assert len(found.coefficients) == len(TERMS)
 
 
+def test_terms_that_nothing_can_be_compared_with_are_told(tmp_path):
+    path = _written(tmp_path, _zernikes(TERMS).replace("fitted coefficients", "fit"))
+    with pytest.warns(UserWarning, match="states no RMS of the fitted coefficients") as told:
+        found = optics.import_zernikes(path)
+    assert told[0].filename == __file__
+    assert len(found.coefficients) == len(TERMS)
+
+
 def test_fringe_coefficients_make_the_same_wavefront(tmp_path):
     generator = np.random.default_rng(0)
     fringe = np.round(generator.normal(size=37) / 20, 8)  # as it is printed
@@ -180,7 +188,7 @@ def test_wavefront_and_psf_of_one_lens_agree(tmp_path):
 @pytest.mark.parametrize("kind", ["FFT", "Huygens"])
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (10, 14)])
 def test_the_axis_comes_to_the_middle(tmp_path, kind, size):
-    values = np.full(size, 1e-3)
+    values = np.full(size, 1e-4)
     values[size[0] // 2, size[1] // 2] = 1
     values[size[0] // 2 + 1, size[1] // 2] = 0.5  # at +y, the next row
     read = optics.import_psf(_written(tmp_path, _psf(values, kind=kind)))
@@ -216,14 +224,21 @@ def test_a_psf_of_several_wavelengths_names_the_ends(tmp_path):
         (("Wavelength ", "Wavelenth "), "does not tell its wavelength"),
         (("Field  ", "Feld  "), "does not tell its field"),
         (("1.7500 (deg)", "1.7500"), "does not tell its field"),
+        (("0.5500 ", "0,5500 "), "wavelength, or as '0,5500 µm'"),
+        (("0.5500 ", "0.5.500 "), "wavelength, or as '0.5.500 µm'"),
+        (("0.5500 ", "0.0000 "), "its wavelength must be above 0 and finite, not 0 m"),
+        (("0.5500 ", "1E400 "), "its wavelength must be above 0 and finite, not inf m"),
+        (("0.0000, 1.7500", ".."), "does not tell its field"),
         (("Z   2", "Z   9"), "must be Z 1, Z 2"),
+        (("Z   2", "Z   1"), "each once, not [1, 1, 3"),
+        (("COS (A)", "COS (A)\r\nZ   1  0.0 : 1"), "each once, not [1, 1, 2"),
         (("0.10000000", "0,10000000"), "write decimals with a point"),
         (("0.10000000", "0.70000000"), "have an RMS of"),
         (("0.10000000", "nan"), "is not finite"),
     ],
 )
 def test_a_damaged_listing_of_coefficients_is_refused(tmp_path, changed, message):
-    path = _written(tmp_path, _zernikes(TERMS).replace(*changed))
+    path = _written(tmp_path, _zernikes(TERMS).replace(*changed, 1))
     with pytest.raises(ValueError, match=re.escape(str(path))) as error:
         optics.import_zernikes(path)
     assert message in str(error.value)
@@ -239,6 +254,10 @@ def test_a_damaged_listing_of_coefficients_is_refused(tmp_path, changed, message
         (("Image grid size: 9 by 9", "Image grid size: 9000 by 9"), "more than 8192"),
         (("Center point", "Centre"), "does not tell its center point"),
         (("Center point is: 5, 5", "Center point is: 12, 5"), "is not in the grid"),
+        (("0.250 µm", "0.000 µm"), "its data spacing must be above 0 and finite, not 0 m"),
+        (("0.250 µm", "0.2.50 µm"), "does not tell its data spacing"),
+        (("0.5500 µm", "0.0000 µm"), "its wavelength must be above 0 and finite, not 0 m"),
+        (("0.5500 µm", "0.5.5 µm"), "does not tell its wavelength"),
         (("1.0000E+00", "-1.0000E+00"), "save it linear"),
         (("1.0000E+00", "1.0000E+0O"), "is no number"),
     ],
@@ -248,6 +267,24 @@ def test_a_damaged_listing_of_a_psf_is_refused(tmp_path, changed, message):
     with pytest.raises(ValueError, match=re.escape(str(path))) as error:
         optics.import_psf(path)
     assert message in str(error.value)
+
+
+def test_a_psf_whose_light_is_away_from_its_axis_is_told_or_refused(tmp_path):
+    values = np.zeros((9, 9))
+    values[4, 4], values[8, 8] = 1, 0.25
+    aside = {"middle": "5, 4"}  # three rows on either side of it
+    with pytest.warns(UserWarning, match=r"the 7 by 9 samples .* lack 20\.0% of the light") as told:
+        read = optics.import_psf(_written(tmp_path, _psf(values, **aside)))
+    assert told[0].filename == __file__
+    assert read.psf.shape == (7, 9)
+    assert read.psf.sum().item() == pytest.approx(1)
+    values[8, 8] = 0.01  # less than 1 % of all
+    optics.import_psf(_written(tmp_path, _psf(values, **aside)))
+    values[4, 4] = 0
+    path = _written(tmp_path, _psf(values, **aside))
+    with pytest.raises(ValueError, match=r"the 7 by 9 samples .* are dark") as error:
+        optics.import_psf(path)
+    assert str(path) in str(error.value)
 
 
 @pytest.mark.parametrize("read", [optics.import_psf, optics.import_zernikes])

@@ -234,6 +234,7 @@ def test_distances_are_those_of_the_front_end_or_given():
     torch.testing.assert_close(one.strehl[0], found.strehl[0])
     torch.testing.assert_close(one.radius[0], found.radius[0])
     assert "350 mm" in str(one)
+    assert "MTF    of lens and pixel, at cycles/pixel" in str(one)
 
 
 def test_a_share_that_the_grid_does_not_hold_has_no_radius():
@@ -290,3 +291,100 @@ def test_a_dark_pupil_and_what_is_none_are_refused():
         optics.lens_performance(_pupil)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="contains 0"):
         optics.lens_performance(optics.LearnedKernel("identity", 3))
+
+
+def _brute(pupil, weights, frequency, shares):
+    """Strehl ratio, contrast along y and x, and radii of PSFs that are added on fine pixels."""
+    fine = {
+        "size": pupil.size, "spacing": pupil.spacing, "aperture": pupil.aperture,
+        "wavelengths": pupil.wavelengths, "focal_length": FOCAL, "pixel_pitch": 4e-7,
+        "psf_size": 301,
+    }  # fmt: skip
+    seen = optics.Pupil([*pupil.elements], **fine)().double()
+    flat = optics.Pupil([], **fine)().double()
+    weights = torch.tensor(weights, dtype=torch.float64)[:, None, None]
+    both = torch.stack([(weights * each).sum(0) for each in (seen, flat)])
+    middle = both[:, 150, 150]
+    x = optics.coordinates(301, spacing=4e-7)
+    wave = torch.exp(-2j * math.pi * x * frequency)
+    image = both[0].to(torch.complex128)
+    light = sum(
+        w * float(psf.sum()) for w, psf in zip(weights.flatten().tolist(), seen, strict=True)
+    )
+    contrast = [abs(image.sum(1) @ wave) / light, abs(image.sum(0) @ wave) / light]
+    radii = torch.linspace(5e-7, 5e-6, 121)
+    energy = optics.encircled_energy(both[0], radii, pixel_pitch=4e-7) / light
+    found = [float(radii[int((energy >= share).double().argmax())]) for share in shares]
+    return float(middle[0] / middle[1]), [float(each) for each in contrast], found
+
+
+def test_all_wavelengths_together_are_the_sum_of_their_psfs():
+    """Axial and lateral colour, and elements that pass another share of each."""
+    waves, weights, frequency, shares = (620e-9, 550e-9, 460e-9), (1.0, 3.0, 2.0), 7e4, (0.4, 0.7)
+    samples = 128
+    _, spacing = _disk(samples)
+    colour = optics.Aberration(
+        samples,
+        spacing=spacing,
+        diameter=DIAMETER,
+        coefficients=torch.tensor([[0.12, 0.1], [0.0, 0.0], [-0.12, -0.15]]) * WAVE,
+        indices=[2, 4],
+    )
+    pupil = _pupil(colour, samples=samples, wavelengths=waves)
+    found = optics.lens_performance(pupil, weights=weights, frequency=[frequency], shares=shares)
+    strehl, contrast, radii = _brute(pupil, weights, frequency, shares)
+    mixed = found.polychromatic
+    assert mixed.weights.tolist() == pytest.approx([1 / 6, 1 / 2, 1 / 3])
+    assert mixed.strehl.item() == pytest.approx(strehl, rel=2e-3)
+    pixel = float(optics.pixel_mtf(torch.tensor(frequency), pitch=PITCH))
+    assert (mixed.contrast[0] / pixel).tolist() == pytest.approx(contrast, abs=4e-3)
+    # The mean of the moduli is more, along x, where the colours lie beside each other.
+    moduli = mixed.weights @ found.contrast[:, 0, 1]
+    assert mixed.contrast[0, 1] < moduli - 0.01
+    assert mixed.radius.tolist() == pytest.approx(radii, rel=1.5e-2)
+
+
+def test_of_one_wavelength_all_are_that_one_and_of_weights_only_ratios_count():
+    pupil = _pupil(_aberration(0.05, 8), samples=128)
+    one = optics.lens_performance(pupil)
+    for name in ("strehl", "radius", "contrast"):
+        alone = getattr(one, name)[0]
+        torch.testing.assert_close(getattr(one.polychromatic, name), alone, msg=name)
+    assert "all" not in str(one)
+    waves = (620e-9, 550e-9, 460e-9)
+    blind = optics.lens_performance(_pupil(wavelengths=waves), weights=[0.0, 0.0, 2.0])
+    torch.testing.assert_close(blind.polychromatic.radius, blind.radius[2], rtol=1e-3, atol=0)
+    text = str(blind).splitlines()
+    assert text[-1] == "all: the wavelengths together, 0 %, 0 %, 100 %"
+    assert text[-2].split()[:2] == ["all", "1.000"]
+    equal = optics.lens_performance(_pupil(wavelengths=waves))
+    assert str(equal).endswith("all: the wavelengths together, equal parts")
+    told = json.loads(json.dumps(equal.to_dict(), allow_nan=False))["polychromatic"]
+    assert told["weights"] == pytest.approx([1 / 3] * 3)
+    # Small circles, whose light goes as their area, of waves twice as long.
+    far = optics.lens_performance(_pupil(wavelengths=(400e-9, 800e-9)), shares=[1e-4, 0.5])
+    small, half = far.polychromatic.radius.tolist()
+    assert far.radius[0, 0] < small < far.radius[1, 0]
+    assert far.radius[0, 1] < half < far.radius[1, 1]
+
+
+def test_light_that_an_element_keeps_back_is_not_in_the_sum():
+    """A colour filter in the pupil: what passes counts, beside the weights."""
+
+    class _Filter(optics.Element):
+        def transmission(self, wavelength):
+            amplitude = torch.where(wavelength < 500e-9, 0.5, 1.0)
+            return amplitude[:, None, None].expand(-1, *self.size).to(torch.complex64)
+
+    waves = (620e-9, 460e-9)
+    _, spacing = _disk()
+    found = optics.lens_performance(_pupil(_Filter(128, spacing), wavelengths=waves))
+    assert found.throughput.tolist() == pytest.approx([1.0, 0.25])
+    expected = (found.contrast[0] + 0.25 * found.contrast[1]) / 1.25
+    torch.testing.assert_close(found.polychromatic.contrast, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [-1.0, 2.0], [math.nan, 1.0]])
+def test_weights_are_one_for_each_wavelength(weights):
+    with pytest.raises(ValueError, match="weights must be"):
+        optics.lens_performance(_pupil(wavelengths=(620e-9, 460e-9)), weights=weights)

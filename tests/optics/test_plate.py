@@ -90,7 +90,17 @@ def test_the_starts_are_the_functions():
         "phase_contrast": optics.phase_contrast(size, stop=0.1),
         "band_pass": optics.gaussian_pass(size, low=0.05, high=0.1),
     }.items():
-        assert torch.equal(optics.filter_start(name, size, stop_radius=0.1), expected)
+        stop = 0.1 if name in ("dark_field", "phase_contrast") else None
+        assert torch.equal(optics.filter_start(name, size, stop_radius=stop), expected)
+
+
+def test_a_stop_of_a_filter_without_one_is_refused():
+    for name in ("open", "high_pass", "spiral", "random"):
+        with pytest.raises(ValueError, match=f"that of dark_field or phase_contrast, not '{name}'"):
+            optics.filter_start(name, (8, 8), stop_radius=0.1)
+    start = torch.ones(8, 8, dtype=torch.complex128)
+    with pytest.raises(ValueError, match="of a start by name: a Tensor has its own"):
+        optics.FourierFilter(8, start, margin=0, stop_radius=0.1)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 2, 2.0])

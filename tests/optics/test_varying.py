@@ -113,20 +113,86 @@ def test_more_eigen_psfs_than_there_are_have_a_finite_gradient(rank, dtype):
 @pytest.mark.parametrize("size", [1, 3])
 def test_the_gradient_is_that_of_torch_where_singular_values_differ(rank, size):
     psfs = _scene(2, 2, size, 3).requires_grad_()  # as many places as pixels, more, and fewer
-
-    def loss(basis, weights):  # of each factor by itself, not only of their product
-        factors = basis.flatten(1), weights.flatten(1)
-        return sum((_scene(*factor.shape) * factor.sin()).sum() for factor in factors)
-
-    (ours,) = torch.autograd.grad(loss(*optics.low_rank_psf(psfs, rank)[:2]), psfs)
+    ours = optics.low_rank_psf(psfs, rank)
+    basis, weights = ours.basis.flatten(1), ours.weights.flatten(1)
     table = psfs.reshape(4, -1)
     light = table.sum(1, keepdim=True)
     mean = torch.linalg.lstsq(light, table).solution
     u, s, v = torch.linalg.svd(table - light @ mean, full_matrices=False)
-    kept = min(rank, table.shape[1]) - 1
-    factors = torch.cat((mean, v[:kept])), torch.cat((light, u[:, :kept] * s[:kept]), 1).T
-    (theirs,) = torch.autograd.grad(loss(*factors), psfs)
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+    kept = min(rank, *table.shape) - 1
+    their_basis = torch.cat((mean, s[:kept, None] * v[:kept]))
+    their_weights = torch.cat((light, u[:, :kept]), 1).T
+    pairs = [(weights.T @ basis, their_weights.T @ their_basis)]
+    if kept + 1 < min(table.shape):  # of each factor by itself, not only of their product
+        sign = (weights * their_weights).detach().sum(1, keepdim=True).sign()
+        pairs += [(basis, sign * their_basis), (weights, sign * their_weights)]
+    for made, wanted in pairs:
+        torch.testing.assert_close(made, wanted, rtol=1e-9, atol=1e-10)
+        found, expected = (
+            torch.autograd.grad((_scene(*made.shape) * m.sin()).sum(), psfs, retain_graph=True)[0]
+            for m in (made, wanted)
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
+_ALIKE = {
+    "all equal": lambda: torch.full((2, 2, 3, 3), 1 / 9, dtype=torch.float64),
+    "two rows equal": lambda: (_scene(1, 2, 3, 3) / 9).repeat(2, 1, 1, 1),
+    "one is dark": lambda: _scene(2, 2, 3, 3) * (torch.arange(4.0) > 0).reshape(2, 2, 1, 1),
+    "as many pixels as places": lambda: torch.full((2, 2, 2, 2), 0.2, dtype=torch.float64),
+    "fewer pixels than places": lambda: torch.full((2, 3, 1, 3), 0.3, dtype=torch.float64),
+    "colours": lambda: torch.full((2, 2, 2, 2, 2), 0.2, dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("start", _ALIKE.values(), ids=_ALIKE)
+def test_at_full_rank_the_picture_is_linear_in_psfs_that_are_alike(start):
+    psfs = start().requires_grad_()
+    rank = math.prod(psfs.shape[:2])
+    scene = _scene(1, 2, 4, 5)
+
+    def image(psfs):
+        return optics.varying_blur(scene, *optics.low_rank_psf(psfs, rank)[:2])
+
+    assert torch.autograd.gradcheck(image, (psfs,))
+
+
+@_FORWARD
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_psfs_of_few_differences_follow_in_the_weights_that_are_held(dtype):
+    psfs = (_spots(1, 2, 5) / 2).to(dtype).repeat(3, 1, 1, 1).requires_grad_()  # two of six
+
+    def loss(psfs):
+        basis, weights, _ = optics.low_rank_psf(psfs, 4)
+        image = optics.varying_blur(_scene(1, 1, 6, 7).to(dtype), basis, weights)
+        return (_scene(*image.shape).to(dtype) * image).sum(), weights
+
+    (slope,) = torch.autograd.grad(loss(psfs)[0], psfs)
+    differs = _scene(3, 5, 5) - _scene(3, 5, 5).mean((1, 2), keepdim=True)
+    weights = loss(psfs.detach())[1][1:]  # across the light
+    change = torch.einsum("rpq,rhw->pqhw", weights, differs.to(dtype))
+    step = 1e-6 if dtype == torch.float64 else 1e-3
+    ahead, behind = (loss(psfs.detach() + sign * step * change)[0] for sign in (1, -1))
+    expected = float((ahead - behind) / (2 * step))
+    assert float((slope * change).sum()) == pytest.approx(expected, rel=1e-2)
+    forward = torch.func.jvp(lambda p: loss(p)[0], (psfs.detach(),), (change,))[1]
+    assert float(forward) == pytest.approx(float((slope * change).sum()), rel=1e-4)
+
+
+def test_a_lens_that_starts_without_differences_is_trained_in_all_places():
+    raw = torch.nn.Parameter(torch.zeros(2, 2, 1, 8, dtype=torch.float64))
+    front_end = optics.VaryingImaging(_pupil(raw), rank=4).double()
+    scene, seen = _scene(1, 1, 6, 6), _scene(1, 1, 15, 6)[..., :6, :]
+
+    def loss(raw):
+        named = {"pupil.elements.0.raw": raw}
+        return (torch.func.functional_call(front_end, named, (scene,)) * seen).sum()
+
+    (parameter,) = front_end.parameters()
+    start = parameter.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(loss(start), start)
+    assert float(slope[..., 1:3].abs().min()) > 1e-3 * float(slope.abs().max())  # tilts
+    assert torch.autograd.gradcheck(loss, (start,), atol=1e-6)
 
 
 @_FORWARD
@@ -355,6 +421,10 @@ def test_psfs_that_are_trained_have_the_gradient_of_a_finite_difference():
 
 
 def test_what_does_not_fit_is_refused():
+    edges = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(2, 2, 3, 3)
+    with pytest.raises(ValueError, match="psfs sum to 0 in all places, and sums are kept"):
+        optics.low_rank_psf(edges, 2)
+    assert not optics.low_rank_psf(0 * edges, 2).error_bound  # darkness is exact
     with pytest.raises(ValueError, match="rank must be from 1 to the 12 places, not 13"):
         optics.low_rank_psf(_spots(), 13)
     with pytest.raises(ValueError, match=r"psfs must be \[P, Q, \(C,\) h, w\], not \(4, 15"):
@@ -631,6 +701,18 @@ def test_psfs_that_move_magnify_the_picture_to_the_border():
         centre = [float((image.sum(1 - d) * steps).sum()) for d in (0, 1)]
         wanted = [20 + 1.1 * (y - 20), 20 + 1.1 * (x - 20)]
         assert centre == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_side_of_one_pixel_lies_in_the_middle_of_the_places():
+    psfs = _scene(3, 4, 1, 1) / 2
+    front_end = optics.VaryingImaging(psfs, rank=1, channels=1)
+    for size, expected in (
+        ((1, 4), psfs[1, :, 0, 0]),
+        ((3, 1), psfs[:, 1:3, 0, 0].mean(1)),
+        ((1, 1), psfs[1, 1:3].mean()),
+    ):
+        image = front_end(torch.ones(1, 1, *size, dtype=torch.float64))
+        torch.testing.assert_close(image, expected.reshape(1, 1, *size))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

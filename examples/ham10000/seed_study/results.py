@@ -20,7 +20,7 @@ import numpy as np
 import classify
 from joint import is_done, load_predictions, read_history
 from joint.folder import ENVIRONMENT_FILE, PREDICTIONS_FILE
-from joint.study import Contrast, Outcome, adjusted, compare, infer
+from joint.study import Outcome, PairedDifference, adjusted, compare, infer
 
 from .protocol import CLAIMS, WIDTHS, Claim, Plan
 from .stages import Stage, at_seed, result
@@ -195,7 +195,7 @@ def claims(study: Plan, root: Path, *, draws: int) -> list[dict[str, Any]]:
     Each has an answer, or says why there is none.
     """
     rows = study.rows["honest"]
-    contrasts: list[Contrast] = []
+    contrasts: list[PairedDifference] = []
     gaps: list[Measured] = []
     asked: list[Claim] = []
     for claim in CLAIMS:

@@ -1,7 +1,7 @@
 """Contrast by class: what is typical of each, with intervals over lesions."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from classify import Interval
 from classify.intervals import check_resampling, resampled, source, unit_of
 from joint.analysis.by_lesion import checked, median_interval, medians
-from joint.record import plain
+from joint.record import Record
 
 __all__ = ["ClassContrast", "ContrastByClass", "contrast_by_class"]
 
@@ -36,7 +36,7 @@ class ClassContrast(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ContrastByClass:
+class ContrastByClass(Record):
     """Distribution of a contrast measure in each class."""
 
     measure: str
@@ -55,14 +55,10 @@ class ContrastByClass:
         for row in self.classes:
             rows.append(
                 f"{row.name:8} {row.pictures:6} {row.median:8.3f}  "
-                f"[{row.interval.low:7.3f}, {row.interval.high:7.3f}] "
+                f"{row.interval:7.3f} "
                 f"{row.lower:8.3f} {row.upper:8.3f} {row.undefined:9}"
             )
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; None where a class has no value."""
-        return plain({**asdict(self), "classes": [row._asdict() for row in self.classes]})
 
 
 def contrast_by_class(

@@ -10,7 +10,7 @@ Of pictures that have no three colours, each channel's L* takes the place of L*a
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -45,7 +45,7 @@ from joint.kinds import (
     check_scores,
     check_suited,
 )
-from joint.record import plain
+from joint.record import Record
 from joint.stages import Encoding, check_codes
 from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
@@ -63,7 +63,7 @@ _NO_CONTRAST = 1e-3
 
 
 @dataclass(frozen=True)
-class ContrastSweep:
+class ContrastSweep(Record):
     """Recall of a system at several contrasts of the same lesions."""
 
     factors: tuple[float, ...]
@@ -121,27 +121,22 @@ class ContrastSweep:
         ]
         for k, factor in enumerate(self.factors):
             shares = " ".join(f"{share:6.3f}" for share in self.recall[k])
-            low, high = self.balanced_intervals[k]
             rows.append(
                 f"{factor:6.2f} {self.gcnr[k]:6.3f} "
                 f"{f'{self.delta_e[k]:6.2f} ' if coloured else '':7}{shares} "
-                f"{self.accuracy[k]:6.3f} {self.balanced_accuracy[k]:8.3f} [{low:.3f}, {high:.3f}]"
+                f"{self.accuracy[k]:6.3f} {self.balanced_accuracy[k]:8.3f} "
+                f"{self.balanced_intervals[k]:.3f}"
             )
             if self.clipped[k].max(initial=0, where=~np.isnan(self.clipped[k])) >= 0.005:
                 for what, values in (("clipped", self.clipped), ("achieved", self.achieved)):
                     shares = " ".join(f"{share:6.3f}" for share in values[k])
                     rows.append(f"{what:>20} {shares}")
         ranks = " ".join(f"{rank:+6.2f}" for rank in self.spearman)
-        low, high = self.balanced_spearman_interval
         rows.append(
             f"{'Spearman':20} {ranks} {'':6} {self.balanced_spearman:+8.3f} "
-            f"[{low:+.3f}, {high:+.3f}]"
+            f"{self.balanced_spearman_interval:+.3f}"
         )
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; None where something does not exist."""
-        return plain(asdict(self))
 
 
 def scale_contrast(

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from classify.intervals import (
     unit_of,
 )
 from joint.analysis.by_lesion import median_interval, medians
-from joint.record import plain
+from joint.record import Record
 
 __all__ = ["ContrastChange", "contrast_change"]
 
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class ContrastChange:
+class ContrastChange(Record):
     """Paired change of a contrast measure, such as by a codec or by joint training."""
 
     measure: str
@@ -56,16 +56,11 @@ class ContrastChange:
     """``lesions`` where groups were given, else ``pictures``."""
 
     def __str__(self) -> str:
-        low, high = self.interval
         return (
             f"{self.measure}: median {self.before:.3f} to {self.after:.3f}, {self.change:+.3f} "
-            f"[{low:+.3f}, {high:+.3f}] ({self.pictures} pictures, {self.undefined} without a "
+            f"{self.interval:+.3f} ({self.pictures} pictures, {self.undefined} without a "
             f"value; {100 * self.level:g} % interval over {self.unit})"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(asdict(self))
 
 
 def contrast_change(

@@ -9,7 +9,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
 from joint.analysis.by_lesion import check_labels, checked, rank_correlation
-from joint.record import plain
+from joint.record import Record
 
 __all__ = ["ConfusionContrast", "Distance", "PairContrast", "confusion_against_contrast"]
 
@@ -49,7 +49,7 @@ class PairContrast(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ConfusionContrast:
+class ConfusionContrast(Record):
     """Are classes of similar contrast confused more often? Negative rank correlation says yes."""
 
     measure: str
@@ -65,23 +65,17 @@ class ConfusionContrast:
     unit: str
 
     def __str__(self) -> str:
-        low, high = self.interval
         rows = [f"{'pair':14} {self.distance:>12} {'interval':^18} {'place':>13} {'confusion':>10}"]
         for p in self.pairs:
-            (near, far), (first, last) = p.distance_interval, p.rank_interval
             rows.append(
-                f"{f'{p.first}-{p.second}':14} {p.distance:12.4f} [{near:7.4f}, {far:7.4f}] "
-                f"{p.rank:3} [{first:3.0f}, {last:3.0f}] {p.confusion:10.4f}"
+                f"{f'{p.first}-{p.second}':14} {p.distance:12.4f} {p.distance_interval:7.4f} "
+                f"{p.rank:3} {p.rank_interval:3.0f} {p.confusion:10.4f}"
             )
         rows.append(
             f"Spearman of {self.measure} distance and confusion {self.spearman:+.3f}, "
-            f"{100 * self.level:g} % interval [{low:+.3f}, {high:+.3f}] over {self.unit}"
+            f"{100 * self.level:g} % interval {self.interval:+.3f} over {self.unit}"
         )
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; None where something does not exist."""
-        return plain({**asdict(self), "pairs": [pair._asdict() for pair in self.pairs]})
 
 
 def confusion_against_contrast(

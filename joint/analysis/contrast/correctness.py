@@ -9,7 +9,7 @@ Two answers that hold the class fixed::
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from classify.intervals import (
     with_width,
 )
 from joint.analysis.by_lesion import checked, equal_lesions_in, known_interval, lesions_in
-from joint.record import plain
+from joint.record import Record
 from optics.quantity import whole_number
 
 __all__ = [
@@ -53,7 +53,7 @@ class Slope(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ContrastEffect:
+class ContrastEffect(Record):
     """Logistic regressions of being right on contrast."""
 
     measure: str
@@ -79,23 +79,18 @@ class ContrastEffect:
             f"{self.pictures} pictures, {self.undefined} without a value; "
             f"{100 * self.level:g} % intervals over {self.unit}"
         ]
-        for name, (slope, (low, high)) in (
+        for name, (slope, interval) in (
             ("ignoring class", self.ignoring_class),
             ("within class", self.within_class),
         ):
-            rows.append(f"{name:15} {slope:+.3f} [{low:+.3f}, {high:+.3f}]")
+            rows.append(f"{name:15} {slope:+.3f} {interval:+.3f}")
         if self.silent:
             rows.append(f"all right or all wrong: {', '.join(self.silent)}")
         return "\n".join(rows)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; None where no slope exists."""
-        slopes = ("ignoring_class", "within_class")
-        return plain({**asdict(self), **{name: getattr(self, name)._asdict() for name in slopes}})
-
 
 @dataclass(frozen=True)
-class MatchedStrata:
+class MatchedStrata(Record):
     """Accuracy in thirds of contrast, taken within each class."""
 
     measure: str
@@ -124,16 +119,12 @@ class MatchedStrata:
         ]
         names = (*self.classes, "matched")
         intervals = (*self.class_intervals, self.interval)
-        for name, row, (low, high) in zip(
+        for name, row, interval in zip(
             names, (*self.accuracy, self.matched), intervals, strict=True
         ):
             shares = " ".join(f"{share:6.3f}" for share in row)
-            rows.append(f"{name:8} {shares}   {row[-1] - row[0]:+.3f} [{low:+.3f}, {high:+.3f}]")
+            rows.append(f"{name:8} {shares}   {row[-1] - row[0]:+.3f} {interval:+.3f}")
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; None where a class has no pictures."""
-        return plain(asdict(self))
 
 
 def correctness_against_contrast(

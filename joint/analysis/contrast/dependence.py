@@ -19,6 +19,7 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.evaluate import evaluate
 from joint.kinds import check_kinds
+from joint.record import as_json
 from joint.system import ImagingSystem
 
 from .by_class import ContrastByClass, contrast_by_class
@@ -77,22 +78,8 @@ class ContrastDependence:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; None where something does not exist."""
-        parts = ("by_class", "effect", "strata", "confusion")
-        measures = {
-            name: {part: _told(getattr(found, part)) for part in parts}
-            for name, found in self.measures.items()
-        }
-        return {
-            "plane": self.plane,
-            "pictures": self.pictures,
-            "left_out": self.left_out,
-            "measures": measures,
-            "sweep": _told(self.sweep),
-        }
-
-
-def _told(found: Any) -> dict[str, Any] | None:  # noqa: ANN401 - whatever has to_dict
-    return None if found is None else found.to_dict()
+        names = ("plane", "pictures", "left_out", "measures", "sweep")
+        return {name: as_json(getattr(self, name)) for name in names}
 
 
 def contrast_dependence(

@@ -22,7 +22,7 @@ from classify import Interval, LesionDataset
 from classify.intervals import check_resampling, check_units, membership, source
 from joint.analysis.passes import passes
 from joint.kinds import check_kinds
-from joint.record import plain
+from joint.record import Record
 from joint.system import ImagingSystem, evaluating
 from optics import Sensor
 from optics.pixel import bin_pixels
@@ -42,7 +42,7 @@ _JACKKNIFE = 20  # parts of the lesions
 
 
 @dataclass(frozen=True)
-class GaussianInformation:
+class GaussianInformation(Record):
     """What noisy patches would tell of noiseless ones, were both Gaussian."""
 
     bits: float
@@ -58,16 +58,11 @@ class GaussianInformation:
     """What the jackknife leaves out: ``lesions`` where groups were given, else ``patches``."""
 
     def __str__(self) -> str:
-        low, high = self.interval
         return (
-            f"Gaussian information {self.bits:.3f} [{low:.3f}, {high:.3f}] bits/pixel "
+            f"Gaussian information {self.bits:.3f} {self.interval:.3f} bits/pixel "
             f"({self.patches} patches of {self.patch} x {self.patch}, {100 * self.level:g} % over "
             f"{self.unit})"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(vars(self))
 
 
 def gaussian_mutual_information(signal: Array, noise: Array) -> float:

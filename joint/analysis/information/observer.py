@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
-from joint.record import named, plain
+from joint.record import Record
 from optics.quantity import whole_number
 
 from .cross_fit import deal, standard
@@ -41,7 +41,7 @@ class PairAUC(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Observer:
+class Observer(Record):
     """How well a Hotelling observer tells classes apart."""
 
     auc: float
@@ -67,18 +67,13 @@ class Observer:
         return math.sqrt(2) * float(ndtri(self.auc))
 
     def __str__(self) -> str:
-        low, high = self.interval
         rows = [
             f"Hotelling observer, {self.features} features, {self.pictures} pictures: AUC "
-            f"{self.auc:.3f} [{low:.3f}, {high:.3f}] ({100 * self.level:g} % over "
+            f"{self.auc:.3f} {self.interval:.3f} ({100 * self.level:g} % over "
             f"{self.unit}, templates held)"
         ]
         rows += [f"{f'{p.first}-{p.second}':14} {p.auc:.3f}" for p in self.pairs]
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain({**vars(self), "pairs": named(self.pairs)})
 
 
 def random_features(

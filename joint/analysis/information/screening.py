@@ -21,12 +21,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from classify import Interval, LesionDataset
+from classify import LesionDataset
 from classify.intervals import check_resampling, source
 from joint.analysis.by_lesion import rank_correlation
 from joint.analysis.contrast.plane import PLANES, Plane
 from joint.analysis.passes import passes
 from joint.kinds import check_kinds
+from joint.record import Record
 from joint.system import ImagingSystem, evaluating
 
 from .gaussian import GaussianInformation, sensor_information, sensor_obstacle
@@ -79,7 +80,7 @@ class RankCorrelations(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Screening:
+class Screening(Record):
     """Training-free numbers of several designs."""
 
     rows: tuple[Screened, ...]
@@ -117,23 +118,14 @@ class Screening:
     def __str__(self) -> str:
         lines = [f"{'design':24} {'observer AUC':22} {'usable, bits/picture':24} Gaussian, bits/px"]
         for name, observer, usable, gaussian in self.rows:
-            cells = [_cell(observer.auc, observer.interval), _cell(usable.bits, usable.interval)]
-            cells += [] if gaussian is None else [_cell(gaussian.bits, gaussian.interval)]
+            cells = [
+                f"{observer.auc:.3f} {observer.interval:.3f}",
+                f"{usable.bits:.3f} {usable.interval:.3f}",
+            ]
+            if gaussian is not None:
+                cells.append(f"{gaussian.bits:.3f} {gaussian.interval:.3f}")
             lines.append(f"{name:24} " + " ".join(f"{cell:23}" for cell in cells).rstrip())
         return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        rows = [
-            {
-                "name": row.name,
-                "observer": row.observer.to_dict(),
-                "usable": row.usable.to_dict(),
-                "gaussian": None if row.gaussian is None else row.gaussian.to_dict(),
-            }
-            for row in self.rows
-        ]
-        return {"rows": rows}
 
 
 def information(
@@ -315,7 +307,3 @@ def screen(
 
 def _spearman(first: Array, second: Array) -> float:
     return float(rank_correlation(first, second)) if len(first) > 1 else math.nan
-
-
-def _cell(value: float, interval: Interval) -> str:
-    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

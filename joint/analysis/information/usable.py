@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
-from joint.record import plain
+from joint.record import Record
 
 from .cross_fit import deal, standard
 
@@ -26,7 +26,7 @@ _RIDGES = (100.0, 10.0, 1.0, 1e-1, 1e-2, 1e-3)
 
 
 @dataclass(frozen=True)
-class UsableInformation:
+class UsableInformation(Record):
     """What a linear probe can read of the class."""
 
     bits: float
@@ -44,16 +44,11 @@ class UsableInformation:
     """What the interval resamples: ``lesions`` where groups were given, else ``pictures``."""
 
     def __str__(self) -> str:
-        low, high = self.interval
         return (
-            f"usable information {self.bits:.3f} [{low:.3f}, {high:.3f}] of {self.label_bits:.3f} "
+            f"usable information {self.bits:.3f} {self.interval:.3f} of {self.label_bits:.3f} "
             f"bits/picture ({self.pictures} pictures, {100 * self.level:g} % over "
             f"{self.unit})"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(vars(self))
 
 
 def usable_information(

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import nn
 
+from classify.data.arrays import as_integer
 from joint.system import ImagingSystem
 from optics import Element, IncoherentImaging, PhaseElement, Pupil
 
@@ -121,11 +122,14 @@ def alignment(
         raise ValueError(f"name must be one of {', '.join(get_args(Alignment))}, not {name!r}")
     which = None
     if elements is not None:
-        which = (elements,) if isinstance(elements, int) else tuple(elements)
-        if not which or min(which) < 0 or len({*which}) < len(which):
+        given = (elements,)
+        if isinstance(elements, Iterable) and as_integer(elements) is None:
+            given = tuple(elements)
+        which = tuple(number for number in map(as_integer, given) if number is not None)
+        if not which or min(which) < 0 or len({*which}) < len(given):
             raise ValueError(
                 "elements must be numbers of elements in the pupil, from 0, each once and at least "
-                f"one, not {which}"
+                f"one, not {given}"
             )
     kind = _aligned(name, which)
     told = "all" if which is None else "+".join(map(str, which))

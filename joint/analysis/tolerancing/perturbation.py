@@ -334,8 +334,12 @@ def _fixed(*levels: float) -> Callable[[ImagingSystem], tuple[float, ...]]:
 
 
 def _lights(system: ImagingSystem) -> tuple[float, ...]:
+    """Around its own; of a camera that sees a range of it, the ends and the mean."""
     sensor = system.sensor
     assert sensor is not None
+    if sensor.photon_range is not None:
+        low, high = sensor.photon_range
+        return low, sensor.mean_photons, high
     levels = (sensor.photons * factor for factor in (1 / 16, 0.25, 1.0, 4.0))
     # More light than the full well holds would be a study of the well.
     return tuple(each for each in levels if each <= sensor.photons or sensor.holds(each))

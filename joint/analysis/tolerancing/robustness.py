@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +21,12 @@ from tqdm import tqdm
 from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.analysis.scores import DrawnScores, Scores, signed
-from joint.analysis.warned import told_once
+from joint.caution import told_once
 from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
-from joint.record import named, plain
+from joint.record import Record
 from joint.system import ImagingSystem
 from optics.quantity import whole_number
 
@@ -157,7 +157,7 @@ class Refused(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Robustness:
+class Robustness(Record):
     """Accuracy of a system away from its design."""
 
     scores: Scores
@@ -192,19 +192,6 @@ class Robustness:
             ]
         rows += [f"no {name}: {reason}" for name, reason in self.refused]
         return "\n".join(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(
-            {
-                "scores": named(self.scores),
-                "curves": named(self.curves),
-                "refused": named(self.refused),
-                "pictures": self.pictures,
-                "level": self.level,
-                "resamples": self.resamples,
-            }
-        )
 
 
 @told_once()

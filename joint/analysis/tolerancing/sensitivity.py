@@ -11,17 +11,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from classify import LesionDataset
-from joint.analysis.warned import told_once
+from joint.caution import told_once
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
-from joint.record import named, plain
+from joint.record import Record
 from joint.system import ImagingSystem
 from optics.quantity import whole_number
 
@@ -53,7 +53,7 @@ class AtLimits(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class Sensitivity(Record):
     """What each tolerance costs by itself."""
 
     measure: str
@@ -81,10 +81,6 @@ class Sensitivity:
             for row in self.rows
         ]
         return "\n".join(text)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain({**vars(self), "rows": named(self.rows)})
 
 
 @told_once()

@@ -21,11 +21,11 @@ import torch
 from scipy import stats
 from tqdm import tqdm
 
-from classify import LesionDataset
-from joint.analysis.warned import told_once
+from classify import Interval, LesionDataset
+from joint.caution import told_once
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
-from joint.record import plain
+from joint.record import as_json
 from joint.system import ImagingSystem
 from optics.quantity import whole_number
 
@@ -71,11 +71,11 @@ class Yield(NamedTuple):
 
     value: float
     """The share."""
-    interval: tuple[float, float]
+    interval: Interval
     """Clopper and Pearson's, of a share among so many devices."""
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
+        return f"{self.value:.3f} {self.interval:.3f}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Tolerance:
         good = values >= limit if self.more_is_better else values <= limit
         found = stats.binomtest(int(good.sum()), len(values))
         low, high = found.proportion_ci(self.level, method="exact")
-        return Yield(float(good.mean()), (float(low), float(high)))
+        return Yield(float(good.mean()), Interval(float(low), float(high)))
 
     def promised(self, share: float, *, confidence: float | None = None) -> float:
         """The limit that this share of the devices keeps: a quantile of the values.
@@ -221,8 +221,8 @@ class Tolerance:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        told = {name: each._asdict() for name, each in self.correlations().items()}
-        return plain({**vars(self), "sensitivities": self.sensitivities(), "correlations": told})
+        parts = {"sensitivities": self.sensitivities(), "correlations": self.correlations()}
+        return as_json(vars(self) | parts)
 
 
 def _spearman(levels: Sequence[float] | Array, values: Sequence[float]) -> float:

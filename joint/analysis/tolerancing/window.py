@@ -5,11 +5,11 @@
     design, and levels that are asked ─► focused anew ─► light_cut ─ compared ─► one warning
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
 
+from joint.caution import caution
 from joint.feed import derive_seed
 from joint.light_cut import Cut, cut_in_words, light_cut
 from joint.system import ImagingSystem
@@ -66,7 +66,7 @@ def warn_of_what_is_cut(
                 found.setdefault(kind.name, []).append(f"{step:g}")
     if found:
         where = "; ".join(f"{name} = {', '.join(steps)}" for name, steps in found.items())
-        warnings.warn(f"{told} So it is at {where}.", UserWarning, stacklevel=2)
+        caution(f"{told} So it is at {where}.")
 
 
 def _least(system: ImagingSystem, refocus: float, channels: int) -> Cut:

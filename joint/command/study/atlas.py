@@ -1,6 +1,5 @@
 """``lens2label study atlas``: whether seeds have learned the same element."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from joint.record import print_json
 from joint.study.findings.atlas import atlas
 from joint.study.store import open_study
 
@@ -37,5 +37,5 @@ def main(arguments: Sequence[str]) -> int:
     """Compare the learned elements; returns the exit status."""
     options = tyro.cli(AtlasOptions, args=arguments, prog="lens2label study atlas")
     found = atlas(open_study(options.folder), designs=options.designs)
-    print(json.dumps(found.to_dict(), indent=1) if options.json else found)
+    (print_json if options.json else print)(found)
     return 0

@@ -8,8 +8,8 @@ from typing import Annotated
 import tyro
 
 from joint.checkpoint import write_atomically
-from joint.command.options import check_file, check_least
-from joint.point import AS_BUILT, OperatingPoint, every_point
+from joint.command.options import OperatingPoints, check_file, check_least
+from joint.point import AS_BUILT
 from joint.settings import OptionError
 from joint.study.elsewhere import elsewhere
 from joint.study.store import open_study
@@ -20,7 +20,7 @@ __all__ = ["JudgeOptions", "main"]
 
 
 @dataclass(frozen=True)
-class JudgeOptions(Moved):
+class JudgeOptions(Moved, OperatingPoints):
     """Judge the trained runs elsewhere: in other light, at other rates, distances, motion.
 
     A row for each design, a column for each point, with the bits of a codec there; and what the
@@ -59,15 +59,12 @@ class JudgeOptions(Moved):
         """
         check_least(self, batch_size=1)
         check_file("--csv", self.csv)
+        self.check_points()
         if self.points() == [AS_BUILT]:
             raise OptionError(
                 "give at least one point, such as --photons 30 300; what the runs came to where "
                 "they were tested says lens2label study report"
             )
-
-    def points(self) -> list[OperatingPoint]:
-        """Where to judge."""
-        return every_point(self.photons, self.quality, self.distance, self.motion)
 
 
 def main(arguments: Sequence[str]) -> int:

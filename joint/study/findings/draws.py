@@ -23,7 +23,7 @@ from scipy import special
 
 from classify import Interval
 from classify.intervals import check_resampling, membership, resampled
-from classify.judged import is_metric
+from classify.metric_names import is_metric
 from joint.metric import check_study_metric, scores_nothing
 from joint.predictions import Predictions
 

@@ -18,7 +18,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -26,8 +26,8 @@ import numpy.typing as npt
 from scipy import special
 
 from classify import Interval
-from joint.record import plain
-from joint.study.axis import Design, Level
+from joint.record import Record
+from joint.study.axis import Design, Level, is_number
 from joint.study.condition import ABSENT, Absent
 
 from .draws import Draws
@@ -95,7 +95,7 @@ class PairEffect:
 
 @final
 @dataclass(frozen=True)
-class Effects:
+class Effects(Record):
     """What each axis does to the metric."""
 
     metric: str
@@ -126,9 +126,9 @@ class Effects:
             share = f": {_shown(axis.share)} of the variance alone{total}"
             lines.append(f"  {axis.axis}" + share * (self.variance > 0))
             for level in axis.levels:
-                mark = "" if level.effect_interval is None else _interval(level.effect_interval)
+                ends = "" if level.effect_interval is None else f" {level.effect_interval:+.4f}"
                 lines.append(
-                    f"    {level.level}: {level.mean:.4f}, {level.effect:+.4f}{mark} from the mean"
+                    f"    {level.level}: {level.mean:.4f}, {level.effect:+.4f}{ends} from the mean"
                 )
         lines += [
             f"  {' and '.join(pair.axes)} together: {_shown(pair.share)} of the variance"
@@ -137,18 +137,10 @@ class Effects:
         ]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(asdict(self))
-
 
 def _shown(share: Share) -> str:
-    low_high = "" if share.interval is None else " [{:.0%}, {:.0%}]".format(*share.interval)
-    return f"{share.value:.0%}{low_high}"
-
-
-def _interval(interval: Interval) -> str:
-    return f" [{interval.low:+.4f}, {interval.high:+.4f}]"
+    ends = "" if share.interval is None else f" {share.interval:.0%}"
+    return f"{share.value:.0%}{ends}"
 
 
 def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95) -> Effects:
@@ -262,7 +254,7 @@ class _Groups(NamedTuple):
 def _grouped(values: Sequence[Level | Absent]) -> _Groups | None:
     """Numbers put into groups of equal size by their order, if hardly any comes twice."""
     there = [v for v in values if v is not ABSENT]
-    numbers = [v for v in there if isinstance(v, int | float) and not isinstance(v, bool)]
+    numbers = [level for level in there if is_number(level)]
     times = Counter(numbers)
     once = sum(time == 1 for time in times.values())
     # A grid that lacks some corners still has most of its levels more than once.

@@ -31,7 +31,15 @@ from joint.config.front_ends import build_front_end
 from joint.config.run import RunConfig
 from joint.trained import load_trained, scene_kind
 
-__all__ = ["Alignment", "Element", "Orientation", "align", "load_element", "spreads", "surrogate"]
+__all__ = [
+    "Element",
+    "Orientation",
+    "Registration",
+    "align",
+    "load_element",
+    "spreads",
+    "surrogate",
+]
 
 Array = npt.NDArray[Any]
 
@@ -60,7 +68,7 @@ class Element:
     another; None where the PSF is the same everywhere."""
 
 
-class Alignment(NamedTuple):
+class Registration(NamedTuple):
     """How one element is laid over another."""
 
     similarity: float
@@ -212,7 +220,7 @@ def align(
     other: Element,
     *,
     orientation: Orientation = "kept",
-) -> Alignment:
+) -> Registration:
     """Lay an element over another as well as it goes.
 
     Parameters
@@ -224,7 +232,7 @@ def align(
 
     Returns
     -------
-    Alignment
+    Registration
         The similarity is ``sum_f |<a_f, shifted b_f>| / (|a| |b|)`` over the best order of the
         filters (Kuhn, 1955), each shifted by fractions of a pixel to the maximum of its
         cross-correlation, with the sign of each of its parts free; of complex spreads the phase,
@@ -272,13 +280,13 @@ def prepared(element: Element, side: int, orientation: Orientation = "kept") -> 
     return Prepared(spectra, size, float(np.linalg.norm(parts)))
 
 
-def align_prepared(one: Prepared, other: Prepared) -> Alignment:
+def align_prepared(one: Prepared, other: Prepared) -> Registration:
     """As :func:`align`, of elements of one kind in frames of one size."""
     conjugate = one.spectra[0].conj()
     count, size = len(conjugate), one.size
     scale = one.norm * other.norm
     if scale == 0:
-        return Alignment(0.0, (-1,) * count, ((0.0, 0.0),) * count, 0)
+        return Registration(0.0, (-1,) * count, ((0.0, 0.0),) * count, 0)
     real = conjugate.shape[-1] < size
     found = []
     for number, spectrum in enumerate(other.spectra):
@@ -296,7 +304,7 @@ def align_prepared(one: Prepared, other: Prepared) -> Alignment:
         peak, shifts[f] = _refined(cross[f, g], place, size)
         total += peak
         order[f] = int(g)
-    return Alignment(total / scale, tuple(order), tuple(shifts), number)
+    return Registration(total / scale, tuple(order), tuple(shifts), number)
 
 
 def _window(least: int) -> int:

@@ -7,7 +7,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy import stats
 from classify import Interval
 from classify.intervals import check_resampling
 from joint.metric import lower_is_better
-from joint.record import plain
+from joint.record import Record
 from joint.study.axis import Design
 
 from .draws import Draws
@@ -81,7 +81,7 @@ class FrontPoint:
 
 @final
 @dataclass(frozen=True)
-class Front:
+class Front(Record):
     """The metric against costs."""
 
     metric: str
@@ -100,7 +100,7 @@ class Front:
         lines = [f"front of {self.metric} against {', '.join(self.costs)}, over {self.unit}"]
         if self.hypervolume is not None:
             whole = self.hypervolume
-            interval = "" if whole.interval is None else " [{:.6g}, {:.6g}]".format(*whole.interval)
+            interval = "" if whole.interval is None else f" {whole.interval:.6g}"
             ends = ", ".join(f"{name} {value:.6g}" for name, value in whole.reference.items())
             share = f", {whole.of_box:.0%} of the box of the best of each"
             lines.append(
@@ -110,17 +110,13 @@ class Front:
         for point in self.points:
             spent = ", ".join(f"{value:.6g} {name}" for name, value in point.costs.items())
             sure = "" if point.probability is None else f", on the front in {point.probability:.0%}"
-            interval = "" if point.interval is None else " [{:.4f}, {:.4f}]".format(*point.interval)
+            interval = "" if point.interval is None else f" {point.interval:.4f}"
             mark = "*" if point.on_front else " "
             adds = f", adds {point.share:.1%}" if point.on_front and point.share is not None else ""
             lines.append(
                 f"  {mark} {point.design}: {spent}: {point.value:.4f}{interval}{sure}{adds}"
             )
         return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(asdict(self))
 
 
 def fronts(

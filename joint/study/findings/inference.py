@@ -28,7 +28,8 @@ from classify.intervals import (
     wilson_intervals,
     with_width,
 )
-from classify.judged import Judged, is_metric, of_class
+from classify.judged import Judged
+from classify.metric_names import is_metric, of_class
 from joint.metric import check_study_metric, range_of, scores_nothing
 from joint.predictions import Predictions
 

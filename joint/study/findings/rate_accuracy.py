@@ -11,7 +11,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -25,16 +25,16 @@ from joint.analysis.curve_difference import (
     check_overlap,
     curve_difference,
     falls,
-    shown_interval,
     told_difference,
 )
 from joint.config.codecs import CodecConfig
 from joint.config.custom import CustomConfig
 from joint.metric import check_study_metric, lower_is_better
-from joint.record import plain
+from joint.record import Record
 from joint.settings import NoneConfig
 from joint.study.axis import Design
 from joint.study.significance import holm, smallest_p
+from joint.study.space import levels_shown
 from joint.study.store import Ledger
 
 from .draws import Draws, resample
@@ -88,7 +88,7 @@ class RateFamily:
 
 @final
 @dataclass(frozen=True)
-class RateAccuracy:
+class RateAccuracy(Record):
     """Rate-accuracy curves of a study."""
 
     metric: str
@@ -106,14 +106,10 @@ class RateAccuracy:
         for family in self.families:
             lines.append(f"  {family.name}")
             for point in family.points:
-                interval = shown_interval(point.interval, ".4f")
+                interval = "" if point.interval is None else f" {point.interval:.4f}"
                 lines.append(f"    {point.rate:.6g} bits: {point.accuracy:.4f}{interval}")
         lines += [f"  {told_difference(each, self.metric)}" for each in self.differences]
         return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(asdict(self))
 
 
 def rate_accuracy(
@@ -284,11 +280,11 @@ def _families(
     found = []
     for numbers in groups.values():
         levels = _rest(ledger, numbers[0], along)
-        words = [kinds[numbers[0]], *(f"{name}={value}" for name, value in levels.items())]
         points = sorted(
             (_point(number, draws, rates, level) for number in numbers), key=lambda p: p.rate
         )
-        name, kind = ", ".join(words), kinds[numbers[0]]
+        kind = kinds[numbers[0]]
+        name = f"{kind}, {levels_shown(levels)}" if levels else kind
         steps = falls([each.rate for each in points], [each.accuracy for each in points])
         found.append(RateFamily(name, levels, kind, tuple(points), steps))
     return found

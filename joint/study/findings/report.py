@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from textwrap import indent
 from typing import Any, final
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from joint.cells import aligned, as_csv
 from joint.metric import lower_is_better, scores_nothing
+from joint.record import as_json
 from joint.study.axis import Design
 from joint.study.provenance import (
     EnvironmentDifference,
@@ -23,15 +24,15 @@ from joint.study.provenance import (
 )
 from joint.study.sampler import Listed
 from joint.study.significance import expected_maximum
-from joint.study.space import Pair
+from joint.study.space import Pair, levels_shown
 from joint.study.store import Ledger, Tally, done_before, given_up
 from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, score, told_once
 from .pareto import DIMENSIONS, hypervolume_shares, pareto_front, reference_of
 from .selection import Selection, judged_selection
-from .statistics import Contrast, Estimate, adjusted, compare, estimate, unpaired
-from .table import COSTS, Row, design_costs, front_costs, outcomes, rows
+from .statistics import Estimate, PairedDifference, adjusted, compare, estimate, unpaired
+from .table import COSTS, Row, axis_cells, design_costs, front_costs, outcomes, rows
 
 __all__ = [
     "DesignSummary",
@@ -118,7 +119,7 @@ class StudyReport:
     metric: str
     tally: Tally
     """How many runs are in which state."""
-    planned: tuple[Contrast, ...]
+    planned: tuple[PairedDifference, ...]
     """Comparisons that the plan named, their p adjusted for their number."""
     designs: tuple[DesignSummary, ...]
     """All designs, the best first: exploration."""
@@ -137,7 +138,7 @@ class StudyReport:
     """Runs that were done already when the plan was written."""
     plan_metric: str = ""
     """The metric of the plan, which ``metric`` may not be."""
-    explored: tuple[Contrast, ...] = ()
+    explored: tuple[PairedDifference, ...] = ()
     """The comparisons that the plan named, by another metric than its own: exploration."""
     changed: tuple[int, ...] = ()
     """Designs of which some runs were made of other pictures or files, which were replaced."""
@@ -236,21 +237,16 @@ class StudyReport:
         ]
 
     def to_json(self) -> str:
-        """JSON of everything."""
-        content: dict[str, Any] = asdict(self)
-        content["tally"] = self.tally._asdict()
-        content["off_target"] = self.off_target
-        content["selection"] = None if self.selection is None else self.selection.to_dict()
-        for name in ("planned", "explored"):
-            content[name] = [contrast.to_dict() for contrast in getattr(self, name)]
-        return json.dumps(content, indent=1) + "\n"
+        """JSON of everything; a number that is none is null."""
+        content = as_json(vars(self) | {"off_target": self.off_target})
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
         """CSV with a row for each design, the best first; what is not there is empty."""
         cells = [
             {
                 "design": each.number,
-                **{f"axis.{name}": level for name, level in each.levels.items()},
+                **axis_cells(each.levels),
                 self.metric: each.estimate.mean,
                 "low": None if each.estimate.interval is None else each.estimate.interval.low,
                 "high": None if each.estimate.interval is None else each.estimate.interval.high,
@@ -365,7 +361,7 @@ def _contrast(
     lacking: Collection[int],
     rates: Mapping[int, float],
     changed: Mapping[int, str],
-) -> Contrast:
+) -> PairedDifference:
     """Two designs of the plan compared; where they are no pairs, that is what is told of them.
 
     ``lacking`` are the designs that are done and have no such number, ``changed`` those of which
@@ -422,7 +418,7 @@ def _reason(row: Row) -> tuple[str, str]:
 
 def compare_designs(
     ledger: Ledger, first: int, second: int, *, metric: str | None = None
-) -> Contrast:
+) -> PairedDifference:
     """Compare two designs of a study by their numbers: exploration, whatever comes of it.
 
     Parameters
@@ -435,7 +431,7 @@ def compare_designs(
 
     Returns
     -------
-    Contrast
+    PairedDifference
 
     Raises
     ------
@@ -568,12 +564,12 @@ def _luck(designs: Sequence[Sequence[Outcome]], metric: str) -> float | None:
 
 def _cells(summary: DesignSummary, costs: Sequence[str]) -> tuple[str, ...]:
     judged = summary.estimate
-    interval = "" if judged.interval is None else "[{:.4f}, {:.4f}]".format(*judged.interval)
+    interval = "" if judged.interval is None else f"{judged.interval:.4f}"
     values = [summary.costs[name] for name in costs]
     spent = ["-" if value is None else f"{value:.6g}" for value in values]
     return (
         "*" if summary.on_front else " ",
-        f"{summary.number}: " + ", ".join(f"{n}={v}" for n, v in summary.levels.items()),
+        f"{summary.number}: {levels_shown(summary.levels)}",
         "-" if judged.mean is None else f"{judged.mean:.4f}",
         interval,
         str(judged.count),

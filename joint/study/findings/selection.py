@@ -10,7 +10,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, final
 
 from pydantic import ValidationError
@@ -19,17 +19,18 @@ from classify import Interval
 from joint.cells import aligned, as_csv
 from joint.config.faults import fault_line
 from joint.metric import check_study_metric, scores_nothing
-from joint.record import plain
+from joint.record import Record
 from joint.study.axis import Design
 from joint.study.provenance import changed_inputs, changed_note, other_pictures
 from joint.study.requirements import Bound, Requirements, check_reached
 from joint.study.significance import holm
+from joint.study.space import levels_shown
 from joint.study.store import Ledger, done_before, given_up
 
 from .draws import Draws, resample
 from .inference import Outcome, told_once
 from .one_sided import Answer, behind_best, of_cost, of_mean
-from .table import Row, design_costs, front_costs, outcomes, rows
+from .table import Row, axis_cells, design_costs, front_costs, outcomes, rows
 
 __all__ = ["Candidate", "Selection", "Verdict", "judged_selection", "select_designs"]
 
@@ -66,7 +67,7 @@ class Candidate:
 
 @final
 @dataclass(frozen=True)
-class Selection:
+class Selection(Record):
     """Designs that meet requirements, and those that do not."""
 
     requirements: tuple[str, ...]
@@ -124,22 +125,17 @@ class Selection:
         values = []
         for name in names:
             mean, interval = each.means[name], each.intervals[name]
-            ends = "" if interval is None else " [{:.4g}, {:.4g}]".format(*interval)
+            ends = "" if interval is None else f" {interval:.4g}"
             values.append("-" if mean is None else f"{mean:.4g}{ends}")
         spent = [each.costs[name] for name in self.costs]
-        levels = ", ".join(f"{name}={level}" for name, level in each.levels.items())
         return (
             each.verdict,
-            f"{each.number}: {levels}",
+            f"{each.number}: {levels_shown(each.levels)}",
             *values,
             *("-" if value is None else f"{value:.6g}" for value in spent),
             f"{each.adjusted_p:.3g}",
             each.held_back or "",
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return plain(asdict(self) | {"bounds": [each._asdict() for each in self.bounds]})
 
     def to_json(self) -> str:
         """JSON of everything."""
@@ -154,7 +150,7 @@ def _row(each: Candidate) -> dict[str, Any]:
     ends = {name: interval or (None, None) for name, interval in each.intervals.items()}
     return {
         "design": each.number,
-        **{f"axis.{name}": level for name, level in each.levels.items()},
+        **axis_cells(each.levels),
         "verdict": each.verdict,
         **each.means,
         **{f"{name}.low": low for name, (low, _) in ends.items()},

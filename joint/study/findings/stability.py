@@ -15,7 +15,7 @@ other element.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -24,9 +24,10 @@ from scipy import stats
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from joint.record import plain
+from joint.record import as_json
 from joint.study.axis import Design
 from joint.study.significance import holm
+from joint.study.space import levels_shown
 
 from .element import Element, Orientation, align_prepared, prepared, surrogate
 
@@ -136,11 +137,10 @@ class Atlas:
             p = f"p = {each.p:.3g}" + (
                 f" (Holm {each.adjusted_p:.3g})" if each.adjusted_p != each.p else ""
             )
-            shown = ", ".join(f"{name}={level}" for name, level in each.levels.items())
             lines.append(
-                f"  {each.design}: {shown}: similarity {each.similarity:.3f} over "
-                f"{len(each.seeds)} seeds (starts {each.of_starts:.3f}, chance {each.chance:.3f}), "
-                f"{each.learned:.2%} learned, "
+                f"  {each.design}: {levels_shown(each.levels)}: similarity {each.similarity:.3f} "
+                f"over {len(each.seeds)} seeds (starts {each.of_starts:.3f}, chance "
+                f"{each.chance:.3f}), {each.learned:.2%} learned, "
                 f"agreement {each.agreement:+.2f}, {p}: {each.verdict()}"
             )
         if self.elements:
@@ -152,8 +152,8 @@ class Atlas:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the elements by design and seed."""
-        designs = [asdict(each) | {"verdict": each.verdict()} for each in self.designs]
-        return plain(
+        designs = [vars(each) | {"verdict": each.verdict()} for each in self.designs]
+        return as_json(
             {
                 "orientation": self.orientation,
                 "designs": designs,

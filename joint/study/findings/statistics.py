@@ -12,7 +12,7 @@ A difference is called ``better`` only where the test and the interval both say 
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -20,14 +20,15 @@ import torch
 from scipy import stats
 
 from classify import Interval, mcnemar
-from classify.judged import of_class
+from classify.metric_names import of_class
 from joint.metric import check_study_metric, lower_is_better, scores_nothing
 from joint.predictions import Predictions
+from joint.record import as_json
 from joint.study.significance import MOST_SEEDS, fewest_seeds, holm, seeds_needed, sign_flip_test
 
 from .inference import Outcome, Spread, by_seed, check_paired, infer, score
 
-__all__ = ["Contrast", "Estimate", "adjusted", "compare", "estimate", "unpaired"]
+__all__ = ["Estimate", "PairedDifference", "adjusted", "compare", "estimate", "unpaired"]
 
 
 @final
@@ -51,7 +52,7 @@ class Estimate:
 
 @final
 @dataclass(frozen=True)
-class Contrast:
+class PairedDifference:
     """Difference of two designs over paired seeds, first minus second."""
 
     name: str
@@ -132,7 +133,6 @@ class Contrast:
     def __str__(self) -> str:
         if self.difference is None or self.interval is None:
             return f"{self.name}: {self.metric}: {self.verdict}"
-        low, high = self.interval
         counts = "which score 0" if scores_nothing(self.metric) else "which are left out"
         failed = f", failed {self.failed[0]} and {self.failed[1]}, {counts}"
         larger = max(self.p, self.interval_p)
@@ -147,7 +147,7 @@ class Contrast:
         rates = "" if self.bpp is None else " ({:.4g} and {:.4g} bpp)".format(*self.bpp)
         return (
             f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}{rates}, "
-            f"difference {self.difference:+.4f} [{low:+.4f}, {high:+.4f}] over {self.unit}, "
+            f"difference {self.difference:+.4f} {self.interval:+.4f} over {self.unit}, "
             f"p = {self.p:.3g} and {self.interval_p:.3g}{of_all}, {self.pairs} pairs{tested}"
             f"{failed if any(self.failed) else ''}: {self.verdict}{more}"
         )
@@ -184,7 +184,7 @@ class Contrast:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return asdict(self) | {"verdict": self.verdict}
+        return as_json(vars(self) | {"verdict": self.verdict})
 
 
 def compare(
@@ -198,7 +198,7 @@ def compare(
     alpha: float = 0.05,
     resamples: int = 2000,
     generator: torch.Generator | None = None,
-) -> Contrast:
+) -> PairedDifference:
     """Compare two designs seed by seed.
 
     Two answers must agree. The sign-flip test asks whether chance over seeds deals such a
@@ -260,7 +260,7 @@ def compare(
     p = sign_flip_test(differences, generator=generator) if pairs else 1.0
     interval_p = max(found.p, _least_p(metric, found.spread))
     spread = float(differences.std(ddof=1)) if pairs > 1 else None
-    return Contrast(
+    return PairedDifference(
         name=name,
         metric=metric,
         first=float(left.mean()) if pairs else None,
@@ -302,7 +302,7 @@ def unpaired(
     planned: bool,
     alpha: float,
     note: str = "tested on different pictures",
-) -> Contrast:
+) -> PairedDifference:
     """What stands in the place of :func:`compare` for runs that are no pairs: the means alone.
 
     Parameters
@@ -313,7 +313,7 @@ def unpaired(
 
     Returns
     -------
-    Contrast
+    PairedDifference
 
     Raises
     ------
@@ -343,14 +343,14 @@ def _mcnemar(first: Predictions | None, second: Predictions | None) -> float:
     return mcnemar(first.logits, second.logits, labels=first.labels).p
 
 
-def adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+def adjusted(contrasts: Sequence[PairedDifference]) -> tuple[PairedDifference, ...]:
     """The planned ``contrasts`` with their p, and the seeds they need, adjusted for their number.
 
     See :func:`holm`. The smallest p must reach alpha over their number, and which one will be the
     smallest is not known beforehand.
     """
     values = holm([max(contrast.p, contrast.interval_p) for contrast in contrasts])
-    found: list[Contrast] = []
+    found: list[PairedDifference] = []
     for one, p in zip(contrasts, values, strict=True):
         alpha = one.alpha / len(contrasts)
         needed = _needed(one.difference, one.spread, one.error, one.metric, alpha)

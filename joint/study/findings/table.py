@@ -9,15 +9,17 @@ from typing import Any, final
 
 import numpy as np
 
-from classify.judged import METRICS, Judged, class_column, is_metric, of_class
+from classify.judged import Judged
+from classify.metric_names import METRICS, class_column, is_metric, of_class
 from joint.cells import aligned, as_csv
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RESULT_FILE
 from joint.metric import check_study_metric, is_term
 from joint.predictions import Predictions, load_predictions
-from joint.study.axis import Design
+from joint.study.axis import Design, Level
 from joint.study.derived import cost
 from joint.study.sampler import MEASURED_COSTS
+from joint.study.space import levels_shown
 from joint.study.store import Ledger, PlannedRun, RunState, read_failure
 
 from .inference import Outcome
@@ -25,6 +27,7 @@ from .inference import Outcome
 __all__ = [
     "COSTS",
     "Row",
+    "axis_cells",
     "design_costs",
     "front_costs",
     "measured",
@@ -73,7 +76,7 @@ class Row:
             "digest": self.digest,
             "state": self.state,
             "design": self.design,
-            **{f"axis.{name}": level for name, level in self.levels.items()},
+            **axis_cells(self.levels),
             "seed": self.seed,
             "best_epoch": self.best_epoch,
             **self.numbers,
@@ -81,6 +84,11 @@ class Row:
             "error": self.error,
             "message": self.message,
         }
+
+
+def axis_cells(design: Design) -> dict[str, Level]:
+    """The choices of a design as cells by column, ``axis.<name>``."""
+    return {f"axis.{name}": level for name, level in design.items()}
 
 
 def rows(ledger: Ledger) -> tuple[Row, ...]:
@@ -161,7 +169,7 @@ def to_text(table: Sequence[Row], *, metric: str | None = None) -> str:
         (
             row.digest,
             row.state,
-            f"{row.design}: " + ", ".join(f"{name}={level}" for name, level in row.levels.items()),
+            f"{row.design}: {levels_shown(row.levels)}",
             str(row.seed),
             *("" if (v := row.numbers.get(name)) is None else f"{v:.4f}" for name in shown),
             _failure(row),
@@ -265,12 +273,14 @@ class _NotMeasured(ValueError):
 
 
 def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
-    path = ledger.path(run)
-    predictions = _predictions(path) if (path / PREDICTIONS_FILE).exists() else None
+    path, test = ledger.path(run), ledger.result(run)["test"]
+    predictions = None
+    if (path / PREDICTIONS_FILE).exists():
+        predictions = _predictions(path, test.get("accuracy"))
     if is_metric(metric):
         value = None if predictions is None else measured(predictions, metric)
         lacks = "it has no classifier, or its test part lacks classes"
-        if predictions is None and ledger.result(run)["test"].get("accuracy") is not None:
+        if predictions is None and test.get("accuracy") is not None:
             # No _NotMeasured: the design is not left out, as what it is has nothing to do with it.
             raise ValueError(
                 f"run {run.digest} has no {metric}: it has no classifier's scores any more, as "
@@ -278,24 +288,26 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
                 "and a worker tests the run again"
             )
     else:
-        value = ledger.result(run)["test"].get(metric)
+        value = test.get(metric)
         lacks = "its objective has no such term" if is_term(metric) else "it has no such stage"
     if value is None or not math.isfinite(value):
         raise _NotMeasured(f"run {run.digest} has no {metric}: {lacks}; choose another metric")
     return Outcome(run.seed, value, predictions)
 
 
-def _predictions(path: Path) -> Predictions:
+def _predictions(path: Path, accuracy: float | None) -> Predictions:
+    """The scores of a run, which must have the ``accuracy`` that its result has, if any."""
+    file, again = path / PREDICTIONS_FILE, f"Remove {RESULT_FILE} beside it, and a worker tests"
     try:
-        return load_predictions(path)
+        found = load_predictions(path)
     except CheckpointError as error:
-        raise CheckpointError(
-            f"{path / PREDICTIONS_FILE} is damaged. Remove {RESULT_FILE} beside it, and a worker "
-            "tests the run again"
-        ) from error
+        raise CheckpointError(f"{file} is damaged. {again} the run again") from error
+    if accuracy is not None and not math.isclose(measured(found, "accuracy"), accuracy):
+        raise CheckpointError(f"{file} is not of the test in {RESULT_FILE}. {again} the run again")
+    return found
 
 
 def measured(part: Predictions, metric: str) -> float:
-    """A metric of :data:`classify.judged.METRICS`, or that of a class, of a test part's scores."""
+    """One of :data:`classify.metric_names.METRICS`, or that of a class, of a test part's scores."""
     judged = Judged(part.logits.astype(float), part.labels, classes=part.classes)
     return float(judged.measure(np.ones((1, len(part.labels))), [metric])[metric][0])

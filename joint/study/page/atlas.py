@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from joint.report.page import Html, note, number, picture, table
 from joint.study.findings.atlas import atlas, learned_elements
 from joint.study.findings.stability import ORIENTATIONS, Atlas, Learned, by_reason
+from joint.study.space import levels_shown
 from joint.study.store import Ledger
 
 from .elements import atlas_figure, contact_figures
@@ -74,7 +75,7 @@ def _atlas(ledger: Ledger, there: Sequence[Learned], reasons: Mapping[int, str])
 def _stability(told: Atlas, alpha: float) -> Iterator[tuple[str, ...]]:
     for each in told.designs:
         yield (
-            f"{each.design}: " + ", ".join(f"{name}={v}" for name, v in each.levels.items()),
+            f"{each.design}: {levels_shown(each.levels)}",
             str(len(each.seeds)),
             f"{each.learned:.2%}",
             number(each.similarity),

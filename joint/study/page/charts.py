@@ -9,7 +9,16 @@ import numpy as np
 
 from classify import Interval
 from joint.metric import lower_is_better
-from joint.panel.look import COLOURS, blank_figure, label_points, looks, open_axis
+from joint.panel.look import (
+    ABREAST,
+    COLOURS,
+    blank_figure,
+    draw_intervals,
+    label_points,
+    looks,
+    open_axis,
+    panel_grid,
+)
 from joint.study.axis import Design, is_number
 from joint.study.condition import ABSENT
 from joint.study.findings.effects import Effects
@@ -29,8 +38,8 @@ __all__ = [
     "level_words",
     "pairs_figure",
     "parallel_figure",
+    "rate_accuracy_figure",
     "rate_families",
-    "rate_figure",
     "selection_figure",
 ]
 
@@ -104,11 +113,8 @@ def selection_figure(found: Selection) -> "Figure":
 def effects_figure(found: Effects) -> "Figure":
     """Draw the means of the levels of each axis, with intervals of their effects."""
     axes = [each for each in found.axes if any(math.isfinite(p.mean) for p in each.levels)]
-    columns = min(3, max(1, len(axes)))
-    rows = max(1, math.ceil(len(axes) / columns))
-    most = max((len(each.levels) for each in axes), default=1)
-    figure = blank_figure(max(3.5, 0.45 * most) * columns, 2.9 * rows)
-    panels = np.atleast_1d(figure.subplots(rows, columns, sharey=True, squeeze=False)).ravel()
+    width = max(3.5, 0.45 * max((len(each.levels) for each in axes), default=1))
+    figure, panels = panel_grid(max(1, len(axes)), width, 2.9, sharey=True)
     for panel, each in zip(panels, axes, strict=False):
         places = range(len(each.levels))
         middle = [level.mean - level.effect for level in each.levels]
@@ -128,7 +134,7 @@ def effects_figure(found: Effects) -> "Figure":
         )
         panel.axhline(middle[0], color="grey", linestyle="--", linewidth=1)
         labels = [level_words(level.level) for level in each.levels]
-        slanted = sum(map(len, labels)) > 8 * max(3.5, 0.45 * most)
+        slanted = sum(map(len, labels)) > 8 * width
         panel.set_xticks(
             places, labels=labels, **({"rotation": 30, "ha": "right"} if slanted else {})
         )
@@ -136,10 +142,10 @@ def effects_figure(found: Effects) -> "Figure":
         share = each.share.value
         panel.set_title(each.axis + (f": {share:.0%} of variance" if math.isfinite(share) else ""))
         open_axis(panel)
-    for panel in panels[::columns]:
+    for panel in panels[::ABREAST]:
         panel.set_ylabel(_words(found.metric))
-    for panel in panels[len(axes) :]:
-        panel.set_axis_off()
+    if not axes:
+        panels[0].set_axis_off()
     return figure
 
 
@@ -213,29 +219,27 @@ def front_figure(found: Front) -> "Figure":
 
 
 def rate_families(found: RateAccuracy) -> tuple[RateFamily, ...]:
-    """Families that :func:`rate_figure` draws: of too many the curves first, then single points."""
+    """What :func:`rate_accuracy_figure` draws: of too many the curves first, then single points."""
     if len(found.families) <= _MOST:
         return found.families
     # The sort keeps the order of those that are alike.
     return tuple(sorted(found.families, key=lambda each: len(each.points) < 2)[:_MOST])
 
 
-def rate_figure(found: RateAccuracy) -> "Figure":
+def rate_accuracy_figure(found: RateAccuracy) -> "Figure":
     """Draw accuracy against bits, a line for each family of :func:`rate_families`."""
     families = rate_families(found)
     figure = blank_figure(8.4, max(4.0, 0.18 * len(families)))  # each has a line in the legend
     axis = figure.subplots()
     for family, look in zip(families, looks(len(families)), strict=True):
-        for point in family.points:
-            _bar(axis, point.interval, point.rate, look.colour, alpha=0.45)
-        axis.plot(
+        draw_intervals(
+            axis,
             [point.rate for point in family.points],
             [point.accuracy for point in family.points],
-            f"{look.marker}-",
-            color=look.colour,
+            [point.interval or (math.nan, math.nan) for point in family.points],
+            look,
             label=family.name.replace("_", " "),
-            ms=4.5,
-            linewidth=1,
+            joined=True,
         )
     axis.set_xlabel("bits/picture")
     axis.set_ylabel(_words(found.metric))

@@ -13,6 +13,7 @@ from joint.study.findings.rate_accuracy import rate_accuracy
 from joint.study.findings.report import DesignSummary, StudyReport, known_costs
 from joint.study.findings.table import Row, front_costs
 from joint.study.significance import seeds_for_claim
+from joint.study.space import levels_shown
 from joint.study.store import Ledger
 
 from .charts import (
@@ -21,8 +22,8 @@ from .charts import (
     front_figure,
     pairs_figure,
     parallel_figure,
+    rate_accuracy_figure,
     rate_families,
-    rate_figure,
 )
 
 __all__ = ["choices", "costs", "designs", "notes", "percent", "rates"]
@@ -78,7 +79,7 @@ def _design(each: DesignSummary, costs: list[str], failed: bool) -> tuple[str, .
     judged = each.estimate
     mean = MISSING if judged.mean is None else with_interval(judged.mean, judged.interval, ".4f")
     return (
-        f"{each.number}: " + ", ".join(f"{name}={level}" for name, level in each.levels.items()),
+        f"{each.number}: {levels_shown(each.levels)}",
         mean,
         str(judged.count),
         *([str(judged.failed) if judged.failed else ""] if failed else []),
@@ -204,7 +205,7 @@ def rates(ledger: Ledger, metric: str) -> Iterator[Html]:
     if not any(len(family.points) > 1 for family in told.families):
         return
     yield picture(
-        rate_figure(told),
+        rate_accuracy_figure(told),
         shows=f"{told.metric} against bits of a picture, for each codec",
         caption=f"{told.metric} against the bits of a picture. Bars: intervals ({level}) over "
         f"{told.unit}.",

@@ -31,6 +31,7 @@ from joint.report.page import (
     number,
     page,
     paragraph,
+    picture,
     section,
     table,
     with_interval,
@@ -41,15 +42,16 @@ from joint.report.write import teller
 from joint.study.condition import condition_words
 from joint.study.findings.draws import Draws, resample
 from joint.study.findings.report import StudyReport, report
-from joint.study.findings.statistics import Contrast
+from joint.study.findings.selection import Selection
+from joint.study.findings.statistics import PairedDifference
 from joint.study.findings.table import Row, outcomes, rows, to_csv
 from joint.study.sampler import Sampler
-from joint.study.space import varies
+from joint.study.space import levels_shown, varies
 from joint.study.store import Ledger, read_failure
 
 from .atlas import elements as learned
+from .charts import selection_figure
 from .exploration import choices, costs, designs, notes, percent, rates
-from .selection import selection
 
 __all__ = ["study_html", "write_study_html"]
 
@@ -261,12 +263,12 @@ def _planned(found: _Found) -> Iterator[Html]:
     yield from notes([judged.off_target])
     yield from _reasons(judged.planned)
     if judged.selection is not None:
-        yield from selection(judged.selection)
+        yield from _selection(judged.selection)
     if judged.unjudged is not None:
         yield note(f"What the plan requires is not known: {judged.unjudged}.")
 
 
-def _reasons(contrasts: Sequence[Contrast]) -> Iterator[Html]:
+def _reasons(contrasts: Sequence[PairedDifference]) -> Iterator[Html]:
     """Why differences were not shown, and what makes intervals too narrow."""
     for each in contrasts:
         if each.verdict not in ("better", "worse"):
@@ -276,7 +278,7 @@ def _reasons(contrasts: Sequence[Contrast]) -> Iterator[Html]:
     yield from notes(each.note for each in contrasts if each.interval is not None)
 
 
-def _contrasts(contrasts: Sequence[Contrast], metric: str) -> Html:
+def _contrasts(contrasts: Sequence[PairedDifference], metric: str) -> Html:
     rates = any(each.bpp is not None for each in contrasts)
     return table(
         (
@@ -298,7 +300,7 @@ def _contrasts(contrasts: Sequence[Contrast], metric: str) -> Html:
     )
 
 
-def _contrast(each: Contrast, rates: bool) -> tuple[str, ...]:
+def _contrast(each: PairedDifference, rates: bool) -> tuple[str, ...]:
     bpp = MISSING if each.bpp is None else "{:.4g}, {:.4g}".format(*each.bpp)
     difference = (
         MISSING
@@ -320,6 +322,20 @@ def _contrast(each: Contrast, rates: bool) -> tuple[str, ...]:
     )
 
 
+def _selection(found: Selection) -> Iterator[Html]:
+    """The designs beside their requirements, and the cheapest of those that meet them."""
+    head, *cells = found.cells()
+    yield table(head, cells, words=True, caption=f"Required: {', '.join(found.requirements)}")
+    for line in found.conclusions():
+        yield paragraph(line[0].upper() + line[1:] + ".")
+    yield picture(
+        selection_figure(found),
+        shows="Numbers and costs of each design, and the bounds that they must keep",
+        caption="Filled: shown to meet all requirements; blue ring: perhaps; grey: does not. "
+        "Lines: intervals of the means. Dashed: bounds.",
+    )
+
+
 # -------------------------------------------------------------------------------- how it went
 
 
@@ -328,8 +344,8 @@ def _failures(found: _Found) -> Iterator[Html]:
         if row.state != "failed":
             continue
         failure = read_failure(found.ledger.path(run))
-        levels = ", ".join(f"{name}={level}" for name, level in row.levels.items())
-        title = f"{row.design}: {levels}, seed {row.seed}: {failure.get('error', 'unknown')}"
+        design = f"{row.design}: {levels_shown(row.levels)}"
+        title = f"{design}, seed {row.seed}: {failure.get('error', 'unknown')}"
         message = str(failure.get("message", ""))
         yield details(title, str(failure.get("traceback") or message))
 

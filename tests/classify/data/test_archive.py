@@ -145,6 +145,19 @@ def test_one_name_twice(write):
             archive.pictures({"x", "y"}, [".jpg"])
 
 
+@pytest.mark.parametrize("name", ["folder", "some.zip"])
+def test_two_files_of_one_name_and_size_are_told_by_their_content(write, name):
+    root = write({"a/x.jpg": b"123", "b/x.jpg": b"123", "c/x.jpg": b"124"}, name)
+    if root.is_dir():
+        for path in root.rglob("*.jpg"):
+            os.utime(path, (1, 1))
+    with (
+        Archive(root) as archive,
+        pytest.raises(ValueError, match=r"different files for one name: a/x.jpg and c/x.jpg;"),
+    ):
+        archive.pictures({"x"}, [".jpg"])
+
+
 def test_path_that_does_not_exist(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing does not exist; give the folder or"):
         Archive(tmp_path / "nothing")

@@ -1,3 +1,7 @@
+import copy
+import os
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -77,13 +81,43 @@ def test_levels_of_all_codes_are_those_of_numpy(dtype):
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_arrays_may_run_backwards_or_be_big_endian(kind):
-    codes = np.arange(10 * 3 * 6 * 5).reshape(10, 3, 6, 5).astype(kind)
+    codes = np.arange(0, 10 * 3 * 6 * 5 * 11, 11).reshape(10, 3, 6, 5).astype(kind)
     masks = codes[:, 0] % 2 == 0
     turned = make(images=codes[..., ::-1], masks=masks[..., ::-1])
     assert np.array_equal(turned[3].image.numpy(), codes[3, ..., ::-1])
     assert np.array_equal(turned.gather_masks([3])[0].numpy(), masks[3, :, ::-1])
     swapped = make(images=codes.astype(np.dtype(kind).newbyteorder(">")))
     assert np.array_equal(swapped[3].image.numpy(), codes[3])
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Codes of a file, and what touches it."""
+    path = tmp_path / "codes.npy"
+    np.save(path, np.arange(900, dtype=np.uint16).reshape(10, 3, 6, 5) * 70)
+    os.utime(path, (1e9, 1e9))
+    return np.load(path, mmap_mode="c"), lambda: os.utime(path, (2e9, 2e9))
+
+
+@pytest.mark.parametrize("view", [lambda a: a, np.asarray, lambda a: np.asarray(a)[..., ::-1]])
+def test_the_file_of_a_view_is_known(mapped, view):
+    codes, touch = mapped
+    dataset = make(images=view(codes))
+    dataset.gather([0])
+    touch()
+    with pytest.raises(ValueError, match=r"codes.npy was written to, or touched, while a data set"):
+        dataset.gather([0])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_a_copy_needs_the_file_no_more(mapped, copied):
+    codes, touch = mapped
+    dataset = make(images=codes)
+    other = copied(dataset)
+    touch()
+    assert np.array_equal(other.gather(range(10)).images.numpy(), codes)
+    with pytest.raises(ValueError, match="written to"):
+        copied(dataset)
 
 
 def test_a_picture_in_0_to_1_has_no_levels():

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 
 import numpy as np
@@ -245,12 +246,37 @@ def test_only_ten_are_printed_and_all_are_kept():
     assert "image-9 and 5 more" in str(found)
 
 
+def test_dim_scenes_of_16_bits_are_compared():
+    dim = (textures(6).int() * 4).to(torch.uint16).numpy()  # of 65535, where 1028 are 4 of 255
+    images = np.concatenate([dim, dim[..., ::-1]])
+    with pytest.warns(UserWarning, match="nearly black"):
+        dataset = make(images, encoding="linear")
+    found = audit(
+        dataset, {"train": dataset.subset(range(6)), "test": dataset.subset(range(6, 12))}
+    )
+    assert (len(found.near), len(found.leaks), found.blank) == (6, 6, ())
+    assert found.complete
+
+
+def test_blank_pictures_are_said_to_be_passed_over():
+    images = textures(4)
+    images[1:3] = 90
+    images[2, 0, 0, 0] = 91
+    dataset = make(images)
+    found = audit(dataset, {"train": dataset.subset([0, 1]), "test": dataset.subset([2, 3])})
+    assert not found.complete
+    assert not found.stopped
+    said = r"near duplicates.*: none, with 2 blank images passed over"
+    assert len(re.findall(said, str(found))) == 2  # of the whole, and of the parts
+
+
 def test_a_search_that_stopped_says_so(monkeypatch):
     monkeypatch.setattr("classify.data.near._MOST", 3)
     images = textures(1).repeat(9, 1, 1, 1)
     images[:, 0, 0, 0] = torch.arange(9)
     found = audit(make(images))
     assert not found.complete
+    assert found.stopped
     assert "crop or shift): 3 pairs, and then the search stopped: image-" in str(found)
 
 

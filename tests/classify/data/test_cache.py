@@ -3,6 +3,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from threading import Barrier
 
 import numpy as np
@@ -22,9 +23,9 @@ def decodings(monkeypatch):
     """How often a data set was decoded."""
     count, decode = [], Decoder.decode
 
-    def counted(self, pictures, title):
+    def counted(self, pictures, title, warn):
         count.append(title)
-        return decode(self, pictures, title)
+        return decode(self, pictures, title, warn)
 
     monkeypatch.setattr(Decoder, "decode", counted)
     return count
@@ -82,6 +83,21 @@ def test_options_have_entries_of_their_own(root, tmp_path, decodings, monkeypatc
     assert len(decodings) == len(entries(tmp_path / "ham.cache")) == 5
     load(root, workers=1)
     assert len(decodings) == 5
+
+
+@pytest.mark.parametrize("depths", [(None, 8), (8, None)])
+def test_advice_is_for_those_who_did_not_ask_for_8_bits(tmp_path, encoded, depths):
+    ramp = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    for name in ("a/1.png", "b/2.png"):
+        path = tmp_path / "deep" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encoded(ramp, "PNG"))
+    for depth in 2 * depths:
+        said = nullcontext() if depth else pytest.warns(UserWarning, match="is reduced to 8: give")
+        with said:
+            ImageFolder(
+                tmp_path / "deep", image_size=16, channels=1, bit_depth=depth, progress=False
+            )
 
 
 def test_changed_picture_in_a_folder(files, write, decodings):
@@ -404,3 +420,20 @@ def test_zips_of_one_content_share_their_entry(files, write, tmp_path, decodings
     for name in ("one.zip", "other.zip"):
         load(write(files, name), cache=tmp_path / "shared")
     assert len(decodings) == 1
+
+
+def test_what_is_said_of_pictures_is_said_again_of_decoded_ones(tmp_path, encoded):
+    for name in ("a/1.png", "b/2.png"):
+        path = tmp_path / "deep" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encoded(np.arange(256, dtype=np.uint16).reshape(16, 16) * 16, "PNG"))
+    said = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="of 16 bits") as caught:
+            ImageFolder(tmp_path / "deep", image_size=16, channels=1, progress=False)
+        said.append(sorted(str(warning.message)[:40] for warning in caught))
+        assert all(warning.filename == __file__ for warning in caught if "16" in str(warning))
+    black, reduced = said[0]
+    assert black.startswith("a picture of 16 bits holds no code above")
+    assert reduced.startswith("a picture of 16 bits is reduced to 8")
+    assert said[1] == said[0]

@@ -1,6 +1,5 @@
 import io
 import sys
-import warnings
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,11 @@ _ABOVE_WHITE = r"codes above white_level=\d+, up to 4095, which all become white
 
 def image(data, size=16, geometry="crop"):
     return Decoder(image_size=size, geometry=geometry, bit_depth=8).image(data).codes
+
+
+def told(decoder, data):
+    """Codes as a data set of one picture has them, and its warnings."""
+    return next(codes for codes, _ in list(decoder.decode([Picture(member(data))], "")))
 
 
 def planes(picture):
@@ -85,11 +89,12 @@ def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
     pixels, _, _ = Decoder(image_size=30, white_level=4095, bit_depth=8).image(data)
     assert np.array_equal(pixels[0], np.rint(ramp / 4095 * 255))
     with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
-        assert image(data, 30).max() == 16
+        assert told(Decoder(image_size=30, bit_depth=8), data).max() == 16
     with pytest.warns(UserWarning, match=_ABOVE_WHITE):
-        brighter, _, _ = Decoder(image_size=30, white_level=1000, bit_depth=8).image(data)
+        brighter = told(Decoder(image_size=30, white_level=1000, bit_depth=8), data)
     assert np.array_equal(brighter[0], np.floor(np.minimum(ramp, 1e3) * 255 / 1e3 + 0.5))
-    image(encoded(np.zeros((30, 30), np.uint16), "PNG"))  # black is black at any level
+    black = encoded(np.zeros((30, 30), np.uint16), "PNG")  # black is black at any level
+    told(Decoder(image_size=30, bit_depth=8), black)
 
 
 @pytest.mark.parametrize("depth", [None, 8])
@@ -97,16 +102,16 @@ def test_a_white_level_of_pictures_of_8_bits_is_not_silent(depth, encoded):
     data = encoded(PIXELS, "PNG")
     decoder = Decoder(image_size=30, white_level=64, bit_depth=depth)
     with pytest.warns(UserWarning, match="of 8 bits stays as it is: white_level=64 is a code of "):
-        assert np.array_equal(decoder.image(data).codes, image(data, 30))
-    Decoder(image_size=30, white_level=65535).image(data)  # the default, which takes nothing away
+        assert np.array_equal(told(decoder, data), image(data, 30))
+    told(Decoder(image_size=30, white_level=65535), data)  # the default, which takes nothing away
 
 
 def test_a_reduction_to_8_bits_that_nobody_asked_for_warns(encoded):
     deep = encoded(np.full((9, 9), 40000, np.uint16), "PNG")
     with pytest.warns(UserWarning, match="of 16 bits is reduced to 8: give bit_depth=16 to keep"):
-        silent = Decoder(image_size=9).image(deep).codes
+        silent = told(Decoder(image_size=9), deep)
     assert np.array_equal(silent, image(deep, 9))
-    Decoder(image_size=9).image(encoded(PIXELS, "PNG"))  # there is nothing to lose
+    told(Decoder(image_size=9), encoded(PIXELS, "PNG"))  # there is nothing to lose
 
 
 def test_sixteen_bits_are_kept_where_they_are_asked_for(encoded, deep_png):
@@ -138,11 +143,11 @@ def test_a_white_level_of_sixteen_bits_that_are_kept(deep_png):
     codes = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30, 1)
     data = deep_png(np.tile(codes, 3))
     with pytest.warns(UserWarning, match=_ABOVE_WHITE):
-        kept = Decoder(image_size=30, bit_depth=16, white_level=2000).image(data).codes
+        kept = told(Decoder(image_size=30, bit_depth=16, white_level=2000), data)
     expected = np.minimum(codes[..., 0], 2000) * (65535 / 2000)
     assert np.abs(kept[2] - expected).max() <= 0.5
     with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
-        assert Decoder(image_size=30, bit_depth=16).image(data).codes.max() == 4095
+        assert told(Decoder(image_size=30, bit_depth=16), data).max() == 4095
 
 
 @pytest.mark.parametrize("depth", [12, "16", 0])
@@ -330,7 +335,7 @@ def test_pictures_of_one_camera_get_one_warning(encoded):
     for brightest in (2100, 3000, 4095):
         data = encoded(np.linspace(0, brightest, 900).astype(np.uint16).reshape(30, 30), "PNG")
         with pytest.warns(UserWarning, match="no code above 4095") as caught:
-            Decoder(image_size=30, bit_depth=16).image(data)
+            told(Decoder(image_size=30, bit_depth=16), data)
         said |= {str(warning.message) for warning in caught}
     assert len(said) == 1
 
@@ -444,22 +449,23 @@ def test_a_mask_that_shows_through_is_refused(encoded, deep_png, mode):
     decoder = Decoder(image_size=9, progress=False)
     with pytest.raises(ValueError, match="the mask is transparent somewhere; flatten it to black"):
         decoder.mask(clear, (40, 30))
-    decoder.mask(_with_alpha(encoded, deep_png, mode, 255), (40, 30))
+    full = encoded(Image.fromarray(PIXELS[..., 0] // 128 * 255).convert(mode), "PNG")
+    assert decoder.mask(full, (40, 30)).any()
 
 
 def test_a_white_level_is_that_of_colours_that_are_reduced_too(encoded, deep_png):
     ramp = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30, 1)
     decoder = Decoder(image_size=30, white_level=4000, bit_depth=8)
-    warnings.filterwarnings("ignore", message=f".*{_ABOVE_WHITE}")
     colours = decoder.image(deep_png(np.tile(ramp, 3)))
-    assert (colours.frame, colours.opaque) == ((30, 30), True)
+    assert colours.frame == (30, 30)
+    assert not any("transparent" in note for note in colours.notes)
     grey = decoder.image(encoded(ramp[..., 0], "PNG")).codes
     assert np.array_equal(colours.codes, grey)
     assert np.array_equal(grey[0], np.floor(np.minimum(ramp[..., 0], 4e3) * 255 / 4e3 + 0.5))
     alpha = np.full_like(ramp, 65534)
     clear = decoder.image(deep_png(np.dstack([ramp, ramp, ramp, alpha])))
     assert np.array_equal(clear.codes, grey)
-    assert not clear.opaque
+    assert any("transparent" in note for note in clear.notes)
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
@@ -473,8 +479,9 @@ def test_colours_of_sixteen_bits_are_rounded_as_grey_is(encoded, deep_png, chann
     expected = np.rint(kept / 257).transpose(2, 0, 1)  # 255 of 65535, never halfway
     assert np.array_equal(found, np.broadcast_to(expected, found.shape))
     assert np.array_equal(found[0], image(encoded(codes[..., 0], "PNG"), 30)[0])
+    dim = deep_png(np.minimum(codes, 4095)[..., : 3 if channels == 4 else 1])
     with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
-        image(deep_png(np.minimum(codes, 4095)[..., : max(channels - 1, 1)]), 30)
+        told(Decoder(image_size=30, bit_depth=8), dim)
 
 
 def test_what_pillow_reduces_by_itself_is_read_still():
@@ -511,6 +518,93 @@ def test_masks_of_several_labels_are_refused(encoded, values):
         Decoder(image_size=16).mask(encoded(labels, "PNG"), (40, 30))
     with pytest.raises(ValueError, match=f"the mask holds the values {said}, labels of which"):
         Decoder(image_size=16).mask(encoded(labels.astype(np.uint16), "PNG"), (40, 30))
+
+
+_AREAS = np.repeat(np.arange(4), 10)[None].repeat(30, 0)  # four labels side by side
+
+
+def _coloured(areas, palette, mode):
+    picture = Image.fromarray(areas.astype(np.uint8))
+    picture.putpalette([code for colour in palette for code in colour])
+    return picture.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB"])
+@pytest.mark.parametrize(
+    ("areas", "palette", "said"),
+    [
+        (_AREAS, [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)], "several colours"),
+        (_AREAS, [(0, 0, 0), (64, 0, 0), (128, 0, 0), (192, 0, 0)], "the values 0, 64, 128, 192"),
+        (_AREAS, [(0,) * 3, (50,) * 3, (100,) * 3, (150,) * 3], "the values 0, 50, 100, 150"),
+        (_AREAS, [(0,) * 3, (128,) * 3, (255,) * 3, (255,) * 3], "the values 0, 128, 255"),
+        (_AREAS // 2, [(255, 255, 255), (255, 0, 0)], "several colours"),  # red on white
+    ],
+)
+def test_masks_of_areas_in_several_colours_are_refused(encoded, mode, areas, palette, said):
+    data = encoded(_coloured(areas, palette, mode), "PNG")
+    with pytest.raises(ValueError, match=f"the mask holds {said}, labels of which"):
+        Decoder(image_size=30).mask(data, (40, 30))
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB"])
+@pytest.mark.parametrize("colour", [(0, 0, 128), (128, 64, 0), (255, 255, 255), (1, 1, 1)])
+def test_a_mask_of_one_colour_on_black_is_read(encoded, mode, colour):
+    data = encoded(_coloured(_AREAS // 2, [(0, 0, 0), colour], mode), "PNG")
+    assert np.array_equal(Decoder(image_size=30).mask(data, (40, 30)), (_AREAS // 2)[:, 5:35])
+
+
+@pytest.mark.parametrize("bright", [16, 2, 1])
+def test_dim_labels_in_several_colours_are_refused(encoded, bright):
+    data = encoded(_coloured(_AREAS, [(0,) * 3, (bright, 0, 0), (0, bright, 0)], "RGB"), "PNG")
+    with pytest.raises(ValueError, match="the mask holds several colours, labels of which"):
+        Decoder(image_size=30).mask(data, (40, 30))
+
+
+_DISTANCE = 24 - 2 * np.hypot(*np.mgrid[-15:15, -20:20])  # inside of a disc
+_SOFT = (_DISTANCE / 6 + 0.5).clip(0, 1)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_mask_with_soft_edges_is_read(encoded, mode):
+    soft = Image.fromarray(np.uint8(255 * _SOFT)).convert(mode)
+    found = Decoder(image_size=30).mask(encoded(soft, "PNG"), (40, 30))
+    assert np.array_equal(found, (_DISTANCE > 0)[:, 5:35])
+
+
+@pytest.mark.parametrize("colour", [(255, 128, 0), (255, 0, 0), (80, 33, 201), (255, 255, 254)])
+@pytest.mark.parametrize("rounded", [np.rint, np.floor, np.ceil])
+def test_soft_edges_have_any_colour(encoded, colour, rounded):
+    soft = rounded(_SOFT[..., None] * np.array(colour)).astype(np.uint8)
+    found = Decoder(image_size=30).mask(encoded(soft, "PNG"), (40, 30))
+    clear = np.abs(_DISTANCE[:, 5:35]) > 0.1
+    assert np.array_equal(found[clear], (_DISTANCE > 0)[:, 5:35][clear])
+
+
+def test_a_colour_that_was_a_jpeg_is_one_colour(encoded):
+    y, x = np.mgrid[-60:60, -80:80]
+    soft = ((40 - np.hypot(y, x)) / 6 + 0.5).clip(0, 1)
+    orange = np.rint(soft[..., None] * (255, 128, 0)).astype(np.uint8)
+    jpeg = Image.open(io.BytesIO(encoded(orange, "JPEG", quality=95)))
+    found = Decoder(image_size=120, geometry="crop").mask(encoded(jpeg, "PNG"), (160, 120))
+    assert (found != (soft > 0.5)[:, 20:140]).mean() < 1e-3
+
+
+def test_a_flat_spot_and_enlarged_pixels_of_a_soft_edge_are_no_labels(encoded):
+    distance = 100 - np.hypot(*np.mgrid[-120:120, -160:160])
+    soft = np.uint8(255 * (distance / 40 + 0.5).clip(0, 1))
+    soft[20:23, 160:163] = soft[21, 161]  # in the edge
+    assert 16 < soft[21, 161] < 239
+    decoder = Decoder(image_size=240)
+    assert np.array_equal(decoder.mask(encoded(soft, "PNG"), (320, 240)), (soft > 127)[:, 40:280])
+    for factor in (3, 4, 8):
+        small = np.kron(soft[::factor, ::factor], np.ones((factor, factor), np.uint8))[:240, :320]
+        assert decoder.mask(encoded(small, "PNG"), (320, 240)).any()
+
+
+def test_many_areas_are_labels_however_many(encoded):
+    areas = np.kron(np.arange(0, 240, 6, np.uint8).reshape(5, 8), np.ones((6, 5), np.uint8))
+    with pytest.raises(ValueError, match=r"the mask holds the values 0, 6, .* and 34 more, labels"):
+        Decoder(image_size=30).mask(encoded(areas, "PNG"), (40, 30))
 
 
 @pytest.mark.parametrize("values", [(0,), (7,), (0, 1), (0, 2), (0, 128, 255), (0, 1, 254, 255)])

@@ -227,7 +227,7 @@ def test_different_metadata_files(files, rows, write, table):
         ),
         (lambda rows: [], "lacks the columns lesion_id, image_id, dx; it has none"),
         (lambda rows: rows[:1], "is empty: it has a header but no rows"),
-        (lambda rows: [*rows, rows[1]], f"several rows for one image_id: ISIC_{24306:07d}"),
+        (lambda rows: [*rows, rows[1]], f"several rows for one image: ISIC_{24306:07d}"),
         (lambda rows: [*rows, rows[1][:3]], "rows of another length .*: line 32"),
         (lambda rows: [*rows, ["", "x", *rows[1][2:]]], "without lesion_id, .*: line 32"),
         (

@@ -149,3 +149,11 @@ def test_labels_with_gaps_are_told_at_the_door(save):
     with pytest.warns(UserWarning, match=r"npz has labels up to 4 and no picture of 1, 3, "):
         MedMNIST(save(given | gaps))
     MedMNIST(save(given | gaps), classes=list("abcde"))
+
+
+def test_a_part_without_pictures_is_told_by_its_name(save):
+    given = arrays()
+    path = save(given | {name: given[name][:0] for name in ("val_images", "val_labels")})
+    with pytest.raises(ValueError, match=r"no picture is in val; its parts .* are train, test"):
+        MedMNIST(path, part="val")
+    assert set(MedMNIST(path).metadata["part"]) == {"train", "test"}

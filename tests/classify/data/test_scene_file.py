@@ -1,4 +1,5 @@
 import io
+import os
 import warnings
 import zipfile
 from pathlib import Path
@@ -352,3 +353,35 @@ def test_labels_with_gaps_and_one_class_are_told_at_the_door(save):
     named = {"images": images, "classes": np.array(list("abcde"))}
     SceneFile(save(named | {"labels": gaps}))  # a test set may lack some
     SceneFile(save(named | {"labels": 0 * gaps}))
+
+
+def _dated(path, time):
+    """A file whose time tells it from one that is written later, whatever the clock's steps."""
+    os.utime(path, (time, time))
+    return path
+
+
+@pytest.mark.parametrize("read", [lambda s: s.gather([0]), lambda s: s[0], lambda s: s.fingerprint])
+def test_a_file_that_is_written_to_while_it_is_used_is_refused(save, read):
+    scenes = SceneFile(_dated(save(arrays()), 1e9))
+    save(arrays(images=arrays()["images"][:, ::-1]))  # in its place, as numpy.savez does
+    with pytest.raises(ValueError, match=r"scenes.npz was written to, or touched, while a"):
+        read(scenes)
+
+
+def test_a_file_that_is_replaced_or_removed_stays_what_it_was(save):
+    path = _dated(save(arrays()), 1e9)
+    scenes = SceneFile(path)
+    known = scenes.gather(range(COUNT)).images
+    save_scenes(scenes.subset([1, 0]), path)
+    assert torch.equal(scenes.gather(range(COUNT)).images, known)
+    path.unlink()
+    assert torch.equal(scenes.gather(range(COUNT)).images, known)
+
+
+def test_codes_of_12_bits_in_16_are_told(save):
+    dim = arrays(images=arrays()["images"] // 16)
+    with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black: scale the"):
+        SceneFile(save(dim))
+    with pytest.warns(UserWarning, match="no code above 1, and .*: scale .* so that 255 is white$"):
+        SceneFile(save(arrays(np.uint8, images=(dim["images"] > 99).astype(np.uint8))))

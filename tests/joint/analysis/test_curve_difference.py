@@ -13,6 +13,7 @@ from joint.analysis.curve_difference import (
     curve_difference,
     pooled,
     rate_difference,
+    told_setting,
 )
 
 ACCURACY = np.array([0.5, 0.6, 0.7, 0.78, 0.82])
@@ -140,6 +141,50 @@ def test_an_interval_without_ends_is_none_and_bits_are_judged_as_logarithms():
     assert found.rate_reason == found.accuracy_reason == "3 draws are too few for it"
 
 
+def test_draws_in_which_there_is_no_difference_are_not_too_few():
+    """Their interval has no ends as one of 100 draws may be anything."""
+    rates, drawn = np.tile(RATE, (100, 1)), np.tile(ACCURACY, (100, 1))
+    drawn[0] -= 0.4
+    anchor = DrawnCurve("anchor", RATE, ACCURACY, rates, np.tile(ACCURACY, (100, 1)))
+    found = curve_difference(
+        DrawnCurve("test", RATE / 2, ACCURACY, rates / 2, drawn), anchor,
+        minimum_overlap=0.3, level=0.95, judge=lambda *_: (Interval(-math.inf, math.inf), 1.0),
+    )  # fmt: skip
+    assert found.rate_reason == "it exists in 0.99 of the draws alone"
+
+
+def test_lossless_points_are_left_out_of_each_draw():
+    """As if there were none of them: a draw that has all points lossy is compared on all."""
+    rates = np.tile(np.append(RATE, 3200), (4, 1))
+    lossy = np.append(ACCURACY, 0.9)
+    drawn = np.stack([lossy, np.append(ACCURACY, np.inf), lossy, np.append(ACCURACY, np.inf)])
+    anchor = DrawnCurve("anchor", rates[0], lossy, rates, drawn)
+    half = DrawnCurve("half", rates[0] / 2, lossy, rates / 2, drawn)
+    how = {"minimum_overlap": 0.3, "level": 0.95, "judge": _ends}
+    found = curve_difference(half, anchor, **how)
+    assert found.rate_known == found.accuracy_known == 1
+    assert found.rate_interval == pytest.approx((-50, -50))
+    exact = DrawnCurve("png", RATE, np.full(5, np.inf), np.tile(RATE, (4, 1)), drawn[:, :5])
+    reason = curve_difference(half, exact, metric="PSNR", **how).rate_reason
+    assert reason == (
+        "the curve 'png' has 0 points; at least 4 are needed, and what is lossless is left out"
+    )
+
+
+def test_curves_are_called_by_their_metric():
+    falling = (RATE, ACCURACY[[1, 0, 3, 2, 4]])
+    _, reason = rate_difference(falling, (RATE, ACCURACY), metric="PSNR")
+    assert "where PSNR does not grow with the rate" in reason
+    _, reason = rate_difference(([0, *RATE[1:]], ACCURACY), (RATE, ACCURACY), metric="PSNR")
+    assert reason == "the curve 'anchor' has a point without a rate above 0 or PSNR"
+
+
+def test_a_setting_is_told_as_it_is_given():
+    told = [told_setting("x", value) for value in (3, 0.50, 1e-3, None, True, "4:2:0")]
+    assert told == ["x=3", "x=0.5", "x=0.001", "x=null", "x=true", "x=4:2:0"]
+    assert told_setting("", None) == ""
+
+
 def test_a_question_about_no_curve_is_refused():
     curve = ([100, 200, 400, 800], [0.5, 0.6, 0.7, 0.75])
     with pytest.raises(ValueError, match="at equal 'accuracy' or at equal 'rate', not at 'psnr'"):
@@ -152,4 +197,4 @@ def test_a_question_about_no_curve_is_refused():
     for rate in (0, math.nan):
         found, reason = rate_difference(curve, ([rate, *curve[0][1:]], curve[1]))
         assert math.isnan(found)
-        assert reason == "the curve 'test' has a point without a rate above 0 or an accuracy"
+        assert reason == "the curve 'test' has a point without a rate above 0 or accuracy"

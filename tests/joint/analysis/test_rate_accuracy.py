@@ -146,6 +146,18 @@ def test_what_falls_is_said_and_what_cannot_be_told_has_a_reason():
     assert "b against a: none (" in str(found)
 
 
+def test_points_say_their_setting():
+    """In the order of the rates, whatever that of the evaluations is."""
+    given = {"a": _curve()[::-1], "b": _curve()}
+    found = rate_curves(given, settings={"a": ("colors", [64, 16, 8, 4, 2])}, resamples=20)
+    first, second = found.curves
+    assert (first.setting, [each.value for each in first.points]) == ("colors", [2, 4, 8, 16, 64])
+    assert (second.setting, [each.value for each in second.points]) == ("", [None] * 5)
+    assert "    0.1 bpp, colors=2: " in str(found)
+    assert "    0.1 bpp: " in str(found)
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_a_system_without_its_codec_is_the_reference():
     bare = replace(_evaluation(skill=3.0, rate=1.0), bpp=None, bpp_bytes=None, rate=None)
     found = rate_curves({"a": _curve()}, uncoded=bare, resamples=20)
@@ -176,6 +188,8 @@ def test_curves_of_other_pictures_are_refused():
         ({"metric": "nll"}, "needs a metric that grows with them, not 'nll'"),
         ({"metric": "acuracy"}, "unknown"),
         ({"anchor": "b"}, "there is no curve 'b': choose from a"),
+        ({"settings": {"a": ("colors", [2])}}, "'a' has 5 evaluations and 1 values"),
+        ({"settings": {"b": ("colors", [2])}}, "'b' has 0 evaluations and 1 values"),
         ({"minimum_overlap": 2}, "share from 0 to 1"),
         ({"resamples": 0}, "resamples"),
         ({"level": 1.5}, "level"),
@@ -195,6 +209,8 @@ def test_a_system_at_its_qualities_is_a_curve():
     rates = [each.rate for each in found.curves[0].points]
     assert rates == sorted(rates) == [each.bpp_bytes for each in jpeg]
     assert [each.point.quality for each in found.curves[0].points] == [10, 40, 70, 95]
+    assert found.curves[0].setting == "quality"
+    assert [each.value for each in found.curves[0].points] == [10, 40, 70, 95]
     told = found.to_dict()
     assert [each["point"] for each in told["curves"][0]["points"]][:2] == [
         {"quality": 10}, {"quality": 40}

@@ -1,3 +1,4 @@
+import importlib
 import json
 import shutil
 
@@ -47,3 +48,32 @@ def test_a_run_with_other_settings_is_refused(trained, capsys):
     status, _, told = run(capsys, "describe", trained, "--system.sensor.photons", 77)
     assert status == OPTION
     assert f"give --config {trained} instead" in told
+
+
+def test_the_lens_is_drawn_of_the_data_sheet(capsys, tmp_path, monkeypatch):
+    module = importlib.import_module("optics.through_focus")
+    foci, searched = module._foci, []
+    monkeypatch.setattr(module, "_foci", lambda found: searched.append(found) or foci(found))
+    file = tmp_path / "lens.svg"
+    status, printed, _ = run(capsys, "describe", *LENS, "--figure", file)
+    assert status == 0
+    assert printed.endswith(f"wrote {file}\n")
+    assert "best focus, um" in file.read_text()
+    assert len(searched) == 1  # and not for the figure again
+    again = tmp_path / "again.svg"
+    status, printed, _ = run(capsys, "describe", *LENS, "--figure", again, "--json")
+    assert status == 0
+    assert "through_focus" in json.loads(printed)
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_what_cannot_be_drawn_is_refused(capsys, tmp_path):
+    status, _, told = run(capsys, "describe", *LENS, "--figure", tmp_path / "lens.txt")
+    assert status == OPTION
+    assert "--figure writes a .png, .pdf or .svg" in told
+    none = tmp_path / "lens.png"
+    status, printed, told = run(capsys, "describe", "--front-end", "none", "--figure", none)
+    assert status == 1
+    assert "--figure draws a front end with one pupil, and this has none or several" in told
+    assert not printed
+    assert not none.exists()

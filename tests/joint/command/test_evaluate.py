@@ -9,7 +9,8 @@ import pytest
 import torch
 from commands import MISTAKE, OPTION, run
 from PIL import Image
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
 import classify
 import joint
@@ -528,7 +529,7 @@ def test_a_referral_has_intervals_and_columns(skilled, capsys, tmp_path):
     ("asked", "message"),
     [
         (["--sensitivity", "0.9"], "--sensitivity needs --refer, the classes to refer"),
-        (["--prevalence", "0.9"], "--prevalence needs --refer, the classes to refer"),
+        (["--prevalence", "0.9"], "such as --refer mel, or a --rule that refers"),
         (["--refer", "mel"], "--refer needs one goal that its cutoff keeps: --sensitivity 0.95"),
         (["--refer", "mel", "--sensitivity", "1.5"], "--sensitivity must lie between 0 and 1"),
         (
@@ -554,6 +555,269 @@ def test_a_referral_says_how_many_lesions_it_needs(skilled, capsys):
     assert status == MISTAKE
     assert "--refer on the validation part: " in err
     assert "or bring 459 of equal size" in err
+
+
+@pytest.mark.parametrize(
+    ("asked", "reports"),
+    [
+        (["--refer", "nv"], 0),
+        (["--calibrate", "temperature"], 1),
+        (["--calibrate", "temperature", "--refer", "nv"], 1),
+        (["--calibrate", "temperature", "--adjust", "accuracy"], 2),
+    ],
+)
+def test_no_report_is_made_that_nobody_reads(skilled, monkeypatch, asked, reports):
+    counted = []
+
+    def ruled(*args, **how):
+        counted.append(joint.decision.ruled(*args, **how))
+        return counted[-1]
+
+    monkeypatch.setattr("joint.command.evaluate.ruled", ruled)
+    goal = ["--sensitivity", "0.8"] if "--refer" in asked else []
+    judged, _, test = _chosen(skilled, *asked, *goal)
+    assert len(counted) == reports
+    if goal:
+        refers = judged.rule.refers(test.logits)
+        np.testing.assert_array_equal(judged.referred.result.logits.argmax(1) == 0, refers)
+
+
+def _chosen(skilled, *asked):
+    """What evaluate chose and found, by its own objects; the validation and the test part."""
+    options = read_evaluate_options([str(skilled), *asked, "--no-count-bytes", "--resamples", "0"])
+    options.check()
+    (judged,) = judge_run(options, lambda *_: options)
+    _, system, parts = joint.load_run(skilled)
+    return judged, joint.evaluate(system, parts.validation), joint.evaluate(system, parts.test)
+
+
+def test_calibration_is_fitted_on_the_validation_part(skilled, capsys):
+    judged, seen, test = _chosen(skilled, "--calibrate", "temperature")
+    temperature = classify.fit_temperature(seen.logits, seen.labels)
+    assert (judged.rule.temperature, set(judged.rule.offset)) == (temperature, {0.0})
+    said = softmax(test.logits.astype(float) / temperature, 1)
+    assert judged.calibrated.report.nll == pytest.approx(log_loss(test.labels, said), rel=1e-5)
+    brier = ((said - np.eye(7)[test.labels]) ** 2).sum(1).mean()
+    assert judged.calibrated.report.brier == pytest.approx(brier, rel=1e-5)
+    assert judged.adjusted is judged.choice is judged.by_rule is judged.referred is None
+    status, out, err = _evaluate(capsys, skilled, "--calibrate", "temperature", "--no-count-bytes")
+    assert status == 0, err
+    before, after = test.report, judged.calibrated.report
+    fitted = f"calibrated, as fitted on the validation part: softmax(scores / {temperature:.4g})"
+    assert f"\n{fitted}\nbefore -> after:\n" in out
+    for name in ("nll", "brier", "ece", "accuracy"):
+        change = f"{before.number(name):.4f} -> {after.number(name):.4f}"
+        assert f"\n{name:<18} {change}\n" in out
+
+
+def test_calibration_then_adjustment_then_referral(skilled, tmp_path, capsys):
+    asked = ["--calibrate", "bias", "--adjust", "balanced_accuracy", "--refer", "mel", "bcc"]
+    asked += ["--sensitivity", "0.8"]
+    judged, seen, test = _chosen(skilled, *asked)
+    temperature, bias = classify.fit_bias_corrected_temperature(seen.logits, seen.labels)
+    counts = joint.load_run(skilled)[2].train.counts.numpy()
+    prior = np.log(counts / counts.sum())
+    calibrated = seen.logits.astype(float) / temperature + bias
+    balanced = [
+        _balanced(seen.labels, (calibrated - t * prior).argmax(1)) for t in judged.choice.taus
+    ]
+    assert judged.choice.values == pytest.approx(balanced)
+    np.testing.assert_allclose(
+        softmax(judged.calibrated.logits, 1),
+        softmax(test.logits / temperature + bias, 1), rtol=1e-4, atol=1e-6,
+    )  # fmt: skip
+    tau = judged.choice.tau
+    referral = classify.choose_cutoff(
+        calibrated - tau * prior, seen.labels, classes=judged.rule.classes, groups=seen.groups,
+        positive=("mel", "bcc"), sensitivity=0.8,
+    )  # fmt: skip
+    found = judged.rule.referral
+    assert found.log_odds == pytest.approx(referral.log_odds, abs=1e-4)
+    assert (found.sensitivity, found.specificity) == (referral.sensitivity, referral.specificity)
+    final = test.logits.astype(float) / temperature + bias - tau * prior
+    np.testing.assert_allclose(
+        softmax(judged.adjusted.logits, 1), softmax(final, 1), rtol=1e-4, atol=1e-6
+    )
+    refers = softmax(final, 1)[:, [judged.rule.classes.index(n) for n in ("mel", "bcc")]].sum(1)
+    np.testing.assert_array_equal(
+        judged.referred.result.logits.argmax(1) == 0, refers >= referral.cutoff
+    )
+    fitted = judged.rule.fitted
+    assert (fitted["part"], fitted["pictures"], fitted["views"]) == (
+        "validation",
+        seen.count,
+        "identity",
+    )
+    assert (fitted["calibrate"], fitted["adjust"], fitted["tau"]) == (
+        "bias",
+        "balanced_accuracy",
+        tau,
+    )
+    table = tmp_path / "a.csv"
+    status, out, err = _evaluate(capsys, skilled, *asked, "--csv", table, "--json")
+    assert status == 0, err
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    printed = json.loads(out)
+    for name, other in (("calibrated", judged.calibrated), ("adjusted", judged.adjusted)):
+        for number in ("nll", "ece", "macro_f1"):
+            assert float(row[f"{name}_{number}"]) == getattr(other.report, number)
+            assert printed[name][number] == pytest.approx(getattr(other.report, number))
+    assert float(row["temperature"]) == temperature
+    calibration = classify.DecisionRule(judged.rule.classes, temperature, bias)
+    assert f"\ncalibrated, as fitted on the validation part: {calibration}\nbefore" in str(judged)
+    assert f"akiec {bias[0]:+.3g}, " in str(calibration)
+    assert printed["rule"] == json.loads(json.dumps(judged.rule.to_dict()))
+
+
+def test_a_rule_is_saved_and_judges_elsewhere_as_it_did(skilled, tmp_path, capsys):
+    kept = tmp_path / "new" / "rule.json"
+    asked = ["--calibrate", "temperature", "--adjust", "accuracy", "--taus", "0.5"]
+    asked += ["--refer", "nv", "--specificity", "0.8", "--no-count-bytes"]
+    status, out, err = _evaluate(capsys, skilled, *asked, "--save-rule", kept)
+    assert status == 0, err
+    assert out.endswith(f"wrote {kept}\n")
+    chosen, _, _ = _chosen(skilled, *asked[:-1])
+    assert classify.DecisionRule.from_dict(json.loads(kept.read_text())) == chosen.rule
+    judged, _, _ = _chosen(skilled, "--rule", str(kept), "--prevalence", "0.5")
+    np.testing.assert_array_equal(judged.by_rule.logits, chosen.adjusted.logits)
+    assert judged.by_rule.report.to_dict() == chosen.adjusted.report.to_dict()
+    assert judged.referred.to_dict()["chosen"] == chosen.referred.to_dict()["chosen"]
+    assert judged.referred.prevalence == 0.5
+    assert judged.choice is judged.adjusted is judged.calibrated is None
+    table = tmp_path / "a.csv"
+    status, out, err = _evaluate(
+        capsys, skilled, "--rule", kept, "--part", "train", "--no-count-bytes", "--csv", table
+    )
+    assert (status, err) == (0, "")
+    assert f"\nby the rule {replace(chosen.rule, referral=None)}\n" in out
+    assert out.count(str(chosen.rule.referral)) == 1
+    assert "\nwithout -> with the rule:\nnll " in out
+    assert "\nreferred, as chosen on the pictures of the rule: " in out
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    _, system, parts = joint.load_run(skilled)
+    logits = joint.evaluate(system, parts.train)
+    wanted = chosen.rule.probabilities(logits.logits).argmax(1)
+    assert float(row["by_rule_accuracy"]) == accuracy_score(logits.labels, wanted)
+    assert float(row["by_rule_accuracy"]) != float(row["accuracy"])
+
+
+def test_predictions_by_a_saved_rule_are_those_of_the_evaluation(skilled, tmp_path, capsys):
+    """From evaluate over a file to predict, of the same pictures, to the precision of floats."""
+    kept, clinic = tmp_path / "rule.json", tmp_path / "clinic"
+    asked = [
+        "--calibrate",
+        "bias",
+        "--adjust",
+        "balanced_accuracy",
+        "--refer",
+        "mel",
+        "bcc",
+        "akiec",
+    ]
+    asked += ["--sensitivity", "0.7"]
+    status, _, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes", "--save-rule", kept)
+    assert status == 0, err
+    judged, _, test = _chosen(skilled, *asked)
+    scenes = joint.load_run(skilled)[2].test
+    clinic.mkdir()
+    for number, codes in enumerate(scenes.gather(range(len(scenes))).images):
+        Image.fromarray(codes.permute(1, 2, 0).numpy()).save(clinic / f"{number:03}.png")
+    status, out, err = run(capsys, "predict", skilled, clinic, "--rule", kept, "--json", "--quiet")
+    assert (status, err) == (0, "")
+    said = json.loads(out)
+    found = np.array([[*each["probabilities"].values()] for each in said])
+    wanted = softmax(judged.adjusted.logits.astype(float), 1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    labels = [judged.rule.classes[k] for k in wanted.argmax(1)]
+    assert [each["label"] for each in said] == labels
+    assert labels != [judged.rule.classes[k] for k in test.logits.argmax(1)]
+    refers = judged.referred.result.logits.argmax(1) == 0
+    assert [each["referred"] for each in said] == refers.tolist()
+    assert 0 < refers.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--save-rule", "a.json"], "--save-rule keeps what is chosen: give --calibrate, --adjust"),
+        (
+            ["--save-rule", "a.json", "--adjust", "auc", "--photons", "50", "500"],
+            "--save-rule keeps the rule of one point",
+        ),
+        (["--save-rule", ".", "--adjust", "auc"], "--save-rule: . is a folder, name a file in it"),
+        (
+            ["--rule", "a.json", "--adjust", "auc", "--save-rule", "b.json"],
+            "--rule judges by what was chosen earlier: leave --adjust and --save-rule out",
+        ),
+        (
+            ["--rule", "a.json", "--sensitivity", "0.9"],
+            "the rule has its own cutoff: leave --sensitivity out",
+        ),
+        (["--rule", "a.json", "--assurance", "0.9"], "own cutoff: leave --assurance out"),
+        (["--rule", "a.json", "--taus", "0"], "--taus needs --adjust"),
+        (
+            ["--calibrate", "bias", "--part", "validation"],
+            "--calibrate is chosen on the validation part: judge it on another one",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_be_chosen_is_refused(
+    skilled, capsys, monkeypatch, tmp_path, asked, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_text(json.dumps(classify.DecisionRule(("a", "b")).to_dict()))
+    status, out, err = _evaluate(capsys, skilled, *asked)
+    assert (status, out) == (OPTION, "")
+    assert message in err
+
+
+@pytest.mark.filterwarnings("always::UserWarning")  # they are looked for
+def test_a_rule_of_something_else_is_refused_or_told(skilled, capsys, tmp_path):
+    kept = tmp_path / "rule.json"
+    config, _, parts = joint.load_run(skilled)
+    classes = parts.train.classes
+
+    def judge(rule, *asked):
+        kept.write_text(json.dumps(rule.to_dict()))
+        return _evaluate(capsys, skilled, "--rule", kept, "--no-count-bytes", *asked)
+
+    status, _, err = judge(classify.DecisionRule(classes[::-1]))
+    assert status == MISTAKE
+    assert f"--rule {kept}: the rule is of the classes {', '.join(classes[::-1])}, in this" in err
+    status, _, err = judge(classify.DecisionRule(classes), "--prevalence", "0.1")
+    assert status == OPTION
+    assert f"--prevalence needs a rule that refers, and {kept} has no cutoff" in err
+    own = {"run": config.digest(), "part": "validation", "photons": None, "views": "identity"}
+    rule = classify.DecisionRule(classes, fitted=own)
+    assert judge(rule)[2] == ""
+    status, _, err = judge(rule, "--part", "validation")
+    assert status == 0
+    assert f"the rule of {kept} was chosen on these pictures: its numbers are too good" in err
+    assert (
+        "elsewhere than it is used (views identity, not mirror)"
+        in judge(rule, "--views", "mirror")[2]
+    )
+    kept.write_text("{}")
+    status, _, err = _evaluate(capsys, skilled, "--rule", kept)
+    assert status == MISTAKE
+    assert f"cannot read a decision rule from {kept}: " in err
+
+
+def test_no_temperature_is_refused(skilled, capsys, monkeypatch, tmp_path):
+    judge = joint.evaluate
+
+    def sure(*args, **how):
+        found = judge(*args, **how)
+        return replace(found, logits=np.eye(7, dtype=np.float32)[found.labels])
+
+    monkeypatch.setattr("joint.command.evaluate.evaluate", sure)
+    for how in ("temperature", "bias"):
+        status, out, err = _evaluate(
+            capsys, skilled, "--calibrate", how, "--save-rule", tmp_path / "a.json"
+        )
+        assert (status, out) == (MISTAKE, "")
+        assert "--calibrate on the validation part: no temperature is best: the lower the" in err
+    assert not (tmp_path / "a.json").exists()
 
 
 @pytest.fixture
@@ -587,10 +851,21 @@ def test_other_scenes_are_judged_where_those_of_the_run_are_gone(folders, capsys
     assert printed["accuracy"] == wanted.report.accuracy
     assert printed["report"]["nll"] == pytest.approx(wanted.report.nll)
     # What is chosen on the validation part needs it; and without other scenes they are missed.
-    for chosen in (["--adjust", "auc"], ["--refer", "a", "--sensitivity", "0.9"]):
+    for chosen in (
+        ["--adjust", "auc"],
+        ["--refer", "a", "--sensitivity", "0.9"],
+        ["--calibrate", "bias"],
+    ):
         status, _, err = _evaluate(capsys, run, "--data", new, *chosen)
         assert status == MISTAKE
         assert f"{chosen[0]} is chosen on the validation part of the run, whose scenes are" in err
+    # What was chosen earlier needs it no more.
+    kept = run.parent / "rule.json"
+    kept.write_text(json.dumps(classify.DecisionRule(("a", "b"), 2.0, (0.0, 0.1)).to_dict()))
+    status, out, err = _evaluate(capsys, run, "--data", new, "--rule", kept, "--json")
+    assert status == 0, err
+    said = softmax(wanted.logits / 2 + [0, 0.1], 1)
+    assert json.loads(out)["by_rule"]["nll"] == pytest.approx(log_loss(wanted.labels, said))
     status, _, err = _evaluate(capsys, run)
     assert status == MISTAKE
     assert "does not exist" in err

@@ -1,9 +1,12 @@
 import json
 
+import pytest
 import torch
 from commands import MISTAKE, OPTION, run
 
+import classify
 import joint
+from joint.decision import save_rule
 
 
 def test_export_writes_a_graph_with_the_names_of_the_classes(trained, tmp_path, capsys):
@@ -33,3 +36,33 @@ def test_export_writes_a_graph_with_the_names_of_the_classes(trained, tmp_path, 
     assert "the quality of JPEG must be a whole number, 1 to 100, got 0.5" in err
     status, _, err = run(capsys, *asked[:-1], "0")
     assert (status, err) == (OPTION, "lens2label: --pictures must be at least 1, not 0\n")
+
+
+@pytest.mark.filterwarnings("always::UserWarning")  # they are looked for
+def test_export_writes_the_probabilities_of_a_rule(trained, tmp_path, capsys):
+    graph, kept = tmp_path / "graph.pt2", tmp_path / "rule.json"
+    config, system, parts = joint.load_run(trained)
+    classes = parts.test.classes
+    rule = classify.DecisionRule(
+        classes, 3.0, range(len(classes)), fitted={"run": config.digest(), "views": "identity"}
+    )
+    save_rule(kept, rule)
+    asked = ["export", trained, graph, "--plane", "handed", "--pictures", "2", "--rule", kept]
+    status, _, err = run(capsys, *asked)
+    assert (status, err) == (
+        OPTION,
+        "lens2label: --rule makes probabilities of scores: give --until probabilities\n",
+    )
+    status, _, err = run(capsys, *asked, "--until", "probabilities")
+    assert (status, err) == (0, "")
+    pictures = parts.test.gather(torch.arange(2)).images / 255
+    with torch.no_grad():
+        wanted = rule.probabilities(system.eval().classifier(pictures))
+        torch.testing.assert_close(torch.export.load(graph).module()(pictures), wanted)
+    save_rule(kept, classify.DecisionRule(classes[::-1]))
+    status, _, err = run(capsys, *asked, "--until", "probabilities")
+    assert status == MISTAKE
+    assert f"the rule is of the classes {', '.join(classes[::-1])}, in this order" in err
+    save_rule(kept, classify.DecisionRule(classes, fitted={"views": "mirror"}))
+    _, _, err = run(capsys, *asked, "--until", "probabilities")
+    assert "chosen elsewhere than it is used (views mirror, not identity)" in err

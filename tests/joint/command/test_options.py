@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import pytest
 
 import joint
+from joint.command.evaluate import EvaluateOptions
 from joint.command.options import Choice
+from joint.command.study.judge import JudgeOptions
 from joint.command.train import read_train_options
+from joint.point import OperatingPoint
 from joint.settings import OptionError
 
 
@@ -43,3 +48,19 @@ def test_a_size_that_other_scenes_cannot_have_is_told_when_all_is_read(tmp_path)
         read_train_options(asked)
     run = read_train_options([*asked, "--data.image-size", "64"]).run
     assert run.data == joint.PhantomConfig()
+
+
+@pytest.mark.parametrize("options", [EvaluateOptions, JudgeOptions])
+def test_operating_points_are_those_of_every_command(options):
+    """Whether a system has such a point, the system says."""
+    asked = options(Path("x"), photons=(50.0, 500.0), motion=(1.0,))
+    assert asked.points() == [OperatingPoint(photons=p, motion=1.0) for p in (50.0, 500.0)]
+    asked.check()
+    for wrong, message in (
+        ({"photons": (50.0, -5.0)}, "--photons must be positive and finite, not -5"),
+        ({"quality": (float("nan"),)}, "--quality must be at least 0 and finite, not nan"),
+        ({"distance": (0.0,)}, "--distance must be positive, not 0"),
+        ({"motion": (float("inf"),)}, "--motion must be at least 0 and finite, not inf"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            options(Path("x"), **wrong).check()

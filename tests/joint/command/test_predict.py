@@ -3,10 +3,12 @@ import json
 
 import numpy as np
 import pytest
-from commands import OPTION, run
+from commands import MISTAKE, OPTION, run
 from PIL import Image
 
+import classify
 import joint
+from joint.decision import place, save_rule
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,7 @@ def test_it_predicts_at_a_point(camera, clinic, capsys):
         (("--distance", 0), "--distance must be positive, not 0"),
         (("--motion", "inf"), "--motion must be at least 0 and finite, not inf"),
         (("--temperature", 0), "--temperature must be positive and finite, not 0"),
+        (("--temperature", 2, "--rule", "a.json"), "--rule has a temperature of its own: leave"),
     ],
 )
 def test_a_point_that_no_system_has_is_refused(camera, clinic, capsys, options, message):
@@ -75,3 +78,62 @@ def test_it_prints_and_keeps_what_is_said(camera, clinic, tmp_path, capsys):
         rows = [*csv.DictReader(file)]
     assert [row["label"] for row in rows] == [each.label for each in said]
     assert [float(row["probability.pit"]) for row in rows] == [e.probabilities[1] for e in said]
+
+
+@pytest.mark.parametrize("refers", [True, False])
+def test_it_predicts_by_a_rule(camera, clinic, tmp_path, capsys, refers):
+    kept, table, pictures = tmp_path / "rule.json", tmp_path / "a.csv", [clinic / "fine"]
+    plain = np.log([each.probabilities for each in joint.predict(camera, pictures)])
+    rule = classify.DecisionRule(("fine", "pit"), 2.0, (0.0, 0.4))
+    if refers:
+        odds = np.diff(rule.scores(plain))[:, 0]
+        pit = odds >= np.median(odds)
+        referral = classify.choose_cutoff(
+            rule.scores(plain), pit.astype(int), classes=rule.classes, positive="pit", sensitivity=1
+        )
+        rule = classify.DecisionRule(rule.classes, rule.temperature, rule.offset, referral)
+    save_rule(kept, rule)
+    asked = ["predict", camera, *pictures, "--quiet", "--rule", kept]
+    status, out, err = run(capsys, *asked, "--csv", table)
+    assert (status, err) == (0, "")
+    said = joint.predict(camera, pictures, rule=rule)
+    wanted = rule.probabilities(plain)
+    np.testing.assert_allclose([each.probabilities for each in said], wanted, rtol=1e-4)
+    referred = pit.tolist() if refers else [None] * len(said)
+    assert [each.referred for each in said] == referred
+    words = {True: "refer", False: "leave", None: None}
+    for line, each in zip(out.splitlines(), said, strict=True):
+        first, second = each.ranked()
+        told = [words[each.referred]] if refers else []
+        assert line.split() == [
+            each.name, *told, first[0], f"{first[1]:.3f}", second[0], f"{second[1]:.3f}"
+        ]  # fmt: skip
+    _, out, _ = run(capsys, *asked, "--json")
+    assert json.loads(out) == [each.to_dict() for each in said]
+    assert [each.get("referred") for each in json.loads(out)] == referred
+    with table.open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    yes = {True: "yes", False: "no", None: None}
+    assert [row.get("referred") for row in rows] == [yes[each] for each in referred]
+
+
+@pytest.mark.filterwarnings("always::UserWarning")  # they are looked for
+def test_a_rule_of_another_run_or_place_is_refused_or_told(camera, clinic, tmp_path, capsys):
+    kept, file = tmp_path / "rule.json", clinic / "pit" / "pit0.png"
+    asked = ["predict", camera, file, "--quiet", "--rule", kept]
+    save_rule(kept, classify.DecisionRule(("pit", "fine")))
+    status, _, err = run(capsys, *asked)
+    assert status == MISTAKE
+    assert "the rule is of the classes pit, fine, in this order, and the scores are of fine" in err
+    kept.write_text("[]")
+    status, _, err = run(capsys, *asked)
+    assert status == MISTAKE
+    assert "it must be an object, not list; lens2label evaluate --save-rule writes one" in err
+    config = joint.load_config(camera)
+    here = place(config, joint.OperatingPoint(photons=50.0), "identity")
+    save_rule(kept, classify.DecisionRule(("fine", "pit"), fitted=here))
+    status, _, err = run(capsys, *asked, "--photons", "50")
+    assert (status, err) == (0, "")
+    status, _, err = run(capsys, *asked, "--photons", "500")
+    assert status == 0
+    assert "chosen elsewhere than it is used (photons 50.0, not 500.0): its" in err

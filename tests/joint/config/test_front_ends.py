@@ -43,6 +43,9 @@ def test_a_stop_is_as_large_as_asked_for():
     wanted = optics.FourierFilter(16, "dark_field", stop_radius=0.2)
     assert torch.equal(built.transmission, wanted.transmission)
     assert built.throughput() < 0.9
+    said = "stop_radius is that of start='dark_field' or 'phase_contrast', not 'high_pass'"
+    with pytest.raises(ValidationError, match=said):
+        joint.FourierConfig(start="high_pass", stop_radius=0.2)
 
 
 # ----------------------------------------------------------------------------------- baselines

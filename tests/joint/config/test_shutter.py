@@ -128,7 +128,7 @@ def test_it_is_told_and_drawn():
     assert "shutter of 4 slots, open for 0.5 of the exposure" in told
     figures = list(element_figures(_built(start="fluttered")))
     assert len(figures) == 2
-    assert all(caption for _, caption in figures)
+    assert all(caption for *_, caption in figures)
     behind = joint.ShutterConfig(lens=joint.LensConfig(working_distances=(0.4, 0.6)))
     figures = list(element_figures(joint.build_front_end(behind, (16, 16), 3)))
     assert len(figures) == 5  # the code and its transfer; pupil, depths, MTF

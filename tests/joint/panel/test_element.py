@@ -88,7 +88,8 @@ def test_the_pupil_of_coherent_light_is_drawn():
     )  # fmt: skip
     figure = Figure()
     draw_filter(figure, optics.CoherentImaging(colours))
-    assert [a.get_title() for a in figure.axes if a.get_title()] == ["red", "green", "blue"]
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    assert titles == ["460 nm", "530 nm", "640 nm"]
     assert sum(len(axis.images) for axis in figure.axes) == 6
 
 
@@ -101,7 +102,7 @@ def test_beside_the_psfs_of_a_mask_lies_its_phase():
     figure = Figure()
     draw_filter(figure, camera)
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert titles == ["phase, 530 nm", "red", "green", "blue"]
+    assert titles == ["phase, 530 nm", "460 nm", "530 nm", "640 nm"]
     (drawn,) = figure.axes[0].images
     field = pupil.field().detach()[1]
     expected = np.where(field == 0, np.nan, field.angle())

@@ -8,7 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from joint.panel.look import COLOURS, RIGHT, WRONG, blank_figure, label_points, looks
+from joint.panel.look import (
+    ABREAST,
+    COLOURS,
+    RIGHT,
+    WRONG,
+    blank_figure,
+    draw_intervals,
+    label_points,
+    looks,
+    panel_grid,
+    plain_log_axis,
+)
 
 # Linear light as it is seen without one kind of cone: Machado, Oliveira and Fernandes, IEEE Trans.
 # Vis. Comput. Graph. 15:1291 (2009), severity 1.
@@ -104,3 +115,45 @@ def test_a_blank_figure_draws_itself_and_has_a_title_where_one_is_given():
     assert figure.get_layout_engine() is not None
     assert figure.get_suptitle() == "a run"
     assert blank_figure(3, 2).get_suptitle() == ""
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 1), (4, 2), (7, 3)])
+def test_a_grid_has_the_panels_that_were_asked_for(count, rows):
+    figure, axes = panel_grid(count, 3, 2, beside=1, sharey=True, title="a run")
+    assert figure.axes == axes
+    assert len(axes) == count
+    columns = min(count, ABREAST)
+    assert tuple(figure.get_size_inches()) == (3 * columns + 1, 2 * rows)
+    places = [axis.get_subplotspec() for axis in axes]
+    assert [place.colspan.start for place in places[::ABREAST]] == [0] * rows
+    assert [place.rowspan.start for place in places[::ABREAST]] == [*range(rows)]
+    assert figure.get_suptitle() == "a run"
+
+
+@pytest.mark.parametrize("which", ["x", "y"])
+def test_numbers_of_a_logarithmic_axis_are_no_formulas(which):
+    axis = blank_figure(3, 2).subplots()
+    axis.plot([0.1, 1000], [0.1, 1000])
+    plain_log_axis(axis, which)
+    axis.figure.canvas.draw()
+    assert (axis.get_xscale(), axis.get_yscale()) == (("log", "linear"), ("linear", "log"))[
+        which == "y"
+    ]
+    scale = axis.xaxis if which == "x" else axis.yaxis
+    told = [text.get_text() for text in scale.get_ticklabels()]
+    assert {"0.1", "1", "1000"} <= {*told}
+    assert not any(text.get_text() for text in scale.get_minorticklabels())
+
+
+def test_intervals_need_not_hold_their_points_nor_exist():
+    axis = blank_figure(3, 2).subplots()
+    (look,) = looks(1)
+    nan = float("nan")
+    draw_intervals(axis, [1, 2], [0.5, 0.6], [(0.1, 0.3), (nan, nan)], look, joined=True)
+    first, *_ = axis.collections[0].get_segments()
+    assert first.tolist() == [[1, 0.1], [1, 0.3]]
+    assert len(axis.collections[0].get_paths()[1].vertices) == 2
+    assert np.isnan(axis.collections[0].get_paths()[1].vertices[:, 1]).all()
+    (line,) = axis.lines
+    assert line.get_xydata().tolist() == [[1, 0.5], [2, 0.6]]
+    assert (line.get_linestyle(), line.get_marker()) == ("-", look.marker)

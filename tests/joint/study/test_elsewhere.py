@@ -233,7 +233,7 @@ def test_what_all_runs_warn_of_is_said_once(with_and_without, monkeypatch):
         warnings.simplefilter("always")
         elsewhere(with_and_without, POINTS)
     (one,) = told
-    assert str(one.message) == "it is dark (3 times, over all runs and points)"
+    assert str(one.message) == "it is dark (3 warnings of this kind)"
     assert one.filename == __file__
 
 

@@ -29,6 +29,7 @@ from joint.study import (
     create_study,
     open_study,
     run_study,
+    winner,
     work,
 )
 from joint.study.sampler import OBJECTIVES
@@ -426,6 +427,26 @@ def test_a_round_waits_for_the_one_before_and_means_are_over_seeds(tmp_path):
     assert ask_next(ledger.refreshed()) is None
 
 
+def test_a_seed_that_failed_says_nothing_of_a_cost(tmp_path):
+    costs = {"lamp": "2 * light", "price": "photons + light"}
+    goals = {"accuracy": "up", "photons": "down", **dict.fromkeys(costs, "down")}
+    study = _study(TPE(count=6, startup=3, batch=2, objectives=goals), costs=costs, seeds=(0, 1, 2))
+    ledger = create_study(study, tmp_path)
+    for run in ledger.runs:  # one seed of design 0 fails, and all of design 1
+        if run.design == 1 or (run.design, run.seed) == (0, 1):
+            ledger.path(run).mkdir(parents=True)
+            RunFolder(ledger.path(run)).fail(RuntimeError("it diverged"))
+        else:
+            _made(ledger, run, 0.6)
+    light = [design["light"] for design in ledger.designs]
+    prices = [light[0], max(light[0], 20 + light[2]), 20 + light[2]]
+    # By _made, design 2 takes 20 photons. Of design 1 the formula of its axis is known alone.
+    accuracy, photons = (0.4, 0.0, 0.6), (0.0, 20.0, 20.0)
+    for number, one in enumerate(told(ledger)):
+        expected = (accuracy[number], photons[number], 2 * light[number], prices[number])
+        assert one.values == pytest.approx(expected), number
+
+
 def test_what_a_machine_gave_up_is_no_outcome_of_a_design(tmp_path):
     goals = {"accuracy": "up", "photons": "down"}
     study = _study(TPE(count=6, startup=2, batch=2, objectives=goals), seeds=(0, 1))
@@ -676,3 +697,13 @@ def test_a_history_that_is_gone_says_what_to_do(small_study, tmp_path, cheap):
     (ledger.path(ledger.runs[0]) / "history.jsonl").unlink()
     with pytest.raises(joint.CheckpointError, match=r"has 0 epochs.* or remove its result.json"):
         on_validation(ledger, ledger.runs[0], "balanced_accuracy")
+
+
+@pytest.mark.parametrize("line", ['{"epoch": 0}', '{"epoch": 0, "validation": null}'])
+def test_a_history_without_a_validation_part_says_what_to_do(small_study, tmp_path, cheap, line):
+    cheap(lambda config: {"balanced_accuracy": 0.5})
+    ledger = create_study(small_study(plan=Plan(), seeds=(0,)), tmp_path)
+    work(tmp_path)
+    (ledger.path(ledger.runs[0]) / "history.jsonl").write_text(line + "\n")
+    with pytest.raises(joint.CheckpointError, match=r"epoch 0 .* no validation part.* result.json"):
+        winner(ledger)

@@ -396,6 +396,9 @@ def test_a_constraint_may_limit_a_cost_that_is_known_beforehand():
     ]
     with pytest.raises(ValidationError, match="cost seconds, which is known only after a run, as"):
         Study(axes=axes, costs=costs, constraints=("seconds < 1",))
+    for equality in ("lamp == 3", "lamp != 3"):
+        with pytest.raises(ValidationError, match=r"cost lamp equals, .* such as lamp <= 3"):
+            Study(axes=axes, costs=costs, constraints=(equality,))
     with pytest.raises(ValidationError, match="no axis 'lamps'"):
         Study(axes=axes, costs=costs, constraints=("lamps < 1",))
 

@@ -244,6 +244,9 @@ def test_a_damaged_result_says_what_to_do(ledger, pretend):
     (ledger.path(run) / "result.json").write_text('{"test": {}, "costs": null}')
     with pytest.raises(CheckpointError, match=r"its costs are null, not a table. Remove the file"):
         ledger.result(run)
+    (ledger.path(run) / "result.json").write_text('{"test": {}, "digest": "0123456789ab"}')
+    with pytest.raises(CheckpointError, match=r"that of the run 0123456789ab. Remove the file"):
+        ledger.result(run)
 
 
 def test_a_study_of_a_time_that_rounded_whole_numbers_goes_on(small_study, tmp_path, monkeypatch):

@@ -25,7 +25,6 @@ from joint.study import (
     StudyError,
     WorkerLost,
     create_study,
-    kept_scenes,
     open_study,
     progress,
     run_study,
@@ -98,10 +97,33 @@ def test_a_run_that_somebody_else_ended_meanwhile_is_passed(ledger, pretend):
     assert sum(_starts(ledger)) == 0
 
 
+def test_only_the_last_scenes_are_kept(monkeypatch):
+    monkeypatch.setattr(worker, "build_data", lambda config: [config.seed])
+    scenes = worker.KeptScenes()
+    first, *_, last = (joint.PhantomConfig(count=9, seed=seed) for seed in range(3))
+    kept = scenes(last)
+    for seed in (0, 2, 1, 2):
+        scenes(joint.PhantomConfig(count=9, seed=seed))
+    assert scenes(last) is kept
+    assert len(scenes._kept) == 2
+    assert first.model_dump_json() not in scenes._kept
+
+
+def test_scenes_of_another_configuration_are_others(monkeypatch):
+    monkeypatch.setattr(worker, "build_data", lambda config: [config])
+    scenes = worker.KeptScenes()
+    base = joint.PhantomConfig(count=9, seed=1)
+    for other in ({"count": 10}, {"image_size": 32}, {"balance": 0}):
+        changed = joint.PhantomConfig(**{"count": 9, "seed": 1, **other})
+        assert scenes(base) == [base]
+        assert scenes(changed) == [changed]
+    assert scenes(base) is scenes(joint.PhantomConfig(count=9, seed=1))
+
+
 def test_scenes_are_built_once(small_study, small_base, tmp_path, monkeypatch):
     built = []
     monkeypatch.setattr(
-        kept_scenes, "build_data", lambda config: built.append(config) or joint.build_data(config)
+        worker, "build_data", lambda config: built.append(config) or joint.build_data(config)
     )
     _small(small_study, tmp_path, small_base())
     work(tmp_path)

@@ -734,7 +734,7 @@ def test_weights_that_give_no_scores_have_diverged(lesions, others, tmp_path):
     )
     with pytest.raises(joint.TrainingDiverged, match=message) as caught:
         joint.fit(system, lesions, others, config=config, directory=tmp_path, progress=False)
-    assert isinstance(caught.value.__cause__, classify.judged.InvalidScores)
+    assert isinstance(caught.value.__cause__, classify.scores.InvalidScores)
     assert not (tmp_path / "best.safetensors").exists()
 
 

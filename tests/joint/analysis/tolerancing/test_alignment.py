@@ -187,7 +187,9 @@ def test_a_group_moves_its_elements_alone_and_has_its_name():
         resolved([alignment("decentre", (2, 3))], system, channels=1)
     with pytest.raises(ValueError, match=r"two imperfections are called decentre\.1"):
         resolved(["decentre", alignment("decentre", 1)], system, channels=1)
-    for wrong in ((), (-1,), (1, 1)):
+    for one in (np.int64(1), torch.tensor(1), np.array([1])):
+        assert alignment("decentre", one).name == "decentre.1"
+    for wrong in ((), (-1,), (1, 1), True, (0, True), 1.0, "1"):
         with pytest.raises(ValueError, match="elements must be numbers of elements in the pupil"):
             alignment("decentre", wrong)
     with pytest.raises(ValueError, match=r"at least one, not \(1, 1\)"):

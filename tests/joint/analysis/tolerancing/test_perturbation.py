@@ -331,6 +331,11 @@ def test_light_that_the_well_does_not_hold_is_not_swept():
                 pass
 
 
+def test_of_a_range_of_light_its_ends_and_its_mean_are_swept():
+    sensor = optics.Sensor(300, photon_range=(30, 3000), full_well=3000)
+    assert KINDS["photons"].levels(_system(sensor=sensor)) == (30, sensor.mean_photons, 3000)
+
+
 def test_a_light_that_is_drawn_is_at_no_level():
     sensor = optics.Sensor(300, photon_range=(100, 1000))
     assert KINDS["photons"].nominal(_system(sensor=sensor)) == sensor.mean_photons != 300

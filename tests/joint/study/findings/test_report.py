@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import recall_score
 
 import joint
+from classify import Interval
 from joint.folder import RunFolder
 from joint.predictions import load_predictions
 from joint.study import (
@@ -313,6 +315,14 @@ def test_a_report_is_json(finished):
     assert content["tally"]["done"] == 32
     assert content["planned"][0]["verdict"] == "better"
     assert len(content["designs"]) == 4
+
+
+def test_an_end_that_is_no_number_is_null(finished):
+    found = report(finished)
+    estimate = replace(found.designs[0].estimate, interval=Interval(math.nan, 1.0))
+    found = replace(found, designs=(replace(found.designs[0], estimate=estimate),))
+    (told,) = json.loads(found.to_json(), parse_constant=pytest.fail)["designs"]
+    assert told["estimate"]["interval"] == [None, 1.0]
 
 
 def test_a_note_is_told_once(finished):

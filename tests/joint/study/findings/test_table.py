@@ -1,13 +1,14 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 import torch
 
 import classify
 import joint
-from classify.judged import METRICS
+from classify.metric_names import METRICS
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RunFolder
 from joint.predictions import load_predictions
@@ -144,6 +145,17 @@ def test_predictions_that_are_gone_are_told_from_none(ledger, pretend):
     (ledger.path(ledger.runs[0]) / PREDICTIONS_FILE).unlink()
     with pytest.raises(ValueError, match=r"predictions.safetensors is gone from .* Copy it there"):
         outcomes(ledger, "accuracy")
+
+
+def test_predictions_of_another_run_are_told(ledger, pretend):
+    one, other = ledger.runs[:2]
+    pretend(ledger, one, 1.0)
+    pretend(ledger, other, 0.5)
+    shutil.copy(ledger.path(other) / PREDICTIONS_FILE, ledger.path(one))
+    message = "predictions.safetensors is not of the test in result.json. Remove result.json beside"
+    for metric in ("balanced_accuracy", "loss"):
+        with pytest.raises(CheckpointError, match=message):
+            outcomes(ledger, metric)
 
 
 def test_damaged_predictions_say_what_to_do(ledger, pretend):

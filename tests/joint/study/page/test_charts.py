@@ -18,8 +18,8 @@ from joint.study.page.charts import (
     front_figure,
     pairs_figure,
     parallel_figure,
+    rate_accuracy_figure,
     rate_families,
-    rate_figure,
 )
 
 
@@ -147,11 +147,11 @@ def test_curves_are_drawn_by_rate():
     )
     families = tuple(RateFamily(name, {}, name, points, ()) for name in ("jpeg", "webp"))
     found = RateAccuracy("balanced_accuracy", "seeds", families, "jpeg", ())
-    (axis,) = rate_figure(found).axes
+    (axis,) = rate_accuracy_figure(found).axes
     assert axis.lines[0].get_xdata() == pytest.approx([100, 200, 400, 800])
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["jpeg", "webp"]
     many = tuple(RateFamily(f"f{n}", {}, f"f{n}", points, ()) for n in range(9))
-    (axis,) = rate_figure(replace(found, families=many)).axes
+    (axis,) = rate_accuracy_figure(replace(found, families=many)).axes
     assert len({line.get_color() for line in axis.lines}) == 9
 
 
@@ -178,7 +178,7 @@ def test_of_too_many_curves_some_are_drawn():
     drawn = [family.name for family in rate_families(found)]
     # Lines before points.
     assert drawn == [*(f"f{n}" for n in range(1, 60, 2)), *(f"f{n}" for n in range(0, 20, 2))]
-    (axis,) = rate_figure(found).axes
+    (axis,) = rate_accuracy_figure(found).axes
     assert len(axis.lines) == 40
     axis.figure.canvas.draw()
     low, high = axis.get_legend().get_window_extent().get_points()[:, 1]
