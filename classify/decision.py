@@ -74,6 +74,7 @@ class DecisionRule:
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "temperature", float(self.temperature))
         object.__setattr__(self, "offset", tuple(map(float, offset)))
+        object.__setattr__(self, "fitted", dict(self.fitted))
 
     @overload
     def scores(self, logits: Tensor) -> Tensor: ...

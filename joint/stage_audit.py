@@ -368,7 +368,7 @@ def _gradient(stage: nn.Module, pictures: Tensor, made: Callable[[Any, Tensor], 
         source = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in moved.parameters():
-                if not bool(parameter.any()):
+                if parameter.requires_grad and not bool(parameter.any()):
                     noise = torch.randn(parameter.shape, generator=source)
                     parameter.add_(0.1 * noise.to(parameter))
         training = copy.deepcopy(moved).train()

@@ -188,7 +188,8 @@ def measure_sensor(
             "these. Saturated ones have none"
         )
     read_variance = float(in_dark.mean()) - step**2 / 12
-    uneven = _of_colours(signal.square() - noise / lit.shape[1], seen) / mean.square() - 1
+    left_over = noise / lit.shape[1] + in_dark / len(dark)  # noise in the means of the frames
+    uneven = _of_colours(signal.square() - left_over, seen) / mean.square() - 1
     drift = _of_colours(unsteady, seen)
     # Of a variance the variance is twice its square over the degrees of freedom.
     of_noise, of_dark = (
@@ -202,8 +203,12 @@ def measure_sensor(
     ):
         warnings.warn(told, UserWarning, stacklevel=3)  # beyond that of no_grad
     gain = float(mean.square().sum() / slope)
-    # All stacks have the same dark taken off.
-    of_slope = (mean.square() * of_noise).sum() + (mean.sum(0).square() * of_dark).sum()
+    # What few photons do to mean and variance leaves their ratio, as all cumulants of Poisson's are
+    # equal; what noise in the dark does to the mean does not. All stacks have one dark taken off.
+    of_mean = _of_colours(in_dark, seen) / seen.sum((1, 2)) / gain**2
+    of_slope = (mean.square() * (of_noise + of_mean / lit.shape[1])).sum() + (
+        mean.sum(0).square() * (of_dark + of_mean / len(dark))
+    ).sum()
 
     # What the mean of the frames has left of the noise in time.
     left_in_dark = in_dark.sum(0) / len(dark)
@@ -320,8 +325,8 @@ def _cut_off_or_coarse(dark: Tensor, read_variance: float, step: float) -> Itera
     bottom = _highest(dark, -1)
     if cut := _piled_up(dark, bottom, -1, step):
         yield (
-            f"{100 * cut:.3g} % of the dark codes are the lowest, {-bottom:g} DN: noise below is "
-            "cut off, and black level, read noise and DSNU are wrong; raise the black level"
+            f"{100 * cut:.3g} % of the dark codes are the lowest, {0.0 - bottom:g} DN: noise below "
+            "is cut off, and black level, read noise and DSNU are wrong; raise the black level"
         )
 
 

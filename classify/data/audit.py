@@ -286,7 +286,8 @@ def _scan(dataset: LesionDataset) -> _Scan:
         digests = [sha256(image.numpy().tobytes()).digest() for image in images]
         content += [numbers.setdefault(digest, len(numbers)) for digest in digests]
         flat = as_levels(images).flatten(2)
-        limit = _BLANK * 255 / (2**dataset.bit_depth - 1)
+        # Between two codes, as levels are rounded.
+        limit = (_BLANK + 0.5) * 255 / (2**dataset.bit_depth - 1)
         blank.append(((flat.amax(2) - flat.amin(2)) <= limit).all(1))
         small.append(thumbnails(images))
     coarse, fine = (torch.cat(parts) for parts in zip(*small, strict=True))

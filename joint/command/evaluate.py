@@ -605,6 +605,12 @@ def _calibrate(options: EvaluateOptions, rule: DecisionRule, seen: Evaluation) -
     assert seen.logits is not None
     try:
         if options.calibrate == "bias":
+            absent = [n for k, n in enumerate(rule.classes) if not (seen.labels == k).any()]
+            if absent:
+                raise ValueError(
+                    f"there is no picture of {', '.join(absent)}, and so no bias: take --calibrate "
+                    "temperature"
+                )
             temperature, bias = fit_bias_corrected_temperature(seen.logits, seen.labels)
             return replace(rule, temperature=temperature, offset=tuple(bias))
         with warnings.catch_warnings():

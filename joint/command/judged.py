@@ -110,8 +110,8 @@ class Judged(NamedTuple):
             chosen = f"\nadjusted, as chosen on the validation part: {self.choice}"
             lines += [chosen, str(self.adjusted.report)]
         if self.referred is not None:
-            chosen = "the validation part" if self.by_rule is None else "the pictures of the rule"
-            lines.append(f"\nreferred, as chosen on {chosen}: {self.referred}\n")
+            how = "as chosen on the validation part" if self.by_rule is None else "by the rule"
+            lines.append(f"\nreferred, {how}: {self.referred}\n")
         told = () if result.report is None else _IN_REPORT
         rest = {name: value for name, value in result.scalars().items() if name not in told}
         return "\n".join([*lines, summary(rest)])

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import torch
 import tyro
 
 from classify import Interval
@@ -24,6 +25,7 @@ from joint.cells import as_csv
 from joint.checkpoint import write_atomically
 from joint.device import usable_device
 from joint.evaluate import evaluate
+from joint.feed import as_scenes
 from joint.metric import lower_is_better
 from joint.picture.folder import FailedFile
 from joint.picture.measure import check_sweeps, measure_pictures
@@ -171,7 +173,7 @@ class _Compared(NamedTuple):
 
 
 def _told(found: RateCurves | RateDistortion) -> dict[str, Any]:
-    """For JSON; of pictures and of a run by the same names, which are those of the CSV too."""
+    """For JSON; rates and differences of pictures and of a run by the same names, as in CSV."""
     told = found.to_dict()
     of_point = {"rate": "bpp"}
     for curve in told["curves"]:
@@ -229,7 +231,9 @@ def _of_run(options: RateOptions, words: Sequence[CodecWord]) -> _Compared:
     if system.classifier is None:
         raise ConfigError(f"the run in {run} has no classifier: compare codecs on pictures instead")
     check_metric(options.chosen_metric, parts.test.classes)
-    channels = parts.test[0].image.shape[0]
+    scene, _ = as_scenes(parts.test.gather(torch.tensor([0])), torch.device("cpu"))
+    with torch.no_grad():
+        channels = system.measure(scene).measurement.shape[1]  # what a codec is given
     sweeps = [sweep_of(word, channels=channels) for word in words]
     check_sweeps(sweeps)
     for word, sweep in zip(words, sweeps, strict=True):

@@ -87,6 +87,16 @@ def test_those_that_differ_in_their_numbers_are_told_once_at_the_caller():
     assert {each.filename for each in caught} == {__file__}
 
 
+def test_equal_ones_are_counted_where_python_would_show_one_of_a_line():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.resetwarnings()
+        study([7, 7, 7], by_number=True)
+    assert [str(each.message) for each in caught] == [
+        "7 photons are few: 1.5e-3 of 7 (3 warnings of this kind)",
+        "another (3 warnings of this kind)",
+    ]
+
+
 def test_those_of_other_numbers_are_told_apart_where_that_is_asked():
     with pytest.warns() as caught:
         study([12, 3, 12], by_number=True)

@@ -426,6 +426,14 @@ class _Gated(_Scores):
         return self.net(found + self.gate * self.inner(found))
 
 
+class _Shut(_Gated):
+    """A gate that stays at zero: what leads to it never learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate.requires_grad_(False)
+
+
 class _Rounded(_Scores):
     def __init__(self):
         super().__init__()
@@ -447,6 +455,7 @@ class _Infinite(_Scores):
         (_FromZero, {}),
         (_Auxiliary, {}),
         (_Gated, {}),
+        (_Shut, {"gradient": "none reaches inner"}),
         (_Rounded, {"gradient": "none reaches scale: "}),
         (_Normed, {"batch": "judged otherwise alone"}),
         (_Named, {"shape": "must return a Tensor, not dict", "batch": "", "gradient": ""}),

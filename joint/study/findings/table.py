@@ -302,7 +302,9 @@ def _predictions(path: Path, accuracy: float | None) -> Predictions:
         found = load_predictions(path)
     except CheckpointError as error:
         raise CheckpointError(f"{file} is damaged. {again} the run again") from error
-    if accuracy is not None and not math.isclose(measured(found, "accuracy"), accuracy):
+    if accuracy is not None and not math.isclose(
+        measured(found, "accuracy"), accuracy, rel_tol=1e-6
+    ):
         raise CheckpointError(f"{file} is not of the test in {RESULT_FILE}. {again} the run again")
     return found
 

@@ -580,11 +580,13 @@ def test_soft_edges_have_any_colour(encoded, colour, rounded):
     assert np.array_equal(found[clear], (_DISTANCE > 0)[:, 5:35][clear])
 
 
-def test_a_colour_that_was_a_jpeg_is_one_colour(encoded):
+@pytest.mark.parametrize(("width", "quality"), [(6, 95), (0.1, 95), (0.1, 90)])
+@pytest.mark.parametrize("colour", [(255, 128, 0), (255, 0, 0), (0, 255, 0)])
+def test_a_colour_that_was_a_jpeg_is_one_colour(encoded, colour, width, quality):
     y, x = np.mgrid[-60:60, -80:80]
-    soft = ((40 - np.hypot(y, x)) / 6 + 0.5).clip(0, 1)
-    orange = np.rint(soft[..., None] * (255, 128, 0)).astype(np.uint8)
-    jpeg = Image.open(io.BytesIO(encoded(orange, "JPEG", quality=95)))
+    soft = ((40 - np.hypot(y, x)) / width + 0.5).clip(0, 1)
+    coloured = np.rint(soft[..., None] * colour).astype(np.uint8)
+    jpeg = Image.open(io.BytesIO(encoded(coloured, "JPEG", quality=quality)))
     found = Decoder(image_size=120, geometry="crop").mask(encoded(jpeg, "PNG"), (160, 120))
     assert (found != (soft > 0.5)[:, 20:140]).mean() < 1e-3
 

@@ -692,7 +692,7 @@ def test_a_rule_is_saved_and_judges_elsewhere_as_it_did(skilled, tmp_path, capsy
     assert f"\nby the rule {replace(chosen.rule, referral=None)}\n" in out
     assert out.count(str(chosen.rule.referral)) == 1
     assert "\nwithout -> with the rule:\nnll " in out
-    assert "\nreferred, as chosen on the pictures of the rule: " in out
+    assert "\nreferred, by the rule: " in out
     (row,) = csv.DictReader(table.read_text().splitlines())
     _, system, parts = joint.load_run(skilled)
     logits = joint.evaluate(system, parts.train)

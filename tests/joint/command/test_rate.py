@@ -219,3 +219,14 @@ def test_the_help_has_examples(capsys):
     out = capsys.readouterr().out
     assert "For example:" in out
     assert "lens2label rate pictures/ --codec jpeg webp avif runs/edge" in out
+
+
+def test_codecs_are_made_for_what_the_camera_hands_on(tmp_path, capsys):
+    """Filters make three channels of four bands: codecs are asked for three."""
+    folder, bands = tmp_path / "run", ["450e-9", "520e-9", "600e-9", "650e-9"]
+    camera = ["--front-end", "lens", "--system.front-end.colour.filters", "fixed"]
+    camera += ["--system.front-end.wavelengths", *bands, "--data.wavelengths", *bands]
+    given = ["train", "--output", folder, "--quiet", "--codec", "none", *camera, *TINY]
+    assert main([str(argument) for argument in given]) == 0
+    told = _told(capsys, "--run", folder, "--codec", "webp:quality=10,50", "kmeans:colors=2,4")
+    assert [len(curve["points"]) for curve in told["curves"]] == [2, 2]
