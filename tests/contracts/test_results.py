@@ -577,3 +577,50 @@ def test_the_page_on_contrast_has_the_numbers_of_six_seeds():
         assert _cells(page, f"{factor:g}") == cells
     # "No seed gains balanced accuracy from another contrast than the pictures' own."
     assert {int(np.argmax(s["balanced_accuracy"])) for s in sweeps} == {4}
+
+
+def test_the_page_on_contrast_has_the_numbers_of_six_seeds_of_codecs():
+    found = json.loads((DOCS / "results" / "contrast" / "ham10000_codecs.json").read_text())
+    page = (DOCS / "contrast.md").read_text()
+    page = page[page.index("### Six seeds of the codecs") :]
+    names, scores = ("6X", "3X", "1.5X"), ("accuracy", "balanced_accuracy")
+
+    def over(values, form):
+        return f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+    rows = {
+        (name, kind): [found["rows"][f"{name}-{seed}, {kind}"] for seed in range(6)]
+        for name in names
+        for kind in ("frozen", "joint")
+    }
+    forms = {"bpp": ".2f", "psnr": ".1f"} | dict.fromkeys(scores, ".3f")
+    for (name, kind), six in rows.items():
+        wanted = [over([row[key] for row in six], form) for key, form in forms.items()]
+        assert _cells(page, f"{name}, {kind}, six") == wanted
+    for pair, each in found["differences"].items():
+        ends = [(each[key]["value"], *each[key]["interval"]) for key in scores]
+        wanted = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers) for numbers in ends]
+        assert _cells(page, f"{pair}, six") == wanted
+        assert max(abs(end) for _, *both in ends for end in both) < 0.0105  # "one hundredth"
+    for name in names:
+        both = list(zip(rows[name, "joint"], rows[name, "frozen"], strict=True))
+        wanted = [over([a[key] - b[key] for a, b in both], "+.3f") for key in scores]
+        assert _cells(page, f"{name}, joint - frozen") == wanted
+        assert min(b["psnr"] - a["psnr"] for a, b in both) > 10
+        handed = {
+            measure: [found["handed"][f"{name}-{seed}, {measure}"] for seed in range(6)]
+            for measure in ("gcnr", "delta_e", "edge")
+        }
+        forms_of = {"gcnr": "+.3f", "delta_e": "+.2f", "edge": "+.2f"}
+        wanted = [over([e["change"] for e in handed[m]], form) for m, form in forms_of.items()]
+        assert _cells(page, f"{name}, by joint training") == wanted
+        assert all(each["interval"][1] < 0 for m in ("gcnr", "delta_e") for each in handed[m])
+        assert all(each["interval"][0] > 0 for each in handed["edge"])
+    joint = [each for who, each in found["effects"].items() if who.startswith("joint ")]
+    assert len(joint) == 18
+    assert all(each["gcnr"]["ignoring_class"]["interval"][0] > 0 for each in joint)
+    within = [each["gcnr"]["within_class"]["interval"] for each in joint]
+    assert (sum(low > 0 for low, _ in within), sum(high < 0 for _, high in within)) == (1, 0)
+    slopes = [each["delta_e"]["within_class"] for each in joint]
+    assert all(each["slope"] < 0 for each in slopes)
+    assert sum(each["interval"][1] < 0 for each in slopes) == 14
