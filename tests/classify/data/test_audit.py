@@ -270,6 +270,17 @@ def test_blank_pictures_are_said_to_be_passed_over():
     assert len(re.findall(said, str(found))) == 2  # of the whole, and of the parts
 
 
+def test_a_blank_picture_of_16_bits_varies_by_four_codes_at_most():
+    """At any level, though levels are rounded."""
+    draw = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 65000, (200, 1, 1, 1), generator=draw)
+    images = codes.expand(-1, 1, 12, 12).clone()
+    images[:100, 0, 5, 5] += 4
+    images[100:, 0, 5, 5] += 5
+    dataset = make(images.to(torch.uint16))
+    assert audit(dataset).blank == dataset.identifiers[:100]
+
+
 def test_a_search_that_stopped_says_so(monkeypatch):
     monkeypatch.setattr("classify.data.near._MOST", 3)
     images = textures(1).repeat(9, 1, 1, 1)
