@@ -13,8 +13,8 @@ from typing import Literal
 import tyro
 
 import joint
-from joint.complete import complete_run
 from joint.figure import save_figure, system_figure
+from joint.run.complete import complete_run
 from joint.script import without_traceback
 
 

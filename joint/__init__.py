@@ -3,24 +3,17 @@
 Files: ``system`` the graph, ``stages`` what fits into it, ``stage_audit`` whether one's own keeps
 its promises, ``planes`` between them, ``kinds`` what functions of it are given · ``objective`` what
 it is trained for, ``term`` terms of one's own · ``feed`` pictures on their way, ``parallel``
-several processes, ``device`` where · ``evaluate`` labels, bits and fidelity, ``evaluation`` what
-that found, ``point`` at which, ``metric`` which number, ``view_average`` of several views ·
-``explain`` maps of why · ``export`` what is deployed, as one ``graph_file``, ``predict`` what a run
-says of pictures, ``data_sheet`` a camera in numbers, ``light_cut`` what its simulation leaves out ·
-``two_stage`` a kernel first, then the element · ``folder`` a run as a folder, ``predictions`` what
-it said of its test part, ``checkpoint`` files that are whole or absent, ``lock`` one writer,
-``stop`` ends between steps, ``environment`` where it ran · ``build`` from data to objects,
-``complete`` from data to a finished run, ``start`` what one begins with, ``trained`` what a run
-left, brought back, ``settings`` what parts of data share, ``import_path`` what data names outside
-of the library · ``cli`` the command line · ``referral`` of pictures to refer, ``decision`` a rule
-that was kept, ``cells`` tables of text, ``parse`` JSON, ``record`` results as JSON holds them ·
-``neighbours`` a guard of the four names, ``caution`` warnings at the caller's line, ``printed`` how
-a module was built.
+several processes, ``device`` where · ``explain`` maps of why · ``settings`` what parts of data
+share, ``import_path`` what data names outside of the library · ``cells`` tables of text, ``parse``
+JSON, ``record`` results as JSON holds them · ``caution`` warnings at the caller's line,
+``neighbours`` a guard of the four names · ``cli`` the command line, ``script`` how a script ends.
 
-Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
-parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and
-of its analyses · ``study`` many runs, what they show · ``report`` runs as a page · ``command`` the
-commands of the command line.
+Rooms, each of which uses those before it alone: ``judge`` what a system is worth · ``saved`` what
+lies on the disk · ``train`` the one loop · ``picture`` picture files · ``config`` a run as data ·
+``run`` from data to a finished run, and back · ``deploy`` what a trained system is used for ·
+``analysis`` contrast, and whether it decides · ``panel`` parts of figures, ``figure`` figures of a
+run and of its analyses · ``report`` runs as a page · ``study`` many runs, what they show ·
+``command`` the commands of the command line.
 """
 
 import importlib
@@ -29,14 +22,6 @@ from types import ModuleType
 # First of all: before anything of a neighbour is used.
 from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
-from .build import build_split, build_system
-from .checkpoint import (
-    CheckpointDamaged,
-    CheckpointError,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-)
 from .config.classifier import ClassifierConfig
 from .config.codecs import (
     AutoencoderConfig,
@@ -77,10 +62,9 @@ from .config.scenes import (
 )
 from .config.sensor import SensorConfig
 from .config.shutter import ShutterConfig
-from .data_sheet import DataSheet, data_sheet
-from .environment import Environment, environment, preferred_precision
-from .evaluate import evaluate
-from .evaluation import Evaluation
+from .deploy.data_sheet import DataSheet, data_sheet
+from .deploy.export import Exported, export
+from .deploy.predict import Prediction, predict
 from .explain import (
     ActivationMap,
     Attribution,
@@ -89,20 +73,39 @@ from .explain import (
     integrated_gradients,
     occlusion,
 )
-from .export import Exported, export
-from .folder import RunFolder, RunSummary, hold, is_done, list_runs, read_history, summarise_run
-from .lock import RunLocked
-from .metric import STUDY_METRICS
+from .judge.evaluate import evaluate
+from .judge.evaluation import Evaluation
+from .judge.metric import STUDY_METRICS
+from .judge.point import OperatingPoint
+from .judge.view_average import ViewAverage, average_views
 from .objective import Losses, Objective
 from .parallel import ProcessLost, launched
 from .picture.file import CompressedFile, compress_file, decompress_file
-from .point import OperatingPoint
-from .predict import Prediction, predict
-from .predictions import Predictions, load_predictions
+from .run.build import build_split, build_system
+from .run.stop import StopRequest, graceful_stop
+from .run.trained import load_codec, load_fitted, load_run, load_system
+from .saved.checkpoint import (
+    CheckpointDamaged,
+    CheckpointError,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+from .saved.environment import Environment, environment, preferred_precision
+from .saved.folder import (
+    RunFolder,
+    RunSummary,
+    hold,
+    is_done,
+    list_runs,
+    read_history,
+    summarise_run,
+)
+from .saved.lock import RunLocked
+from .saved.predictions import Predictions, load_predictions
 from .settings import ConfigError, NoneConfig
 from .stage_audit import Promise, StageAudit, audit_stage
 from .stages import STAGES
-from .stop import StopRequest, graceful_stop
 from .system import ImagingSystem, Measured, SystemOutput
 from .term import Term, loss_term
 from .train.augment import Augmentation, augment, augmentation
@@ -112,9 +115,7 @@ from .train.listen import tensorboard_writer
 from .train.loop import fit
 from .train.run import TrainingDiverged
 from .train.training import Training
-from .trained import load_codec, load_fitted, load_run, load_system
-from .two_stage import FittedPSF, TwoStage, fit_psf, two_stage
-from .view_average import ViewAverage, average_views
+from .train.two_stage import FittedPSF, TwoStage, fit_psf, two_stage
 
 __all__ = [
     "STAGES",

@@ -12,7 +12,7 @@ from importlib import import_module, metadata
 
 import torch
 
-from .checkpoint import CheckpointError
+from .saved.checkpoint import CheckpointError
 from .settings import ConfigError, OptionError
 from .train.run import TrainingDiverged
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from .checkpoint import CheckpointError
 from .config.faults import fault_line
+from .saved.checkpoint import CheckpointError
 from .settings import Settings
 
 __all__ = ["without_traceback"]

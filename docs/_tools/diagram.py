@@ -12,8 +12,8 @@ import reference
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (
-    "optics", "compress", "classify", "joint", "joint/train", "joint/config", "joint/picture",
-    "joint/panel",
+    "optics", "compress", "classify", "joint", "joint/judge", "joint/saved", "joint/train",
+    "joint/picture", "joint/config", "joint/run", "joint/deploy", "joint/panel",
     "joint/analysis", "joint/analysis/contrast", "joint/analysis/information",
     "joint/analysis/tolerancing", "joint/figure", "joint/study", "joint/study/findings",
     "joint/study/page", "joint/report", "joint/command", "joint/command/study",

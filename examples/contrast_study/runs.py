@@ -29,7 +29,7 @@ from joint import (
     load_run,
 )
 from joint.analysis import Alteration, altered, equal_contrast, keep_region, scalable
-from joint.complete import complete_run
+from joint.run.complete import complete_run
 from joint.stages import Stage
 
 #: Altered pictures: what is left of them, and how. With whole ones, the classifier is trained as

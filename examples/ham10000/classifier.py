@@ -33,8 +33,8 @@ from joint import (
     preferred_precision,
 )
 from joint.figure import report_figure, save_figure
+from joint.judge.view_average import Views
 from joint.script import without_traceback
-from joint.view_average import Views
 
 Method = Literal[
     "none",

@@ -42,9 +42,9 @@ from joint import (
     graceful_stop,
     is_done,
 )
-from joint.checkpoint import write_atomically
 from joint.device import usable_device
 from joint.record import as_json
+from joint.saved.checkpoint import write_atomically
 from joint.script import without_traceback
 from joint.study import seeds_for_claim
 

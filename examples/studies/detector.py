@@ -32,9 +32,9 @@ import runner
 import tyro
 from matplotlib.figure import Figure
 
-from joint.checkpoint import write_atomically
 from joint.figure import save_figure
 from joint.panel.look import looks, open_axis
+from joint.saved.checkpoint import write_atomically
 from joint.script import without_traceback
 from joint.study import Ledger, compare_designs, holm, outcomes, sign_flip_test
 

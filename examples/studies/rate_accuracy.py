@@ -18,10 +18,10 @@ import tyro
 from safetensors.torch import save
 
 from joint import build_data, build_split, build_system, evaluate, fit
-from joint.checkpoint import write_atomically
 from joint.config.classifier import ClassifierConfig
 from joint.config.run import RunConfig
 from joint.figure import save_figure
+from joint.saved.checkpoint import write_atomically
 from joint.script import without_traceback
 from joint.settings import NoneConfig
 from joint.study import Ledger, Study

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import tyro
 
 from joint import data_config
-from joint.checkpoint import write_atomically
 from joint.figure import save_figure
+from joint.saved.checkpoint import write_atomically
 from joint.script import without_traceback
 from joint.study import (
     Ledger,

@@ -25,10 +25,10 @@ from scipy import stats
 from classify import LesionDataset
 from joint import build_data, build_split, build_system, evaluate
 from joint.analysis.tolerancing.perturbation import Perturbation, applicable, perturbed
-from joint.checkpoint import load_checkpoint, load_weights, write_atomically
 from joint.figure import save_figure
-from joint.folder import BEST_FILE
 from joint.panel.look import looks, open_axis
+from joint.saved.checkpoint import load_checkpoint, load_weights, write_atomically
+from joint.saved.folder import BEST_FILE
 from joint.script import without_traceback
 from joint.study import Ledger, Outcome, compare, estimate
 from joint.system import ImagingSystem

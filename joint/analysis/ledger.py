@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.device import device_of
-from joint.evaluate import evaluate
 from joint.feed import Feed
+from joint.judge.evaluate import evaluate
 from joint.planes import values_read
 from joint.record import as_json
 from joint.stages import NETWORKS, STAGES, Stage

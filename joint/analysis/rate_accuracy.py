@@ -25,9 +25,9 @@ from classify.intervals import (
 )
 from classify.judged import Judged
 from classify.metric_names import check_metric
-from joint.evaluation import Evaluation
-from joint.metric import lower_is_better
-from joint.point import OperatingPoint
+from joint.judge.evaluation import Evaluation
+from joint.judge.metric import lower_is_better
+from joint.judge.point import OperatingPoint
 from joint.record import Record
 
 from .curve_difference import (

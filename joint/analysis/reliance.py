@@ -28,8 +28,8 @@ from tqdm import tqdm
 from classify import Interval, LesionDataset, bootstrap_difference, report
 from classify.intervals import check_resampling, check_units, membership, source
 from joint.device import device_of
-from joint.evaluate import evaluate
 from joint.feed import as_seed
+from joint.judge.evaluate import evaluate
 from joint.kinds import check_kinds
 from joint.record import Record
 from joint.system import ImagingSystem, evaluating

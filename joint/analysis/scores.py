@@ -30,7 +30,7 @@ from classify.intervals import (
     with_width,
 )
 from classify.judged import Judged
-from joint.evaluation import Evaluation
+from joint.judge.evaluation import Evaluation
 
 from .by_lesion import equal_lesions_in
 

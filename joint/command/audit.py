@@ -7,10 +7,10 @@ from typing import Annotated
 import tyro
 
 from classify import audit
-from joint.build import build_split
 from joint.config.run import RunConfig, SplitConfig
 from joint.config.scenes import build_data
 from joint.record import print_json
+from joint.run.build import build_split
 from joint.settings import OptionError
 
 from .options import Scenes, scenes_at

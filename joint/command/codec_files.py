@@ -18,14 +18,14 @@ from pydantic import TypeAdapter, ValidationError
 from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP
 from joint.config.codecs import CODEC_KINDS, CodecConfig, build_codec
 from joint.config.run import load_config
-from joint.folder import CONFIG_FILE
+from joint.judge.point import at_quality
 from joint.picture.folder import FilesWritten
 from joint.picture.measure import CodecPoint, CodecSweep
 from joint.picture.source import holds_several
-from joint.point import at_quality
+from joint.run.trained import load_codec
+from joint.saved.folder import CONFIG_FILE
 from joint.settings import ConfigError, OptionError
 from joint.stages import Encoding
-from joint.trained import load_codec
 
 from .options import check_run_folder, tell_failed
 

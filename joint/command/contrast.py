@@ -21,8 +21,8 @@ from joint.cells import aligned
 from joint.device import usable_device
 from joint.feed import some_of
 from joint.record import print_json
+from joint.run.trained import load_run
 from joint.settings import ConfigError, OptionError
-from joint.trained import load_run
 
 from .options import RESAMPLES, check_figure, check_least, check_run_folder
 

@@ -9,13 +9,13 @@ from typing import Annotated
 import tyro
 
 import classify
-from joint.build import build_system
 from joint.config.run import SystemConfig, load_config
 from joint.config.scenes import DataConfig, PhantomConfig, build_data
-from joint.data_sheet import DataSheet, data_sheet
+from joint.deploy.data_sheet import DataSheet, data_sheet
+from joint.run.build import build_system
+from joint.run.trained import SceneKind, load_trained, rebuilt, scene_kind
 from joint.settings import ConfigError, OptionError, Settings
 from joint.system import ImagingSystem
-from joint.trained import SceneKind, load_trained, rebuilt, scene_kind
 from optics.shutter import behind_shutter
 
 from .options import Choice, check_figure

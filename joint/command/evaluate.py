@@ -37,22 +37,22 @@ from classify.metric_names import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check
 from classify.scores import as_array
 from joint.caution import caution
 from joint.cells import as_csv
-from joint.checkpoint import CheckpointError, write_atomically
 from joint.config.run import RunConfig, load_config
 from joint.config.scenes import DataConfig, read_like
-from joint.decision import load_rule, place, ruled, save_rule, tell_elsewhere
+from joint.deploy.decision import load_rule, place, ruled, save_rule, tell_elsewhere
 from joint.device import device_of, usable_device
-from joint.evaluate import evaluate
-from joint.evaluation import Evaluation
 from joint.feed import Feed
+from joint.judge.evaluate import evaluate
+from joint.judge.evaluation import Evaluation
+from joint.judge.metric import check_study_metric, check_value
+from joint.judge.point import OperatingPoint, operating
+from joint.judge.referral import Referred
+from joint.judge.view_average import Views
 from joint.kinds import check_suited
-from joint.metric import check_study_metric, check_value
-from joint.point import OperatingPoint, operating
-from joint.referral import Referred
+from joint.run.trained import load_run, load_trained, rebuilt, scene_kind
+from joint.saved.checkpoint import CheckpointError, write_atomically
 from joint.settings import ConfigError, OptionError, nearest
 from joint.system import ImagingSystem, evaluating
-from joint.trained import load_run, load_trained, rebuilt, scene_kind
-from joint.view_average import Views
 
 from .judged import Judged, at_a_glance
 from .options import (

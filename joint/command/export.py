@@ -9,12 +9,12 @@ from typing import Annotated
 import torch
 import tyro
 
-from joint.decision import load_rule, place, tell_elsewhere
-from joint.export import DeployedEnd, DeployedPlane, check_target, export
+from joint.deploy.decision import load_rule, place, tell_elsewhere
+from joint.deploy.export import DeployedEnd, DeployedPlane, check_target, export
 from joint.feed import as_scenes
-from joint.point import OperatingPoint, operating
+from joint.judge.point import OperatingPoint, operating
+from joint.run.trained import load_run
 from joint.settings import OptionError
-from joint.trained import load_run
 
 from .options import check_least, check_run_folder
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from classify import DecisionRule, TauChoice
 from classify.metric_names import LOWER_IS_BETTER, METRICS, is_metric
 from joint.cells import aligned
-from joint.evaluation import Evaluation
-from joint.metric import TERM
+from joint.judge.evaluation import Evaluation
+from joint.judge.metric import TERM
+from joint.judge.referral import Referred
 from joint.objective import TERMS
-from joint.referral import Referred
 
 __all__ = ["Judged", "at_a_glance", "summary"]
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from joint.checkpoint import check_writable
 from joint.config.classifier import CLASSIFIER_KINDS
 from joint.config.codecs import CODEC_KINDS, RATED_KINDS
 from joint.config.front_ends import FRONT_END_KINDS
@@ -21,8 +20,9 @@ from joint.config.restoration import RESTORATION_KINDS
 from joint.config.run import RunConfig, load_config
 from joint.config.scenes import DataConfig, PhantomConfig, data_config
 from joint.config.sensor import SENSOR_KINDS
-from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
-from joint.point import OperatingPoint, every_point
+from joint.judge.point import OperatingPoint, every_point
+from joint.saved.checkpoint import check_writable
+from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.settings import ConfigError, OptionError, Settings
 
 __all__ = [

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 import tyro
 
 from joint.cells import aligned, as_csv
-from joint.checkpoint import write_atomically
-from joint.decision import load_rule
-from joint.predict import Prediction, predict
+from joint.deploy.decision import load_rule
+from joint.deploy.predict import Prediction, predict
+from joint.judge.view_average import Views
+from joint.saved.checkpoint import write_atomically
 from joint.settings import OptionError
-from joint.view_average import Views
 
 from .options import RANGES, check_file, check_least, check_run_folder, tell_failed
 

@@ -22,16 +22,16 @@ from joint.analysis.curve_difference import RateDifference
 from joint.analysis.rate_accuracy import RateCurves, rate_curves
 from joint.analysis.rate_distortion import DISTORTIONS, RateDistortion, rate_distortion
 from joint.cells import as_csv
-from joint.checkpoint import write_atomically
 from joint.device import usable_device
-from joint.evaluate import evaluate
 from joint.feed import as_scenes
-from joint.metric import lower_is_better
+from joint.judge.evaluate import evaluate
+from joint.judge.metric import lower_is_better
 from joint.picture.folder import FailedFile
 from joint.picture.measure import check_sweeps, measure_pictures
 from joint.record import as_json, print_json
+from joint.run.trained import load_run
+from joint.saved.checkpoint import write_atomically
 from joint.settings import ConfigError, OptionError, nearest
-from joint.trained import load_run
 
 from .codec_files import CodecWord, read_codec, sweep_of
 from .options import (

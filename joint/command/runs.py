@@ -8,9 +8,9 @@ from typing import Annotated
 
 import tyro
 
-from joint.checkpoint import CheckpointError
-from joint.folder import RunSummary, list_runs
 from joint.record import print_json
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import RunSummary, list_runs
 from joint.train.listen import retell, tensorboard_writer
 
 __all__ = ["RunsOptions", "main"]

@@ -23,8 +23,8 @@ from joint.analysis.tolerancing.wavefront import wavefront_error, zernike_error
 from joint.device import usable_device
 from joint.feed import some_of
 from joint.record import print_json
+from joint.run.trained import load_run
 from joint.settings import ConfigError, OptionError
-from joint.trained import load_run
 
 from .options import check_least
 

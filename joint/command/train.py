@@ -20,21 +20,21 @@ import torch
 import tyro
 
 from classify import Split
-from joint.build import as_begun, build_split
-from joint.complete import built, complete_run, earlier, places, put
 from joint.config.run import RunConfig, check_own, load_config, run_directory
 from joint.config.scenes import build_data
 from joint.device import usable_device
-from joint.folder import CONFIG_FILE, RunFolder, hold, is_done, read_result
-from joint.light_cut import what_is_cut
+from joint.judge.light_cut import what_is_cut
 from joint.parallel import is_loss, launched, rank
+from joint.run.build import as_begun, build_split
+from joint.run.complete import built, complete_run, earlier, places, put
+from joint.run.start import trained_stages
+from joint.run.stop import graceful_stop
+from joint.run.trained import load_teacher
+from joint.saved.folder import CONFIG_FILE, RunFolder, hold, is_done, read_result
 from joint.settings import ConfigError, OptionError
 from joint.stages import Stage
-from joint.start import trained_stages
-from joint.stop import graceful_stop
 from joint.train.listen import EpochListener, retell, tensorboard_writer
 from joint.train.preflight import check_run
-from joint.trained import load_teacher
 from optics.shutter import behind_shutter
 
 from .judged import summary

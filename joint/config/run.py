@@ -19,10 +19,10 @@ from pydantic import (
     model_validator,
 )
 
-from joint.checkpoint import write_atomically
-from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
 from joint.objective import Objective
 from joint.parse import parse_toml, with_nulls
+from joint.saved.checkpoint import write_atomically
+from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
 from joint.settings import ConfigError, NoneConfig, Settings, added
 from joint.stages import STAGES, Encoding
 from joint.train.training import Training

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from joint.checkpoint import write_atomically
+from joint.saved.checkpoint import write_atomically
 
 __all__ = ["save_figure"]
 

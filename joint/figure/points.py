@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from classify.metric_names import is_metric
-from joint.evaluation import Evaluation
+from joint.judge.evaluation import Evaluation
+from joint.judge.point import OperatingPoint
 from joint.panel.look import blank_figure, looks, no_formulas, open_axis, plain_log_axis
-from joint.point import OperatingPoint
 
 __all__ = ["Along", "points_figure"]
 

@@ -12,8 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from classify import LesionDataset
 from joint.analysis import OptimalImage
 from joint.device import device_of
-from joint.evaluation import Evaluation
 from joint.feed import Feed, Shown
+from joint.judge.evaluation import Evaluation
 from joint.kinds import check_suited
 from joint.panel.element import draw_filter
 from joint.panel.look import blank_figure, no_formulas

@@ -18,8 +18,8 @@ from classify.data.archive import Member
 from classify.data.decode import as_rgb, check_pages, fit
 from classify.data.sixteen import sixteen_bits
 from compress import Codec, CorruptStream, psnr
-from joint.checkpoint import write_atomically
-from joint.point import at_quality
+from joint.judge.point import at_quality
+from joint.saved.checkpoint import write_atomically
 from joint.stages import Encoding
 from optics import linear_to_srgb, srgb_to_linear
 

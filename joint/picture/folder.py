@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from compress import Codec
-from joint.checkpoint import CheckpointError
-from joint.point import at_quality
+from joint.judge.point import at_quality
+from joint.saved.checkpoint import CheckpointError
 from joint.stages import Encoding
 
 from .file import CompressedFile, check_target, compress_file, decompress_file

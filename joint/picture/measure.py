@@ -20,7 +20,7 @@ from tqdm import tqdm
 from classify.data.table import mask_name
 from compress import Codec, ms_ssim, ms_ssim_scales, ssim
 from compress.metrics import SSIM_WINDOW
-from joint.point import at_quality
+from joint.judge.point import at_quality
 from joint.stages import Encoding
 
 from .file import code_picture, read_picture

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from classify import Difference, bootstrap_difference
 from classify.comparison import holm
 from classify.metric_names import LOWER_IS_BETTER
-from joint.predictions import Predictions
+from joint.saved.predictions import Predictions
 from joint.settings import Settings
 
 from .page import MISSING, Html, note, number, table, with_interval

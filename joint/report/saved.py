@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, final
 
 from classify import Report, report
-from joint.checkpoint import CheckpointError
 from joint.config.run import RunConfig, load_config
-from joint.folder import (
+from joint.parse import parse_json
+from joint.run.trained import load_trained
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import (
     ENVIRONMENT_FILE,
     HISTORY_FILE,
     PREDICTIONS_FILE,
@@ -18,10 +20,8 @@ from joint.folder import (
     read_result,
     summarise_run,
 )
-from joint.parse import parse_json
-from joint.predictions import Predictions, load_predictions
+from joint.saved.predictions import Predictions, load_predictions
 from joint.settings import NoneConfig
-from joint.trained import load_trained
 
 __all__ = ["SavedRun", "read_runs"]
 

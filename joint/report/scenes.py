@@ -6,11 +6,11 @@ from typing import NamedTuple, final
 import torch
 
 from classify import LesionDataset, Report
-from joint.checkpoint import CheckpointError
 from joint.device import device_of, usable_device
 from joint.feed import Feed, some_of
+from joint.run.trained import load_run
+from joint.saved.checkpoint import CheckpointError
 from joint.system import ImagingSystem, evaluating
-from joint.trained import load_run
 
 from .saved import SavedRun
 

@@ -14,11 +14,11 @@ from joint.analysis import (
     measure_contrast,
     rate_map,
 )
-from joint.data_sheet import data_sheet
-from joint.evaluate import evaluate
-from joint.light_cut import what_is_cut
+from joint.deploy.data_sheet import data_sheet
+from joint.judge.evaluate import evaluate
+from joint.judge.light_cut import what_is_cut
+from joint.judge.point import OperatingPoint, operating, told_quality
 from joint.panel.dodged import Spread, dodged_figure
-from joint.point import OperatingPoint, operating, told_quality
 from joint.system import ImagingSystem
 from optics.shutter import behind_shutter
 

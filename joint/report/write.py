@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from joint.checkpoint import check_writable, write_atomically
 from joint.device import usable_device
+from joint.saved.checkpoint import check_writable, write_atomically
 
 from .compare import comparison
 from .page import Html, contents, note, page, section

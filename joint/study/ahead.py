@@ -14,7 +14,6 @@ from pydantic import BaseModel, JsonValue
 from classify import LESION_CLASSES
 from classify.data.table import composed
 from classify.metric_names import check_metric, of_class
-from joint.build import build_system
 from joint.caution import caution
 from joint.config.custom import CustomConfig
 from joint.config.front_ends import lens_of
@@ -27,7 +26,8 @@ from joint.config.scenes import (
     PhantomConfig,
     SceneFileConfig,
 )
-from joint.metric import stage_of
+from joint.judge.metric import stage_of
+from joint.run.build import build_system
 from joint.settings import ConfigError
 from joint.stages import STAGES
 from optics.sampling import LOST, audit_sampling

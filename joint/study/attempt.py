@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from joint.checkpoint import write_atomically
-from joint.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
 from joint.parse import parse_json
+from joint.saved.checkpoint import write_atomically
+from joint.saved.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
 
 from .store import ATTEMPTS_FILE
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from joint.caution import caution
-from joint.metric import lower_is_better, scores_nothing
+from joint.judge.metric import lower_is_better, scores_nothing
 from joint.settings import nearest
 
 from .create import write_study

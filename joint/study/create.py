@@ -15,9 +15,9 @@ from pathlib import Path
 
 from joint.caution import caution
 from joint.config.run import NoneConfig, RunConfig
-from joint.folder import is_done
-from joint.lock import LOCK_FILE
-from joint.metric import TERM, is_term, stage_of
+from joint.judge.metric import TERM, is_term, stage_of
+from joint.saved.folder import is_done
+from joint.saved.lock import LOCK_FILE
 from joint.settings import ConfigError
 
 from .ahead import check_ahead, check_labels

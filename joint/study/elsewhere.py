@@ -23,13 +23,13 @@ from joint.caution import told_once
 from joint.cells import aligned, as_csv
 from joint.config.scenes import DataConfig
 from joint.device import usable_device
-from joint.evaluate import evaluate
-from joint.evaluation import Evaluation
-from joint.metric import check_study_metric, stage_of
-from joint.point import OperatingPoint, operating
-from joint.predictions import Predictions
+from joint.judge.evaluate import evaluate
+from joint.judge.evaluation import Evaluation
+from joint.judge.metric import check_study_metric, stage_of
+from joint.judge.point import OperatingPoint, operating
 from joint.record import as_json
-from joint.trained import load_run
+from joint.run.trained import load_run
+from joint.saved.predictions import Predictions
 
 from .axis import Design
 from .findings.inference import Outcome

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TextIO, final
 
 from joint.cells import aligned
-from joint.checkpoint import CheckpointError
-from joint.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE, read_history
 from joint.parse import parse_json
 from joint.record import as_json
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE, read_history
 
 from .space import levels_shown
 from .store import ATTEMPTS_FILE, Ledger, PlannedRun, RunState, Tally, open_study

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from classify import LesionDataset
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig
-from joint.folder import RunFolder
+from joint.saved.folder import RunFolder
 
 __all__ = ["NoInput", "check_files", "loaded", "of_the_machine"]
 

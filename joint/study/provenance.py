@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from joint.folder import ENVIRONMENT_FILE
 from joint.parse import parse_json
+from joint.saved.folder import ENVIRONMENT_FILE
 
 from .space import varies
 from .store import Ledger

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from joint.build import build_system
 from joint.config.run import RunConfig
+from joint.run.build import build_system
 from joint.settings import ConfigError
 
 from .ahead import TOLD_BY_FILES, scenes_of

@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from joint.metric import STUDY_METRICS, check_value, is_study_metric
+from joint.judge.metric import STUDY_METRICS, check_value, is_study_metric
 from joint.settings import FrozenDict, Settings, nearest
 
 __all__ = ["Bound", "Requirements", "check_reached"]

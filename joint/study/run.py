@@ -8,13 +8,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from classify import LesionDataset
-from joint.build import build_split
-from joint.complete import complete_run
 from joint.config.run import RunConfig
 from joint.device import device_of
-from joint.evaluation import Evaluation
-from joint.folder import RunFolder, is_done
+from joint.judge.evaluation import Evaluation
 from joint.planes import values_read
+from joint.run.build import build_split
+from joint.run.complete import complete_run
+from joint.saved.folder import RunFolder, is_done
 from joint.system import ImagingSystem, SystemOutput, evaluating
 
 from .attempt import began_with
@@ -119,7 +119,7 @@ def execute(
     Raises
     ------
     ConfigError, ValueError, CheckpointError, TrainingDiverged
-        As :func:`joint.complete.complete_run`.
+        As :func:`joint.run.complete.complete_run`.
     """
 
     def what_it_costs(system: ImagingSystem, test: Evaluation) -> dict[str, Any]:

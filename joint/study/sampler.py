@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from scipy.stats import qmc
 
-from joint.metric import is_term, lower_is_better
+from joint.judge.metric import is_term, lower_is_better
 from joint.settings import Settings, nearest
 
 from .axis import Axis, Design, own_level

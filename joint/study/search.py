@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from joint.checkpoint import CheckpointError
 from joint.feed import derive_seed
-from joint.folder import read_history
-from joint.metric import lower_is_better, scores_nothing
+from joint.judge.metric import lower_is_better, scores_nothing
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import read_history
 
 from .axis import Axis, Design, Level, is_number
 from .condition import axes_of

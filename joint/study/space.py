@@ -30,7 +30,7 @@ from pydantic import (
 from classify.metric_names import CLASS_METRICS
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
-from joint.metric import STUDY_METRICS, is_study_metric
+from joint.judge.metric import STUDY_METRICS, is_study_metric
 from joint.parse import parse_json, parse_toml, with_nulls
 from joint.settings import ConfigError, FrozenDict, Settings, added, nearest
 

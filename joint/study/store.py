@@ -5,7 +5,7 @@
     STUDY/
         study.json                what is asked and how it will be judged; written first
         designs/<number>.json     what a search has chosen since
-        runs/<digest>/            one run each, see joint.folder; the name is its configuration
+        runs/<digest>/            one run each, see joint.saved; the name is its configuration
             attempts.jsonl        one line for each start; that of its end says how long it took
             result.json           written last: done
             failure.json          why there is none
@@ -28,12 +28,19 @@ from typing import Any, Literal, NamedTuple, TypeAlias, final
 from pydantic import ValidationError
 
 from joint.caution import caution
-from joint.checkpoint import CheckpointError, write_atomically
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
-from joint.folder import BEST_FILE, CHECKPOINT_FILE, FAILURE_FILE, RESULT_FILE, hold, read_result
-from joint.lock import LOCK_FILE, holder_of
 from joint.parse import parse_json
+from joint.saved.checkpoint import CheckpointError, write_atomically
+from joint.saved.folder import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    FAILURE_FILE,
+    RESULT_FILE,
+    hold,
+    read_result,
+)
+from joint.saved.lock import LOCK_FILE, holder_of
 from joint.settings import ConfigError
 
 from .axis import Design
@@ -384,7 +391,7 @@ def given_up(error: str | None, message: str | None) -> bool:
 
 
 def read_failure(folder: Path) -> dict[str, Any]:
-    """What :meth:`joint.folder.RunFolder.fail` wrote; empty when it cannot be read."""
+    """What :meth:`joint.saved.folder.RunFolder.fail` wrote; empty when it cannot be read."""
     try:
         content = parse_json((folder / FAILURE_FILE).read_bytes())
     except (OSError, ValueError):

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from classify import LesionDataset
-from joint.build import build_split
-from joint.complete import built, noted
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig
-from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
-from joint.lock import RunLocked
+from joint.run.build import build_split
+from joint.run.complete import built, noted
+from joint.run.trained import load_teacher
+from joint.saved.folder import FAILURE_FILE, RunFolder, hold, is_done
+from joint.saved.lock import RunLocked
 from joint.train.ensemble import fit_ensemble
-from joint.trained import load_teacher
 
 from .attempt import begin, ended_epochs, given_up, lost_together, take_back
 from .machine import of_the_machine

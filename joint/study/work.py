@@ -22,14 +22,14 @@ from typing import Literal, NamedTuple, TextIO, TypeAlias
 import torch
 
 from classify import LesionDataset
-from joint.build import as_begun, build_split
-from joint.complete import places
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig, build_data
 from joint.device import usable_device
-from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
-from joint.lock import RunLocked
-from joint.stop import graceful_stop
+from joint.run.build import as_begun, build_split
+from joint.run.complete import places
+from joint.run.stop import graceful_stop
+from joint.saved.folder import FAILURE_FILE, RunFolder, hold, is_done
+from joint.saved.lock import RunLocked
 
 from .ahead import check_classes
 from .attempt import begin, end, take_back

@@ -8,6 +8,6 @@
 Files: ``training`` what a person chooses · ``preflight`` what is refused before any time is spent
 · ``run`` the state of a run and its files · ``augment`` draws of views, ``view`` one of each
 picture · ``teacher`` what another system says of them · ``step`` from pictures to new weights ·
-``loop`` :func:`joint.fit` · ``ensemble`` several runs in one process · ``history`` what is known at
-the end · ``listen`` who is told of each epoch.
+``loop`` :func:`joint.fit` · ``ensemble`` several runs in one process, ``two_stage`` a kernel first,
+then the element · ``history`` what is known at the end · ``listen`` who is told of each epoch.
 """

@@ -25,12 +25,12 @@ from torch.func import functional_call
 from classify import LesionDataset
 from compress import Coded
 from compress.codec import Rate
-from joint.checkpoint import CheckpointError
 from joint.device import usable_device
 from joint.feed import Feed, as_scenes
-from joint.folder import RunFolder, as_path, hold
 from joint.objective import Objective
 from joint.parallel import world_size
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import RunFolder, as_path, hold
 from joint.system import ImagingSystem, Measured, SystemOutput, evaluating, only_learning
 
 from .history import History

@@ -26,8 +26,7 @@ class EpochRecord:
     peak_memory: int | None = None
     """Most memory that was in use so far, bytes: of the GPU, or of the process on the CPU."""
     clipped: dict[str, float | None] = field(default_factory=dict)
-    """Share of the steps in which that gradient was clipped, 0..1, each by its pictures; None in
-    an epoch that began in a version that did not count them."""
+    """Share of the steps in which that gradient was clipped, 0..1, each by its pictures."""
     learning_rates: dict[str, float] = field(default_factory=dict)
     """Of each of these stages, at the last step; a ``learning_rate_factor`` within one multiplies
     it."""

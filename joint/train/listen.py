@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
-from joint.checkpoint import CheckpointError
-from joint.folder import HISTORY_FILE, read_history
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import HISTORY_FILE, read_history
 
 from .history import EpochRecord
 

@@ -19,13 +19,13 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from classify import LesionDataset
 from joint.caution import caution
-from joint.checkpoint import CheckpointError
 from joint.device import usable_device
-from joint.evaluate import evaluate
 from joint.feed import Feed, derive_seed
-from joint.folder import BEST_FILE, RunFolder, hold
+from joint.judge.evaluate import evaluate
 from joint.objective import Objective
 from joint.parallel import gathered, rank, world_size
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import BEST_FILE, RunFolder, hold
 from joint.stages import NETWORKS
 from joint.system import ImagingSystem, only_learning
 
@@ -96,7 +96,7 @@ def fit(
         mode, and draws noise of its own; it is left on ``device``, and in no file. Train it on no
         picture that is validated or tested here.
     directory : path or RunFolder, optional
-        Where checkpoints, the best weights and ``history.jsonl`` go, see :mod:`joint.folder`.
+        Where checkpoints, the best weights and ``history.jsonl`` go, see :mod:`joint.saved.folder`.
     resume : bool
         Continue the run in ``directory``, to the weights that it would have reached
         uninterrupted: equal bits on the CPU, but for a module that changes in training what its

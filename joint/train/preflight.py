@@ -16,8 +16,8 @@ from compress import LearnedCodec
 from compress.metrics import SSIM_WINDOW
 from joint.device import device_of
 from joint.feed import as_scenes
+from joint.judge.metric import TERM, is_term, stage_of
 from joint.kinds import check_dataset, check_encoding, check_kinds, check_names, check_scores
-from joint.metric import TERM, is_term, stage_of
 from joint.objective import Losses, Objective, how_to_compare
 from joint.parallel import world_size
 from joint.stages import Stage, check_channels

@@ -16,7 +16,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from joint.objective import Objective
 
@@ -48,9 +47,9 @@ class RateWeight:
     def __init__(self, objective: Objective, device: torch.device) -> None:
         assert objective.rate_target is not None
         self.target, self.start = objective.rate_target, math.log(objective.rate)
-        self.state = torch.tensor([self.start, 0.0, 1.0, math.nan], device=device)
+        self.state = torch.tensor([self.start, 0.0, 1.0, 0.0], device=device)
         """Slow part of the logarithm of the weight, the last error, the rate of the validation over
-        that of the training, and the mean rate of the last steps of the epoch, nan before the first
+        that of the training, and the mean rate of the last steps of the epoch, 0 before the first
         ``[4]``."""
 
     def __call__(self) -> Tensor:
@@ -82,9 +81,7 @@ class RateWeight:
         """
         slow, error, ratio, recent = self.state
         share = max(_RECENT, 1 / (step + 1))
-        # An older checkpoint may have been written within an epoch, and know of no rate.
-        known = torch.where(recent.isnan(), rate, recent)
-        self.state = torch.stack([slow, error, ratio, known + share * (rate - known)])
+        self.state = torch.stack([slow, error, ratio, recent + share * (rate - recent)])
 
     def follow(self, rate: Tensor, speed: float) -> None:
         """Move the weight by the mean rate of a step in which the codec learned.
@@ -116,6 +113,5 @@ class RateWeight:
             self.state = torch.stack([slow, error, ratio, recent])
 
     def restore(self, state: Tensor) -> None:
-        """Go on from the ``state`` of a checkpoint; an older one does not know the last rates."""
-        lacking = len(self.state) - len(state)
-        self.state = functional.pad(state, (0, lacking), value=math.nan).to(self.state.device)
+        """Go on from the ``state`` of a checkpoint."""
+        self.state = state.to(self.state.device)

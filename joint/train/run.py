@@ -23,18 +23,16 @@ from torch import Tensor, nn
 
 from classify.scores import InvalidScores
 from joint.caution import caution
-from joint.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from joint.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
-from joint.metric import lower_is_better
+from joint.judge.metric import lower_is_better
 from joint.objective import Objective
 from joint.parallel import all_reduce, gathered, rank, world_size
-from joint.printed import printed_earlier
 from joint.record import as_json
+from joint.saved.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
 from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
 from .rate_weight import ON_TARGET, RateWeight
-from .teacher import identify
 from .training import Training
 
 __all__ = ["CLIPPED", "NORM", "TrainingDiverged", "TrainingRun"]
@@ -47,6 +45,11 @@ CLIPPED = "gradient clipped of "
 # Parameters are of the order of 1, or of what they began with: a hundred times that is reached by
 # steps that are too long, whatever is trained.
 _GROWN = 100.0
+# What a checkpoint says beside its tensors.
+_HEAD = {
+    "began", "best_epoch", "epoch", "identity", "optimised", "records", "seen", "step", "steps",
+    "timed",
+}  # fmt: skip
 # Where a weight of a list lies, as it is printed.
 _DEVICE = re.compile(r" \((?:GPU \d+|[a-z]+:\d+)\)(?=\])")
 
@@ -337,10 +340,10 @@ class TrainingRun:
             return
         path = self.folder.path / CHECKPOINT_FILE
         tensors, head = self.folder.load_checkpoint()
-        if not {"identity", "epoch", "step", "steps", "seen", "records", "best_epoch"} <= {*head}:
+        if not {*head} >= _HEAD:
             raise CheckpointError(f"{path} is not the checkpoint of a training run")
         changed = _changes(head["identity"], self.identity)
-        if changed and _changes(head["identity"], self._earlier()):
+        if changed:
             raise CheckpointError(
                 f"{self.folder} holds a run with another configuration: {'; '.join(changed[:5])}. "
                 "Resume it as it was, or train in another directory"
@@ -352,11 +355,10 @@ class TrainingRun:
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         names = self._optimised()
-        # A checkpoint of before it was said tells of those alone that have moments.
-        was = head.get("optimised", [key.rpartition(".")[0] for key in parts["optimizer"]])
+        was = head["optimised"]
         if frozen := [name for name in was if name not in names]:
             raise CheckpointError(f"{path} was training {frozen[0]}, which is frozen here")
-        if "optimised" in head and (more := [name for name in names if name not in was]):
+        if more := [name for name in names if name not in was]:
             raise CheckpointError(f"{path} was not training {more[0]}, which learns here")
         load_weights(self.system, parts["system"], source=str(path))
         numbers = {name: number for number, name in enumerate(names)}
@@ -373,12 +375,6 @@ class TrainingRun:
                     # A fused optimiser walks the memory: moments must lie as the weights do.
                     slots[slot] = torch.empty_like(parameter).copy_(value)
         self.sums = {name: tensor.to(self.device) for name, tensor in parts["sums"].items()}
-        for name in [name for name in self.sums if name.startswith(NORM)]:
-            # A checkpoint of before it was counted tells of a part of the epoch, which is no share.
-            clipped = CLIPPED + name.removeprefix(NORM)
-            self.sums.setdefault(clipped, torch.full_like(self.sums[name], math.nan))
-        for name in self.rate_weight.named() if self.rate_weight is not None and self.sums else ():
-            self.sums.setdefault(name, torch.tensor(math.nan, device=self.device))  # likewise
         if rank() > 0:  # the sums of the file are those of all processes
             self.sums = {name: torch.zeros_like(tensor) for name, tensor in self.sums.items()}
         own = self.system.state_dict()
@@ -387,20 +383,13 @@ class TrainingRun:
             self.rate_weight.restore(parts["rate_weight"]["state"])
         self.epoch, self.step, self.seen = head["epoch"], head["step"], head["seen"]
         self.steps = head["steps"]
-        pictures, seconds = head.get("timed", (0, 0.0))  # which older checkpoints do not say
+        pictures, seconds = head["timed"]
         self.timed = (pictures, seconds)
         self.records = [EpochRecord(**record) for record in head["records"]]
         if rank() == 0:
             self.folder.rewrite_history(head["records"])
         self.best_epoch = head["best_epoch"]
-        self.began = head.get("began", {})  # which older checkpoints do not say
-
-    def _earlier(self) -> dict[str, Any]:
-        """The identity as versions wrote it that printed less of some modules."""
-        earlier = self.identity | {"system": printed_earlier(self.system)}
-        if self.teacher is not None:
-            earlier["teacher"] = identify(self.teacher, printed_earlier(self.teacher))
-        return earlier
+        self.began = head["began"]
 
     def _sizes(self) -> dict[str, float]:
         """Root mean square of each parameter that learns."""

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from classify import LesionDataset
 from joint.caution import caution
-from joint.checkpoint import digest
 from joint.kinds import check_names
 from joint.objective import Objective
+from joint.saved.checkpoint import digest
 from joint.system import ImagingSystem, evaluating
 
 from .training import Training
@@ -140,10 +140,6 @@ def check_teacher(
         )
 
 
-def identify(teacher: ImagingSystem, printed: str | None = None) -> str:
-    """SHA-256 of what a teacher is: its stages with their numbers, and its weights.
-
-    ``printed`` is how it printed itself in an earlier version; by default as it does now.
-    """
-    printed = repr(teacher) if printed is None else printed
-    return hashlib.sha256(f"{printed}\n{digest(teacher)}".encode()).hexdigest()
+def identify(teacher: ImagingSystem) -> str:
+    """SHA-256 of what a teacher is: its stages with their numbers, and its weights."""
+    return hashlib.sha256(f"{teacher!r}\n{digest(teacher)}".encode()).hexdigest()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_serializer, field_validator
 
-from joint.metric import is_term
+from joint.judge.metric import is_term
 from joint.settings import FrozenDict, Settings, nearest
 from joint.stages import NETWORKS, STAGES, Stage
 

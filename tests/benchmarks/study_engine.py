@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import joint
-from joint.folder import RunFolder
+from joint.saved.folder import RunFolder
 from joint.study import (
     GP,
     TPE,

@@ -107,7 +107,7 @@ CLOCKS = {
     "classify/data/archive.py": "a date is compared with itself, for equality",
     "classify/data/arrays.py": "a date is compared with itself, for equality",
     "classify/data/cache.py": "a draft is held as well; where none can be, it has a day",
-    "joint/lock.py": "written for people, read by nobody",
+    "joint/saved/lock.py": "written for people, read by nobody",
     "joint/study/live.py": "two dates that one process wrote, shown to people",
     "joint/study/attempt.py": "a date is compared with itself, for equality",
 }

@@ -15,7 +15,7 @@ import classify
 import compress
 import optics
 from classify.registry import BACKBONES
-from joint.checkpoint import digest
+from joint.saved.checkpoint import digest
 
 _SPACING = 60e-6
 _PLATE = {"size": 16, "spacing": _SPACING, "diameter": 14 * _SPACING}

@@ -10,7 +10,7 @@ from contrast_study.runs import Options, train
 from PIL import Image
 
 import joint
-from joint.complete import complete_run
+from joint.run.complete import complete_run
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "contrast.py"

@@ -42,10 +42,10 @@ from classify.data.archive import Archive
 from classify.data.cache import _opened
 from joint import study
 from joint.config.psf import read_psf
-from joint.decision import load_rule, save_rule
-from joint.folder import RunFolder, read_history, read_result, summarise_run
-from joint.lock import holder_of
+from joint.deploy.decision import load_rule, save_rule
 from joint.picture.file import read_picture
+from joint.saved.folder import RunFolder, read_history, read_result, summarise_run
+from joint.saved.lock import holder_of
 from joint.study.attempt import attempts
 from joint.study.store import read_failure
 
@@ -509,7 +509,7 @@ def _head_damage(data: bytes, rng: random.Random) -> bytes:
             )
         )
     text = json.dumps(head)
-    from joint.checkpoint import _checksum
+    from joint.saved.checkpoint import _checksum
 
     return safetensors.torch.save(tensors, {"lens2label": text, "crc32": _checksum(tensors, text)})
 

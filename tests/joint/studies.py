@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import joint
-from joint.checkpoint import save_checkpoint
-from joint.folder import RunFolder
-from joint.predictions import Predictions
+from joint.saved.checkpoint import save_checkpoint
+from joint.saved.folder import RunFolder
+from joint.saved.predictions import Predictions
 from joint.study import Axis, Comparison, Outcome, Plan, Study, create_study
 from joint.study.findings.draws import Draws
 from joint.study.findings.inference import Units

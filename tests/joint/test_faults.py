@@ -19,8 +19,8 @@ import torch
 
 import joint
 from joint.cli import main
-from joint.folder import PREVIOUS_FILE, read_history, summarise_run
-from joint.predictions import load_predictions
+from joint.saved.folder import PREVIOUS_FILE, read_history, summarise_run
+from joint.saved.predictions import load_predictions
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 

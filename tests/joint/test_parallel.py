@@ -15,7 +15,7 @@ from torch import nn
 
 import joint
 from joint.parallel import _Together
-from joint.predictions import load_predictions
+from joint.saved.predictions import load_predictions
 
 
 def _launch(folder, **options):

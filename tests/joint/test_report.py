@@ -37,9 +37,7 @@ from joint.analysis import (
     rate_map,
 )
 from joint.cli import main
-from joint.folder import read_result
 from joint.panel.look import COLOURS, blank_figure
-from joint.predictions import load_predictions
 from joint.report import figures_in, report_html, write_report
 from joint.report.accuracy import small_sweeps
 from joint.report.compare import (
@@ -67,6 +65,8 @@ from joint.report.sections import SECTIONS
 from joint.report.shown import contrast_of_classes, element, rate
 from joint.report.why import contrast_decides
 from joint.report.words import configuration_words
+from joint.saved.folder import read_result
+from joint.saved.predictions import load_predictions
 
 _TINY = ["--data.count", "140", "--data.image-size", "32", "--training.epochs", "1"]
 _RESAMPLES = 30

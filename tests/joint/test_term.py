@@ -11,8 +11,8 @@ import joint.study
 import optics
 from joint.cli import main
 from joint.command.train import read_train_options
-from joint.complete import complete_run
 from joint.report.words import configuration_words
+from joint.run.complete import complete_run
 
 _MODULE = '''
 import torch

@@ -27,7 +27,7 @@ from joint.analysis import (
 )
 from joint.feed import as_scenes
 from joint.figure import save_figure
-from joint.predictions import load_predictions
+from joint.saved.predictions import load_predictions
 from joint.system import evaluating
 from optics import LearnedKernel
 

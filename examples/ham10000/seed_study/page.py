@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from joint.checkpoint import write_atomically
+from joint.saved.checkpoint import write_atomically
 
 from . import further, tables
 from .grid import PENDING, Grid, Source, sources

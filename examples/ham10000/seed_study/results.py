@@ -19,7 +19,7 @@ import numpy as np
 
 import classify
 from joint import is_done, load_predictions, read_history
-from joint.folder import ENVIRONMENT_FILE, PREDICTIONS_FILE
+from joint.saved.folder import ENVIRONMENT_FILE, PREDICTIONS_FILE
 from joint.study import Outcome, PairedDifference, adjusted, compare, infer
 
 from .protocol import CLAIMS, WIDTHS, Claim, Plan

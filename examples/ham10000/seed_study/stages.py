@@ -40,7 +40,7 @@ from joint import (
     save_config,
 )
 from joint.config.codecs import CodecConfig
-from joint.folder import BEST_FILE, read_result
+from joint.saved.folder import BEST_FILE, read_result
 
 Part = Literal["codec", "classifier"]
 

@@ -17,7 +17,7 @@ import torch
 
 from classify import LesionDataset
 from classify.intervals import check_resampling
-from joint.evaluate import evaluate
+from joint.judge.evaluate import evaluate
 from joint.kinds import check_kinds
 from joint.record import as_json
 from joint.system import ImagingSystem

@@ -17,8 +17,8 @@ import torch
 from scipy import optimize
 
 from classify import LesionDataset
-from joint.evaluate import evaluate
-from joint.metric import METRICS, is_metric, lower_is_better
+from joint.judge.evaluate import evaluate
+from joint.judge.metric import METRICS, is_metric, lower_is_better
 from joint.system import ImagingSystem
 
 from .imperfection import pupil_of

@@ -22,9 +22,9 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.analysis.scores import DrawnScores, Scores, signed
 from joint.caution import told_once
-from joint.evaluate import evaluate
-from joint.evaluation import Evaluation
 from joint.feed import derive_seed
+from joint.judge.evaluate import evaluate
+from joint.judge.evaluation import Evaluation
 from joint.kinds import check_kinds
 from joint.record import Record
 from joint.system import ImagingSystem

@@ -11,7 +11,7 @@ import torch
 
 from joint.caution import caution
 from joint.feed import derive_seed
-from joint.light_cut import Cut, cut_in_words, light_cut
+from joint.judge.light_cut import Cut, cut_in_words, light_cut
 from joint.system import ImagingSystem
 
 from .imperfection import Imperfection, pupil_of

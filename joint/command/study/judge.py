@@ -7,9 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from joint.checkpoint import write_atomically
 from joint.command.options import OperatingPoints, check_file, check_least
-from joint.point import AS_BUILT
+from joint.judge.point import AS_BUILT
+from joint.saved.checkpoint import write_atomically
 from joint.settings import OptionError
 from joint.study.elsewhere import elsewhere
 from joint.study.store import open_study

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from joint.checkpoint import write_atomically
 from joint.command.options import check_file
+from joint.saved.checkpoint import write_atomically
 from joint.study.findings.table import rows, to_csv, to_json, to_text
 from joint.study.store import open_study
 

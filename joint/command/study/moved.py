@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from joint.complete import places
+from joint.run.complete import places
 from joint.study.store import Ledger
 
 __all__ = ["Moved"]

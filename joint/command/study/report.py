@@ -8,9 +8,9 @@ from typing import Annotated
 
 import tyro
 
-from joint.checkpoint import check_writable, write_atomically
 from joint.command.options import check_file
 from joint.report.figures import FigureFormat, figures_in
+from joint.saved.checkpoint import check_writable, write_atomically
 from joint.settings import OptionError
 from joint.study.findings.report import report
 from joint.study.page.whole import study_html, write_study_html

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from joint.checkpoint import write_atomically
 from joint.command.options import check_figure, check_file, named_numbers
 from joint.panel.look import no_formulas
+from joint.saved.checkpoint import write_atomically
 from joint.study.findings.selection import select_designs
 from joint.study.page.charts import selection_figure
 from joint.study.store import open_study

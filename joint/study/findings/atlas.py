@@ -9,7 +9,7 @@ What is compared, and with what, is in :mod:`.stability`.
 
 from collections.abc import Mapping, Sequence
 
-from joint.checkpoint import CheckpointError
+from joint.saved.checkpoint import CheckpointError
 from joint.settings import ConfigError
 from joint.study.store import Ledger
 from joint.train.augment import augmentation

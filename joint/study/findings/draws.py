@@ -24,8 +24,8 @@ from scipy import special
 from classify import Interval
 from classify.intervals import check_resampling, membership, resampled
 from classify.metric_names import is_metric
-from joint.metric import check_study_metric, scores_nothing
-from joint.predictions import Predictions
+from joint.judge.metric import check_study_metric, scores_nothing
+from joint.saved.predictions import Predictions
 
 from .inference import (
     ALIKE,

@@ -26,10 +26,10 @@ from scipy import fft
 from scipy.optimize import linear_sum_assignment
 
 import optics
-from joint.checkpoint import load_weights
 from joint.config.front_ends import build_front_end
 from joint.config.run import RunConfig
-from joint.trained import load_trained, scene_kind
+from joint.run.trained import load_trained, scene_kind
+from joint.saved.checkpoint import load_weights
 
 __all__ = [
     "Element",

@@ -16,7 +16,7 @@ from scipy import stats
 
 from classify import Interval
 from classify.intervals import check_resampling
-from joint.metric import lower_is_better
+from joint.judge.metric import lower_is_better
 from joint.record import Record
 from joint.study.axis import Design
 

@@ -30,8 +30,8 @@ from classify.intervals import (
 )
 from classify.judged import Judged
 from classify.metric_names import is_metric, of_class
-from joint.metric import check_study_metric, range_of, scores_nothing
-from joint.predictions import Predictions
+from joint.judge.metric import check_study_metric, range_of, scores_nothing
+from joint.saved.predictions import Predictions
 
 __all__ = [
     "ALIKE",

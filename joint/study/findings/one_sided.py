@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from joint.metric import lower_is_better, scores_nothing
+from joint.judge.metric import lower_is_better, scores_nothing
 from joint.study.requirements import Bound
 
 from .draws import Draws

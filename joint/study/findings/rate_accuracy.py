@@ -29,7 +29,7 @@ from joint.analysis.curve_difference import (
 )
 from joint.config.codecs import CodecConfig
 from joint.config.custom import CustomConfig
-from joint.metric import check_study_metric, lower_is_better
+from joint.judge.metric import check_study_metric, lower_is_better
 from joint.record import Record
 from joint.settings import NoneConfig
 from joint.study.axis import Design

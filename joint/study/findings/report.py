@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from joint.cells import aligned, as_csv
-from joint.metric import lower_is_better, scores_nothing
+from joint.judge.metric import lower_is_better, scores_nothing
 from joint.record import as_json
 from joint.study.axis import Design
 from joint.study.provenance import (

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from classify import Interval
 from joint.cells import aligned, as_csv
 from joint.config.faults import fault_line
-from joint.metric import check_study_metric, scores_nothing
+from joint.judge.metric import check_study_metric, scores_nothing
 from joint.record import Record
 from joint.study.axis import Design
 from joint.study.provenance import changed_inputs, changed_note, other_pictures

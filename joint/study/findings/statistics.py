@@ -21,9 +21,9 @@ from scipy import stats
 
 from classify import Interval, mcnemar
 from classify.metric_names import of_class
-from joint.metric import check_study_metric, lower_is_better, scores_nothing
-from joint.predictions import Predictions
+from joint.judge.metric import check_study_metric, lower_is_better, scores_nothing
 from joint.record import as_json
+from joint.saved.predictions import Predictions
 from joint.study.significance import MOST_SEEDS, fewest_seeds, holm, seeds_needed, sign_flip_test
 
 from .inference import Outcome, Spread, by_seed, check_paired, infer, score

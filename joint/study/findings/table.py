@@ -12,10 +12,10 @@ import numpy as np
 from classify.judged import Judged
 from classify.metric_names import METRICS, class_column, is_metric, of_class
 from joint.cells import aligned, as_csv
-from joint.checkpoint import CheckpointError
-from joint.folder import PREDICTIONS_FILE, RESULT_FILE
-from joint.metric import check_study_metric, is_term
-from joint.predictions import Predictions, load_predictions
+from joint.judge.metric import check_study_metric, is_term
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import PREDICTIONS_FILE, RESULT_FILE
+from joint.saved.predictions import Predictions, load_predictions
 from joint.study.axis import Design, Level
 from joint.study.derived import cost
 from joint.study.sampler import MEASURED_COSTS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from classify import Interval
-from joint.metric import lower_is_better
+from joint.judge.metric import lower_is_better
 from joint.panel.look import (
     ABREAST,
     COLOURS,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from joint.analysis.curve_difference import RateDifference
-from joint.metric import lower_is_better
+from joint.judge.metric import lower_is_better
 from joint.report.page import MISSING, Html, note, number, paragraph, picture, table, with_interval
 from joint.study.axis import Design
 from joint.study.findings.draws import Draws

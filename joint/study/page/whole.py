@@ -17,11 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from joint.checkpoint import CheckpointError, write_atomically
-from joint.folder import read_history
-from joint.metric import lower_is_better
+from joint.judge.metric import lower_is_better
 from joint.panel.look import plain_text
-from joint.predictions import load_predictions
 from joint.report.page import (
     MISSING,
     Html,
@@ -39,6 +36,9 @@ from joint.report.page import (
 from joint.report.recorded import by_chance
 from joint.report.words import configuration_words
 from joint.report.write import teller
+from joint.saved.checkpoint import CheckpointError, write_atomically
+from joint.saved.folder import read_history
+from joint.saved.predictions import load_predictions
 from joint.study.condition import condition_words
 from joint.study.findings.draws import Draws, resample
 from joint.study.findings.report import StudyReport, report

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from joint.checkpoint import load_checkpoint
-from joint.folder import BEST_FILE
+from joint.saved.checkpoint import load_checkpoint
+from joint.saved.folder import BEST_FILE
 from joint.study import work
 
 # The small sizes have two seeds, which can show nothing, and that is said.

@@ -16,7 +16,7 @@ import classify
 import joint
 from joint.cli import main
 from joint.command.evaluate import judge_run, read_evaluate_options
-from joint.point import OperatingPoint
+from joint.judge.point import OperatingPoint
 
 _SMALL = ["--data.count", "60", "--data.image-size", "32", "--training.epochs", "1", "--quiet"]
 
@@ -570,7 +570,7 @@ def test_no_report_is_made_that_nobody_reads(skilled, monkeypatch, asked, report
     counted = []
 
     def ruled(*args, **how):
-        counted.append(joint.decision.ruled(*args, **how))
+        counted.append(joint.deploy.decision.ruled(*args, **how))
         return counted[-1]
 
     monkeypatch.setattr("joint.command.evaluate.ruled", ruled)

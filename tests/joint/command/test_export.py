@@ -6,7 +6,7 @@ from commands import MISTAKE, OPTION, run
 
 import classify
 import joint
-from joint.decision import save_rule
+from joint.deploy.decision import save_rule
 
 
 def test_export_writes_a_graph_with_the_names_of_the_classes(trained, tmp_path, capsys):

@@ -7,7 +7,7 @@ from joint.command.evaluate import EvaluateOptions
 from joint.command.options import Choice
 from joint.command.study.judge import JudgeOptions
 from joint.command.train import read_train_options
-from joint.point import OperatingPoint
+from joint.judge.point import OperatingPoint
 from joint.settings import OptionError
 
 

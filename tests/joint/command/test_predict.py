@@ -8,7 +8,7 @@ from PIL import Image
 
 import classify
 import joint
-from joint.decision import place, save_rule
+from joint.deploy.decision import place, save_rule
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from commands import MISTAKE, run
 
 import joint
-from joint.folder import hold
+from joint.saved.folder import hold
 
 
 def test_runs_of_any_origin_are_written_for_tensorboard(trained, tmp_path, capsys, monkeypatch):

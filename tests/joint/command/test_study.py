@@ -8,7 +8,7 @@ import pytest
 
 import joint
 from joint.cli import main
-from joint.folder import RunFolder, read_history
+from joint.saved.folder import RunFolder, read_history
 from joint.study import (
     TPE,
     Axis,

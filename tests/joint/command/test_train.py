@@ -16,12 +16,12 @@ from commands import run as _run
 
 import joint
 import joint.command.train
-import joint.complete
+import joint.run.complete
 import optics
 from joint.command.options import Choice
 from joint.command.train import TrainOptions
-from joint.folder import PREVIOUS_FILE
-from joint.predictions import load_predictions
+from joint.saved.folder import PREVIOUS_FILE
+from joint.saved.predictions import load_predictions
 
 
 def test_train_writes_a_run_folder(trained):
@@ -382,7 +382,7 @@ def test_a_run_goes_on_with_other_classes(trained, tmp_path, capsys):
 
 
 def test_a_run_that_is_done_is_shown_and_not_repeated(trained, capsys, monkeypatch):
-    monkeypatch.setattr(joint.complete, "fit", None)
+    monkeypatch.setattr(joint.run.complete, "fit", None)
     status, out, _ = _run(capsys, "train", "--output", trained, "--resume")
     assert status == 0
     assert "balanced_accuracy" in out
@@ -581,7 +581,7 @@ def test_a_run_that_took_codes_for_light_goes_on(tmp_path, capsys):
     )
     parts = joint.build_split(config, joint.build_data(config.data).taken_as("linear"))
     folder = tmp_path / "run"
-    joint.complete.complete_run(config, parts, folder, stop=lambda: True, progress=False)
+    joint.run.complete.complete_run(config, parts, folder, stop=lambda: True, progress=False)
     assert not joint.is_done(folder)
     status, _, err = _run(capsys, "train", "--output", folder, "--resume", "--quiet")
     assert status == 0, err

@@ -4,8 +4,8 @@ import torch
 from pydantic import ValidationError
 
 import joint
-from joint.complete import complete_run
 from joint.config.colour import ColourConfig
+from joint.run.complete import complete_run
 from joint.study import Axis, Study
 
 _BANDS = (430e-9, 480e-9, 530e-9, 580e-9, 630e-9)

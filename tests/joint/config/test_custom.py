@@ -7,10 +7,10 @@ import torch
 import joint
 import optics
 from joint.command.train import read_train_options
-from joint.complete import complete_run
 from joint.config.custom import CustomConfig, build_custom, check_custom
 from joint.report.words import configuration_words
-from joint.trained import load_teacher
+from joint.run.complete import complete_run
+from joint.run.trained import load_teacher
 
 _MODULE = '''
 import compress, optics, torch

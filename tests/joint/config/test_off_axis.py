@@ -8,8 +8,8 @@ from pydantic import ValidationError
 import joint
 import optics
 from joint.command.train import read_train_options
-from joint.complete import complete_run
 from joint.config.off_axis import OffAxisConfig, off_axis_coefficients
+from joint.run.complete import complete_run
 from joint.study import Axis, Study
 
 _WAVE = 545e-9  # the middle one of a colour camera's bands

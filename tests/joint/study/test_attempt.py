@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from joint.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
+from joint.saved.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
 from joint.study.attempt import (
     RunAbandoned,
     attempts,

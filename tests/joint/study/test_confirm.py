@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import joint
-from joint.folder import RunFolder
+from joint.saved.folder import RunFolder
 from joint.study import (
     TPE,
     Axis,

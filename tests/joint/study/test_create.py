@@ -5,8 +5,8 @@ import warnings
 import pytest
 
 import joint
-from joint.folder import RunFolder, hold
-from joint.lock import LOCK_FILE
+from joint.saved.folder import RunFolder, hold
+from joint.saved.lock import LOCK_FILE
 from joint.settings import ConfigError
 from joint.study import (
     TPE,

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import joint
-from joint.checkpoint import CheckpointError
 from joint.command.study import main
+from joint.saved.checkpoint import CheckpointError
 from joint.settings import OptionError
 from joint.study import (
     Axis,

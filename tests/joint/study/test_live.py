@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from joint.folder import RunFolder, hold
+from joint.saved.folder import RunFolder, hold
 from joint.study import Axis, Plan, StudyError, create_study, progress, watch
 from joint.study.attempt import attempts, end
 from joint.study.live import Board, _duration

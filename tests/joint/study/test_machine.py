@@ -3,7 +3,7 @@ import errno
 import pytest
 
 import joint
-from joint.folder import RunFolder
+from joint.saved.folder import RunFolder
 from joint.study.machine import NoInput, check_files, loaded, of_the_machine
 
 

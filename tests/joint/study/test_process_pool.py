@@ -54,7 +54,7 @@ def test_answers_that_cannot_travel_are_told_in_words():
 
 _KILLED = """
 import time
-from joint.stop import graceful_stop
+from joint.run.stop import graceful_stop
 from joint.study import ProcessEach
 
 def stay():  # as a worker does, which saves and answers

@@ -4,8 +4,8 @@ from dataclasses import asdict
 import pytest
 
 import joint
-from joint.environment import environment
-from joint.folder import ENVIRONMENT_FILE, RESULT_FILE
+from joint.saved.environment import environment
+from joint.saved.folder import ENVIRONMENT_FILE, RESULT_FILE
 from joint.study import (
     Axis,
     Plan,

@@ -51,8 +51,8 @@ def test_workers_on_a_cluster_one_of_them_killed(
         import os
         import time
 
-        from joint.checkpoint import write_atomically
-        from joint.folder import RunFolder
+        from joint.saved.checkpoint import write_atomically
+        from joint.saved.folder import RunFolder
 
         append = RunFolder.append_history
 

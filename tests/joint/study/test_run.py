@@ -7,10 +7,10 @@ import torch
 
 import joint
 import joint.analysis
-from joint.build import build_split, build_system
 from joint.config.scenes import build_data
-from joint.folder import hold, is_done, read_result
-from joint.predictions import load_predictions
+from joint.run.build import build_split, build_system
+from joint.saved.folder import hold, is_done, read_result
+from joint.saved.predictions import load_predictions
 from joint.study import Plan, create_study, rows, work
 from joint.study.run import costs, execute
 

@@ -14,8 +14,8 @@ import pytest
 
 import joint
 from joint.feed import derive_seed
-from joint.folder import RunFolder, hold
-from joint.metric import STUDY_METRICS, lower_is_better
+from joint.judge.metric import STUDY_METRICS, lower_is_better
+from joint.saved.folder import RunFolder, hold
 from joint.settings import ConfigError
 from joint.study import (
     GP,

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from joint.checkpoint import CheckpointError
-from joint.folder import FAILURE_FILE, RunFolder, hold
-from joint.lock import LOCK_FILE
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import FAILURE_FILE, RunFolder, hold
+from joint.saved.lock import LOCK_FILE
 from joint.study import (
     TPE,
     Axis,

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import joint
-from joint.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder, hold, read_history
-from joint.predictions import load_predictions
+from joint.saved.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder, hold, read_history
+from joint.saved.predictions import load_predictions
 from joint.study import Axis, Plan, create_study, work
 from joint.study.attempt import attempts
 from joint.study.store import ATTEMPTS_FILE, read_failure

@@ -17,7 +17,7 @@ from PIL import Image
 
 import classify
 import joint
-from joint.folder import CHECKPOINT_FILE, RESULT_FILE, RunFolder, hold, read_history
+from joint.saved.folder import CHECKPOINT_FILE, RESULT_FILE, RunFolder, hold, read_history
 from joint.study import (
     Axis,
     Plan,
@@ -575,14 +575,14 @@ def test_a_study_that_took_codes_for_light_goes_on(small_study, small_base, tmp_
     config = ledger.config(began)
     parts = joint.build_split(config, joint.build_data(config.data).taken_as("linear"))
     with hold(ledger.path(began)) as folder:
-        joint.complete.complete_run(config, parts, folder, stop=lambda: True, progress=False)
+        joint.run.complete.complete_run(config, parts, folder, stop=lambda: True, progress=False)
     assert ledger.tally().pending == 4
     with pytest.warns(UserWarning, match=r"takes its srgb scenes for linear ones.*Begin it anew"):
         assert work(tmp_path, together=together) == (4, 0, False)
     # A run alone goes on to the same.
     alone = tmp_path / "alone"
     with hold(alone) as folder:
-        joint.complete.complete_run(config, parts, folder, resamples=0, progress=False)
+        joint.run.complete.complete_run(config, parts, folder, resamples=0, progress=False)
     expected = json.loads((alone / "result.json").read_text())["test"]
     assert ledger.result(began)["test"]["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     # None of today begins so.

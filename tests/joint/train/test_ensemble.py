@@ -9,7 +9,7 @@ from torch import nn
 import compress
 import joint
 import optics
-from joint.folder import read_history
+from joint.saved.folder import read_history
 
 
 class Smooth(nn.Module):

@@ -17,8 +17,8 @@ from torch import nn
 import compress
 import joint
 import joint.train.step
-from joint.checkpoint import CheckpointError
 from joint.cli import main
+from joint.saved.checkpoint import CheckpointError
 from joint.train.listen import listeners, retell, tensorboard_writer
 
 

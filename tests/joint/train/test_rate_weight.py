@@ -64,14 +64,6 @@ def test_the_weight_is_that_of_the_closed_form():
     assert float(fresh.state[2]) == 1
 
 
-def test_a_checkpoint_of_before_goes_on():
-    weight = _weight()
-    weight.restore(torch.tensor([-1.0, 0.5, 0.8]))
-    assert float(weight()) == pytest.approx(math.exp(-1 + _QUICK * 0.5))
-    _take(weight, 0.4, 3)
-    assert float(weight.state[3]) == pytest.approx(0.4)
-
-
 def test_the_validation_is_compared_with_the_end_of_the_epoch():
     """In a first epoch the rate falls far: its mean is not what the validation sees."""
     weight = _weight(target=0.5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import joint
-from joint.build import build_system
+from joint.run.build import build_system
 from joint.study import Axis, Plan, create_study
 from joint.study.findings.atlas import atlas, learned_elements
 from joint.study.findings.element import Element

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from joint.predictions import Predictions
+from joint.saved.predictions import Predictions
 from joint.study import outcomes
 from joint.study.findings.draws import resample
 from joint.study.findings.effects import effects

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 import joint
 import optics
-from joint.build import build_system
-from joint.checkpoint import CheckpointError, save_checkpoint
+from joint.run.build import build_system
+from joint.saved.checkpoint import CheckpointError, save_checkpoint
 from joint.study.findings.element import Element, align, load_element, spreads, surrogate
 
 

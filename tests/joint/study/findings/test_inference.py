@@ -9,8 +9,8 @@ from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
 from classify import report
 from classify.intervals import wilson_intervals
-from joint.metric import range_of
-from joint.predictions import Predictions
+from joint.judge.metric import range_of
+from joint.saved.predictions import Predictions
 from joint.study import Outcome, compare, estimate, infer, resample
 from joint.study.findings.inference import (
     Units,

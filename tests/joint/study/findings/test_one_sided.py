@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from joint.predictions import Predictions
+from joint.saved.predictions import Predictions
 from joint.study import Outcome, holm, resample
 from joint.study.findings.one_sided import behind_best, of_cost, of_mean, one_sided
 from joint.study.requirements import Bound

@@ -11,8 +11,8 @@ from sklearn.metrics import recall_score
 
 import joint
 from classify import Interval
-from joint.folder import RunFolder
-from joint.predictions import load_predictions
+from joint.saved.folder import RunFolder
+from joint.saved.predictions import load_predictions
 from joint.study import (
     Axis,
     Comparison,

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import joint
-from joint.folder import FAILURE_FILE, RunFolder
+from joint.saved.folder import FAILURE_FILE, RunFolder
 from joint.study import (
     Plan,
     Requirements,

@@ -9,9 +9,9 @@ import torch
 import classify
 import joint
 from classify.metric_names import METRICS
-from joint.checkpoint import CheckpointError
-from joint.folder import PREDICTIONS_FILE, RunFolder
-from joint.predictions import load_predictions
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import PREDICTIONS_FILE, RunFolder
+from joint.saved.predictions import load_predictions
 from joint.study import Axis, Plan, create_study, outcomes, rows, to_csv, to_json, to_text
 from joint.study.attempt import RunAbandoned
 

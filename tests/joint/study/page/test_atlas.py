@@ -1,6 +1,6 @@
 import numpy as np
 
-from joint.build import build_system
+from joint.run.build import build_system
 from joint.study import Axis, Plan, create_study
 from joint.study.findings.element import Element
 from joint.study.findings.stability import Learned

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from joint.cli import main
-from joint.folder import RunFolder
-from joint.predictions import load_predictions
+from joint.saved.folder import RunFolder
+from joint.saved.predictions import load_predictions
 from joint.study import (
     TPE,
     Axis,

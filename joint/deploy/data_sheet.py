@@ -1,0 +1,268 @@
+"""What a camera is, in numbers, before anything is trained: as in the data sheets of its parts.
+
+::
+
+    system ─┬─ an even grey scene ─► shapes of what is handed on, throughput
+            ├─ front end ─► optics.lens_performance, optics.through_focus, optics.audit_sampling
+            └─ sensor ─► optics.photon_transfer, in each light
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+import optics
+from joint.device import device_of
+from joint.kinds import check_system
+from joint.planes import values_read
+from joint.system import ImagingSystem, evaluating
+from optics.examined import plain
+from optics.quantity import image_size as as_size
+from optics.quantity import whole_number
+from optics.shutter import behind_shutter
+
+__all__ = ["DataSheet", "InLight", "data_sheet"]
+
+# Irradiances: not 1, which the default gain puts at the top code, where noise is cut off; and the
+# grey of a photographer's card, by which an exposure is set.
+_HALF, _GREY = 0.5, 0.18
+# How far the two sizes of an image may be apart: as corners of pixels and their centres are.
+_SAME_SIZE = 0.05
+
+
+class InLight(NamedTuple):
+    """Signal to noise in one light, dB of each channel: noise in time and between pixels.
+
+    NaN where the channel is saturated.
+    """
+
+    photons: float
+    """On a pixel at irradiance 1, photons/pixel."""
+    half: tuple[float, ...]
+    """At irradiance 0.5."""
+    grey: tuple[float, ...]
+    """At irradiance 0.18."""
+
+
+@dataclass(frozen=True)
+class DataSheet:
+    """A camera in numbers; None where a system has no such stage."""
+
+    scene: tuple[int, int, int]
+    """Channels, height and width of a scene."""
+    shapes: dict[str, tuple[int, ...]]
+    """Channels, height and width of what is at each plane behind the scene."""
+    stages: str
+    """A line for each stage, with its numbers that learn, and one for the mosaic of a sensor."""
+    throughput: float | None
+    """Share of a point's light that the front end passes."""
+    lens: optics.LensPerformance | None
+    """Of the one pupil in the front end."""
+    through_focus: optics.ThroughFocus | None
+    """Where its image is sharpest, tangential and sagittal: over the field and the wavelengths."""
+    problems: tuple[str, ...]
+    """Where its simulation is not to be trusted, by :func:`optics.audit_sampling`, and where two of
+    its settings say that the picture is of another size."""
+    sensor: optics.PhotonTransfer | None
+    """Its figures after EMVA 1288."""
+    light: tuple[InLight, ...]
+    """Of the sensor in its own light, and at the ends of its range, in one exposure of the whole
+    time."""
+    values: int | None
+    """That are read out for a picture."""
+    bits: int | None
+    """Of the converter for a picture."""
+    half_field: float = 0.0
+    """Angle of the scene's corner, radians, where the front end knows it; 0 where not."""
+
+    @property
+    def field_of_view(self) -> tuple[float, float] | None:
+        """Height and width of what a picture shows in focus, metres; None at infinity.
+
+        By the angle of the corner, where that is known, or else by the pixel pitch.
+        """
+        if self.lens is None or self.lens.magnification == 0:
+            return None
+        _, height, width = self.scene
+        pixel = self.lens.object_pixel
+        if self.half_field:
+            pixel = 2 * self.lens.focus * math.tan(self.half_field) / math.hypot(height, width)
+        return height * pixel, width * pixel
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the fields, :attr:`field_of_view`, and the figures of the sensor.
+
+        Returns
+        -------
+        dict of str to any
+        """
+        sensor, through = self.sensor, self.through_focus
+        told = {
+            **vars(self),
+            "lens": None if self.lens is None else self.lens.to_dict(),
+            "through_focus": None if through is None else _sharpest(through),
+            "field_of_view": self.field_of_view,
+            "sensor": None if sensor is None else _figures(sensor),
+            "light": [each._asdict() for each in self.light],
+        }
+        return {name: plain(value) for name, value in told.items()}
+
+    def __str__(self) -> str:
+        parts = [
+            "\n".join(("{} x {} x {} scenes".format(*self.scene), *self._planes())),
+            self.stages,
+            *([] if self.lens is None else [str(self.lens)]),
+            *([] if self.through_focus is None else [str(self.through_focus)]),
+            *(["\n".join(f"caution: {each}" for each in self.problems)] if self.problems else []),
+            *([] if self.sensor is None else ["\n".join((str(self.sensor), *self._light()))]),
+        ]
+        return "\n\n".join(parts)
+
+    def _planes(self) -> Iterator[str]:
+        if self.field_of_view is not None:
+            height, width = (1e3 * length for length in self.field_of_view)
+            yield f"  field       {height:.4g} x {width:.4g} mm, in focus"
+        for name, shape in self.shapes.items():
+            yield f"  {name:<11} {' x '.join(map(str, shape))}"
+        if self.values is not None:
+            bits = "" if self.bits is None else f", {self.bits} bits"
+            yield f"  read out    {self.values} values{bits} a picture"
+        if self.throughput is not None:
+            yield f"  throughput  {self.throughput:.3f} of a point's light"
+
+    def _light(self) -> Iterator[str]:
+        for photons, half, grey in self.light:
+            name, told = f"in {photons:.4g}", map(_told, (half, grey))
+            yield "{:<14} photons/pixel: SNR {} at half of it, {} at 0.18".format(name, *told)
+
+
+def data_sheet(
+    system: ImagingSystem, *, image_size: int | tuple[int, int], channels: int = 3
+) -> DataSheet:
+    """What a camera is, in the numbers by which people judge one; nothing needs to be trained.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        It is left as it is.
+    image_size : int or (int, int), pixels
+        Height and width of the scenes.
+    channels : int
+        Of the scenes.
+
+    Returns
+    -------
+    DataSheet
+        On the CPU. Print it, or see its ``lens`` (:func:`optics.lens_performance`),
+        ``through_focus`` (:func:`optics.through_focus`) and ``sensor``
+        (:func:`optics.photon_transfer`); a front end with no pupil, or several, has neither of the
+        first two.
+
+    Raises
+    ------
+    TypeError
+        For what is no system.
+    ValueError
+        When the scenes do not fit the system.
+    """
+    check_system(system)
+    size, channels = as_size(image_size, "image_size"), whole_number("channels", channels)
+    scene = torch.full((1, channels, *size), 0.5, device=device_of(system))
+    front = behind_shutter(system.front_end)
+    with evaluating(system), torch.no_grad():
+        drawing = torch.Generator(scene.device).manual_seed(0)
+        seen = system.measure(scene, generator=drawing)
+        throughput = None if system.front_end is None else float(system.front_end.throughput())
+    planes = {"irradiance": seen.irradiance, "raw": seen.raw, "picture": seen.measurement}
+    sensor = system.sensor
+    values = None if sensor is None or seen.raw is None else values_read(sensor, seen.raw)
+    depth = None if sensor is None else sensor.bit_depth
+    pupils = [] if front is None else [p for p in front.modules() if isinstance(p, optics.Pupil)]
+    lens, through, problems = None, None, []
+    if front is not None and len(pupils) == 1:
+        lens = optics.lens_performance(front, picture=size)
+        through = optics.through_focus(front, picture=size)
+        problems = optics.audit_sampling(front).problems()
+    half_field = abs(float(getattr(getattr(front, "projection", None), "half_field", 0.0)))
+    if lens is not None and half_field:
+        problems += _other_size(lens, half_field, size)
+    return DataSheet(
+        scene=(channels, *size),
+        shapes={name: tuple(each.shape[1:]) for name, each in planes.items() if each is not None},
+        stages=_stages(system),
+        throughput=throughput,
+        lens=lens,
+        through_focus=through,
+        problems=tuple(problems),
+        sensor=None if sensor is None else optics.photon_transfer(sensor),
+        light=() if sensor is None else tuple(_in_light(sensor)),
+        values=values,
+        bits=None if values is None or depth is None else values * depth,
+        half_field=half_field,
+    )
+
+
+def _other_size(
+    lens: optics.LensPerformance, half_field: float, size: tuple[int, int]
+) -> Iterator[str]:
+    """Where the angle of the corner and the pixels do not agree on the size of the image."""
+    corner = lens.image_distance * math.tan(half_field)
+    pixels = lens.pixel_pitch * math.hypot(*size) / 2
+    if abs(corner - pixels) > _SAME_SIZE * pixels:
+        yield (
+            f"by half_field the corner lies {1e3 * corner:.3g} mm from the axis, and by "
+            f"{size[0]} x {size[1]} pixels of {1e6 * lens.pixel_pitch:.3g} um {1e3 * pixels:.3g} "
+            "mm: the picture stands for a sensor of more or fewer pixels, whose blur is that of "
+            "its own ones"
+        )
+
+
+def _in_light(sensor: optics.Sensor) -> Iterator[InLight]:
+    """In its own light, and in the least and the most of a range."""
+    for photons in sorted({sensor.photons, *(sensor.photon_range or ())}):
+        with sensor.under(photons):
+            light = torch.tensor([_HALF, _GREY], dtype=torch.float64) * photons
+            found = optics.photon_transfer(sensor, light).total_snr
+        half, grey = (tuple(_decibels(each) for each in part) for part in found.mT.tolist())
+        yield InLight(photons, half, grey)
+
+
+def _decibels(ratio: float) -> float:
+    return -math.inf if ratio <= 0 else 20 * math.log10(ratio)
+
+
+def _told(ratios: tuple[float, ...]) -> str:
+    if all(map(math.isnan, ratios)):
+        return "none (saturated)"
+    return ", ".join("none" if math.isnan(each) else f"{each:.1f}" for each in ratios) + " dB"
+
+
+def _stages(system: ImagingSystem) -> str:
+    """As the system says it, and what of the sensor is a part of it."""
+    cfa = None if system.sensor is None else system.sensor.cfa
+    return str(system) if cfa is None else f"{system}\n  {'mosaic':<11}  {cfa.extra_repr()}"
+
+
+def _sharpest(focus: optics.ThroughFocus) -> dict[str, Any]:
+    """Without the curves, which are a figure."""
+    return {
+        "frequency": focus.frequency,
+        "best_focus": focus.best_focus,
+        "polychromatic_focus": focus.polychromatic_focus,
+    }
+
+
+def _figures(sensor: optics.PhotonTransfer) -> dict[str, Any]:
+    return {
+        "system_gain": sensor.system_gain,
+        "dark_noise": sensor.dark_noise,
+        "threshold": sensor.threshold.tolist(),
+        "saturation": sensor.saturation.tolist(),
+        "saturated_electrons": sensor.saturated_electrons,
+        "dynamic_range": sensor.dynamic_range.tolist(),
+        "largest_snr": sensor.largest_snr,
+        "limit": sensor.limit,
+    }

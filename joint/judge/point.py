@@ -1,0 +1,199 @@
+"""Where a trained system is judged: other light, rates, distances, motion; without training."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP
+from joint.caution import caution
+from joint.system import ImagingSystem
+from optics import CodedExposure, FrontEnd, IncoherentImaging
+from optics.quantity import one_number
+from optics.shutter import behind_shutter
+
+from .light_cut import what_is_cut
+
+__all__ = [
+    "AS_BUILT",
+    "OperatingPoint",
+    "at_quality",
+    "every_point",
+    "operating",
+    "told_quality",
+    "warn_of_cut",
+]
+
+
+class OperatingPoint(NamedTuple):
+    """What was asked for instead of what a system has; None for its own."""
+
+    photons: float | None = None
+    """Light, photons/pixel at full scale; see :meth:`optics.Sensor.under`."""
+    quality: float | None = None
+    """Operating point of a codec that has several: 0 to ``levels - 1`` of one that learned, 1 to
+    100 of JPEG, 0 to 100 of lossy WebP and AVIF."""
+    distance: float | None = None
+    """Metres from the lens to all scenes; see :meth:`optics.IncoherentImaging.at`."""
+    motion: float | None = None
+    """RMS distance by which scenes move, pixels; see :meth:`optics.CodedExposure.moving`."""
+
+    def asked(self) -> dict[str, float]:
+        """The numbers that were asked for, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def to_dict(self) -> dict[str, float | str]:
+        """JSON-able: what was asked for; an infinite distance is ``"inf"``, as in a config.json."""
+        # JSON knows no number of NumPy or torch, as of np.arange.
+        told = {}
+        for name, value in self.asked().items():
+            number = value.item() if isinstance(value, np.generic | Tensor) else value
+            told[name] = "inf" if number == math.inf else number
+        return told
+
+    def __str__(self) -> str:
+        words = {
+            "photons": "{:g} photons/pixel",
+            "quality": "quality {:g}",
+            "distance": "{:g} m",
+            "motion": "motion of {:g} pixels RMS",
+        }
+        told = [words[name].format(value) for name, value in self.asked().items()]
+        return ", ".join(told) or "as built"
+
+
+#: The point of a system as it is.
+AS_BUILT = OperatingPoint()
+
+
+def every_point(*asked: Sequence[float]) -> list[OperatingPoint]:
+    """Every combination of numbers, in the order of the fields, once; of none, the system's own."""
+    points = product(*(each or (None,) for each in asked))
+    return list(dict.fromkeys(OperatingPoint(*point) for point in points))
+
+
+@contextmanager
+def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
+    """Bring scenes, sensor and codec to another distance, motion, light and quality for a while.
+
+    Raises
+    ------
+    ValueError
+        When the system has no such stage, or the stage no such operating point.
+    """
+    front, sensor, codec = _within(system.front_end), system.sensor, system.codec
+    has = "none" if front is None else type(front).__name__
+    with ExitStack() as stack:
+        if point.motion is not None:
+            if not isinstance(front, CodedExposure):
+                raise ValueError(
+                    f"motion={point.motion:g} needs a front end that draws one, an "
+                    f"optics.CodedExposure, and the system has {has}"
+                )
+            stack.enter_context(front.moving(point.motion))
+        if point.distance is not None:
+            lens = behind_shutter(front)
+            if not isinstance(lens, IncoherentImaging) or lens.pupil is None:
+                raise ValueError(
+                    f"distance={point.distance:g} needs a lens, an optics.IncoherentImaging with a "
+                    f"pupil, and the system has {has}"
+                )
+            stack.enter_context(lens.at(point.distance))
+        if point.photons is not None:
+            if sensor is None:
+                raise ValueError(
+                    f"photons={point.photons:g} needs a sensor, and the system has none"
+                )
+            stack.enter_context(sensor.under(point.photons))
+        if point.quality is not None:
+            if codec is None:
+                raise ValueError(
+                    f"quality={point.quality:g} needs a codec, and the system has none"
+                )
+            stack.enter_context(at_quality(codec, point.quality))
+        yield
+
+
+def warn_of_cut(system: ImagingSystem, point: OperatingPoint) -> None:
+    """Warn of light that the simulation of a lens loses at the distance that was asked for.
+
+    At a working distance, too, of which training may have warned: who reads one number beside
+    others must know it of each.
+    """
+    if point.distance is None:
+        return
+    lens = behind_shutter(_within(system.front_end))
+    cut = what_is_cut(lens, distance=float(point.distance))
+    if cut is not None:
+        caution(cut)
+
+
+def _within(front_end: FrontEnd | None) -> FrontEnd | None:
+    """The front end itself, of one within others that disturb its pictures, as a tolerance does."""
+    while isinstance(inner := getattr(front_end, "inner", None), FrontEnd):
+        front_end = inner
+    return front_end
+
+
+def told_quality(codec: nn.Module | None) -> str | None:
+    """Where a codec of several learned qualities works in evaluation, in words; None of others."""
+    if not isinstance(codec, LearnedCodec) or codec.levels == 1:
+        return None
+    middle = (codec.levels - 1) / 2
+    at = middle if codec.quality is None else codec.quality
+    return f"{at:.12g} of 0 to {codec.levels - 1}{' (the middle)' if at == middle else ''}"
+
+
+@contextmanager
+def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
+    """Give a codec another quality for as long as the block lasts; None leaves it its own.
+
+    Raises
+    ------
+    TypeError
+        When it is not one number.
+    ValueError
+        When the codec has no such quality, or none to choose.
+    """
+    if quality is None:
+        yield
+        return
+    if isinstance(quality, bool):  # which passes for 0 and 1
+        raise TypeError(f"quality must be one number, not {quality}")
+    quality = one_number("quality", quality)
+    if isinstance(codec, LearnedCodec):
+        pass  # it looks at the number itself
+    elif isinstance(codec, JPEG | DifferentiableJPEG | AVIF) or (
+        isinstance(codec, WebP) and not codec.lossless
+    ):
+        least = 0 if isinstance(codec, WebP | AVIF) else 1
+        if not least <= quality <= 100 or not quality.is_integer():
+            raise ValueError(
+                f"the quality of {type(codec).__name__} must be a whole number, {least} to 100, "
+                f"got {quality:g}"
+            )
+        quality = int(quality)
+    else:
+        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave quality out")
+    before = codec.quality
+    tables = None
+    if isinstance(codec, DifferentiableJPEG):
+        if before is None:
+            raise ValueError(
+                "this DifferentiableJPEG has tables of its own, trained or set, which are those of "
+                "no quality, and another quality would replace them: leave quality out"
+            )
+        tables = codec.log_tables.detach().clone()  # which need not be quite those of the quality
+    codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(codec, DifferentiableJPEG) and tables is not None:
+            with torch.no_grad():
+                codec.log_tables.copy_(tables)

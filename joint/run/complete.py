@@ -1,0 +1,340 @@
+"""A run from its configuration to its end, from weights that other runs have reached.
+
+::
+
+    classifier alone ─┐ start
+    codec alone ──────┴──► complete_run(joint) ──► run folder that is done ──► lens2label report
+    a better camera ──────────┘ config.teacher
+
+``lens2label train`` and the workers of a study complete their runs with it, too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from classify import LesionDataset, Split
+from joint.config.run import RunConfig, check_comes_back, load_config, save_config
+from joint.config.scenes import DataConfig
+from joint.device import usable_device
+from joint.judge.evaluate import evaluate
+from joint.judge.evaluation import Evaluation
+from joint.parallel import gathered, rank
+from joint.saved.checkpoint import CheckpointError, digest, load_weights
+from joint.saved.folder import CONFIG_FILE, RunFolder, as_path, hold, is_done, read_result
+from joint.settings import ConfigError
+from joint.stages import Stage
+from joint.system import ImagingSystem
+from joint.train.listen import EpochListener, listeners, retell
+from joint.train.loop import fit
+from joint.train.teacher import identify
+
+from .build import build_split, build_system
+from .start import copy_into, speak_of_classifier, speak_of_settings
+from .trained import Trained, load_teacher, load_trained
+
+__all__ = ["built", "complete_run", "earlier", "noted", "places", "put"]
+
+# Beside the stages in what a folder keeps of a start: the run that they are of.
+_START_RUN = "run"
+
+
+def complete_run(
+    config: RunConfig,
+    parts: Split,
+    directory: Path | str | RunFolder,
+    *,
+    start: Mapping[Stage, nn.Module] | None = None,
+    start_run: str | None = None,
+    resume: bool = True,
+    device: torch.device | str = "cpu",
+    resamples: int = 1000,
+    stop: Callable[[], bool] | None = None,
+    on_epoch: EpochListener | Sequence[EpochListener] | None = None,
+    also: Callable[[ImagingSystem, Evaluation], Mapping[str, Any]] | None = None,
+    progress: bool = True,
+) -> ImagingSystem:
+    """Train and test the run of a configuration, and leave a folder that is done.
+
+    The folder is one of ``lens2label train``: :func:`joint.load_run`, ``lens2label evaluate`` and
+    ``lens2label report`` read it. The weights that are tested are those that training leaves: of
+    the best epoch, or with ``restore_best=False`` the last ones (their average, where one is kept).
+
+    Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
+    with the same arguments, and process 0 alone tests and writes.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run. One that goes on is that of its folder; only its teacher, and the files of its
+        scenes, may lie in other places than it says: they are known by what they hold.
+    parts : Split
+        Its scenes, ``build_split(config, build_data(config.data))``: built once for many runs.
+    directory : path or RunFolder
+        The run folder.
+    start : mapping of stage to module, optional
+        Trained stages whose weights are copied before training, as of
+        :func:`joint.run.start.trained_stages`; the others begin with those of
+        ``config.system.seed``.
+        The folder keeps their digest, and a run that is saved may go on without them.
+    start_run : str, optional
+        Digest of the run that they are of, which ``result.json`` is to name; it is kept, too.
+    resume : bool
+        Go on with an interrupted run, and take a finished one as it is.
+    device : torch.device or str
+        Where to train.
+    resamples : int
+        Bootstrap resamples of the lesions, for the intervals in ``result.json``; 0 for none.
+    stop : callable, optional
+        Asked after the steps; once it says True, the run is saved and left, and
+        :func:`joint.is_done` says False of its folder.
+    on_epoch : callable or sequence of them, optional
+        Told of each epoch as in :func:`joint.fit`; of a finished run, of all that it had.
+    also : callable, optional
+        Gives what ``result.json`` says besides, from the trained system and its test.
+    progress : bool
+        Show bars and lines.
+
+    Returns
+    -------
+    ImagingSystem
+        With the weights that were tested, in evaluation mode, on ``device``.
+
+    Raises
+    ------
+    ConfigError
+        When the folder holds a run of another configuration or another start, finished or not; a
+        finished one on other pictures; or one that was ended before it was saved, and whose start
+        is not given again; and for a teacher that is not there, or is of other scenes, see
+        :func:`joint.run.trained.load_teacher`; and for a new run of other parts than
+        ``config.split`` makes; for an objective or another section of a class of your own, which no
+        folder could bring back.
+    ValueError, CheckpointError, TrainingDiverged
+        As :func:`joint.fit`; for a start that does not fit the system.
+
+    Warns
+    -----
+    UserWarning
+        When a classifier that was never trained learns in no epoch; when the file that it begins
+        with is of a run folder, and that run was trained on pictures of ``parts.test``, or of their
+        lesions; when a stage, but for a sensor, is set otherwise than the one whose weights it
+        begins with.
+    """
+    check_comes_back(config)
+    train, validation, test = parts.train, parts.validation, parts.test
+    if validation is None:
+        raise ValueError(
+            "a run needs a validation part: split into three, or name one in the column of the "
+            "parts (split.column)"
+        )
+    device, told = usable_device(device), listeners(on_epoch)
+    # Of a run that has begun everything is in its checkpoint, and the file of weights that its
+    # classifier began with may be gone, or in another place.
+    folder = directory if isinstance(directory, RunFolder) else RunFolder(as_path(directory))
+    begun = folder.has_checkpoint() or is_done(folder.path)
+    system = built(_without_file(config) if begun else config, train, device)
+    with hold(directory) as folder:
+        saved = earlier(folder, config, resume=resume, elsewhere=True) or config
+        digests, start_run = _checked_start(folder, start or {}, start_run, resume=resume)
+        if gathered(is_done(folder.path))[0]:
+            trained = load_trained(folder.path, config.training)
+            _check_scenes(folder, trained, train, validation)
+            if config.teacher != saved.teacher:
+                _check_teacher(folder, load_teacher(config, parts))
+            if rank() == 0:
+                retell(folder.path, told)
+            load_weights(system, trained.weights, source=str(trained.path))
+            return system.eval()
+        teacher = load_teacher(config, parts)
+        if not begun:
+            _check_split(config, parts)
+            speak_of_classifier(config, parts, start or {})
+        for stage, module in (start or {}).items():
+            copy_into(system, stage, module)
+            if not begun:
+                speak_of_settings(system, stage, module)
+        if rank() == 0:
+            named = {} if start_run is None else {_START_RUN: start_run}
+            folder.record_start(digests | named)  # before the configuration, which could go on
+            noted(saved, folder, device)
+        history = fit(
+            system,
+            train,
+            validation,
+            objective=config.objective,
+            config=config.training,
+            teacher=teacher,
+            directory=folder,
+            resume=resume,
+            device=device,
+            stop=stop,
+            on_epoch=told,
+            progress=progress,
+        )
+        if history.interrupted or rank() > 0:
+            return system.eval()
+        result = evaluate(
+            system, test, objective=config.objective, count_bytes=True, resamples=resamples
+        )
+        folder.save_predictions(result, test.classes)
+        folder.finish(
+            {
+                "digest": saved.digest(),
+                "scenes": {name: part.fingerprint for name, part in parts.parts.items()},
+                "start": sorted(digests),
+                **({} if start_run is None else {"start_run": start_run}),
+                **({} if teacher is None else {"teacher": identify(teacher)}),
+                "epochs": len(history.epochs),
+                "best_epoch": history.best_epoch,
+                "stopped_early": history.stopped_early,
+                **({} if also is None else also(system, result)),
+                "test": result.to_dict(),
+            }
+        )
+    return system.eval()
+
+
+def built(config: RunConfig, train: LesionDataset, device: torch.device) -> ImagingSystem:
+    """The system of a run for its scenes, with the weights of its seed."""
+    return build_system(
+        config.system,
+        image_size=train.image_size,
+        channels=train.channels,
+        classes=len(train.classes),
+    ).to(device)
+
+
+def _check_scenes(
+    folder: RunFolder, trained: Trained, train: LesionDataset, validation: LesionDataset
+) -> None:
+    """Refuse a finished run of other pictures, as `fit` refuses one that was interrupted."""
+    was = trained.head.get("identity")
+    for name, part in (("train", train), ("validation", validation)):
+        if isinstance(was, dict) and was.get(name, part.fingerprint) != part.fingerprint:
+            raise ConfigError(
+                f"{folder} holds a finished run on other pictures: the {name} set is another one. "
+                "Restore its pictures, or choose another folder"
+            )
+
+
+def _check_teacher(folder: RunFolder, teacher: ImagingSystem | None) -> None:
+    """Refuse a finished run of another teacher."""
+    was = read_result(folder.path).get("teacher")
+    if was is not None and (teacher is None or was != identify(teacher)):
+        raise ConfigError(
+            f"{folder} holds a run of another configuration: its teacher is another one. Give the "
+            "same, or choose another folder"
+        )
+
+
+def _check_split(config: RunConfig, parts: Split) -> None:
+    """Refuse parts that nobody who opens the folder would find by its configuration."""
+    whole = parts.whole
+    same = None if whole is None else build_split(config, whole).parts
+    if same is None or [(name, part.identifiers) for name, part in same.items()] != [
+        (name, part.identifiers) for name, part in parts.parts.items()
+    ]:
+        raise ConfigError(
+            "the parts are not those of the configuration, so that nothing could open the run "
+            "folder again: give build_split(config, dataset), with "
+            "split=joint.SplitConfig(column=...) for a split of your own that a column of the data "
+            "set says, or train with joint.fit"
+        )
+
+
+def _without_file(config: RunConfig) -> RunConfig:
+    """The same run, whose stages ask for no files to begin with."""
+    return config.model_copy(update={"system": config.system.without_files()})
+
+
+def noted(config: RunConfig, folder: RunFolder, device: torch.device) -> None:
+    """Write what is to be trained into a folder, and where."""
+    folder.begin()
+    save_config(config, folder.path)
+    folder.record_environment(device)
+
+
+def places(data: DataConfig) -> dict[str, Path]:
+    """Where scenes lie, by the names of the settings that say so."""
+    return {name: place for name, place in dict(data).items() if isinstance(place, Path)}
+
+
+def put(config: RunConfig, where: RunConfig) -> RunConfig:
+    """The same run, with its scenes and its teacher where those of another configuration lie."""
+    moved: dict[str, object] = {} if where.teacher is None else {"teacher": where.teacher}
+    if type(config.data) is type(where.data):
+        moved["data"] = config.data.model_copy(update=places(where.data))
+    return config.model_copy(update=moved)
+
+
+def earlier(
+    folder: RunFolder, config: RunConfig | None, *, resume: bool, elsewhere: bool = False
+) -> RunConfig | None:
+    """The configuration of the run that a folder holds, as which alone it goes on; None of none.
+
+    The one that was asked for may be of scenes and a teacher that lie ``elsewhere``.
+
+    Raises
+    ------
+    CheckpointError
+        When it holds one that is not to be resumed.
+    ConfigError
+        When its configuration cannot be read, or the one that was asked for, if any, is another.
+    """
+    # The first process decides: it may have written a file before the others look.
+    if not gathered(folder.has_checkpoint() or is_done(folder.path))[0]:
+        return None
+    if not resume:
+        raise CheckpointError(
+            f"{folder} already holds a run: resume it (--resume, resume=True) or choose another "
+            "folder"
+        )
+    if config is not None and not (folder.path / CONFIG_FILE).exists():
+        return config  # begun by `fit`, which compares what it knows of
+    saved = load_config(folder.path)
+    same = put(saved, config) if config is not None and elsewhere else saved
+    if config is not None and config != same:
+        raise ConfigError(
+            f"{folder} holds a run of another configuration, and is resumed as it was started: "
+            "leave the options out, or choose another folder; to go on from its weights in "
+            f"another way: --config {folder} --start {folder}, other options, and a new --output"
+        )
+    return saved
+
+
+def _checked_start(
+    folder: RunFolder,
+    start: Mapping[Stage, nn.Module],
+    start_run: str | None,
+    *,
+    resume: bool,
+) -> tuple[dict[str, str], str | None]:
+    """What the run of a folder begins with, or has begun with: digests of stages, and of a run."""
+    # The first process decides, as of the configuration.
+    begun, recorded = gathered(
+        (folder.has_checkpoint() or is_done(folder.path), folder.recorded_start())
+    )[0]
+    given = {stage: digest(start[stage]) for stage in sorted(start)}
+    given_run = start_run if given else None
+    recorded_run = recorded.pop(_START_RUN, None)
+    if not begun and resume and recorded and not given:
+        raise ConfigError(
+            f"the run in {folder} was begun with a trained {', '.join(recorded)}, and was ended "
+            "before it was saved: give that start again (--start, start=), or begin without one "
+            "and without --resume (resume=False)"
+        )
+    if begun and given and given != recorded:
+        known = "no start that was noted"
+        if recorded:
+            known = f"another start, of {', '.join(recorded)}"
+        raise ConfigError(
+            f"the run in {folder} was begun with {known}: it goes on as it began without --start "
+            "(start=None); or choose another folder"
+        )
+    if not begun:
+        return given, given_run
+    # Of a start that was noted by a version that kept no run, what is said of it now.
+    return recorded, recorded_run or given_run
