@@ -25,7 +25,7 @@ from joint.config.scenes import build_data
 from joint.device import usable_device
 from joint.judge.light_cut import what_is_cut
 from joint.parallel import is_loss, launched, rank
-from joint.run.build import as_begun, build_split
+from joint.run.build import build_split
 from joint.run.complete import built, complete_run, earlier, places, put
 from joint.run.start import trained_stages
 from joint.run.stop import graceful_stop
@@ -292,8 +292,6 @@ def _train_held(
     if meant is not None:
         _check_there(config, run.path)
     dataset = build_data(config.data, progress=loud)
-    if begun is not None:
-        dataset = as_begun(dataset, config, run.path)
     parts = build_split(config, dataset)
     if loud:
         print(parts)

@@ -1,8 +1,5 @@
 """From a configuration to the split of its scenes and a system."""
 
-from pathlib import Path
-from typing import Literal
-
 import torch
 from torch import nn
 
@@ -21,31 +18,7 @@ from joint.stages import check_channels
 from joint.system import ImagingSystem, evaluating
 from optics.quantity import image_size as as_size
 
-__all__ = ["as_begun", "build_split", "build_system"]
-
-
-def as_begun(
-    dataset: classify.LesionDataset,
-    config: RunConfig,
-    directory: Path | str,
-    *,
-    what: Literal["run", "study"] = "run",
-) -> classify.LesionDataset:
-    """The scenes of a run that has begun, in the encoding that its system assumed when it did.
-
-    Before data sets said what their codes are, a system of linear light took sRGB codes for light,
-    and no run of today does. Such a run, or study, goes on, and is judged, as it was trained; a
-    warning says so.
-    """
-    taken = config.system.encoding
-    if dataset.encoding in (None, taken):
-        return dataset
-    caution(
-        f"the {what} in {directory} takes its {dataset.encoding} scenes for {taken} ones, as was "
-        "possible when it began, and goes on to: its optics see other light than was there. "
-        f"Begin it anew with system.encoding={dataset.encoding!r}",
-    )
-    return dataset.taken_as(taken)
+__all__ = ["build_split", "build_system"]
 
 
 def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:

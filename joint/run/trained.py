@@ -21,7 +21,7 @@ from joint.stages import STAGES, Stage
 from joint.system import ImagingSystem
 from joint.train.training import Training
 
-from .build import as_begun, build_split, build_system
+from .build import build_split, build_system
 from .printed import differing, printed_stage
 
 __all__ = [
@@ -123,16 +123,14 @@ def load_run(
     Warns
     -----
     UserWarning
-        When the run is of a time when data sets did not say what their codes are, and its system
-        took them for something else: here it still does. When ``config.json`` is of a stage that
-        is set otherwise than that of the training.
+        When ``config.json`` is of a stage that is set otherwise than that of the training.
     """
     directory = as_path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
-    if not isinstance(data, classify.LesionDataset):
-        data = build_data(config.data if data is None else data)
-    dataset = as_begun(data, config, directory)
+    dataset = data
+    if not isinstance(dataset, classify.LesionDataset):
+        dataset = build_data(config.data if data is None else data)
     parts = build_split(config, dataset)
     was, validation = identity_of(trained.head), parts.validation
     now = None if validation is None else validation.fingerprint

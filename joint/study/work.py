@@ -25,7 +25,7 @@ from classify import LesionDataset
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig, build_data
 from joint.device import usable_device
-from joint.run.build import as_begun, build_split
+from joint.run.build import build_split
 from joint.run.complete import places
 from joint.run.stop import graceful_stop
 from joint.saved.folder import FAILURE_FILE, RunFolder, hold, is_done
@@ -269,7 +269,7 @@ def _train_ahead(
             check_files(ledger.config(run), RunFolder(ledger.path(run)))
 
         def taken(data: DataConfig) -> LesionDataset:
-            scenes = _as_begun(ledger, config, loaded(load, data))
+            scenes = loaded(load, data)
             if moved:
                 _check_same(ledger, config, runs, scenes)
             return scenes
@@ -304,7 +304,7 @@ def _attempt(
                 began = time.monotonic()
                 with _named(ledger, [run]):
                     # A worker without scenes has begun nothing.
-                    scenes = _as_begun(ledger, config, loaded(load, config.data))
+                    scenes = loaded(load, config.data)
                     _check_classes(ledger, scenes)
                     check_files(config, folder)
                     if moved:
@@ -363,28 +363,6 @@ def _check_there(ledger: Ledger) -> None:
             f"the study is no longer in {ledger.folder}: it was moved or deleted while a worker "
             "was at it. Move it while nobody works on it, and start the workers where it is now"
         )
-
-
-def _as_begun(ledger: Ledger, config: RunConfig, dataset: LesionDataset) -> LesionDataset:
-    """The scenes of a run as they were when its study began.
-
-    Those of all runs that are left as well, which are compared with the runs that are there.
-    """
-    # Run folders are looked through only where the encodings differ.
-    if dataset.encoding in (None, config.system.encoding) or not _began_with(ledger, config):
-        return dataset
-    return as_begun(dataset, config, ledger.folder, what="study")
-
-
-def _began_with(ledger: Ledger, config: RunConfig) -> bool:
-    """Whether a run of these scenes and this encoding has begun, as none does today."""
-    for run in ledger.runs:
-        path = ledger.path(run)
-        if is_done(path) or RunFolder(path).has_checkpoint():
-            other = ledger.config(run)
-            if (other.data, other.system.encoding) == (config.data, config.system.encoding):
-                return True
-    return False
 
 
 def _check_classes(ledger: Ledger, scenes: LesionDataset) -> None:

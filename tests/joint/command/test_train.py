@@ -571,29 +571,6 @@ def test_what_cannot_be_trained_leaves_no_folder(tmp_path, capsys, options, said
     assert list(folder.iterdir()) == [note]
 
 
-@pytest.mark.filterwarnings("always:the run in")
-def test_a_run_that_took_codes_for_light_goes_on(tmp_path, capsys):
-    config = joint.RunConfig(
-        data=joint.PhantomConfig(count=60, image_size=32),
-        system=joint.SystemConfig(codec=joint.NoneConfig(), encoding="linear"),
-        objective=joint.Objective(),
-        training=joint.Training(epochs=1),
-    )
-    parts = joint.build_split(config, joint.build_data(config.data).taken_as("linear"))
-    folder = tmp_path / "run"
-    joint.run.complete.complete_run(config, parts, folder, stop=lambda: True, progress=False)
-    assert not joint.is_done(folder)
-    status, _, err = _run(capsys, "train", "--output", folder, "--resume", "--quiet")
-    assert status == 0, err
-    assert "warning: the run in" in err
-    assert "takes its srgb scenes for linear ones" in err
-    status, out, err = _run(capsys, "evaluate", folder, "--json")
-    assert status == 0, err
-    assert "takes its srgb scenes for linear ones" in err
-    found = json.loads((folder / "result.json").read_text())["test"]
-    assert json.loads(out)["accuracy"] == found["accuracy"]
-
-
 def test_a_restoration_is_trained_saved_and_begun_with(tmp_path, capsys):
     run, again = tmp_path / "run", tmp_path / "again"
     camera = ["--front-end", "none", "--codec", "none", "--system.sensor.binning", "2"]

@@ -8,7 +8,6 @@ import joint
 import joint.run.complete
 import optics
 from joint.config.psf import PSFConfig
-from joint.run.build import as_begun
 from joint.run.trained import load_trained
 
 
@@ -131,27 +130,6 @@ def test_the_weights_are_those_that_training_leaves(tmp_path):
         assert found.path == tmp_path / f"{file}.safetensors"
         assert found.head["epoch"] == epoch
         assert found.weights == {"a": torch.tensor([value])}
-
-
-def test_a_run_that_took_codes_for_light_still_does(tmp_path):
-    """As a folder says that was written before data sets said what they are."""
-    config = joint.RunConfig(
-        data=joint.PhantomConfig(count=60, image_size=16),
-        system=joint.SystemConfig(codec=joint.NoneConfig(), encoding="linear"),
-        objective=joint.Objective(),
-        training=joint.Training(epochs=1),
-    )
-    scenes = joint.build_data(config.data)
-    parts = joint.build_split(config, scenes.taken_as("linear"))
-    trained = joint.run.complete.complete_run(config, parts, tmp_path, resamples=0, progress=False)
-    with pytest.warns(UserWarning, match=r"its srgb scenes for linear ones.*Begin it anew with"):
-        _, system, again = joint.load_run(tmp_path)
-    assert again.test.fingerprint == joint.build_split(config, scenes).test.fingerprint
-    expected = joint.evaluate(trained, parts.test)
-    assert (joint.evaluate(system, again.test).logits == expected.logits).all()
-    assert as_begun(again.train, config, tmp_path) is again.train
-    with pytest.raises(ValueError, match="the scenes are sRGB codes and the system takes them for"):
-        joint.evaluate(system, scenes)
 
 
 def _system(seed=0):

@@ -564,33 +564,6 @@ def test_a_worker_that_cannot_go_on_ends_the_study(ledger):
     assert open_study(Path(ledger.folder)).tally().failed == 0
 
 
-@pytest.mark.parametrize("together", [1, 2])
-def test_a_study_that_took_codes_for_light_goes_on(small_study, small_base, tmp_path, together):
-    """As a folder says that was written before data sets said what they are."""
-    base = small_base(batch_size=8)
-    base = base.model_copy(update={"system": base.system.model_copy(update={"encoding": "linear"})})
-    ledger = _small(small_study, tmp_path, base)
-    ledger_today = _small(small_study, tmp_path / "today", base)
-    began, *_ = ledger.runs
-    config = ledger.config(began)
-    parts = joint.build_split(config, joint.build_data(config.data).taken_as("linear"))
-    with hold(ledger.path(began)) as folder:
-        joint.run.complete.complete_run(config, parts, folder, stop=lambda: True, progress=False)
-    assert ledger.tally().pending == 4
-    with pytest.warns(UserWarning, match=r"takes its srgb scenes for linear ones.*Begin it anew"):
-        assert work(tmp_path, together=together) == (4, 0, False)
-    # A run alone goes on to the same.
-    alone = tmp_path / "alone"
-    with hold(alone) as folder:
-        joint.run.complete.complete_run(config, parts, folder, resamples=0, progress=False)
-    expected = json.loads((alone / "result.json").read_text())["test"]
-    assert ledger.result(began)["test"]["loss"] == pytest.approx(expected["loss"], rel=1e-5)
-    # None of today begins so.
-    assert work(tmp_path / "today") == (0, 4, False)
-    message = read_failure(ledger_today.path(ledger_today.runs[0]))["message"]
-    assert "the scenes are sRGB codes and the system takes them for linear light" in message
-
-
 @pytest.mark.parametrize("warn", [True, False])
 def test_a_worker_warns_where_it_is_let(warn, monkeypatch, capsys):
     def warns(folder, **_):
