@@ -16,7 +16,6 @@ from pydantic import AfterValidator, Field, PlainSerializer, field_validator, mo
 from torch import nn
 
 import optics
-from joint.caution import caution
 from joint.settings import ConfigError, FrozenDict, Settings, added
 from optics.psf import check_oversample
 from optics.pupil import middle_wavelength
@@ -361,13 +360,12 @@ def _response(config: LensConfig, channels: int) -> torch.Tensor | None:
 
 def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
     lateral = config.lateral_colour
-    if channels == 1 and lateral != 0:  # runs of before it was told have it
-        caution(
+    if channels == 1 and lateral != 0:
+        raise ConfigError(
             f"front_end.lateral_colour={lateral:g} lies between channels, and these scenes have "
             "one, so that it does nothing: give no lateral_colour; the wavelengths of one channel "
             "lie beside each other by optics.seidel_coefficients(tilt=[L]), in Python"
         )
-        lateral = 0.0
     if config.distortion == lateral == config.half_field == 0:
         return None
     corner = 1 + config.distortion  # where the corner of the scene is seen
@@ -506,13 +504,12 @@ def _chromatic_power(config: LensConfig, wavelengths: tuple[float, ...]) -> torc
     if not getattr(config, name):
         return None
     spread = max(wavelengths) - min(wavelengths)
-    if spread == 0:  # runs of before it was told have it
-        caution(
+    if spread == 0:
+        raise ConfigError(
             f"front_end.{name}={getattr(config, name)} lies between wavelengths, and this lens has "
             f"{wavelengths[0] * 1e9:g} nm alone, so that it does nothing: give several, with a "
             f"spectral_response, or no {name}"
         )
-        return None
     sharp = middle_wavelength(wavelengths)
     light = torch.tensor(wavelengths, dtype=torch.float64)
     if config.singlet is None:

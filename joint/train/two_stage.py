@@ -179,8 +179,7 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         too (``psf.safetensors``).
     resume : bool
         Continue them, whichever of them was interrupted. Once the second has begun, the element
-        has the weights of its checkpoint, whatever it is given with, and is not shaped again; but
-        for a folder of an earlier version, which does not know of its shaping.
+        has the weights of its checkpoint, whatever it is given with, and is not shaped again.
     stop : callable, optional
         As in :func:`joint.fit`; asked in both trainings, not while the PSF is shaped in between.
 
@@ -238,11 +237,12 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
             "psf_learning_rate": float(psf_learning_rate),
             "kernel": digest(kernel),
         }
-        shaped = _shaped_before(folders[1], by) if goes_on(folders[1], resume=resume) else None
-        if shaped is None:
+        if goes_on(folders[1], resume=resume):
+            shaped = _shaped_before(folders[1], by)
+        else:
             target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with: the image of a point
             shaped = fit_psf(element, target, steps=psf_steps, learning_rate=psf_learning_rate)
-            if folders[1] is not None and rank() == 0 and not folders[1].has_checkpoint():
+            if folders[1] is not None and rank() == 0:
                 overlap = torch.tensor(shaped.overlap, dtype=torch.float64)
                 save_checkpoint(folders[1].path / _PSF_FILE, {"overlap": overlap}, by)
         second = _with_element(system, element)
@@ -250,16 +250,15 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
     return TwoStage(second, first, shaped, after)
 
 
-def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> FittedPSF | None:
-    """How the element was shaped with which the second training began; None where it is not known.
+def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> FittedPSF:
+    """How the element was shaped with which the second training of a folder began.
 
     Raises
     ------
     CheckpointError
-        When it was shaped in another way, or to another kernel.
+        When it was shaped in another way, or to another kernel, or its file is not there.
     """
-    if folder is None or not (folder.path / _PSF_FILE).is_file():  # of a version that kept none
-        return None
+    assert folder is not None  # or no training goes on
     tensors, head = load_checkpoint(folder.path / _PSF_FILE)
     for name in ("psf_steps", "psf_learning_rate"):
         if head.get(name) != by[name]:
