@@ -10,7 +10,8 @@ pictures in one · ``scores`` scores and labels, checked · ``metric_names`` wha
 ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
 ``calibration`` the temperature · ``adjustment`` the class prior · ``referral`` classes to refer
 against the rest · ``decision`` these three as one rule, kept · ``selective`` which pictures to
-leave to somebody else · ``given`` what is asked of arguments.
+leave to somebody else · ``operating_curve`` one class against the rest at every threshold ·
+``given`` what is asked of arguments.
 """
 
 from .adjustment import TauChoice, adjust_logits, choose_tau
@@ -64,6 +65,7 @@ from .inception import InceptionS
 from .margin import CosineHead, ldam_margins
 from .metrics import Interval, Reliability, Report, bootstrap, report
 from .mixing import Mixing, mix
+from .operating_curve import OperatingCurve, operating_curves
 from .referral import PredictiveValues, Referral, choose_cutoff, predictive_values
 from .registry import BACKBONES, BackboneRecord, backbone_record
 from .residual import ResNetS
@@ -95,6 +97,7 @@ __all__ = [
     "McNemar",
     "MedMNIST",
     "Mixing",
+    "OperatingCurve",
     "Permutation",
     "PhantomMaps",
     "PredictiveValues",
@@ -132,6 +135,7 @@ __all__ = [
     "log_prior",
     "mcnemar",
     "mix",
+    "operating_curves",
     "permutation_test",
     "phantom_maps",
     "predictive_values",

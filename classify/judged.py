@@ -263,18 +263,25 @@ class Judged:
         size = np.maximum(np.abs(self._powers.top), np.where(np.isfinite(odds), np.abs(odds), 0))
         return 64 * np.finfo(float).eps * np.maximum(1, size)
 
+    def ranking(self, positive: int) -> tuple[Array, Array]:
+        """Rows ``[N]``, the likeliest of one class first, and whether each is the last of its tie.
+
+        Of ties in any order: a threshold passes all of them together.
+        """
+        odds = self._odds(positive)
+        order = np.argsort(-odds)
+        odds, slack = odds[order], self._rounding(odds)[order]
+        with np.errstate(invalid="ignore"):  # of two impossible classes
+            gaps = odds[:-1] - odds[1:]
+        return order, np.append(gaps > np.maximum(slack[:-1], slack[1:]), True)
+
     def _roc(self, weights: Array, positive: int, columns: Collection[str]) -> dict[str, Array]:
         """Of AUC, average precision and sensitivity of one class ``[r]`` those in ``columns``.
 
         From the counts at each threshold, from the highest score down. Tied scores pass it
         together, which gives the half credit of the rank statistic.
         """
-        odds = self._odds(positive)
-        order = np.argsort(-odds)  # of ties, any
-        odds, slack = odds[order], self._rounding(odds)[order]
-        with np.errstate(invalid="ignore"):  # of two impossible classes
-            gaps = odds[:-1] - odds[1:]
-        last = np.append(gaps > np.maximum(slack[:-1], slack[1:]), True)
+        order, last = self.ranking(positive)
         own = self.labels[order] == positive
         found: dict[str, Array] = {}
         if "class_auc" in columns:

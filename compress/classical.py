@@ -90,6 +90,7 @@ class WebP(FileCodec):
         }
 
     def _check_whole(self, data: bytes) -> None:
+        _check_start(data[:4] + data[8:12], b"RIFFWEBP")
         length, kind = struct.unpack_from("<4xI4x4s", data)
         check_length(data, length + 8)
         # libwebp reserves the canvas as soon as it opens a file.
@@ -167,6 +168,7 @@ class JPEG2000(FileCodec):
         return options
 
     def _check_whole(self, data: bytes) -> None:
+        _check_start(data[4:12], b"jP  \r\n\x87\n")
         _check_boxes(data)
 
 
@@ -220,6 +222,7 @@ class AVIF(FileCodec):
         }
 
     def _check_whole(self, data: bytes) -> None:
+        _check_start(data[4:12], b"ftypavif")
         _check_boxes(data)
 
     def _decode(self, data: bytes, name: str) -> NDArray[np.uint8]:
@@ -258,6 +261,7 @@ class PNG(FileCodec):
         return {"optimize": self.optimize}
 
     def _check_whole(self, data: bytes) -> None:
+        _check_start(data[:8], b"\x89PNG\r\n\x1a\n")
         (depth,) = struct.unpack_from("B", data, 24)
         if depth == 16:  # of colour, Pillow would drop the lower eight
             raise CorruptStream("a PNG of 16 bits, which is never written here.")
@@ -270,6 +274,12 @@ class PNG(FileCodec):
                 raise CorruptStream("damaged: a checksum does not match.")
             place += 12 + length
         check_length(data, place)
+
+
+def _check_start(start: bytes, expected: bytes) -> None:
+    """Refuse what is of another format: what its lengths say would be nonsense."""
+    if start != expected:
+        raise ValueError("it does not start as one")
 
 
 def _check_boxes(data: bytes) -> None:

@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +114,7 @@ def rate_curve(
 @torch.no_grad()
 def quality_for(
     codec: LearnedCodec | JPEG | DifferentiableJPEG | WebP | AVIF,
-    pictures: Tensor,
+    pictures: Tensor | Sequence[Tensor],
     bpp: float,
     *,
     batch_size: int = 32,
@@ -130,10 +130,10 @@ def quality_for(
     ----------
     codec : LearnedCodec of several levels, JPEG, DifferentiableJPEG, WebP or AVIF
         What has a ``quality`` that can be set, and not tables of its own in place of one.
-    pictures : Tensor
-        Pictures in 0..1 ``[N, C, H, W]``.
+    pictures : Tensor, or a sequence of them
+        Pictures in 0..1 ``[N, C, H, W]``; or several such, each of its own size.
     bpp : float, bits/pixel
-        Most that the files may take on average, headers included.
+        Most that the files of all may take over their pixels, headers included.
     batch_size : int
         How many to code at a time.
 
@@ -151,7 +151,12 @@ def quality_for(
     if not is_number(bpp) or not 0 < bpp < math.inf:
         raise ValueError(f"bpp must be a positive number of bits per pixel, got {bpp!r}.")
     batch_size = whole_number("batch_size", batch_size, 1, _MOST)
-    _check_pictures(pictures)
+    every = [pictures] if isinstance(pictures, Tensor) else [*pictures]
+    if not every:
+        raise ValueError("there are no pictures in []: nothing to measure.")
+    for alike in every:
+        _check_pictures(alike)
+    pixels = sum(map(_pixels, every))
     allowed = bpp * (1 + 1e-9)  # a budget of bytes, over the pixels, has been rounded
     least, greatest = _range(codec)
     before = codec.quality
@@ -162,8 +167,8 @@ def quality_for(
             codec.quality = step / QUALITY_STEPS
         else:
             codec.quality = step
-        parts = pictures.split(batch_size)
-        return 8 * sum(len(f) for part in parts for f in codec.compress(part)) / _pixels(pictures)
+        parts = (part for alike in every for part in alike.split(batch_size))
+        return 8 * sum(len(file) for part in parts for file in codec.compress(part)) / pixels
 
     try:
         needed = rate(least)

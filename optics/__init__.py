@@ -6,16 +6,17 @@ stands in a pupil · ``off_axis``, its wavefronts, and ``vignetting``, its openi
 picture · ``propagation`` of fields · ``pupil``, whose samples may be ``coarse``, ``defocus`` and
 ``psf``, pupil to point-spread function, with its ``psf_quality``, or ``measured``, or ``from_mtf``,
 of a ``contrast_curve``, or from a program for ``lens_design`` · ``modulation``, their transfer
-functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and
-``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff · ``shutter`` of a
-scene that moves · ``radiometry``, lux, watts, photons · ``sensor`` photons, electrons, codes, by
-the steps of ``read_out``, with ``pixel``, ``noise``, ``converter`` and ``mosaic``, and by
-``sensor_range``, its ``photon_transfer``, as of a data sheet, and ``camera_measurement``, by its
-frames · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer``
-sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
-``audit`` of gradients, ``sampling`` of pupils, ``lens_performance`` as of a data sheet and contrast
-``through_focus``, of a lens as ``examined`` for them, ``slanted_edge``, the contrast of a whole
-camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
+functions · ``front_end``, the interface of ``imaging`` and ``varying``, both a ``psf_imaging``,
+``coherent``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and
+falloff · ``shutter`` of a scene that moves · ``radiometry``, lux, watts, photons · ``sensor``
+photons, electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``, ``converter``
+and ``mosaic``, and by ``sensor_range``, its ``photon_transfer``, as of a data sheet, and
+``camera_measurement``, by its frames · ``restoration`` of what was blurred, or by a network,
+``restoration_unet`` · ``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``,
+``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of pupils,
+``lens_performance`` as of a data sheet and contrast ``through_focus``, of a lens as ``examined``
+for them, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
+``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.

@@ -26,6 +26,7 @@ __all__ = [
     "convolve",
     "dft_matrix",
     "kept",
+    "kept_copy",
     "matrix_dft",
     "padded",
     "phasor",
@@ -403,19 +404,27 @@ def dft_matrix(
     steps = float(step) if one else tuple(float(each) for each in step)  # pyright: ignore
     if device is None and not torch.compiler.is_compiling():  # which cannot trace the question
         device = torch.get_default_device()
-    matrix = kept(
+    return kept_copy(
         ("matrix", samples, size, steps, norm, dtype, str(device)),
         lambda: _dft_matrix(
             samples, size, torch.tensor(steps, dtype=torch.float64, device=device), norm, dtype
         ),
     )
-    # A copy, so that whoever changes it in place changes nobody else's.
+
+
+def kept_copy(key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+    """Copy what is :func:`kept`, for code of other people: one may be changed in place."""
+    if torch.compiler.is_compiling():
+        return make()  # nothing is kept
     with torch.inference_mode(False):
-        return matrix.clone()
+        return kept(key, make).clone()
 
 
 def kept(key: Hashable, make: Callable[[], _Kernel]) -> _Kernel:
-    """Return the constant kernels of that key, made at the first call for it and then kept."""
+    """Return the constant kernels of that key, made at the first call for it and then kept.
+
+    All callers have the same ones: what leaves this package is a :func:`kept_copy`.
+    """
     # Under a mode that dispatches, as of tensors without data, what is made may be none to keep.
     if torch.compiler.is_compiling() or _len_torch_dispatch_stack() > 0:
         return make()  # without a mode of its own, which an exported graph would leave changed

@@ -25,8 +25,8 @@ from .constraint import unit_disk, unit_disk_inverse
 from .fourier import phasor, squared_modulus
 from .front_end import FrontEnd, check_raw
 from .grid import coordinates, fast_size, frequencies
-from .illumination import disc_source
-from .plate import FilterStart, filter_start
+from .illumination import condenser
+from .plate import STOPPED, FilterStart, filter_start
 from .quantity import (
     check_between,
     check_complex,
@@ -219,20 +219,32 @@ class FourierFilter(FrontEnd):
         Channels of the scene. All see the same transmission: the relay is achromatised.
     illumination : {"coherent", "incoherent", "partial"}
         Coherent light makes edges visible by interference; incoherent light, the light of a
-        dermatoscope, is blurred by the intensity point-spread function; partial is a disc that
-        lights the object, see ``source_radius``.
+        dermatoscope, is blurred by the intensity point-spread function; partial is the condenser
+        of a microscope, a lamp of some size that lights the object, see ``source_radius``.
     source_radius : float, cycles/pixel
-        Radius of the disc in the Fourier plane, for partial coherence: its points are half of it
-        apart (13 of them), and each costs the transforms of a coherent picture. Each lies on the
-        frequency of the grid, a multiple of (1/P, 1/Q), that is nearest to it: a disc of less than
-        half of one is coherent light.
+        Radius of the lamp's image in the Fourier plane, for partial coherence: a disc of 13 points,
+        half of the radius apart, each of which costs the transforms of a coherent picture. Each
+        lies on the frequency of the grid, a multiple of (1/P, 1/Q), that is nearest to it: a disc
+        of less than half of one is coherent light.
+    source_inner_radius : float, cycles/pixel
+        Where it is not 0, the lamp is a ring from there to ``source_radius``, of 12 to 24 points:
+        the condenser annulus of Zernike's microscope.
+    tilts : Tensor ``[S, 2]``, cycles/pixel, optional
+        Points (fy, fx) of your own instead, such as those of :func:`optics.led_tilts`; the nearest
+        ones of the grid are taken. They are in the weights that a filter keeps.
+    source : Tensor ``[S]``, optional
+        Their weights, in these proportions: the lamp has the light 1 in all. Equal by default.
     oversample : int
         As in :func:`coherent_image`; 1 samples at points.
     margin : int, pixels
         The scene is continued by its border values for at least this many pixels before the
         transform and cut back after it, so that opposite edges do not meet. 0 is periodic.
     stop_radius : float, cycles/pixel, optional
-        As in :func:`filter_start`: of ``start="dark_field"`` and ``"phase_contrast"`` alone.
+        As in :func:`filter_start`: of ``start="dark_field"`` and ``"phase_contrast"`` alone. In
+        partial light the plate has to cover the image of the lamp, whose light passes beside a
+        smaller one as if there were none. By default it does, with half a sample of the grid
+        (``1 / (2 min(P, Q))``) beyond the outermost point, and of a ring, whose plate is a ring,
+        within the innermost one. In other light it is the zero frequency alone.
     phase_depth : float, radians, optional
         Scenes are transparent objects: one of 1 delays light by so much, see
         :func:`optics.phase_object`. By default they are light.
@@ -242,13 +254,20 @@ class FourierFilter(FrontEnd):
     Raises
     ------
     TypeError
-        For a start that is neither a name nor a Tensor, or a radius that is no number, or a
-        parameter.
+        For a start that is neither a name nor a Tensor, a radius that is no number, or a
+        parameter, or points of a lamp that are no Tensors, or are to be trained.
     ValueError
-        For a size below 2 pixels, a radius of partial coherence that is not positive, a depth that
-        is not finite or of incoherent light, a negative margin, an unknown start or illumination,
-        an oversampling below 1, a stop of a start without one, or a transmission of another shape
-        or brighter than 1.
+        For a size below 2 pixels, a radius of partial coherence that is not positive, a ring that
+        is none, points or weights of other shapes, weights that are negative or all 0, a lamp
+        that is described in two ways or in light that is not partial, a depth that is not finite
+        or of incoherent light, a negative margin, an unknown start or illumination, an
+        oversampling below 1, a stop of a start without one, or a transmission of another shape or
+        brighter than 1.
+
+    Warns
+    -----
+    UserWarning
+        When ``stop_radius`` does not cover the lamp of partial light.
 
     Notes
     -----
@@ -257,9 +276,10 @@ class FourierFilter(FrontEnd):
     gradient.
     """
 
-    tilts: Tensor
+    _turns: Tensor
+    _weights: Tensor
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a plate, the lamp before it, and how both are sampled
         self,
         size: int | tuple[int, int],
         start: FilterStart | Tensor = "open",
@@ -267,6 +287,9 @@ class FourierFilter(FrontEnd):
         channels: int = 3,
         illumination: Literal["coherent", "incoherent", "partial"] = "coherent",
         source_radius: float = 0.1,
+        source_inner_radius: float = 0.0,
+        tilts: Tensor | None = None,
+        source: Tensor | None = None,
         oversample: int = 1,
         margin: int = 16,
         stop_radius: float | None = None,
@@ -287,9 +310,14 @@ class FourierFilter(FrontEnd):
         self.grid_size = (
             (fast_size(height + 2 * margin), fast_size(width + 2 * margin)) if margin else self.size
         )
+        self.illumination = illumination
+        self._light(source_radius, source_inner_radius, tilts, source)
         if isinstance(start, str):
+            ring = None
+            if illumination == "partial" and start in STOPPED:
+                stop_radius, ring = self._covering(stop_radius)
             wanted = filter_start(
-                start, self.grid_size, stop_radius=stop_radius, generator=generator
+                start, self.grid_size, stop_radius=stop_radius, ring=ring, generator=generator
             )
         else:
             wanted = self._checked(start)
@@ -297,17 +325,7 @@ class FourierFilter(FrontEnd):
                 raise ValueError("stop_radius is that of a start by name: a Tensor has its own")
         raw = unit_disk_inverse(wanted)
         self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
-        self.illumination = illumination
         self.oversample = whole_number("oversample", oversample)
-        source_radius = one_number("source_radius", source_radius, "cycles/pixel")
-        self.source_radius = source_radius
-        if illumination == "partial":
-            check_positive("source_radius", source_radius, "cycles/pixel")
-            tilts = disc_source(source_radius, step=source_radius / 2)
-            # A wave that is not of the grid jumps at the periodic border, and prints a pattern.
-            grid = torch.tensor(self.grid_size)
-            tilts = (tilts * grid).round() / grid
-            self.register_buffer("tilts", tilts, persistent=False)
         self.phase_depth = as_depth(phase_depth)
         if phase_depth is not None and illumination == "incoherent":
             raise ValueError(
@@ -321,6 +339,18 @@ class FourierFilter(FrontEnd):
     def transmission(self) -> Tensor:
         """Complex amplitude transmission ``[P, Q]``, zero frequency at ``[P // 2, Q // 2]``."""
         return unit_disk(self.raw)
+
+    @property
+    def tilts(self) -> Tensor:
+        """Points (fy, fx) of the lamp of partial light ``[S, 2]``, cycles/pixel, float64."""
+        turns = self._turns.double()
+        return torch.stack([turns[:, axis] / self.grid_size[axis] for axis in (0, 1)], 1)
+
+    @property
+    def source(self) -> Tensor:
+        """Weights ``[S]`` of these points, float64, with a sum of 1."""
+        weights = self._weights.double()
+        return weights / weights.sum()
 
     @property
     def interferes(self) -> bool:
@@ -369,10 +399,12 @@ class FourierFilter(FrontEnd):
             return coherent_image(scene, self.transmission, oversample=self.oversample)
         if self.illumination == "incoherent":
             return incoherent_image(scene, self.transmission, oversample=self.oversample)
-        points = len(self.tilts)
-        source = torch.full((points,), 1 / points, dtype=torch.float64, device=scene.device)
         return partially_coherent_image(
-            scene, self.transmission, source=source, tilts=self.tilts, oversample=self.oversample
+            scene,
+            self.transmission,
+            source=self.source,
+            tilts=self.tilts,
+            oversample=self.oversample,
         )
 
     def combine(self, raw: Tensor) -> Tensor:
@@ -387,8 +419,76 @@ class FourierFilter(FrontEnd):
             f"illumination={self.illumination!r}, oversample={self.oversample}"
         )
         if self.illumination == "partial":
-            shown += f", source_radius={self.source_radius:g} cycles/pixel"
+            shown += self._lamp
         return shown if self.phase_depth is None else f"{shown}, phase_depth={self.phase_depth:g}"
+
+    def _light(
+        self, radius: float, inner: float, tilts: Tensor | None, source: Tensor | None
+    ) -> None:
+        """Place the points of the lamp on the grid."""
+        self.source_radius = radius = one_number("source_radius", radius, "cycles/pixel")
+        inner = one_number("source_inner_radius", inner, "cycles/pixel")
+        self.source_inner_radius = inner
+        own = tilts is not None
+        if self.illumination != "partial":
+            if own or source is not None or inner != 0:
+                raise ValueError(
+                    "source_inner_radius, tilts and source are those of illumination='partial', "
+                    f"not {self.illumination!r}"
+                )
+            return
+        check_positive("source_radius", radius, "cycles/pixel")
+        if not 0 <= inner <= radius:
+            raise ValueError(
+                f"source_inner_radius must be between 0 and source_radius={radius:g} cycles/pixel, "
+                f"not {inner:g}"
+            )
+        if tilts is None:
+            if source is not None:
+                raise ValueError("source weighs points of your own: give their tilts as well")
+            tilts = condenser(radius, inner)
+        elif (radius, inner) != (0.1, 0.0):
+            raise ValueError(
+                "give source_radius and source_inner_radius, or tilts of your own, not both"
+            )
+        weights = torch.ones(len(tilts)) if source is None else source
+        _check_source(weights, tilts)
+        if tilts.requires_grad or weights.requires_grad:
+            raise TypeError(
+                "tilts and source are not learned here: give them detached, or train them in "
+                "optics.partially_coherent_image"
+            )
+        if weights.ndim != 1 or not weights.any():
+            raise ValueError(f"source must be [{len(tilts)}] and not all 0, not {weights}")
+        tilts, weights = tilts[weights > 0], weights[weights > 0]
+        # A wave that is not of the grid jumps at the periodic border, and prints a pattern. Whole
+        # numbers stay what they are in half precision.
+        turns = (tilts.double().cpu() * torch.tensor(self.grid_size)).round().long()
+        self.register_buffer("_turns", turns, persistent=own)
+        self.register_buffer("_weights", weights.double().cpu(), persistent=own)
+        ring = f", source_inner_radius={inner:g} cycles/pixel" if inner else ""
+        self._lamp = (
+            f", tilts of {len(turns)} points"
+            if own
+            else f", source_radius={radius:g} cycles/pixel{ring}"
+        )
+
+    def _covering(self, stop: float | None) -> tuple[float | None, tuple[float, float] | None]:
+        """Stop and ring of a plate that covers the points, and half a sample around them."""
+        distance, half = self.tilts.norm(dim=1), 0.5 / min(self.grid_size)
+        inner, outer = float(distance.min()) - half, float(distance.max()) + half
+        if stop is None:
+            return (None, (inner, outer)) if inner > 0 else (outer, None)
+        stop = one_number("stop_radius", stop, "cycles/pixel")
+        if 0 <= stop < outer:
+            warnings.warn(
+                f"stop_radius={stop:g} cycles/pixel does not cover the lamp, whose outermost point "
+                f"is at {outer - half:.3g}: its light passes beside the plate as if there were "
+                f"none. Leave stop_radius out, or give {math.ceil(1e4 * outer) / 1e4:g} or more",
+                UserWarning,
+                stacklevel=3,
+            )
+        return stop, None
 
     def _checked(self, start: Tensor) -> Tensor:
         if not isinstance(start, Tensor):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .quantity import check_tensor
 
-__all__ = ["FrontEnd", "check_raw"]
+__all__ = ["FrontEnd", "check_part", "check_raw"]
 
 
 class FrontEnd(nn.Module, ABC):
@@ -111,3 +111,10 @@ def check_raw(raw: Tensor, channels: int) -> None:
     check_tensor("raw", raw)
     if raw.ndim != 4 or raw.shape[1] != channels:
         raise ValueError(f"combine takes [B, {channels}, H, W], not {tuple(raw.shape)}")
+
+
+def check_part(name: str, part: object, kind: type) -> None:
+    """Raise a TypeError for a part of a front end that is there and of another kind."""
+    if part is not None and not isinstance(part, kind):
+        given = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
+        raise TypeError(f"{name} must be an optics.{kind.__name__}(...), not {given}")

@@ -169,6 +169,21 @@ def annular_source(inner: float, outer: float, *, step: float) -> Tensor:
     return ring
 
 
+def condenser(radius: float, inner: float = 0.0) -> Tensor:
+    """Points of a disc, or of a ring from ``inner`` on, as many as a lamp needs: tilts ``[S, 2]``.
+
+    Those of the coarsest square grid, its step ``radius / n`` from n = 2 on, that has 12 of them or
+    more: 13 of a disc, 12 to 24 of a ring. A ring of no width has 12 at n = 5, for
+    ``3^2 + 4^2 = 5^2``, so that no finer grid is needed.
+    """
+    for n in range(2, 6):
+        points = disc_source(radius, step=radius / n)
+        points = points[points.norm(dim=1) >= inner * (1 - 1e-9)]
+        if len(points) >= 12:
+            break
+    return points
+
+
 def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitch: float) -> Tensor:
     """Waves with which lamps light the centre of an object.
 

@@ -2,42 +2,30 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import get_args
 
 import torch
 from torch import Tensor
 
 from .colour import ColourChannels
-from .fourier import Boundary, convolve, kept, squared_modulus
-from .front_end import FrontEnd, check_raw
+from .fourier import Boundary, convolve, kept_copy
+from .front_end import check_part, check_raw
 from .height_map import EtchedRelief
-from .modulation import modulus
 from .noise import Generators, one_of
 from .projection import Projection
+from .psf_imaging import PSFImaging
 from .pupil import Pupil, check_same_everywhere
 from .quantity import (
     as_real,
     check_finite,
     check_number,
     check_real,
-    check_tensor,
-    full_precision,
     hold,
     looked_at,
     single,
-    whole_number,
 )
 from .restoration import Wiener
 
-__all__ = [
-    "IncoherentImaging",
-    "channel_mtf",
-    "check_colour",
-    "check_part",
-    "check_response",
-    "layered_blur",
-    "seen_in_channels",
-]
+__all__ = ["IncoherentImaging", "layered_blur"]
 
 
 def layered_blur(
@@ -91,7 +79,7 @@ def _parts(scene: Tensor, layers: Tensor, psf: Tensor) -> Tensor:
     return single(layers)[:, :, None] * single(scene)[:, None]
 
 
-class IncoherentImaging(FrontEnd):
+class IncoherentImaging(PSFImaging):
     """Image a self-luminous or diffusely lit scene: each point is blurred by a PSF on its own.
 
     Parameters
@@ -138,7 +126,6 @@ class IncoherentImaging(FrontEnd):
     """
 
     fixed_psf: Tensor
-    spectral_response: Tensor | None
     distances: Tensor | None
 
     def __init__(
@@ -154,48 +141,33 @@ class IncoherentImaging(FrontEnd):
         colour: ColourChannels | None = None,
         boundary: Boundary = "replicate",
     ) -> None:
-        super().__init__()
-        if boundary not in get_args(Boundary):
-            raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
+        pupil = psf if isinstance(psf, Pupil) else None
+        if pupil is not None:
+            check_same_everywhere(pupil)
+        super().__init__(pupil, projection=projection, colour=colour, boundary=boundary)
+        check_part("restoration", restoration, Wiener)
+        self.restoration = restoration
         if isinstance(psf, Pupil):
-            check_same_everywhere(psf)
-            self.pupil: Pupil | None = psf
-            bands = len(psf.wavelengths)
+            bands: int | None = len(psf.wavelengths)
         else:
             _check_psf(psf)
-            self.pupil = None
-            wanted = whole_number("channels", 3 if channels is None else channels)
-            bands = len(psf) if psf.ndim == 3 else wanted
             hold(self, "fixed_psf", psf)
-        if spectral_response is not None:
-            check_response(spectral_response, bands)
-            spectral_response = as_real("spectral_response", spectral_response)
-        self.in_channels = bands if spectral_response is None else len(spectral_response)
-        if channels is not None and channels != self.in_channels:
+            bands = len(psf) if psf.ndim == 3 else None
+        self._see(bands, response=spectral_response, channels=channels)
+        if colour is not None and restoration is not None:
             raise ValueError(
-                f"channels={channels}, but the PSFs and their response make {self.in_channels}"
+                "colour makes channels of several bands, each with a PSF of its own, and a "
+                "restoration takes one for each channel: give one of the two"
             )
         if distances is not None:
-            _check_pupil(self.pupil)
+            _check_pupil(pupil)
             distances = as_real("distances", distances)
-        hold(self, "spectral_response", spectral_response)
         hold(self, "distances", distances)
         if working_distances is not None:
-            _check_pupil(self.pupil)
+            _check_pupil(pupil)
             working_distances = _check_working(working_distances)
         self._working: tuple[float, ...] | None = working_distances
         self._all_at: float | None = None
-        check_part("projection", projection, Projection)
-        check_part("restoration", restoration, Wiener)
-        self.projection = projection
-        self.restoration = restoration
-        check_part("colour", colour, ColourChannels)
-        if colour is not None:
-            check_colour(colour, self.in_channels, spectral_response, restoration)
-        self.colour = colour
-        self.out_channels = self.in_channels if colour is None else colour.channels
-        self.exposures = 1 if colour is None else colour.exposures
-        self.boundary: Boundary = boundary
 
     def psf(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Point-spread functions of each channel of the scene.
@@ -219,11 +191,8 @@ class IncoherentImaging(FrontEnd):
         if self.pupil is not None:
             psf = self.pupil(distance=distance)
         else:
-            fixed = self.fixed_psf
-            response = self.spectral_response
-            bands = self.in_channels if response is None else response.shape[1]
-            psf = fixed if fixed.ndim == 3 else fixed.expand(bands, *fixed.shape)
-        return seen_in_channels(psf, self.spectral_response)
+            psf = self.fixed_psf if self.fixed_psf.ndim == 3 else self.fixed_psf[None]
+        return self._of_each(psf)
 
     def design_psf(self) -> Tensor:
         """PSFs that the camera knows and restores by: without etch errors that were drawn.
@@ -287,10 +256,7 @@ class IncoherentImaging(FrontEnd):
         UserWarning
             As :meth:`Pupil.otf`.
         """
-        response = self.spectral_response if self.colour is None else self.colour.matrix
-        return channel_mtf(
-            self.pupil, response, frequency, angle=angle, distance=distance, pixel=pixel
-        )
+        return self._mtf(frequency, angle=angle, distance=distance, pixel=pixel)
 
     def throughput(self) -> Tensor:
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
@@ -315,7 +281,7 @@ class IncoherentImaging(FrontEnd):
             return None
         assert self.pupil is not None
         device = self.pupil.aperture.device
-        return kept(
+        return kept_copy(
             ("working distances", self._working, device),
             lambda: torch.tensor(self._working, dtype=torch.float64, device=device),
         )
@@ -437,35 +403,6 @@ class IncoherentImaging(FrontEnd):
         blurred = convolve(torch.cat(moved, 1), psf.flatten(0, 1), boundary=self.boundary)
         return self.lit(blurred.unflatten(1, psf.shape[:2]).sum(1))
 
-    def placed(self, scene: Tensor) -> Tensor:
-        """Move the points of a scene to where they fall, by the projection; nothing is blurred.
-
-        Parameters
-        ----------
-        scene : Tensor ``[B, C, H, W]``
-
-        Returns
-        -------
-        Tensor ``[B, C, H, W]``
-        """
-        return scene if self.projection is None else self.projection(scene)
-
-    def lit(self, image: Tensor) -> Tensor:
-        """Give a blurred image the falloff of the projection, and the colours of the camera.
-
-        Parameters
-        ----------
-        image : Tensor ``[B, C, H, W]``
-
-        Returns
-        -------
-        Tensor ``[B, out_channels, H, W]``
-        """
-        if self.projection is not None:
-            falloff = self.projection.illumination((image.shape[-2], image.shape[-1]))
-            image = image * falloff.to(image)
-        return image if self.colour is None else self.colour(image)
-
     def combine(self, raw: Tensor) -> Tensor:
         """Return the exposures ``raw``, restored where the camera does that, by its design."""
         check_raw(raw, self.out_channels)
@@ -479,28 +416,6 @@ class IncoherentImaging(FrontEnd):
         if self._working is None:
             return shown
         return f"{shown}, working_distances=({', '.join(f'{d:g}' for d in self._working)}) m"
-
-    def _check_scene(self, scene: Tensor) -> None:
-        check_tensor("scene", scene)
-        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
-            raise ValueError(
-                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
-                f"{tuple(scene.shape)}"
-            )
-
-
-def check_colour(
-    colour: ColourChannels, bands: int, response: Tensor | None, restoration: Wiener | None
-) -> None:
-    """Raise a ValueError for colours that do not fit the bands, or what else is to be done."""
-    if colour.bands != bands:
-        raise ValueError(f"colour is for {colour.bands} bands, and there are PSFs of {bands}")
-    if response is not None or restoration is not None:
-        other = "restoration" if response is None else "spectral_response"
-        raise ValueError(
-            f"colour makes channels of several bands, each with a PSF of its own, and {other} "
-            "takes one for each channel: give one of the two"
-        )
 
 
 def _check_pupil(pupil: Pupil | None) -> None:
@@ -520,13 +435,6 @@ def _check_working(distances: Sequence[float] | Tensor) -> tuple[float, ...]:
             f"{distances.tolist() if isinstance(distances, Tensor) else distances}; inf is allowed"
         )
     return tuple(numbers.tolist())
-
-
-def check_part(name: str, part: object, kind: type) -> None:
-    """Raise a TypeError for a part of a front end that is there and of another kind."""
-    if part is not None and not isinstance(part, kind):
-        given = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
-        raise TypeError(f"{name} must be an optics.{kind.__name__}(...), not {given}")
 
 
 def _check_shares(layers: Tensor) -> None:
@@ -557,46 +465,4 @@ def _check_psf(psf: Tensor) -> None:
         raise ValueError(
             f"a PSF is not negative and sums to its throughput, at most 1; here the sum reaches "
             f"{brightest:.4g} and the least value is {float(psf.detach().min()):.4g}"
-        )
-
-
-def seen_in_channels(psf: Tensor, response: Tensor | None) -> Tensor:
-    """PSFs ``[..., C, h, w]`` of channels that respond ``[C, L]`` to those of L wavelengths."""
-    if response is None:
-        return psf
-    # Light spans more than half precision holds.
-    with full_precision(psf):
-        return torch.einsum("cl,...lyx->...cyx", response.to(psf.dtype), psf)
-
-
-def channel_mtf(
-    pupil: Pupil | None,
-    response: Tensor | None,
-    frequency: Tensor,
-    *,
-    angle: float | Tensor = 0.0,
-    distance: Tensor | float | None = None,
-    pixel: bool = True,
-) -> Tensor:
-    """MTFs ``[..., C, F]`` of channels that respond ``[C, L]`` to a pupil's L wavelengths."""
-    if pupil is None:
-        raise ValueError("a fixed PSF has no transfer function beyond its pixels: see optics.mtf")
-    found = pupil.otf(frequency, angle=angle, distance=distance, pixel=pixel)
-    light = squared_modulus(pupil.field()).sum((-2, -1))
-    both = torch.cat((found, torch.ones_like(found[..., :1])), -1) * light[..., None]
-    seen = seen_in_channels(both[..., None], response)[..., 0]
-    whole = seen[..., -1:].real
-    return modulus(seen[..., :-1] / torch.where(whole > 0, whole, 1))
-
-
-def check_response(response: Tensor, bands: int) -> None:
-    """Raise a ValueError for a response that is not passive, or not one to so many PSFs."""
-    check_tensor("spectral_response", response)
-    response = response.detach()
-    check_finite("spectral_response", response)
-    fits = response.ndim == 2 and response.shape[1] == bands and not response.is_complex()
-    if not fits or (response < 0).any() or float(response.sum(1).max()) > 1 + 1e-5:
-        raise ValueError(
-            f"spectral_response must be [C, {bands}], not negative, with rows that sum to at most "
-            f"1; it is {tuple(response.shape)}"
         )

@@ -23,6 +23,8 @@ __all__ = ["KernelStart", "LearnedKernel", "kernel_start", "raw_taps", "signed_d
 _VEIL = 0.0055
 # What a tap at the floor of energy_limited_inverse passes, log(1 + exp(-5)) / 100.
 _AT_THE_FLOOR = math.log1p(math.exp(-5)) / 100
+# Part of the light that a difference of exposures spans at least: training may darken both of them.
+_LEAST_RANGE = 1e-6
 
 KernelStart = Literal[
     "identity",
@@ -63,7 +65,7 @@ def kernel_start(
         ``scharr_h``.
     size : int
         Odd number of taps along a side, at least 3 for all but ``identity``, and 5, with waves of
-        2.5 pixels, for ``odd_gabor``.
+        2.5 pixels, for ``gabor`` and ``odd_gabor``: waves of 1.5 pixels are none on this grid.
     generator : torch.Generator, optional
         Source of ``random``.
 
@@ -80,7 +82,7 @@ def kernel_start(
     if name not in get_args(KernelStart):
         raise ValueError(f"no kernel is called {name!r}; choose from {get_args(KernelStart)}")
     taps = index_of(size)
-    least = {"identity": 1, "odd_gabor": 5}.get(name, 3)
+    least = {"identity": 1, "gabor": 5, "odd_gabor": 5}.get(name, 3)
     if taps is None or taps < least or taps % 2 == 0:
         raise ValueError(f"kernel size must be odd and at least {least}, not {size}")
     steps = torch.arange(size, dtype=torch.float64) - size // 2
@@ -220,7 +222,8 @@ def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
     Returns
     -------
     Tensor ``[B, F, C, H, W]`` in 0..1
-        What noise pushes out of the range is clipped to it.
+        What noise pushes out of the range is clipped to it. A range of less than a millionth of
+        the light counts as one: a filter that passes none in either exposure gives 0.
 
     Raises
     ------
@@ -236,7 +239,8 @@ def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
         )
     reach = kernels.sum((-3, -2, -1))[..., None, None]
     upper, lower = reach[:, 0], reach[:, 1]
-    return clip((plus - minus + lower) / (upper + lower))
+    span = (upper + lower).clamp_min(_LEAST_RANGE)
+    return clip((plus - minus + lower) / span)
 
 
 class LearnedKernel(FrontEnd):

@@ -6,7 +6,7 @@ part of each sample that it covers, so that the radius has a gradient.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -87,11 +87,8 @@ def spiral(
     if not index_of(charge):
         raise ValueError(f"charge must be a whole number of turns, not 0, but is {charge}")
     fy, fx, radius = _plane(size, device)
-    rim_y, rim_x = (torch.where(f == -0.5, 0.5, f) for f in (fy, fx))
-    vortex = torch.stack(
-        [phasor(charge * torch.atan2(y, x)) for y in (fy, rim_y) for x in (fx, rim_x)]
-    )
-    return torch.where(radius > 0, vortex.mean(0), 0.0)
+    vortex = _mean_on_the_rim(lambda y, x: phasor(charge * torch.atan2(y, x)), fy, fx)
+    return torch.where(radius > 0, vortex, 0.0)
 
 
 def knife_edge(
@@ -105,7 +102,9 @@ def knife_edge(
     Passes ``fx cos(angle) + fy sin(angle) > 0`` and blocks the other half plane (Foucault;
     Schlieren: Settles, Schlieren and Shadowgraph Techniques, 2001). A sample of which the part c
     lies in the open half has ``t = sin(pi c / 2)``: on the edge itself half of the light passes,
-    and two opposite edges together pass all of it at every frequency.
+    and two opposite edges together pass all of it at every frequency. On the rim of an even grid c
+    is the mean of those at -1/2 and +1/2 cycles/pixel, for which the sample stands, so that
+    opposite edges are mirror images.
 
     Parameters
     ----------
@@ -131,18 +130,21 @@ def knife_edge(
     fy, fx, _ = _plane(size, device_for(device, angle))
     angle = _number(angle, fy)
     cosine, sine = angle.cos(), angle.sin()
-    distance = fx * cosine + fy * sine
     # Half of the sample's rectangle 1/W x 1/H, projected on the normal of the edge.
     across, down = cosine.abs() / (2 * width), sine.abs() / (2 * height)
     long, short = torch.maximum(across, down), torch.minimum(across, down)
-    depth = distance.abs()
-    corner = (long + short - depth).clamp_min(0.0)
-    # Only a corner of the sample lies beyond the edge; without an inclination there is none.
-    beyond = corner.square() / (8 * long * torch.maximum(short, 1e-9 * long))
-    covered = torch.where(depth <= long - short, 0.5 + depth / (2 * long), 1 - beyond)
-    covered = torch.where(depth >= long + short, 1.0, covered)
-    covered = torch.where(distance < 0, 1 - covered, covered)
-    amplitude = torch.sin(torch.pi / 2 * covered)
+
+    def covered(fy: Tensor, fx: Tensor) -> Tensor:
+        distance = fx * cosine + fy * sine
+        depth = distance.abs()
+        corner = (long + short - depth).clamp_min(0.0)
+        # Only a corner of the sample lies beyond the edge; without an inclination there is none.
+        beyond = corner.square() / (8 * long * torch.maximum(short, 1e-9 * long))
+        part = torch.where(depth <= long - short, 0.5 + depth / (2 * long), 1 - beyond)
+        part = torch.where(depth >= long + short, 1.0, part)
+        return torch.where(distance < 0, 1 - part, part)
+
+    amplitude = torch.sin(torch.pi / 2 * _mean_on_the_rim(covered, fy, fx))
     return torch.complex(amplitude, torch.zeros_like(amplitude))
 
 
@@ -150,6 +152,7 @@ def dark_field(
     size: int | tuple[int, int],
     *,
     stop: float | Tensor = 0.0,
+    ring: tuple[float, float] | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
     """Round stop on the zero order: what is even disappears, what scatters remains.
@@ -163,6 +166,8 @@ def dark_field(
     stop : float or Tensor ``[...]``, cycles/pixel
         Radius, with a soft edge of linear coverage one sample wide, and a gradient. The zero
         frequency is blocked at any radius.
+    ring : (float, float), cycles/pixel, optional
+        Inner and outer radius of a stop that is a ring, see :func:`phase_contrast`.
     device : torch.device, optional
         Of the result; by default that of ``stop``.
 
@@ -174,10 +179,9 @@ def dark_field(
     Raises
     ------
     ValueError
-        For a radius that is negative or not finite.
+        For a radius that is negative or not finite, or a ring as :func:`phase_contrast` says.
     """
-    check_between("stop", stop, 0.0, math.inf, "cycles/pixel")
-    amplitude = 1 - _disk(size, stop, device_for(device, stop))
+    amplitude = 1 - _covered(size, stop, ring, device_for(device, stop))
     return torch.complex(amplitude, torch.zeros_like(amplitude))
 
 
@@ -226,24 +230,8 @@ def phase_contrast(
         positive and below the outer one, or one with a stop.
     """
     check_finite("shift", shift, "radians")
-    check_between("stop", stop, 0.0, math.inf, "cycles/pixel")
     check_between("transmittance", transmittance, 0.0, 1.0, "a share of the light")
-    device = device_for(device, shift, stop, transmittance)
-    if ring is None:
-        plate = _disk(size, stop, device)
-    else:
-        wrong = ValueError(
-            f"ring must be (inner, outer) in cycles/pixel with 0 < inner < outer, and without "
-            f"a stop, not {ring} with stop={stop}"
-        )
-        if not isinstance(ring, Sequence) or len(ring) != 2 or isinstance(stop, Tensor) or stop:
-            raise wrong
-        inner, outer = (one_number("each of ring", each, "cycles/pixel") for each in ring)
-        if not 0 < inner < outer < math.inf:
-            raise wrong
-        plate = _disk(size, outer, device) - _disk(size, inner, device)
-        if not plate.any():
-            raise ValueError(f"no sample of {size} lies in the ring {ring}: make it wider")
+    plate = _covered(size, stop, ring, device_for(device, shift, stop, transmittance))
     share = _number(transmittance, plate)
     amplitude = share / share.clamp_min(1e-12).sqrt()
     return (1 - plate) + plate * amplitude * phasor(_number(shift, plate))
@@ -364,6 +352,7 @@ def filter_start(
     size: int | tuple[int, int],
     *,
     stop_radius: float | None = None,
+    ring: tuple[float, float] | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Transmissions of known Fourier-plane elements by name.
@@ -379,6 +368,8 @@ def filter_start(
     stop_radius : float, cycles/pixel, optional
         Radius of the zero-order stop of ``dark_field`` and ``phase_contrast``, which alone have
         one; the zero frequency alone by default.
+    ring : (float, float), cycles/pixel, optional
+        Inner and outer radius of their plate, where it is a ring instead.
     generator : torch.Generator, optional
         Source of ``random``.
 
@@ -390,15 +381,17 @@ def filter_start(
     Raises
     ------
     ValueError
-        For an unknown name, or a stop that is negative, or of a filter without one.
+        For an unknown name, or a stop that is negative, or of a filter without one, or a ring that
+        is none, or comes with a stop.
     """
     if name not in get_args(FilterStart):
         raise ValueError(f"no filter is called {name!r}; choose from {get_args(FilterStart)}")
     stop = 0.0 if stop_radius is None else one_number("stop_radius", stop_radius, "cycles/pixel")
     if not stop >= 0:
         raise ValueError(f"stop_radius must be 0 cycles/pixel or more, not {stop_radius}")
-    if stop_radius is not None and name not in STOPPED:
-        raise ValueError(f"stop_radius is that of {' or '.join(STOPPED)}, not {name!r}")
+    for given, value in (("stop_radius", stop_radius), ("ring", ring)):
+        if value is not None and name not in STOPPED:
+            raise ValueError(f"{given} is that of {' or '.join(STOPPED)}, not {name!r}")
     size = image_size(size)
     if name == "random":
         turns = torch.rand(size, dtype=torch.float64, generator=generator)
@@ -406,9 +399,9 @@ def filter_start(
     return {
         "open": lambda: torch.ones(size, dtype=torch.complex128),
         "spiral": lambda: spiral(size),
-        "dark_field": lambda: dark_field(size, stop=stop),
+        "dark_field": lambda: dark_field(size, stop=stop, ring=ring),
         "knife_edge": lambda: knife_edge(size),
-        "phase_contrast": lambda: phase_contrast(size, stop=stop),
+        "phase_contrast": lambda: phase_contrast(size, stop=stop, ring=ring),
         "low_pass": lambda: gaussian_pass(size, high=0.1),
         "high_pass": lambda: gaussian_pass(size, low=0.05),
         "band_pass": lambda: gaussian_pass(size, low=0.05, high=0.1),
@@ -429,6 +422,40 @@ def _plane(
         frequencies(height, device=device), frequencies(width, device=device), indexing="ij"
     )
     return fy, fx, torch.hypot(fy, fx)
+
+
+def _mean_on_the_rim(at: Callable[[Tensor, Tensor], Tensor], fy: Tensor, fx: Tensor) -> Tensor:
+    """``at(fy, fx)``; at -1/2, on the rim of an even grid, the mean with that at +1/2.
+
+    A sample there stands for both frequencies.
+    """
+    rim_y, rim_x = (torch.where(f == -0.5, 0.5, f) for f in (fy, fx))
+    return torch.stack([at(y, x) for y in (fy, rim_y) for x in (fx, rim_x)]).mean(0)
+
+
+def _covered(
+    size: int | tuple[int, int],
+    stop: float | Tensor,
+    ring: tuple[float, float] | None,
+    device: torch.device | str | None,
+) -> Tensor:
+    """Part of each sample that a round plate covers, or a ring."""
+    check_between("stop", stop, 0.0, math.inf, "cycles/pixel")
+    if ring is None:
+        return _disk(size, stop, device)
+    wrong = ValueError(
+        f"ring must be (inner, outer) in cycles/pixel with 0 < inner < outer, and without "
+        f"a stop, not {ring} with stop={stop}"
+    )
+    if not isinstance(ring, Sequence) or len(ring) != 2 or isinstance(stop, Tensor) or stop:
+        raise wrong
+    inner, outer = (one_number("each of ring", each, "cycles/pixel") for each in ring)
+    if not 0 < inner < outer < math.inf:
+        raise wrong
+    plate = _disk(size, outer, device) - _disk(size, inner, device)
+    if not plate.any():
+        raise ValueError(f"no sample of {size} lies in the ring {ring}: make it wider")
+    return plate
 
 
 def _disk(

@@ -11,23 +11,40 @@ function                      grid             holds
 :func:`fresnel`               stays            at small angles
 :func:`fraunhofer`            ``λ z / (N dx)`` far away, or in a lens's focal plane
 ============================  ===============  =======================================
+
+With ``output_spacing``, ``output_size`` or ``output_centre`` each gives the field at the samples
+that are asked for, so a focus can be looked at finely and a wide beam coarsely.
 """
 
 import math
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, SupportsIndex
 
 import torch
 from torch import Tensor
 
+from .fourier import kept, matrix_dft, phasor
 from .grid import coordinates, fast_size
-from .quantity import check_complex, check_extent, check_finite, check_positive, looked_at
+from .quantity import (
+    check_complex,
+    check_extent,
+    check_finite,
+    check_positive,
+    image_size,
+    looked_at,
+    one_number,
+)
 
 __all__ = ["FarField", "angular_spectrum", "fraunhofer", "fresnel"]
 
 # A square aperture of half the grid's width comes out right to 2e-3 with 64 frequencies left on
 # each side of the axis, to 2e-2 with 26 and to 8e-2 with 13 (against Fresnel's integrals).
 _FEWEST_FREQUENCIES = 16
+# The same of the samples of Fresnel's kernel, in which a band-limited one is cut in the same way.
+_FEWEST_SAMPLES = 16
+# Frequencies along an axis, unless the field alone asks for more: 2 GB in single precision.
+_MOST_FREQUENCIES = 2**14
 
 
 class FarField(NamedTuple):
@@ -36,7 +53,7 @@ class FarField(NamedTuple):
     Attributes
     ----------
     field : Tensor ``[..., H, W]``
-        Complex amplitude, the axis at ``(H // 2, W // 2)``.
+        Complex amplitude, the axis, or the ``output_centre``, at ``(H // 2, W // 2)``.
     spacing : (float or Tensor, float or Tensor)
         Distance of its rows and of its columns, metres; tensors ``[...]`` where an argument was.
         Of a square field they are equal, and ``spacing[0]`` goes to what comes next.
@@ -54,6 +71,18 @@ class _Medium(NamedTuple):
     distance: float | Tensor
 
 
+class _Axis(NamedTuple):
+    """Samples of the field along one axis, and those of the output with their spacing."""
+
+    samples: int
+    size: int
+    spacing: float | Tensor
+    centre: float
+
+
+_Plane = tuple[_Axis, _Axis]
+
+
 def angular_spectrum(
     field: Tensor,
     *,
@@ -63,8 +92,11 @@ def angular_spectrum(
     refractive_index: float | Tensor = 1.0,
     band_limit: bool = True,
     pad: bool = True,
+    output_spacing: float | None = None,
+    output_size: SupportsIndex | tuple[SupportsIndex, SupportsIndex] | None = None,
+    output_centre: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """Propagate by the angular spectrum of plane waves: exact scalar diffraction, same grid.
+    """Propagate by the angular spectrum of plane waves: exact scalar diffraction.
 
     ``H = exp(i (kz - k) z)`` with ``kz - k = -k s / (1 + sqrt(1 - s))``, ``s = (λ f / n)**2``
     and ``k = 2 pi n / λ``: the difference without its cancellation.
@@ -86,17 +118,29 @@ def angular_spectrum(
         Propagate on at least twice the grid, zero outside of the field, and cut the grid out
         again, so that nothing that leaves on one side comes in on the other. Without, the field
         is periodic.
+    output_spacing : float, metres, optional
+        Distance of the output's samples, by default that of the field's. ``spacing`` must be one
+        number then.
+    output_size : int or (int, int), optional
+        Samples (h, w) of the output, by default (H, W).
+    output_centre : (float, float), metres
+        Place (y, x) of the output's sample ``(h // 2, w // 2)``, from the field's sample
+        ``(H // 2, W // 2)``. The grid is padded until it holds a window that lies so far out.
 
     Returns
     -------
-    Tensor ``[..., H, W]``, complex64 or complex128.
+    Tensor ``[..., h, w]``, complex64 or complex128.
 
     Raises
     ------
+    TypeError
+        For an output spacing or centre that is no number, or a spacing that is several, or
+        learned, with one of the output.
     ValueError
         For a field that is not complex or real floating point ``[..., H, W]``, one that is not
         finite, a quantity out of its range, a wavelength (in the medium) over ten times as long
-        as the grid is wide, as one in nanometres is, or shapes that do not broadcast.
+        as the grid is wide, as one in nanometres is, or shapes that do not broadcast. Also for an
+        output so wide that the padded grid has more than 16384 samples along an axis.
 
     Warns
     -----
@@ -119,12 +163,26 @@ def angular_spectrum(
     ::
 
         field ─pad─► FFT ─► × H(f; λ/n, z) ─► FFT⁻¹ ─crop─► field at z
+                                        └──► sum at the output's samples, where some are given
+
+    The sum over the frequencies at samples of one's own is two matrix products. The padded grid
+    holds every way from a sample of the field to one of the output, so that the band limit, which
+    follows from it, leaves what reaches the output: K. Matsushima, Opt. Express 18, 18453-18463
+    (2010), with the band about the axis also for an output beside it.
     """
     field, medium = _checked(field, spacing, wavelength, distance, refractive_index)
-    size = _grid(field, pad)
+    plane = _plane(field, (spacing, spacing), output_spacing, output_size, output_centre)
+    if plane:
+        # The size of the grid hangs on it.
+        spacing = one_number("spacing", spacing, "metres", remedy="call it for each")
+        medium = medium._replace(spacing=spacing)
+        rows, columns = (axis._replace(spacing=float(axis.spacing)) for axis in plane)
+        plane = rows, columns
+    size = _grid(field, pad, medium.spacing, plane)
     if band_limit:
         _warn_band(medium, size, pad)
-    return _filtered(field, _spectral_transfer(size, medium, band_limit, field.device))
+    transfer = _spectral_transfer(size, medium, band_limit, field.device)
+    return _filtered(field, transfer, medium.spacing, plane)
 
 
 def fresnel(
@@ -136,44 +194,77 @@ def fresnel(
     refractive_index: float | Tensor = 1.0,
     band_limit: bool = True,
     pad: bool = True,
+    output_spacing: float | None = None,
+    output_size: SupportsIndex | tuple[SupportsIndex, SupportsIndex] | None = None,
+    output_centre: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """Propagate with Fresnel's transfer function ``exp(-i pi λ z f**2 / n)``, same grid.
+    """Propagate with Fresnel's transfer function ``exp(-i pi λ z f**2 / n)``, or his integral.
 
     :func:`angular_spectrum` to the first order in ``s = (λ f / n)**2``: the phase differs by
     ``k z s**2 / 8``. It costs the same, and is here to compare with closed forms. Samples of about
     a wavelength, as in diffractive networks, send light far beyond small angles.
 
+    To samples of one's own it sums Fresnel's integral,
+    ``u(x') = 1 / (i λ z) · sum u(x) exp(i pi (x' - x)**2 / (λ z)) dx**2``: right from where the
+    transfer function begins to fail up to any distance, at a cost that depends on neither the
+    distance nor the spacing.
+
     Parameters
     ----------
-    field, spacing, wavelength, distance, refractive_index, pad
-        See :func:`angular_spectrum`.
+    field, spacing, wavelength, distance, refractive_index
+        See :func:`angular_spectrum`; ``spacing`` may be a tensor in every case.
     band_limit : bool
         Set the transfer function to 0 where its phase turns by more than half a turn from one
-        frequency to the next: above ``1 / (2 df λ |z|)`` along each axis.
+        frequency to the next: above ``1 / (2 df λ |z|)`` along each axis. Of the integral, that
+        is the kernel from one sample to the next: beyond ``|x' - x| = λ |z| / (2 dx)``, where no
+        frequency of the field's grid goes, and where its copies would lie; over the last
+        ``sqrt(λ |z|)`` it fades as a squared sine.
+    pad : bool
+        See :func:`angular_spectrum`; the integral knows no periodic field.
+    output_spacing, output_size, output_centre
+        See :func:`angular_spectrum`; here an output far beside the axis costs nothing.
 
     Returns
     -------
-    Tensor ``[..., H, W]``, complex64 or complex128, without the carrier ``exp(i k z)``.
+    Tensor ``[..., h, w]``, complex64 or complex128, without the carrier ``exp(i k z)``.
 
     Raises
     ------
+    TypeError
+        For an output spacing or centre that is no number.
     ValueError
-        See :func:`angular_spectrum`.
+        See :func:`angular_spectrum`; with samples of one's own also for ``pad=False`` and for a
+        distance of 0.
 
     Warns
     -----
     UserWarning
-        See :func:`angular_spectrum`.
+        See :func:`angular_spectrum`. With samples of one's own: when the band limit leaves fewer
+        than 16 samples of the kernel on each side, ``λ |z| < 32 dx**2``, or when the output is
+        wider than the light of the field's samples reaches.
 
     Notes
     -----
-    Goodman, 3rd ed., eq. 4-21.
+    Goodman, 3rd ed., eqs. 4-21 and 4-14.
     """
     field, medium = _checked(field, spacing, wavelength, distance, refractive_index)
-    size = _grid(field, pad)
+    own = (medium.spacing, medium.spacing)
+    plane = _plane(field, own, output_spacing, output_size, output_centre)
+    if plane is None:
+        size = _grid(field, pad)
+        if band_limit:
+            _warn_band(medium, size, pad)
+        return _filtered(field, _fresnel_transfer(size, medium, band_limit, field.device))
+    if not pad:
+        raise ValueError(
+            "pad=False is of a periodic field, on its own grid; leave it out with an output of "
+            "its own, or take angular_spectrum"
+        )
+    _check_kernel(medium)
     if band_limit:
-        _warn_band(medium, size, pad)
-    return _filtered(field, _fresnel_transfer(size, medium, band_limit, field.device))
+        _warn_kernel(medium)
+        _warn_reach(medium, plane, "the output is dark", near=True)
+    return _integral(field, medium, plane, curved=True, chirp=True, band_limit=band_limit)
 
 
 def fraunhofer(
@@ -184,6 +275,9 @@ def fraunhofer(
     distance: float | Tensor,
     refractive_index: float | Tensor = 1.0,
     quadratic_phase: bool = False,
+    output_spacing: float | None = None,
+    output_size: SupportsIndex | tuple[SupportsIndex, SupportsIndex] | None = None,
+    output_centre: tuple[float, float] = (0.0, 0.0),
 ) -> FarField:
     """Far field, or the field in the focal plane of a lens, by one transform.
 
@@ -200,39 +294,58 @@ def fraunhofer(
         Include the first factor, which free space and a lens right at the field have. The
         default, without, is the field of a lens one focal length behind the field; the intensity
         is the same.
+    output_spacing : float, metres, optional
+        Distance of the output's rows and columns, by default ``λ z / (N dx)`` of each.
+    output_size, output_centre
+        See :func:`angular_spectrum`.
 
     Returns
     -------
-    FarField ``(field [..., H, W], spacing (rows, columns))``
-        Zero frequency at ``(H // 2, W // 2)``; sample spacings ``λ z / (N dx)``, metres.
+    FarField ``(field [..., h, w], spacing (rows, columns))``
+        The output's centre, by default zero frequency, at ``(h // 2, w // 2)``; sample spacings,
+        metres.
 
     Raises
     ------
+    TypeError
+        For an output spacing or centre that is no number.
     ValueError
         See :func:`angular_spectrum`; also for a distance that is not positive.
+
+    Warns
+    -----
+    UserWarning
+        For an output that reaches beyond ``λ z / (2 dx)``: the far field of samples repeats
+        itself. Tensors are looked at on the CPU only.
 
     Notes
     -----
     Goodman, 3rd ed., eqs. 4-25 and 5-19. In free space it holds for ``z`` well above
-    ``2 D**2 / λ``, D the extent of the field.
+    ``2 D**2 / λ``, D the extent of the field. To samples of one's own the transform is two matrix
+    products, see :func:`~optics.fourier.dft_matrix`.
     """
     check_positive("distance", distance, "metres")
     field, medium = _checked(field, spacing, wavelength, distance, refractive_index)
     dx, wavelength, distance = medium
     height, width = field.shape[-2:]
     reach = wavelength * distance
+    rows, columns = reach / (height * dx), reach / (width * dx)
+    plane = _plane(field, (rows, columns), output_spacing, output_size, output_centre)
+    if plane:
+        _warn_reach(medium, plane, "the field repeats itself", near=False)
+        far = _integral(field, medium, plane, curved=quadratic_phase)
+        rows, columns = (_scalar(axis.spacing) for axis in plane)
+        return FarField(far, (rows, columns))
     far = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(field, (-2, -1))), (-2, -1))
     # 1 / i = -i.
     scale = torch.as_tensor(dx * dx / reach, dtype=torch.float64, device=field.device)
     far = far * (-1j * scale).to(field.dtype)
-    rows, columns = reach / (height * dx), reach / (width * dx)
     if quadratic_phase:
         y = coordinates(height, device=field.device)[:, None] * rows
         x = coordinates(width, device=field.device) * columns
         phase = torch.pi * (y * y + x * x) / reach
         far = far * torch.polar(torch.ones_like(phase), phase).to(field.dtype)
-    rows, columns = (_scalar(side) for side in (rows, columns))
-    return FarField(far, (rows, columns))
+    return FarField(far, (_scalar(rows), _scalar(columns)))
 
 
 def _scalar(value: float | Tensor) -> float | Tensor:
@@ -287,19 +400,140 @@ def _checked(
 _DOUBLE = (torch.float64, torch.complex128)
 
 
-def _grid(field: Tensor, pad: bool) -> tuple[int, int]:
+def _plane(
+    field: Tensor,
+    own: tuple[float | Tensor, float | Tensor],
+    spacing: float | None,
+    size: SupportsIndex | tuple[SupportsIndex, SupportsIndex] | None,
+    centre: tuple[float, float],
+) -> _Plane | None:
+    """Check what is asked of the output, of spacings that are its ``own``; None for nothing."""
+    if not isinstance(centre, tuple | list) or len(centre) != 2:
+        raise TypeError(f"output_centre must be two numbers (y, x) in metres, not {centre!r}")
+    y, x = (one_number("output_centre", side, "metres") for side in centre)
+    if spacing is None and size is None and y == x == 0:
+        return None
+    for side in (y, x):
+        check_finite("output_centre", side, "metres")
+    if spacing is not None:
+        spacing = one_number("output_spacing", spacing, "metres", remedy="call it for each")
+        check_positive("output_spacing", spacing, "metres")
+        own = spacing, spacing
+    rows, columns = field.shape[-2:]
+    height, width = image_size((rows, columns) if size is None else size, "output_size")
+    return _Axis(rows, height, own[0], y), _Axis(columns, width, own[1], x)
+
+
+def _grid(
+    field: Tensor, pad: bool, spacing: float | Tensor = 1.0, plane: _Plane | None = None
+) -> tuple[int, int]:
+    """Periodic grid for the field and, padded, every way from it to the output."""
     height, width = field.shape[-2:]
-    return (fast_size(2 * height), fast_size(2 * width)) if pad else (height, width)
+    if not pad:
+        return height, width
+    if plane is None:
+        return fast_size(2 * height), fast_size(2 * width)
+    rows, columns = (_padded(axis, float(spacing)) for axis in plane)
+    return rows, columns
 
 
-def _filtered(field: Tensor, transfer: Tensor) -> Tensor:
+def _padded(axis: _Axis, spacing: float) -> int:
+    wide = axis.samples + (axis.size * axis.spacing + 2 * abs(axis.centre)) / spacing
+    # Rounding of the ratio is no sample.
+    samples = max(2 * axis.samples, math.ceil(wide * (1 - 1e-12)))
+    if samples > max(_MOST_FREQUENCIES, 2 * axis.samples):
+        raise ValueError(
+            f"output_size * output_spacing, {axis.size} * {axis.spacing:g} m centred at "
+            f"{axis.centre:g} m, needs a grid of {samples} samples {spacing:g} m apart, more than "
+            f"{_MOST_FREQUENCIES}: all are in metres; for an output as wide, take fresnel"
+        )
+    return fast_size(samples)
+
+
+def _filtered(
+    field: Tensor, transfer: Tensor, spacing: float | Tensor = 1.0, plane: _Plane | None = None
+) -> Tensor:
     """Multiply the spectrum, on the grid of ``transfer``; the field lies at its origin."""
     height, width = field.shape[-2:]
     rows, columns = transfer.shape[-2:]
     # Axis by axis, so that rows of nothing but padding are never transformed.
     spectrum = torch.fft.fft(torch.fft.fft(field, n=columns, dim=-1), n=rows, dim=-2)
-    result = torch.fft.ifft(spectrum * transfer.to(field.dtype), dim=-2)[..., :height, :]
+    spectrum = spectrum * transfer.to(field.dtype)
+    if plane:
+        sides = zip(plane, (rows, columns), strict=True)
+        return matrix_dft(
+            spectrum, *(_kernel(_synthesis, field, axis, n, spacing) for axis, n in sides)
+        )
+    result = torch.fft.ifft(spectrum, dim=-2)[..., :height, :]
     return torch.fft.ifft(result, dim=-1)[..., :width]
+
+
+def _kernel(build: Callable[..., Tensor], field: Tensor, axis: _Axis, *given: object) -> Tensor:
+    """Matrix of one axis, of the field's type; of numbers it is kept."""
+
+    def make() -> Tensor:
+        return build(field.device, axis, *given).to(field.dtype)
+
+    if any(isinstance(value, Tensor) for value in (*axis, *given)):
+        return make()
+    return kept((build.__name__, axis, *given, field.dtype, str(field.device)), make)
+
+
+def _synthesis(device: torch.device, axis: _Axis, period: int, spacing: float) -> Tensor:
+    """Inverse transform of ``period`` frequencies, zero first, at the output's samples."""
+    place = (coordinates(axis.size, device=device) * axis.spacing + axis.centre) / spacing
+    frequency = torch.fft.fftfreq(period, dtype=torch.float64, device=device)
+    waves = _turned((place + axis.samples // 2)[:, None] * frequency)
+    # The highest frequency of an even number stands for both its signs.
+    return torch.where(frequency == -0.5, waves.real, waves) / period
+
+
+def _integral(
+    field: Tensor,
+    medium: _Medium,
+    plane: _Plane,
+    *,
+    curved: bool,
+    chirp: bool = False,
+    band_limit: bool = False,
+) -> Tensor:
+    """Fresnel's integral, curved and with a chirp, or that of the far field."""
+    reach = medium.wavelength * medium.distance
+    given = (medium.spacing, reach, curved, chirp, band_limit)
+    rows, columns = (_kernel(_integral_kernel, field, axis, *given) for axis in plane)
+    return matrix_dft(field, rows, columns)
+
+
+def _integral_kernel(
+    device: torch.device,
+    axis: _Axis,
+    spacing: float | Tensor,
+    reach: float | Tensor,
+    curved: bool,
+    chirp: bool,
+    band_limit: bool,
+) -> Tensor:
+    """``exp(i pi (x'**2 - 2 x' x + x**2) / (λ z)) dx / sqrt(i λ z)``, ``[..., n, N]``.
+
+    The first square is there if it is ``curved``, the last if it is a ``chirp``.
+    """
+    reach = torch.as_tensor(reach, dtype=torch.float64, device=device)
+    there = coordinates(axis.size, device=device)[:, None] * axis.spacing + axis.centre
+    here = coordinates(axis.samples, device=device) * spacing
+    squares = (there**2 if curved else 0) + (here**2 if chirp else 0)
+    kernel = _turned((squares - 2 * there * here) / (2 * reach) - reach.sign() / 8)
+    zone = reach.abs().sqrt()
+    if band_limit:
+        # The end lies where the kernel changes its sign from sample to sample, so that a sharp one
+        # would leave half a sample behind: of a beam up to 9 %, of which this leaves 0.5 %.
+        left = (zone / (2 * spacing) - (there - here).abs() / zone).clamp(0, 1)
+        kernel = kernel * torch.sin(torch.pi / 2 * left).square()
+    return kernel * (spacing / zone)
+
+
+def _turned(turns: Tensor) -> Tensor:
+    """``exp(i 2 pi turns)``; whole turns change nothing but the accuracy of sine and cosine."""
+    return phasor(2 * torch.pi * (turns - turns.detach().round()))
 
 
 def _spectral_transfer(
@@ -355,20 +589,22 @@ def _mirrored(quarter: Tensor, size: tuple[int, int]) -> Tensor:
     return quarter
 
 
-def _each(medium: _Medium) -> list[tuple[float, ...]]:
-    """Every combination of the quantities, as floats."""
-    values = (torch.as_tensor(value, dtype=torch.float64).detach() for value in medium)
+def _each(*quantities: float | Tensor) -> list[tuple[float, ...]]:
+    """Every combination of the quantities, as floats; none where they are not looked at."""
+    tensors = [value for value in quantities if isinstance(value, Tensor)]
+    if torch.compiler.is_compiling() or not all(looked_at(value) for value in tensors):
+        return []
+    if not tensors:  # nor does a default device come in
+        return [tuple(map(float, quantities))]
+    values = (torch.as_tensor(value, dtype=torch.float64).detach() for value in quantities)
     columns = [column.flatten() for column in torch.broadcast_tensors(*values)]
     return [tuple(float(value) for value in row) for row in zip(*columns, strict=True)]
 
 
 def _warn_band(medium: _Medium, size: tuple[int, int], pad: bool) -> None:
     """Warn where the band limit makes the answer doubtful; no accelerator is awaited."""
-    tensors = [value for value in medium if isinstance(value, Tensor)]
-    if torch.compiler.is_compiling() or not all(looked_at(value) for value in tensors):
-        return
     doubtful = []
-    for spacing, wavelength, distance in _each(medium) if tensors else [medium]:
+    for spacing, wavelength, distance in _each(*medium):
         step = 1 / (min(size) * spacing)
         limit = 1 / (wavelength * math.hypot(2 * step * distance, 1))
         part = limit / min(0.5 / spacing, 1 / wavelength)
@@ -380,7 +616,8 @@ def _warn_band(medium: _Medium, size: tuple[int, int], pad: bool) -> None:
     part, left, distance = min(doubtful)
     if pad:
         reason = f"{left:.2g} frequencies on each side of the axis, fewer than "
-        reason += f"{_FEWEST_FREQUENCIES}; use more or wider samples, or fraunhofer"
+        reason += f"{_FEWEST_FREQUENCIES}; use more or wider samples, fraunhofer, fresnel with an "
+        reason += "output_spacing"
     else:
         reason = "and the waves cut away would still land on the unpadded grid; use pad=True"
     warnings.warn(
@@ -389,3 +626,44 @@ def _warn_band(medium: _Medium, size: tuple[int, int], pad: bool) -> None:
         UserWarning,
         stacklevel=3,
     )
+
+
+def _check_kernel(medium: _Medium) -> None:
+    if any(distance == 0 for _, _, distance in _each(*medium)):
+        raise ValueError(
+            "distance must not be 0 for Fresnel's integral to samples of its own; take "
+            "angular_spectrum, which is right near the field"
+        )
+
+
+def _warn_kernel(medium: _Medium) -> None:
+    """Warn where few samples of Fresnel's kernel are left."""
+    few = [(w * abs(z) / (2 * dx * dx), z) for dx, w, z in _each(*medium)]
+    left, distance = min(few, default=(math.inf, 0.0))
+    if left < _FEWEST_SAMPLES:
+        warnings.warn(
+            f"at a distance of {distance:.3g} m Fresnel's kernel has {left:.3g} samples on each "
+            f"side, fewer than {_FEWEST_SAMPLES}; use finer samples, a longer distance or "
+            "angular_spectrum, which is right near the field",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_reach(medium: _Medium, plane: _Plane, beyond: str, *, near: bool) -> None:
+    """Warn of an output wider than the directions that the field's samples can hold."""
+    wide = []
+    for axis in plane:
+        for spacing, wavelength, distance, step in _each(*medium, axis.spacing):
+            edge = abs(axis.centre) + axis.size * step / 2
+            lit = (wavelength * abs(distance) / spacing + axis.samples * spacing * near) / 2
+            wide.append((edge / lit, edge, lit, spacing))
+    ratio, edge, lit, spacing = max(wide, default=(0.0,) * 4)
+    if ratio > 1 + 1e-6:
+        warnings.warn(
+            f"the output reaches {edge:.3g} m from the axis, and samples {spacing:.3g} m apart "
+            f"send light to {lit:.3g} m; beyond, {beyond}: use finer samples of the field, or a "
+            "smaller output_size or output_spacing, all in metres",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -24,7 +24,7 @@ from .element import (
     Element,
     PhaseElement,
 )
-from .fourier import kept, phasor
+from .fourier import kept_copy, phasor
 from .grid import coordinates
 from .modulation import modulus, otf_along
 from .pixel import pixel_mtf
@@ -380,9 +380,12 @@ class Pupil(nn.Module):
         return self.image_distance * (math.pi / 4 / area).sqrt()
 
     def _wavelengths(self) -> Tensor:
-        """Wavelengths ``[L]``, metres, in float64 whatever the module was cast to."""
+        """Wavelengths ``[L]``, metres, in float64 whatever the module was cast to.
+
+        Each call makes a copy: an element may change in place what it is given.
+        """
         device = self.aperture.device
-        return kept(
+        return kept_copy(
             ("wavelengths", self.wavelengths, device),
             lambda: torch.tensor(self.wavelengths, dtype=torch.float64, device=device),
         )
@@ -407,15 +410,14 @@ class Pupil(nn.Module):
 
         That is of all that says its own, ``[..., L or 1, H, W]``, in radians, or None.
         """
-        wavelength = self._wavelengths()
         amplitude, phase = single(self.aperture)[None], None
         for element in self.elements:
             assert isinstance(element, Element)
             if isinstance(element, PhaseElement):
-                shift = single(element.phase_shift(wavelength))
+                shift = single(element.phase_shift(self._wavelengths()))
                 phase = shift if phase is None else phase + shift
             else:
-                amplitude = amplitude * element.transmission(wavelength)
+                amplitude = amplitude * element.transmission(self._wavelengths())
         if distance is not None:
             shift = self._defocus(distance)
             phase = shift if phase is None else phase + shift
@@ -425,7 +427,8 @@ class Pupil(nn.Module):
             planes = as_planes(amplitude * phasor(phase))
         else:
             planes = polar_planes(amplitude, phase)
-        return planes.expand(*planes.shape[:-4], len(wavelength), *planes.shape[-3:]), phase
+        bands = len(self.wavelengths)
+        return planes.expand(*planes.shape[:-4], bands, *planes.shape[-3:]), phase
 
     def _defocus(self, distance: Tensor | float) -> Tensor:
         """Phase of a point that is not in the focus, ``[(D,) (1, 1,) L, H, W]``, radians."""

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from .constraint import bounded, bounded_raw
 from .fourier import Boundary, convolve
-from .front_end import FrontEnd, check_raw
-from .imaging import check_part
+from .front_end import FrontEnd, check_part, check_raw
 from .noise import Generators, standard_normal
 from .quantity import (
     as_numbers,

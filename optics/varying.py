@@ -16,7 +16,7 @@ every rank; what is left out besides is bounded by a number.
 """
 
 import math
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,12 +24,11 @@ from torch.nn import functional
 
 from .colour import ColourChannels
 from .fourier import Boundary, convolve
-from .front_end import FrontEnd, check_raw
-from .imaging import channel_mtf, check_colour, check_part, check_response, seen_in_channels
+from .front_end import check_raw
 from .projection import Projection
+from .psf_imaging import PSFImaging
 from .pupil import Pupil
 from .quantity import (
-    as_real,
     check_finite,
     check_real,
     check_tensor,
@@ -309,7 +308,7 @@ def varying_blur(
     return convolve(parts, kernels, boundary=boundary).unflatten(1, (ranks, channels)).sum(1)
 
 
-class VaryingImaging(FrontEnd):
+class VaryingImaging(PSFImaging):
     """Incoherent imaging with PSFs that change across the field.
 
     Parameters
@@ -360,7 +359,6 @@ class VaryingImaging(FrontEnd):
     """
 
     psfs: Tensor
-    spectral_response: Tensor | None
     # PSFs that were taken apart, and of what they are the sum. Not a part of the state.
     _kept: tuple[Tensor, LowRankPSF] | None = None
 
@@ -375,37 +373,17 @@ class VaryingImaging(FrontEnd):
         colour: ColourChannels | None = None,
         boundary: Boundary = "replicate",
     ) -> None:
-        super().__init__()
-        if boundary not in get_args(Boundary):
-            raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
-        check_part("projection", projection, Projection)
-        check_part("colour", colour, ColourChannels)
+        pupil = psfs if isinstance(psfs, Pupil) else None
+        super().__init__(pupil, projection=projection, colour=colour, boundary=boundary)
         if isinstance(psfs, Pupil):
-            self.pupil: Pupil | None = psfs
-            own: int | None = len(psfs.wavelengths)
+            bands: int | None = len(psfs.wavelengths)
             _rank_of(rank, math.prod(_places(psfs)))
         else:
             _check_psfs(psfs, rank)
-            self.pupil = None
             hold(self, "psfs", psfs)
-            own = psfs.shape[2] if psfs.ndim == 5 else None
-        if spectral_response is not None:
-            check_response(spectral_response, 1 if own is None else own)
-            spectral_response = as_real("spectral_response", spectral_response)
-            own = len(spectral_response)
-        hold(self, "spectral_response", spectral_response)
-        wanted = whole_number("channels", channels if channels is not None else own or 3)
-        if own not in (None, wanted):
-            raise ValueError(f"channels={channels}, but the PSFs have {own}")
-        if colour is not None:
-            check_colour(colour, wanted, spectral_response, None)
-        self.projection = projection
-        self.colour = colour
+            bands = psfs.shape[2] if psfs.ndim == 5 else None
+        self._see(bands, response=spectral_response, channels=channels)
         self.rank = rank
-        self.boundary: Boundary = boundary
-        self.in_channels = wanted
-        self.out_channels = wanted if colour is None else colour.channels
-        self.exposures = 1 if colour is None else colour.exposures
 
     @property
     def places(self) -> tuple[int, int]:
@@ -423,17 +401,12 @@ class VaryingImaging(FrontEnd):
         Tensor ``[P, Q, C, h, w]``
             Fractions of the light, also where all channels have the same.
         """
-        psfs = self._distinct()
-        return psfs.expand(-1, -1, self.in_channels, -1, -1) if psfs.shape[2] == 1 else psfs
+        return self._of_each(self._of_wavelengths())
 
-    def _distinct(self) -> Tensor:
-        """:meth:`psf`, with one channel for all where they have the same, ``[P, Q, C or 1, ...]``.
-
-        What is taken apart is then no larger than it must be.
-        """
+    def _of_wavelengths(self) -> Tensor:
+        """PSFs at the places ``[P, Q, L or 1, h, w]``."""
         psfs = self.psfs if self.pupil is None else self.pupil()
-        psfs = psfs[:, :, None] if psfs.ndim == 4 else psfs
-        return seen_in_channels(psfs, self.spectral_response)
+        return psfs[:, :, None] if psfs.ndim == 4 else psfs
 
     def mtf(self, frequency: Tensor, *, angle: float | Tensor = 0.0, pixel: bool = True) -> Tensor:
         """Modulation transfer function of each channel at the places of the pupil.
@@ -465,8 +438,7 @@ class VaryingImaging(FrontEnd):
         UserWarning
             As :meth:`Pupil.otf`.
         """
-        response = self.spectral_response if self.colour is None else self.colour.matrix
-        return channel_mtf(self.pupil, response, frequency, angle=angle, pixel=pixel)
+        return self._mtf(frequency, angle=angle, pixel=pixel)
 
     def throughput(self) -> Tensor:
         """Share of the light of an even scene that the picture has, in the mean of its channels.
@@ -484,7 +456,7 @@ class VaryingImaging(FrontEnd):
 
     def error_bound(self) -> Tensor:
         """Largest part of the light that the low rank puts in the wrong place, scalar."""
-        return self._taken_apart().error_bound
+        return self._taken_apart().error_bound.clone()  # kept: not to be changed in place
 
     def _taken_apart(self) -> LowRankPSF:
         """:func:`low_rank_psf` of the PSFs, which is found once for as long as they stay the same.
@@ -492,7 +464,7 @@ class VaryingImaging(FrontEnd):
         They are compared by their values, in a hundredth of the decomposition's time: so it does
         not matter who changed them, or how.
         """
-        psfs = self._distinct()
+        psfs = self._distinct(self._of_wavelengths())  # no larger than it must be
         if not has_values(psfs) or differentiated(psfs):
             return low_rank_psf(psfs, self.rank)
         kept = self._kept
@@ -519,21 +491,11 @@ class VaryingImaging(FrontEnd):
         ValueError
             When it is not of this shape, or not real floating point.
         """
-        check_tensor("scene", scene)
-        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
-            raise ValueError(
-                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
-                f"{tuple(scene.shape)}"
-            )
-        light = scene if self.projection is None else self.projection(scene)
+        self._check_scene(scene)
         basis, weights, _ = self._taken_apart()
         if basis.shape[1] == 1:
             basis = basis[:, 0]
-        image = varying_blur(light, basis, weights, boundary=self.boundary)
-        if self.projection is not None:
-            falloff = self.projection.illumination((image.shape[-2], image.shape[-1]))
-            image = image * falloff.to(image)
-        return image if self.colour is None else self.colour(image)
+        return self.lit(varying_blur(self.placed(scene), basis, weights, boundary=self.boundary))
 
     def combine(self, raw: Tensor) -> Tensor:
         """Return ``raw`` unchanged, also of several exposures: their channels side by side."""

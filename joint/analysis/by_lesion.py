@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata, t
 
 from classify import Interval
 from classify.intervals import check_units, equal_units, membership, percentile_interval
@@ -20,6 +20,8 @@ __all__ = [
     "median_interval",
     "medians",
     "rank_correlation",
+    "widened_interval",
+    "widened_intervals",
 ]
 
 Array = npt.NDArray[Any]
@@ -110,3 +112,36 @@ def rank_correlation(first: Array, second: Array) -> Array:
     size = np.sqrt((one**2).sum(-1) * (two**2).sum(-1))
     usable = (size > 0) & ~np.isnan(first).any(-1) & ~np.isnan(second).any(-1)
     return np.divide((one * two).sum(-1), size, out=np.full(size.shape, np.nan), where=usable)
+
+
+def widened_interval(
+    value: float, draws: Array, lesions: int, level: float, *, least: float = -math.inf
+) -> Interval:
+    """Interval of a number by its draws ``[r]`` of so many lesions, at ``least`` so low.
+
+    Draws of n lesions vary by sqrt((n - 1) / n) of what their mean does, and of a spread that is
+    known from n alone Student's t takes the place of the normal's quantile: the ends of the draws
+    are moved away from the value by both (Hesterberg, Am. Stat. 69:371, 2015). NaN of one lesion,
+    which every draw holds, and of none.
+    """
+    if lesions < 2:
+        return Interval(math.nan, math.nan)
+    tail = (1 + level) / 2
+    wider = t.ppf(tail, lesions - 1) / norm.ppf(tail) * math.sqrt(lesions / (lesions - 1))
+    low, high = percentile_interval(draws, level)
+    below, above = (float(max(reach, 0.0) * wider) for reach in (value - low, high - value))
+    return Interval(max(value - below, least), value + above)
+
+
+def widened_intervals(
+    values: Array, draws: Array, member: Array, level: float, *, least: float = -math.inf
+) -> list[Interval]:
+    """:func:`widened_interval` of each of several numbers ``[n]`` of the same lesions ``member``.
+
+    Their draws are ``[r, n]``.
+    """
+    count = len(np.unique(member))
+    return [
+        widened_interval(value, column, count, level, least=least)
+        for value, column in zip(values.tolist(), draws.T, strict=True)
+    ]

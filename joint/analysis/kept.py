@@ -12,7 +12,7 @@ power that is the scene, passed through one gain for the annulus: what is missin
 depends on the picture.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,10 +26,10 @@ from classify import Interval, LesionDataset
 from classify.intervals import (
     check_resampling,
     membership,
-    percentile_interval,
     resampled,
     source,
 )
+from joint.analysis.by_lesion import widened_interval
 from joint.kinds import check_kinds
 from joint.record import Record
 from joint.system import ImagingSystem, evaluating
@@ -168,6 +168,7 @@ def kept(
     -------
     Kept
         NaN for a ring without power, for regions without masks, and for intervals of one lesion.
+        Intervals of few lesions are wider, by Student's t, as those of :func:`rate_map`.
 
     Raises
     ------
@@ -195,17 +196,25 @@ def kept(
     }
     chunks = list(resampled(member, resamples, source(generator)))
     once = np.ones((1, len(member)))
+    everyone = [member] * annuli
     first: tuple[Array, Array, Array, Array] | None = None
     rows = []
     for name, each in sums.items():
         power, coherence, rms = (part[0] for part in _ratios(once, *each))
-        drawn = [
+        powers, coherences, differences = (
             np.concatenate(part) for part in zip(*(_ratios(w, *each) for w in chunks), strict=True)
-        ]
-        if not member.any():  # of one lesion every draw is the same, which is no certainty
-            drawn = [np.full_like(part, np.nan) for part in drawn]
+        )
         if first is None:
-            first = (power, drawn[0], rms, drawn[2])
+            first = (power, powers, rms, differences)
+        gain, gains = _divided(power, first[0]), _divided(powers, first[1])
+        growth, growths = _divided(rms, first[2]), _divided(differences, first[3])
+        # A region is of the lesions that have pixels of it.
+        shown = [member[pixels > 0] for pixels in each[-1].T]
+        of_power = _intervals(power, powers, everyone, level)
+        of_coherence = _intervals(coherence, coherences, everyone, level)
+        of_gain = _intervals(gain, gains, everyone, level)
+        of_rms = _intervals(rms, differences, shown, level)
+        of_growth = _intervals(growth, growths, shown, level)
         rows.append(
             KeptBy(
                 name,
@@ -214,13 +223,11 @@ def kept(
                         low=0.5 * k / annuli,
                         high=0.5 * (k + 1) / annuli,
                         power=float(power[k]),
-                        power_interval=percentile_interval(drawn[0][:, k], level),
+                        power_interval=of_power[k],
                         coherence=float(coherence[k]),
-                        coherence_interval=percentile_interval(drawn[1][:, k], level),
-                        change=float(_divided(power[k], first[0][k])),
-                        change_interval=percentile_interval(
-                            _divided(drawn[0][:, k], first[1][:, k]), level
-                        ),
+                        coherence_interval=Interval(*np.minimum(of_coherence[k], 1.0).tolist()),
+                        change=float(gain[k]),
+                        change_interval=of_gain[k],
                     )
                     for k in range(annuli)
                 ),
@@ -228,11 +235,9 @@ def kept(
                     RegionDifference(
                         region=region,
                         rms=float(rms[k]),
-                        interval=percentile_interval(drawn[2][:, k], level),
-                        change=float(_divided(rms[k], first[2][k])),
-                        change_interval=percentile_interval(
-                            _divided(drawn[2][:, k], first[3][:, k]), level
-                        ),
+                        interval=of_rms[k],
+                        change=float(growth[k]),
+                        change_interval=of_growth[k],
                     )
                     for k, region in enumerate(("picture", *REGIONS))
                 ),
@@ -356,6 +361,16 @@ def _ratios(
     power = _divided(theirs, own)
     coherence = _divided(cross**2, own * theirs)
     return power, coherence, np.sqrt(_divided(weights @ differences, weights @ pixels))
+
+
+def _intervals(
+    values: Array, draws: Array, lesions: Sequence[Array], level: float
+) -> list[Interval]:
+    """Of numbers ``[n]`` that are 0 or more, by draws ``[r, n]`` of their lesions."""
+    return [
+        widened_interval(float(values[k]), draws[:, k], len(np.unique(own)), level, least=0.0)
+        for k, own in enumerate(lesions)
+    ]
 
 
 def _divided(part: Array, whole: Array) -> Array:

@@ -13,9 +13,10 @@ import torch
 
 from classify import Interval
 from classify.intervals import check_resampling, check_units, membership, source
+from joint.analysis.by_lesion import widened_intervals
 from joint.record import Record
 
-from .rate_map import ALL, REGIONS, RateMap, densities, drawn_densities, region_intervals
+from .rate_map import ALL, REGIONS, RateMap, densities, drawn_densities
 
 __all__ = ["RateChange", "RegionChange", "rate_change"]
 
@@ -114,7 +115,7 @@ def rate_change(
     for k, name in enumerate((ALL, *before.classes)):
         own = np.ones(len(labels), bool) if k == 0 else labels == k - 1
         moved = observed[1][k] - observed[0][k]
-        intervals = region_intervals(moved, change[:, k], member[own], level)
+        intervals = widened_intervals(moved, change[:, k], member[own], level)
         for a, (region, interval) in enumerate(zip(REGIONS, intervals, strict=True)):
             start, end = (float(density[k, a]) for density in observed)
             rows.append(RegionChange(name, region, start, end, end - start, interval))

@@ -11,15 +11,13 @@ and its density there many times the null value, which is 1.
 """
 
 import copy
-import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import norm, t
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,13 +26,13 @@ from classify.intervals import (
     check_resampling,
     check_units,
     membership,
-    percentile_interval,
     resampled,
     source,
 )
 from compress import JPEG, Codec, bits_by_region
 from compress.files import FileCodec
 from compress.jpeg_file import JPEGFiles
+from joint.analysis.by_lesion import widened_intervals
 from joint.kinds import check_kinds
 from joint.record import as_json
 from joint.system import ImagingSystem, evaluating
@@ -210,7 +208,7 @@ def rate_map(
     table = []
     for k, name in enumerate((ALL, *shown.classes)):
         own = np.ones(len(labels), bool) if k == 0 else labels == k - 1
-        intervals = region_intervals(observed[k], draws[:, k], member[own], level, least=0.0)
+        intervals = widened_intervals(observed[k], draws[:, k], member[own], level, least=0.0)
         table.append(ClassRate(name, int(own.sum()), _regions(bits[own], areas[own], intervals)))
     return RateMap(
         codec=type(system.codec).__name__,
@@ -304,29 +302,7 @@ def drawn_densities(
     return np.concatenate([densities(w, bits, areas, labels, classes) for w in chunks])
 
 
-def region_intervals(
-    values: Array, draws: Array, member: Array, level: float, *, least: float = -math.inf
-) -> Iterator[Interval]:
-    """Of each region, at ``least`` so low; NaN where every draw holds the same lesion, or none.
-
-    Draws of n lesions vary by sqrt((n - 1) / n) of what their mean does, and of a spread that is
-    known from n alone Student's t takes the place of the normal's quantile: the ends of the draws
-    are moved away from the value by both (Hesterberg, Am. Stat. 69:371, 2015).
-    """
-    count = len(np.unique(member))
-    tail = (1 + level) / 2
-    wider = (
-        float(t.ppf(tail, count - 1) / norm.ppf(tail)) * math.sqrt(count / (count - 1))
-        if count > 1
-        else math.nan
-    )
-    for value, column in zip(values.tolist(), draws.T, strict=True):
-        low, high = percentile_interval(column, level)
-        below, above = (max(reach, 0.0) * wider for reach in (value - low, high - value))
-        yield Interval(max(value - below, least), value + above)
-
-
-def _regions(bits: Array, areas: Array, intervals: Iterator[Interval]) -> tuple[RegionRate, ...]:
+def _regions(bits: Array, areas: Array, intervals: Sequence[Interval]) -> tuple[RegionRate, ...]:
     if len(bits) == 0:
         nan = np.nan
         return tuple(

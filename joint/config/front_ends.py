@@ -84,16 +84,22 @@ class FourierConfig(Settings):
     """Where training begins."""
     illumination: Literal["coherent", "incoherent", "partial"] = "coherent"
     """Coherent light shows edges by interference; incoherent light is blurred; partial is that of a
-    disc, each of whose 13 points costs as much as coherent light."""
+    lamp of some size, as the condenser of a microscope: a disc of 13 points, each of which costs as
+    much as coherent light, or a ring."""
     source_radius: float = added(0.1, gt=0)
-    """Radius of that disc in the Fourier plane, cycles/pixel."""
+    """Radius of that lamp in the Fourier plane, cycles/pixel."""
+    source_inner_radius: float = added(0.0, ge=0)
+    """Where it is not 0, the lamp is a ring from there to source_radius, cycles/pixel: the
+    condenser annulus of a phase-contrast microscope."""
     oversample: int = added(1, ge=1)
     """Points along a side of a pixel at which light is taken; 1 samples at points, and aliases."""
     margin: int = Field(default=16, ge=0)
     """Pixels by which the scene is continued around its border."""
     stop_radius: float | None = Field(default=None, ge=0)
-    """Radius of the zero-order stop of start='dark_field' or 'phase_contrast', cycles/pixel; the
-    zero frequency alone by default."""
+    """Radius of the zero-order stop of start='dark_field' or 'phase_contrast', cycles/pixel. By
+    default it is the zero frequency alone, and in partial light covers the lamp and half a sample
+    of the Fourier plane around it: of a ring it is a ring. A smaller one than that lets light pass
+    as if there were none, and is warned of."""
     phase_depth: float | None = added(None)
     """Scenes are transparent objects that delay light: by so many radians where they are 1 (sRGB
     codes once they are decoded). By default they are light."""
@@ -108,10 +114,16 @@ class FourierConfig(Settings):
         return self
 
     @model_validator(mode="after")
-    def _of_a_disc(self) -> Self:
-        if self.illumination != "partial" and self.source_radius != 0.1:
+    def _of_a_lamp(self) -> Self:
+        for name, default in (("source_radius", 0.1), ("source_inner_radius", 0.0)):
+            if self.illumination != "partial" and getattr(self, name) != default:
+                raise ValueError(
+                    f"{name} is that of illumination='partial', not {self.illumination!r}"
+                )
+        if self.source_inner_radius > self.source_radius:
             raise ValueError(
-                f"source_radius is that of illumination='partial', not {self.illumination!r}"
+                f"source_inner_radius must be at most source_radius={self.source_radius:g} "
+                f"cycles/pixel, not {self.source_inner_radius:g}"
             )
         return self
 
@@ -213,7 +225,7 @@ def build_front_end(
     Warns
     -----
     UserWarning
-        As :func:`joint.config.lens.build_lens` says.
+        As :func:`joint.config.lens.build_lens` and :class:`optics.FourierFilter` say.
     """
     match config:
         case KernelConfig():
@@ -232,6 +244,7 @@ def build_front_end(
                 channels=channels,
                 illumination=config.illumination,
                 source_radius=config.source_radius,
+                source_inner_radius=config.source_inner_radius,
                 oversample=config.oversample,
                 margin=config.margin,
                 stop_radius=config.stop_radius,

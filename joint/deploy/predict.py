@@ -30,7 +30,7 @@ from joint.feed import as_seed, derive_seed, generators
 from joint.judge.point import OperatingPoint, operating, warn_of_cut
 from joint.judge.view_average import Views, average_views
 from joint.kinds import check_batch_size
-from joint.run.trained import SceneKind, load_trained, rebuilt, scene_kind
+from joint.run.trained import SceneKind, load_trained, rebuilt
 from joint.saved.folder import as_path
 from joint.settings import ConfigError
 from optics.quantity import check_scalar, one_number
@@ -197,7 +197,7 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     directory = as_path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
-    kind = scene_kind(trained)
+    kind = trained.scenes
     decoder = _decoder(
         config,
         kind,

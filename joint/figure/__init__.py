@@ -1,10 +1,10 @@
 """Figures of a run and of its analyses. The only module-level home of matplotlib.
 
-Files: ``system`` planes, learned element, what is handed on, optimal images · ``score`` a report ·
-``contrast`` of classes, and recall and confusion against it · ``frequency`` what is kept, and what
-each is worth · ``rate`` what bits buy · ``points`` numbers against light, quality, distance ·
-``robustness`` accuracy against imperfections · ``lens`` contrast through focus · ``file`` a PNG,
-PDF or SVG.
+Files: ``system`` planes, learned element, what is handed on, optimal images · ``score`` a report,
+and one class against the rest · ``contrast`` of classes, and recall and confusion against it ·
+``frequency`` what is kept, and what each is worth · ``rate`` what bits buy · ``points`` numbers
+against light, quality, distance · ``robustness`` accuracy against imperfections · ``lens`` contrast
+through focus · ``file`` a PNG, PDF or SVG.
 
 What one panel of them shows is drawn in :mod:`joint.panel`; most of that can be had here too.
 In titles and names a dollar sign is one, and begins no formula.
@@ -12,7 +12,13 @@ In titles and names a dollar sign is one, and begins no formula.
 
 from joint.panel.element import draw_filter
 from joint.panel.planes import draw_light
-from joint.panel.score import SHADE, draw_confusion, draw_reliability
+from joint.panel.score import (
+    SHADE,
+    draw_confusion,
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
+)
 
 from .contrast import confused_pairs_figure, contrast_figure, sweep_figure
 from .file import save_figure
@@ -21,7 +27,7 @@ from .lens import lens_figure
 from .points import points_figure
 from .rate import distortion_figure, rate_figure
 from .robustness import robustness_figure
-from .score import report_figure
+from .score import operating_figure, report_figure, roc_figure
 from .system import handed_figure, optimal_figure, system_figure
 
 __all__ = [
@@ -32,16 +38,20 @@ __all__ = [
     "draw_confusion",
     "draw_filter",
     "draw_light",
+    "draw_precision_recall",
     "draw_reliability",
+    "draw_roc",
     "handed_figure",
     "kept_figure",
     "lens_figure",
+    "operating_figure",
     "optimal_figure",
     "points_figure",
     "rate_figure",
     "reliance_figure",
     "report_figure",
     "robustness_figure",
+    "roc_figure",
     "save_figure",
     "sweep_figure",
     "system_figure",

@@ -1,12 +1,27 @@
-"""A report: what was taken for what, and how far its confidence can be trusted."""
+"""A report: what was taken for what, how far its confidence can be trusted, what it ranks."""
 
+import math
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+import numpy as np
 from matplotlib.figure import Figure
 
-from classify import Report
-from joint.panel.look import blank_figure, no_formulas
-from joint.panel.score import SHADE, draw_confusion, draw_reliability, label_recalls
+from classify import Interval, OperatingCurve, Report
+from joint.panel.look import ABREAST, blank_figure, no_formulas, panel_grid
+from joint.panel.score import (
+    SHADE,
+    draw_confusion,
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
+    label_recalls,
+)
 
-__all__ = ["report_figure"]
+__all__ = ["operating_figure", "report_figure", "roc_figure"]
+
+# That can still be told apart in one panel, and looked at beside one another.
+_MOST_CURVES, _MOST_PANELS = 8, 12
 
 
 @no_formulas()
@@ -43,3 +58,132 @@ def report_figure(report: Report, *, title: str = "") -> Figure:
     draw_reliability(right, report.reliability, level=report.level)
     right.set_title(f"calibration error {report.ece:.3f}", fontsize=9)
     return figure
+
+
+@no_formulas()
+def operating_figure(
+    curves: Mapping[str, OperatingCurve], *, report: Report | None = None, title: str = ""
+) -> Figure:
+    """Draw the ROC curve, and precision against recall, of each class against the rest.
+
+    Of more than eight classes, those of the most pictures.
+
+    Parameters
+    ----------
+    curves : mapping of str to classify.OperatingCurve
+        Of :func:`classify.operating_curves`.
+    report : classify.Report, optional
+        On the same scores: the areas have its intervals.
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+
+    Raises
+    ------
+    ValueError
+        Without a curve, or with a report on other scores.
+    """
+    if not curves:
+        raise ValueError("give at least one curve, as classify.operating_curves returns them")
+    drawn = _commonest(curves, _MOST_CURVES)
+    if report is not None:
+        _check_report(report, curves)
+    head = "" if not report or not report.intervals else f"\n{100 * report.level:g} % intervals"
+    if len(drawn) < len(curves):
+        head += f"\nthe {len(drawn)} commonest of {len(curves)} classes"
+    panels = []
+    for area, number, draw in (
+        ("AUC", "auc", draw_roc),
+        ("average precision", "average_precision", draw_precision_recall),
+    ):
+        labels = {}
+        for name, curve in drawn.items():
+            interval = None if report is None else report.interval(f"{number}.{name}")
+            labels[_area(name, curve, getattr(curve, number), interval)] = curve
+        panels.append((f"{area}{head}", draw, labels))
+    beside = _beside(text for head, _, labels in panels for text in (*head.split("\n"), *labels))
+    figure = blank_figure(2 * (3.45 + beside), 3.5, title=title)
+    for axis, (head, draw, labels) in zip(figure.subplots(1, 2), panels, strict=True):
+        axis.legend(
+            draw(axis, labels), labels,
+            title=head, title_fontsize=8, fontsize=8, loc="center left",
+            bbox_to_anchor=(1.01, 0.5), frameon=False, alignment="left",
+        )  # fmt: skip
+    return figure
+
+
+@no_formulas()
+def roc_figure(systems: Mapping[str, Mapping[str, OperatingCurve]], *, title: str = "") -> Figure:
+    """Draw the ROC curves of several systems in the same axes, a panel for each class.
+
+    Of more than twelve classes, those of the most pictures of the first system; of more than eight
+    systems, the first ones.
+
+    Parameters
+    ----------
+    systems : mapping of str to mapping of str to classify.OperatingCurve
+        By the name of each, what :func:`classify.operating_curves` says of its classes.
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+
+    Raises
+    ------
+    ValueError
+        Without a system, or where no class of the first one has pictures and others beside them.
+    """
+    first = next(iter(systems.values()), {})
+    there = {name: curve for name, curve in first.items() if not math.isnan(curve.auc)}
+    classes = _commonest(there, _MOST_PANELS)
+    if not classes:
+        raise ValueError(
+            "there is no curve to draw: give classify.operating_curves of each system by its name, "
+            "such as {'sharp': curves}, with pictures of two classes or more"
+        )
+    drawn = dict(islice(systems.items(), _MOST_CURVES))
+    figure, axes = panel_grid(len(classes), 2.8, 2.8, beside=_beside(drawn), title=title)
+    for number, (axis, name) in enumerate(zip(axes, classes, strict=True)):
+        lines = draw_roc(axis, {system: curves.get(name) for system, curves in drawn.items()})
+        axis.set_title(name, fontsize=9)
+        if number % ABREAST:
+            axis.set_ylabel("")
+        if number == 0:
+            figure.legend(lines, drawn, fontsize=8, loc="outside right center", frameon=False)
+    return figure
+
+
+def _beside(labels: Iterable[str]) -> float:
+    """Inches that a legend of these takes."""
+    return 0.75 + 0.06 * max(map(len, labels))
+
+
+def _commonest(curves: Mapping[str, OperatingCurve], most: int) -> dict[str, OperatingCurve]:
+    """At most so many, in their order."""
+    chosen = sorted(curves, key=lambda name: -curves[name].pictures)[:most]
+    return {name: curve for name, curve in curves.items() if name in chosen}
+
+
+def _check_report(report: Report, curves: Mapping[str, OperatingCurve]) -> None:
+    areas = np.array([curve.auc for curve in curves.values()])
+    same = report.classes == tuple(curves)
+    if not (same and np.allclose(report.class_auc, areas, atol=1e-9, equal_nan=True)):
+        raise ValueError(
+            f"the report, of {', '.join(report.classes)}, and the curves, of {', '.join(curves)}, "
+            "are not on the same scores: give both the same logits, labels and classes"
+        )
+
+
+def _area(name: str, curve: OperatingCurve, value: float, interval: Interval | None) -> str:
+    """What a legend says of a curve."""
+    if math.isnan(value):
+        return f"{name}: no {'others' if curve.pictures else 'pictures'}"
+    known = interval is not None and not math.isnan(interval.low)
+    return f"{name} {value:.2f}" + (f" {interval:.2f}" if known else "")

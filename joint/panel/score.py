@@ -1,18 +1,29 @@
-"""Panels of a report on a classifier: its confusion matrix, and how sure it is."""
+"""Panels of a report on a classifier: its confusion matrix, how sure it is, what it ranks."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from classify import Reliability
+from classify import OperatingCurve, Reliability
 from classify.intervals import wilson_intervals
+
+from .look import looks, open_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
 
-__all__ = ["SHADE", "draw_confusion", "draw_reliability", "label_recalls"]
+__all__ = [
+    "SHADE",
+    "draw_confusion",
+    "draw_precision_recall",
+    "draw_reliability",
+    "draw_roc",
+    "label_recalls",
+]
 
 #: What the shades of a confusion matrix are, for its colour bar.
 SHADE = "share of the true class"
@@ -119,3 +130,95 @@ def draw_reliability(axis: "Axes", reliability: Reliability, *, level: float = 0
         f"confidence; darker bars hold more pictures\nlines: {100 * level:g} % Wilson intervals"
     )
     axis.set_ylabel("share of right predictions")
+
+
+def draw_roc(axis: "Axes", curves: Mapping[str, OperatingCurve | None]) -> "list[Line2D]":
+    """Draw receiver operating characteristics; the dashed diagonal is chance.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Where they are drawn.
+    curves : mapping of str to classify.OperatingCurve
+        By what a legend says of each. One that does not exist, or None, keeps its colour and its
+        place in the legend.
+
+    Returns
+    -------
+    list of matplotlib.lines.Line2D
+        One for each, for a legend.
+    """
+    axis.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
+    found = {
+        label: None
+        if curve is None or math.isnan(curve.auc)
+        else (curve.false_positive_rate, curve.recall)
+        for label, curve in curves.items()
+    }
+    axis.set(xlabel="false positive rate (1 − specificity)", ylabel="recall (sensitivity)")
+    return _draw_curves(axis, found)
+
+
+def draw_precision_recall(
+    axis: "Axes", curves: Mapping[str, OperatingCurve | None]
+) -> "list[Line2D]":
+    """Draw precision against recall; a dotted line at the prevalence is chance.
+
+    In steps, each at the precision of its end, so that the area is the average precision. Of the
+    thresholds of one recall the highest is drawn: the others call more, and find nothing.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Where they are drawn.
+    curves : mapping of str to classify.OperatingCurve
+        As of :func:`draw_roc`.
+
+    Returns
+    -------
+    list of matplotlib.lines.Line2D
+        One for each, for a legend.
+    """
+    found: dict[str, _Points | None] = {}
+    for (label, curve), look in zip(curves.items(), looks(len(curves)), strict=True):
+        found[label] = None
+        if curve is not None and curve.pictures:
+            axis.axhline(curve.prevalence, color=look.colour, linestyle=":", linewidth=1)
+            rises = 1 + np.flatnonzero(np.diff(curve.recall))
+            # The precision of no call is a convention: the first step has that of its end.
+            precision = curve.precision[np.append(rises[0], rises)]
+            found[label] = (np.append(0, curve.recall[rises]), precision)
+    axis.set(xlabel="recall (sensitivity)", ylabel="precision")
+    return _draw_curves(axis, found, drawstyle="steps-pre")
+
+
+_Points = tuple[np.ndarray, np.ndarray]
+
+
+def _draw_curves(
+    axis: "Axes",
+    curves: Mapping[str, _Points | None],
+    *,
+    drawstyle: Literal["default", "steps-pre"] = "default",
+) -> "list[Line2D]":
+    """Lines in the unit square; of one without points, its name alone."""
+    lines = []
+    for number, (label, look) in enumerate(zip(curves, looks(len(curves)), strict=True)):
+        points = curves[label]
+        (line,) = axis.plot(
+            *(([], []) if points is None else points),
+            f"{look.marker}-",
+            color=look.colour,
+            label=label,
+            linewidth=1.3,
+            markersize=3.5,
+            drawstyle=drawstyle,
+        )
+        if points is not None:  # markers at even distances, and not where others have theirs
+            line.set_markevery((0.25 * number / len(curves), 0.25))
+        lines.append(line)
+    ticks = np.linspace(0, 1, 6)
+    # A little room, so that no curve lies on the frame.
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=ticks, yticks=ticks, aspect="equal")
+    open_axis(axis)
+    return lines

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from classify.data.archive import Member
@@ -40,6 +40,8 @@ __all__ = [
 
 #: Formats that keep every value; a picture that was decoded should not be coded again unasked.
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+
+_SAMPLE_FORMAT, _SIGNED = 339, 2  # the tag of TIFF that says what numbers codes are
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ def read_picture(
     Raises
     ------
     ValueError
-        When the file is not a whole picture, has other channels or 16 bits, is transparent
-        somewhere, or smaller than ``image_size``.
+        When the file is not a whole picture, has other channels, 16 bits or signed codes, is
+        transparent somewhere, or smaller than ``image_size``.
     OSError
         When it cannot be opened.
     """
@@ -142,6 +144,11 @@ def read_picture(
                 raise _Unfit(
                     f"{path} is a picture of mode {opened.mode}; this codec "
                     f"takes {'RGB' if channels == 3 else 'grey'} pictures of 8 bits: convert it"
+                )
+            if _is_signed(opened):
+                raise _Unfit(
+                    f"{path} is a picture of signed codes, -128 to 127, which Pillow reads as if "
+                    "they were of 0 to 255: add 128, or what makes 0 black, and save it unsigned"
                 )
             try:
                 check_pages(opened)
@@ -177,13 +184,21 @@ def read_picture(
     return (tensor[None] if values.ndim == 2 else tensor.movedim(-1, 0))[None]
 
 
+def _is_signed(picture: Image.Image) -> bool:
+    """Whether a picture is a TIFF of signed codes."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return False
+    return _SIGNED in picture.tag_v2.get(_SAMPLE_FORMAT, ())
+
+
 def write_picture(path: Path | str, image: Tensor) -> None:
     """Write a picture ``[1, C, H, W]`` in 0..1 as 8 bits, without loss, all or nothing.
 
     Raises
     ------
     ValueError
-        For a suffix of no lossless format, or pictures of neither 1 nor 3 channels.
+        For a suffix of no lossless format, pictures of neither 1 nor 3 channels, or values that are
+        not finite.
     """
     path = Path(path)
     kind = LOSSLESS.get(path.suffix.lower())
@@ -191,7 +206,11 @@ def write_picture(path: Path | str, image: Tensor) -> None:
         raise ValueError(f"{path} must end in one of {', '.join(LOSSLESS)}")
     if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
         raise ValueError(f"expected one picture [1, 1 or 3, H, W], got {list(image.shape)}")
-    levels = (255 * image[0].clamp(0, 1)).round().to("cpu", torch.uint8).movedim(0, -1).numpy()
+    if not image.isfinite().all():
+        raise ValueError(f"a picture for {path} must be finite, got NaN or infinite values")
+    # In half precision the products are not exact enough to round.
+    levels = (255 * image[0].float().clamp(0, 1)).round().to("cpu", torch.uint8)
+    levels = levels.movedim(0, -1).numpy()
     content = io.BytesIO()
     Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(content, kind)
     write_atomically(path, content.getvalue())
@@ -272,11 +291,12 @@ def code_picture(
     Raises
     ------
     ValueError
-        When the codec raises anything on it but for too little memory or a missing library.
+        When the codec raises anything on it but for too little memory or a missing library, or its
+        file decodes to values that are not finite.
     """
     with _naming(name, codec, ValueError), torch.no_grad():
         (data,) = codec.compress(as_coded(image, encoding))
-        decoded = _shown(codec.decompress([data]), encoding)
+        decoded = _shown(_decoded(codec, data), encoding)
     return CodedPicture(data, (255 * decoded.float().clamp(0, 1)).round() / 255)
 
 
@@ -305,14 +325,14 @@ def decompress_file(
     ------
     compress.CorruptStream
         When the file is damaged, or other parameters wrote it, or a codec of one's own raises
-        anything else on it; the message names it.
+        anything else on it, or it decodes to values that are not finite; the message names it.
     ValueError, CheckpointError
         When the picture cannot be written.
     """
     check_target(source, target)
     data = content_of(source)
     with _naming(name_of(source), codec, CorruptStream):
-        decoded = codec.decompress([data])
+        decoded = _decoded(codec, data)
     write_picture(target, _shown(decoded, encoding))
     return decoded.shape[-2], decoded.shape[-1]
 
@@ -332,6 +352,17 @@ def _naming(name: str, codec: Codec, kind: type[ValueError]) -> Iterator[None]:
     except Exception as error:
         raised = f"{type(codec).__name__} raised {type(error).__name__}: {error}"
         raise kind(f"{name}: {raised}") from error
+
+
+def _decoded(codec: Codec, data: bytes) -> Tensor:
+    """What a file decodes to, if that is a picture: parameters of a net may not be finite."""
+    decoded = codec.decompress([data])
+    if not decoded.isfinite().all():
+        raise ValueError(
+            f"{type(codec).__name__} decodes its file to values that are not finite: its training "
+            "diverged, or its parameters are damaged"
+        )
+    return decoded
 
 
 def as_coded(image: Tensor, encoding: Encoding) -> Tensor:

@@ -127,9 +127,11 @@ class FilesWritten:
         if self.found is not None:
             lines.append(str(self.found))
             if self.bpp is not None and self.bpp > self.found.bpp * (1 + 1e-9):
+                part = self.found.pictures < self.found.of
                 lines.append(
-                    f"the files written now take more than {self.found.bpp:g} bits/pixel, as the "
-                    "quality was found on a part: look at more (--bpp-pictures), or ask for less"
+                    f"the files written now take more than {self.found.bpp:g} bits/pixel, which "
+                    "those take that the quality was found on: "
+                    f"{'look at more (--bpp-pictures), or ' if part else ''}ask for less"
                 )
         if self.there:
             lines.append(f"{_counted(self.there, 'file')} there already")

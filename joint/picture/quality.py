@@ -31,17 +31,13 @@ class QualityFound:
     """How many it was found on."""
     of: int
     """How many there are, less those that turned out to be unreadable."""
-    height: int
-    """Of those it was found on, pixels."""
-    width: int
-    """Of those it was found on, pixels."""
 
     def __str__(self) -> str:
         """One line; the quality in full, so that it can be given again."""
         told = f"quality {self.quality:.12g}, the best within {self.bpp:g} bits/pixel"
         if self.of == 1:
             return told
-        return f"{told} for {self.pictures} of {self.of} pictures ({self.height}x{self.width})"
+        return f"{told} for {self.pictures} of {self.of} pictures"
 
 
 def find_quality(
@@ -54,9 +50,8 @@ def find_quality(
 ) -> QualityFound:
     """Find the best quality at which the files of pictures keep a rate on average.
 
-    It is :func:`compress.quality_for` on ``most`` of the pictures, evenly spread, and of these on
-    those of the most frequent size and kind, grey or colour. What cannot be read, or the codec does
-    not take, is left out.
+    It is :func:`compress.quality_for` on ``most`` of the pictures, evenly spread, of whatever size
+    and kind, grey or colour. What cannot be read, or the codec does not take, is left out.
 
     Parameters
     ----------
@@ -90,7 +85,6 @@ def find_quality(
     order = dict.fromkeys([*spread, *range(len(sources))])  # the rest in place of what is damaged
     by_size: dict[tuple[int, ...], list[Tensor]] = {}
     errors: list[Exception] = []
-    read = 0
     for index in order:
         try:
             picture = picture_for(codec, sources[index])
@@ -98,8 +92,7 @@ def find_quality(
             errors.append(error)
             continue
         by_size.setdefault(tuple(picture.shape), []).append(picture)
-        read += 1
-        if read == most:
+        if sum(map(len, by_size.values())) == most:
             break
     if not by_size:
         if len(errors) == 1:
@@ -110,13 +103,11 @@ def find_quality(
             if errors
             else "there is no quality to find: there are no pictures"
         )
-    pictures = as_coded(torch.cat(max(by_size.values(), key=len)), encoding)
-    together = max(1, _TOGETHER // pictures[0].numel())
+    pictures = [as_coded(torch.cat(alike), encoding) for alike in by_size.values()]
+    together = max(1, _TOGETHER // max(alike[0].numel() for alike in pictures))
     return QualityFound(
         quality=quality_for(codec, pictures, bpp, batch_size=together),
         bpp=bpp,
-        pictures=len(pictures),
+        pictures=sum(map(len, pictures)),
         of=len(sources) - len(errors),
-        height=pictures.shape[-2],
-        width=pictures.shape[-1],
     )

@@ -8,8 +8,9 @@
 
 Files: ``saved`` what a folder says without its scenes, ``scenes`` what measuring it takes ·
 ``sections`` the parts of a run: ``recorded`` in the folder, with ``words`` for its configuration,
-``shown`` on pictures, ``accuracy`` and what it costs · ``compare`` several runs · ``draw`` figures
-· ``page`` HTML · ``figures`` of it as files of their own · ``write`` the file.
+``ranked`` by its scores, ``shown`` on pictures, ``accuracy`` and what it costs · ``compare``
+several runs · ``draw`` figures · ``page`` HTML · ``figures`` of it as files of their own ·
+``write`` the file.
 
 The page is whole in itself: pictures are in it, it asks for nothing from the network and runs no
 script, and all that comes from a run is text in it. It shows pictures of the data set, so it may

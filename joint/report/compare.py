@@ -1,16 +1,19 @@
 """Several runs side by side: their numbers, and which differences the pictures bear out."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from classify import Difference, bootstrap_difference
+from classify import Difference, Report, bootstrap_difference
 from classify.comparison import holm
 from classify.metric_names import LOWER_IS_BETTER
+from joint.panel.look import plain_text
 from joint.saved.predictions import Predictions
 from joint.settings import Settings
 
-from .page import MISSING, Html, note, number, table, with_interval
+from .page import MISSING, Html, note, number, picture, table, with_interval
+from .ranked import curves_of
 from .saved import SavedRun
 
 __all__ = ["Common", "Compared", "common_pictures", "compare_runs", "comparison", "verdict"]
@@ -191,6 +194,37 @@ def comparison(
         yield from _differences(found_all, reference.name)
     for line in notes:
         yield note(line)
+    yield from _ranked(runs)
+
+
+def _ranked(runs: Sequence[SavedRun]) -> Iterator[Html]:
+    """Each class against the rest, of the runs that have a classifier; one has no comparison."""
+    from joint.figure import roc_figure  # noqa: PLC0415 - matplotlib
+
+    told = [(run.name, run.report, curves_of(run)) for run in runs if run.report is not None]
+    if len(told) < 2:
+        return
+    classes = dict.fromkeys(name for _, report, _ in told for name in report.classes)
+    yield table(
+        ("AUC of each class", *(name for name, *_ in told)),
+        [(of, *(_class_auc(report, of) for _, report, _ in told)) for of in classes],
+        caption="Each class against the rest, [low, high]: 95 % intervals over lesions",
+    )
+    if all(math.isnan(curve.auc) for curve in told[0][2].values()):  # a test part of one class
+        return
+    with plain_text():
+        yield picture(
+            roc_figure({name: curves for name, _, curves in told}),
+            shows="ROC curves of the runs, class by class",
+            caption="Each class against the rest, each run on its own test part; dashed is chance. "
+            "At most eight runs are drawn.",
+        )
+
+
+def _class_auc(report: Report, of: str) -> str:
+    if of not in report.classes:
+        return MISSING
+    return with_interval(report.number(f"auc.{of}"), report.interval(f"auc.{of}"))
 
 
 def _measured(run: SavedRun, pixels: int | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from joint.panel.look import plain_text
 
 from .accuracy import accuracy_lost, costs, imperfections
 from .page import Html, joined, note, section
+from .ranked import errors, thresholds
 from .recorded import classification, training, what_it_is
 from .saved import SavedRun
 from .scenes import Measuring, NotHere, Scenes
@@ -49,6 +50,8 @@ SECTIONS: dict[str, _Part] = {
     "What the run is": what_it_is,
     "Training": training,
     "Classification": classification,
+    "ROC and precision-recall": thresholds,
+    "Most confident errors": errors,
     "What the classifier sees": light,
     "The camera in numbers": camera,
     "The element": element,

@@ -5,7 +5,7 @@ import torch
 from drawn import levels_of, noise, patched, pictures, scene, written
 from PIL import Image
 
-from compress import CorruptStream, psnr
+from compress import JPEG, CorruptStream, KMeansCodec, psnr
 from compress.classical import AVIF, JPEG2000, PNG, WebP
 
 
@@ -76,6 +76,15 @@ def test_any_damage_of_a_png_is_noticed():
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CorruptStream, match="payload 0: "):
             PNG().decompress([bytes(damaged)])
+
+
+@pytest.mark.parametrize("codec", [WebP(), JPEG2000(), AVIF(), PNG()])
+def test_a_file_of_another_kind_is_called_one(codec):
+    others = [WebP(), JPEG2000(), AVIF(), PNG(), JPEG(), KMeansCodec(4)]
+    for other in others:
+        if type(other) is not type(codec):
+            with pytest.raises(CorruptStream, match=r"file \(it does not start as one\)"):
+                codec.decompress(other.compress(pictures(1)))
 
 
 def test_a_box_of_an_avif_has_a_length():

@@ -234,8 +234,18 @@ def test_a_curve_is_of_codecs(wrong):
 def test_pictures_are_a_tensor():
     with pytest.raises(ValueError, match=r"a tensor \[N, C, H, W\], got ndarray"):
         rate_curve("", [WebP(80)], PICTURES.numpy())
-    with pytest.raises(ValueError, match=r"a tensor \[N, C, H, W\], got list"):
-        quality_for(WebP(80), list(PICTURES), 1.0)
+    with pytest.raises(ValueError, match=r"a tensor \[N, C, H, W\], got ndarray"):
+        quality_for(WebP(80), [PICTURES.numpy()], 1.0)
+
+
+def test_pictures_of_several_sizes_share_a_rate():
+    wide = PICTURES[:1, :, :20]
+    size = sum(len(file) for part in (PICTURES, wide) for file in WebP(40).compress(part))
+    allowed = 8 * size / (len(PICTURES) * 48**2 + 20 * 48)
+    assert quality_for(WebP(80), [PICTURES, wide], allowed) == 40
+    assert quality_for(WebP(80), PICTURES, allowed) > 40  # of which bytes a header is less
+    with pytest.raises(ValueError, match="there are no pictures"):
+        quality_for(WebP(80), [], 1.0)
 
 
 @pytest.mark.parametrize("scale", [255.0, -2.0])

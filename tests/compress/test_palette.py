@@ -390,7 +390,7 @@ def test_a_soft_picture_does_not_see_its_batch_mates():
 
 @pytest.mark.parametrize("colors", [4, 64])
 def test_the_temperature_of_a_picture_is_the_error_of_its_palette(colors):
-    image = phantoms()[:3].requires_grad_()
+    image = phantoms()[:3]
     codec = KMeansCodec(colors)
     errors = (codec.eval()(image).reconstruction - image).square().mean((1, 2, 3)).tolist()
     assert max(errors) > 1.5 * min(errors)
@@ -398,15 +398,11 @@ def test_the_temperature_of_a_picture_is_the_error_of_its_palette(colors):
         codec.train(mode)
         codec.temperature = None
         own = codec(image)
-        slope = torch.autograd.grad(own.reconstruction.square().sum() + own.bits.sum(), image)[0]
         for i, error in enumerate(errors):
             codec.temperature = error
             told = codec(image[i : i + 1])
             torch.testing.assert_close(own.reconstruction[i], told.reconstruction[0])
             torch.testing.assert_close(own.bits[i], told.bits[0])
-            total = told.reconstruction.square().sum() + told.bits.sum()
-            (expected,) = torch.autograd.grad(total, image)
-            torch.testing.assert_close(slope[i], expected[i], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("colors", [4, 8, 16, 64, 256])
@@ -442,10 +438,12 @@ def test_a_large_temperature_shows_the_mean():
     torch.testing.assert_close(coded.reconstruction, mean, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("temperature", [0.003, 0.05])
+@pytest.mark.parametrize("temperature", [0.003, 0.05, None])
 @pytest.mark.parametrize("colors", [1, 3])
-def test_soft_gradients_are_those_of_finite_differences(temperature, colors):
-    # On 8-bit levels: a small difference does not change the palette of the file.
+def test_soft_gradients_are_those_of_finite_differences(temperature, colors, monkeypatch):
+    # Of a palette that is not rounded. On 8-bit levels: a small difference does not change which
+    # pixel has which entry.
+    monkeypatch.setattr(compress.palette, "_lend", lambda value, soft: soft)
     image = torch.randint(0, 256, (2, 2, 4, 5), generator=seeded()).double() / 255
     image[1] = (image[1] > 0.5).double() * 0.8  # fewer colours than the other
     codec = KMeansCodec(colors, channels=2, temperature=temperature).train()
@@ -504,6 +502,29 @@ def test_in_the_limit_the_gradient_is_the_mean_over_an_entrys_pixels():
             where = coded.latent[i, 0] == entry
             mean = slope[i][:, where].mean(1, keepdim=True).expand(-1, int(where.sum()))
             torch.testing.assert_close(gradient[i][:, where], mean, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_brightness_and_contrast_have_the_slopes_of_their_changes(mode):
+    image = (255 * (0.7 * phantoms()[:3].double() + 0.1)).round() / 255
+    for colors in (4, 16):
+        codec = KMeansCodec(colors, restarts=1).train(mode)
+        x = image.clone().requires_grad_()
+        coded = codec(x)
+        (rate,) = torch.autograd.grad(coded.bits.sum(), x, retain_graph=True)
+        error = (coded.reconstruction - x).square().sum()
+        (loss,) = torch.autograd.grad(error, x)
+        # By whole levels brightness changes no index, so no bit and no error.
+        brighter = codec(image + 26 / 255)
+        torch.testing.assert_close(brighter.bits, coded.bits, rtol=1e-4, atol=0)
+        assert abs(0.1 * rate.sum()) < 1e-4 * coded.bits.sum()
+        assert abs(0.1 * loss.sum()) < 1e-4 * error
+        # Contrast scales the error, and hardly changes the bits.
+        centre = image.mean((2, 3), keepdim=True)
+        less = codec(centre + 0.8 * (image - centre))
+        assert (less.bits.sum() / coded.bits.sum() - 1).abs() < 0.05
+        assert abs(0.2 * (rate * (image - centre)).sum()) < 0.05 * coded.bits.sum()
+        assert (loss * (image - centre)).sum() == pytest.approx(2 * error.item(), rel=0.15)
 
 
 def test_the_gradient_of_the_bits_leads_to_smaller_files():

@@ -30,7 +30,7 @@ def _scene(seed=0, size=SIZE):
 def _front_ends():
     """Every kind with every choice that changes what it computes."""
     for start, signed in product(get_args(optics.KernelStart), (True, False)):
-        size = 5 if start == "odd_gabor" else 3
+        size = 5 if start in ("gabor", "odd_gabor") else 3
         options = {"kind": "kernel", "kernel_size": size, "start": start, "signed": signed}
         yield f"kernel-{start}-{signed}", options
     yield (

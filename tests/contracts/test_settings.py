@@ -89,7 +89,12 @@ CASES = [
         "size": 18, "start": "high_pass", "channels": 1, "illumination": "incoherent",
         "oversample": 2, "margin": 0, "stop_radius": 0.1, "phase_depth": 1.0,
     }),
-    (optics.FourierFilter, {"size": 16, "illumination": "partial"}, {"source_radius": 0.2}),
+    (optics.FourierFilter, {"size": 16, "illumination": "partial"}, {
+        "source_radius": 0.2, "source_inner_radius": 0.05, "tilts": _ramp(3, 2, last=0.2),
+    }),
+    (optics.FourierFilter, {
+        "size": 16, "illumination": "partial", "tilts": _ramp(3, 2, last=0.2),
+    }, {"source": _ramp(3)}),
     (optics.HeightMap, {
         "height": _ramp(8, 8, last=1e-6), "spacing": _SPACING, "material": "pmma",
         "design_wavelength": 550e-9,

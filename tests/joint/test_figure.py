@@ -35,12 +35,14 @@ from joint.figure import (
     draw_confusion,
     handed_figure,
     kept_figure,
+    operating_figure,
     optimal_figure,
     points_figure,
     rate_figure,
     reliance_figure,
     report_figure,
     robustness_figure,
+    roc_figure,
     save_figure,
     sweep_figure,
     system_figure,
@@ -225,6 +227,80 @@ def test_a_report_with_intervals_says_the_recall_of_each_class():
     confusion.figure.canvas.draw()
     edge = bar.get_window_extent().x0  # the numbers do not run into the colour bar
     assert all(text.get_window_extent().x1 <= edge for text in confusion.texts)
+
+
+def _ranked(count=60, classes=("_mel", "nv", "df"), shift=1.0, **asked):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, max(2, len(classes) - 1), count)  # no picture of the last class
+    scores = rng.normal(size=(count, len(classes))) + shift * np.eye(len(classes))[labels]
+    groups = [str(n // 2) for n in range(count)]
+    curves = classify.operating_curves(scores, labels, classes=classes)
+    return curves, classify.report(scores, labels, classes=classes, groups=groups, **asked)
+
+
+def test_the_curves_of_each_class_have_the_areas_and_intervals_of_the_report():
+    curves, report = _ranked(resamples=30, level=0.9)
+    figure = operating_figure(curves, report=report)
+    figure.canvas.draw()
+    for axis, area, number in zip(
+        figure.axes, ("AUC", "average precision"), ("auc", "average_precision"), strict=True
+    ):
+        legend = axis.get_legend()
+        assert legend.get_title().get_text() == f"{area}\n90 % intervals"
+        assert [text.get_text() for text in legend.get_texts()] == [
+            *(
+                f"{name} {report.number(f'{number}.{name}'):.2f} "
+                f"{report.interval(f'{number}.{name}'):.2f}"
+                for name in ("_mel", "nv")
+            ),
+            "df: no pictures",
+        ]
+        # Beside the curves, and inside of the figure.
+        box, whole = legend.get_window_extent(), figure.bbox
+        assert axis.get_window_extent().x1 <= box.x0 < box.x1 <= whole.x1
+    first, second = figure.axes
+    assert first.get_legend().get_window_extent().x1 < second.get_tightbbox().x0
+    plain = operating_figure(curves).axes[0].get_legend()
+    assert plain.get_title().get_text() == "AUC"
+    assert plain.get_texts()[0].get_text() == f"_mel {report.number('auc._mel'):.2f}"
+
+
+def test_of_many_classes_the_commonest_are_drawn():
+    curves, _ = _ranked(400, [f"class {k}" for k in range(21)])
+    most = sorted(curves, key=lambda name: -curves[name].pictures)[:8]
+    chosen = [name for name in curves if name in most]
+    legend = operating_figure(curves).axes[0].get_legend()
+    assert legend.get_title().get_text() == "AUC\nthe 8 commonest of 21 classes"
+    assert [text.get_text().rpartition(" ")[0] for text in legend.get_texts()] == chosen
+    assert len(roc_figure({"one": curves}).axes) == 12
+
+
+def test_the_curves_of_systems_are_side_by_side_for_each_class():
+    first, _ = _ranked()
+    second, _ = _ranked(shift=2.0)
+    figure = roc_figure({"_plain": first, "mask": {"nv": second["nv"]}})
+    figure.canvas.draw()
+    assert [axis.get_title() for axis in figure.axes] == ["_mel", "nv"]  # the third has none
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["_plain", "mask"]
+    drawn = [[line for line in axis.lines[1:] if len(line.get_xdata())] for axis in figure.axes]
+    assert list(map(len, drawn)) == [1, 2]
+    np.testing.assert_array_equal(drawn[1][1].get_ydata(), second["nv"].recall)
+    assert drawn[1][1].get_color() != drawn[1][0].get_color() == drawn[0][0].get_color()
+
+
+def test_curves_that_cannot_be_drawn_are_refused():
+    curves, report = _ranked()
+    with pytest.raises(ValueError, match="give at least one curve"):
+        operating_figure({})
+    others, _ = _ranked(shift=2.0)
+    fewer = {"nv": curves["nv"]}
+    for wrong in (others, fewer):
+        with pytest.raises(ValueError, match="not on the same scores: give both the same logits"):
+            operating_figure(wrong, report=report)
+    for wrong in ({}, {"one": {"df": curves["df"]}}):
+        with pytest.raises(ValueError, match="there is no curve to draw"):
+            roc_figure(wrong)
 
 
 class _Darker(compress.Codec):
@@ -485,6 +561,9 @@ def test_the_name_of_a_class_is_no_formula(phantoms):
     start = torch.full((1, 3, 16, 16), 0.2)
     drawn = [
         report_figure(classify.report(rng.normal(size=(60, 3)), labels, classes=classes)),
+        operating_figure(
+            classify.operating_curves(rng.normal(size=(60, 3)), labels, classes=classes)
+        ),
         system_figure(system, scenes, joint.evaluate(system, scenes), title=name),
         handed_figure({name: system}, scenes),
         kept_figure(kept({name: system}, scenes, resamples=10)),

@@ -58,15 +58,16 @@ from joint.report.page import (
     table,
     with_interval,
 )
+from joint.report.ranked import confident_errors, curves_of, errors, thresholds
 from joint.report.recorded import by_chance, classification
 from joint.report.saved import read_runs
-from joint.report.scenes import Measuring, Scenes, coded_pixels
+from joint.report.scenes import Measuring, NotHere, Scenes, coded_pixels
 from joint.report.sections import SECTIONS
 from joint.report.shown import contrast_of_classes, element, rate
 from joint.report.why import contrast_decides
 from joint.report.words import configuration_words
 from joint.saved.folder import read_result
-from joint.saved.predictions import load_predictions
+from joint.saved.predictions import Predictions, load_predictions
 
 _TINY = ["--data.count", "140", "--data.image-size", "32", "--training.epochs", "1"]
 _RESAMPLES = 30
@@ -375,6 +376,99 @@ def test_classes_that_are_not_there_have_no_share_in_chance():
     assert [*by_chance("ab", [0, 4])] == []  # nothing to tell apart
 
 
+def _said(logits, labels, classes=("mel", "nv", "df")):
+    logits = np.asarray(logits, np.float32)
+    names = tuple(f"picture {n}" for n in range(len(labels)))
+    return Predictions(classes, names, names, np.asarray(labels), logits)
+
+
+def test_the_surest_errors_come_first():
+    """Of probabilities that are all 1 too, and of equal ones in the order of the pictures."""
+    logits = [[40, 0, 0], [0, 60, 0], [50, 0, 0], [0, 0, 1], [0, 0, 1], [9, 0, 0]]
+    found = confident_errors(_said(logits, [1, 0, 2, 0, 1, 0]))  # the last is right
+    assert [each.row for each in found] == [1, 2, 0, 3, 4]
+    assert [(each.truth, each.predicted) for each in found[:2]] == [("mel", "nv"), ("df", "mel")]
+    assert [each.probability for each in found[:3]] == [1, 1, 1]
+    assert found[3].probability == pytest.approx(np.e / (2 + np.e))
+    assert found[3].of_truth == pytest.approx(1 / (2 + np.e))
+
+
+def test_the_surest_errors_are_told_and_shown(whole):
+    (run,) = read_runs([whole], resamples=5)
+    test = _test_part(whole)
+    scenes = Scenes(joint.load_run(whole)[1], test, test)
+    said = run.predictions
+    shares = torch.from_numpy(said.logits).double().softmax(1).numpy()
+    wrong = np.flatnonzero(shares.argmax(1) != said.labels)
+    expected = wrong[np.argsort(-shares[wrong].max(1))][:8]
+    read = _Page(page("page", *errors(run, scenes, Measuring())))
+    (rows,) = read.tables
+    assert [row[1] for row in rows[1:]] == [said.identifiers[row] for row in expected]
+    for row, cells in zip(expected, rows[1:], strict=True):
+        truth, guess = said.labels[row], shares[row].argmax()
+        assert cells[3:5] == [said.classes[truth], said.classes[guess]]
+        assert float(cells[5]) == pytest.approx(shares[row, guess], abs=6e-4)
+        assert float(cells[6]) == pytest.approx(shares[row, truth], rel=0.01)
+    assert f"Of {len(wrong)} wrong among {len(said.labels)} test pictures" in "".join(read.text)
+    assert [image["alt"] for image in read.images] == ["The most confident errors"]
+    # Without the scenes, or another data set in their place, the table stands alone.
+    for other, why in (
+        ("The scenes are not at hand: gone", "gone"),
+        (Scenes(scenes.system, test.subset([0]), test), "has no "),
+    ):
+        alone = _Page(page("page", *errors(run, other, Measuring())))
+        assert alone.tables == [rows]
+        assert not alone.images
+        assert why in "".join(alone.text)
+
+
+def test_the_picture_of_an_error_is_what_was_judged(whole, monkeypatch):
+    """The scene of that name above, with the noise of its name below."""
+    drawn = []
+    monkeypatch.setattr("joint.report.ranked.draw_picture", lambda axis, shown: drawn.append(shown))
+    (run,) = read_runs([whole], resamples=5)
+    _, system, parts = joint.load_run(whole)
+    [*errors(run, Scenes(system, parts.test, parts.test), Measuring())]
+    for place, error in enumerate(confident_errors(run.predictions)[:8]):
+        scene, handed = drawn[2 * place : 2 * place + 2]
+        same = parts.test[error.row].image / 255
+        torch.testing.assert_close(scene, same, atol=1e-6, rtol=0)
+        with torch.no_grad():
+            logits = system.classifier.eval()(handed[None])[0]
+        expected = torch.from_numpy(run.predictions.logits[error.row])
+        torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_run_without_errors_or_classifier_says_so():
+    run = SimpleNamespace(predictions=_said(np.eye(3), [0, 1, 2]), report=None)
+    with pytest.raises(NotHere, match="No test picture is classified wrongly"):
+        [*errors(run, "", Measuring())]
+    run.predictions = None
+    for part in (errors, thresholds):
+        with pytest.raises(NotHere, match="The system has no classifier"):
+            [*part(run, "", Measuring())]
+    assert curves_of(run) == {}
+
+
+def test_the_runs_are_ranked_class_by_class(whole):
+    (run,) = read_runs([whole], resamples=5)
+    said = run.predictions
+    fewer = _said(said.logits[:, :2], np.minimum(said.labels, 1), said.classes[:2])
+    report = classify.report(fewer.logits, fewer.labels, classes=fewer.classes)
+    other = dataclasses.replace(run, name="other", predictions=fewer, report=report)
+    mute = dataclasses.replace(run, name="mute", predictions=None, report=None)
+    read = _Page(page("page", *comparison([run, other, mute], pixels={}, resamples=5)))
+    (rows,) = [rows for rows in read.tables if rows[0][0] == "AUC of each class"]
+    assert rows[0][1:] == [run.name, "other"]
+    assert [row[0] for row in rows[1:]] == list(said.classes)
+    for name, cell, second in rows[1:]:
+        number = f"auc.{name}"
+        assert cell == with_interval(run.report.number(number), run.report.interval(number))
+        known = name in fewer.classes
+        assert second == (f"{report.number(number):.3f}" if known else MISSING)
+    assert [image["alt"] for image in read.images] == ["ROC curves of the runs, class by class"]
+
+
 def test_rate_and_fidelity_are_those_of_the_result(whole, parsed):
     test, rows = read_result(whole)["test"], parsed.rows()
     assert rows["rate"] == [f"{test['bpp']:.3f}", "bits/pixel (bytes)"]
@@ -596,10 +690,10 @@ def test_a_report_of_several_runs_tells_of_every_step(whole, lens, capsys, undra
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
-    assert [line.split(":")[0] for line in lines] == [f"report {n}/26" for n in range(1, 27)]
-    assert lines[1] == f"report 2/26: {whole.name}: the scenes"
-    assert lines[-2] == f"report 25/26: {lens.name}: What a picture costs"
-    assert lines[-1] == "report 26/26: the comparison of the runs"
+    assert [line.split(":")[0] for line in lines] == [f"report {n}/30" for n in range(1, 31)]
+    assert lines[1] == f"report 2/30: {whole.name}: the scenes"
+    assert lines[-2] == f"report 29/30: {lens.name}: What a picture costs"
+    assert lines[-1] == "report 30/30: the comparison of the runs"
     report_html([whole], **how)
     assert capsys.readouterr() == ("", "")
 
@@ -650,7 +744,7 @@ def test_scenes_that_are_gone_leave_what_the_folder_says(whole, tmp_path):
     config["data"] = {"kind": "ham10000", "root": str(tmp_path / "person" / "gone.zip")}
     (folder / "config.json").write_text(json.dumps(config))
     text = report_html([folder], resamples=_RESAMPLES)
-    assert text.count("The scenes are not at hand: ") == len(SECTIONS) - 3
+    assert text.count("The scenes are not at hand: ") == len(SECTIONS) - 4
     assert "balanced accuracy" in _Page(text).rows()
     # Folders may name persons: the configuration names the file alone.
     read = _Page(text)

@@ -308,6 +308,23 @@ def test_kernels_for_numbers_are_kept_and_those_for_tensors_have_a_gradient():
     assert torch.autograd.gradcheck(lambda s: fourier.dft_matrix(5, 4, step=s), (step,))
 
 
+def test_a_copy_of_what_is_kept_may_be_changed_and_trained_with():
+    key, made = ("test", "copy"), []
+
+    def make():
+        made.append(torch.ones(2))
+        return made[-1]
+
+    try:
+        with torch.inference_mode():
+            copy = fourier.kept_copy(key, make)
+        copy.mul_(torch.tensor(3.0, requires_grad=True)).sum().backward()
+        assert fourier.kept_copy(key, make).tolist() == [1.0, 1.0]
+        assert len(made) == 1
+    finally:
+        fourier._matrices.pop(key, None)
+
+
 def test_what_is_kept_has_a_limit_of_memory(monkeypatch):
     fourier._matrices.clear()
     monkeypatch.setattr(fourier, "_KEPT_BYTES", 20_000)

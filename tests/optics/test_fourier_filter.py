@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -707,3 +708,278 @@ def test_incoherent_light_sees_no_phase():
 def test_channels_are_a_whole_number(channels):
     with pytest.raises((TypeError, ValueError), match="channels"):
         optics.FourierFilter((9, 12), channels=channels)
+
+
+# ------------------------------------------------------------------------- the lamp, as a setting
+
+_RING = {"illumination": "partial", "source_radius": 0.1, "source_inner_radius": 0.08}
+_LAMPS = {
+    "disc": {"illumination": "partial"},
+    "ring": _RING,
+    "line": {**_RING, "source_inner_radius": 0.1},
+    "own": {"illumination": "partial", "tilts": torch.tensor([[0.0, 0.13], [0.21, -0.02]])},
+}
+
+
+@pytest.mark.parametrize("lamp", _LAMPS)
+@pytest.mark.parametrize(("size", "margin"), [(32, 0), ((21, 20), 0), ((33, 20), 16)])
+def test_a_plate_matches_its_lamp_by_default(lamp, size, margin):
+    given = {**_LAMPS[lamp], "channels": 1, "margin": margin, "phase_depth": 1.0}
+    stop = optics.FourierFilter(size, "dark_field", **given).double()
+    plate = optics.FourierFilter(size, "phase_contrast", **given).double()
+    grid = torch.tensor(stop.grid_size)
+    rows, columns = ((stop.tilts * grid).round().long() + grid // 2).mT
+    assert (stop.transmission[rows, columns] == 0).all()
+    lit = plate.transmission[rows, columns]
+    torch.testing.assert_close(lit, 0.995j * torch.ones_like(lit), rtol=0, atol=1e-6)
+    # It is no larger: what is a sample farther out, or farther in, is free.
+    fy, fx = (optics.frequencies(length) for length in stop.grid_size)
+    radius, sample = torch.hypot(fy[:, None], fx), 1.001 / min(stop.grid_size)
+    points = stop.tilts.norm(dim=1)
+    free = (radius > points.max() + sample) | (radius < points.min() - sample)
+    assert free.any()
+    assert (stop.transmission[free].abs() > 0.994).all()
+    flat = torch.zeros(1, 1, *stop.size, dtype=torch.float64)
+    assert float(stop(flat).detach().abs().max()) < 1e-24
+    torch.testing.assert_close(plate(flat), torch.full_like(flat, 0.995**2), rtol=0, atol=1e-6)
+
+
+def test_a_lamp_that_is_a_point_has_the_plate_of_coherent_light():
+    for start in ("dark_field", "phase_contrast"):
+        coherent = optics.FourierFilter(32, start)
+        tiny = optics.FourierFilter(32, start, illumination="partial", source_radius=1e-3)
+        assert torch.equal(tiny.raw, coherent.raw)
+
+
+@pytest.mark.parametrize("lamp", _LAMPS)
+@pytest.mark.parametrize("cycles", [2, 5, 9])
+def test_phase_contrast_is_twice_the_phase_that_falls_beside_the_plate(lamp, cycles):
+    # The orders of exp(i d cos a) at a point's -+ cycles are i d / 2, and interfere with its own,
+    # which the plate has made i: 1 + d Re(t+ e^ia + t- e^-ia), to the first order in d. Beside the
+    # plate t is 1, and on it i as well, where from opposite points nothing is seen.
+    size, depth = 32, 1e-3
+    plate = optics.FourierFilter(
+        size, "phase_contrast", channels=1, margin=0, phase_depth=depth, **_LAMPS[lamp]
+    ).double()
+    angle = (2 * math.pi * cycles / size * torch.arange(size)).expand(1, 1, size, size).double()
+    t = plate.transmission.detach() / 0.995
+    rows, columns = ((plate.tilts * size).round().long() + size // 2).mT
+    falls, rises = (
+        (plate.source * t[rows, (columns + side * cycles) % size]).sum() for side in (-1, 1)
+    )
+    wave = torch.polar(torch.ones_like(angle), angle)
+    expected = 1 + depth * (rises * wave + falls * wave.conj()).real
+    image = plate(angle.cos()).detach() / 0.995**2
+    torch.testing.assert_close(image, expected, rtol=0, atol=4 * depth**2)
+    if cycles == 9 and lamp != "own":  # beside the plate from all points: twice the phase
+        twice = 1 + 2 * depth * angle.cos()
+        torch.testing.assert_close(image, twice, rtol=0, atol=4 * depth**2)
+
+
+@pytest.mark.parametrize("lamp", _LAMPS)
+def test_a_dark_field_shows_a_weak_phase_by_its_square(lamp):
+    scene = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)).double()
+    weak, twice = (
+        optics.FourierFilter(
+            32, "dark_field", channels=1, margin=0, phase_depth=depth, **_LAMPS[lamp]
+        )
+        .double()(scene)
+        .detach()
+        for depth in (1e-4, 2e-4)
+    )
+    assert float(weak.mean()) > 0.5 * float(scene.var()) * 1e-8
+    torch.testing.assert_close(twice, 4 * weak, rtol=0, atol=1e-3 * float(weak.max()))
+
+
+def test_a_ring_shows_more_of_a_phase_than_a_disc_as_large():
+    scene = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.avg_pool2d(scene, 5, 1, 2)
+
+    def contrast(lamp):
+        plate = optics.FourierFilter(
+            32, "phase_contrast", channels=1, phase_depth=0.1, **_LAMPS[lamp]
+        )
+        return float(plate(smooth).detach().std())
+
+    assert contrast("ring") > 1.1 * contrast("disc")
+
+
+def _by_hand(scene, front_end, tilts, weights):
+    """Abbe's sum in numpy, of a real scene without margin."""
+    height, width = scene.shape
+    y, x = np.mgrid[:height, :width]
+    plate = np.fft.ifftshift(front_end.transmission.detach().numpy())
+    image = np.zeros(scene.shape)
+    for weight, (fy, fx) in zip(weights, tilts, strict=True):
+        ky, kx = round(fy * height), round(fx * width)
+        wave = np.exp(2j * np.pi * (ky * y / height + kx * x / width))
+        image += weight * np.abs(np.fft.ifft2(np.fft.fft2(np.sqrt(scene) * wave) * plate)) ** 2
+    return image / sum(weights)
+
+
+def test_a_ring_of_light_is_abbes_sum_over_it():
+    front_end = _filter("random", (18, 27), margin=0, **_RING)
+    scene = _scene(3, (18, 27))[:1]
+    radius, step = (0.08, 0.1), 0.025  # the coarsest grid of 0.1 / n with 12 points
+    tilts = [
+        (step * a, step * b)
+        for a in range(-4, 5)
+        for b in range(-4, 5)
+        if radius[0] - 1e-9 <= step * math.hypot(a, b) <= radius[1] + 1e-9
+    ]
+    assert len(tilts) == len(front_end.tilts) == 12
+    wanted = _by_hand(scene[0, 0].numpy(), front_end, tilts, [1] * 12)
+    image = front_end(scene).detach()[0, 0].numpy()
+    np.testing.assert_allclose(image, wanted, rtol=0, atol=1e-12)
+
+
+def test_points_of_ones_own_are_lit_in_their_proportions():
+    lamps = torch.tensor([[0.0, 0.0], [20e-3, 0.0], [0.0, -15e-3], [9e-3, 9e-3]])
+    tilts = optics.led_tilts(lamps, height=60e-3, wavelength=500e-9, pixel_pitch=400e-9)
+    weights = torch.tensor([2.0, 1.0, 5.0, 0.0])  # the last one is off
+    front_end = _filter(
+        "spiral", (18, 27), margin=0, illumination="partial", tilts=tilts, source=weights
+    )
+    assert len(front_end.tilts) == 3
+    assert float(front_end.source.sum()) == 1
+    scene = _scene(3, (18, 27))[:1]
+    wanted = _by_hand(scene[0, 0].numpy(), front_end, tilts.tolist(), weights.tolist())
+    image = front_end(scene).detach()[0, 0].numpy()
+    np.testing.assert_allclose(image, wanted, rtol=0, atol=1e-12)
+    # An object without a filter has the light of the lamp, 1, whatever the weights.
+    clear = _filter(
+        "open", (18, 27), illumination="partial", tilts=tilts, source=weights, phase_depth=1.0
+    )
+    torch.testing.assert_close(clear(scene), torch.full_like(scene, 0.995**2))
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**31), st.sampled_from(sorted(_LAMPS)), st.sampled_from(_STARTS))
+def test_no_lamp_makes_light_behind_a_plate(seed, lamp, start):
+    front_end = _filter(start, seed=seed, margin=0, **_LAMPS[lamp])
+    _stir(front_end, seed, 1.0)
+    scene = _scene(seed) * (_scene(seed + 1) > 0.5)
+    light = front_end(scene).detach()
+    assert light.min() >= 0
+    assert (light.sum((-2, -1)) <= scene.sum((-2, -1)) * (1 + 1e-9)).all()
+    assert 0 <= front_end.throughput() <= 1
+
+
+@pytest.mark.parametrize("lamp", _LAMPS)
+@pytest.mark.parametrize("start", ["dark_field", "phase_contrast"])
+def test_a_plate_learns_in_the_light_of_any_lamp(lamp, start):
+    front_end = _filter(start, (6, 5), margin=2, phase_depth=0.5, **_LAMPS[lamp])
+    scene = _scene(0, (6, 5))
+    for training in (True, False):
+        front_end.train(training).zero_grad()
+        front_end(scene).square().sum().backward()
+        # A sample in no order of any point sees nothing; nearly all see something.
+        assert float((front_end.raw.grad != 0).double().mean()) > 0.95
+
+    def form(raw):
+        return torch.func.functional_call(front_end, {"raw": raw}, (scene,))
+
+    raw = front_end.raw.detach().requires_grad_()
+    assert torch.autograd.gradcheck(form, raw, fast_mode=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("lamp", _LAMPS)
+def test_half_precision_moves_no_point_of_a_lamp(dtype, lamp):
+    whole = optics.FourierFilter((15, 22), "spiral", channels=1, margin=4, **_LAMPS[lamp])
+    half = copy.deepcopy(whole).to(dtype)
+    assert torch.equal(half.tilts, whole.tilts)
+    assert half.tilts.dtype == half.source.dtype == torch.float64
+    even = half(torch.full((1, 1, 15, 22), 0.5, dtype=dtype)).detach()
+    assert float(even.std()) < 1e-6
+    back = copy.deepcopy(half).double()
+    assert torch.equal(back.tilts, whole.tilts)
+    steep = torch.tensor([[271 / 603, 0.0]])  # 271 is 272 in bfloat16
+    large = optics.FourierFilter((603, 4), illumination="partial", tilts=steep, margin=0).to(dtype)
+    torch.testing.assert_close(large.tilts, steep.double(), rtol=0, atol=1e-7)
+
+
+def test_a_lamp_of_ones_own_is_kept_with_the_weights():
+    scene = torch.rand(1, 1, 16, 16)
+    first, second = (
+        optics.FourierFilter(16, channels=1, illumination="partial", tilts=tilts, source=weights)
+        for tilts, weights in (
+            (torch.tensor([[0.0, 0.1], [0.2, 0.0]]), torch.tensor([1.0, 3.0])),
+            (torch.zeros(2, 2), None),
+        )
+    )
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(second(scene), first(scene))
+    # A disc or a ring is made again by its radii, as before there were others.
+    assert list(optics.FourierFilter(16, **_RING).state_dict()) == ["raw"]
+
+
+def test_a_stop_that_does_not_cover_its_lamp_is_warned_of(recwarn):
+    given = {"size": 32, "start": "phase_contrast", "illumination": "partial", "margin": 0}
+    # The outermost point, 0.1, lies at 3 / 32, and half a sample covers it: 3.5 / 32 = 0.1094.
+    for enough in (None, 3.5 / 32, 0.1094, 0.2):
+        plate = optics.FourierFilter(**given, stop_radius=enough)
+        assert not recwarn
+        if enough == 3.5 / 32:
+            assert torch.equal(plate.raw, optics.FourierFilter(**given).raw)
+    optics.FourierFilter(**given | {"illumination": "coherent"}, stop_radius=0.05)
+    assert not recwarn
+    told = (
+        r"stop_radius=0\.1 cycles/pixel does not cover the lamp, whose outermost point is at "
+        r"0\.0938: .* Leave stop_radius out, or give 0\.1094 or more"
+    )
+    with pytest.warns(UserWarning, match=told) as caught:
+        optics.FourierFilter(**given, stop_radius=0.1)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="stop_radius=0 cycles/pixel does not cover"):
+        former = optics.FourierFilter(**given, stop_radius=0)
+    assert torch.equal(former.raw, optics.FourierFilter(32, "phase_contrast", margin=0).raw)
+    # A round stop covers a ring too.
+    round_ = optics.FourierFilter(32, "dark_field", **_RING, stop_radius=0.2)
+    assert round_.transmission[32, 32] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"illumination": "coherent", "source_inner_radius": 0.05},
+            r"source_inner_radius, tilts and source are those of .*'partial', not 'coherent'",
+        ),
+        ({"illumination": "incoherent", "tilts": torch.zeros(1, 2)}, "'partial', not 'incoherent'"),
+        ({"illumination": "coherent", "source": torch.ones(1)}, "'partial', not 'coherent'"),
+        (
+            {"source_inner_radius": 0.2},
+            r"source_inner_radius must be between 0 and source_radius=0\.1 .*, not 0\.2",
+        ),
+        (
+            {"source_inner_radius": -0.1},
+            r"between 0 and source_radius=0\.1 cycles/pixel, not -0\.1",
+        ),
+        ({"source_inner_radius": math.nan}, "between 0 and source_radius=0.1 .*, not nan"),
+        ({"source": torch.ones(13)}, "give their tilts as well"),
+        ({"tilts": torch.zeros(1, 2), "source_radius": 0.2}, "or tilts of your own, not both"),
+        ({"tilts": torch.zeros(1, 2), "source_inner_radius": 0.02}, "your own, not both"),
+        ({"tilts": torch.zeros(2)}, r"tilts must be real \[S, 2\]"),
+        ({"tilts": torch.zeros(0, 2)}, r"tilts must be real \[S, 2\]"),
+        ({"tilts": torch.full((1, 2), math.nan)}, "tilts must be finite, in cycles/pixel"),
+        ({"tilts": torch.zeros(2, 2), "source": torch.ones(3)}, r"with S = 2 as the tilts, not"),
+        ({"tilts": torch.zeros(2, 2), "source": torch.ones(1, 2)}, r"source must be \[2\] and not"),
+        ({"tilts": torch.zeros(2, 2), "source": torch.zeros(2)}, "and not all 0, not tensor"),
+        ({"tilts": torch.zeros(1, 2), "source": -torch.ones(1)}, "source must be 0 or more"),
+    ],
+)
+def test_lamps_that_make_no_sense_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        optics.FourierFilter(16, **({"illumination": "partial"} | given))
+
+
+def test_points_of_a_lamp_are_tensors_that_are_not_trained():
+    given = {"illumination": "partial"}
+    with pytest.raises(TypeError, match="tilts must be a Tensor, not list"):
+        optics.FourierFilter(16, **given, tilts=[[0.0, 0.0]])
+    one, learned = torch.zeros(1, 2), torch.nn.Parameter(torch.ones(1))
+    with pytest.raises(TypeError, match=r"tilts and source are not learned here: .* train them in"):
+        optics.FourierFilter(16, **given, tilts=one, source=learned)
+    with pytest.raises(TypeError, match="source_inner_radius must be one number, in cycles/pixel"):
+        optics.FourierFilter(16, **given, source_inner_radius="wide")

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import optics
+from optics.illumination import condenser
 
 
 @settings(deadline=None, max_examples=25)
@@ -69,6 +70,17 @@ def test_points_on_a_rim_are_in_whatever_their_radius_rounds_to():
     assert len(optics.disc_source(0.3, step=0.1)) == 29  # 3 * 0.1 is above 0.3
     ring = optics.annular_source(0.33, 0.4, step=0.03).norm(dim=1)  # 11 * 0.03 is below 0.33
     assert float(ring.min()) == pytest.approx(0.33, abs=1e-12)
+
+
+@pytest.mark.parametrize("inner", [0, 0.01, 0.05, 0.07, 0.075, 0.08, 0.09, 0.097, 0.1])
+def test_a_condenser_has_enough_points_and_the_symmetry_of_a_ring(inner):
+    points = condenser(0.1, inner)
+    assert 12 <= len(points) <= 24
+    radius = points.norm(dim=1)
+    assert inner - 1e-9 <= float(radius.min()) <= float(radius.max()) == pytest.approx(0.1)
+    around = {(round(y, 9), round(x, 9)) for y, x in points.tolist()}
+    assert {(x, -y) for y, x in around} == around == {(x, y) for y, x in around}
+    assert torch.equal(condenser(0.1), optics.disc_source(0.1, step=0.05))
 
 
 def test_lamps_light_at_the_sine_of_their_angle():

@@ -206,6 +206,11 @@ def test_working_distances_are_settings_and_no_state():
     assert given.working_distances.tolist() == [0.5, 1.0]
     assert "working_distances=(0.3, 0.5, inf) m" in repr(front_end)
     assert "working" not in repr(optics.IncoherentImaging(_pupil()))
+    shown = front_end.working_distances
+    shown *= 1e3  # in millimetres: a copy
+    again = optics.IncoherentImaging(_pupil(), working_distances=distances)
+    assert front_end.working_distances.tolist() == list(distances)
+    assert again.working_distances.tolist() == list(distances)
 
 
 def test_all_scenes_may_be_at_one_distance_for_a_while():

@@ -227,6 +227,21 @@ def test_a_constant_scene_is_itself_behind_kernels_without_negative_taps(signed)
         torch.testing.assert_close(image, scene, rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("raw", [-3.0, -1.0, -0.3])
+def test_a_filter_that_training_made_dark_gives_no_nan(signed, raw):
+    front_end = optics.LearnedKernel("gaussian", 3, channels=1, signed=signed)
+    with torch.no_grad():
+        front_end.raw.fill_(raw)
+    image = front_end.combine(front_end(_scene(0, (1, 1, 8, 8)).float()))
+    assert bool(((image >= 0) & (image <= 1)).all())
+    if raw == -3.0:  # exactly dark, by underflow
+        assert not front_end.kernels.any()
+        assert not image.any()
+    (slope,) = torch.autograd.grad(image.square().sum(), front_end.raw)
+    assert bool(torch.isfinite(slope).all())
+
+
 def test_own_kernels_are_kept():
     filters = torch.tensor([[[0.0, -0.5, 0.0], [0.2, 0.4, 0.1], [0.0, -0.25, 0.0]]])
     front_end = optics.LearnedKernel(filters, channels=1)
@@ -239,6 +254,7 @@ def test_own_kernels_are_kept():
         (lambda: optics.LearnedKernel("sobol"), "no kernel is called 'sobol'; choose from"),
         (lambda: optics.LearnedKernel("log", 4), "odd and at least 3, not 4"),
         (lambda: optics.kernel_start("odd_gabor", 3), "odd and at least 5, not 3"),
+        (lambda: optics.kernel_start("gabor", 3), "odd and at least 5, not 3"),
         (lambda: optics.LearnedKernel("log", signed=False), "start='log' has negative taps"),
         (lambda: optics.LearnedKernel(-torch.ones(1, 1, 1), signed=False), "start has negative"),
         (lambda: optics.LearnedKernel(torch.ones(1, 3, 3)), "here they reach 9: divide by it"),

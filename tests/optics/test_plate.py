@@ -130,6 +130,19 @@ def test_knives_at_any_angle_pass_all_light_together(angle, height, width):
     assert half == pytest.approx(0.5, abs=1e-12)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (8, 9), (9, 8), (9, 9)])
+@pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 2, 2.0])
+def test_opposite_knives_are_mirror_images(size, angle):
+    one, other = (optics.knife_edge(size, angle=a) for a in (angle, angle + math.pi))
+    # On an even grid -1/2, the first sample, is its own mirror image.
+    even = tuple(1 - n % 2 for n in size)
+    torch.testing.assert_close(other, one.flip(0, 1).roll(even, (0, 1)), rtol=0, atol=1e-10)
+    assert float(one.abs().square().mean()) == pytest.approx(0.5, abs=1e-10)
+    scene = torch.rand(size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    turned = optics.coherent_image(scene.flip(0, 1), other).flip(0, 1)
+    torch.testing.assert_close(turned, optics.coherent_image(scene, one), rtol=0, atol=1e-10)
+
+
 def _parts(plate):
     return torch.view_as_real(plate)
 
@@ -198,6 +211,7 @@ def test_a_knife_covers_samples_by_area(angle):
     fx = (np.arange(width) - width // 2)[:, None] / width + inside / width
     along = fx[None, :, None, :] * math.cos(angle) + fy[:, None, :, None] * math.sin(angle)
     covered = (along > 0).mean((2, 3))
+    covered[0] = (covered[0] + (along[0] + math.sin(angle) > 0).mean((1, 2))) / 2  # fy = +1/2 too
     plate = optics.knife_edge((height, width), angle=angle).real.numpy()
     # Counting points along an edge errs by less than one row of them.
     np.testing.assert_allclose(plate, np.sin(np.pi / 2 * covered), rtol=0, atol=2 / fine)
@@ -239,6 +253,26 @@ def test_one_size_is_that_of_both_sides(name):
 def test_what_is_no_ring_of_the_plate_is_refused(ring):
     with pytest.raises(ValueError, match=r"ring must be \(inner, outer\)|lies in the ring"):
         optics.phase_contrast(33, ring=ring)
+
+
+def test_a_stop_that_is_a_ring_stops_where_a_phase_plate_shifts():
+    ring = (3 / 32, 7 / 32)
+    stop = optics.dark_field(32, ring=ring)
+    shifted = optics.phase_contrast(32, ring=ring, shift=math.pi)  # 1 - 2 of what is covered
+    torch.testing.assert_close(2 * stop - 1, shifted)
+    assert stop[16, 16] == stop[16, 31] == 1
+    assert stop[16, 21] == stop[11, 16] == 0
+    for name in ("dark_field", "phase_contrast"):
+        made = getattr(optics, name)(32, ring=ring)
+        assert torch.equal(optics.filter_start(name, 32, ring=ring), made)
+    with pytest.raises(ValueError, match="ring is that of dark_field or phase_contrast, not 'op"):
+        optics.filter_start("open", 32, ring=ring)
+    with pytest.raises(ValueError, match=r"ring must be \(inner, outer\)"):
+        optics.dark_field(32, ring=(0.2, 0.1))
+    with pytest.raises(ValueError, match=r"ring must be \(inner, outer\)"):
+        optics.filter_start("dark_field", 32, ring=(0.2, 0.1))
+    with pytest.raises(ValueError, match=r"without a stop, not .* with stop=0\.1"):
+        optics.filter_start("dark_field", 32, ring=ring, stop_radius=0.1)
 
 
 def test_a_plate_that_is_a_ring_has_no_stop():

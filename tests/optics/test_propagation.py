@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -571,7 +572,10 @@ def test_layouts_and_compile():
     def go(u, z):
         near = angular_spectrum(u, spacing=4e-6, wavelength=5e-7, distance=z)
         near = fresnel(near, spacing=4e-6, wavelength=5e-7, distance=1.0, pad=False)
-        return fraunhofer(near, spacing=4e-6, wavelength=5e-7, distance=0.1).field
+        far = fraunhofer(near, spacing=4e-6, wavelength=5e-7, distance=0.1).field
+        there = {"spacing": 4e-6, "wavelength": 5e-7, "output_spacing": 3e-6, "output_size": 9}
+        near = angular_spectrum(far, distance=z, **there) + fresnel(far, distance=5 * z, **there)
+        return near + fraunhofer(far, distance=9 * z, **there).field
 
     wanted = go(field, distance)
     strided = go(field.transpose(-2, 0).contiguous().transpose(-2, 0), distance)
@@ -665,3 +669,329 @@ def test_bad_input(function):
     if function is fraunhofer:
         with pytest.raises(ValueError, match="distance must be positive and finite, in metres"):
             function(field, **{**good, "distance": -1.0})
+
+
+def plane(size, spacing, centre=(0.0, 0.0)):
+    """Coordinates y ``[h, 1]`` and x ``[w]`` of an output plane."""
+    y, x = ((torch.arange(n) - n // 2) * spacing + c for n, c in zip(size, centre, strict=True))
+    return y.to(F64)[:, None], x.to(F64)
+
+
+def beam(y, x, distance, wave=633e-9, waist=100e-6):
+    """Gaussian beam with its phase but for the carrier, Saleh & Teich, eq. 3.1-7."""
+    rayleigh = math.pi * waist**2 / wave
+    radius, r2 = waist * math.hypot(1, distance / rayleigh), y**2 + x**2
+    phase = math.pi / wave * r2 * distance / (distance**2 + rayleigh**2)
+    phase = phase - math.atan(distance / rayleigh)
+    return torch.polar(waist / radius * torch.exp(-r2 / radius**2), phase)
+
+
+PLANES = [
+    {"output_spacing": 1e-6, "output_size": (40, 51)},
+    {"output_spacing": 8e-6},
+    {"output_spacing": 31e-6, "output_size": 41, "output_centre": (2e-4, -1e-4)},
+    {"output_size": (30, 97), "output_centre": (-3e-4, 4.321e-4)},
+]
+WAIST = {"spacing": 8e-6, "wavelength": 633e-9}
+
+
+def at_output(asked, size=(104, 101)):
+    size = asked.get("output_size", size)
+    size = (size, size) if isinstance(size, int) else size
+    return plane(size, asked.get("output_spacing", 8e-6), asked.get("output_centre", (0.0, 0.0)))
+
+
+@pytest.mark.parametrize("asked", PLANES)
+@pytest.mark.parametrize(
+    ("function", "distance", "error"),
+    [
+        (angular_spectrum, 0.0, 1e-7),
+        (angular_spectrum, 5e-3, 1e-6),
+        (angular_spectrum, -0.05, 2e-6),
+        (fresnel, -0.05, 3e-6),
+        (fresnel, 0.2, 1e-6),
+        (fresnel, 20.0, 1e-7),
+    ],
+)
+def test_an_output_of_its_own_is_the_gaussian_beam_there(function, distance, error, asked):
+    waist = beam(*plane((104, 101), 8e-6), 0.0)
+    wanted = beam(*at_output(asked), distance)
+    peak = beam(*plane((1, 1), 1.0), distance).abs().max()
+    there = function(waist, distance=distance, **WAIST, **asked)
+    assert there.dtype == torch.complex128
+    assert (there - wanted).abs().max() < error * peak
+    single = function(waist.to(torch.complex64), distance=distance, **WAIST, **asked)
+    assert single.dtype == torch.complex64
+    assert (single - there).abs().max() < 1e-5 * peak
+
+
+@pytest.mark.parametrize("asked", PLANES)
+def test_the_far_field_of_a_gaussian_at_an_output_of_its_own(asked):
+    """Without the square of the field's own coordinate: far of the waist, or behind a lens."""
+    distance, waist = 0.4, 100e-6
+    y, x = at_output(asked)
+    asked = {"output_spacing": 8e-6, **asked}
+    reach = 633e-9 * distance
+    radius = reach / (math.pi * waist)
+    wanted = -1j * math.pi * waist**2 / reach * torch.exp(-(y**2 + x**2) / radius**2)
+    source = beam(*plane((104, 101), 8e-6), 0.0)
+    far, spacing = fraunhofer(source, distance=distance, **WAIST, **asked)
+    assert spacing == (asked["output_spacing"],) * 2
+    assert (far - wanted).abs().max() < 1e-6 * abs(wanted).max()
+    curved = fraunhofer(source, distance=distance, quadratic_phase=True, **WAIST, **asked).field
+    phase = math.pi * (y**2 + x**2) / reach
+    assert (curved - wanted * torch.polar(torch.ones_like(phase), phase)).abs().max() < 1e-5
+
+
+def test_the_light_is_all_there_in_a_coarse_output():
+    """A tenth of the samples across a beam ten times as wide; and a fine output's share."""
+    waist = beam(*plane((104, 104), 8e-6), 0.0)
+    power = float(waist.abs().square().sum()) * 8e-6**2
+    for function, distance in ((fresnel, 0.5), (angular_spectrum, 0.1)):
+        wide = 100e-6 * math.hypot(1, distance / (math.pi * 100e-6**2 / 633e-9))
+        d = wide / 5
+        there = function(waist, distance=distance, **WAIST, output_spacing=d, output_size=40)
+        assert float(there.abs().square().sum()) * d * d == pytest.approx(power, rel=1e-6)
+
+
+@given(sizes, seeds, waves, pitches, distances, st.integers(-20, 20), dtypes)
+@quick
+@far_away
+def test_an_output_on_the_same_samples_is_what_it_is_without(
+    size, seed, wave, pitch, distance, shift, dtype
+):
+    field, near = noise(size, seed, dtype), tolerance(dtype, 1e-11)
+    quantities = {"spacing": pitch * wave, "wavelength": wave, "distance": distance}
+    for pad in (True, False):
+        there = angular_spectrum(field, pad=pad, **quantities)
+        same = angular_spectrum(field, pad=pad, output_size=size, **quantities)
+        assert_near(same, there, near)
+    # Unpadded the field is periodic, and an output beside the axis is the field rolled.
+    moved = angular_spectrum(
+        field, pad=False, output_centre=(shift * pitch * wave, 0.0), **quantities
+    )
+    assert_near(moved, there.roll(-shift, 0), near)
+    quantities["distance"] = abs(distance)
+    far, spacing = fraunhofer(field, **quantities)
+    again, steps = fraunhofer(field, output_size=size, **quantities)
+    assert_near(again, far, near)
+    assert steps == spacing
+
+
+def test_where_the_kernel_ends_it_fades():
+    """Cut sharply, it would leave 2 % of the peak in the dark outer half of this output."""
+    there = fresnel(
+        beam(*plane((104, 101), 8e-6), 0.0),
+        distance=0.05,
+        **WAIST,
+        output_spacing=140e-6,
+        output_size=30,
+    )
+    assert (there - beam(*plane((30, 30), 140e-6), 0.05)).abs().max() < 5e-4
+
+
+def test_nothing_comes_round_into_an_output_beside_the_axis():
+    """A steep beam that walks 90 samples to the right, looked for 166 samples to the left."""
+    wave, dx = 500e-9, 2e-6
+    y, x = plane((128, 128), dx)
+    tilt = torch.exp(-(y**2 + x**2) / (40e-6) ** 2 + 2j * math.pi * 0.2 / dx * x)
+    quantities = {"spacing": dx, "wavelength": wave, "distance": 90 * dx / 0.05}
+    for function in (angular_spectrum, fresnel):
+        left, right = (
+            function(tilt, **quantities, output_size=(128, 48), output_centre=(0.0, c * dx)).abs()
+            for c in (-166, 90)
+        )
+        assert left.max() < 1e-4
+        assert right.max() > 0.5
+
+
+def test_a_mirrored_field_has_a_mirrored_output():
+    """Also of its highest frequency, which is half of either sign between the samples."""
+    field, quantities = noise((9, 7), 0), {"spacing": 2e-6, "wavelength": 5e-7, "distance": 4e-6}
+    asked = {"output_spacing": 0.7e-6, "output_size": (11, 13)}
+    for axis in (-1, -2):
+        there = angular_spectrum(field.flip(axis), **quantities, **asked)
+        assert_near(there, angular_spectrum(field, **quantities, **asked).flip(axis), 1e-12)
+
+
+def test_an_output_takes_a_tensor_of_one_spacing_and_no_default_device():
+    field, step = noise((64, 60), 0), torch.tensor(3e-6, dtype=F64)
+    quantities = {"wavelength": 5e-7, "distance": 1e-3, "output_size": 6}
+    for function in (angular_spectrum, fresnel, lambda *a, **k: fraunhofer(*a, **k).field):
+        wanted = function(field, spacing=3e-6, **quantities)
+        assert_near(function(field, spacing=step, **quantities), wanted, 1e-12)
+        with torch.device("meta"):
+            assert_near(function(field, spacing=3e-6, **quantities), wanted, 1e-12)
+
+
+def test_fresnel_to_an_output_agrees_with_the_transfer_function():
+    """Where both hold, for a hard edge, to what the function's own limit leaves of it."""
+    mask = aperture.circular_aperture(96, diameter=0.5e-3, spacing=8e-6, dtype=F64)
+    for distance in (0.1, -0.1):
+        whole = fresnel(mask, distance=distance, **WAIST)
+        there = fresnel(mask, distance=distance, output_size=96, **WAIST)
+        assert (there - whole).abs().max() < 2e-2 * whole.abs().max()
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (7e-6, -11e-6)])
+def test_steep_waves_against_rayleigh_and_sommerfelds_integral(centre):
+    """A waist of two wavelengths, 20 wavelengths away; Goodman, eq. 3-41, by Gauss's rule."""
+    wave, waist, distance = 0.5e-6, 1e-6, 10e-6
+    y, x = plane((60, 61), 0.2e-6)
+    there = angular_spectrum(
+        torch.exp(-(y**2 + x**2) / waist**2),
+        spacing=0.2e-6,
+        wavelength=wave,
+        distance=distance,
+        output_spacing=1.7e-6,
+        output_size=(5, 4),
+        output_centre=centre,
+    )
+    nodes, weights = special.roots_legendre(80)
+    nodes, weights = 5 * waist * nodes, 5 * waist * weights
+    source = np.exp(-(nodes[:, None] ** 2 + nodes**2) / waist**2) * weights[:, None] * weights
+    k = 2 * np.pi / wave
+    rows, columns = plane((5, 4), 1.7e-6, centre)
+    for i, row in enumerate(rows[:, 0].tolist()):
+        for j, column in enumerate(columns.tolist()):
+            r = np.sqrt(distance**2 + (row - nodes[:, None]) ** 2 + (column - nodes) ** 2)
+            kernel = distance / (2 * np.pi * r**2) * (1 / r - 1j * k)
+            wanted = (source * kernel * np.exp(1j * k * (r - distance))).sum()
+            assert abs(complex(there[i, j]) - wanted) < 2e-4
+
+
+def airy(radius, focal, wave, diameter):
+    """Amplitude in the focus, Goodman, eq. 4-31."""
+    v = math.pi * diameter * radius / (wave * focal)
+    return math.pi * diameter**2 / (4 * wave * focal) * 2 * special.jv(1, v) / v
+
+
+@pytest.mark.parametrize("function", [fresnel, angular_spectrum, fraunhofer])
+def test_an_aperture_focused_is_airys_pattern_at_a_fine_pitch(function):
+    wave, focal, diameter, dx, pitch = 550e-9, 25e-3, 1e-3, 5e-6, 1.1e-6
+    y, x = plane((224, 224), dx)
+    pupil = aperture.circular_aperture(224, diameter=diameter, spacing=dx, dtype=F64)
+    lens = torch.polar(pupil, -math.pi / (wave * focal) * (y**2 + x**2))
+    y, x = plane((48, 40), pitch, (pitch / 2, 0.0))
+    focus = function(
+        pupil if function is fraunhofer else lens,
+        spacing=dx,
+        wavelength=wave,
+        distance=focal,
+        output_spacing=pitch,
+        output_size=(48, 40),
+        output_centre=(pitch / 2, 0.0),
+    )
+    focus = focus.field if function is fraunhofer else focus
+    wanted = airy((y**2 + x**2).sqrt().numpy(), focal, wave, diameter)
+    assert np.abs(focus.abs().numpy() - np.abs(wanted)).max() < 3e-3 * wanted.max()
+    if function is fraunhofer:
+        assert np.abs(focus.numpy() - -1j * wanted).max() < 1e-3 * wanted.max()
+
+
+@pytest.mark.parametrize("function", [angular_spectrum, fresnel, fraunhofer])
+def test_gradcheck_at_an_output_of_its_own(function):
+    options = {"quadratic_phase": True} if function is fraunhofer else {}
+    asked = {"output_spacing": 0.7, "output_size": (3, 4), "output_centre": (0.4, -1.0)}
+
+    def go(field, distance, wavelength, spacing):
+        spacing = float(spacing) if function is angular_spectrum else spacing
+        result = function(
+            field, distance=distance, wavelength=wavelength, spacing=spacing, **options, **asked
+        )
+        return result.field if function is fraunhofer else result
+
+    # Of the integrals some of the kernel fades at these distances.
+    quantities = [torch.tensor(v, dtype=F64, requires_grad=True) for v in ([7.3, 4.1], 1.0)]
+    spacing = torch.tensor(0.83, dtype=F64, requires_grad=function is not angular_spectrum)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.autograd.gradcheck(go, (noise((5, 4), 0).requires_grad_(), *quantities, spacing))
+
+
+def test_wavelengths_and_distances_broadcast_at_an_output_of_its_own():
+    field = noise((64, 60), 0, lead=(2, 3))
+    wavelength = torch.tensor([450e-9, 550e-9, 650e-9], dtype=F64)
+    distance = torch.tensor([[9e-4], [1e-3]], dtype=F64)
+    asked = {"spacing": 3e-6, "output_spacing": 2e-6, "output_size": (7, 5)}
+    for function in (angular_spectrum, fresnel, lambda *a, **k: fraunhofer(*a, **k).field):
+        every = function(field, wavelength=wavelength, distance=distance, **asked)
+        assert every.shape == (2, 3, 7, 5)
+        one = function(field[1, 2], wavelength=650e-9, distance=1e-3, **asked)
+        assert_near(every[1, 2], one, 1e-12)
+    # Of each wavelength its own samples, where the size alone is asked for.
+    spacing = fraunhofer(
+        field, spacing=3e-6, wavelength=wavelength, distance=0.1, output_size=(64, 4)
+    ).spacing
+    torch.testing.assert_close(spacing[1], wavelength * 0.1 / (60 * 3e-6))
+
+
+def test_vmap_and_tensors_without_data_at_an_output_of_its_own():
+    field = noise((64, 60), 0, torch.complex64, lead=(3,))
+    distances = torch.tensor([1.1e-3, 1.2e-3, 1.3e-3], dtype=F64)
+    asked = {"spacing": 4e-6, "wavelength": 5e-7, "output_spacing": 3e-6, "output_size": (8, 6)}
+
+    def go(u, z):
+        near = angular_spectrum(u, distance=z, **asked) + fresnel(u, distance=z, **asked)
+        return near + fraunhofer(u, distance=z, **asked).field
+
+    wanted = go(field, distances)
+    torch.testing.assert_close(torch.vmap(go)(field, distances), wanted)
+    assert go(field.to("meta"), distances.to("meta")).shape == (3, 8, 6)
+
+
+def test_warnings_of_an_output_have_numbers():
+    field, quantities = torch.ones(64, 64), {"spacing": 4e-6, "wavelength": 5e-7}
+    left = 5e-7 * 5e-4 / (2 * 4e-6**2)
+    with pytest.warns(UserWarning, match=rf"0\.0005 m .* {left:.3g} samples .* fewer than 16;"):
+        fresnel(field, distance=torch.tensor([5e-4, 1e-2]), output_size=8, **quantities)
+    # lambda z / 2 dx, and half of the field that sends it.
+    lit = 5e-7 * 0.01 / 8e-6 + 32 * 4e-6
+    wide = {"output_spacing": 1e-4, "output_size": 20}
+    with pytest.warns(UserWarning, match=rf"reaches 0\.001 m .* light to {lit:.3g} m; .* dark"):
+        fresnel(field, distance=0.01, **wide, **quantities)
+    with pytest.warns(UserWarning, match=r"reaches 0\.001 m .* to 0\.000625 m; .* repeats itself"):
+        fraunhofer(field, distance=0.01, **wide, **quantities)
+    with pytest.warns(UserWarning, match=r"reaches 0\.002 m .*to 0\.000625"):
+        fraunhofer(field, distance=0.01, **wide, output_centre=(1e-3, 0.0), **quantities)
+    fresnel(field, distance=1e-4, **wide, band_limit=False, **quantities)
+    fraunhofer(field, distance=0.01, output_size=64, **quantities)
+    # The band is that of the grid that holds the output: 64 + 20 * 1e-4 / 4e-6 samples, or 576.
+    angular_spectrum(field, distance=0.1, **wide, **quantities)
+    with pytest.warns(UserWarning, match=r"fewer than 16; .* output_spacing"):
+        angular_spectrum(field, distance=0.1, output_spacing=4e-6, **quantities)
+
+
+@pytest.mark.parametrize("function", [angular_spectrum, fresnel, fraunhofer])
+def test_bad_output(function):
+    field, good = torch.ones(8, 8), {"spacing": 1e-6, "wavelength": 5e-7, "distance": 1e-4}
+    cases = [
+        ({"output_spacing": 0.0}, ValueError, "output_spacing must be positive and finite, in me"),
+        ({"output_spacing": "1"}, TypeError, "output_spacing must be one number, in metres"),
+        ({"output_spacing": (1e-6, 2e-6)}, TypeError, "must be one number.*call it for each"),
+        ({"output_size": 0}, ValueError, r"output_size must be \(H, W\), whole numbers of at leas"),
+        ({"output_size": (4, 4, 4)}, ValueError, r"output_size must be \(H, W\)"),
+        ({"output_centre": 1e-6}, TypeError, r"output_centre must be two numbers \(y, x\) in metr"),
+        ({"output_centre": (1e-6,)}, TypeError, r"output_centre must be two numbers \(y, x\)"),
+        ({"output_centre": (None, 0.0)}, TypeError, "output_centre must be one number, in metres"),
+        ({"output_centre": (0.0, math.inf)}, ValueError, "output_centre must be finite, in metres"),
+    ]
+    for change, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            function(field, **{**good, **change})
+
+
+def test_bad_output_of_one_function():
+    field, good = torch.ones(8, 8), {"spacing": 1e-6, "wavelength": 5e-7, "distance": 1e-4}
+    with pytest.raises(ValueError, match=r"8 \* 0\.5 m centred at 0 m, needs a grid of 4000008 "):
+        angular_spectrum(field, **good, output_spacing=0.5)
+    with pytest.raises(TypeError, match=r"spacing must be one number, in metres.*for each"):
+        angular_spectrum(field, **{**good, "spacing": torch.tensor([1e-6, 2e-6])}, output_size=4)
+    spacing = torch.tensor(1e-6, requires_grad=True)
+    with pytest.raises(TypeError, match="spacing is not learned here"):
+        angular_spectrum(field, **{**good, "spacing": spacing}, output_size=4)
+    with pytest.raises(ValueError, match=r"pad=False is of a periodic field.*angular_spectrum"):
+        fresnel(field, **good, output_size=4, pad=False)
+    for distance in (0.0, torch.tensor([1e-4, 0.0])):
+        with pytest.raises(ValueError, match=r"distance must not be 0 .*take angular_spectrum"):
+            fresnel(field, **{**good, "distance": distance}, output_size=4)

@@ -159,6 +159,32 @@ def test_wavelengths_are_not_rounded_with_the_module(dtype):
     assert {*pupil.state_dict()} == {"aperture", "elements.0.focal_length"}
 
 
+class _InMicrometres(optics.PhaseElement):
+    """An element of one's own, that changes what it is given."""
+
+    def phase_shift(self, wavelength):
+        wavelength *= 1e6
+        return torch.zeros(len(wavelength), *self.size)
+
+
+class _Attenuator(optics.Element):
+    def transmission(self, wavelength):
+        wavelength *= 1e6
+        return torch.full((len(wavelength), *self.size), 0.5)
+
+
+def test_an_element_that_changes_its_wavelengths_changes_those_of_nobody_else():
+    grid = {"size": 64, "spacing": 1e-3 / 63}
+    tilt = optics.Aberration(
+        64, spacing=1e-3 / 63, diameter=1e-3, coefficients=torch.tensor([0.0, 2e-7])
+    )
+    own = [_InMicrometres(**grid), _Attenuator(**grid)]
+    expected = _pupil([tilt], focus=0.5)(distance=0.4)
+    found = _pupil([*own, tilt], focus=0.5)(distance=0.4)
+    torch.testing.assert_close(found, expected / 4, rtol=1e-5, atol=1e-9)
+    assert torch.equal(_pupil([tilt], focus=0.5)(distance=0.4), expected)
+
+
 def test_an_aperture_that_is_a_parameter_is_trained_and_whole_numbers_are_one():
     soft = optics.circular_aperture(64, diameter=1e-3, spacing=1e-3 / 63)
     aperture = torch.nn.Parameter(soft)

@@ -40,6 +40,8 @@ class Causes(NamedTuple):
 
     no_lesion: Tensor
     """The mask is empty."""
+    too_small: Tensor
+    """Of a plane of fewer pixels than the scene: the lesion covers half of none of them."""
     no_ring: Tensor
     """The lesion leaves no skin in the frame, between the ring's radii."""
     dark_ring: Tensor
@@ -76,6 +78,7 @@ class Undefined:
 
 _REASONS = {
     "no_lesion": "the mask is empty",
+    "too_small": "the lesion covers half of no pixel of the plane",
     "no_ring": "no skin is left around the lesion",
     "dark_ring": "the skin has no light",
     "dark": "lesion and skin have no light",
@@ -84,7 +87,7 @@ _REASONS = {
     "no_contour": "no border of the lesion crosses the frame",
     "not_finite": "the picture holds values that are no finite numbers",
 }
-_GENERAL = ("no_lesion", "no_ring", "not_finite")
+_GENERAL = ("no_lesion", "too_small", "no_ring", "not_finite")
 # In the order in which they are blamed.
 _CAUSES: dict[Measure, tuple[str, ...]] = {
     "weber": (*_GENERAL, "dark_ring"),
@@ -94,8 +97,8 @@ _CAUSES: dict[Measure, tuple[str, ...]] = {
     "gcnr": _GENERAL,
     "soft_gcnr": _GENERAL,
     "delta_e": (*_GENERAL, "no_colour"),
-    "edge": ("no_lesion", "no_contour", "not_finite"),
-    "octants": ("no_lesion", "no_contour", "not_finite"),
+    "edge": ("no_lesion", "too_small", "no_contour", "not_finite"),
+    "octants": ("no_lesion", "too_small", "no_contour", "not_finite"),
 }
 
 # Of the two that have one, which are opposite.
@@ -268,6 +271,7 @@ def contrast(
         )
     causes = Causes(
         no_lesion=stats.count[:, 0] == 0,
+        too_small=torch.zeros_like(stats.flat),
         no_ring=stats.count[:, 1] == 0,
         dark_ring=stats.mean[:, 1] <= 0,
         dark=stats.mean.sum(-1) <= 0,

@@ -7,6 +7,7 @@
     masks ───────────────┴─► contrast ─► Contrast
 """
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -51,7 +52,8 @@ def contrast_at(
         Of one pass.
     masks : Tensor, bool ``[B, H, W]``
         In the pixels of the scene. Where a plane has others, the masks are reduced to them by
-        area and the ring's distances by the same factor.
+        area and the ring's distances by the same factor; of a lesion that covers half of no pixel
+        there, nothing is measured, and :attr:`Contrast.undefined` says so.
     plane : {"scene", "irradiance", "measurement", "handed"}
         The irradiance is linear light, of all exposures together where there are several. A
         scene that is a field has no contrast; what a front end makes of it has.
@@ -108,13 +110,14 @@ def contrast_at(
             )
         if mosaic is not None:
             picture, masks = _packed(picture, masks, image_size(mosaic, "mosaic"))
+    given = masks
     if picture.shape[-2:] != masks.shape[-2:]:
         factor = picture.shape[-1] / masks.shape[-1]
         inner, outer = inner * factor, outer * factor
         height, width = picture.shape[-2:]
         area = adaptive_avg_pool2d(masks.float(), (height, width))
         masks = area >= 0.5
-    return contrast(
+    found = contrast(
         picture,
         masks,
         inner=inner,
@@ -122,6 +125,9 @@ def contrast_at(
         encoding="linear" if plane == "irradiance" else encoding or output.encoding,
         bins=bins,
     )
+    lost = found.causes.no_lesion & given.flatten(1).any(1)
+    empty = found.causes.no_lesion & ~lost
+    return replace(found, causes=found.causes._replace(no_lesion=empty, too_small=lost))
 
 
 def _is_mosaic(output: SystemOutput) -> bool:

@@ -202,6 +202,27 @@ def test_what_does_not_fit_is_refused(scenes):
         kept({"grey": grey}, scenes)
 
 
+def test_what_is_kept_of_few_lesions_is_held_by_its_intervals(scenes):
+    """Powers of 0.5 to 1.5 of the scene's, at random: the draws held 1 in half of the cases."""
+    random = torch.Generator().manual_seed(0)
+
+    def gain(image):
+        square = 0.5 + torch.rand(len(image), 1, 1, 1, generator=random, dtype=image.dtype)
+        return 0.5 + square.sqrt() * (image - 0.5)
+
+    held = []
+    for _ in range(50):
+        few = scenes.subset(range(0, 4, 2))  # a picture of each of two lesions
+        (system,) = kept({"gain": _changing(gain)}, few, annuli=3, resamples=60).systems
+        for ring in system.annuli:
+            held.append(ring.power_interval.low <= 1 <= ring.power_interval.high)
+            assert ring.power_interval.low < ring.power < ring.power_interval.high
+            assert ring.coherence_interval.high <= 1
+        for region in system.differences:
+            assert 0 <= region.interval.low < region.rms < region.interval.high
+    assert np.mean(held) > 0.75
+
+
 def test_of_one_lesion_there_is_no_interval(scenes):
     found = kept({"same": joint.ImagingSystem()}, scenes.subset([0]), resamples=5)
     assert found.pictures == 1

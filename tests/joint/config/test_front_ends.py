@@ -29,6 +29,28 @@ def test_a_fourier_filter_may_be_lit_by_a_disc_and_be_read_by_whole_pixels():
         joint.FourierConfig(source_radius=0.05)
 
 
+def test_a_fourier_filter_may_be_lit_by_a_ring():
+    given = {"illumination": "partial", "source_radius": 0.12, "source_inner_radius": 0.1}
+    config = joint.FourierConfig(start="phase_contrast", margin=0, **given)
+    built = joint.build_front_end(config, (32, 32), 3)
+    wanted = optics.FourierFilter(32, "phase_contrast", margin=0, **given)
+    assert repr(built) == repr(wanted)
+    assert torch.equal(built.tilts, wanted.tilts)
+    assert torch.equal(built.raw, wanted.raw)
+    # A run on a disc is what it was before there were rings.
+    assert "source_inner_radius" not in joint.FourierConfig(illumination="partial").model_dump()
+    with pytest.raises(ValidationError, match="source_inner_radius is that of illumination='par"):
+        joint.FourierConfig(source_inner_radius=0.05)
+    with pytest.raises(ValidationError, match=r"at most source_radius=0\.1 cycles/pixel, not 0\.2"):
+        joint.FourierConfig(illumination="partial", source_inner_radius=0.2)
+
+
+def test_a_stop_that_leaves_a_lamp_uncovered_is_warned_of():
+    config = joint.FourierConfig(start="dark_field", illumination="partial", stop_radius=0.05)
+    with pytest.warns(UserWarning, match=r"stop_radius=0\.05 .* does not cover the lamp"):
+        joint.build_front_end(config, (16, 16), 3)
+
+
 def test_a_fourier_filter_may_see_phase_objects():
     config = joint.FourierConfig(start="phase_contrast", phase_depth=0.4)
     assert joint.build_front_end(config, (16, 16), 1).phase_depth == 0.4

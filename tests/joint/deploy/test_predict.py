@@ -66,15 +66,6 @@ def test_a_system_comes_back_without_its_data(run, clinic):
         assert torch.equal(ours, theirs)
 
 
-def test_an_older_folder_says_that_it_needs_its_data(run, tmp_path):
-    folder = shutil.copytree(run, tmp_path / "older")
-    tensors, head = joint.load_checkpoint(folder / "best.safetensors")
-    del head["identity"]["scenes"]
-    joint.save_checkpoint(folder / "best.safetensors", tensors, head)
-    with pytest.raises(joint.CheckpointError, match=r"load it with them, joint\.load_run\(direct"):
-        joint.load_system(folder)
-
-
 def test_what_is_said_is_what_an_evaluation_says(tmp_path, clinic):
     """Decoded as the training's pictures: without noise the numbers are the same."""
     folder = tmp_path / "run"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small import identity
 
 import compress
 import joint
@@ -266,6 +267,37 @@ def test_pictures_come_back_as_they_were_written(tmp_path):
     assert torch.equal(read_picture(tmp_path / "grey.png", channels=1), image[:, :1])
     with pytest.raises(ValueError, match=r"expected one picture \[1, 1 or 3, H, W\], got \[2, 3"):
         write_picture(tmp_path / "two.png", torch.zeros(2, 3, 4, 4))
+    levels = torch.arange(256).view(1, 1, 16, 16).expand(-1, 3, -1, -1) / 255
+    for kind in (torch.float16, torch.bfloat16, torch.float64):
+        write_picture(tmp_path / "b.png", levels.to(kind))
+        expected = (255 * levels.to(kind).float()).round() / 255
+        assert torch.equal(read_picture(tmp_path / "b.png"), expected)
+    image[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"c\.png must be finite, got NaN"):
+        write_picture(tmp_path / "c.png", image)
+
+
+def test_a_tiff_of_signed_codes_is_refused(tmp_path):
+    grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    for form, name in ((1, "unsigned.tif"), (2, "signed.tif")):
+        grey.save(tmp_path / name, tiffinfo={339: form})
+    assert read_picture(tmp_path / "unsigned.tif").shape == (1, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"signed\.tif is a picture of signed codes"):
+        read_picture(tmp_path / "signed.tif")
+
+
+def test_a_net_that_decodes_to_nan_makes_no_file_and_no_picture(picture, tmp_path):
+    codec = compress.Autoencoder(3).eval()
+    with torch.no_grad():
+        list(codec.synthesis.parameters())[-1].fill_(torch.nan)
+        (data,) = codec.compress(read_picture(picture))
+    with pytest.raises(ValueError, match=r"in\.png: Autoencoder decodes its file to values that"):
+        joint.compress_file(picture, tmp_path / "a.l2l", codec)
+    assert not (tmp_path / "a.l2l").exists()
+    (tmp_path / "b.l2l").write_bytes(data)
+    with pytest.raises(compress.CorruptStream, match=r"b\.l2l: .* are not finite: its training d"):
+        joint.decompress_file(tmp_path / "b.l2l", tmp_path / "b.png", codec)
+    assert not (tmp_path / "b.png").exists()
 
 
 @pytest.fixture
@@ -314,7 +346,7 @@ def test_what_is_grey_is_known_by_its_mode(grey, tmp_path, mode):
     assert picture_for(torch.nn.Identity(), tmp_path / "a.png").shape[1] == 3
 
 
-def _trained_on(folder, kind, identity):
+def _trained_on(folder, kind, said):
     """The folder of a run with a codec that has nothing to learn."""
     folder.mkdir()
     none = joint.NoneConfig()
@@ -330,23 +362,17 @@ def _trained_on(folder, kind, identity):
     joint.save_checkpoint(
         folder / "best.safetensors",
         {f"codec.{name}": tensor for name, tensor in weights.items()},
-        {"identity": identity},
+        {"identity": identity(**said)},
     )
     return folder
 
 
-def _scenes(channels):
-    return {"image_size": [16, 16], "channels": channels, "classes": ["a", "b"]}
-
-
 @pytest.mark.parametrize("kind", BOTH)
 def test_the_codec_of_a_run_takes_what_it_was_trained_on(grey, picture, tmp_path, capsys, kind):
-    # The first is of a version that kept no channels for these codecs, the second of a camera that
-    # makes one channel of three.
-    told = {"codec_channels": None, "scenes": _scenes(1)}
-    mono = {"codec_channels": 1, "scenes": _scenes(3)}
-    for name, identity in (("grey", told), ("mono", mono)):
-        run = _trained_on(tmp_path / name, kind, identity)
+    # The first is of a codec that had no channels to say, the second of a camera that makes one
+    # channel of three.
+    for name, said in (("grey", {"channels": 1}), ("mono", {"codec_channels": 1})):
+        run = _trained_on(tmp_path / name, kind, said)
         codec, file, out = joint.load_codec(run), tmp_path / "a.l2l", tmp_path / "out.png"
         assert _run(capsys, "compress", grey, file, "--codec", run)[0] == 0
         assert file.read_bytes() == codec.compress(read_picture(grey, channels=1))[0]
@@ -356,7 +382,7 @@ def test_the_codec_of_a_run_takes_what_it_was_trained_on(grey, picture, tmp_path
         file.write_bytes(codec.compress(read_picture(grey))[0])  # as versions before wrote it
         assert _run(capsys, "decompress", file, out, "--codec", run)[0] == 0
         assert torch.equal(read_picture(out), codec.decompress([file.read_bytes()]))
-    colour = _trained_on(tmp_path / "colour", kind, {"codec_channels": None, "scenes": _scenes(3)})
+    colour = _trained_on(tmp_path / "colour", kind, {})
     codec = joint.load_codec(colour)
     for source in (grey, picture):
         joint.compress_file(source, tmp_path / "a.l2l", codec)
@@ -364,10 +390,9 @@ def test_the_codec_of_a_run_takes_what_it_was_trained_on(grey, picture, tmp_path
 
 
 def test_a_run_that_does_not_say_its_channels_takes_pictures_as_they_come(grey, tmp_path):
-    bands = {"codec_channels": None, "scenes": _scenes(31)}  # of which a camera made others
-    for name, identity in (("bands", bands), ("old", {})):
-        codec = joint.load_codec(_trained_on(tmp_path / name, "jpeg", identity))
-        assert picture_for(codec, grey).shape[1] == 1
+    bands = {"channels": 31}  # of which a camera made others
+    codec = joint.load_codec(_trained_on(tmp_path / "bands", "jpeg", bands))
+    assert picture_for(codec, grey).shape[1] == 1
 
 
 def test_a_codec_without_qualities_refuses_one(picture, tmp_path):

@@ -299,17 +299,16 @@ def test_one_quality_is_found_for_all(folder, codec, tmp_path):
     allowed = (coarse.bpp + fine.bpp) / 2
     done = compress_files([folder], tmp_path / "coded", codec, bpp=allowed)
     assert done.found.quality == done.quality
-    assert (done.found.pictures, done.found.of, done.found.height) == (3, 4, 24)
-    expected = [read_picture(folder / n) for n in ("a.bmp", "b.png", "deep/er/c.v2.png")]
-    assert done.quality == compress.quality_for(codec, torch.cat(expected), allowed)
+    assert (done.found.pictures, done.found.of) == (4, 4)
+    expected = [read_picture(source) for source in done.sources]
+    assert done.quality == compress.quality_for(codec, expected, allowed)
     assert codec.quality == before
     again = compress_files([folder], tmp_path / "again", codec, quality=done.quality)
     assert _contents(tmp_path / "again") == _contents(tmp_path / "coded")
     assert again.found is None
     told = str(done).splitlines()[1]
     assert told == (
-        f"quality {done.quality:.12g}, the best within {allowed:g} bits/pixel for 3 of 4 pictures "
-        "(24x31)"
+        f"quality {done.quality:.12g}, the best within {allowed:g} bits/pixel for 4 of 4 pictures"
     )
     assert float(told.split()[1].rstrip(",")) == done.quality
 
@@ -323,6 +322,7 @@ def test_it_is_said_when_all_take_more_than_those_that_were_looked_at(tmp_path):
     assert done.found.quality == 100
     assert done.bpp > 1.5
     assert "the files written now take more than 1.5 bits/pixel" in str(done)
+    assert str(done).splitlines()[-1].endswith("look at more (--bpp-pictures), or ask for less")
     done = compress_files([folder], tmp_path / "two", compress.JPEG(), bpp=1.5)
     assert done.bpp <= 1.5
     assert "take more" not in str(done)

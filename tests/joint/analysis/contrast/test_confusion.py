@@ -90,6 +90,69 @@ def test_the_distance_of_classes_that_are_near_is_held_by_its_interval(shift, di
     assert np.mean(held) > 0.9
 
 
+def test_the_distance_of_a_class_of_few_lesions_is_held_by_its_interval():
+    """The draws of two lesions are too near each other: those held it in 0.7 of all cases."""
+    random = np.random.default_rng(3)
+    labels = np.repeat([0, 1, 2], [2, 20, 20])
+    held = []
+    for seed in range(40):
+        values = random.normal(np.array([0, 4, 4])[labels])
+        found = confusion_against_contrast(
+            values, labels, labels, classes=CLASSES[:3], resamples=60,
+            generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        for pair in found.pairs:
+            if pair.first == "a":
+                held.append(pair.distance_interval.low <= 4 <= pair.distance_interval.high)
+            assert pair.rank_interval.low <= pair.rank <= pair.rank_interval.high
+            assert {*pair.rank_interval} <= {1, 2, 3}
+    assert np.mean(held) > 0.95
+
+
+@pytest.mark.parametrize("distance", ["wasserstein", "separation"])
+def test_a_class_of_one_lesion_has_no_certain_distance(distance):
+    labels = np.repeat([0, 1, 2], [1, 1, 10])
+    values = np.concatenate(([1.0, 2.0], np.arange(10)))
+    found = confusion_against_contrast(
+        values, labels, labels, classes=CLASSES[:3], distance=distance, resamples=60
+    )
+    for pair in found.pairs:
+        assert np.isnan((*pair.distance_interval, *pair.rank_interval)).all()
+        # That a lesion is not confused leaves open how many are.
+        assert pair.confusion == pair.confusion_interval.low == 0
+        assert pair.confusion_interval.high > 0.4
+    assert "[    nan,     nan]" in str(found)
+
+
+def test_draws_that_agree_are_no_certain_distance():
+    labels = np.repeat([0, 1, 2], 8)
+    options = {"classes": CLASSES[:3], "resamples": 20}
+    alike = confusion_against_contrast(np.minimum(labels, 1) * 1.0, labels, labels, **options)
+    assert [pair.distance for pair in alike.pairs] == [0, 1, 1]
+    assert all(np.isnan(pair.distance_interval).all() for pair in alike.pairs)
+    apart = confusion_against_contrast(
+        np.arange(24.0), labels, labels, distance="separation", **options
+    )
+    for pair in apart.pairs:  # Wilson's interval of an AUC of 1 of eight lesions, as a separation
+        assert pair.distance_interval.low == pytest.approx(2 * 8 / (8 + 1.96**2) - 1, abs=1e-3)
+        assert pair.distance_interval.high == pair.distance == 1
+
+
+def test_the_confusion_of_few_lesions_is_held_by_its_interval():
+    random = np.random.default_rng(4)
+    labels = np.repeat([0, 1, 2], [3, 3, 20])
+    held = []
+    for seed in range(60):
+        values = random.normal(labels)
+        guesses = np.where(random.random(26) < 0.2, (labels + 1) % 3, labels)
+        found = confusion_against_contrast(
+            values, labels, guesses, classes=CLASSES[:3], resamples=40,
+            generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        held += [p.confusion_interval.low <= 0.1 <= p.confusion_interval.high for p in found.pairs]
+    assert np.mean(held) > 0.95
+
+
 def test_confusion_that_has_nothing_to_do_with_contrast(mistaken):
     values, labels, guesses, groups = mistaken(2000)
     shuffled = np.random.default_rng(1).permutation(values)

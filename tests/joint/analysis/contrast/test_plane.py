@@ -112,6 +112,23 @@ def test_contrast_at_reduces_masks_to_the_plane():
     assert torch.equal(ours.octants, same.octants)
 
 
+def test_a_lesion_smaller_than_half_a_pixel_of_the_plane_is_told_from_an_empty_mask():
+    images, masks = _disks(3)
+    masks[0] = False
+    masks[1] = False
+    masks[1, 15, 15] = True
+    sensor = optics.Sensor(2000, binning=2, bit_depth=None, shot_noise="none")
+    output = joint.ImagingSystem(sensor=sensor)(images)
+    found = contrast_at(output, masks, plane="measurement")
+    reasons = {(each.measure, each.reason): each.rows for each in found.undefined}
+    for name in MEASURES:
+        assert reasons[name, "the mask is empty"] == (0,)
+        assert reasons[name, "the lesion covers half of no pixel of the plane"] == (1,)
+    assert len(reasons) == 2 * len(MEASURES)
+    assert found.causes.too_small.tolist() == [False, True, False]
+    assert not contrast_at(output, masks).causes.too_small.any()
+
+
 def test_without_masks_there_is_no_contrast():
     images, _ = _disks(2)
     with pytest.raises(TypeError, match=r"bool Tensor \[B, H, W\], not NoneType: a data set with"):

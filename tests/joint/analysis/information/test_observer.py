@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import correlate2d
-from scipy.stats import norm
+from scipy.stats import kstest, norm
 from skimage.transform import downscale_local_mean
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.covariance import ledoit_wolf as theirs
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import LeaveOneGroupOut, permutation_test_score
 
+from joint.analysis.information.cross_fit import deal
 from joint.analysis.information.observer import (
     _discriminants,
     _mean_there,
@@ -153,6 +156,76 @@ def test_what_is_no_different_is_told_apart_by_chance():
     error = np.std(found) / math.sqrt(len(found))
     assert error < 0.025
     assert abs(np.mean(found) - 0.5) < 2.5 * error
+
+
+def test_p_values_of_what_is_no_different_are_even(gaussians):
+    """Where classes say nothing, p is at most x in x of all cases; the interval does less."""
+    found = []
+    for seed in range(60):
+        features, labels, groups = gaussians(48, [[0, 0, 0]] * 2, np.eye(3), seed=seed)
+        observer = hotelling_observer(
+            features,
+            labels,
+            classes=("a", "b"),
+            groups=groups,
+            folds=3,
+            resamples=1,
+            permutations=9,
+        )
+        assert observer.permutations == 9
+        found.append(observer.p_value)
+    assert {*found} <= {k / 10 for k in range(1, 11)}
+    assert (
+        kstest(np.array(found) - np.random.default_rng(0).random(60) / 10, "uniform").pvalue > 0.1
+    )
+
+
+def test_p_is_that_of_scikit_learn(gaussians):
+    """The same score of the same parts, within which it permutes the labels too."""
+    features, labels, _ = gaussians(36, [[0, 0, 0], [0.6, 0, 0]], np.eye(3))
+    options = {"classes": ("a", "b"), "groups": None}
+    observer = hotelling_observer(
+        features, labels, resamples=1, permutations=39, folds=3, **options
+    )
+    dealt = deal(features, labels, folds=3, generator=torch.Generator().manual_seed(0), **options)
+
+    class Template(ClassifierMixin, BaseEstimator):
+        def fit(self, x, y):
+            self.classes_, self.x_, self.y_ = np.unique(y), x, y
+            return self
+
+        def decision_function(self, x):
+            return np.diff(_discriminants(self.x_, self.y_, x, 2), axis=1)[:, 0]
+
+    score, _, p = permutation_test_score(
+        Template(), features, labels, groups=dealt.fold, cv=LeaveOneGroupOut(),
+        scoring="roc_auc", n_permutations=39, random_state=0,
+    )  # fmt: skip
+    assert observer.auc == pytest.approx(score)
+    assert 0.02 < p < 0.5
+    assert observer.p_value == pytest.approx(p, abs=0.15)
+    assert f", p {observer.p_value:.3g} of chance (39 permutations)" in str(observer)
+
+
+def test_permutations_change_nothing_else(gaussians):
+    features, labels, groups = gaussians(60, [[0, 0], [2, 0]], np.eye(2))
+    options = {"classes": ("a", "b"), "groups": groups, "resamples": 20}
+    without = hotelling_observer(features, labels, **options)
+    tested = hotelling_observer(features, labels, permutations=19, **options)
+    assert (tested.auc, tested.interval) == (without.auc, without.interval)
+    assert tested.p_value == 1 / 20
+    assert math.isnan(without.p_value)
+    assert "permutations" not in str(without)
+    assert without.to_dict()["p_value"] is None
+    with pytest.raises(ValueError, match="permutations must be a whole number of at least 0"):
+        hotelling_observer(features, labels, permutations=-1, **options)
+    patients = [f"patient{i % 15}" for i in range(60)]
+    with pytest.raises(
+        ValueError, match="exchange the classes of lesions, and some are of several"
+    ):
+        hotelling_observer(
+            features, np.arange(60) % 2, permutations=1, classes=("a", "b"), groups=patients
+        )
 
 
 def test_two_classes_that_no_part_holds_both_of_are_told():
