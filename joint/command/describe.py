@@ -13,7 +13,7 @@ from joint.config.run import SystemConfig, load_config
 from joint.config.scenes import DataConfig, PhantomConfig, build_data
 from joint.deploy.data_sheet import DataSheet, data_sheet
 from joint.run.build import build_system
-from joint.run.trained import SceneKind, load_trained, rebuilt, scene_kind
+from joint.run.trained import SceneKind, load_trained, rebuilt
 from joint.settings import ConfigError, OptionError, Settings
 from joint.system import ImagingSystem
 from optics.shutter import behind_shutter
@@ -114,7 +114,7 @@ def _of_run(folder: Path) -> tuple[ImagingSystem, SceneKind]:
     """As it was trained; neither its scenes nor what it began with have to be there."""
     config = load_config(folder)
     trained = load_trained(folder, config.training)
-    scenes = scene_kind(trained)
+    scenes = trained.scenes
     return rebuilt(config, trained, scenes), scenes
 
 

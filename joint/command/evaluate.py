@@ -49,7 +49,7 @@ from joint.judge.point import OperatingPoint, operating
 from joint.judge.referral import Referred
 from joint.judge.view_average import Views
 from joint.kinds import check_suited
-from joint.run.trained import load_run, load_trained, rebuilt, scene_kind
+from joint.run.trained import load_run, load_trained, rebuilt
 from joint.saved.checkpoint import CheckpointError, write_atomically
 from joint.settings import ConfigError, OptionError, nearest
 from joint.system import ImagingSystem, evaluating
@@ -470,7 +470,7 @@ def _loaded(options: EvaluateOptions) -> _Loaded:
         config = load_config(options.run)
         trained = load_trained(options.run, config.training)
         try:
-            kind = scene_kind(trained)
+            kind = trained.scenes
         except CheckpointError as unknown:
             raise CheckpointError(f"{unknown}. They are not to be had: {error}") from error
         system = rebuilt(config, trained, kind)

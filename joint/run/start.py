@@ -26,7 +26,7 @@ from joint.system import ImagingSystem
 
 from .build import build_split, build_system
 from .printed import differing
-from .trained import Trained, classes_of, identity_of, load_trained
+from .trained import Trained, load_trained
 
 __all__ = ["copy_into", "speak_of_classifier", "speak_of_settings", "trained_stages"]
 
@@ -182,8 +182,8 @@ def _speak_of_seen(theirs: RunConfig, trained: Trained, parts: Split) -> None:
 
 def _speak_of_names(trained: Trained, ours: Sequence[str], directory: Path) -> None:
     """Say where a classifier tells as many classes apart, but others: its scores are of those."""
-    theirs = classes_of(trained)
-    if theirs is None or len(theirs) != len(ours) or theirs == tuple(ours):
+    theirs = trained.scenes.classes
+    if len(theirs) != len(ours) or theirs == tuple(ours):
         return
     caution(
         f"the classifier of {directory} tells {', '.join(theirs)} apart, and begins with these "
@@ -221,7 +221,7 @@ def _divided_as(theirs: RunConfig, trained: Trained, parts: Split) -> Split | No
             found = build_split(theirs, whole)
     except ValueError:  # they cannot be divided so
         return None
-    if identity_of(trained.head).get("train") == found.train.fingerprint:
+    if trained.identity["train"] == found.train.fingerprint:
         return found
     # Of another size, they are known by their names and classes.
     try:

@@ -14,8 +14,7 @@ from joint.config.codecs import build_codec, for_channels
 from joint.config.run import RunConfig, load_config
 from joint.config.scenes import DataConfig, build_data
 from joint.saved.checkpoint import CheckpointError, load_checkpoint, load_weights
-from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, PREDICTIONS_FILE, as_path
-from joint.saved.predictions import load_predictions
+from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
 from joint.settings import ConfigError, NoneConfig
 from joint.stages import STAGES, Stage
 from joint.system import ImagingSystem
@@ -27,8 +26,6 @@ from .printed import differing, printed_stage
 __all__ = [
     "SceneKind",
     "Trained",
-    "classes_of",
-    "identity_of",
     "load_codec",
     "load_fitted",
     "load_run",
@@ -36,8 +33,11 @@ __all__ = [
     "load_teacher",
     "load_trained",
     "rebuilt",
-    "scene_kind",
 ]
+
+
+# What a training says of itself in its checkpoints.
+_IDENTITY = {"codec_channels", "scenes", "system", "train", "training", "validation"}
 
 
 class SceneKind(NamedTuple):
@@ -59,6 +59,17 @@ class Trained(NamedTuple):
     path: Path
     """Their file."""
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the run was: its settings, its system as printed, digests of its scenes."""
+        return self.head["identity"]
+
+    @property
+    def scenes(self) -> SceneKind:
+        """What kind of scenes it was trained on."""
+        kept = self.identity["scenes"]
+        return SceneKind(tuple(kept["image_size"]), kept["channels"], tuple(kept["classes"]))
+
 
 def load_trained(directory: Path, training: Training) -> Trained:
     """Read the weights with which :func:`joint.fit` leaves a system: those that a run is tested by.
@@ -78,7 +89,7 @@ def load_trained(directory: Path, training: Training) -> Trained:
     Raises
     ------
     CheckpointError
-        When no epoch is over yet, or their file is missing or damaged.
+        When no epoch is over yet, or their file is missing, damaged, or not of a training.
     """
     path = directory / (BEST_FILE if training.restore_best else CHECKPOINT_FILE)
     if not path.exists():
@@ -86,6 +97,8 @@ def load_trained(directory: Path, training: Training) -> Trained:
             f"{directory} holds no trained weights yet: there is no checkpoint at {path}"
         )
     tensors, head = load_checkpoint(path)
+    if not _is_of_a_training(head):
+        raise CheckpointError(f"{path} does not say how it was trained: joint.fit did not write it")
     if training.restore_best:
         return Trained(tensors, head, path)
     if head.get("records") == []:
@@ -93,6 +106,20 @@ def load_trained(directory: Path, training: Training) -> Trained:
     part = "system." if training.averaging is None else "average."
     own = {name.removeprefix(part): t for name, t in tensors.items() if name.startswith(part)}
     return Trained(own, head, path)
+
+
+def _is_of_a_training(head: dict[str, Any]) -> bool:
+    """Whether a checkpoint says of itself what those of :func:`joint.fit` do."""
+    identity = head.get("identity")
+    if not isinstance(identity, dict) or not identity.keys() >= _IDENTITY:
+        return False
+    scenes, training = identity["scenes"], identity["training"]
+    return (
+        isinstance(training, dict)
+        and training.keys() >= {"restore_best", "averaging"}
+        and isinstance(scenes, dict)
+        and scenes.keys() >= {*SceneKind._fields}
+    )
 
 
 def load_run(
@@ -128,20 +155,19 @@ def load_run(
     directory = as_path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
-    dataset = data
-    if not isinstance(dataset, classify.LesionDataset):
-        dataset = build_data(config.data if data is None else data)
-    parts = build_split(config, dataset)
-    was, validation = identity_of(trained.head), parts.validation
+    if not isinstance(data, classify.LesionDataset):
+        data = build_data(config.data if data is None else data)
+    parts = build_split(config, data)
+    was, validation = trained.identity, parts.validation
     now = None if validation is None else validation.fingerprint
-    same_train = was.get("train") == parts.train.fingerprint
-    if not same_train or was.get("validation", now) != now:
+    same_train = was["train"] == parts.train.fingerprint
+    if not same_train or was["validation"] != now:
         use, held = ("trained on", "training") if not same_train else ("validated by", "validation")
         raise CheckpointError(
             f"the scenes of {directory} are no longer those that it was {use}, so that its "
             f"test set may hold {held} pictures: restore them, or evaluate on other data"
         )
-    return config, rebuilt(config, trained, dataset), parts
+    return config, rebuilt(config, trained, data), parts
 
 
 def load_system(directory: Path | str) -> ImagingSystem:
@@ -162,8 +188,7 @@ def load_system(directory: Path | str) -> ImagingSystem:
     Raises
     ------
     ConfigError, CheckpointError
-        When the folder lacks configuration or weights, or they do not belong together; when the run
-        is of a version that did not keep what kind of scenes it was trained on.
+        When the folder lacks configuration or weights, or they do not belong together.
 
     Warns
     -----
@@ -173,31 +198,7 @@ def load_system(directory: Path | str) -> ImagingSystem:
     directory = as_path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
-    return rebuilt(config, trained, scene_kind(trained))
-
-
-def scene_kind(trained: Trained) -> SceneKind:
-    """What kind of scenes a run was trained on, from what training left alone.
-
-    Raises
-    ------
-    CheckpointError
-        When the run is of a version that did not keep it.
-    """
-    kept = identity_of(trained.head).get("scenes")
-    if kept is None:
-        directory = trained.path.parent
-        raise CheckpointError(
-            f"{directory} was trained by a version that did not keep the size, the channels and "
-            "the classes of its scenes: load it with them, joint.load_run(directory)"
-        )
-    return SceneKind(tuple(kept["image_size"]), kept["channels"], tuple(kept["classes"]))
-
-
-def classes_of(trained: Trained) -> tuple[str, ...] | None:
-    """The classes of a run; None in a folder of before systems knew them."""
-    kept = identity_of(trained.head).get("scenes")
-    return None if kept is None else tuple(kept["classes"])
+    return rebuilt(config, trained, trained.scenes)
 
 
 def rebuilt(
@@ -264,7 +265,7 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
     theirs = load_config(directory)
     trained = load_trained(directory, theirs.training)
     _check_teaches(theirs, trained, ours, directory)
-    if identity_of(trained.head).get("train") != ours.fingerprint:
+    if trained.identity["train"] != ours.fingerprint:
         warnings.warn(
             f"the teacher {directory} was trained on other pictures than those that it teaches "
             "on: where they hold some that are validated or tested here, the results are too good",
@@ -289,23 +290,12 @@ def _check_teaches(
             f"{height} x {width}: a teacher is shown the scenes of the run that it teaches, so "
             "train both on one size (--data.image-size)"
         )
-    head = trained.weights.get("classifier.head.weight")  # which one of their own may not have
-    names = classes_of(trained)
-    if names is None and (directory / PREDICTIONS_FILE).exists():
-        names = load_predictions(directory).classes
-    count = len(ours.classes) if head is None else len(head)
-    if count != len(ours.classes) or names not in (None, ours.classes):
-        said = f"{count} of them" if names is None else ", ".join(names)
+    names = trained.scenes.classes
+    if names != ours.classes:
         raise ConfigError(
-            f"{directory} tells other classes apart ({said}) than it is to teach "
+            f"{directory} tells other classes apart ({', '.join(names)}) than it is to teach "
             f"({', '.join(ours.classes)}): choose a run of the same classes, in their order"
         )
-
-
-def identity_of(head: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says that it was trained on."""
-    identity = head.get("identity")
-    return identity if isinstance(identity, dict) else {}
 
 
 def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
@@ -348,13 +338,13 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     _check_encoding(system, trained, remedy=remedy)
     _give_weights(system, trained, source=str(trained.path), remedy=remedy)
     if system.classifier is not None:
-        system.classes = classes_of(trained) or system.classes
+        system.classes = trained.scenes.classes
     return system.eval()
 
 
 def _check_encoding(system: ImagingSystem, trained: Trained, *, remedy: str) -> None:
     """Refuse the weights of a run whose scenes were of another encoding than the system takes."""
-    encoding = re.search(r"^(?:  |\w+\()encoding='(\w+)'", _printed(trained), re.MULTILINE)
+    encoding = re.search(r"^(?:  |\w+\()encoding='(\w+)'", trained.identity["system"], re.MULTILINE)
     if encoding is not None and encoding[1] != system.encoding:
         raise CheckpointError(
             f"{trained.path} was trained on scenes of encoding={encoding[1]!r}, and this system "
@@ -366,18 +356,13 @@ def _check_encoding(system: ImagingSystem, trained: Trained, *, remedy: str) -> 
 def _give_weights(system: ImagingSystem, trained: Trained, *, source: str, remedy: str) -> None:
     """Load weights, and tell what has none and is otherwise here than the run printed it."""
     # Before the weights are there, of which a stage may print something: the run began without.
-    others = _other_stages(system, _printed(trained))
+    others = _other_stages(system, trained.identity["system"])
     load_weights(system, trained.weights, source=source)
     for stage, other in others.items():
         caution(
             f"the weights in {trained.path} were trained with another {stage.replace('_', ' ')}: "
             f"{other}. If that is not meant, {remedy}"
         )
-
-
-def _printed(trained: Trained) -> str:
-    """The printed form of the system that was trained; "" in a folder that does not have it."""
-    return str(identity_of(trained.head).get("system", ""))
 
 
 def _other_stages(system: ImagingSystem, printed: str) -> dict[Stage, str]:
@@ -405,10 +390,9 @@ def _left_by_fit(directory: Path) -> Trained:
             f"{directory} holds no trained weights: there is neither {BEST_FILE} nor "
             f"{CHECKPOINT_FILE}; give the directory of joint.fit"
         )
-    training = identity_of(load_checkpoint(path)[1]).get("training")
-    if not isinstance(training, dict) or "restore_best" not in training:
-        raise CheckpointError(f"{path} does not say how it was trained: joint.fit did not write it")
-    which = {name: training.get(name) for name in ("restore_best", "averaging")}
+    # Which of its weights count, is said by the file, whichever of the two it is.
+    identity = load_trained(directory, Training(restore_best=path.name == BEST_FILE)).identity
+    which = {name: identity["training"][name] for name in ("restore_best", "averaging")}
     return load_trained(directory, Training.model_validate(which))
 
 
@@ -465,19 +449,18 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
 def _codec_channels(trained: Trained) -> int | None:
     """Channels of the pictures that the codec of a run was given; None where nothing says so.
 
-    Of a run of a version whose JPEG and the like had none to say, those of its scenes: a camera may
-    have made others of them, which is certain where they are neither 1 nor 3.
+    Of a codec that had none to say, as ``compress.JPEG()``, those of its scenes: a camera may have
+    made others of them, which is certain where they are neither 1 nor 3.
     """
-    identity = identity_of(trained.head)
-    scenes = (identity.get("scenes") or {}).get("channels")
-    return identity.get("codec_channels") or (scenes if scenes in (1, 3) else None)
+    scenes = trained.scenes.channels
+    return trained.identity["codec_channels"] or (scenes if scenes in (1, 3) else None)
 
 
 def _codec_with(codec: compress.Codec, trained: Trained, *, remedy: str) -> compress.Codec:
     weights = trained.weights.items()
     own = {name.removeprefix("codec."): t for name, t in weights if name.startswith("codec.")}
     load_weights(codec, own, source=str(trained.path))
-    printed = printed_stage(_printed(trained), "codec")
+    printed = printed_stage(trained.identity["system"], "codec")
     # Of tables that are fixed, what they came with is their quality.
     other = None if printed is None else differing(printed, codec)
     if other is not None:

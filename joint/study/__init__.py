@@ -16,12 +16,14 @@ fields by dotted names · ``create`` what is written first, ``store`` the folder
 ``together`` several on one device, ``attempt`` what was begun, ``machine`` what is no fault of a
 run · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster · ``search``
 designs that follow from results · ``confirm`` a find on fresh seeds, ``elsewhere`` designs in other
-light · ``live`` how far it is, ``provenance`` by which versions.
+light · ``live`` how far it is, ``check`` whether its files are whole, ``provenance`` by which
+versions.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference
 
 from .axis import Axis, Design, Level
+from .check import StudyCheck, StudyFault, check_study
 from .confirm import Winner, confirm, winner
 from .create import create_study
 from .elsewhere import Elsewhere, Place, elsewhere
@@ -112,7 +114,9 @@ __all__ = [
     "Share",
     "Sobol",
     "Study",
+    "StudyCheck",
     "StudyError",
+    "StudyFault",
     "StudyReport",
     "Tally",
     "Winner",
@@ -121,6 +125,7 @@ __all__ = [
     "adjusted",
     "align",
     "atlas",
+    "check_study",
     "compare",
     "compare_designs",
     "confirm",

@@ -74,6 +74,9 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
         plan or the search goes by a number that the designs do not have; when the objective weighs,
         or a run is monitored by, what a design does not have; when a class of one's own does not
         take its init_args, or a cost has a value in no design.
+    CheckpointError
+        When a run of the earlier study that would be copied has a result or scores that are damaged
+        or of another run; nothing is copied then.
 
     Warns
     -----
@@ -143,10 +146,12 @@ def _tell_left(earlier: Ledger, ledger: Ledger) -> None:
 def _copy_done(earlier: Ledger, ledger: Ledger) -> None:
     """Copy the runs of an earlier study that are done and planned here too, each whole or not."""
     root = ledger.folder / RUNS_FOLDER
-    for run in ledger.runs:
+    done = [r for r in ledger.runs if not ledger.path(r).exists() and is_done(earlier.path(r))]
+    for run in done:  # a report of the copies would end by it
+        earlier.result(run)
+        earlier.predictions(run)
+    for run in done:
         source, target = earlier.path(run), ledger.path(run)
-        if target.exists() or not is_done(source):
-            continue
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".copied-", dir=root) as made:
             whole = Path(made) / run.digest

@@ -76,13 +76,10 @@ def _check_names(
             raise ValueError(f"{what} reads the axis {name}, whose levels are no numbers")
 
 
-def derive(
-    derived: Mapping[str, str], design: Mapping[str, Level], *, rounded: bool = False
-) -> dict[str, float]:
+def derive(derived: Mapping[str, str], design: Mapping[str, Level]) -> dict[str, float]:
     """Values of the ``derived`` fields of a ``design``, by path; of those whose axes it has.
 
-    They are rounded to six digits, but for whole numbers of formulas without powers; these too
-    where all are to be ``rounded``, as all once were.
+    They are rounded to six digits, but for whole numbers of formulas without powers.
 
     Raises
     ------
@@ -98,7 +95,7 @@ def derive(
         numbers = {name: cast(float, design[name]) for name in names_in(text)}
         try:
             value = evaluate(text, numbers)
-            exact = value.is_integer() and "**" not in text and not rounded
+            exact = value.is_integer() and "**" not in text
             found[path] = value if exact else float(f"{value:.6g}")
         except ValueError as error:
             raise ConfigError(f"{path} cannot be derived: {error}") from error

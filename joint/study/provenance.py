@@ -131,7 +131,7 @@ def _of_one_description(ledger: Ledger) -> list[set[int]]:
         return [set(range(len(ledger.designs)))]  # without a look at each
     described: dict[str, set[int]] = {}
     for number, design in enumerate(ledger.designs):
-        with suppress(ValueError):  # of another version, which allowed what this one refuses
+        with suppress(ValueError):  # a class of one's own takes other arguments by now
             config = study.config(design, study.seeds[0])
             said = config.data.model_dump_json() + config.split.model_dump_json()
             described.setdefault(said, set()).add(number)

@@ -380,7 +380,7 @@ class Study(Settings):
         found = tuple(itertools.islice(combinations(self.axes, choices), _MANY + 1))
         return None if len(found) > _MANY else tuple(filter(self.allows, found))
 
-    def config(self, design: Mapping[str, Level], seed: int, *, rounded: bool = False) -> RunConfig:
+    def config(self, design: Mapping[str, Level], seed: int) -> RunConfig:
         """Configuration of the run of ``design`` with ``seed``.
 
         Parameters
@@ -388,8 +388,6 @@ class Study(Settings):
         design : mapping
             Its choices.
         seed : int
-        rounded : bool
-            Round derived whole numbers to six digits too, as those of studies of earlier versions.
 
         Raises
         ------
@@ -407,7 +405,7 @@ class Study(Settings):
         sets = {
             p: v for name in there for p, v in self.axes[name].assignments(design[name]).items()
         }
-        sets |= derive(self.derived, design, rounded=rounded)
+        sets |= derive(self.derived, design)
         # Whole sub-configurations first, then what other axes change inside of them.
         for path in sorted(sets, key=lambda path: path.count(".")):
             set_path(content, path, sets[path])

@@ -17,6 +17,7 @@ may be copied, and merged with rsync.
 
 import hashlib
 import json
+import math
 import os
 import secrets
 from collections import Counter
@@ -25,8 +26,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
 
+import numpy as np
 from pydantic import ValidationError
 
+from classify.judged import Judged
 from joint.caution import caution
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
@@ -36,11 +39,13 @@ from joint.saved.folder import (
     BEST_FILE,
     CHECKPOINT_FILE,
     FAILURE_FILE,
+    PREDICTIONS_FILE,
     RESULT_FILE,
     hold,
     read_result,
 )
 from joint.saved.lock import LOCK_FILE, holder_of
+from joint.saved.predictions import Predictions, load_predictions
 from joint.settings import ConfigError
 
 from .axis import Design
@@ -49,17 +54,26 @@ from .sampler import Search
 from .space import Pair, Study
 
 __all__ = [
+    "AFTERWARDS",
     "ATTEMPTS_FILE",
+    "DESIGNS_FOLDER",
     "FORMAT",
+    "RUNS_FOLDER",
+    "STUDY_FILE",
     "Ledger",
+    "Misplaced",
     "PlannedRun",
     "RunState",
     "StudyError",
     "Tally",
+    "design_path",
     "done_before",
     "open_study",
+    "read_design",
     "read_failure",
+    "read_study",
     "seeded",
+    "with_next",
     "without_weights",
     "write_new",
 ]
@@ -67,12 +81,17 @@ __all__ = [
 STUDY_FILE, RUNS_FOLDER, ATTEMPTS_FILE = "study.json", "runs", "attempts.jsonl"
 DESIGNS_FOLDER = "designs"
 FORMAT = 1
+AFTERWARDS = "a study is fixed before its first run, and what it calls planned may not have been"
 
 RunState: TypeAlias = Literal["pending", "running", "done", "failed"]
 
 
 class StudyError(ConfigError):
     """A folder holds no study, or another one than was expected."""
+
+
+class Misplaced(CheckpointError):
+    """A file of a run folder is whole, and of another run."""
 
 
 @final
@@ -140,16 +159,10 @@ class Ledger:
         StudyError
             When one of them cannot be read.
         """
-        designs, runs = list(self.designs), list(self.runs)
-        while len(runs) < self.wanted:
-            chosen = _read_design(self, len(designs))
-            if chosen is None:
-                break
-            designs.append(chosen[0])
-            runs += chosen[1]
-        if len(runs) == len(self.runs):
-            return self
-        return replace(self, designs=tuple(designs), runs=tuple(runs))
+        ledger = self
+        while (more := with_next(ledger)) is not None:
+            ledger = more
+        return ledger
 
     def add(self, design: Design, *, by_chance: bool = False) -> "Ledger":
         """Add ``design`` to a search; if somebody else was faster, theirs is taken.
@@ -159,23 +172,20 @@ class Ledger:
         number = len(self.designs)
         config = self.study.config(design, self.study.seeds[0])
         runs = [(seeded(config, seed).digest(), seed) for seed in self.study.seeds]
-        path = _design_path(self, number)
+        path = design_path(self, number)
         path.parent.mkdir(exist_ok=True)
         drawn = {"by_chance": True} if by_chance else {}
         write_new(path, {"design": design, "runs": dict(runs), **drawn})
         return self.refreshed()
 
     def by_chance(self) -> tuple[int, ...]:
-        """Numbers of the designs after the first round of a search that chance chose, not results.
-
-        Studies of earlier versions did not write that down.
-        """
+        """Numbers of the designs that chance chose, not results, after a search's first round."""
         if not isinstance(self.study.sampler, Search):
             return ()
         return tuple(
             number
             for number in range(self.study.sampler.first, len(self.designs))
-            if parse_json(_design_path(self, number).read_bytes()).get("by_chance")
+            if parse_json(design_path(self, number).read_bytes()).get("by_chance")
         )
 
     def path(self, run: PlannedRun) -> Path:
@@ -191,8 +201,6 @@ class Ledger:
             When this version of the library makes another one of it, or its files were changed.
         """
         config = self.study.config(self.designs[run.design], run.seed)
-        if config.digest() != run.digest:  # unless it is of a time that rounded whole numbers
-            config = self.study.config(self.designs[run.design], run.seed, rounded=True)
         if config.digest() != run.digest:
             raise StudyError(
                 f"run {run.digest} of the study in {self.folder} has other settings now "
@@ -252,20 +260,54 @@ class Ledger:
             result = read_result(self.path(run))
             of = result.get("digest", run.digest)  # which made-up ones may lack
             if of != run.digest:
-                raise CheckpointError(
+                raise Misplaced(
                     f"{self.path(run) / RESULT_FILE} is damaged: it is that of the run {of}"
                 )
-            if not isinstance(result.get("costs", {}), dict):
-                given = json.dumps(result["costs"])
-                raise CheckpointError(
-                    f"{self.path(run) / RESULT_FILE} is damaged: its costs are {given}, not a table"
-                )
+            for name, found in (
+                ("costs", result.get("costs", {})),
+                ("report", result["test"].get("report") or {}),
+            ):
+                if not isinstance(found, dict):
+                    raise CheckpointError(
+                        f"{self.path(run) / RESULT_FILE} is damaged: its {name} is "
+                        f"{json.dumps(found)}, not a table"
+                    )
             return result
         except CheckpointError as error:
-            raise CheckpointError(
+            raise type(error)(
                 f"{error}. Remove the file where it is damaged: a worker then goes on from the "
                 "checkpoint beside it, and writes it again"
             ) from error
+
+    def predictions(self, run: PlannedRun) -> Predictions | None:
+        """Scores of each test picture of ``run``, once it is done; None where there are none.
+
+        Raises
+        ------
+        CheckpointError
+            When they, or the result, cannot be read; when they are of another test than the result,
+            as of a run whose files were mixed up, by its accuracy and log-loss; what to do about
+            it.
+        """
+        path = self.path(run) / PREDICTIONS_FILE
+        if not path.exists():
+            return None
+        again = f"Remove {RESULT_FILE} beside it, and a worker tests the run again"
+        test = self.result(run)["test"]
+        try:
+            found = load_predictions(path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} is damaged. {again}") from error
+        # The accuracies of two runs may be equal; the log-loss is of every score.
+        said = {"accuracy": test.get("accuracy"), "nll": (test.get("report") or {}).get("nll")}
+        scores = Judged(found.logits.astype(float), found.labels, classes=found.classes)
+        here = scores.measure(np.ones((1, len(found.labels))), said)
+        for name, value in said.items():
+            if value is not None and not math.isclose(
+                here[name][0], value, rel_tol=1e-6, abs_tol=1e-9
+            ):
+                raise Misplaced(f"{path} is not of the test in {RESULT_FILE}. {again}")
+        return found
 
     def reset_failed(self) -> int:
         """Make the runs that failed pending again, after their cause was put right.
@@ -290,6 +332,28 @@ def open_study(folder: Path | str) -> Ledger:
     ------
     StudyError
         When there is none, or it cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        When its file was changed after it was written.
+    """
+    ledger, sealed = read_study(folder)
+    if not sealed:
+        caution(
+            f"{ledger.folder / STUDY_FILE} was changed after it was written: {AFTERWARDS}. "
+            "Describe another study in a file of its own; --earlier takes the runs that both have"
+        )
+    return ledger.refreshed()
+
+
+def read_study(folder: Path | str) -> tuple[Ledger, bool]:
+    """The study in ``folder`` as it was written, and whether its file is as it was then.
+
+    Raises
+    ------
+    StudyError
+        When there is none, or it cannot be read.
     """
     folder = Path(folder)
     path = folder / STUDY_FILE
@@ -301,13 +365,9 @@ def open_study(folder: Path | str) -> Ledger:
         runs = tuple(PlannedRun(**run) for run in content["runs"])
         designs = tuple(content["designs"])
         _check_designs(designs, runs)
-        if content.get("seal", seal(content)) != seal(content):  # which older ones do not have
-            caution(
-                f"{path} was changed after it was written: a study is fixed before its first run, "
-                "and what it calls planned may not have been. Describe another study in a file of "
-                "its own; --earlier takes the runs that both have"
-            )
-        return Ledger(folder, study, designs, runs).refreshed()
+        if type(content["done_before"]) is not int:
+            raise ValueError(f"{content['done_before']!r} runs were done before it was written")
+        return Ledger(folder, study, designs, runs), content["seal"] == seal(content)
     except FileNotFoundError as error:
         raise StudyError(
             f"there is no study in {folder}: lens2label study run writes one, or create_study"
@@ -345,12 +405,8 @@ def seal(content: Mapping[str, Any]) -> str:
 
 
 def done_before(ledger: Ledger) -> int:
-    """Runs of a study that were done already when it was written; 0 where that was not recorded."""
-    try:
-        found = parse_json((ledger.folder / STUDY_FILE).read_bytes()).get("done_before", 0)
-    except (OSError, ValueError, AttributeError):
-        return 0
-    return found if isinstance(found, int) else 0
+    """Runs of a study that were done already when it was written."""
+    return parse_json((ledger.folder / STUDY_FILE).read_bytes())["done_before"]
 
 
 def without_weights(ledger: Ledger) -> int:
@@ -399,22 +455,46 @@ def read_failure(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _design_path(ledger: Ledger, number: int) -> Path:
+def design_path(ledger: Ledger, number: int) -> Path:
     """File of a design that a search has chosen."""
     return ledger.folder / DESIGNS_FOLDER / f"{number:04}.json"
 
 
-def _read_design(ledger: Ledger, number: int) -> tuple[Design, list[PlannedRun]] | None:
-    """A design that a search has chosen, and its runs; None if it has not chosen it yet."""
-    path = _design_path(ledger, number)
+def with_next(ledger: Ledger) -> Ledger | None:
+    """The same study with the next design that a search has chosen; None if there is none.
+
+    Raises
+    ------
+    StudyError
+        When it cannot be read.
+    """
+    if len(ledger.runs) >= ledger.wanted:
+        return None
+    chosen = read_design(ledger, len(ledger.designs))
+    if chosen is None:
+        return None
+    design, runs = chosen
+    return replace(ledger, designs=(*ledger.designs, design), runs=(*ledger.runs, *runs))
+
+
+def read_design(ledger: Ledger, number: int) -> tuple[Design, tuple[PlannedRun, ...]] | None:
+    """A design that a search has chosen, and its runs; None if it has not chosen it yet.
+
+    Raises
+    ------
+    StudyError
+        When it cannot be read.
+    """
+    path = design_path(ledger, number)
     try:
         content = parse_json(path.read_bytes())
-        runs = [PlannedRun(digest, number, seed) for digest, seed in content["runs"].items()]
-        if content["design"].keys() != set(axes_of(content["design"], ledger.study.axes)):
+        design = content["design"]
+        runs = tuple(PlannedRun(of, number, seed) for of, seed in content["runs"].items())
+        if design.keys() != set(axes_of(design, ledger.study.axes)):
             raise ValueError("it chooses on other axes than the study")
         if [run.seed for run in runs] != list(ledger.study.seeds):
             raise ValueError("it has other seeds than the study")
-        return content["design"], runs
+        return design, runs
     except FileNotFoundError:
         return None
     except OSError as error:

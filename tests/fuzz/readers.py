@@ -93,8 +93,15 @@ def _run(folder: Path) -> None:
     tensors = {"labels": torch.arange(3), "logits": torch.randn(3, 7)}
     head = {"classes": list("abcdefg"), "identifiers": ["1", "2", "3"], "groups": ["1", "1", "2"]}
     joint.save_checkpoint(held.path / "predictions.safetensors", tensors, head)
-    trained_on = joint.build_split(config, joint.build_data(config.data)).train.fingerprint
-    identity = {"train": trained_on, "codec_channels": 3}
+    parts = joint.build_split(config, joint.build_data(config.data))
+    identity = {
+        "train": parts.train.fingerprint,
+        "validation": parts.validation.fingerprint,
+        "system": "",
+        "codec_channels": 3,
+        "training": {"restore_best": True, "averaging": None},
+        "scenes": {"image_size": [16, 16], "channels": 3, "classes": list("abcdefg")},
+    }
     joint.save_checkpoint(held.path / "best.safetensors", {}, {"identity": identity})
     state = {"epoch": 1, "step": 0, "records": []}
     joint.save_checkpoint(held.path / "checkpoint.safetensors", tensors, state)

@@ -8,6 +8,15 @@ import joint
 import optics
 
 
+def identity(*, image_size=(16, 16), channels=3, classes=("a", "b"), **told):
+    """What a training says of itself in its checkpoints, in short."""
+    return {
+        "train": "digest", "validation": "digest", "system": "", "codec_channels": None,
+        "training": {"restore_best": True, "averaging": None},
+        "scenes": {"image_size": image_size, "channels": channels, "classes": classes},
+    } | told  # fmt: skip
+
+
 class Head(nn.Module):
     """Small, with the two things that a resumed run could get wrong: batch norm and dropout."""
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small import identity
 
 import joint
 from joint.saved.checkpoint import save_checkpoint
@@ -76,8 +77,8 @@ def _pretend(ledger, run, skill, *, bpp=None, bits=100.0):
 
 def _leave(folder, weights, *, name="best", image_size=(16, 16), channels=3):
     """Write weights with what training keeps of its scenes."""
-    scenes = {"image_size": image_size, "channels": channels, "classes": CLASSES}
-    save_checkpoint(folder / f"{name}.safetensors", weights, {"identity": {"scenes": scenes}})
+    said = identity(image_size=image_size, channels=channels, classes=CLASSES)
+    save_checkpoint(folder / f"{name}.safetensors", weights, {"identity": said})
 
 
 def _predictions(margins, labels, groups):

@@ -1,9 +1,9 @@
 """``lens2label study``: one file for each of its commands, loaded when it is asked for.
 
-Files: ``run`` all designs, ``work`` one more worker, ``watch`` how far it is · ``list`` the runs,
-``report`` what they show, ``select`` what is good enough, ``judge`` them elsewhere, ``atlas`` of
-what was learned · ``confirm`` on fresh seeds · ``moved`` where the scenes are now, ``by_chance``
-what a search drew so.
+Files: ``run`` all designs, ``work`` one more worker, ``watch`` how far it is, ``check`` that it
+is whole · ``list`` the runs, ``report`` what they show, ``select`` what is good enough, ``judge``
+them elsewhere, ``atlas`` of what was learned · ``confirm`` on fresh seeds · ``moved`` where the
+scenes are now, ``by_chance`` what a search drew so.
 """
 
 import sys
@@ -15,6 +15,7 @@ _COMMANDS = {
     "run": "train every design of a study that is not done yet",
     "work": "join a study as one more worker, on this machine or another",
     "watch": "how far it is, what is running, and how long it will take",
+    "check": "whether every file is whole and in its place, and what to do if one is not",
     "list": "a row for each run: its design, its state, what it measured",
     "report": "designs with intervals, the comparisons that were planned, the Pareto front",
     "select": "the designs that are good enough, and the cheapest of them",

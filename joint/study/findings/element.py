@@ -28,7 +28,7 @@ from scipy.optimize import linear_sum_assignment
 import optics
 from joint.config.front_ends import build_front_end
 from joint.config.run import RunConfig
-from joint.run.trained import load_trained, scene_kind
+from joint.run.trained import load_trained
 from joint.saved.checkpoint import load_weights
 
 __all__ = [
@@ -174,7 +174,7 @@ def load_element(folder: Path | str, config: RunConfig) -> tuple[Element, Elemen
     """
     trained = load_trained(Path(folder), config.training)
     # Not as the configuration has them: a lens takes any number of channels, each of another light.
-    size, channels, _ = scene_kind(trained)
+    size, channels, _ = trained.scenes
     with torch.random.fork_rng(devices=[]):
         # As build_system does: the front end is the first thing that is built.
         torch.default_generator.manual_seed(config.system.seed)

@@ -411,7 +411,12 @@ def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
 
 
 def _reason(row: Row) -> tuple[str, str]:
-    """Kind and words of a failure, without what is of the one run: its folder, and when it came."""
+    """Kind and words of a failure, without what is of the one run: its folder, and when it came.
+
+    Of a machine the kind alone: its words are of processes, hosts and the room that there was.
+    """
+    if given_up(row.error, row.message):
+        return row.error or "unknown", ""
     told = (row.message or "").replace(row.digest, "")
     return row.error or "unknown", re.sub(r"\b(epoch|step) \d+", r"\1", told)
 
@@ -512,7 +517,7 @@ def _summaries(
 
 def _target(ledger: Ledger, levels: Design) -> float | None:
     """The rate at which a design is to end."""
-    with suppress(ValueError):  # of another version, which allowed what this one refuses
+    with suppress(ValueError):  # a class of one's own takes other arguments by now
         return ledger.study.config(levels, ledger.study.seeds[0]).objective.rate_target
     return None
 

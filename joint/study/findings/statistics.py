@@ -92,8 +92,8 @@ class PairedDifference:
     80 % power, on these test pictures; None if no 10 000 would. Among several planned comparisons,
     as the one that Holm judges most strictly."""
     more_lesions: float | None
-    """Times the lesions without which no number of seeds would; None where some number would, or
-    where lesions are not what is missing."""
+    """Times the lesions without which no number of seeds would; None where some number would, where
+    lesions are not what is missing, or no 10 000 times as many would do."""
     planned: bool
     """Named before the first run."""
     note: str | None = None
@@ -405,7 +405,7 @@ def _more_lesions(
     times = (_reach(error.on(MOST_SEEDS), alpha) / difference) ** 2
     if _least_p(metric, error) > alpha:
         times = max(times, (1 - math.log2(alpha)) / error.lesions)
-    return times if times >= 1 else None
+    return times if 1 <= times <= MOST_SEEDS else None  # beyond, for a difference by rounding too
 
 
 def _reach(error: Spread, alpha: float) -> float:

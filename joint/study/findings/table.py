@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -13,9 +12,8 @@ from classify.judged import Judged
 from classify.metric_names import METRICS, class_column, is_metric, of_class
 from joint.cells import aligned, as_csv
 from joint.judge.metric import check_study_metric, is_term
-from joint.saved.checkpoint import CheckpointError
 from joint.saved.folder import PREDICTIONS_FILE, RESULT_FILE
-from joint.saved.predictions import Predictions, load_predictions
+from joint.saved.predictions import Predictions
 from joint.study.axis import Design, Level
 from joint.study.derived import cost
 from joint.study.sampler import MEASURED_COSTS
@@ -39,7 +37,7 @@ __all__ = [
 ]
 
 COSTS = MEASURED_COSTS
-"""What a run asks for, see :class:`Costs`; some are missing from runs of older versions."""
+"""What a run asks for, see :class:`Costs`."""
 
 
 @final
@@ -273,10 +271,7 @@ class _NotMeasured(ValueError):
 
 
 def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
-    path, test = ledger.path(run), ledger.result(run)["test"]
-    predictions = None
-    if (path / PREDICTIONS_FILE).exists():
-        predictions = _predictions(path, test.get("accuracy"))
+    test, predictions = ledger.result(run)["test"], ledger.predictions(run)
     if is_metric(metric):
         value = None if predictions is None else measured(predictions, metric)
         lacks = "it has no classifier, or its test part lacks classes"
@@ -284,8 +279,8 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
             # No _NotMeasured: the design is not left out, as what it is has nothing to do with it.
             raise ValueError(
                 f"run {run.digest} has no {metric}: it has no classifier's scores any more, as "
-                f"{PREDICTIONS_FILE} is gone from {path}. Copy it there, or remove {RESULT_FILE}, "
-                "and a worker tests the run again"
+                f"{PREDICTIONS_FILE} is gone from {ledger.path(run)}. Copy it there, or remove "
+                f"{RESULT_FILE}, and a worker tests the run again"
             )
     else:
         value = test.get(metric)
@@ -293,20 +288,6 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
     if value is None or not math.isfinite(value):
         raise _NotMeasured(f"run {run.digest} has no {metric}: {lacks}; choose another metric")
     return Outcome(run.seed, value, predictions)
-
-
-def _predictions(path: Path, accuracy: float | None) -> Predictions:
-    """The scores of a run, which must have the ``accuracy`` that its result has, if any."""
-    file, again = path / PREDICTIONS_FILE, f"Remove {RESULT_FILE} beside it, and a worker tests"
-    try:
-        found = load_predictions(path)
-    except CheckpointError as error:
-        raise CheckpointError(f"{file} is damaged. {again} the run again") from error
-    if accuracy is not None and not math.isclose(
-        measured(found, "accuracy"), accuracy, rel_tol=1e-6
-    ):
-        raise CheckpointError(f"{file} is not of the test in {RESULT_FILE}. {again} the run again")
-    return found
 
 
 def measured(part: Predictions, metric: str) -> float:

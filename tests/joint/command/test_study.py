@@ -5,9 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 import joint
 from joint.cli import main
+from joint.saved.checkpoint import save_checkpoint
 from joint.saved.folder import RunFolder, read_history
 from joint.study import (
     TPE,
@@ -226,6 +228,36 @@ def test_where_the_scenes_are_now(tmp_path, monkeypatch, capsys, options, where)
         main(["study", name, str(ledger.folder), *options])
     assert told == [{name: Path(place) for name, place in where.items()}] * 2
     capsys.readouterr()
+
+
+def test_the_files_of_a_study_are_checked(finished, capsys):
+    command = ["study", "check", str(finished.folder)]
+    for run in finished.runs:  # made-up runs have a result and scores alone
+        joint.save_config(finished.config(run), finished.path(run))
+        (finished.path(run) / "checkpoint.safetensors").touch()
+    assert main(command) == 1
+    assert capsys.readouterr().out.count("damaged: its head cannot be read") == 1  # for all of them
+    for run in finished.runs:
+        weights = {"a": torch.zeros(1)}
+        head = {"identity": {}}
+        save_checkpoint(finished.path(run) / "checkpoint.safetensors", weights, head)
+    assert main(command) == 0
+    assert capsys.readouterr().out.endswith("\nall files are whole\n")
+    path = finished.path(finished.runs[3]) / "result.json"
+    path.write_text("{")
+    assert main(command) == 1
+    out = capsys.readouterr().out
+    assert f"damaged: it is no whole result\n  runs/{path.parent.name}/result.json\n" in out
+    assert (
+        f"remedy: delete result.json in its folder, then lens2label study work {finished.folder}:"
+        in out
+    )
+    assert main([*command, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["whole"], found["runs"]["done"], len(found["faults"])) == (False, 32, 1)
+    assert found["faults"][0].keys() == {"path", "kind", "words", "remedy"}
+    assert main(["study", "check", str(finished.folder / "runs")]) == 1
+    assert "there is no study in" in capsys.readouterr().err
 
 
 def test_what_chance_chose_is_told(tmp_path, capsys):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from small import identity
 
 import classify
 import compress
@@ -112,14 +113,14 @@ def test_the_weights_are_those_that_training_leaves(tmp_path):
     state = {"system.a": torch.tensor([1.0]), "average.a": torch.tensor([2.0])}
     state["optimizer.a.step"] = torch.tensor([4.0])
     checkpoint = tmp_path / "checkpoint.safetensors"
-    joint.save_checkpoint(checkpoint, state, {"epoch": 0, "records": []})
+    joint.save_checkpoint(checkpoint, state, {"identity": identity(), "epoch": 0, "records": []})
     with pytest.raises(joint.CheckpointError, match="no trained weights yet: no epoch is over"):
         load_trained(tmp_path, last)
     with pytest.raises(joint.CheckpointError, match=r"there is no checkpoint at .*best"):
         load_trained(tmp_path, joint.Training())
-    joint.save_checkpoint(checkpoint, state, {"epoch": 7, "records": [{}]})
+    joint.save_checkpoint(checkpoint, state, {"identity": identity(), "epoch": 7, "records": [{}]})
     best = {"a": torch.tensor([3.0])}
-    joint.save_checkpoint(tmp_path / "best.safetensors", best, {"epoch": 2})
+    joint.save_checkpoint(tmp_path / "best.safetensors", best, {"identity": identity(), "epoch": 2})
     for settings, file, epoch, value in (
         ({}, "best", 2, 3.0),
         ({"averaging": 0.9}, "best", 2, 3.0),
@@ -179,9 +180,10 @@ def test_a_system_knows_the_classes_that_it_was_trained_on(fitted, lesions, tmp_
     system, folder = fitted["best"]
     assert system.classes == lesions.classes == joint.load_fitted(_system(), folder).classes
     tensors, head = joint.load_checkpoint(folder / "best.safetensors")
-    del head["identity"]["scenes"]  # as before systems knew any
+    del head["identity"]["scenes"]
     joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
-    assert joint.load_fitted(_system(), tmp_path).classes is None
+    with pytest.raises(joint.CheckpointError, match="does not say how it was trained"):
+        joint.load_fitted(_system(), tmp_path)
 
 
 def test_the_folder_of_fit_says_how_to_go_on(fitted, tmp_path):
@@ -295,7 +297,7 @@ def test_a_format_of_a_run_in_python_says_the_channels_of_its_pictures(fitted, t
     for channels in (1, 3):
         head["identity"]["codec_channels"] = None
         head["identity"]["scenes"]["channels"] = channels
-        head["identity"].pop("system", None)
+        head["identity"]["system"] = ""
         joint.save_checkpoint(tmp_path / "best.safetensors", {}, head)
         assert joint.load_codec(tmp_path, codec=compress.PNG()).channels == channels
 

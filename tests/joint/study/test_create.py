@@ -5,6 +5,7 @@ import warnings
 import pytest
 
 import joint
+from joint.saved.checkpoint import CheckpointError
 from joint.saved.folder import RunFolder, hold
 from joint.saved.lock import LOCK_FILE
 from joint.settings import ConfigError
@@ -21,7 +22,7 @@ from joint.study import (
     study_html,
 )
 from joint.study.create import write_study
-from joint.study.store import done_before
+from joint.study.store import done_before, seal
 
 
 def _codecs(*kinds):
@@ -40,11 +41,6 @@ def test_runs_that_were_there_before_the_plan_are_counted(finished, small_study,
         report(again)
     )
     assert "32 of 32 runs were there before this plan." in study_html(again)
-    # Nothing is said of a folder that was written before it was recorded.
-    content = json.loads((again.folder / "study.json").read_text())
-    del content["done_before"]
-    (again.folder / "study.json").write_text(json.dumps(content))
-    assert done_before(open_study(again.folder)) == 0
 
 
 def test_creating_it_again_opens_it(ledger, small_study):
@@ -190,6 +186,21 @@ def test_a_copy_that_was_cut_off_is_made_again(ledger, small_study, pretend, tmp
     assert create_study(ledger.study, tmp_path / "more", earlier=ledger.folder).tally().done == 1
 
 
+@pytest.mark.parametrize("name", ["result.json", "predictions.safetensors"])
+def test_a_damaged_run_of_an_earlier_study_is_not_copied(ledger, pretend, tmp_path, name):
+    """A report of the new study would end by it, and nobody would know from where it came."""
+    whole, damaged = ledger.runs[:2]
+    for run in (whole, damaged):
+        pretend(ledger, run, 0.8)
+    path = ledger.path(damaged) / name
+    path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(CheckpointError, match=f"{path} is damaged.* Remove"):
+        create_study(ledger.study, tmp_path / "more", earlier=ledger.folder)
+    assert not (tmp_path / "more").exists()
+    (ledger.path(damaged) / "result.json").unlink()  # as it is told to
+    assert done_before(create_study(ledger.study, tmp_path / "more", earlier=ledger.folder)) == 1
+
+
 def test_there_must_be_an_earlier_study(ledger, tmp_path):
     with pytest.raises(StudyError, match="there is no study in"):
         create_study(ledger.study, tmp_path / "more", earlier=tmp_path / "nowhere")
@@ -270,8 +281,8 @@ def test_a_bound_that_no_share_can_reach_is_refused(small_study, ledger, tmp_pat
     # One that was written before is read, and reported, as it is.
     path = ledger.folder / "study.json"
     content = json.loads(path.read_text())
-    del content["seal"]
     content["study"]["plan"]["requirements"] = {"at_least": {"accuracy": 30}}
+    content["seal"] = seal(content)
     path.write_text(json.dumps(content))
     assert "accuracy >= 30" in str(report(open_study(ledger.folder)))
     # Its find is confirmed by the plan that it has.

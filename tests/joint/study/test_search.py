@@ -351,16 +351,6 @@ def test_where_no_draw_is_allowed_the_model_is_not_asked_twice(monkeypatch):
     assert asked == [{}]
 
 
-@pytest.mark.parametrize("sampler", [TPE, GP, NSGA2])
-def test_a_design_of_an_old_search_is_not_asked_for_again(sampler):
-    """Its digest may be of numbers that were rounded."""
-    study = _study(sampler(count=5, objectives=UP), axes={"noise": NOISE})
-    known = [Told({"noise": n}, f"old{n}", (-abs(n - 1.0),)) for n in NOISE.values if n != 4]
-    assert ask(study, known).design == {"noise": 4}
-    with pytest.raises(StudyError, match="has found 5 designs, and no other one"):
-        ask(study, [*known, Told({"noise": 4}, "old", (0.0,))])
-
-
 def test_a_space_without_another_design_ends_the_search():
     study = _study(TPE(count=2, startup=2, objectives=UP), axes={"noise": NOISE})
     known = [Told(d, study.config(d, 0).digest(), (1.0,)) for d in study.every()]

@@ -1,4 +1,3 @@
-import importlib
 import json
 import os
 
@@ -65,9 +64,10 @@ def test_a_plan_that_was_changed_by_hand_is_told(ledger):
     path.write_text(json.dumps(content))
     with pytest.warns(UserWarning, match="a study is fixed before its first run"):
         open_study(ledger.folder)
-    del content["seal"]  # as older studies were written
+    del content["seal"]
     path.write_text(json.dumps(content))
-    assert open_study(ledger.folder).study.plan.alpha == 0.2
+    with pytest.raises(StudyError, match="is damaged: KeyError: 'seal'"):
+        open_study(ledger.folder)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,11 @@ def test_failed_runs_can_be_tried_again(ledger, pretend):
         ('{"format": 2}', "has format 2, not 1"),
         ('{"format": 1, "study": {"axis": 1}}', "axis: no such key; did you mean 'axes'"),
         ('{"format": 1}', "is damaged: KeyError"),
+        (
+            '{"format": 1, "study": {"axes": {"a": {"path": "objective.rate", "values": [1, 2]}}},'
+            ' "designs": [], "runs": [], "done_before": "1"}',
+            "is damaged: ValueError: '1' runs were done before it was written",
+        ),
     ],
 )
 def test_what_is_no_study_is_told(tmp_path, content, message):
@@ -242,27 +247,14 @@ def test_a_damaged_result_says_what_to_do(ledger, pretend):
     with pytest.raises(CheckpointError, match=r"result.json is damaged.* Remove the file .* again"):
         ledger.result(run)
     (ledger.path(run) / "result.json").write_text('{"test": {}, "costs": null}')
-    with pytest.raises(CheckpointError, match=r"its costs are null, not a table. Remove the file"):
+    with pytest.raises(CheckpointError, match=r"its costs is null, not a table. Remove the file"):
+        ledger.result(run)
+    (ledger.path(run) / "result.json").write_text('{"test": {"report": 1}}')
+    with pytest.raises(CheckpointError, match=r"its report is 1, not a table. Remove the file"):
         ledger.result(run)
     (ledger.path(run) / "result.json").write_text('{"test": {}, "digest": "0123456789ab"}')
     with pytest.raises(CheckpointError, match=r"that of the run 0123456789ab. Remove the file"):
         ledger.result(run)
-
-
-def test_a_study_of_a_time_that_rounded_whole_numbers_goes_on(small_study, tmp_path, monkeypatch):
-    axes = {"n": Axis(values=(1234567,))}
-    study = small_study(axes=axes, derived={"system.sensor.photons": "n"}, plan=Plan(), seeds=(0,))
-    space = importlib.import_module("joint.study.space")
-    derive = space.derive
-    with monkeypatch.context() as patched:
-        patched.setattr(space, "derive", lambda *given, **_: derive(*given, rounded=True))
-        old = create_study(study, tmp_path / "old")
-    new = create_study(study, tmp_path / "new")
-    photons = [
-        ledger.config(ledger.runs[0]).system.sensor.photons
-        for ledger in (open_study(old.folder), open_study(new.folder))
-    ]
-    assert photons == [1234570, 1234567]
 
 
 def test_what_chance_chose_is_written_down(small_study, tmp_path):

@@ -252,9 +252,9 @@ def test_a_lens_is_that_of_the_light_of_its_scenes(small_base, leave, tmp_path, 
     assert np.array_equal(learned.parts, spreads(built.front_end).parts)
 
 
-def test_a_run_that_kept_no_scenes_is_told(small_base, tmp_path):
+def test_weights_of_no_training_are_told(small_base, tmp_path):
     save_checkpoint(tmp_path / "best.safetensors", {}, {})
-    with pytest.raises(CheckpointError, match="did not keep the size, the channels"):
+    with pytest.raises(CheckpointError, match="does not say how it was trained"):
         load_element(tmp_path, small_base(restore_best=True))
 
 

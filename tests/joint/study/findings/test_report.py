@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from sklearn.metrics import recall_score
 
@@ -31,6 +32,7 @@ from joint.study import (
     study_html,
     to_csv,
 )
+from joint.study.attempt import RunAbandoned
 from joint.study.findings.report import _luck
 from joint.study.page.exploration import designs
 
@@ -402,6 +404,22 @@ def test_runs_that_failed_alike_have_one_reason(ledger):
     assert (fewest.designs, fewest.runs) == ((3,), 8)
     assert str(ledger.path(ledger.runs[0])) in most.message
     assert "the loss became nan in epoch 0, step 0; it is in /" in most.message
+
+
+def test_runs_that_a_machine_gave_up_have_one_reason(ledger):
+    """Its words are of a process, a host and the room that there was."""
+    for number, run in enumerate(ledger.runs):
+        folder = RunFolder(ledger.path(run))
+        folder.path.mkdir(parents=True)
+        words = f"3 starts ended without a word, the last in process {number} on node{number}"
+        given = RunAbandoned(words) if number % 2 else torch.OutOfMemoryError(f"{number} GiB")
+        folder.fail(given)
+    found = report(ledger).failures
+    assert {(each.error, each.runs) for each in found} == {
+        ("RunAbandoned", 16),
+        ("OutOfMemoryError", 16),
+    }
+    assert all(each.of_the_machine for each in found)
 
 
 def test_many_reasons_of_failure_are_cut(ledger):

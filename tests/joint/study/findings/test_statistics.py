@@ -36,6 +36,16 @@ def test_for_a_loss_less_is_better():
     assert compare(BETTER, WORSE, metric="psnr", planned=True).verdict == "better"
 
 
+def test_a_difference_that_is_rounding_asks_for_no_lesions():
+    """The same six numbers on other seeds: their differences sum up to 1e-17, and not to 0."""
+    one, other = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.4, 0.3, 0.6, 0.5, 0.1, 0.2]
+    found = compare(_runs(one), _runs(other), metric="accuracy")
+    assert 0 < abs(found.difference) < 1e-16
+    assert found.more_lesions is None
+    assert adjusted([found])[0].more_lesions is None
+    assert found.advice == "no number of seeds would show a difference like this"
+
+
 def test_a_design_does_not_differ_from_itself():
     found = compare(BETTER, BETTER, planned=True)
     assert (found.difference, found.p, found.interval_p) == (0, 1, 1)

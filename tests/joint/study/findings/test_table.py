@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -156,6 +157,24 @@ def test_predictions_of_another_run_are_told(ledger, pretend):
     for metric in ("balanced_accuracy", "loss"):
         with pytest.raises(CheckpointError, match=message):
             outcomes(ledger, metric)
+
+
+def test_predictions_of_a_run_that_is_as_often_right_are_told(ledger, pretend):
+    """Two runs of one accuracy, and other scores: the log-loss of the result is of its own."""
+    one, other = ledger.runs[:2]
+    for run, scale in ((one, 1.0), (other, 0.9)):
+        pretend(ledger, run, 0.7)
+        folder, result = RunFolder(ledger.path(run)), ledger.result(run)
+        part = load_predictions(ledger.path(run))
+        part = replace(part, logits=(part.logits * scale).astype("float32"))
+        folder.save_predictions(part, part.classes)
+        judged = classify.report(part.logits, part.labels, classes=part.classes).to_dict()
+        folder.finish(result | {"test": result["test"] | {"report": judged}})
+    assert ledger.result(one)["test"]["accuracy"] == ledger.result(other)["test"]["accuracy"]
+    assert outcomes(ledger, "nll")[one.design][0].value > 0
+    shutil.copy(ledger.path(other) / PREDICTIONS_FILE, ledger.path(one))
+    with pytest.raises(CheckpointError, match=r"predictions.safetensors is not of the test in"):
+        outcomes(ledger, "balanced_accuracy")
 
 
 def test_damaged_predictions_say_what_to_do(ledger, pretend):

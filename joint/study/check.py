@@ -1,0 +1,445 @@
+"""Whether the files of a study are whole, and each of the run in whose folder it lies.
+
+::
+
+    study.json, designs/ ──► planned runs ──► runs/<digest>/ ──► StudyFault: file, what, remedy
+                                                   │
+        configuration = design and seed · result = scores · history = heads of the weights
+
+Each file is read once, and nothing of the scenes. Of weights that is the head: what a disk did to
+the numbers behind it, whoever loads them is told by their checksum.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, final
+
+from safetensors import SafetensorError, safe_open
+
+from joint.config.run import RunConfig, load_config
+from joint.parse import parse_json
+from joint.record import as_json
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    FAILURE_FILE,
+    HISTORY_FILE,
+    PREDICTIONS_FILE,
+    PREVIOUS_FILE,
+    RESULT_FILE,
+    read_history,
+)
+from joint.saved.lock import LOCK_FILE
+from joint.settings import ConfigError
+
+from .sampler import Search
+from .store import (
+    AFTERWARDS,
+    DESIGNS_FOLDER,
+    RUNS_FOLDER,
+    STUDY_FILE,
+    Ledger,
+    Misplaced,
+    PlannedRun,
+    RunState,
+    StudyError,
+    Tally,
+    design_path,
+    read_design,
+    read_failure,
+    read_study,
+    with_next,
+)
+
+__all__ = ["FaultKind", "StudyCheck", "StudyFault", "check_study"]
+
+FaultKind: TypeAlias = Literal["damaged", "missing", "swapped", "changed", "begun", "foreign"]
+
+# A file of a run folder, and what is wrong with it.
+_Told: TypeAlias = tuple[str, FaultKind, str]
+
+_SHOWN = 5  # paths of one fault
+
+
+@final
+@dataclass(frozen=True)
+class StudyFault:
+    """A file or folder that is not as the study left it."""
+
+    path: Path
+    """Seen from the folder of the study."""
+    kind: FaultKind
+    """``damaged``: it cannot be read; ``missing``: nobody should have removed it; ``swapped``: it
+    is whole, and of another run; ``changed``: it is of another configuration than the study makes;
+    ``begun``: a run that nobody holds and that has not ended; ``foreign``: it is of no run."""
+    words: str
+    """What is the matter with it."""
+    remedy: str
+    """What to do about it."""
+
+
+@final
+@dataclass(frozen=True)
+class StudyCheck:
+    """What :func:`check_study` found."""
+
+    folder: Path
+    """Of the study."""
+    runs: Tally
+    """How many runs are in each state. Of those that are held, no file was looked at."""
+    faults: tuple[StudyFault, ...]
+    """Those of the study and its designs first, then run by run."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is no fault."""
+        return not self.faults
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.runs._asdict().items())
+        alike: dict[tuple[str, str, str], list[Path]] = {}
+        for fault in self.faults:
+            alike.setdefault((fault.kind, fault.words, fault.remedy), []).append(fault.path)
+        lines = [f"{self.folder}: {self.runs.total} runs: {counts}"]
+        for (kind, words, remedy), paths in alike.items():
+            more = [f"  and {len(paths) - _SHOWN} more"] if len(paths) > _SHOWN else []
+            shown = [f"  {path}" for path in paths[:_SHOWN]]
+            lines += ["", f"{kind}: {words}", *shown, *more, f"  remedy: {remedy}"]
+        return "\n".join(lines if self.faults else [*lines, "all files are whole"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the fields by name, and whether the study is ``whole``."""
+        return as_json(vars(self) | {"whole": self.whole})
+
+
+def check_study(folder: Path | str) -> StudyCheck:
+    """Read every file of a study once, and name those that are not whole or not in their place.
+
+    Parameters
+    ----------
+    folder : path
+        Of the study; nothing in it is changed. The scenes are not looked at, so that a copy on
+        another machine can be checked.
+
+    Returns
+    -------
+    StudyCheck
+        Of weights, the heads were read and not the numbers. A run that is held by somebody is left
+        out, and one that failed is no fault.
+
+    Raises
+    ------
+    StudyError
+        When there is no study in the folder, or its file cannot be read.
+    """
+    ledger, sealed = read_study(folder)
+    faults = []
+    if not sealed:
+        faults.append(
+            StudyFault(
+                Path(STUDY_FILE),
+                "changed",
+                f"it was changed after it was written: {AFTERWARDS}",
+                "put the file back as it was, or describe another study in a file of its own and "
+                "give this folder as --earlier",
+            )
+        )
+    ledger, others, damaged = _designs(ledger)
+    faults += damaged
+    states: Counter[str] = Counter(pending=ledger.wanted - len(ledger.runs))
+    for run in ledger.runs:
+        state = ledger.state(run) if ledger.path(run).is_dir() else "pending"
+        states[state] += 1
+        faults += _of_run(ledger, run, state)
+    faults += _foreign(ledger, {*others, *(run.digest for run in ledger.runs)})
+    tally = Tally(*(states[state] for state in Tally._fields))  # pyright: ignore
+    return StudyCheck(ledger.folder, tally, tuple(faults))
+
+
+# ------------------------------------------------------------------------------------ the designs
+
+
+def _designs(ledger: Ledger) -> tuple[Ledger, set[str], list[StudyFault]]:
+    """The study with the designs of its search, as far as these are whole.
+
+    With the digests of the runs of those behind, and what is wrong.
+    """
+    while True:
+        try:
+            more = with_next(ledger)
+        except StudyError:
+            break
+        if more is None:
+            break
+        ledger = more
+    folder, sampler = ledger.folder / DESIGNS_FOLDER, ledger.study.sampler
+    names = sorted(n for n in _listed(folder) if not n.startswith("."))  # not one being written
+    given = range(sampler.first, sampler.count) if isinstance(sampler, Search) else range(0)
+    numbers = {design_path(ledger, number).name: number for number in given}
+    faults, others = [], set[str]()
+    remedy = (
+        "put it back from a copy; or delete it, and the search chooses another design in its place "
+        "(the runs of this one are then of no design)"
+    )
+    behind = [numbers[name] for name in names if numbers.get(name, -1) >= len(ledger.designs)]
+    for number in range(len(ledger.designs), max(behind, default=-1) + 1):
+        path = design_path(ledger, number).relative_to(ledger.folder)
+        try:
+            found = read_design(ledger, number)
+        except StudyError as error:
+            words = str(error).replace(str(ledger.folder / path), "it")
+            faults.append(StudyFault(path, "damaged", words, remedy))
+            continue
+        if found is None:
+            words = "there are designs behind it, which no report counts without it"
+            again = "put it back from a copy; or go on, and the search chooses one in its place"
+            faults.append(StudyFault(path, "missing", words, again))
+        else:
+            others |= {run.digest for run in found[1]}
+    words = "no search of the study has chosen a design of this name"
+    faults += [
+        StudyFault(Path(DESIGNS_FOLDER, name), "foreign", words, _MOVE)
+        for name in names
+        if name not in numbers
+    ]
+    return ledger, others, faults
+
+
+# --------------------------------------------------------------------------------------- the runs
+
+_MOVE = "move it elsewhere, or delete it: nothing counts it"
+
+
+def _foreign(ledger: Ledger, known: set[str]) -> Iterator[StudyFault]:
+    for name in sorted(_listed(ledger.folder / RUNS_FOLDER) - known):
+        words = "it is no run of the study"
+        if name.startswith(".copied-"):
+            words = "it is half of a copy that was cut off"
+        yield StudyFault(Path(RUNS_FOLDER, name), "foreign", words, _MOVE)
+
+
+def _of_run(ledger: Ledger, run: PlannedRun, state: RunState) -> Iterator[StudyFault]:
+    folder = ledger.path(run)
+    place = folder.relative_to(ledger.folder)
+    config = None
+    try:
+        config = ledger.config(run)
+    except StudyError:
+        words = "its design and seed are another configuration now than that by which it is named"
+        remedy = (
+            "use the version of lens2label that its environment.json names, or put the files of "
+            "the study and its designs back as they were"
+        )
+        yield StudyFault(place, "changed", words, remedy)
+    except ValueError as error:  # a choice that is none, or a class of one's own that has changed
+        remedy = (
+            "put the files of the study and its designs back as they were, or use the version of "
+            "lens2label, and of your own classes, with which they were written"
+        )
+        yield StudyFault(place, "changed", str(error), remedy)
+    if folder.exists() and not folder.is_dir():
+        yield StudyFault(place, "damaged", "it is a file, and not the folder of a run", _MOVE)
+    elif folder.exists() and state != "running":
+        yield from _Folder(ledger, run, state, config).faults()
+
+
+class _Folder:
+    """The folder of a run that nobody holds, each file of which is read once."""
+
+    def __init__(
+        self, ledger: Ledger, run: PlannedRun, state: RunState, config: RunConfig | None
+    ) -> None:
+        self.ledger, self.run, self.state, self.config = ledger, run, state, config
+        self.path = ledger.path(run)
+        self.names = _listed(self.path) - {LOCK_FILE}
+        self.again = f"lens2label study work {ledger.folder}"
+
+    def faults(self) -> Iterator[StudyFault]:
+        """What is wrong with it."""
+        heads, damaged = self._heads()
+        result, of_result = self._result()
+        history, of_history = self._history(result)
+        swapped = {
+            name: why
+            for name, head in heads.items()
+            if (why := self._swapped(name, head, result)) is not None
+        }
+        own = {name: head for name, head in heads.items() if name not in swapped}
+        torn = [name for name, head in own.items() if not _tells(head, history)]
+        if torn and len(torn) == len(own):  # it is the history that is of another run
+            if not of_history:
+                words = "its epochs are not those of the weights beside it"
+                of_history.append((HISTORY_FILE, "swapped", words))
+        else:
+            swapped |= dict.fromkeys(torn, "its epochs are not those of history.jsonl")
+        resumable = any(
+            name in heads and name not in swapped for name in (CHECKPOINT_FILE, PREVIOUS_FILE)
+        )
+        tested_again = self._anew()
+        if resumable:
+            tested_again = (
+                f"delete {RESULT_FILE} in its folder, then {self.again}: it goes on from its "
+                "checkpoint and is tested again"
+            )
+        for name, kind, words in (*self._of_config(result), *of_result, *of_history):
+            spoilt = name == CONFIG_FILE and name in self.names  # which nothing overwrites
+            remedy = f"delete it; and {tested_again}" if spoilt else tested_again
+            yield self._fault(name, kind, words, remedy)
+        for name in damaged:
+            words = "its head cannot be read, or its end is missing"
+            yield self._fault(name, "damaged", words, self._without(name, resumable=resumable))
+        for name, words in swapped.items():
+            yield self._fault(name, "swapped", words, self._without(name, resumable=resumable))
+        yield from self._of_state()
+
+    def _fault(self, name: str, kind: FaultKind, words: str, remedy: str) -> StudyFault:
+        return StudyFault((self.path / name).relative_to(self.ledger.folder), kind, words, remedy)
+
+    def _anew(self) -> str:
+        return f"delete the folder of the run, then {self.again}: it is trained again"
+
+    def _without(self, name: str, *, resumable: bool) -> str:
+        """What to do about weights that are of no use."""
+        needed = name == BEST_FILE or not resumable
+        if self.state == "done":
+            needed = name == self._tested()
+        return self._anew() if needed else "delete it: nothing needs it"
+
+    def _tested(self) -> str | None:
+        """File of the weights that were tested."""
+        if self.config is None:
+            return None
+        return BEST_FILE if self.config.training.restore_best else CHECKPOINT_FILE
+
+    def _of_config(self, result: object) -> Iterator[_Told]:
+        if CONFIG_FILE in self.names:
+            try:
+                digest = load_config(self.path).digest()
+            except ConfigError:
+                yield CONFIG_FILE, "damaged", "it is no valid configuration"
+            else:
+                if digest != self.run.digest:
+                    yield CONFIG_FILE, "changed", "it is not the configuration of its folder's name"
+        elif result is not None:
+            yield CONFIG_FILE, "missing", "nobody can load the run without it"
+
+    def _result(self) -> tuple[dict[str, Any] | None, list[_Told]]:
+        """What the run came to, and what is wrong with that and its scores."""
+        if self.state != "done":
+            return None, []
+        try:
+            result = self.ledger.result(self.run)
+        except Misplaced:
+            return None, [(RESULT_FILE, "swapped", "it is of another run")]
+        except CheckpointError:
+            return None, [(RESULT_FILE, "damaged", "it is no whole result")]
+        try:
+            scores = self.ledger.predictions(self.run)
+        except Misplaced:
+            words = "its scores are not those of the test in result.json"
+            return result, [(PREDICTIONS_FILE, "swapped", words)]
+        except CheckpointError:
+            return result, [(PREDICTIONS_FILE, "damaged", "it holds no whole scores")]
+        if scores is None and result["test"].get("accuracy") is not None:
+            words = "the run has a classifier, and no comparison can be made without its scores"
+            return result, [(PREDICTIONS_FILE, "missing", words)]
+        return result, []
+
+    def _history(
+        self, result: Mapping[str, Any] | None
+    ) -> tuple[list[dict[str, Any]] | None, list[_Told]]:
+        """The epochs, and what is wrong with them."""
+        try:
+            history = read_history(self.path)
+        except (CheckpointError, OSError):
+            return None, [(HISTORY_FILE, "damaged", "a line of it cannot be read")]
+        wanted = None if result is None else result.get("epochs")
+        if wanted is None or len(history) == wanted:
+            return history, []
+        if HISTORY_FILE not in self.names:
+            return [], [(HISTORY_FILE, "missing", "a search and the page of the study read it")]
+        return history, [(HISTORY_FILE, "damaged", "it has not the epochs that result.json counts")]
+
+    def _heads(self) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """Heads of the weights by file, and the files that have none."""
+        heads, damaged = {}, []
+        for name in (BEST_FILE, CHECKPOINT_FILE, PREVIOUS_FILE):
+            if name in self.names:
+                head = _head(self.path / name)
+                if head is None:
+                    damaged.append(name)
+                else:
+                    heads[name] = head
+        return heads, damaged
+
+    def _swapped(
+        self, name: str, head: Mapping[str, Any], result: Mapping[str, Any] | None
+    ) -> str | None:
+        """Why weights are not those of the run; None where nothing tells."""
+        identity = head["identity"]
+        if self.config is not None:
+            for part in ("training", "objective"):
+                wanted = getattr(self.config, part).model_dump(mode="json")
+                if identity.get(part, wanted) != wanted:
+                    return f"they are of a training with another {part}"
+        if result is None:
+            return None
+        scenes = result.get("scenes", identity)  # which made-up results lack
+        for part in ("train", "validation"):
+            if identity.get(part) != scenes.get(part):
+                return f"they are of another {part} set than result.json says"
+        if name == self._tested() == BEST_FILE and head.get("epoch") != result.get("best_epoch"):
+            return "they are of another epoch than the best one that result.json names"
+        return None
+
+    def _of_state(self) -> Iterator[StudyFault]:
+        if self.state == "done":
+            name = self._tested()
+            if name is not None and name not in self.names:
+                words = (
+                    "the trained weights are gone: a report needs none, to judge the run elsewhere "
+                    "or to compare what it has learned does"
+                )
+                yield self._fault(name, "missing", words, self._anew())
+        elif self.state == "failed":
+            if not read_failure(self.path):
+                remedy = f"lens2label study run {self.ledger.folder} --retry-failed"
+                yield self._fault(FAILURE_FILE, "damaged", "it gives no reason", remedy)
+        elif self.names:
+            words = "the run was begun, has not ended, and nobody holds it"
+            yield self._fault("", "begun", words, f"{self.again}: a worker goes on with it")
+
+
+def _tells(head: Mapping[str, Any], history: list[dict[str, Any]] | None) -> bool:
+    """Whether weights are of the training that the history is of, as far as both tell."""
+    if history is None:
+        return True
+    records = head.get("records")
+    if isinstance(records, list):
+        return all(one == other for one, other in zip(records, history, strict=False))
+    epoch, validation = head.get("epoch"), head.get("validation")
+    if not isinstance(epoch, int) or validation is None:
+        return True
+    return epoch >= len(history) or history[epoch].get("validation") == validation
+
+
+def _head(path: Path) -> dict[str, Any] | None:
+    """What weights say of themselves; None where they do not."""
+    try:
+        with safe_open(path, framework="pt") as file:  # which knows how long the file must be
+            metadata: Mapping[str, str] = file.metadata() or {}
+        head = parse_json(metadata.get("lens2label", "null"))
+    except (SafetensorError, OSError, ValueError, RuntimeError):
+        return None
+    if not isinstance(head, dict) or not isinstance(head.get("identity"), dict):
+        return None
+    return head
+
+
+def _listed(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
