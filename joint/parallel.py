@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
+from itertools import count
 from typing import TypeVar
 
 import torch
@@ -32,6 +34,9 @@ __all__ = [
 
 # What gloo and NCCL say of a process that does not answer any more.
 _LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "Timed out waiting")
+
+# How often this process has joined the others.
+_joined = count()
 
 
 class ProcessLost(ConnectionError):
@@ -59,6 +64,8 @@ def launched(
 ) -> Iterator[torch.device]:
     """Join the processes that ``torchrun`` has started, if it has, and leave them at the end.
 
+    A script may do so any number of times, one after the other, each process as often as the rest.
+
     Parameters
     ----------
     device : torch.device or str
@@ -83,7 +90,20 @@ def launched(
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+    store, attempt = _meeting_place(), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if timeout is not None:
+        store.set_timeout(timeout)
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        # Under a name of its own each time: what was left there, also by processes that torchrun
+        # has started again since (--max-restarts), is of others.
+        store=dist.PrefixStore(  # pyright: ignore[reportPrivateImportUsage]
+            f"{attempt}/{next(_joined)}", store
+        ),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=timeout,
+    )
     try:
         yield device
     except RuntimeError as error:
@@ -95,6 +115,13 @@ def launched(
         raise
     finally:
         dist.destroy_process_group()
+
+
+@cache
+def _meeting_place() -> "dist.Store":  # pyright: ignore[reportPrivateImportUsage]
+    """Where the processes leave word for each other; one, for as long as this process lives."""
+    store, _, _ = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
+    return store
 
 
 def gathered(part: _T) -> list[_T]:

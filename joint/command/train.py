@@ -10,7 +10,7 @@
 import json
 import shlex
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
@@ -24,9 +24,9 @@ from joint.config.run import RunConfig, check_own, load_config, run_directory
 from joint.config.scenes import build_data
 from joint.device import usable_device
 from joint.judge.light_cut import what_is_cut
-from joint.parallel import is_loss, launched, rank
+from joint.parallel import gathered, is_loss, launched, rank
 from joint.run.build import build_split
-from joint.run.complete import built, complete_run, earlier, places, put
+from joint.run.complete import built, complete_run, earlier, lengthened, places, put
 from joint.run.start import trained_stages
 from joint.run.stop import graceful_stop
 from joint.run.trained import load_teacher
@@ -43,6 +43,7 @@ from .reading import check_settings, read_choice, read_given
 
 __all__ = ["TrainOptions", "main", "read_train_options"]
 
+_EPOCHS = "training.epochs"
 _STOPPING = "lens2label: finishing the step and saving; Ctrl-C (again) leaves at once"
 
 
@@ -82,7 +83,8 @@ class TrainOptions:
     """Continue the run in the folder; start it if there is none, by the options that say what to
     train; show its result if it is done. Where the files of its scenes or its teacher were moved,
     give --output, and --data and --teacher as where they are now: they are known by what they
-    hold."""
+    hold. With a larger --training.epochs and nothing else, a run with the schedule constant goes on
+    for more epochs, also when it is done."""
     tensorboard: bool = False
     """Also write the numbers of each epoch for TensorBoard, to tensorboard/ in the run folder; may
     be given or left out whenever the run goes on. Needs pip install "lens2label[tensorboard]"."""
@@ -149,25 +151,19 @@ def main(arguments: Sequence[str]) -> int:
     options = read_train_options(arguments)
     usable_device(options.device)  # before anything is loaded
     folder = options.folder()
-    # With a start, the long way: only with the scenes can it be told whether it is that of the run.
-    moved = _moved(arguments, options)
-    if options.resume and options.start is None and is_done(folder):
-        asked = None if moved else _asked_for(options)
-        saved = earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
-        assert saved is not None  # of a run that is done
-        # Whether what lies elsewhere is the same takes the long way, too.
-        of_kind = options.choice.data is None or type(options.run.data) is type(saved.data)
-        if (of_kind and put(saved, options.run) == saved) if moved else asked in (None, saved):
+    few = _few(arguments, options)
+    with launched(options.device) as device:
+        if _is_shown(options, folder, few):
+            stopped_by = None
             if options.tensorboard:
-                _log_again(options, folder)
-            return _show_result(options, folder)
-    with (
-        _gone_if_empty(folder),
-        _tensorboard(options, folder) as log,
-        launched(options.device) as device,
-        hold(folder) as run,
-    ):
-        stopped_by = _train_held(options, run, device, log, moved=bool(moved))
+                _log_again(folder)
+        else:
+            with (
+                _gone_if_empty(folder),
+                _tensorboard(options, folder) as log,
+                hold(folder) as run,
+            ):
+                stopped_by = _train_held(options, run, device, log, few)
         if rank() > 0:
             return 0
     if is_done(folder):
@@ -176,10 +172,26 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({"state": "interrupted", "folder": str(folder)}, indent=2))
     elif not options.quiet:
         same = [] if options.start is None else ["--start", str(options.start)]
-        same += (moved or []) if options.resume else []
+        if options.resume:
+            same += [word for words in (few or {}).values() for word in words]
         again = shlex.join(["lens2label", "train", "--output", str(folder), *same, "--resume"])
         print(f"stopped by {stopped_by} and saved; to go on: {again}")
     return 0
+
+
+def _is_shown(options: TrainOptions, folder: Path, few: Mapping[str, Sequence[str]] | None) -> bool:
+    """Whether the run of a folder is done, and is what was asked for."""
+    # With a start, the long way: only with the scenes can it be told whether it is that of the run.
+    if not (options.resume and options.start is None and is_done(folder)):
+        return False
+    asked = None if few else _asked_for(options)
+    saved = earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
+    assert saved is not None  # of a run that is done
+    if not few:
+        return asked in (None, saved)
+    # Whether what lies elsewhere is the same takes the long way, too.
+    of_kind = options.choice.data is None or type(options.run.data) is type(saved.data)
+    return of_kind and _as_asked(saved, options.run, few) == saved
 
 
 @contextmanager
@@ -201,9 +213,9 @@ def _tensorboard(
     return tensorboard_writer(folder) if options.tensorboard else nullcontext()
 
 
-def _log_again(options: TrainOptions, folder: Path) -> None:
+def _log_again(folder: Path) -> None:
     """Write what a finished run has to say for TensorBoard."""
-    with tensorboard_writer(folder) as log, launched(options.device), hold(folder):
+    with tensorboard_writer(folder) as log, hold(folder):
         if rank() == 0:
             retell(folder, [log])
 
@@ -223,21 +235,33 @@ def _asked_for(options: TrainOptions) -> RunConfig | None:
     return options.run if options.configured else None
 
 
-def _moved(arguments: Sequence[str], options: TrainOptions) -> list[str] | None:
-    """The words that say where scenes and teacher lie; None with others of the configuration."""
+def _few(arguments: Sequence[str], options: TrainOptions) -> dict[str, list[str]] | None:
+    """What says of a run that goes on where its scenes and teacher lie, and how many epochs it has.
+
+    The words of each of these options, by its name; None with others of the configuration: what
+    none of them says is then as it is by default, and not as it was.
+    """
     beside = {each.name for each in fields(TrainOptions)}
     where = {"data", "teacher", *(f"data.{name}" for name in places(options.run.data))}
-    words: list[str] = []
+    words: dict[str, list[str]] = {}
     for number, word in enumerate(arguments):
         name, given, _ = word.partition("=")
         option = name.removeprefix("--").replace("-", "_")
         if option == name.replace("-", "_"):
             continue  # the value of an option
-        if option in where:
-            words += [word] if given else arguments[number : number + 2]
+        if option in where | {_EPOCHS}:
+            words[option] = [word] if given else [*arguments[number : number + 2]]
         elif option.removeprefix("no_") not in beside:
             return None
     return words
+
+
+def _as_asked(
+    config: RunConfig, asked: RunConfig, few: Mapping[str, Sequence[str]] | None
+) -> RunConfig:
+    """The run of a folder, elsewhere or of as many epochs as is asked for."""
+    same = put(config, asked)
+    return same if few and _EPOCHS not in few else lengthened(same, asked.training.epochs)
 
 
 def _check_there(config: RunConfig, folder: Path) -> None:
@@ -261,16 +285,15 @@ def _train_held(
     run: RunFolder,
     device: torch.device,
     log: EpochListener | None,
-    *,
-    moved: bool,
+    few: Mapping[str, Sequence[str]] | None,
 ) -> str | None:
     """Complete the run of a folder that is held, or leave it saved; returns what stopped it."""
     loud = not (options.quiet or options.json or rank())
     asked = _asked_for(options)
-    # By options that say where its scenes and its teacher lie now, the rest is as it was.
-    begun = earlier(run, None if moved else asked, resume=options.resume, elsewhere=True)
+    # By few options, the rest is as it was.
+    begun = earlier(run, None if few else asked, resume=options.resume, elsewhere=True)
     meant = begun
-    if begun is None and (asked is None or moved) and options.resume:
+    if begun is None and (asked is None or few) and options.resume:
         # Killed before it was saved, or named by mistake: the default run is not what is meant.
         if (run.path / CONFIG_FILE).is_file():
             meant = load_config(run.path)
@@ -281,14 +304,17 @@ def _train_held(
             )
     config = meant or options.run
     if meant is not None and asked is not None:
-        config = put(meant, asked)
+        config = _as_asked(meant, asked, few)
         if options.choice.data is not None and type(asked.data) is not type(meant.data):
             raise ConfigError(
                 f"--data {options.choice.data} holds scenes of another kind than those of the run "
                 f"in {run.path} ({meant.data.kind}): with --resume it says where the same are now"
             )
+    # Before anything is loaded.
     if begun is None:
-        check_own(config)  # before anything is loaded
+        check_own(config)
+    else:
+        earlier(run, config, resume=options.resume, elsewhere=True)
     if meant is not None:
         _check_there(config, run.path)
     dataset = build_data(config.data, progress=loud)
@@ -317,7 +343,7 @@ def _train_held(
                 on_epoch=log,
                 progress=loud,
             )
-        return stop.reason
+        return next(filter(None, gathered(stop.reason)), None)  # of whichever process was asked
     except Exception as error:
         # One process that was lost has said why, or cannot; a refusal of what is asked now says
         # nothing of the run that is there.

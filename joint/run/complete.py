@@ -9,6 +9,7 @@
 ``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from joint.config.scenes import DataConfig
 from joint.device import usable_device
 from joint.judge.evaluate import evaluate
 from joint.judge.evaluation import Evaluation
-from joint.parallel import gathered, rank
+from joint.parallel import gathered, rank, world_size
 from joint.saved.checkpoint import CheckpointError, digest, load_weights
 from joint.saved.folder import CONFIG_FILE, RunFolder, as_path, hold, is_done, read_result
 from joint.settings import ConfigError
@@ -30,13 +31,14 @@ from joint.stages import Stage
 from joint.system import ImagingSystem
 from joint.train.listen import EpochListener, listeners, retell
 from joint.train.loop import fit
+from joint.train.run import why_not_longer
 from joint.train.teacher import identify
 
 from .build import build_split, build_system
 from .start import copy_into, speak_of_classifier, speak_of_settings
 from .trained import Trained, load_teacher, load_trained
 
-__all__ = ["built", "complete_run", "earlier", "noted", "places", "put"]
+__all__ = ["built", "complete_run", "earlier", "lengthened", "noted", "places", "put"]
 
 # Beside the stages in what a folder keeps of a start: the run that they are of.
 _START_RUN = "run"
@@ -64,13 +66,16 @@ def complete_run(
     the best epoch, or with ``restore_best=False`` the last ones (their average, where one is kept).
 
     Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
-    with the same arguments, and process 0 alone tests and writes.
+    with the same arguments and takes its share of training and test, and process 0 alone writes.
 
     Parameters
     ----------
     config : RunConfig
         The run. One that goes on is that of its folder; only its teacher, and the files of its
-        scenes, may lie in other places than it says: they are known by what they hold.
+        scenes, may lie in other places than it says: they are known by what they hold. And with the
+        schedule ``constant`` it may have more epochs than it had, see :func:`joint.fit`: a run that
+        was done is so no more, until the longer one is tested. Not in a folder that is named by
+        the digest of its configuration, as one of a study is.
     parts : Split
         Its scenes, ``build_split(config, build_data(config.data))``: built once for many runs.
     directory : path or RunFolder
@@ -107,11 +112,11 @@ def complete_run(
     ------
     ConfigError
         When the folder holds a run of another configuration or another start, finished or not; a
-        finished one on other pictures; or one that was ended before it was saved, and whose start
-        is not given again; and for a teacher that is not there, or is of other scenes, see
-        :func:`joint.run.trained.load_teacher`; and for a new run of other parts than
-        ``config.split`` makes; for an objective or another section of a class of your own, which no
-        folder could bring back.
+        finished one on other pictures; one that does not go on for more epochs; or one that was
+        ended before it was saved, and whose start is not given again; and for a teacher that is not
+        there, or is of other scenes, see :func:`joint.run.trained.load_teacher`; and for a new run
+        of other parts than ``config.split`` makes; for an objective or another section of a class
+        of your own, which no folder could bring back.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
 
@@ -139,7 +144,8 @@ def complete_run(
     with hold(directory) as folder:
         saved = earlier(folder, config, resume=resume, elsewhere=True) or config
         digests, start_run = _checked_start(folder, start or {}, start_run, resume=resume)
-        if gathered(is_done(folder.path))[0]:
+        longer = config.training.epochs > saved.training.epochs
+        if gathered(is_done(folder.path))[0] and not longer:
             trained = load_trained(folder.path, config.training)
             _check_scenes(folder, trained, train, validation)
             if config.teacher != saved.teacher:
@@ -159,6 +165,7 @@ def complete_run(
         if rank() == 0:
             named = {} if start_run is None else {_START_RUN: start_run}
             folder.record_start(digests | named)  # before the configuration, which could go on
+            saved = lengthened(saved, config.training.epochs)
             noted(saved, folder, device)
         history = fit(
             system,
@@ -174,11 +181,21 @@ def complete_run(
             on_epoch=told,
             progress=progress,
         )
-        if history.interrupted or rank() > 0:
+        if history.interrupted:
             return system.eval()
-        result = evaluate(
-            system, test, objective=config.objective, count_bytes=True, resamples=resamples
-        )
+        with warnings.catch_warnings():
+            if rank() > 0:
+                warnings.simplefilter("ignore")  # the first process says it
+            result = evaluate(
+                system,
+                test,
+                objective=config.objective,
+                count_bytes=True,
+                resamples=resamples,
+                shared=world_size() > 1,
+            )
+        if rank() > 0:
+            return system.eval()
         folder.save_predictions(result, test.classes)
         folder.finish(
             {
@@ -211,9 +228,8 @@ def _check_scenes(
     folder: RunFolder, trained: Trained, train: LesionDataset, validation: LesionDataset
 ) -> None:
     """Refuse a finished run of other pictures, as `fit` refuses one that was interrupted."""
-    was = trained.head.get("identity")
     for name, part in (("train", train), ("validation", validation)):
-        if isinstance(was, dict) and was.get(name, part.fingerprint) != part.fingerprint:
+        if trained.identity[name] != part.fingerprint:
             raise ConfigError(
                 f"{folder} holds a finished run on other pictures: the {name} set is another one. "
                 "Restore its pictures, or choose another folder"
@@ -270,19 +286,27 @@ def put(config: RunConfig, where: RunConfig) -> RunConfig:
     return config.model_copy(update=moved)
 
 
+def lengthened(config: RunConfig, epochs: int) -> RunConfig:
+    """The same run, of so many epochs."""
+    training = config.training.model_copy(update={"epochs": epochs})
+    return config.model_copy(update={"training": training})
+
+
 def earlier(
     folder: RunFolder, config: RunConfig | None, *, resume: bool, elsewhere: bool = False
 ) -> RunConfig | None:
     """The configuration of the run that a folder holds, as which alone it goes on; None of none.
 
-    The one that was asked for may be of scenes and a teacher that lie ``elsewhere``.
+    The one that was asked for may be of scenes and a teacher that lie ``elsewhere``, and of more
+    epochs, where such a run goes on.
 
     Raises
     ------
     CheckpointError
         When it holds one that is not to be resumed.
     ConfigError
-        When its configuration cannot be read, or the one that was asked for, if any, is another.
+        When its configuration cannot be read, or the one that was asked for, if any, is another, or
+        does not go on for as many epochs.
     """
     # The first process decides: it may have written a file before the others look.
     if not gathered(folder.has_checkpoint() or is_done(folder.path))[0]:
@@ -295,14 +319,38 @@ def earlier(
     if config is not None and not (folder.path / CONFIG_FILE).exists():
         return config  # begun by `fit`, which compares what it knows of
     saved = load_config(folder.path)
-    same = put(saved, config) if config is not None and elsewhere else saved
-    if config is not None and config != same:
+    if config is None:
+        return saved
+    same = put(saved, config) if elsewhere else saved
+    epochs = config.training.epochs
+    if longer := epochs > saved.training.epochs:
+        same = lengthened(same, epochs)
+    if config != same:
         raise ConfigError(
             f"{folder} holds a run of another configuration, and is resumed as it was started: "
             "leave the options out, or choose another folder; to go on from its weights in "
             f"another way: --config {folder} --start {folder}, other options, and a new --output"
         )
+    if longer and (reason := _why_not_longer(folder, saved, epochs)) is not None:
+        raise ConfigError(f"{folder} {reason}")
     return saved
+
+
+def _why_not_longer(folder: RunFolder, saved: RunConfig, epochs: int) -> str | None:
+    """Why the run of a folder does not go on for more epochs; None where it does."""
+    if folder.path.resolve().name == saved.digest():
+        return (
+            "is named by the digest of its configuration, as those of a study and of --root are, "
+            f"and with {epochs} epochs that would be another: copy the folder to another name, and "
+            "go on there"
+        )
+    if not folder.has_checkpoint():
+        return (
+            "has no checkpoint any more, which had the moments of the optimiser: put it back from "
+            f"a copy, or begin another run with its weights (--start {folder}, start=)"
+        )
+    _, head = folder.load_checkpoint()
+    return why_not_longer(head, epochs)
 
 
 def _checked_start(

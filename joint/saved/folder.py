@@ -15,6 +15,7 @@
         predictions.safetensors           scores of each test picture
         failure.json                      why it ended before its end, if it did
         result.json                       written last: that it exists means "done"
+        result.previous.json              that of before it went on for more epochs, if it did
 
 Nothing here depends on a clock, and a folder may be copied anywhere.
 """
@@ -67,6 +68,7 @@ HISTORY_FILE, BEST_FILE = "history.jsonl", "best.safetensors"
 CHECKPOINT_FILE, PREVIOUS_FILE = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 PREDICTIONS_FILE, RESULT_FILE = "predictions.safetensors", "result.json"
 FAILURE_FILE, START_FILE = "failure.json", "start.json"
+_PREVIOUS_RESULT_FILE = "result.previous.json"
 
 RunState: TypeAlias = Literal["done", "running", "interrupted", "failed"]
 
@@ -206,9 +208,13 @@ class RunFolder:
         save_checkpoint(self.path / PREDICTIONS_FILE, tensors, head)
 
     def begin(self) -> None:
-        """Forget how an earlier attempt ended."""
-        for name in (FAILURE_FILE, RESULT_FILE):
-            (self.path / name).unlink(missing_ok=True)
+        """Take away how an earlier attempt ended: the run is no longer failed, or done.
+
+        What it came to is kept under another name, for its weights may be gone soon.
+        """
+        (self.path / FAILURE_FILE).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.path / RESULT_FILE, self.path / _PREVIOUS_RESULT_FILE)
 
     def fail(self, error: BaseException) -> None:
         """Leave the ``error``, for those who look at the folder; if the disk lets us."""

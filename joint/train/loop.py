@@ -101,7 +101,10 @@ def fit(
         Continue the run in ``directory``, to the weights that it would have reached
         uninterrupted: equal bits on the CPU, but for a module that changes in training what its
         ``state_dict`` does not hold, as a buffer with ``persistent=False``. Starts afresh where
-        there is none.
+        there is none. With the schedule ``constant``, ``config.epochs`` may be more than they
+        were, also of a run that is finished: it goes on to what one that was begun with as many
+        would have reached. With another schedule every step would have been another, and the run is
+        refused; so is one whose patience ran out.
     device : torch.device or str
         Where to train.
     stop : callable, optional

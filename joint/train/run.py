@@ -35,7 +35,7 @@ from .history import EpochRecord, History
 from .rate_weight import ON_TARGET, RateWeight
 from .training import Training
 
-__all__ = ["CLIPPED", "NORM", "TrainingDiverged", "TrainingRun"]
+__all__ = ["CLIPPED", "NORM", "TrainingDiverged", "TrainingRun", "why_not_longer"]
 
 #: Marks the norm of a stage's gradient among the terms of the objective.
 NORM = "gradient norm of "
@@ -331,6 +331,8 @@ class TrainingRun:
     def restore(self) -> None:
         """Continue where the checkpoint in the folder was written, if it is of this run.
 
+        One of fewer epochs is of this run where :func:`why_not_longer` says nothing against it.
+
         Raises
         ------
         CheckpointError
@@ -342,12 +344,18 @@ class TrainingRun:
         tensors, head = self.folder.load_checkpoint()
         if not {*head} >= _HEAD:
             raise CheckpointError(f"{path} is not the checkpoint of a training run")
-        changed = _changes(head["identity"], self.identity)
+        was, epochs = head["identity"], self.config.epochs
+        longer = epochs > was["training"]["epochs"]
+        if longer:
+            was = was | {"training": was["training"] | {"epochs": epochs}}
+        changed = _changes(was, self.identity)
         if changed:
             raise CheckpointError(
                 f"{self.folder} holds a run with another configuration: {'; '.join(changed[:5])}. "
                 "Resume it as it was, or train in another directory"
             )
+        if longer and (reason := why_not_longer(head, epochs)) is not None:
+            raise CheckpointError(f"{self.folder} {reason}")
         parts: dict[str, dict[str, Tensor]] = {
             "system": {}, "optimizer": {}, "sums": {}, "average": {}, "rate_weight": {}
         }  # fmt: skip
@@ -470,6 +478,43 @@ class TrainingRun:
             "validation": self.records[-1].validation,
         }
         save_checkpoint(self.folder.path / BEST_FILE, weights, head)
+
+
+def why_not_longer(head: Mapping[str, Any], epochs: int) -> str | None:
+    """Why the run of a checkpoint does not go on for more epochs than it was to have.
+
+    It does where a run that was begun with as many would have come through the very same
+    checkpoint.
+
+    Parameters
+    ----------
+    head : mapping
+        Of the checkpoint, as :meth:`TrainingRun.save` writes it.
+    epochs : int
+        How many it is to have in all.
+
+    Returns
+    -------
+    str or None
+        The reason, to follow the name of the folder; None where it goes on.
+    """
+    was, best = head["identity"]["training"], head["best_epoch"]
+    remedy = "begin another run with its weights (--start; in Python joint.load_fitted)"
+    if was["schedule"] != "constant":
+        return (
+            f"holds a run with training.schedule {was['schedule']} over training.epochs "
+            f"{was['epochs']}, and with {epochs} every step would have had another learning rate: "
+            "only a run with the schedule constant goes on for more epochs. To train on, "
+            f"{remedy}; or train {epochs} epochs from the beginning"
+        )
+    patience, over = was["patience"], head["epoch"]
+    if patience is not None and best is not None and over - 1 - best >= patience:
+        return (
+            f"holds a run whose training.patience of {patience} ran out in epoch {over}: with "
+            f"training.epochs {epochs} it would have ended there, too. To train on, {remedy} and "
+            "more patience"
+        )
+    return None
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -228,51 +228,54 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
             folders = [held.enter_context(hold(place / name)) for name in (_KERNEL, _ELEMENT)]
             for folder in folders:  # of both, before any is begun
                 goes_on(folder, resume=resume)
+        by = {
+            "psf_steps": int(psf_steps),
+            "psf_learning_rate": float(psf_learning_rate),
+            # Of a longer first training, the second would have begun from another kernel.
+            "epochs": config.epochs,
+        }
+        begun = _shaped_before(folders[1], by) if goes_on(folders[1], resume=resume) else None
         first = training(system, train, validation, directory=folders[0])
         if first.interrupted:
             return TwoStage(system, first, None, None)
         # The weights and not the kernel, which another device rounds otherwise.
-        by = {
-            "psf_steps": int(psf_steps),
-            "psf_learning_rate": float(psf_learning_rate),
-            "kernel": digest(kernel),
-        }
-        if goes_on(folders[1], resume=resume):
-            shaped = _shaped_before(folders[1], by)
-        else:
+        of = digest(kernel)
+        if begun is None:
             target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with: the image of a point
             shaped = fit_psf(element, target, steps=psf_steps, learning_rate=psf_learning_rate)
             if folders[1] is not None and rank() == 0:
                 overlap = torch.tensor(shaped.overlap, dtype=torch.float64)
-                save_checkpoint(folders[1].path / _PSF_FILE, {"overlap": overlap}, by)
+                head = by | {"kernel": of}
+                save_checkpoint(folders[1].path / _PSF_FILE, {"overlap": overlap}, head)
+        elif begun[1] != of:
+            raise CheckpointError(
+                f"the element in {folders[1]} was shaped to another kernel than the one in "
+                f"{folders[0]}: put back the folders of one training, or train in another directory"
+            )
+        else:
+            shaped = begun[0]
         second = _with_element(system, element)
         after = training(second, train, validation, directory=folders[1])
     return TwoStage(second, first, shaped, after)
 
 
-def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> FittedPSF:
-    """How the element was shaped with which the second training of a folder began.
+def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> tuple[FittedPSF, str]:
+    """How the element was shaped with which the second training of a folder began, to which kernel.
 
     Raises
     ------
     CheckpointError
-        When it was shaped in another way, or to another kernel, or its file is not there.
+        When that was done in another way, or its file is not there.
     """
     assert folder is not None  # or no training goes on
     tensors, head = load_checkpoint(folder.path / _PSF_FILE)
-    for name in ("psf_steps", "psf_learning_rate"):
-        if head.get(name) != by[name]:
+    for name, now in by.items():
+        if head.get(name) != now:
             raise CheckpointError(
-                f"the element in {folder} was shaped with {name}={head.get(name)}, not "
-                f"{by[name]}: resume it as it was, or train in another directory"
+                f"the element in {folder} was shaped with {name}={head.get(name)}, not {now}: "
+                "resume it as it was, or train in another directory"
             )
-    if head.get("kernel") != by["kernel"]:
-        raise CheckpointError(
-            f"the element in {folder} was shaped to another kernel than the one in "
-            f"{folder.path.with_name(_KERNEL)}: put back the folders of one training, or train in "
-            "another directory"
-        )
-    return FittedPSF(tuple(tensors["overlap"].tolist()))
+    return FittedPSF(tuple(tensors["overlap"].tolist())), str(head.get("kernel"))
 
 
 def _with_element(system: ImagingSystem, element: IncoherentImaging) -> ImagingSystem:

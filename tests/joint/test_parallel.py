@@ -12,9 +12,11 @@ import process
 import pytest
 import torch
 from torch import nn
+from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
 
 import joint
 from joint.parallel import _Together
+from joint.saved.folder import read_history, read_result
 from joint.saved.predictions import load_predictions
 
 
@@ -24,12 +26,12 @@ def _launch(folder, **options):
     return _torchrun(2, process.__file__, str(folder), json.dumps(options))
 
 
-def _torchrun(processes, *program):
+def _torchrun(processes, *program, more=()):
     return subprocess.Popen(
         [
             sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
             "--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d",
-            "--rdzv-endpoint", "localhost:0", *program,
+            "--rdzv-endpoint", "localhost:0", *more, *program,
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -119,14 +121,18 @@ def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_pa
 def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path):
     command = [
         "-m", "joint.cli", "train", "--output", str(tmp_path / "run"), "--json", "--resume",
-        "--data.count", "60", "--data.image-size", "16", "--training.epochs", "2",
-        "--training.batch-size", "16", "--training.no-restore-best", "--front-end", "none",
-        "--sensor", "none", "--codec", "none",
+        "--data.count", "800", "--data.image-size", "16", "--training.epochs", "1",
+        "--training.batch-size", "64", "--training.no-restore-best", "--front-end", "none",
+        "--codec", "jpeg",
     ]  # fmt: skip
     launcher = _torchrun(2, *command)
     output, _ = launcher.communicate(timeout=600)
     assert launcher.returncode == 0, output
     assert output.count('"state": "done"') == 1
+    # A run that is done is shown by one, too.
+    shown, _ = _torchrun(2, *command).communicate(timeout=600)
+    assert shown.count('"state": "done"') == 1
+    assert json.loads(output[output.index("\n{\n") :]) == json.loads(shown[shown.index("{\n") :])
     # What its two processes have to say of torch's own future is nothing that a user can mend.
     assert "nn.functional.all_reduce is deprecated" not in output
     assert "`broadcast_buffers` is deprecated" not in output
@@ -134,14 +140,67 @@ def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"config.json", "environment.json", "predictions.safetensors"} <= names
     assert "failure.json" not in names
-    # What was tested is what is loaded, by one process.
+    # What was tested, by both, is what is loaded, by one process: with the noise of each picture.
     config, system, parts = joint.load_run(tmp_path / "run")
-    test = joint.evaluate(system, parts.test, objective=config.objective)
+    assert len(parts.test) > 64  # more than a batch
+    test = joint.evaluate(
+        system, parts.test, objective=config.objective, count_bytes=True, resamples=1000
+    )
     assert (load_predictions(tmp_path / "run").logits == test.logits).all()
+    found, expected = _flat(read_result(tmp_path / "run")["test"]), _flat(test.to_dict())
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():  # of sums in another order
+        value = pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
+        assert found[name] == value, name
     weights, head = joint.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
-    assert (head["epoch"], len(head["records"])) == (2, 2)
+    assert (head["epoch"], len(head["records"])) == (1, 1)
     for name, weight in system.state_dict().items():
         assert torch.equal(weights[f"system.{name}"], weight)
+
+
+def _flat(content, name=""):
+    """Numbers and words of nested JSON by their places."""
+    if isinstance(content, dict | list | tuple):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        return {k: v for n, part in items for k, v in _flat(part, f"{name}.{n}").items()}
+    return {name: content}
+
+
+def test_a_script_joins_the_others_more_than_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import joint\n"
+        "from joint.parallel import gathered, rank\n"
+        "for number in range(3):\n"
+        "    with joint.launched('cpu'):\n"
+        "        print(f'{number}: {gathered(rank())}', flush=True)\n"
+    )
+    launcher = _torchrun(2, str(script))
+    output, _ = launcher.communicate(timeout=600)
+    assert launcher.returncode == 0, output
+    assert all(output.count(f"{number}: [0, 1]") == 2 for number in range(3)), output
+
+
+def test_a_run_restarts_where_it_was_and_any_of_its_processes_may_be_asked_to_stop(tmp_path):
+    folder = tmp_path / "run"
+    launcher = _torchrun(
+        2, "-m", "joint.cli", "train", "--output", str(folder), "--resume", "--data.count", "60",
+        "--data.image-size", "16", "--training.epochs", "500", "--training.batch-size", "16",
+        "--front-end", "none", "--sensor", "none", "--codec", "none", more=("--max-restarts", "1"),
+    )  # fmt: skip
+    _wait_for(lambda: len(read_history(folder)) >= 1)
+    killed = _children(launcher)
+    os.kill(killed[-1], signal.SIGKILL)
+    _wait_for(lambda: len({*_children(launcher)} - {*killed}) == 2)
+    reached = len(read_history(folder))
+    _wait_for(lambda: len(read_history(folder)) > reached + 1)
+    os.kill(_children(launcher)[-1], signal.SIGTERM)  # one alone, and not the one that speaks
+    output, _ = launcher.communicate(timeout=600)
+    assert launcher.returncode == 0, output
+    assert "stopped by SIGTERM and saved" in output
+    assert [record["epoch"] for record in read_history(folder)] == [
+        *range(_newest(folder)[1]["epoch"])
+    ]
 
 
 def test_a_run_resumes_with_another_number_of_processes(tmp_path, odd):
@@ -174,7 +233,7 @@ def _newest(folder):
 
 def _children(launcher):
     found = subprocess.run(
-        ["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=True
+        ["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=False
     )
     return [int(line) for line in found.stdout.split()]
 
@@ -226,6 +285,7 @@ def test_normalising_together_alone_is_batch_normalisation(monkeypatch, shape, m
 def test_a_lost_process_is_said_in_words(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(joint.parallel, "_meeting_place", HashStore)
     monkeypatch.setattr(joint.parallel.dist, "init_process_group", lambda *_, **__: None)
     monkeypatch.setattr(joint.parallel.dist, "destroy_process_group", lambda: None)
     with (

@@ -267,16 +267,46 @@ def test_resume_continues_and_a_second_start_is_refused(trained, capsys):
     assert status == _MISTAKE
     assert "already holds a run: resume it (--resume, resume=True) or choose another folder" in err
     before = (trained / "best.safetensors").read_bytes()
-    default = str(joint.RunConfig().training.epochs)
-    for epochs in ("9", default):  # an option at its default is asked for, too
+    default = str(joint.RunConfig().training.batch_size)
+    for size in ("9", default):  # an option at its default is asked for, too
         status, _, err = _run(
-            capsys, "train", "--quiet", "--output", trained, "--resume", "--training.epochs", epochs
-        )
+            capsys, "train", "--quiet", "--output", trained, "--resume", "--training.batch-size",
+            size,
+        )  # fmt: skip
         assert status == _MISTAKE
         assert "resumed as it was started" in err
     status, out, err = _run(capsys, "train", "--quiet", "--output", trained, "--resume")
     assert (status, out, err) == (0, "", "")
     assert (trained / "best.safetensors").read_bytes() == before
+
+
+def test_a_run_goes_on_for_more_epochs(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "run"
+    given = [*_TINY[:4], "--codec", "none", "--training.schedule", "constant"]
+    command = ["train", "--quiet", "--output", folder]
+    status, _, err = _run(capsys, *command, *given, "--training.epochs", "2")
+    assert status == 0, err
+    again = [*command, "--resume"]
+    build_data = joint.command.train.build_data
+    monkeypatch.setattr("joint.command.train.build_data", None)  # fewer are refused before that
+    status, _, err = _run(capsys, *again, "--training.epochs", "1")
+    assert status == _MISTAKE
+    assert "holds a run of another configuration" in err
+    monkeypatch.setattr("joint.command.train.build_data", build_data)
+    # By the one option, all else is as it was; and by all of them.
+    for options, epochs in (["--training.epochs", "3"], 3), ([*given, "--training.epochs=4"], 4):
+        status, _, err = _run(capsys, *again, *options)
+        assert status == 0, err
+        assert json.loads((folder / "result.json").read_text())["epochs"] == epochs
+        config = joint.load_config(folder)
+        assert (config.training.epochs, config.system.codec) == (epochs, joint.NoneConfig())
+    # As many as it has now is what is done.
+    monkeypatch.setattr(joint.run.complete, "fit", None)
+    status, out, _ = _run(capsys, *again[:1], *again[2:], "--json", "--training.epochs", "4")
+    assert (status, json.loads(out)["state"]) == (0, "done")
+    # Where the scenes lie, it says nothing of the epochs.
+    status, out, _ = _run(capsys, *again[:1], *again[2:], "--json")
+    assert (status, json.loads(out)["state"]) == (0, "done")
 
 
 def test_a_run_that_was_killed_before_it_was_saved_is_not_taken_for_the_default(tmp_path, capsys):
@@ -335,7 +365,8 @@ def test_a_run_goes_on_where_its_scenes_and_its_teacher_are_now(tmp_path, capsys
     assert "(--teacher PATH)" in refused(*data)
     assert "the train set is another one" in refused("--data", "there/others.npz", *teacher)
     assert "scenes of another kind than" in refused("--data", "phantom", *teacher)
-    assert "a run of another configuration" in refused(*data, *teacher, "--training.epochs", "2")
+    assert "a run of another configuration" in refused(*data, *teacher, "--training.seed", "2")
+    assert "training.schedule one_cycle" in refused(*data, *teacher, "--training.epochs", "2")
     status, _, err = _run(capsys, *again, *data, *teacher)
     assert status == 0, err
     assert Path("there/run/config.json").read_bytes() == begun

@@ -214,13 +214,6 @@ def test_what_a_run_folder_cannot_teach_is_refused_before_anything(teacher, code
     refused("tells other classes apart .* than it is to teach", _taught(place), fewer)
     turned = dataclasses.replace(parts, train=renamed(parts.train, parts.train.classes[::-1]))
     refused("tells other classes apart .*in their order", _taught(place), turned)
-    # Of a time when checkpoints did not name them, predictions may.
-    tensors, head = joint.load_checkpoint(place / "best.safetensors")
-    del head["identity"]["scenes"]
-    joint.save_checkpoint(place / "best.safetensors", tensors, head)
-    refused("tells other classes apart .*in their order", _taught(place), turned)
-    (place / "predictions.safetensors").unlink()
-    refused(r"tells other classes apart \(7 of them\)", _taught(place), fewer)
     (place / "best.safetensors").unlink()
     with pytest.raises(joint.CheckpointError, match="holds no trained weights"):
         complete_run(_taught(place), parts, run, **quick)
@@ -257,8 +250,9 @@ def test_a_finished_run_is_taken_as_it_is(codec, parts):
     assert (folder / "result.json").stat().st_mtime_ns == written
     for name, weight in again.state_dict().items():
         assert torch.equal(weight, system.state_dict()[name])
+    other = config_of(**CODEC).model_copy(update={"objective": joint.Objective(distortion=2)})
     with pytest.raises(joint.ConfigError, match="a run of another configuration, and is resumed"):
-        complete_run(config_of(2, **CODEC), parts, folder, progress=False)
+        complete_run(other, parts, folder, progress=False)
     with pytest.raises(joint.CheckpointError, match="already holds a run: resume it "):
         complete_run(config_of(**CODEC), parts, folder, resume=False, progress=False)
 
@@ -289,7 +283,7 @@ def test_a_run_that_is_stopped_is_left_and_goes_on(parts, tmp_path):
     assert not joint.is_done(tmp_path / "part")
     assert not (tmp_path / "part" / "predictions.safetensors").exists()
     with pytest.raises(joint.ConfigError, match="a run of another configuration, and is resumed"):
-        complete_run(config_of(3, **CODEC), parts, tmp_path / "part", **quick)
+        complete_run(config_of(1, **CODEC), parts, tmp_path / "part", **quick)
     with pytest.raises(joint.CheckpointError, match="already holds a run: resume it "):
         complete_run(config, parts, tmp_path / "part", resume=False, **quick)
     assert joint.load_config(tmp_path / "part") == config
@@ -375,13 +369,98 @@ def test_a_result_says_what_else_is_asked_of_it(parts, tmp_path):
     assert result["tested"] == len(parts.test)
 
 
-def test_only_the_first_process_tests_and_writes(parts, tmp_path, monkeypatch):
+def test_only_the_first_process_writes(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(joint.run.complete, "rank", lambda: 1)
     system = complete_run(config_of(**CODEC), parts, tmp_path, progress=False)
     assert not system.training
     written = {path.name for path in tmp_path.iterdir()}
     assert not written & {"config.json", "environment.json", "predictions.safetensors"}
     assert not joint.is_done(tmp_path)
+
+
+def _steady(epochs, **training):
+    """A run that may go on for more epochs."""
+    config = config_of(epochs, **CODEC)
+    steady = joint.Training(epochs=epochs, batch_size=16, schedule="constant", **training)
+    return config.model_copy(update={"training": steady})
+
+
+@pytest.mark.parametrize("averaging", [None, 0.9])
+def test_a_finished_run_goes_on_for_more_epochs(parts, tmp_path, averaging):
+    """To what it would have come to with as many, also where it is killed on the way."""
+    quick = {"resamples": 0, "progress": False}
+    options = {"averaging": averaging, "restore_best": averaging is None}
+    short, long = (_steady(epochs, **options) for epochs in (2, 4))
+    whole = complete_run(long, parts, tmp_path / "whole", **quick)
+    folder = tmp_path / "run"
+    complete_run(short, parts, folder, **quick)
+    first = read_result(folder)
+    steps = iter(range(100))
+    complete_run(long, parts, folder, stop=lambda: next(steps) == 4, **quick)
+    assert not joint.is_done(folder)  # neither the one run nor the other
+    assert joint.load_config(folder) == long
+    assert joint.list_runs(folder)[0].state == "interrupted"
+    assert json.loads((folder / "result.previous.json").read_text()) == first
+    told = []
+    resumed = complete_run(long, parts, folder, on_epoch=told.append, **quick)
+    assert [record.epoch for record in told] == [0, 1, 2, 3]
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name])
+    results = [read_result(place) for place in (folder, tmp_path / "whole")]
+    assert results[0] == results[1]
+    assert (results[0]["digest"], results[0]["epochs"]) == (long.digest(), 4)
+    assert first["digest"] == short.digest()
+    loaded = joint.load_run(folder)[1]
+    assert all(torch.equal(w, whole.state_dict()[n]) for n, w in loaded.state_dict().items())
+
+
+def test_a_run_that_is_killed_as_it_goes_on_for_more_epochs_goes_on(parts, tmp_path, monkeypatch):
+    quick = {"resamples": 0, "progress": False}
+    short, long = _steady(1), _steady(2)
+    complete_run(short, parts, tmp_path, **quick)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    first = read_result(tmp_path)
+    for place, is_now in (("save_config", short), ("fit", long)):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"joint.run.complete.{place}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                complete_run(long, parts, tmp_path, **quick)
+        assert joint.load_config(tmp_path) == is_now
+        assert not joint.is_done(tmp_path)
+        if is_now == short:  # which is tested again
+            complete_run(short, parts, tmp_path, **quick)
+            assert read_result(tmp_path) == first
+    complete_run(long, parts, tmp_path, **quick)
+    assert read_result(tmp_path)["epochs"] == 2
+
+
+def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(codec, parts, tmp_path):
+    quick = {"resamples": 0, "progress": False}
+
+    def refused(config, folder, match):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(joint.ConfigError, match=match):
+            complete_run(config, parts, folder, **quick)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    refused(config_of(2, **CODEC), codec[1], "schedule one_cycle over training.epochs 1, and with")
+    # Its name would no longer be its digest, as a study looks for it.
+    named = tmp_path / _steady(2).digest()
+    complete_run(_steady(2), parts, named, **quick)
+    refused(_steady(3), named, "is named by the digest .* copy the folder to another name")
+    refused(_steady(1), named, "a run of another configuration")
+    copied = shutil.copytree(named, tmp_path / "copy")
+    other = _steady(3).model_copy(update={"objective": joint.Objective(distortion=2)})
+    refused(other, copied, "a run of another configuration")
+    for path in copied.glob("checkpoint*"):
+        path.unlink()
+    refused(_steady(3), copied, "has no checkpoint any more, which had the moments")
+    again = shutil.copytree(named, tmp_path / "again")
+    complete_run(_steady(3), parts, again, **quick)
+    assert read_result(again)["epochs"] == 3
 
 
 def test_what_does_not_fit_is_refused(codec, parts, tmp_path):

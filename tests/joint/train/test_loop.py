@@ -535,6 +535,33 @@ def test_a_finished_run_is_not_trained_again(lesions, others, tmp_path, monkeypa
     assert _same(_state(system), _state(again))
 
 
+@pytest.mark.parametrize("steps", [None, 7])
+@pytest.mark.filterwarnings("ignore:the rate was to end at")
+def test_a_run_of_more_epochs_goes_on_to_equal_bits(lesions, others, tmp_path, steps):
+    """Finished, or interrupted in its second epoch, with all that a run carries along."""
+    settings = {
+        "schedule": "constant", "averaging": 0.9, "plan": "alternating", "sampling_power": 0.5,
+        "patience": 4, "monitor": "accuracy",
+    }  # fmt: skip
+    objective = OBJECTIVE.model_copy(update={"rate_target": 1.0, "deferred_from": 1})
+    long, short = (_settings(epochs=epochs, **settings) for epochs in (4, 2))
+    whole = full_system()
+    expected = _fit(whole, lesions, others, objective=objective, config=long)
+    polls = iter(range(100))
+    _fit(
+        full_system(), lesions, others, objective=objective, config=short, directory=tmp_path,
+        stop=lambda: next(polls) == steps,
+    )  # fmt: skip
+    resumed = full_system(seed=2)
+    history = _fit(
+        resumed, lesions, others, objective=objective, config=long, directory=tmp_path, resume=True
+    )
+    assert _same(_state(whole), _state(resumed))
+    assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
+    assert [r.validation for r in history.epochs] == [r.validation for r in expected.epochs]
+    assert (history.best_epoch, history.stopped_early) == (expected.best_epoch, False)
+
+
 def test_a_folder_that_cannot_hold_a_run_is_found_out_first(lesions, others, tmp_path, monkeypatch):
     monkeypatch.setattr(joint.train.step, "_step", None)
     (tmp_path / "file").touch()

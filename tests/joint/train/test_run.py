@@ -141,6 +141,37 @@ def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_pat
         _fit(full_system(), lesions, others, resume=True)
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+def test_a_run_whose_steps_would_have_been_others_gets_no_more_epochs(
+    lesions, others, tmp_path, schedule
+):
+    config = _settings(epochs=2, schedule=schedule)
+    _fit(full_system(), lesions, others, config=config, directory=tmp_path)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    for changes, said in (
+        ({"epochs": 3}, f"schedule {schedule} over training.epochs 2, and with 3 every step would"),
+        ({"epochs": 1}, r"training\.epochs was 2 and is 1"),
+        ({"epochs": 3, "seed": 1}, r"training\.seed was 0 and is 1"),
+    ):
+        other = config.model_copy(update=changes)
+        with pytest.raises(joint.CheckpointError, match=said):
+            _fit(full_system(), lesions, others, config=other, directory=tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_run_whose_patience_ran_out_gets_no_more_epochs(lesions, others, tmp_path):
+    # Nothing that learns changes what is monitored: the first epoch is the best.
+    config = _settings(
+        epochs=9, schedule="constant", patience=1, stages=("classifier",), monitor="psnr_scene"
+    )
+    history = _fit(full_system(), lesions, others, config=config, directory=tmp_path)
+    assert len(history.epochs) == 2
+    more = config.model_copy(update={"epochs": 10})
+    said = r"patience of 1 ran out in epoch 2: with training.epochs 10 it would have ended there"
+    with pytest.raises(joint.CheckpointError, match=said):
+        _fit(full_system(), lesions, others, config=more, directory=tmp_path, resume=True)
+
+
 def test_a_gradient_that_is_no_number_never_reaches_a_file(lesions, others, tmp_path):
     system = full_system()
     calls = 0

@@ -146,14 +146,14 @@ def test_it_stops_and_goes_on_to_the_same_weights(lesions, others, tmp_path, aft
 
 
 def test_a_resumed_run_tells_of_the_shaping_that_its_element_had(lesions, others, tmp_path):
-    def run(element, steps=5, rate=0.05, **options):
+    def run(element, steps=5, rate=0.05, epochs=1, **options):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             kernel = optics.LearnedKernel("gaussian", 5, signed=False)
         return joint.two_stage(
             joint.ImagingSystem(front_end=kernel, classifier=_Head()), element, lesions, others,
-            config=joint.Training(epochs=1), psf_steps=steps, psf_learning_rate=rate,
-            directory=tmp_path, resume=True, progress=False, **options,
+            config=joint.Training(epochs=epochs, schedule="constant"), psf_steps=steps,
+            psf_learning_rate=rate, directory=tmp_path, resume=True, progress=False, **options,
         )  # fmt: skip
 
     asked = iter(range(1000))
@@ -167,13 +167,17 @@ def test_a_resumed_run_tells_of_the_shaping_that_its_element_had(lesions, others
         run(_element(), 9)
     with pytest.raises(joint.CheckpointError, match=r"psf_learning_rate=0.05, not 0.1"):
         run(_element(), rate=0.1)
+    trained = (tmp_path / "kernel" / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(joint.CheckpointError, match="shaped with epochs=1, not 2"):
+        run(_element(), epochs=2)
+    assert (tmp_path / "kernel" / "checkpoint.safetensors").read_bytes() == trained
     path = tmp_path / "element" / "psf.safetensors"
     tensors, head = joint.load_checkpoint(path)
     joint.save_checkpoint(path, tensors, head | {"kernel": "another"})
     with pytest.raises(joint.CheckpointError, match="shaped to another kernel"):
         run(_element())
     path.unlink()
-    with pytest.raises(joint.CheckpointError, match="there is no checkpoint at .*psf"):
+    with pytest.raises(joint.CheckpointError, match=r"there is no checkpoint at .*psf"):
         run(_element())
 
 
