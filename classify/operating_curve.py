@@ -32,7 +32,8 @@ class OperatingCurve:
     """
 
     threshold: Array
-    """Probability of the class from which pictures are called it ``[T]``, falling; first inf."""
+    """Probability of the class from which pictures are called it ``[T]``, never rising, and first
+    inf; several may be 1, where the log-odds alone tell pictures apart."""
     recall: Array
     """Share of its pictures that are called ``[T]``, the sensitivity; nan without any."""
     false_positive_rate: Array

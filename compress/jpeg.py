@@ -105,9 +105,8 @@ class DifferentiableJPEG(JPEGFiles):
     qualities 20 and 30, a third at 50, 7 times at 90, and had the other sign at 95.
 
     In training, other ``rounding`` replaces that of the coefficients of the picture, as in
-    :func:`quantize`. The bits stay those of the file: of coefficients that are rounded with their
-    noise a third to two thirds more were counted, most of them for noise alone, and their gradient
-    was 0.15 to 0.6 of the change of that count.
+    :func:`quantize`. The bits stay those of the file: counted after the noise, they were a third to
+    two thirds more, and their gradient was 0.15 to 0.6 of the change of that count.
 
     Parameters
     ----------

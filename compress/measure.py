@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +114,7 @@ def rate_curve(
 @torch.no_grad()
 def quality_for(
     codec: LearnedCodec | JPEG | DifferentiableJPEG | WebP | AVIF,
-    pictures: Tensor | Sequence[Tensor],
+    pictures: Tensor | list[Tensor] | tuple[Tensor, ...],
     bpp: float,
     *,
     batch_size: int = 32,
@@ -130,7 +130,7 @@ def quality_for(
     ----------
     codec : LearnedCodec of several levels, JPEG, DifferentiableJPEG, WebP or AVIF
         What has a ``quality`` that can be set, and not tables of its own in place of one.
-    pictures : Tensor, or a sequence of them
+    pictures : Tensor, or a list or tuple of them
         Pictures in 0..1 ``[N, C, H, W]``; or several such, each of its own size.
     bpp : float, bits/pixel
         Most that the files of all may take over their pixels, headers included.
@@ -151,9 +151,9 @@ def quality_for(
     if not is_number(bpp) or not 0 < bpp < math.inf:
         raise ValueError(f"bpp must be a positive number of bits per pixel, got {bpp!r}.")
     batch_size = whole_number("batch_size", batch_size, 1, _MOST)
-    every = [pictures] if isinstance(pictures, Tensor) else [*pictures]
+    every = [*pictures] if isinstance(pictures, list | tuple) else [pictures]
     if not every:
-        raise ValueError("there are no pictures in []: nothing to measure.")
+        raise ValueError("there are no pictures: nothing to measure.")
     for alike in every:
         _check_pictures(alike)
     pixels = sum(map(_pixels, every))

@@ -415,14 +415,16 @@ def _soften(
         palette = _lend(palette, _means(pixels, owner, palette.shape[1]))
         # -|x - q|², less -|x|², which the softmax does not see. Channel by channel, because a
         # matrix product may be done in TF32.
-        near = -palette.square().sum(-1).masked_fill(absent, torch.inf)[:, None]
+        near = -palette.square().sum(-1)[:, None]
         for x, q in zip(pixels.unbind(2), palette.unbind(2), strict=True):
             near = torch.addcmul(near, x[..., None], q[:, None], value=2)
         softness = temperature
         if softness is None:
             error = pixels - palette.gather(1, owner)
             softness = error.square().mean((1, 2), keepdim=True).clamp_min(_ROUNDING)
-        share = (near / softness).softmax(-1)
+        # After the division, whose slope by the temperature would be that of infinity.
+        near = (near / softness).masked_fill(absent[:, None], -torch.inf)
+        share = near.softmax(-1)
         centres = (share.mT @ pixels + 1e-6 * palette) / (share.sum(1)[..., None] + 1e-6)
         reconstruction = (share @ centres).mT.unflatten(-1, size)
         bits = _soft_bits(share, 255 * centres, pictures, absent, size) if priced else None

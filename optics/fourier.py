@@ -413,7 +413,7 @@ def dft_matrix(
 
 
 def kept_copy(key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-    """Copy what is :func:`kept`, for code of other people: one may be changed in place."""
+    """Copy what is :func:`kept`, for code outside of this package, which may change it in place."""
     if torch.compiler.is_compiling():
         return make()  # nothing is kept
     with torch.inference_mode(False):

@@ -26,7 +26,7 @@ from .fourier import phasor, squared_modulus
 from .front_end import FrontEnd, check_raw
 from .grid import coordinates, fast_size, frequencies
 from .illumination import condenser
-from .plate import STOPPED, FilterStart, filter_start
+from .plate import STOPPED, FilterStart, dark_field, filter_start
 from .quantity import (
     check_between,
     check_complex,
@@ -178,6 +178,7 @@ def partially_coherent_image(
     memory does not grow with the source.
     """
     _check_source(source, tilts)
+    _warn_of_folding(tilts)
     field, transmission = _prepared(scene, transmission, oversample)
     height, width = field.shape[-2:]
     rows, columns = (
@@ -461,11 +462,19 @@ class FourierFilter(FrontEnd):
         if weights.ndim != 1 or not weights.any():
             raise ValueError(f"source must be [{len(tilts)}] and not all 0, not {weights}")
         tilts, weights = tilts[weights > 0], weights[weights > 0]
+        if not float(tilts.abs().max()) <= 0.5:
+            said = "tilts reach" if own else "source_radius reaches"
+            raise ValueError(
+                f"{said} {float(tilts.abs().max()):.3g} cycles/pixel: the waves of a lamp beyond "
+                "0.5 fold back into the picture, where no plate can tell them from others"
+            )
         # A wave that is not of the grid jumps at the periodic border, and prints a pattern. Whole
         # numbers stay what they are in half precision.
         turns = (tilts.double().cpu() * torch.tensor(self.grid_size)).round().long()
         self.register_buffer("_turns", turns, persistent=own)
-        self.register_buffer("_weights", weights.double().cpu(), persistent=own)
+        weights = weights.double().cpu()
+        # Of any size: half precision holds none above 65504.
+        self.register_buffer("_weights", weights / weights.max(), persistent=own)
         ring = f", source_inner_radius={inner:g} cycles/pixel" if inner else ""
         self._lamp = (
             f", tilts of {len(turns)} points"
@@ -480,11 +489,15 @@ class FourierFilter(FrontEnd):
         if stop is None:
             return (None, (inner, outer)) if inner > 0 else (outer, None)
         stop = one_number("stop_radius", stop, "cycles/pixel")
-        if 0 <= stop < outer:
+        size = torch.tensor(self.grid_size)
+        rows, columns = ((self._turns + size // 2) % size).T
+        beside = dark_field(self.grid_size, stop=stop)[rows, columns].abs().square().double()
+        passed = float((self.source * beside).sum())
+        if passed > 1e-9:
             warnings.warn(
-                f"stop_radius={stop:g} cycles/pixel does not cover the lamp, whose outermost point "
-                f"is at {outer - half:.3g}: its light passes beside the plate as if there were "
-                f"none. Leave stop_radius out, or give {math.ceil(1e4 * outer) / 1e4:g} or more",
+                f"stop_radius={stop:g} cycles/pixel does not cover the lamp: {100 * passed:.2g} % "
+                "of its light passes beside the plate as if there were none. Leave stop_radius "
+                f"out, or give {math.ceil(1e4 * outer) / 1e4:g} or more",
                 UserWarning,
                 stacklevel=3,
             )
@@ -569,10 +582,11 @@ def _check_source(source: Tensor, tilts: Tensor) -> None:
         )
     check_finite("tilts", tilts, "cycles/pixel")
     check_between("source", source, 0.0, math.inf, "shares of the light")
-    if not looked_at(tilts):
-        return
-    steepest = float(tilts.detach().abs().max())
-    if steepest > 0.5:
+
+
+def _warn_of_folding(tilts: Tensor) -> None:
+    """Say where a wave is too steep for the samples."""
+    if looked_at(tilts) and (steepest := float(tilts.detach().abs().max())) > 0.5:
         warnings.warn(
             f"a tilt of {steepest:.3g} cycles/pixel exceeds 0.5, the most that the grid can show: "
             "it acts as another one; use smaller pixels",

@@ -41,7 +41,9 @@ __all__ = ["FarField", "angular_spectrum", "fraunhofer", "fresnel"]
 # A square aperture of half the grid's width comes out right to 2e-3 with 64 frequencies left on
 # each side of the axis, to 2e-2 with 26 and to 8e-2 with 13 (against Fresnel's integrals).
 _FEWEST_FREQUENCIES = 16
-# The same of the samples of Fresnel's kernel, in which a band-limited one is cut in the same way.
+# The same of the samples of Fresnel's kernel, in which a band-limited one is cut in the same way: a
+# beam with a waist of 20 samples is right to 1e-2 with 16 of them and to 7e-4 with 32; of a square
+# aperture of half the grid's width, most of the error is in its edge (0.17, as on its own grid).
 _FEWEST_SAMPLES = 16
 # Frequencies along an axis, unless the field alone asks for more: 2 GB in single precision.
 _MOST_FREQUENCIES = 2**14
@@ -389,7 +391,7 @@ def _checked(
     spacing, wavelength, distance, refractive_index = (
         value.to(device=field.device, dtype=torch.float64)[..., None, None]
         if isinstance(value, Tensor)
-        else value
+        else float(value)
         for value in named.values()
     )
     medium = _Medium(spacing, wavelength / refractive_index, distance)

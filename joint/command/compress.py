@@ -65,8 +65,7 @@ class CompressOptions:
     """Instead: the best quality, one for all pictures, at which the files take no more than so many
     bits per pixel on average, headers included."""
     bpp_pictures: int = 32
-    """Find that quality on at most so many of the pictures, evenly spread, and of these on those of
-    the most frequent size."""
+    """Find that quality on at most so many of the pictures, evenly spread."""
     overwrite: bool = False
     """Of several: replace files that are there; of one, a picture that is."""
     skip_existing: bool = False

@@ -22,7 +22,8 @@ class ReportOptions:
     """Write one HTML page of a trained run, or of several side by side.
 
     The page is one file with its pictures in it; it needs no network and runs no script. It holds
-    pictures of the data set: pass it on only where they may be. For example:
+    pictures of the data set, and names of pictures and lesions: pass it on only where they may be.
+    For example:
 
         lens2label report runs/plain runs/edge --output report.html
     """

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from classify import Interval, OperatingCurve, Report
-from joint.panel.look import ABREAST, blank_figure, no_formulas, panel_grid
+from joint.panel.look import ABREAST, COLOURS, blank_figure, no_formulas, panel_grid
 from joint.panel.score import (
     SHADE,
     draw_confusion,
@@ -21,7 +21,7 @@ from joint.panel.score import (
 __all__ = ["operating_figure", "report_figure", "roc_figure"]
 
 # That can still be told apart in one panel, and looked at beside one another.
-_MOST_CURVES, _MOST_PANELS = 8, 12
+_MOST_CURVES, _MOST_PANELS = len(COLOURS), 12
 
 
 @no_formulas()
@@ -66,7 +66,7 @@ def operating_figure(
 ) -> Figure:
     """Draw the ROC curve, and precision against recall, of each class against the rest.
 
-    Of more than eight classes, those of the most pictures.
+    Of more than seven classes, those of the most pictures.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ def operating_figure(
 def roc_figure(systems: Mapping[str, Mapping[str, OperatingCurve]], *, title: str = "") -> Figure:
     """Draw the ROC curves of several systems in the same axes, a panel for each class.
 
-    Of more than twelve classes, those of the most pictures of the first system; of more than eight
-    systems, the first ones.
+    Of more than twelve classes, those of the most pictures of the first system that has them; of
+    more than seven systems, the first ones.
 
     Parameters
     ----------
@@ -138,17 +138,19 @@ def roc_figure(systems: Mapping[str, Mapping[str, OperatingCurve]], *, title: st
     Raises
     ------
     ValueError
-        Without a system, or where no class of the first one has pictures and others beside them.
+        Without a system, or where no class of any has pictures and others beside them.
     """
-    first = next(iter(systems.values()), {})
-    there = {name: curve for name, curve in first.items() if not math.isnan(curve.auc)}
+    drawn = dict(islice(systems.items(), _MOST_CURVES))
+    there: dict[str, OperatingCurve] = {}
+    for name, curve in (pair for curves in drawn.values() for pair in curves.items()):
+        if not math.isnan(curve.auc):
+            there.setdefault(name, curve)
     classes = _commonest(there, _MOST_PANELS)
     if not classes:
         raise ValueError(
             "there is no curve to draw: give classify.operating_curves of each system by its name, "
             "such as {'sharp': curves}, with pictures of two classes or more"
         )
-    drawn = dict(islice(systems.items(), _MOST_CURVES))
     figure, axes = panel_grid(len(classes), 2.8, 2.8, beside=_beside(drawn), title=title)
     for number, (axis, name) in enumerate(zip(axes, classes, strict=True)):
         lines = draw_roc(axis, {system: curves.get(name) for system, curves in drawn.items()})

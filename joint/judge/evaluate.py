@@ -19,7 +19,8 @@ from joint.kinds import check_batch_size, check_scores, check_suited
 from joint.objective import Objective
 from joint.parallel import gathered, rank, world_size
 from joint.system import ImagingSystem, SystemOutput, evaluating
-from optics import IncoherentImaging, VaryingImaging, srgb_to_linear
+from optics import srgb_to_linear
+from optics.psf_imaging import PSFImaging
 from optics.quantity import check_scalar
 from optics.shutter import behind_shutter
 
@@ -232,7 +233,7 @@ def _light_share(system: ImagingSystem, means: dict[str, float]) -> float | None
     if front is None or not means.get("light_of_scene", 0.0) > 0:
         return None
     lens = behind_shutter(front)
-    colour = lens.colour if isinstance(lens, IncoherentImaging | VaryingImaging) else None
+    colour = lens.colour if isinstance(lens, PSFImaging) else None
     divided = 1.0 if colour is None or colour.filters is None else float(colour.filters.share)
     return system.exposures * means["light_on_sensor"] / means["light_of_scene"] / divided
 

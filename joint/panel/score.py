@@ -25,6 +25,8 @@ __all__ = [
     "label_recalls",
 ]
 
+_Points = tuple[np.ndarray, np.ndarray]
+
 #: What the shades of a confusion matrix are, for its colour bar.
 SHADE = "share of the true class"
 
@@ -190,9 +192,6 @@ def draw_precision_recall(
             found[label] = (np.append(0, curve.recall[rises]), precision)
     axis.set(xlabel="recall (sensitivity)", ylabel="precision")
     return _draw_curves(axis, found, drawstyle="steps-pre")
-
-
-_Points = tuple[np.ndarray, np.ndarray]
 
 
 def _draw_curves(

@@ -129,8 +129,8 @@ class FilesWritten:
             if self.bpp is not None and self.bpp > self.found.bpp * (1 + 1e-9):
                 part = self.found.pictures < self.found.of
                 lines.append(
-                    f"the files written now take more than {self.found.bpp:g} bits/pixel, which "
-                    "those take that the quality was found on: "
+                    f"the files written now take more than {self.found.bpp:g} bits/pixel: the "
+                    "quality was found on other pictures, whose files keep to it: "
                     f"{'look at more (--bpp-pictures), or ' if part else ''}ask for less"
                 )
         if self.there:

@@ -13,8 +13,8 @@ several runs · ``draw`` figures · ``page`` HTML · ``figures`` of it as files 
 ``write`` the file.
 
 The page is whole in itself: pictures are in it, it asks for nothing from the network and runs no
-script, and all that comes from a run is text in it. It shows pictures of the data set, so it may
-be passed on only where they may.
+script, and all that comes from a run is text in it. It shows pictures of the data set, and
+names pictures and lesions, so it may be passed on only where they may.
 """
 
 from .figures import figures_in

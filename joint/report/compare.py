@@ -210,14 +210,14 @@ def _ranked(runs: Sequence[SavedRun]) -> Iterator[Html]:
         [(of, *(_class_auc(report, of) for _, report, _ in told)) for of in classes],
         caption="Each class against the rest, [low, high]: 95 % intervals over lesions",
     )
-    if all(math.isnan(curve.auc) for curve in told[0][2].values()):  # a test part of one class
+    if all(math.isnan(c.auc) for *_, curves in told for c in curves.values()):  # parts of one class
         return
     with plain_text():
         yield picture(
             roc_figure({name: curves for name, _, curves in told}),
             shows="ROC curves of the runs, class by class",
             caption="Each class against the rest, each run on its own test part; dashed is chance. "
-            "At most eight runs are drawn.",
+            "At most seven runs and twelve classes are drawn.",
         )
 
 

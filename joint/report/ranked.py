@@ -127,7 +127,7 @@ def errors(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html
     )
 
 
-def _errors_figure(scenes: Scenes, places: list[int], errors: list[ConfidentError]) -> "Figure":
+def _errors_figure(scenes: Scenes, places: list[int], surest: list[ConfidentError]) -> "Figure":
     """A column for each, at these places of the test part."""
     camera = scenes.system.replace(classifier=None)
     feed = Feed(scenes.test.subset(places), device_of(camera), resident=False)
@@ -142,7 +142,7 @@ def _errors_figure(scenes: Scenes, places: list[int], errors: list[ConfidentErro
     ]
     figure = blank_figure(1.35 * max(len(places), 2), 3.3)
     axes = figure.subplots(2, len(places), squeeze=False)
-    for column, error in enumerate(errors):
+    for column, error in enumerate(surest):
         for axis, plane in zip(axes[:, column], rows, strict=True):
             draw_picture(axis, plane[column])
         axes[0, column].set_title(f"{column + 1}: true {_short(error.truth)}", fontsize=8)

@@ -108,8 +108,8 @@ def report_html(
     parts += sections
     parts.append(
         note(
-            "This page holds pictures of the data sets of its runs: pass it on only where they "
-            "may be. Made by lens2label."
+            "This page holds pictures of the data sets of its runs, and names of pictures and "
+            "lesions: pass it on only where they may be. Made by lens2label."
         )
     )
     title = saved[0].name if len(saved) == 1 else f"{len(saved)} runs side by side"

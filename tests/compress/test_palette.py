@@ -455,6 +455,21 @@ def test_soft_gradients_are_those_of_finite_differences(temperature, colors, mon
     assert torch.autograd.gradcheck(outcome, image.clamp(0.01, 0.99).requires_grad_(), eps=1e-6)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_palettes_of_several_lengths_have_finite_gradients(training):
+    """Also where a picture of few colours errs by more than codes of 8 bits do."""
+    rich = torch.rand(1, 1, 16, 16, generator=seeded())
+    faint = 0.3 + 0.02 * torch.rand(1, 1, 16, 16, generator=seeded())
+    image = torch.cat([rich, faint]).requires_grad_()
+    codec = KMeansCodec(4 * 16, channels=1).train(training)
+    coded = codec(image)
+    colours = [len(picture.unique()) for picture in codec.eval()(image).reconstruction.detach()]
+    assert colours[1] < colours[0]
+    (slope,) = torch.autograd.grad(coded.bits.sum() + coded.reconstruction.square().sum(), image)
+    assert slope.isfinite().all()
+    assert slope.flatten(1).abs().sum(1).min() > 0
+
+
 @pytest.mark.parametrize("coding", ["entropy", "fixed"])
 def test_evaluation_has_the_values_of_the_file_and_the_gradient_of_the_soft_picture(coding):
     image = (1.2 * phantoms()[:2] - 0.1).requires_grad_()  # some of it is clipped

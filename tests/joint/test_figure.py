@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 from dataclasses import replace
@@ -267,10 +268,10 @@ def test_the_curves_of_each_class_have_the_areas_and_intervals_of_the_report():
 
 def test_of_many_classes_the_commonest_are_drawn():
     curves, _ = _ranked(400, [f"class {k}" for k in range(21)])
-    most = sorted(curves, key=lambda name: -curves[name].pictures)[:8]
+    most = sorted(curves, key=lambda name: -curves[name].pictures)[:7]
     chosen = [name for name in curves if name in most]
     legend = operating_figure(curves).axes[0].get_legend()
-    assert legend.get_title().get_text() == "AUC\nthe 8 commonest of 21 classes"
+    assert legend.get_title().get_text() == "AUC\nthe 7 commonest of 21 classes"
     assert [text.get_text().rpartition(" ")[0] for text in legend.get_texts()] == chosen
     assert len(roc_figure({"one": curves}).axes) == 12
 
@@ -287,6 +288,14 @@ def test_the_curves_of_systems_are_side_by_side_for_each_class():
     assert list(map(len, drawn)) == [1, 2]
     np.testing.assert_array_equal(drawn[1][1].get_ydata(), second["nv"].recall)
     assert drawn[1][1].get_color() != drawn[1][0].get_color() == drawn[0][0].get_color()
+
+
+def test_classes_that_only_a_later_system_has_are_drawn():
+    first, _ = _ranked()
+    second, _ = _ranked(shift=2.0)
+    alone = {"nv": dataclasses.replace(second["nv"], auc=math.nan)}  # of a part of one class
+    figure = roc_figure({"alone": alone, "other": {"more": second["_mel"], "nv": first["nv"]}})
+    assert [axis.get_title() for axis in figure.axes] == ["more", "nv"]
 
 
 def test_curves_that_cannot_be_drawn_are_refused():

@@ -925,8 +925,8 @@ def test_a_stop_that_does_not_cover_its_lamp_is_warned_of(recwarn):
     optics.FourierFilter(**given | {"illumination": "coherent"}, stop_radius=0.05)
     assert not recwarn
     told = (
-        r"stop_radius=0\.1 cycles/pixel does not cover the lamp, whose outermost point is at "
-        r"0\.0938: .* Leave stop_radius out, or give 0\.1094 or more"
+        r"stop_radius=0\.1 cycles/pixel does not cover the lamp: 3\.3 % of its light passes .* "
+        r"Leave stop_radius out, or give 0\.1094 or more"
     )
     with pytest.warns(UserWarning, match=told) as caught:
         optics.FourierFilter(**given, stop_radius=0.1)
@@ -934,6 +934,8 @@ def test_a_stop_that_does_not_cover_its_lamp_is_warned_of(recwarn):
     with pytest.warns(UserWarning, match="stop_radius=0 cycles/pixel does not cover"):
         former = optics.FourierFilter(**given, stop_radius=0)
     assert torch.equal(former.raw, optics.FourierFilter(32, "phase_contrast", margin=0).raw)
+    # A lamp that rounds to a point is covered by the zero frequency alone.
+    optics.FourierFilter(**given | {"source_radius": 1e-3}, stop_radius=0)
     # A round stop covers a ring too.
     round_ = optics.FourierFilter(32, "dark_field", **_RING, stop_radius=0.2)
     assert round_.transmission[32, 32] == 0
@@ -967,11 +969,22 @@ def test_a_stop_that_does_not_cover_its_lamp_is_warned_of(recwarn):
         ({"tilts": torch.zeros(2, 2), "source": torch.ones(1, 2)}, r"source must be \[2\] and not"),
         ({"tilts": torch.zeros(2, 2), "source": torch.zeros(2)}, "and not all 0, not tensor"),
         ({"tilts": torch.zeros(1, 2), "source": -torch.ones(1)}, "source must be 0 or more"),
+        ({"tilts": torch.tensor([[0.0, 0.6]])}, r"tilts reach 0\.6 cycles/pixel: .* fold back"),
+        ({"source_radius": 0.6}, r"source_radius reaches 0\.6 cycles/pixel: .* fold back"),
     ],
 )
 def test_lamps_that_make_no_sense_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         optics.FourierFilter(16, **({"illumination": "partial"} | given))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("size", [1e5, 1e-9, 1e-50])
+def test_weights_of_a_lamp_are_proportions_of_any_size(dtype, size):
+    tilts = torch.tensor([[0.0, 0.0], [0.1, 0.0]])
+    weights = size * torch.tensor([1.0, 3.0], dtype=torch.float64)
+    lamp = optics.FourierFilter(16, illumination="partial", tilts=tilts, source=weights).to(dtype)
+    torch.testing.assert_close(lamp.source, lamp.source.new_tensor([0.25, 0.75]), rtol=2e-3, atol=0)
 
 
 def test_points_of_a_lamp_are_tensors_that_are_not_trained():

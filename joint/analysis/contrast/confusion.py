@@ -32,6 +32,7 @@ from joint.analysis.by_lesion import (
     check_labels,
     checked,
     equal_lesions_in,
+    lesions_in,
     rank_correlation,
     widened_interval,
 )
@@ -54,7 +55,8 @@ class PairContrast(NamedTuple):
     """Mean of the two shares of one class that are taken for the other."""
     distance_interval: Interval
     """Of the distance, wider of few lesions. Draws lie further apart than their lesions, so it
-    leans to the far side. NaN where a class has a single lesion, or all draws agree."""
+    leans to the far side. NaN where a class has a single lesion, or all
+    draws of a Wasserstein distance agree."""
     confusion_interval: Interval
     """Of that mean, put together from those of the two shares, which have a width where no lesion
     is confused too."""
@@ -182,7 +184,7 @@ def confusion_against_contrast(
     nearest, ranks = np.argsort(far, kind="stable"), rankdata(far, "min")
     onehot = np.eye(count)[labels[there]]
     units = equal_lesions_in(member[there], onehot)
-    lesions = [len(np.unique(member[there & (labels == k)])) for k in range(count)]
+    lesions = lesions_in(member[there], onehot).tolist()
     scarcer = [min(lesions[i], lesions[j]) for i, j in pairs]
     return ConfusionContrast(
         measure=measure,

@@ -102,6 +102,7 @@ def contrast_at(
     if plane == "irradiance" and output.exposures > 1:
         # Each is scaled by its share of the time: together they are the light that one has alone.
         picture = picture.unflatten(1, (output.exposures, -1)).sum(1)
+    given = masks
     if plane in ("measurement", "handed"):
         if mosaic is None and _is_mosaic(output):
             raise ValueError(
@@ -110,7 +111,6 @@ def contrast_at(
             )
         if mosaic is not None:
             picture, masks = _packed(picture, masks, image_size(mosaic, "mosaic"))
-    given = masks
     if picture.shape[-2:] != masks.shape[-2:]:
         factor = picture.shape[-1] / masks.shape[-1]
         inner, outer = inner * factor, outer * factor
