@@ -22,6 +22,7 @@ from joint.judge.point import at_quality
 from joint.picture.folder import FilesWritten
 from joint.picture.measure import CodecPoint, CodecSweep
 from joint.picture.source import holds_several
+from joint.record import print_json
 from joint.run.trained import load_codec
 from joint.saved.folder import CONFIG_FILE
 from joint.settings import ConfigError, OptionError
@@ -283,12 +284,14 @@ def one_file(sources: Sequence[Path]) -> Path | None:
 
 def tell_there(target: str, *, as_json: bool) -> int:
     """Say that a file was left as it is; returns the exit status."""
-    told = json.dumps({"path": target, "there": 1})
-    print(told if as_json else f"{target}: there already")
+    if as_json:
+        print_json({"path": target, "there": 1})
+    else:
+        print(f"{target}: there already")
     return 0
 
 
 def tell(done: FilesWritten, *, as_json: bool) -> int:
     """Say what was written, and what could not be; returns the exit status."""
-    print(json.dumps(done.to_dict(), indent=2) if as_json else done)
+    (print_json if as_json else print)(done)
     return tell_failed(done.failed, len(done.written))

@@ -1,6 +1,5 @@
 """``lens2label compress``: pictures coded with the codec of a run, or a standard one."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from joint.picture.file import check_target, compress_file
 from joint.picture.folder import compress_files
 from joint.picture.quality import find_quality
 from joint.picture.source import picture_suffixes
+from joint.record import print_json
 from joint.settings import ConfigError, OptionError
 
 from .codec_files import (
@@ -123,10 +123,12 @@ def main(arguments: Sequence[str]) -> int:
         )
     if options.bpp is None:
         done = compress_file(one, target, codec, quality=quality, encoding=encoding)
-        print(done.json() if options.json else done)
+        (print_json if options.json else print)(done)
         return 0
     found = find_quality(codec, [one], options.bpp, encoding=encoding)
     done = compress_file(one, target, codec, quality=found.quality, encoding=encoding)
-    told = json.dumps(asdict(done) | {"quality": found.quality})
-    print(told if options.json else f"{done}\n{found}")
+    if options.json:
+        print_json(asdict(done) | {"quality": found.quality})
+    else:
+        print(f"{done}\n{found}")
     return 0

@@ -1,6 +1,5 @@
 """``lens2label decompress``: files of ``lens2label compress`` decoded into pictures."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import tyro
 
 from joint.picture.file import check_target, decompress_file
 from joint.picture.folder import decompress_files
+from joint.record import print_json
 
 from .codec_files import (
     check_existing,
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     height, width = decompress_file(one, target, codec, encoding=encoding)
     if options.json:
-        print(json.dumps({"path": target, "height": height, "width": width}, indent=2))
+        print_json({"path": target, "height": height, "width": width})
     else:
         print(f"{target}: {height}x{width} pixels")
     return 0

@@ -1,6 +1,5 @@
 """``lens2label describe``: a camera in numbers, of a run folder or of what would be trained."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import classify
 from joint.config.run import SystemConfig, load_config
 from joint.config.scenes import DataConfig, PhantomConfig, build_data
 from joint.deploy.data_sheet import DataSheet, data_sheet
+from joint.record import print_json
 from joint.run.build import build_system
 from joint.run.trained import SceneKind, load_trained, rebuilt
 from joint.settings import ConfigError, OptionError, Settings
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     found = data_sheet(system, image_size=scenes.image_size, channels=scenes.channels)
     if options.figure is not None and found.lens is None:
         raise ConfigError("--figure draws a front end with one pupil, and this has none or several")
-    print(json.dumps(found.to_dict(), indent=2, allow_nan=False) if options.json else found)
+    (print_json if options.json else print)(found)
     if options.figure is not None:
         _draw(system, found, options.figure)
         if not options.json:

@@ -8,7 +8,6 @@
                      motion                     └─► Judged ─► text, JSON; of several a table, CSV
 """
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,6 +48,7 @@ from joint.judge.point import OperatingPoint, operating
 from joint.judge.referral import Referred
 from joint.judge.view_average import Views
 from joint.kinds import check_suited
+from joint.record import print_json
 from joint.run.trained import load_run, load_trained, rebuilt
 from joint.saved.checkpoint import CheckpointError, write_atomically
 from joint.settings import ConfigError, OptionError, nearest
@@ -289,8 +289,7 @@ def main(arguments: Sequence[str]) -> int:
         if not options.json:
             print(judged)
     if options.json:
-        told = [judged.to_dict() for judged in found]
-        print(json.dumps(told if len(told) > 1 else told[0], indent=2))
+        print_json(found if len(found) > 1 else found[0])
     elif len(found) > 1:
         print(f"\n{at_a_glance(found)}")
     if options.csv is not None:

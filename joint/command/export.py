@@ -1,8 +1,7 @@
 """``lens2label export``: what is deployed of a run, as one file."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from joint.deploy.decision import load_rule, place, tell_elsewhere
 from joint.deploy.export import DeployedEnd, DeployedPlane, check_target, export
 from joint.feed import as_scenes
 from joint.judge.point import OperatingPoint, operating
+from joint.record import print_json
 from joint.run.trained import load_run
 from joint.settings import OptionError
 
@@ -90,6 +90,5 @@ def main(arguments: Sequence[str]) -> int:
             classes=test.classes if options.until in ("scores", "probabilities") else None,
             rule=rule,
         )
-    told = json.dumps(asdict(done) | {"path": str(done.path)}, indent=2)
-    print(told if options.json else done)
+    (print_json if options.json else print)(done)
     return 0

@@ -1,6 +1,5 @@
 """``lens2label predict``: what pictures show, by a trained run."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from joint.cells import aligned, as_csv
 from joint.deploy.decision import load_rule
 from joint.deploy.predict import Prediction, predict
 from joint.judge.view_average import Views
+from joint.record import print_json
 from joint.saved.checkpoint import write_atomically
 from joint.settings import OptionError
 
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
         failed=lambda *file: failed.append("{}: {}".format(*file)),
     )
     if options.json:
-        print(json.dumps([each.to_dict() for each in said], indent=2))
+        print_json(said)
     elif said:
         print("\n".join(aligned([[each.name, *_told(each)] for each in said])))
     if options.csv is not None and said:

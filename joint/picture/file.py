@@ -1,11 +1,10 @@
 """Single pictures, as files: read, coded with the codec of a run, decoded, written."""
 
 import io
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,10 +59,6 @@ class CompressedFile:
     """Bits per pixel, header included."""
     psnr: float | None
     """Of what the file decodes to against the 8-bit picture, dB; None where they are equal."""
-
-    def json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
     def __str__(self) -> str:
         """One line for people."""
