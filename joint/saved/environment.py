@@ -49,7 +49,7 @@ def environment(device: torch.device | str = "cpu") -> Environment:
         version = "unknown"
     return Environment(
         lens2label=version,
-        commit=_commit(Path(__file__).parents[1]),
+        commit=_commit(Path(__file__).parents[2]),
         python=platform.python_version(),
         pytorch=str(torch.__version__),
         platform=platform.platform(),

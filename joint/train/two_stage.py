@@ -190,7 +190,8 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         kernel, or the element does not suit it. All of it before any step is taken.
     CheckpointError
         As :func:`joint.fit`; when the second folder holds a run, before the first begins; when its
-        element was shaped with other steps, at another rate or to another kernel.
+        element was shaped with other steps, at another rate, to another kernel, or to one of a
+        first training of other epochs.
     """
     objective = Objective() if objective is None else objective
     config = Training() if config is None else config
@@ -272,8 +273,8 @@ def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> tuple[Fitted
     for name, now in by.items():
         if head.get(name) != now:
             raise CheckpointError(
-                f"the element in {folder} was shaped with {name}={head.get(name)}, not {now}: "
-                "resume it as it was, or train in another directory"
+                f"the element in {folder} was shaped to a kernel with {name}={head.get(name)}, not "
+                f"{now}: resume it as it was, or train in another directory"
             )
     return FittedPSF(tuple(tensors["overlap"].tolist())), str(head.get("kernel"))
 

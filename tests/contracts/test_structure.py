@@ -15,7 +15,7 @@ ROOMS = (
     "analysis", "panel", "figure", "report", "study", "command",
 )  # fmt: skip
 # Those that `import joint` does not load.
-LATE = ("analysis", "figure", "report", "study", "command")
+LATE = ("analysis", "panel", "figure", "report", "study", "command")
 # What stands above all rooms, though it is in none: the door of the package, and of its scripts.
 DOORS = ("__init__.py", "cli.py", "script.py")
 

@@ -35,8 +35,7 @@ def test_every_row_runs(example, tmp_path, capsys):
     for protocol, parts in found["protocols"].items():
         assert {row.stage for row in ROWS} <= parts["rows"].keys()
         # Of a few real pictures, no two may be of one lesion.
-        leaks = protocol == "seed" if data == "phantom" else False
-        assert (parts["data"]["leaked"] > 0) == leaks
+        assert (parts["data"]["leaked"] > 0) == (protocol == "seed" and data == "phantom")
         assert parts["analyses"]["contrast"]["measure"] == "gcnr"
         optimal = parts["analyses"]["optimal"]["joint_3x"]["nv"]
         assert optimal["reached"] >= optimal["start"]

@@ -23,6 +23,14 @@ def test_it_says_what_this_process_runs_on():
     assert here.matmul_precision == "highest"
 
 
+def test_it_names_the_commit_of_its_checkout():
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("these tests are in no checkout")
+    assert environment().commit == done.stdout.strip()
+
+
 def test_it_names_nobody_and_no_folder():
     text = json.dumps(dataclasses.asdict(environment()))
     assert str(Path.home()) not in text

@@ -163,12 +163,12 @@ def test_a_resumed_run_tells_of_the_shaping_that_its_element_had(lesions, others
     second = run(element)  # the same, which has been shaped
     assert second.psf == first.psf
     assert not second.interrupted
-    with pytest.raises(joint.CheckpointError, match="shaped with psf_steps=5, not 9"):
+    with pytest.raises(joint.CheckpointError, match="kernel with psf_steps=5, not 9"):
         run(_element(), 9)
     with pytest.raises(joint.CheckpointError, match=r"psf_learning_rate=0.05, not 0.1"):
         run(_element(), rate=0.1)
     trained = (tmp_path / "kernel" / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(joint.CheckpointError, match="shaped with epochs=1, not 2"):
+    with pytest.raises(joint.CheckpointError, match="kernel with epochs=1, not 2"):
         run(_element(), epochs=2)
     assert (tmp_path / "kernel" / "checkpoint.safetensors").read_bytes() == trained
     path = tmp_path / "element" / "psf.safetensors"
