@@ -32,7 +32,7 @@ _COMMANDS = {
     "tolerance": "say how many cameras with errors keep what a run promises",
     "runs": "list run folders and how far they have come",
     "study": "train and judge many designs; lens2label study --help lists its commands",
-    "audit": "look for duplicates and leaks in a data set and its split",
+    "audit": "look for duplicates and leaks in a data set, its split, or with another set",
     "rate": "compare codecs: bits against fidelity, or against a run's accuracy",
     "compress": "code pictures with the codec of a run",
     "decompress": "decode such files",
@@ -58,8 +58,8 @@ exit status:
   0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
   {_MISTAKE}    a mistake: a missing file, a folder in use, a full disk, a study that cannot be
        read, what a run or this machine does not have
-  1    of audit: something is in more than one part; of compress, rate: a file could not be used;
-       of study run: every run failed
+  1    of audit: something is in more than one part, or in both sets; of study check: a file is
+       not whole; of compress, rate: a file could not be used; of study run: every run failed
   {_UNKNOWN}    an unknown command or option, a value out of range, options that contradict
   {_DIVERGED}    training diverged
   {_INTERRUPTED}  interrupted at once by a second Ctrl-C, or by one before the training

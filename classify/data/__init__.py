@@ -2,14 +2,16 @@
 
 Files: ``dataset`` what every loader returns, ``arrays`` what it may hold · ``ham10000``, ``isic``,
 ``folder``, ``image_table``, ``medmnist``, ``scene_file``, ``from_torch``, ``phantom`` the sources ·
-``split`` parts that share no lesion · ``audit`` duplicates, leaks and contradictions · ``near``
-pictures that look alike · ``archive`` files in folders and zips · ``table`` what is said of them ·
-``decode`` files to arrays, ``sixteen`` with all their bits, ``colour`` by profiles · ``cache``
-decoded arrays on disk. A phantom: ``draws`` numbers by picture, ``canvas`` how it is drawn,
-``lesion`` and its ``structures`` what it consists of, ``skin`` and ``haemoglobin`` how it reflects
-light, ``scene`` people, hair and camera.
+``split`` parts that share no lesion · ``audit`` duplicates, leaks and contradictions · ``against``
+what two data sets share · ``scan`` pictures as they are compared, ``near`` those that look alike ·
+``archive`` files in folders and zips · ``table`` what is said of them · ``decode`` files to arrays,
+``sixteen`` with all their bits, ``colour`` by profiles · ``cache`` decoded arrays on disk. A
+phantom: ``draws`` numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures``
+what it consists of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene`` people, hair and
+camera.
 """
 
+from .against import CrossAudit, audit_against
 from .arrays import SceneEncoding, as_levels
 from .audit import Audit, audit
 from .dataset import (
@@ -37,6 +39,7 @@ __all__ = [
     "SKIN_TYPES",
     "Audit",
     "Batch",
+    "CrossAudit",
     "ImageFolder",
     "ImageTable",
     "Lesion",
@@ -50,6 +53,7 @@ __all__ = [
     "Split",
     "as_levels",
     "audit",
+    "audit_against",
     "check_classes",
     "from_torch",
     "given_split",

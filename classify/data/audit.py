@@ -7,7 +7,6 @@ What is looked for here is what reads well and is wrong all the same.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Literal, NamedTuple, TypeAlias, final
 
 import numpy as np
@@ -15,17 +14,26 @@ import torch
 from torch import Tensor
 
 from .archive import listed
-from .arrays import as_levels
 from .dataset import LesionDataset, check_dataset
-from .near import Thumbnails, near_pairs, thumbnails
+from .near import near_pairs
+from .scan import scan
 from .split import Split
 
-__all__ = ["Audit", "Conflict", "Leak", "Near", "audit"]
+__all__ = [
+    "Audit",
+    "Conflict",
+    "Leak",
+    "Near",
+    "audit",
+    "check_threshold",
+    "found_line",
+    "near_words",
+    "passed_over",
+]
 
 Parts: TypeAlias = Split | Mapping[str, LesionDataset]
 
-_ROWS = 256  # pictures read at once
-_BLANK = 4  # codes by which a channel of a blank picture may vary: JPEG of a flat one does
+_ROWS = 256  # masks read at once
 
 
 class Near(NamedTuple):
@@ -111,20 +119,20 @@ class Audit:
         disagreeing = [pair for pair in self.near if not pair.same_label]
         lines = [
             f"audit of {self.images} images in {self.groups} groups",
-            _found("exact duplicates (equal pixels)", map(" = ".join, self.exact), "sets"),
-            _found(
+            found_line("exact duplicates (equal pixels)", map(" = ".join, self.exact), "sets"),
+            found_line(
                 "near duplicates (flip, rotation, JPEG, small crop or shift)",
-                map(_pair, self.near),
+                map(near_words, self.near),
                 "pairs",
-                self._left_out(),
+                self._passed_over(),
             ),
-            _found("  of these in different groups", map(_pair, strangers), "pairs"),
-            _found("  of these under different labels", map(_pair, disagreeing), "pairs"),
+            found_line("  of these in different groups", map(near_words, strangers), "pairs"),
+            found_line("  of these under different labels", map(near_words, disagreeing), "pairs"),
             self._labelled("pixels", "label conflicts (equal pixels)"),
             # Of patients, most often nothing is wrong.
             self._labelled("group", "groups of several labels (wrong of lesions, not of patients)"),
-            _found("blank images (one colour)", self.blank, "images"),
-            _found("empty masks", self.empty_masks, "images"),
+            found_line("blank images (one colour)", self.blank, "images"),
+            found_line("empty masks", self.empty_masks, "images"),
         ]
         if self.parts:
             lines.append(f"split into {', '.join(self.parts)}, on more than one side:")
@@ -135,23 +143,19 @@ class Audit:
             )
         return "\n".join(lines)
 
-    def _left_out(self) -> str:
-        """What the search for near duplicates did not look at."""
-        said = ", and then the search stopped" if self.stopped else ""
-        if not self.aligned:
-            said = ", with only the most alike pairs aligned (others may be crops or shifts)"
-        return said + (f", with {len(self.blank)} blank images passed over" if self.blank else "")
+    def _passed_over(self) -> str:
+        return passed_over(self.stopped, self.aligned, len(self.blank))
 
     def _labelled(self, kind: str, what: str) -> str:
         cases = [conflict for conflict in self.conflicts if conflict.kind == kind]
-        return _found(what, map(_conflict, cases), "cases")
+        return found_line(what, map(_conflict, cases), "cases")
 
     def _leaked(self, kind: str) -> str:
         what = {"image": "images", "group": "groups", "exact": "exact duplicates"}
         what = what.get(kind, "near duplicates")
         leaks = [leak for leak in self.leaks if leak.kind == kind]
-        more = self._left_out() if kind == "near" else ""
-        return _found(f"  {what}", map(_leak, leaks), more=more)
+        more = self._passed_over() if kind == "near" else ""
+        return found_line(f"  {what}", map(_leak, leaks), more=more)
 
 
 def audit(
@@ -220,19 +224,14 @@ def audit(
     >>> print(audit(dataset, parts))
     """
     check_dataset(dataset)
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold must be a correlation between 0 and 1, got {threshold!r}")
-    if min(dataset.image_size) < 8:
-        raise ValueError(
-            f"an audit compares pictures of at least 8 pixels a side, got {dataset.image_size}"
-        )
+    check_threshold(threshold)
     names, labels = dataset.identifiers, dataset.labels.tolist()
     parts = _parts(split)
     sides = _sides(dataset, parts)
-    scan = _scan(dataset)
-    exact = _repeated(scan.content)
+    read = scan(dataset)
+    exact = _repeated(read.content)
     rows, similarity, complete, aligned = near_pairs(
-        scan.small, scan.content, scan.blank, threshold=threshold, align=align
+        read.small, read.content, read.blank, threshold=threshold, align=align
     )
     near = [
         Near(
@@ -255,11 +254,11 @@ def audit(
         groups=len(set(dataset.groups)),
         exact=tuple(copies),
         near=tuple(near),
-        complete=complete and aligned and not bool(scan.blank.any()),
+        complete=complete and aligned and not bool(read.blank.any()),
         stopped=not complete,
         aligned=aligned,
         conflicts=tuple(_conflicts(dataset, exact)),
-        blank=tuple(names[row] for row in torch.nonzero(scan.blank).flatten().tolist()),
+        blank=tuple(names[row] for row in torch.nonzero(read.blank).flatten().tolist()),
         empty_masks=_empty_masks(dataset),
         parts=tuple(parts),
         leaks=tuple(_leaks(parts, sides, copies, pairs)),
@@ -270,28 +269,10 @@ def audit(
 # ------------------------------------------------------------------------------------ the pictures
 
 
-class _Scan(NamedTuple):
-    content: Tensor
-    """A number for each picture, the same for equal pixels."""
-    blank: Tensor
-    small: Thumbnails
-
-
-def _scan(dataset: LesionDataset) -> _Scan:
-    """Read every picture once."""
-    numbers: dict[bytes, int] = {}
-    content, blank, small = [], [], []
-    for rows in torch.arange(len(dataset)).split(_ROWS):
-        images = dataset.gather(rows).images
-        digests = [sha256(image.numpy().tobytes()).digest() for image in images]
-        content += [numbers.setdefault(digest, len(numbers)) for digest in digests]
-        flat = as_levels(images).flatten(2)
-        # Between two codes, as levels are rounded.
-        limit = (_BLANK + 0.5) * 255 / (2**dataset.bit_depth - 1)
-        blank.append(((flat.amax(2) - flat.amin(2)) <= limit).all(1))
-        small.append(thumbnails(images))
-    coarse, fine = (torch.cat(parts) for parts in zip(*small, strict=True))
-    return _Scan(torch.tensor(content), torch.cat(blank), Thumbnails(coarse, fine))
+def check_threshold(threshold: float) -> None:
+    """Refuse, by a ValueError, what is no correlation that tells pictures apart."""
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must be a correlation between 0 and 1, got {threshold!r}")
 
 
 def _empty_masks(dataset: LesionDataset) -> tuple[str, ...]:
@@ -391,14 +372,24 @@ def _leaks(
 # -------------------------------------------------------------------------------------- in words
 
 
-def _found(what: str, names: Iterable[str], unit: str = "", more: str = "") -> str:
+def found_line(what: str, names: Iterable[str], unit: str = "", more: str = "") -> str:
+    """How many were found, and the first of them."""
     texts = list(names)
     if not texts:
         return f"{what}: none{more}"
     return f"{what}: {len(texts)}{f' {unit}' if unit else ''}{more}: {listed(texts)}"
 
 
-def _pair(pair: Near) -> str:
+def passed_over(stopped: bool, aligned: bool, blank: int) -> str:
+    """What the search for near duplicates did not look at."""
+    said = ", and then the search stopped" if stopped else ""
+    if not aligned:
+        said = ", with only the most alike pairs aligned (others may be crops or shifts)"
+    return said + (f", with {blank} blank images passed over" if blank else "")
+
+
+def near_words(pair: Near) -> str:
+    """Two pictures and how alike they are."""
     return f"{pair.first} ~ {pair.second} ({pair.similarity:.3f})"
 
 

@@ -57,11 +57,15 @@ class NearPairs(NamedTuple):
     close to first order: only those most alike were."""
 
 
-def thumbnails(images: Tensor) -> Thumbnails:
-    """Reduce pictures ``[N, C, H, W]`` of at least 8 pixels a side for comparison."""
+def thumbnails(images: Tensor, side: int | None = None) -> Thumbnails:
+    """Reduce pictures ``[N, C, H, W]`` of at least 8 pixels a side for comparison.
+
+    With others that have ``side`` pixels along the shortest of their sides, if that is less.
+    """
     # The cells of these averages lie symmetrically: the pose of a thumbnail is the thumbnail of
     # the pose.
-    side, images = min(images.shape[-2:]), as_levels(images)
+    side = min(images.shape[-2:] if side is None else (*images.shape[-2:], side))
+    images = as_levels(images)
     return Thumbnails(
         F.adaptive_avg_pool2d(images, min(_COARSE, side)),
         F.adaptive_avg_pool2d(images, min(_FINE, side)).half(),
@@ -69,7 +73,13 @@ def thumbnails(images: Tensor) -> Thumbnails:
 
 
 def near_pairs(
-    small: Thumbnails, content: Tensor, blank: Tensor, *, threshold: float, align: bool
+    small: Thumbnails,
+    content: Tensor,
+    blank: Tensor,
+    *,
+    threshold: float,
+    align: bool,
+    first: int | None = None,
 ) -> NearPairs:
     """Find the pairs that look alike though their content differs.
 
@@ -85,6 +95,9 @@ def near_pairs(
         Least correlation of 20 x 20 pictures, each channel freed of its mean.
     align : bool
         Also align pairs that are somewhat alike, see :func:`audit`.
+    first : int, optional
+        Pair only these first pictures with the others, and none among themselves; by default all
+        with all.
 
     Returns
     -------
@@ -93,18 +106,22 @@ def near_pairs(
     kept = torch.nonzero(~blank).flatten()
     content = content[kept]
     count, pictures = len(kept), _unit(small.coarse[kept])
+    edge = None if first is None else int((kept < first).sum())
     floor = min(threshold, _ALIKE) if align else threshold
     keys, values, total = [_NO_KEYS], [_NO_VALUES], 0
     candidates, alike, aligned = _NO_KEYS, _NO_VALUES, True
-    for start in range(0, count, _BLOCK):
+    for start in range(0, count if edge is None else edge, _BLOCK):
+        block, others = pictures[:edge][start : start + _BLOCK], start if edge is None else edge
         key, value = _NO_KEYS, _NO_VALUES
         for pose in range(8):
             # To turn one is to turn the other back; only the block is copied.
-            block = _posed(pictures[start : start + _BLOCK], _inverse(pose))
-            likeness = (block.flatten(1) @ pictures[start:].flatten(1).T).triu(1)
+            posed = _posed(block, _inverse(pose))
+            likeness = posed.flatten(1) @ pictures[others:].flatten(1).T
+            if edge is None:
+                likeness = likeness.triu(1)
             pairs = torch.nonzero(likeness > floor)
             new = likeness[pairs[:, 0], pairs[:, 1]]
-            pairs += start
+            pairs += torch.tensor([start, others])
             differ = content[pairs[:, 0]] != content[pairs[:, 1]]
             pairs, new = pairs[differ] @ torch.tensor([count, 1]), new[differ]
             near = new > threshold

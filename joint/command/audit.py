@@ -1,39 +1,75 @@
-"""``lens2label audit``: duplicates and leaks in a data set and its split."""
+"""``lens2label audit``: duplicates and leaks in a data set and its split, or with another set.
+
+::
+
+    scenes ── audit ──► what leaks between the parts of their split
+      │
+      └───┬── audit_against ──► what they share, and which of them to leave out
+    other scenes, or those that a run has learned from
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
-from classify import audit
-from joint.config.run import RunConfig, SplitConfig
-from joint.config.scenes import build_data
+from classify import Audit, CrossAudit, LesionDataset, audit, audit_against
+from classify.data.dataset import joined
+from joint.config.run import RunConfig, SplitConfig, load_config
+from joint.config.scenes import DataConfig, build_data, read_like
 from joint.record import print_json
 from joint.run.build import build_split
-from joint.settings import OptionError
+from joint.run.trained import load_run
+from joint.saved.checkpoint import write_atomically
+from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
+from joint.settings import OptionError, Settings
 
-from .options import Scenes, scenes_at
-from .reading import check_settings, read_given, read_source
+from .options import Scenes, check_file, check_run_folder, scenes_at
+from .reading import check_settings, read_given
 
 __all__ = ["AuditOptions", "main", "read_audit_options"]
+
+_PROG = "lens2label audit"
+
+
+class Against(Settings):
+    """Scenes that others are compared with."""
+
+    against: DataConfig
+    """The other scenes."""
 
 
 @dataclass(frozen=True)
 class AuditOptions:
     """Look for duplicates, leaks between the parts of a split, contradictions and empty pictures.
 
-    The status is 1 when something is in more than one part. For example:
+    With --against, for what the scenes share with others instead: pictures, also near duplicates,
+    and lesions. The status is 1 when something is in more than one part, or in both sets. For
+    example:
 
         lens2label audit --data ham10000.zip --split.by image
         lens2label audit --data labels.csv --data.root pictures --data.group patient_id
+        lens2label audit --data clinic/ --against ham10000.zip
+        lens2label audit --data clinic/ --against runs/edge --leave-out known.txt
     """
 
     data: str = "phantom"
     """Scenes, as in train, and with their --data options, which --help after it shows."""
     image_size: int = 128
-    """Pixels along a side, where --data.image-size does not say; train begins with 64."""
+    """Pixels along a side, where --data.image-size does not say; train begins with 64. Against a
+    run, its own by default."""
     scenes: Annotated[Scenes, tyro.conf.arg(name="")] = field(default_factory=Scenes)
+    against: str | None = None
+    """Look for what the scenes share with these: scenes, as in train, and with options like those
+    of --data (such as --against.label), read like the first where they do not say; or a run folder,
+    whose training and validation part is meant, and like whose scenes the first are read."""
+    others: Annotated[Against | None, tyro.conf.arg(name="")] = None
+    leave_out: Path | None = None
+    """With --against: also write the names of the pictures of --data that are to be left out, one a
+    line, to this file."""
     split: SplitConfig = field(default_factory=SplitConfig)
     threshold: float = 0.975
     """Correlation above which two pictures are near duplicates."""
@@ -43,17 +79,37 @@ class AuditOptions:
     """Print JSON instead of text."""
 
     def check(self) -> None:
-        """Refuse numbers that are out of range, by an OptionError."""
+        """Refuse numbers that are out of range, and options of another audit, by an OptionError.
+
+        By a CheckpointError, a file that cannot be written.
+        """
         if not 0 < self.threshold < 1:
             raise OptionError(
                 f"--threshold must be a correlation between 0 and 1, not {self.threshold:g}"
             )
+        if self.against is None and self.leave_out is not None:
+            raise OptionError("--leave-out needs --against, the scenes or the run to compare with")
+        if self.against is not None and self.split != SplitConfig():
+            raise OptionError(
+                "--against compares all scenes, whatever their split: leave the --split options out"
+            )
+        check_file("--leave-out", self.leave_out)
 
 
 class _Audited(Scenes):
     """Of the options of an audit, those that are settings."""
 
+    against: DataConfig | None = None
     split: SplitConfig = SplitConfig()
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What has to be known before the options of the scenes are."""
+
+    data: str = "phantom"
+    against: str | None = None
+    image_size: int | None = None
 
 
 def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
@@ -61,26 +117,90 @@ def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
 
     Raises what :func:`joint.command.train.read_train_options` does.
     """
-    source = read_source(arguments)
-    scenes = Scenes(data=scenes_at(source.data or "phantom", source.image_size))
-    prog = "lens2label audit"
-    options = read_given(AuditOptions, arguments, prog, default=AuditOptions(scenes=scenes))
-    given = {**dict(options.scenes), "split": options.split}
-    checked = check_settings(_Audited, given, arguments, prog)
-    return replace(options, scenes=Scenes(data=checked.data), split=checked.split)
+    sources = tyro.cli(_Sources, args=arguments, return_unknown_args=True, add_help=False)[0]
+    if sources.against is None:
+        return _read(arguments, scenes_at(sources.data, sources.image_size or 128))
+    if _is_run(sources.against):
+        check_run_folder(Path(sources.against))
+        own = load_config(sources.against).data
+        size = sources.image_size or own.image_size or 128
+        return _read(arguments, read_like(scenes_at(sources.data, size), own))
+    size = sources.image_size or 128
+    data, others = scenes_at(sources.data, size), scenes_at(sources.against, size)
+    # How the first are read is only known with their options.
+    first = _read(arguments, data, others).scenes.data
+    others = scenes_at(sources.against, first.image_size or size)
+    return _read(arguments, data, read_like(others, first))
+
+
+def _read(
+    arguments: Sequence[str], data: DataConfig, others: DataConfig | None = None
+) -> AuditOptions:
+    """All options, where these are what the scenes are by default."""
+    against = None if others is None else Against(against=others)
+    default = AuditOptions(scenes=Scenes(data=data), others=against)
+    options = read_given(AuditOptions, arguments, _PROG, default=default)
+    given = {**dict(options.scenes), **dict(options.others or {}), "split": options.split}
+    checked = check_settings(_Audited, given, arguments, _PROG)
+    if checked.against is not None:
+        against = Against(against=checked.against)
+    return replace(options, scenes=Scenes(data=checked.data), others=against, split=checked.split)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Audit scenes and their split; returns the exit status."""
+    """Audit scenes and their split, or against others; returns the exit status."""
     options = read_audit_options(arguments)
     options.check()
+    found = _audit(options) if options.against is None else _audit_against(options)
+    (print_json if options.json else print)(found)
+    if isinstance(found, Audit):
+        return 1 if found.leaks else 0
+    if options.leave_out is not None:
+        write_atomically(options.leave_out, "".join(f"{name}\n" for name in found.touched).encode())
+        if not options.json:
+            print(f"wrote {options.leave_out}")
+    return 1 if found.touched else 0
+
+
+def _audit(options: AuditOptions) -> Audit:
     config = RunConfig(data=options.scenes.data, split=options.split)
     dataset = build_data(config.data, progress=not options.json)
-    found = audit(
+    return audit(
         dataset,
         build_split(config, dataset),
         threshold=options.threshold,
         align=options.align,
     )
-    (print_json if options.json else print)(found)
-    return 1 if found.leaks else 0
+
+
+def _audit_against(options: AuditOptions) -> CrossAudit:
+    progress = not options.json
+    if options.others is None:
+        assert options.against is not None  # a run
+        reference = _learned_from(options.against)
+    else:
+        reference = build_data(options.others.against, progress=progress)
+    return audit_against(
+        build_data(options.scenes.data, progress=progress),
+        reference,
+        threshold=options.threshold,
+        align=options.align,
+    )
+
+
+def _is_run(source: str) -> bool:
+    """Whether it is the folder of a run, or what :func:`joint.fit` left of one."""
+    names = CONFIG_FILE, BEST_FILE, CHECKPOINT_FILE
+    return any((Path(source) / name).is_file() for name in names)
+
+
+def _learned_from(run: str) -> LesionDataset:
+    """The pictures that a run was trained on or chosen by."""
+    _, _, parts = load_run(run)
+    if parts.validation is None:
+        return parts.train
+    count, more = len(parts.train), len(parts.validation)
+    places = torch.arange(count), torch.arange(count, count + more)
+    whole = joined((parts.train, parts.validation), places)
+    assert whole is not None  # of one split
+    return whole

@@ -86,7 +86,8 @@ def _warn_of_seen(dataset: LesionDataset, parts: Split, where: str, *, alike: bo
         )
     caution(
         f"of the {len(dataset)} pictures of {where} {knows}. Leave these out, or judge the test "
-        "part of the run (without --data)",
+        "part of the run (without --data). lens2label audit --data PATH --against RUN lists them, "
+        "and near duplicates",
     )
 
 

@@ -205,3 +205,30 @@ def test_small_grey_and_oblong_pictures(shape):
     images = torch.randint(0, 256, (5, *shape), generator=generator, dtype=torch.uint8)
     images[4] = images[0].flip(-2)
     assert find(images).rows.tolist() == [[0, 4]]
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_pairs_of_two_sets_are_those_of_all_that_lie_across(monkeypatch, align):
+    monkeypatch.setattr(near, "_BLOCK", 7)
+    images = textures(40)
+    for row in (3, 12, 17, 25):  # within the first, across twice, and within the second
+        images[row + 9] = images[row].rot90(1, (-2, -1))
+    images[30] = images[0]
+    images[5] = images[35] = 90
+    blank = torch.arange(40) == 5
+    blank[35] = True
+    content = torch.arange(40)
+    content[30] = 0
+
+    def pairs(first):
+        found = near_pairs(
+            thumbnails(images), content, blank, threshold=0.3, align=align, first=first
+        )
+        rows = map(tuple, found.rows.tolist())
+        return dict(zip(rows, found.similarity.tolist(), strict=True))
+
+    whole = pairs(None)
+    across = {(a, b): value for (a, b), value in whole.items() if a < 20 <= b}
+    assert 5 < len(across) < len(whole)
+    assert pairs(20) == pytest.approx(across, abs=1e-5)
+    assert pairs(0) == pairs(40) == {}

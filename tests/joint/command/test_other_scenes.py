@@ -55,6 +55,7 @@ def test_other_scenes_are_read_as_those_of_the_run(tmp_path, capsys):
     count = len(parts.train), len(parts.validation)
     parts_known = f"{count[0]} of its training part and {count[1]} of its validation part"
     assert f"the run knows {parts_known}: the results are too good" in judged(own)[1]
+    assert "lens2label audit --data PATH --against RUN lists them" in judged(own)[1]
     for more in (["--data.geometry", "crop"], ["--data.image-size", "24"]):
         _, err = judged(own, *more)
         assert f"the run knows names and classes ({parts_known}), but these are read in an" in err

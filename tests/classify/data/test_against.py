@@ -1,0 +1,261 @@
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from classify.data import LesionDataset, LesionPhantom, audit_against, split
+from classify.data.against import Same
+
+SIDE = 64
+
+
+def textures(count, seed=0):
+    """Smooth random colour pictures with some grain, uint8 [N, 3, SIDE, SIDE]."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(count, 3, SIDE, SIDE))
+    smooth = gaussian_filter(noise, (0, 0, 6, 6), mode="nearest")
+    smooth = smooth / smooth.std((-2, -1), keepdims=True) + 0.05 * noise
+    return torch.from_numpy((128 + 40 * smooth).clip(0, 255).astype(np.uint8))
+
+
+def make(images, name, labels=None, groups=None, names=None, **options):
+    count = len(images)
+    return LesionDataset(
+        images=images,
+        labels=[row % 7 for row in range(count)] if labels is None else labels,
+        groups=[f"{name}-lesion-{row}" for row in range(count)] if groups is None else groups,
+        identifiers=[f"{name}-{row}" for row in range(count)] if names is None else names,
+        **options,
+    )
+
+
+def pil(image):
+    return Image.fromarray(image.permute(1, 2, 0).numpy())
+
+
+def tensor(picture):
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def jpeg(image):
+    stream = io.BytesIO()
+    pil(image).save(stream, "JPEG", quality=60)
+    return tensor(Image.open(stream))
+
+
+def resized(image):
+    return tensor(pil(image).resize((40, 40), Image.Resampling.BOX).resize((SIDE, SIDE)))
+
+
+def crop(image):
+    box = (1, 2, 1 + 0.95 * SIDE, 2 + 0.95 * SIDE)
+    return tensor(pil(image).resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=box))
+
+
+CHANGES = {
+    "JPEG 60": jpeg,
+    "resized": resized,
+    "brighter": lambda image: (0.8 * image.float() + 40).to(torch.uint8),
+    "flip": lambda image: image.flip(-1),
+    "rotation": lambda image: image.rot90(3, (-2, -1)),
+    "crop 95 %": crop,
+    "crop, flip and JPEG": lambda image: jpeg(crop(image).flip(-2)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_near_duplicates_are_found_and_nothing_else(change):
+    train, test = textures(80), textures(60, seed=1)
+    for row in range(20):
+        test[3 * row] = change(train[row])
+    found = audit_against(make(test, "test"), make(train, "train"))
+    planted = {(f"test-{3 * row}", f"train-{row}") for row in range(20)}
+    pairs = {(pair.first, pair.second) for pair in found.near}
+    assert pairs == planted
+    assert found.exact == found.groups == ()
+    assert {*found.touched} == {first for first, _ in planted}
+    assert {*found.reference_touched} == {second for _, second in planted}
+    assert (found.touched_share, found.reference_touched_share) == (1 / 3, 1 / 4)
+    assert found.complete
+
+
+def test_duplicates_within_one_set_are_no_finding():
+    train, test = textures(10), textures(10, seed=1)
+    for images in (train, test):
+        images[4] = images[2]
+        images[7] = images[3].flip(-1)
+    found = audit_against(make(test, "test"), make(train, "train"))
+    assert found.exact == found.near == found.touched == found.reference_touched == ()
+    assert str(found).count(": none") == 7
+
+
+def test_distinct_phantoms_share_nothing():
+    first, second = (LesionPhantom(150, 48, seed=seed) for seed in (0, 1))
+    found = audit_against(first, second)
+    assert found.exact == found.near == found.groups == found.touched == ()
+    assert found.complete
+
+
+def test_a_set_against_itself_is_all_in_it():
+    images = textures(12)
+    images[5] = images[2]
+    images[7] = images[3].flip(-1)
+    own = make(images, "own")
+    found = audit_against(own, own)
+    assert found.touched == found.reference_touched == own.identifiers
+    assert found.groups == own.groups
+    assert len(found.exact) == 11
+    # Rows 2 and 5 are of other classes.
+    assert found.exact[2] == Same(("own-2", "own-5"), ("own-2", "own-5"), False)
+    pairs = {(pair.first, pair.second) for pair in found.near}
+    assert pairs == {("own-3", "own-7"), ("own-7", "own-3")}
+    assert not found.other_names
+
+
+def test_exact_duplicates_and_groups_are_told_with_their_labels():
+    train, test = textures(6), textures(5, seed=1)
+    test[1] = test[3] = train[4]
+    test[2] = train[0].flip(-1)
+    theirs = ["a", "b", "c", "d", "e", "f"]
+    found = audit_against(
+        make(test, "test", [0, 4, 2, 4, 6], ["v", "w", "x", "y", "b"]),
+        make(train, "train", [1, 1, 2, 3, 4, 5], theirs),
+    )
+    assert found.exact == (Same(("test-1", "test-3"), ("train-4",), True),)
+    (pair,) = found.near
+    assert (pair.first, pair.second, pair.same_label) == ("test-2", "train-0", False)
+    assert not pair.same_group
+    assert found.groups == ("b",)
+    assert found.touched == ("test-1", "test-2", "test-3", "test-4")
+    assert found.reference_touched == ("train-0", "train-1", "train-4")
+    text = str(found)
+    assert text.startswith("audit of 5 images against 6 others\n")
+    assert "(equal pixels): 1 sets: test-1, test-3 = train-4\n" in text
+    assert "duplicates under different labels: 1 cases: test-2 ~ train-0 (1.000)\n" in text
+    assert "groups named in both: 1 groups: b\n" in text
+    assert "images to leave out: 4 of 5 (80.0%): test-1, test-2, test-3, test-4\n" in text
+    assert "  because of these others: 3 of 6 (50.0%): train-0, train-1, train-4" in text
+
+
+def test_classes_are_compared_by_name():
+    images = textures(4)
+    kinds = "ham", "spam"
+    found = audit_against(
+        make(images, "a", [0, 0, 1, 1], classes=kinds),
+        make(images, "b", [1, 0, 0, 0], classes=kinds[::-1]),
+    )
+    assert [same.same_label for same in found.exact] == [True, False, True, True]
+
+
+def test_numbers_that_count_other_things_are_no_finding():
+    """Class folders in which the files are numbered from 0, whose groups are their names."""
+    names = [str(row) for row in range(10)]
+    train, test = textures(10), textures(10, seed=1)
+    trained = make(train, "", groups=names, names=names)
+    found = audit_against(make(test, "", groups=names, names=names), trained)
+    assert found.groups == trained.groups
+    assert found.other_names
+    assert found.touched == ()
+    said = "10 groups, no finding: pictures of one name differ, so names mean other things: 0, 1"
+    assert said in str(found)
+    test[3] = train[3]
+    test[4] = train[8]
+    found = audit_against(make(test, "", groups=names, names=names), trained)
+    assert found.touched == ("3", "4")  # duplicates count all the same
+    test[:5] = train[:5].flip(-1)  # now half of the names are kept
+    found = audit_against(make(test, "", groups=names, names=names), trained)
+    assert not found.other_names
+    assert len(found.touched) == 10
+    test[4:], train[4:] = 0, 1  # blank ones say nothing
+    found = audit_against(make(test, "", groups=names, names=names), trained)
+    assert not found.other_names
+
+
+def test_sizes_depths_encodings_and_grey():
+    phantom = {"count": 20, "seed": 3}
+    light = LesionPhantom(image_size=64, bit_depth=16, encoding="linear", **phantom)
+    codes = LesionPhantom(image_size=48, **phantom)
+    found = audit_against(light.subset(range(8)), codes)
+    assert [(p.first, p.second) for p in found.near if p.first == p.second] != []
+    assert {p.first for p in found.near if p.first == p.second} == {*light.identifiers[:8]}
+    images = codes.gather(range(20)).images
+    grey = np.stack([np.array(pil(image).convert("L")) for image in images])
+    found = audit_against(make(torch.from_numpy(grey)[:, None], "grey"), make(images, "colour"))
+    pairs = {(pair.first, pair.second) for pair in found.near}
+    assert pairs >= {(f"grey-{row}", f"colour-{row}") for row in range(20)}
+
+
+def test_parts_of_one_set():
+    dataset = LesionPhantom(60, 32)
+    whole = split(dataset, (0.8, 0.2), by="image")
+    found = audit_against(whole.test, whole.train)
+    known = {*whole.train.groups}
+    shared = [group in known for group in whole.test.groups]
+    assert len(found.groups) > 0
+    assert {*found.touched} >= {
+        name for name, is_known in zip(whole.test.identifiers, shared, strict=True) if is_known
+    }
+
+
+def test_blank_pictures_are_compared_for_equal_pixels_alone():
+    train, test = textures(4), textures(4, seed=1)
+    train[1] = test[2] = 90
+    test[3] = 91
+    found = audit_against(make(test, "test"), make(train, "train"))
+    assert [same.images for same in found.exact] == [("test-2",)]
+    assert found.near == ()
+    assert (found.blank, found.complete, found.stopped) == (3, False, False)
+    assert re.search(r"near duplicates.*: none, with 3 blank images passed over\n", str(found))
+
+
+def test_a_search_that_stopped_says_so(monkeypatch):
+    monkeypatch.setattr("classify.data.near._MOST", 3)
+    images = textures(1).repeat(4, 1, 1, 1)
+    images[:, 0, 0, 0] = torch.arange(4)
+    found = audit_against(make(images, "a"), make(255 - images, "b"))
+    assert found.near == ()  # a negative is another picture
+    changed = images.clone()
+    changed[:, 0, 0, 1] = 9
+    found = audit_against(make(images, "a"), make(changed, "b"))
+    assert found.stopped
+    assert not found.complete
+    assert "3 pairs, and then the search stopped: a-" in str(found)
+    monkeypatch.setattr("classify.data.near._MOST", 1)
+    names = ["0", "1", "2", "3"]
+    sets = (make(each, "", groups=names, names=names) for each in (images, changed))
+    found = audit_against(*sets)  # one pair tells nothing of the names
+    assert len(found.near) == 1
+    assert not found.other_names
+
+
+def test_json():
+    images = textures(3)
+    images[2] = images[1].flip(-1)
+    found = audit_against(make(images[:2], "a"), make(images[[0, 2]], "b"))
+    content = json.loads(json.dumps(found.to_dict()))
+    assert content["exact"] == [
+        {"images": ["a-0"], "reference_images": ["b-0"], "same_label": True}
+    ]
+    assert content["near"] == [
+        {"first": "a-1", "second": "b-1", "similarity": 1.0, "same_group": False,
+         "same_label": True}
+    ]  # fmt: skip
+    assert (content["touched"], content["touched_share"]) == (["a-0", "a-1"], 1.0)
+    assert content["reference_touched_share"] == 1.0
+
+
+def test_what_cannot_be_compared_is_refused():
+    own = make(textures(3), "own")
+    with pytest.raises(ValueError, match="threshold must be a correlation between 0 and 1, got 1"):
+        audit_against(own, own, threshold=1)
+    for wrong in ((own, [0]), ([0], own)):
+        with pytest.raises(TypeError, match=r"must be a classify\.LesionDataset, not list"):
+            audit_against(*wrong)
+    bands = make(torch.zeros(2, 4, SIDE, SIDE, dtype=torch.uint8) + 200, "bands")
+    with pytest.raises(ValueError, match="3 and 4 channels cannot be compared"):
+        audit_against(own, bands)
