@@ -14,10 +14,10 @@ make sense · ``space`` the study and its plan, ``rehearsal`` whether each desig
 ``requirements`` what is good enough, ``significance`` how many seeds show something · ``paths``
 fields by dotted names · ``create`` what is written first, ``store`` the folder · ``run`` one run,
 ``together`` several on one device, ``attempt`` what was begun, ``machine`` what is no fault of a
-run · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster · ``search``
-designs that follow from results · ``confirm`` a find on fresh seeds, ``elsewhere`` designs in other
-light · ``live`` how far it is, ``check`` whether its files are whole, ``provenance`` by which
-versions.
+run · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster ·
+``validation`` by what designs are chosen, ``search`` designs that follow from results, ``race``
+seeds that do · ``confirm`` a find on fresh seeds, ``elsewhere`` designs in other light · ``live``
+how far it is, ``check`` whether its files are whole, ``provenance`` by which versions.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference
@@ -45,6 +45,7 @@ from .page.whole import study_html, write_study_html
 from .paths import known_paths
 from .process_pool import ProcessEach, WorkerLost
 from .provenance import EnvironmentDifference, environment_differences
+from .race import Race
 from .ray_pool import RayEach
 from .requirements import Bound, Requirements
 from .sampler import GP, NSGA2, TPE, Grid, LatinHypercube, Listed, Random, Sobol
@@ -101,6 +102,7 @@ __all__ = [
     "PlannedRun",
     "ProcessEach",
     "Progress",
+    "Race",
     "Random",
     "RateAccuracy",
     "RateDifference",

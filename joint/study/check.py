@@ -156,7 +156,9 @@ def check_study(folder: Path | str) -> StudyCheck:
         state = ledger.state(run) if ledger.path(run).is_dir() else "pending"
         states[state] += 1
         faults += _of_run(ledger, run, state)
-    faults += _foreign(ledger, {*others, *(run.digest for run in ledger.runs)})
+    # A race decides anew where a run that failed is tried again: what it called then may be there.
+    planned = (*ledger.runs, *ledger.reserve)
+    faults += _foreign(ledger, {*others, *(run.digest for run in planned)})
     tally = Tally(*(states[state] for state in Tally._fields))  # pyright: ignore
     return StudyCheck(ledger.folder, tally, tuple(faults))
 
@@ -172,7 +174,7 @@ def _designs(ledger: Ledger) -> tuple[Ledger, set[str], list[StudyFault]]:
     while True:
         try:
             more = with_next(ledger)
-        except StudyError:
+        except (StudyError, CheckpointError):  # of a run, whose files are looked at below
             break
         if more is None:
             break

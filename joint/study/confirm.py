@@ -21,9 +21,9 @@ from joint.settings import nearest
 from .create import write_study
 from .findings.selection import Candidate, select_designs
 from .sampler import Listed, Search, is_sought
-from .search import on_validation
 from .space import Comparison, Plan, Study, levels_shown
 from .store import Ledger, StudyError
+from .validation import on_validation
 
 __all__ = ["Winner", "confirm", "winner"]
 
@@ -228,7 +228,8 @@ def confirm(
         one, why = _cheapest(ledger, cheapest)
     else:
         one, _, of = winner(ledger)
-        why = f"the best on the validation part of {of}{_that_may(ledger)}"
+        race = "" if study.race is None else f" that a race left of {len(ledger.designs)}"
+        why = f"the best on the validation part of {of}{race}{_that_may(ledger)}"
     for number in (one, baseline):
         if number is not None and not 0 <= number < len(ledger.designs):
             raise ValueError(

@@ -22,6 +22,7 @@ from joint.settings import ConfigError
 
 from .ahead import check_ahead, check_labels
 from .axis import Design
+from .race import raced
 from .requirements import check_reached
 from .sampler import Search
 from .space import Pair, Study, levels_shown
@@ -54,7 +55,8 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
         Folder of another study: the runs that both have and that are done there are copied, so
         that more levels or seeds cost their own runs alone. How many they are is recorded, and a
         report says so: a plan that is made after runs is no plan of them. Of a search, those of its
-        first round. Where the study is there already, nothing is copied, which is said.
+        first round; of a race, those that it calls. Where the study is there already, nothing is
+        copied, which is said.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
         take its init_args, or a cost has a value in no design.
     CheckpointError
         When a run of the earlier study that would be copied has a result or scores that are damaged
-        or of another run; nothing is copied then.
+        or of another run; nothing is copied then, or of a race what it called before.
 
     Warns
     -----
@@ -112,9 +114,9 @@ def write_study(study: Study, folder: Path | str, *, earlier: Path | str | None 
     _check_measured(study, designs, configs, pairs)
     check_ahead(study, designs, configs, pairs)
     runs = _runs(study, designs, configs)
-    ledger = Ledger(folder, study, designs, runs)
+    ledger = Ledger(folder, study, designs, *raced(study.race, runs, study.seeds))
     if earlier is not None:
-        _copy_done(open_study(earlier), ledger)
+        ledger = _copy_done(open_study(earlier), ledger)
     fixed = {
         "study": study.model_dump(mode="json"),
         "designs": designs,
@@ -143,8 +145,20 @@ def _tell_left(earlier: Ledger, ledger: Ledger) -> None:
         )
 
 
-def _copy_done(earlier: Ledger, ledger: Ledger) -> None:
-    """Copy the runs of an earlier study that are done and planned here too, each whole or not."""
+def _copy_done(earlier: Ledger, ledger: Ledger) -> Ledger:
+    """Copy the runs of an earlier study that are done and wanted here too, each whole or not.
+
+    By those a race may decide, and want more of them.
+    """
+    while True:
+        _copy_of(earlier, ledger)
+        more = ledger.refreshed()
+        if more is ledger:
+            return ledger
+        ledger = more
+
+
+def _copy_of(earlier: Ledger, ledger: Ledger) -> None:
     root = ledger.folder / RUNS_FOLDER
     done = [r for r in ledger.runs if not ledger.path(r).exists() and is_done(earlier.path(r))]
     for run in done:  # a report of the copies would end by it
@@ -170,6 +184,8 @@ def _check_measured(
     sampler, plan = study.sampler, study.plan
     wanted = [plan.metric, *plan.requirements.metrics()]
     wanted += sampler.objectives if isinstance(sampler, Search) else ()
+    decides = study.race and (study.race.metric or plan.metric)
+    wanted += [decides] if decides else []
     paths = [path for axis in study.axes for path in study.sets(axis)]
     for metric in filter(is_term, wanted):
         term = metric.removeprefix(TERM)
@@ -194,6 +210,11 @@ def _check_measured(
             raise ConfigError(
                 f"no design has {metric}, as none has a {stage}: set system.{stage}, or choose "
                 "another metric"
+            )
+        if metric == decides and any(lack):
+            raise ConfigError(
+                f"the race is decided by {metric}, and the design "
+                f"{levels_shown(designs[lack.index(True)])} has no {stage}: choose another metric"
             )
         for pair in pairs if metric == plan.metric else ():
             if lack[pair.first] or lack[pair.second]:

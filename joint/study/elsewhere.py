@@ -35,6 +35,7 @@ from .axis import Design
 from .findings.inference import Outcome
 from .findings.statistics import Estimate, PairedDifference, adjusted, compare, estimate
 from .findings.table import axis_cells, measured
+from .race import race_told
 from .space import Pair, levels_shown
 from .store import Ledger, PlannedRun, StudyError
 from .work import scenes_now
@@ -78,6 +79,8 @@ class Elsewhere:
     own_photons: dict[int, float] = field(default_factory=dict)
     """Photons/pixel with which each design was trained, by its number; empty where an axis chooses
     them, and every row says so."""
+    race: str | None = None
+    """How many seeds the designs of a race have, and what that makes of their means."""
 
     def __str__(self) -> str:
         points = [str(place.point) for place in self.places]
@@ -92,6 +95,7 @@ class Elsewhere:
         ]
         lines += [f"  left out: design {n} {why}" for n, why in self.left_out.items()]
         lines += self._other_lamps()
+        lines += [] if self.race is None else [f"  {self.race}"]
         for place in self.places if any(place.contrasts for place in self.places) else ():
             lines += ["", _at(place.point), *(f"  {contrast}" for contrast in place.contrasts)]
         return "\n".join(lines)
@@ -140,6 +144,7 @@ class Elsewhere:
             ],
             "left_out": [{"number": number, "why": why} for number, why in self.left_out.items()],
             "own_photons": [{"number": n, "photons": v} for n, v in self.own_photons.items()],
+            "race": self.race,
         }
         return as_json(content)
 
@@ -307,6 +312,7 @@ def elsewhere(
         places,
         {n: _why(ledger.designs[n], there, points) for n, there in lacking.items()},
         own_photons,
+        race_told(ledger),
     )
 
 

@@ -22,21 +22,19 @@ import numpy as np
 
 from joint.feed import derive_seed
 from joint.judge.metric import lower_is_better, scores_nothing
-from joint.saved.checkpoint import CheckpointError
-from joint.saved.folder import read_history
 
 from .axis import Axis, Design, Level, is_number
 from .condition import axes_of
 from .derived import cost
-from .formula import names_in
 from .sampler import GP, IN_FORMULAS, NSGA2, TPE, Random, Search
 from .space import Study
 from .store import Ledger, PlannedRun, StudyError
+from .validation import on_validation
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Told", "ask", "ask_next", "check_search", "on_validation", "told"]
+__all__ = ["Told", "ask", "ask_next", "check_search", "told"]
 
 # Questions until chance decides: each answer that is not allowed is counted as running in the next.
 _QUESTIONS = 32
@@ -88,59 +86,6 @@ def check_search(study: Study) -> None:
 
 
 # ------------------------------------------------------------------------------ what is known
-
-
-def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
-    """An objective of a run that is done: a number on the validation part, or a cost.
-
-    Returns
-    -------
-    float or None
-        With the weights that the run ended with; None where it has no such stage.
-
-    Raises
-    ------
-    CheckpointError
-        When its files are damaged.
-    """
-    if name in ledger.study.costs and name not in IN_FORMULAS:
-        text = ledger.study.costs[name]
-        measured = {n: on_validation(ledger, run, n) for n in names_in(text) & {*IN_FORMULAS}}
-        return cost(text, ledger.designs[run.design], measured)
-    result = ledger.result(run)
-    costs = result.get("costs", {})
-    if name in costs and name != "bits":
-        return costs[name]
-    epochs = read_history(ledger.path(run))
-    best = result.get("best_epoch") if _restores(ledger, run) else None
-    place = len(epochs) - 1 if best is None else best
-    if not 0 <= place < len(epochs):
-        raise _damaged(ledger, run, f"its history has {len(epochs)} epochs")
-    validation = epochs[place].get("validation")
-    if not isinstance(validation, dict):
-        raise _damaged(ledger, run, f"epoch {place} of its history has no validation part")
-    if name == "bits" and validation.get("bpp") is not None:
-        # The rate of the test part is for the report. Both are bits of one picture.
-        test = result["test"]
-        rate = test["bpp"] if test.get("bpp_bytes") is None else test["bpp_bytes"]
-        return costs["bits"] * validation["bpp"] / rate
-    return costs.get(name, validation.get(name))
-
-
-def _damaged(ledger: Ledger, run: PlannedRun, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"{ledger.path(run)} is done and {why}: it is damaged, or only half of it was copied. Copy "
-        "it again; or remove its result.json, and a worker writes both again from the checkpoint "
-        "beside them"
-    )
-
-
-def _restores(ledger: Ledger, run: PlannedRun) -> bool:
-    """Whether a run ended with the weights of its best epoch rather than the last."""
-    paths = [path for axis in ledger.study.axes for path in ledger.study.sets(axis)]
-    differ = any(path in ("training", "training.restore_best") for path in paths)
-    config = ledger.config(run) if differ else ledger.study.base
-    return config.training.restore_best
 
 
 def told(ledger: Ledger) -> list[Told] | None:
@@ -236,7 +181,7 @@ def ask_next(ledger: Ledger) -> Ledger | None:
     StudyError
         Without Optuna, or when no other design can be found.
     """
-    if len(ledger.runs) >= ledger.wanted:
+    if not isinstance(ledger.study.sampler, Search) or len(ledger.runs) >= ledger.wanted:
         return None
     known = told(ledger)
     if known is None:

@@ -6,7 +6,8 @@
     plan ──comparisons──► pairs of designs that will be tested, named before the first run
 
 A search (:class:`TPE`, :class:`GP`, :class:`NSGA2`) names its first round only; the rest follow
-from the results, see :mod:`joint.study.search`.
+from the results, see :mod:`joint.study.search`. A :class:`Race` spends the later seeds on the
+better designs alone.
 
 A *design* is one choice on every axis; a *run* is a design with a seed. The seed sets the initial
 weights, the order of the pictures, their views and the noise; the scenes and their split stay:
@@ -40,6 +41,7 @@ from .constraint import Term, satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in, respelt
 from .paths import check_path, set_path
+from .race import Race
 from .requirements import Requirements
 from .sampler import (
     MEASURED_COSTS,
@@ -172,6 +174,8 @@ class Study(Settings):
     that lack an axis that it reads."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1)
     """One run of every design for each; from 0 up to below 2**63, which every generator takes."""
+    race: Race | None = added(None)
+    """After how many seeds only the better designs go on; by default every design has all seeds."""
     plan: Plan = Plan()
     """How it will be judged."""
 
@@ -212,18 +216,34 @@ class Study(Settings):
         self.plan.requirements.check_names(self.cost_names)
         if isinstance(self.sampler, Search):
             self._check_search(self.sampler)
+        if self.race is not None:
+            self._check_race(self.race)
         return self
 
-    def _check_search(self, search: Search) -> None:
-        for what, there in (
+    def _check_unplanned(self, what: str, why: str) -> None:
+        """Refuse a plan of designs or seeds that follow from results."""
+        for planned, there in (
             ("comparisons", self.plan.comparisons),
             ("requirements", self.plan.requirements),
         ):
             if there:
                 raise ValueError(
-                    f"a search cannot plan {what}, as its designs are not known before the first "
-                    "run: leave them out, and confirm what it finds with `lens2label study confirm`"
+                    f"a {what} cannot plan {planned}, as {why}: leave them out, and confirm what "
+                    "it finds with `lens2label study confirm`"
                 )
+
+    def _check_race(self, race: Race) -> None:
+        if isinstance(self.sampler, Search):
+            raise ValueError(
+                f"a search ({self.sampler.kind}) cannot be a race, as it learns from designs that "
+                "have all seeds: leave out the race, or take a grid, random, sobol, "
+                "latin_hypercube or listed designs"
+            )
+        self._check_unplanned("race", "which designs have all seeds follows from their results")
+        race.check(self.plan.metric, len(self.seeds))
+
+    def _check_search(self, search: Search) -> None:
+        self._check_unplanned("search", "its designs are not known before the first run")
         search.check_objectives(self.costs)
         if not search.objectives and not is_sought(self.plan.metric):
             raise ValueError(

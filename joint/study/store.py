@@ -50,6 +50,7 @@ from joint.settings import ConfigError
 
 from .axis import Design
 from .condition import axes_of
+from .race import called, may_be_called, raced
 from .sampler import Search
 from .space import Pair, Study
 
@@ -141,23 +142,31 @@ class Ledger:
     designs: tuple[Design, ...]
     """Of a search, those that it has chosen so far, see :meth:`refreshed`."""
     runs: tuple[PlannedRun, ...]
-    """Seed by seed, so that what is there early covers all designs."""
+    """Seed by seed, so that what is there early covers all designs. Of a race, those that it has
+    called so far, see :meth:`refreshed`."""
+    reserve: tuple[PlannedRun, ...] = ()
+    """Runs that a race has not called: it may, or their designs are out of it."""
 
     @property
     def wanted(self) -> int:
-        """How many runs there will be, those of a search that has not chosen them yet too."""
+        """How many runs there will be, those that a search or a race has not chosen yet too.
+
+        Of a race it becomes more where designs are equal at a border, as all of them go on.
+        """
         sampler = self.study.sampler
         if isinstance(sampler, Search):
             return sampler.count * len(self.study.seeds)
-        return len(self.runs)
+        return len(self.runs) + may_be_called(self)
 
     def refreshed(self) -> "Ledger":
-        """The same study, with the designs that a search has chosen meanwhile.
+        """The same study, with what a search or a race has chosen meanwhile.
 
         Raises
         ------
         StudyError
-            When one of them cannot be read.
+            When a design that a search has chosen cannot be read.
+        CheckpointError
+            When a run by which a race decides is damaged.
         """
         ledger = self
         while (more := with_next(ledger)) is not None:
@@ -243,7 +252,7 @@ class Ledger:
         return given_up(failure.get("error"), failure.get("message"))
 
     def tally(self) -> Tally:
-        """How many runs are in each state; those that a search will choose are pending."""
+        """How many runs are in each state; those that are to be chosen yet are pending."""
         counts = Counter(self.states())
         counts["pending"] += self.wanted - len(self.runs)
         return Tally(*(counts[state] for state in Tally._fields))  # pyright: ignore
@@ -332,6 +341,8 @@ def open_study(folder: Path | str) -> Ledger:
     ------
     StudyError
         When there is none, or it cannot be read.
+    CheckpointError
+        When a run by which a race decides is damaged.
 
     Warns
     -----
@@ -367,7 +378,8 @@ def read_study(folder: Path | str) -> tuple[Ledger, bool]:
         _check_designs(designs, runs)
         if type(content["done_before"]) is not int:
             raise ValueError(f"{content['done_before']!r} runs were done before it was written")
-        return Ledger(folder, study, designs, runs), content["seal"] == seal(content)
+        parted = raced(study.race, runs, study.seeds)
+        return Ledger(folder, study, designs, *parted), content["seal"] == seal(content)
     except FileNotFoundError as error:
         raise StudyError(
             f"there is no study in {folder}: lens2label study run writes one, or create_study"
@@ -461,15 +473,22 @@ def design_path(ledger: Ledger, number: int) -> Path:
 
 
 def with_next(ledger: Ledger) -> Ledger | None:
-    """The same study with the next design that a search has chosen; None if there is none.
+    """The same study with the next design of a search, or the next seeds of a race; None if none.
 
     Raises
     ------
     StudyError
-        When it cannot be read.
+        When the design cannot be read.
+    CheckpointError
+        When a run by which a race decides is damaged.
     """
     if len(ledger.runs) >= ledger.wanted:
         return None
+    if ledger.study.race is not None:
+        more = called(ledger)
+        there = {*more}
+        left = tuple(run for run in ledger.reserve if run not in there)
+        return replace(ledger, runs=(*ledger.runs, *more), reserve=left) if more else None
     chosen = read_design(ledger, len(ledger.designs))
     if chosen is None:
         return None

@@ -10,6 +10,7 @@ import tyro
 from joint.command.options import check_file
 from joint.saved.checkpoint import write_atomically
 from joint.study.findings.table import rows, to_csv, to_json, to_text
+from joint.study.race import race_told
 from joint.study.store import open_study
 
 from .by_chance import tell_chance
@@ -52,4 +53,6 @@ def main(arguments: Sequence[str]) -> int:
     print(to_json(table) if options.json else to_text(table, metric=ledger.study.plan.metric))
     if not options.json:
         tell_chance(ledger)
+        if (told := race_told(ledger)) is not None:
+            print(f"\n{told}")
     return 0

@@ -20,6 +20,7 @@ from joint.study.findings.report import report
 from joint.study.process_pool import WorkerLost
 from joint.study.ray_pool import RayEach
 from joint.study.rehearsal import rehearse
+from joint.study.sampler import Search
 from joint.study.search import check_search
 from joint.study.space import levels_shown, load_study
 from joint.study.store import STUDY_FILE, Ledger, open_study
@@ -176,12 +177,14 @@ def _show_plan(options: RunOptions) -> None:
             ledger = create_study(study, folder)
     configs = [study.config(design, study.seeds[0]) for design in ledger.designs]
     tried = rehearse(ledger.designs, configs)
-    designs, seeds = ledger.wanted // len(study.seeds), len(study.seeds)
-    print(f"{designs} designs x {seeds} seeds: {ledger.wanted} runs")
+    search = study.sampler if isinstance(study.sampler, Search) else None
+    designs, seeds = search.count if search else len(ledger.designs), len(study.seeds)
+    print(f"{designs} designs x {seeds} seeds: {_runs_wanted(ledger)}")
     if options.earlier is not None:
-        known = replace(ledger, folder=open_study(options.earlier).folder).tally().done
+        there = replace(ledger, folder=open_study(options.earlier).folder)
+        known = (there if search else there.refreshed()).tally().done
         print(f"of which {known} are done in {options.earlier}")
-    first = "" if len(ledger.designs) == designs else " of the first round of the search"
+    first = " of the first round of the search" if designs > len(ledger.designs) else ""
     print(f"\ndesigns{first}:")
     for number, design in enumerate(ledger.designs):
         print(f"  {number}: {levels_shown(design)}")
@@ -196,6 +199,19 @@ def _show_plan(options: RunOptions) -> None:
         print("\nthe plan requires of a design that is good enough:")
         for told in study.plan.requirements.told(study.plan.metric):
             print(f"  {told}")
+
+
+def _runs_wanted(ledger: Ledger) -> str:
+    """How many runs there will be; of a race, on how many seeds."""
+    race, seeds = ledger.study.race, len(ledger.study.seeds)
+    if race is None:
+        return f"{ledger.wanted} runs"
+    sizes = race.sizes(len(ledger.designs), seeds)
+    told = ", ".join(f"{designs} have {rung}" for rung, designs in sizes.items())
+    total = len(ledger.runs) + len(ledger.reserve)
+    return (
+        f"at most {total} runs, and {ledger.wanted} in a race ({told}; more where some are equal)"
+    )
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
     designs : mapping from int to Design
         Choices of each design, by its number.
     draws : Draws
-        Of the metric.
+        Of the metric; not of a :class:`Race`, whose seeds were chosen by their results.
     level : float
         Of the intervals.
 

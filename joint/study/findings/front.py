@@ -134,7 +134,7 @@ def fronts(
     table : sequence of Row
         Of :func:`rows`.
     draws : Draws
-        Of the metric.
+        Of the metric; not of a :class:`Race`, whose seeds were chosen by their results.
     costs : sequence of str, optional
         Some of :attr:`Study.costs`, or of :data:`COSTS` where it names none; by default those that
         differ between designs, of :data:`COSTS` photons, bits, pixels and multiply-accumulates.

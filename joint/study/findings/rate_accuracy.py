@@ -153,10 +153,15 @@ def rate_accuracy(
     ------
     ValueError
         For a metric of which less is better, an axis or an anchor that is not there, no draws, or
-        an overlap that is no share.
+        an overlap that is no share; for a race, whose seeds were chosen by results.
     """
     check_overlap(minimum_overlap)
     plan = ledger.study.plan
+    if ledger.study.race is not None:
+        raise ValueError(
+            "the designs of a race have different numbers of seeds, chosen by their results: a "
+            "curve through them would be wrong. Run those of the curve in a study without a race"
+        )
     metric = metric or plan.metric
     check_study_metric(metric)
     if lower_is_better(metric):

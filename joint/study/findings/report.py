@@ -22,6 +22,7 @@ from joint.study.provenance import (
     environment_differences,
     other_pictures,
 )
+from joint.study.race import race_told, seeds_called
 from joint.study.sampler import Listed
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair, levels_shown
@@ -62,7 +63,8 @@ class DesignSummary:
     """Means over the runs that are done: of :attr:`Study.costs`, else of :data:`COSTS`."""
     on_front: bool
     """No other design has a better metric at costs as low, of those of :func:`front_costs`, see
-    :func:`pareto_front`; never where no run is done."""
+    :func:`pareto_front`; never where no run is done. Of a race, among the designs that have all
+    seeds."""
     share: float | None = None
     """Of the hypervolume of metric and :func:`front_costs`, what this design alone adds, 0..1: see
     :func:`hypervolume_shares`; None where these are more than three, or none."""
@@ -122,12 +124,12 @@ class StudyReport:
     planned: tuple[PairedDifference, ...]
     """Comparisons that the plan named, their p adjusted for their number."""
     designs: tuple[DesignSummary, ...]
-    """All designs, the best first: exploration."""
+    """All designs, the best first: exploration. Of a race, those with the most seeds first."""
     luck: float | None
     """By how much the best of the designs that have a number would be ahead of their mean if all
     were equal, by chance over seeds alone. None when no design has a number of two seeds, or all
     were named in comparisons of the plan that is judged here, so that nobody chooses among them by
-    their results."""
+    their results; and of a race, whose designs have different numbers of seeds."""
     doubt: str | None
     """Why nothing planned can be shown, if so."""
     failures: tuple[Failure, ...] = ()
@@ -146,6 +148,8 @@ class StudyReport:
     """Which designs reach what the plan requires; None where it requires nothing."""
     unjudged: str | None = None
     """Why nobody can say which do, as when no run has a number that is required."""
+    race: str | None = None
+    """How far the race of the study is, and what that makes of the means; None without one."""
 
     @property
     def other_pictures(self) -> str | None:
@@ -197,7 +201,8 @@ class StudyReport:
         lines += [] if self.selection is None else indent(str(self.selection), "  ").splitlines()
         lines += [] if self.unjudged is None else [f"  required: not known: {self.unjudged}"]
         lines += [] if self.planned or self.selection or self.unjudged else [f"  nothing{nothing}"]
-        lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
+        order = "best first" if self.race is None else "those with most seeds first"
+        lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, {order}"]
         known = known_costs(self.designs)
         head = ("", "design", "mean", "interval", "runs", *known, "failed")
         lines += aligned([head, *(_cells(design, known) for design in self.designs)])
@@ -205,7 +210,8 @@ class StudyReport:
             there = [each.costs for each in self.designs if each.estimate.mean is not None]
             counted = ", ".join(front_costs(there))
             which = f" ({counted})" if counted else ""
-            lines.append(f"  *: no design is ahead of it at costs that are all as low{which}")
+            others = "no design" if self.race is None else "no other design with all seeds"
+            lines.append(f"  *: {others} is ahead of it at costs that are all as low{which}")
         if "photons" in known:
             lines.append(
                 "  photons: of a pixel at full scale, what the camera takes and not what the lamp "
@@ -213,6 +219,7 @@ class StudyReport:
             )
         lines += [f"  {contrast}" for contrast in self.explored]
         lines += [f"  {note}" for note in self.notes]
+        lines += [] if self.race is None else [f"  {self.race}"]
         count = sum(design.estimate.mean is not None for design in self.designs)
         if self.luck is not None and round(self.luck, 4) > 0 and count > 1:
             lines.append(
@@ -323,7 +330,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         tally=ledger.tally(),
         planned=contrasts if planned else (),
         designs=_summaries(ledger, ended, metric, table),
-        luck=None if planned and _named(ledger) else _luck(list(ended.values()), metric),
+        luck=_luck(list(ended.values()), metric) if _chosen_among(ledger, planned) else None,
         doubt=ledger.study.doubt(len(pairs)) if planned else None,
         failures=_failures(table),
         environments=environment_differences(ledger),
@@ -333,7 +340,13 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         explored=() if planned else contrasts,
         selection=selection,
         unjudged=unjudged,
+        race=race_told(ledger),
     )
+
+
+def _chosen_among(ledger: Ledger, planned: bool) -> bool:
+    """Whether somebody may choose among all designs by their results, on seeds that are alike."""
+    return ledger.study.race is None and not (planned and _named(ledger))
 
 
 def _named(ledger: Ledger) -> bool:
@@ -478,7 +491,8 @@ def _summaries(
 ) -> tuple[DesignSummary, ...]:
     plan = ledger.study.plan
     spent, done = design_costs(table), {row.design for row in table if row.state == "done"}
-    rates = _rates(table)
+    rates, seeds = _rates(table), seeds_called(ledger)
+    whole = {number for number, count in seeds.items() if count == len(ledger.study.seeds)}
     found = []
     for number, levels in enumerate(ledger.designs):
         judged = estimate(
@@ -488,10 +502,11 @@ def _summaries(
             judged = replace(judged, note=f"design {number} has no {metric}")
         found.append((number, levels, judged, spent[number]))
     counted = front_costs([own for _, _, judged, own in found if judged.mean is not None])
-    # Of runs that all failed no cost is known, and their 0 is no result.
+    # Of runs that all failed no cost is known, and their 0 is no result. Nor are the means of a
+    # design that a race has stopped, beside those of others.
     values = np.array(
         [
-            [_number(judged.mean if number in done else None)]
+            [_number(judged.mean if number in done & whole else None)]
             + [_number(own[name]) for name in counted]
             for number, _, judged, own in found
         ]
@@ -508,9 +523,10 @@ def _summaries(
         for (number, levels, judged, spent), on, share in zip(found, front, shares, strict=True)
     ]
 
-    def place(summary: DesignSummary) -> float:
+    def place(summary: DesignSummary) -> tuple[int, float]:
         mean = summary.estimate.mean
-        return math.inf if mean is None else mean if best_is_low else -mean
+        value = math.inf if mean is None else mean if best_is_low else -mean
+        return -seeds[summary.number], value
 
     return tuple(sorted(summaries, key=place))
 

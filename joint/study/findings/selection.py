@@ -200,11 +200,17 @@ def select_designs(
     ValueError
         Without a requirement, of the plan neither; for a name that is no metric and no cost of the
         study, a bound that is no finite number or that its metric never has, a margin that is not
-        positive and finite, a metric without a margin, or one that no run has.
+        positive and finite, a metric without a margin, or one that no run has; of a race, whose
+        designs have seeds that were chosen by results.
     """
     plan = ledger.study.plan
     if metric is not None and within is None:
         raise ValueError(f"metric={metric!r} is that of a margin: give within=, too")
+    if ledger.study.race is not None:
+        raise ValueError(
+            "a race has chosen the seeds of its designs by their results, so that no p of them is "
+            "right: confirm what it finds on fresh seeds (lens2label study confirm)"
+        )
     planned = not (at_least or at_most or within is not None)
     wanted = plan.requirements if planned else _given(at_least or {}, at_most or {}, within)
     if not wanted:

@@ -46,11 +46,14 @@ def designs(judged: StudyReport, *, level: float = 0.95) -> Iterator[Html]:
     known = known_costs(judged.designs)
     failed = any(each.estimate.failed for each in judged.designs)
     counted = front_costs([d.costs for d in judged.designs if d.estimate.mean is not None])
+    order, others = "Best", "no design"
+    if judged.race is not None:
+        order, others = "Most seeds", "no other design with all seeds"
     yield table(
         ("design", judged.metric, "runs", *(["failed"] if failed else []), *known, "front"),
         [_design(each, known, failed) for each in judged.designs],
-        caption=f"Best first; intervals ({percent(level)}) over seeds and lesions where "
-        "predictions were kept. front: no design is better at costs that are all as low"
+        caption=f"{order} first; intervals ({percent(level)}) over seeds and lesions where "
+        f"predictions were kept. front: {others} is better at costs that are all as low"
         + (f", of {', '.join(counted)}" if counted else ""),
     )
     count = sum(each.estimate.mean is not None for each in judged.designs)
@@ -66,7 +69,12 @@ def designs(judged: StudyReport, *, level: float = 0.95) -> Iterator[Html]:
             f"The best of {count} equal designs lies {judged.luck:.4f} above them by the luck of "
             "its seeds. Nothing in this table is a claim: confirm a choice on fresh seeds."
         )
-    yield from notes(judged.notes)
+    yield from notes([*judged.notes, judged.race])
+    if judged.race is not None:
+        yield note(
+            "What each axis does, the fronts against costs and curves are left out: they compare "
+            "designs with equal numbers of seeds, none of them chosen."
+        )
     if len(judged.designs) > 1 and count > 0:
         yield picture(
             parallel_figure(judged.designs, metric=judged.metric),

@@ -106,7 +106,9 @@ def study_html(
     ValueError
         As :func:`report`.
     """
-    say = teller(1 + len(_SECTIONS), progress=progress)
+    raced = ledger.study.race is not None
+    sections = {title: make for title, make in _SECTIONS.items() if not (raced and title in _ALIKE)}
+    say = teller(1 + len(sections), progress=progress)
     say("the intervals of the designs")
     if judged is None:
         judged = report(ledger, metric=metric)
@@ -117,7 +119,7 @@ def study_html(
     found = _Found(ledger, judged, rows(ledger), draws, elements)
     made = []
     with plain_text():
-        for title, make in _SECTIONS.items():
+        for title, make in sections.items():
             say(title)
             parts = list(make(found))
             if parts:
@@ -173,8 +175,10 @@ def _anchor(title: str) -> str:
 
 def _asked(found: _Found) -> Iterator[Html]:
     study, tally = found.ledger.study, found.report.tally
+    up_to = "" if study.race is None else "up to "
     yield paragraph(
-        f"{len(found.ledger.designs)} designs on {len(study.seeds)} seeds: {tally.total} runs, of "
+        f"{len(found.ledger.designs)} designs on {up_to}{len(study.seeds)} seeds: {tally.total} "
+        f"runs, of "
         f"which {tally.done} are done, {tally.failed} failed, {tally.running} are running and "
         f"{tally.pending} are to go."
     )
@@ -196,6 +200,7 @@ def _asked(found: _Found) -> Iterator[Html]:
         ("level of the tests", f"{plan.alpha:g} over all planned comparisons together"),
         ("designs", _sampled(study.sampler)),
         ("seeds", ", ".join(map(str, study.seeds))),
+        *([] if study.race is None else [("race", study.race.told(plan.metric))]),
         ("resamples", f"{plan.resamples} of lesions and seeds"),
         *(("derived", f"{path} = {text}") for path, text in study.derived.items()),
         *(("required", told) for told in plan.requirements.told(plan.metric)),
@@ -377,3 +382,9 @@ _SECTIONS: dict[str, Callable[[_Found], Iterable[Html]]] = {
     "Runs that failed": _failures,
     "All runs": _costs,
 }
+# What compares designs of which all have as many seeds, none chosen: that of a race has not.
+_ALIKE = (
+    "Exploration: which choice matters",
+    "Exploration: fronts",
+    "Exploration: rate and accuracy",
+)

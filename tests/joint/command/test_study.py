@@ -22,6 +22,7 @@ from joint.study import (
     create_study,
     load_study,
     open_study,
+    work,
 )
 from joint.study.attempt import attempts
 from joint.study.store import ATTEMPTS_FILE
@@ -388,6 +389,29 @@ def test_a_plan_is_shown_before_anything_is_written(study, tmp_path, capsys):
     assert "watch --once says how far it is" in capsys.readouterr().err
     assert main([*asked[:2], str(ledger.folder), "--earlier", str(ledger.folder)]) == 1
     assert "--earlier belongs to a new one" in capsys.readouterr().err
+
+
+def test_a_race_is_shown_before_and_after(study, tmp_path, capsys, cheap):
+    asked_of = STUDY.partition("[plan]")[0]
+    study.write_text(asked_of + "[race]\nrungs = [1, 2]\nmetric = 'accuracy'\n")
+    asked = ["study", "run", str(study)]
+    assert main([*asked, "--dry-run"]) == 0
+    told = (
+        "at most 12 runs, and 7 in a race (2 have 1, 1 have 2, 1 have 6; more where some are equal)"
+    )
+    assert f"2 designs x 6 seeds: {told}" in capsys.readouterr().out
+    folder = tmp_path / "ledger"
+    ledger = create_study(load_study(study), folder)
+    cheap(lambda config: {"accuracy": 0.1 * config.system.sensor.bit_depth})
+    work(folder)
+    assert main([*asked, "--dry-run", "--earlier", str(folder)]) == 0
+    assert f"of which 7 are done in {folder}" in capsys.readouterr().out
+    assert main(["study", "list", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert sum(run.digest in shown for run in ledger.runs + ledger.reserve) == 7
+    assert "a race, decided by accuracy on the validation part: of 2 designs, 1 with 1" in shown
+    assert main(["study", "select", str(folder), "--at-least", "accuracy=0.5"]) == 1
+    assert "so that no p of them is right" in capsys.readouterr().err
 
 
 def test_the_runs_of_an_earlier_study_are_taken(study, tmp_path, capsys):

@@ -29,11 +29,10 @@ from joint.study import (
     create_study,
     open_study,
     run_study,
-    winner,
     work,
 )
 from joint.study.sampler import OBJECTIVES
-from joint.study.search import Told, ask, ask_next, objectives, on_validation, told
+from joint.study.search import Told, ask, ask_next, objectives, told
 from joint.study.store import ATTEMPTS_FILE
 
 # The package may have a function of that name.
@@ -465,47 +464,6 @@ def test_what_a_machine_gave_up_is_no_outcome_of_a_design(tmp_path):
     assert told(ledger) == whole
 
 
-def test_numbers_are_those_of_the_weights_that_were_kept(tmp_path):
-    study = _study(TPE(count=3, startup=2, objectives=UP))
-    ledger = create_study(study, tmp_path / "best")
-    run = ledger.runs[0]
-    _made(ledger, run, 0.9)
-    with (ledger.path(run) / "history.jsonl").open("a") as file:
-        file.write('{"epoch": 2, "validation": {"accuracy": 0.7}}\n')
-    assert on_validation(ledger, run, "accuracy") == 0.9
-    last = Axis(path="training.restore_best", values=(False,))
-    axes = {"light": LIGHT, "last": last}
-    other = create_study(study.model_copy(update={"axes": axes}), tmp_path / "last")
-    _made(other, other.runs[0], 0.7, epochs=(0.1, 0.9))
-    assert on_validation(other, other.runs[0], "accuracy") == 0.7
-
-
-@pytest.mark.parametrize("test", [{"bpp": 2}, {"bpp": 5, "bpp_bytes": 2}])
-def test_bits_of_the_validation_part_are_at_its_own_rate(tmp_path, test):
-    ledger = create_study(_study(TPE(count=3, startup=2, objectives={"bits": "down"})), tmp_path)
-    run = ledger.runs[0]
-    path = ledger.path(run)
-    path.mkdir(parents=True)
-    (path / "history.jsonl").write_text('{"epoch": 0, "validation": {"bpp": 1}}\n')
-    result = {"best_epoch": 0, "costs": {"bits": 100}, "test": test}
-    (path / "result.json").write_text(json.dumps(result))
-    # 100 bits at 2 bits/pixel are of 50 pixels.
-    assert on_validation(ledger, run, "bits") == 50
-
-
-@pytest.mark.parametrize(("name", "text", "expected"), [("bpp", "bpp", 1), ("sent", "3 * bpp", 3)])
-def test_a_cost_of_the_rate_is_of_the_validation_part(tmp_path, name, text, expected):
-    search = TPE(count=3, startup=2, objectives={"accuracy": "up"})
-    ledger = create_study(_study(search, costs={name: text}), tmp_path)
-    run = ledger.runs[0]
-    path = ledger.path(run)
-    path.mkdir(parents=True)
-    (path / "history.jsonl").write_text('{"epoch": 0, "validation": {"bpp": 1}}\n')
-    result = {"best_epoch": 0, "costs": {"bits": 100}, "test": {"bpp": 2}}
-    (path / "result.json").write_text(json.dumps(result))
-    assert on_validation(ledger, run, name) == expected
-
-
 def test_a_search_may_look_for_what_a_study_says_costs(tmp_path):
     costs = {"price": "photons / 10 + light"}
     goals = {"accuracy": "up", "price": "down"}
@@ -678,22 +636,3 @@ def test_a_chosen_design_of_other_seeds_is_told(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(StudyError, match="it has other seeds than the study"):
         open_study(tmp_path)
-
-
-def test_a_history_that_is_gone_says_what_to_do(small_study, tmp_path, cheap):
-    cheap(lambda config: {"balanced_accuracy": 0.5})
-    ledger = create_study(small_study(plan=Plan(), seeds=(0,)), tmp_path)
-    work(tmp_path)
-    (ledger.path(ledger.runs[0]) / "history.jsonl").unlink()
-    with pytest.raises(joint.CheckpointError, match=r"has 0 epochs.* or remove its result.json"):
-        on_validation(ledger, ledger.runs[0], "balanced_accuracy")
-
-
-@pytest.mark.parametrize("line", ['{"epoch": 0}', '{"epoch": 0, "validation": null}'])
-def test_a_history_without_a_validation_part_says_what_to_do(small_study, tmp_path, cheap, line):
-    cheap(lambda config: {"balanced_accuracy": 0.5})
-    ledger = create_study(small_study(plan=Plan(), seeds=(0,)), tmp_path)
-    work(tmp_path)
-    (ledger.path(ledger.runs[0]) / "history.jsonl").write_text(line + "\n")
-    with pytest.raises(joint.CheckpointError, match=r"epoch 0 .* no validation part.* result.json"):
-        winner(ledger)

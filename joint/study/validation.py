@@ -1,0 +1,71 @@
+"""What a run came to on the validation part, by which designs are chosen.
+
+The test part is left for what is claimed of those that were.
+"""
+
+from typing import TYPE_CHECKING
+
+from joint.saved.checkpoint import CheckpointError
+from joint.saved.folder import read_history
+
+from .derived import cost
+from .formula import names_in
+from .sampler import IN_FORMULAS
+
+if TYPE_CHECKING:
+    from .store import Ledger, PlannedRun
+
+__all__ = ["on_validation"]
+
+
+def on_validation(ledger: "Ledger", run: "PlannedRun", name: str) -> float | None:
+    """An objective of a run that is done: a number on the validation part, or a cost.
+
+    Returns
+    -------
+    float or None
+        With the weights that the run ended with; None where it has no such stage.
+
+    Raises
+    ------
+    CheckpointError
+        When its files are damaged.
+    """
+    if name in ledger.study.costs and name not in IN_FORMULAS:
+        text = ledger.study.costs[name]
+        measured = {n: on_validation(ledger, run, n) for n in names_in(text) & {*IN_FORMULAS}}
+        return cost(text, ledger.designs[run.design], measured)
+    result = ledger.result(run)
+    costs = result.get("costs", {})
+    if name in costs and name != "bits":
+        return costs[name]
+    epochs = read_history(ledger.path(run))
+    best = result.get("best_epoch") if _restores(ledger, run) else None
+    place = len(epochs) - 1 if best is None else best
+    if not 0 <= place < len(epochs):
+        raise _damaged(ledger, run, f"its history has {len(epochs)} epochs")
+    validation = epochs[place].get("validation")
+    if not isinstance(validation, dict):
+        raise _damaged(ledger, run, f"epoch {place} of its history has no validation part")
+    if name == "bits" and validation.get("bpp") is not None:
+        # The rate of the test part is for the report. Both are bits of one picture.
+        test = result["test"]
+        rate = test["bpp"] if test.get("bpp_bytes") is None else test["bpp_bytes"]
+        return costs["bits"] * validation["bpp"] / rate
+    return costs.get(name, validation.get(name))
+
+
+def _damaged(ledger: "Ledger", run: "PlannedRun", why: str) -> CheckpointError:
+    return CheckpointError(
+        f"{ledger.path(run)} is done and {why}: it is damaged, or only half of it was copied. Copy "
+        "it again; or remove its result.json, and a worker writes both again from the checkpoint "
+        "beside them"
+    )
+
+
+def _restores(ledger: "Ledger", run: "PlannedRun") -> bool:
+    """Whether a run ended with the weights of its best epoch rather than the last."""
+    paths = [path for axis in ledger.study.axes for path in ledger.study.sets(axis)]
+    differ = any(path in ("training", "training.restore_best") for path in paths)
+    config = ledger.config(run) if differ else ledger.study.base
+    return config.training.restore_best
