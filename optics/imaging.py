@@ -1,23 +1,21 @@
 """Pictures of self-luminous or diffusely lit scenes: light is blurred, point by point."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from .colour import ColourChannels
-from .fourier import Boundary, convolve, kept_copy
+from .fourier import Boundary, convolve
 from .front_end import check_part, check_raw
 from .height_map import EtchedRelief
-from .noise import Generators, one_of
+from .noise import Generators
 from .projection import Projection
 from .psf_imaging import PSFImaging
 from .pupil import Pupil, check_same_everywhere
 from .quantity import (
     as_real,
     check_finite,
-    check_number,
     check_real,
     hold,
     looked_at,
@@ -88,10 +86,11 @@ class IncoherentImaging(PSFImaging):
         Where the PSFs come from: a pupil, whose elements are trained, or fixed ones, as from
         :func:`optics.measured_psf`; a parameter is trained as it is. Sums are throughputs.
     spectral_response : Tensor ``[C, L]``, optional
-        Share of each of the pupil's L wavelengths in each channel's light, rows summing to at
-        most 1; a parameter is trained as it is. By default channel c has wavelength c.
+        Share of each of the L PSFs (of a pupil one a wavelength, and one of ``[h, w]``) in each
+        channel's light, rows summing to at most 1; a parameter is trained as it is. By default
+        channel c has PSF c.
     channels : int, optional
-        Channels of the scene for a PSF ``[h, w]``.
+        Channels of the scene for a PSF ``[h, w]``; by default those of the response, or 3.
     distances : Tensor ``[D]``, metres, optional
         Depths for :meth:`image_layers`; a parameter is trained, in metres: see :class:`Lens` for
         how to learn a length in parts of itself.
@@ -144,7 +143,13 @@ class IncoherentImaging(PSFImaging):
         pupil = psf if isinstance(psf, Pupil) else None
         if pupil is not None:
             check_same_everywhere(pupil)
-        super().__init__(pupil, projection=projection, colour=colour, boundary=boundary)
+        super().__init__(
+            pupil,
+            working_distances=working_distances,
+            projection=projection,
+            colour=colour,
+            boundary=boundary,
+        )
         check_part("restoration", restoration, Wiener)
         self.restoration = restoration
         if isinstance(psf, Pupil):
@@ -160,14 +165,9 @@ class IncoherentImaging(PSFImaging):
                 "restoration takes one for each channel: give one of the two"
             )
         if distances is not None:
-            _check_pupil(pupil)
+            self._check_pupil()
             distances = as_real("distances", distances)
         hold(self, "distances", distances)
-        if working_distances is not None:
-            _check_pupil(pupil)
-            working_distances = _check_working(working_distances)
-        self._working: tuple[float, ...] | None = working_distances
-        self._all_at: float | None = None
 
     def psf(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Point-spread functions of each channel of the scene.
@@ -187,7 +187,7 @@ class IncoherentImaging(PSFImaging):
             For a distance without a pupil.
         """
         if distance is not None:
-            _check_pupil(self.pupil)
+            self._check_pupil()
         if self.pupil is not None:
             psf = self.pupil(distance=distance)
         else:
@@ -216,114 +216,13 @@ class IncoherentImaging(PSFImaging):
             for part, error in etched:
                 part.etch_error = error
 
-    def mtf(
-        self,
-        frequency: Tensor,
-        *,
-        angle: float | Tensor = 0.0,
-        distance: Tensor | float | None = None,
-        pixel: bool = True,
-    ) -> Tensor:
-        """Modulation transfer function of each channel, of all wavelengths that it sees together.
-
-        The transfer functions of the wavelengths are added as the light of each counts in the
-        channel, by ``spectral_response`` or ``colour`` and by what the pupil passes of it, so that
-        a phase between them costs contrast. See :meth:`Pupil.mtf`; a restoration is not in it.
-
-        Parameters
-        ----------
-        frequency : Tensor, real ``[F]``, cycles/m
-        angle : float or scalar Tensor, radians
-        distance : float or Tensor ``[D]``, metres, optional
-        pixel : bool
-            All as for :meth:`Pupil.otf`.
-
-        Returns
-        -------
-        Tensor ``[C, F]``, or ``[D, C, F]`` for several distances
-            In 0..1, and 1 at zero frequency: relative to a large area. 0 of a channel that sees no
-            light.
-
-        Raises
-        ------
-        TypeError
-            As :meth:`Pupil.otf`.
-        ValueError
-            Without a pupil: see :func:`optics.mtf` for that of a PSF. As :meth:`Pupil.otf`.
-
-        Warns
-        -----
-        UserWarning
-            As :meth:`Pupil.otf`.
-        """
-        return self._mtf(frequency, angle=angle, distance=distance, pixel=pixel)
-
     def throughput(self) -> Tensor:
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
 
         On the axis: the falloff of a projection is not in it. Also a mean over the working
         distances, or at that of :meth:`at`. With colours, of white light through the filters.
         """
-        passed = self.psf(distance=self.scene_distance).sum((-2, -1))
-        if self.colour is None:
-            return passed.mean()
-        return self.colour.throughput(passed.reshape(-1, self.in_channels).mean(0))
-
-    @property
-    def draws(self) -> bool:
-        """Whether a distance is drawn for each scene."""
-        return self._working is not None
-
-    @property
-    def working_distances(self) -> Tensor | None:
-        """Where scenes lie, float64 ``[D]``, metres, whatever the module was cast to."""
-        if self._working is None:
-            return None
-        assert self.pupil is not None
-        device = self.pupil.aperture.device
-        return kept_copy(
-            ("working distances", self._working, device),
-            lambda: torch.tensor(self._working, dtype=torch.float64, device=device),
-        )
-
-    @property
-    def scene_distance(self) -> Tensor | float | None:
-        """Where scenes lie, metres: all at one (:meth:`at`), or each at one of several ``[D]``.
-
-        None in focus.
-        """
-        return self.working_distances if self._all_at is None else self._all_at
-
-    @contextmanager
-    def at(self, distance: float) -> Iterator[None]:
-        """Put all scenes at one distance for a while; what restores them does not know it.
-
-        What is drawn is drawn all the same, so that the sensor has the noise that it had.
-
-        Parameters
-        ----------
-        distance : float, metres
-            From the pupil; ``inf`` is allowed.
-
-        Yields
-        ------
-        None
-            The working distances are back afterwards.
-
-        Raises
-        ------
-        TypeError, ValueError
-            When it is not one positive number, or there is no pupil.
-        """
-        _check_pupil(self.pupil)
-        check_number("distance", distance, "metres")
-        if (isinstance(distance, Tensor) and distance.ndim) or not float(distance) > 0:
-            raise ValueError(f"distance must be one positive number, in metres, not {distance!r}")
-        before, self._all_at = self._all_at, float(distance)
-        try:
-            yield
-        finally:
-            self._all_at = before
+        return self._throughput(self.psf(distance=self.scene_distance).sum((-2, -1)))
 
     def forward(
         self,
@@ -355,22 +254,12 @@ class IncoherentImaging(PSFImaging):
             When the scene has other channels, or for distances that are not one a picture, or
             without a pupil.
         """
-        self._check_scene(scene)
-        count = scene.shape[0]
-        if isinstance(distance, Tensor) and distance.shape not in ((), (count,)):
-            raise ValueError(
-                f"distance must be one number, or one for each of the {count} pictures, not "
-                f"{tuple(distance.shape)}; for several depths in one scene give distances when the "
-                "front end is made, and use image_layers"
-            )
-        psf = self.psf(distance=self.scene_distance if distance is None else distance)
-        if distance is None and self._working is not None:
-            chosen = one_of(len(self._working), scene, generator)
-            psf = psf.index_select(0, chosen) if self._all_at is None else psf
+        where, which = self._depths(scene, distance, generator)
+        psf = self.psf(distance=where)
+        if which is not None:
+            psf = psf.index_select(0, which)
         light = self.placed(scene)
-        if psf.ndim == 4 and not count:  # nothing to blur, whichever its PSF
-            psf = psf.sum(0)
-        elif psf.ndim == 4:  # a PSF for each picture: pictures as channels of one
+        if psf.ndim == 4:  # a PSF for each picture: pictures as channels of one
             light, psf = light.flatten(0, 1)[None], psf.flatten(0, 1)
         blurred = convolve(light, psf, boundary=self.boundary)
         return self.lit(blurred.reshape(scene.shape))
@@ -412,29 +301,7 @@ class IncoherentImaging(PSFImaging):
 
     def extra_repr(self) -> str:
         """Name the channels and the boundary."""
-        shown = f"channels={self.in_channels}, boundary={self.boundary!r}"
-        if self._working is None:
-            return shown
-        return f"{shown}, working_distances=({', '.join(f'{d:g}' for d in self._working)}) m"
-
-
-def _check_pupil(pupil: Pupil | None) -> None:
-    if pupil is None:
-        raise ValueError("distances need a Pupil: a fixed PSF has one depth")
-
-
-def _check_working(distances: Sequence[float] | Tensor) -> tuple[float, ...]:
-    try:
-        given = distances.tolist() if isinstance(distances, Tensor) else distances
-        numbers = torch.as_tensor(given, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):  # text, None, 1j, and rows of unequal length
-        numbers = torch.empty(0)
-    if numbers.ndim != 1 or not numbers.numel() or not bool((numbers > 0).all()):
-        raise ValueError(
-            "working_distances must be [D], positive metres, not "
-            f"{distances.tolist() if isinstance(distances, Tensor) else distances}; inf is allowed"
-        )
-    return tuple(numbers.tolist())
+        return f"channels={self.in_channels}, boundary={self.boundary!r}{self._told_distances()}"
 
 
 def _check_shares(layers: Tensor) -> None:

@@ -1,20 +1,24 @@
 """What front ends that blur by point-spread functions have in common: all but the blur."""
 
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import get_args
 
 import torch
 from torch import Tensor
 
 from .colour import ColourChannels
-from .fourier import Boundary, squared_modulus
+from .fourier import Boundary, kept_copy, squared_modulus
 from .front_end import FrontEnd, check_part
 from .modulation import modulus
+from .noise import Generators, one_of
 from .projection import Projection
 from .pupil import Pupil
 from .quantity import (
     as_real,
     check_finite,
+    check_number,
     check_tensor,
     full_precision,
     hold,
@@ -31,6 +35,9 @@ class PSFImaging(FrontEnd):
 
         scene [B, C, H, W] ──placed──► points where they fall ──blur──► image ──lit──► irradiance
                             projection                               falloff, colours
+
+    With working distances, each picture is blurred as one that lies at one of them, drawn from its
+    own generator.
 
     Attributes
     ----------
@@ -50,6 +57,7 @@ class PSFImaging(FrontEnd):
         self,
         pupil: Pupil | None,
         *,
+        working_distances: Sequence[float] | Tensor | None = None,
         projection: Projection | None,
         colour: ColourChannels | None,
         boundary: Boundary,
@@ -63,6 +71,11 @@ class PSFImaging(FrontEnd):
         self.projection = projection
         self.colour = colour
         self.boundary: Boundary = boundary
+        if working_distances is not None:
+            self._check_pupil()
+            working_distances = _check_working(working_distances)
+        self._working: tuple[float, ...] | None = working_distances
+        self._all_at: float | None = None
 
     def _see(self, bands: int | None, *, response: Tensor | None, channels: int | None) -> None:
         """Set the channels: ``bands`` are those of the PSFs, None where all have the same one."""
@@ -87,7 +100,7 @@ class PSFImaging(FrontEnd):
         self.exposures = 1 if colour is None else colour.exposures
 
     @abstractmethod
-    def psf(self) -> Tensor:
+    def psf(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Point-spread functions of each channel of the scene, ``[..., C, h, w]``."""
 
     def _distinct(self, psf: Tensor) -> Tensor:
@@ -102,15 +115,47 @@ class PSFImaging(FrontEnd):
         psf = self._distinct(psf)
         return psf.expand(*psf.shape[:-3], self.in_channels, *psf.shape[-2:])
 
-    def _mtf(
+    def mtf(
         self,
         frequency: Tensor,
         *,
-        angle: float | Tensor,
+        angle: float | Tensor = 0.0,
         distance: Tensor | float | None = None,
-        pixel: bool,
+        pixel: bool = True,
     ) -> Tensor:
-        """MTFs ``[..., C, F]`` of the channels, of all wavelengths that each sees together."""
+        """Modulation transfer function of each channel, of all wavelengths that it sees together.
+
+        The transfer functions of the wavelengths are added as the light of each counts in the
+        channel, by ``spectral_response`` or ``colour`` and by what the pupil passes of it, so that
+        a phase between them costs contrast. See :meth:`Pupil.mtf`; neither a restoration is in it,
+        nor what a low rank leaves out.
+
+        Parameters
+        ----------
+        frequency : Tensor, real ``[F]``, cycles/m
+        angle : float or scalar Tensor, radians
+        distance : float or Tensor ``[D]``, metres, optional
+        pixel : bool
+            All as for :meth:`Pupil.otf`.
+
+        Returns
+        -------
+        Tensor ``[C, F]``, or ``[D, C, F]`` for several distances; with places ``[(D,) P, Q, C, F]``
+            In 0..1, and 1 at zero frequency: relative to a large area. 0 of a channel that sees no
+            light.
+
+        Raises
+        ------
+        TypeError
+            As :meth:`Pupil.otf`.
+        ValueError
+            Without a pupil: see :func:`optics.mtf` for that of a PSF. As :meth:`Pupil.otf`.
+
+        Warns
+        -----
+        UserWarning
+            As :meth:`Pupil.otf`.
+        """
         if self.pupil is None:
             raise ValueError(
                 "a fixed PSF has no transfer function beyond its pixels: see optics.mtf"
@@ -122,6 +167,88 @@ class PSFImaging(FrontEnd):
         seen = _seen(both[..., None], response)[..., 0]
         whole = seen[..., -1:].real
         return modulus(seen[..., :-1] / torch.where(whole > 0, whole, 1))
+
+    @property
+    def draws(self) -> bool:
+        """Whether a distance is drawn for each scene."""
+        return self._working is not None
+
+    @property
+    def working_distances(self) -> Tensor | None:
+        """Where scenes lie, float64 ``[D]``, metres, whatever the module was cast to."""
+        if self._working is None:
+            return None
+        assert self.pupil is not None
+        device = self.pupil.aperture.device
+        return kept_copy(
+            ("working distances", self._working, device),
+            lambda: torch.tensor(self._working, dtype=torch.float64, device=device),
+        )
+
+    @property
+    def scene_distance(self) -> Tensor | float | None:
+        """Where scenes lie, metres: all at one (:meth:`at`), or each at one of several ``[D]``.
+
+        None in focus.
+        """
+        return self.working_distances if self._all_at is None else self._all_at
+
+    @contextmanager
+    def at(self, distance: float) -> Iterator[None]:
+        """Put all scenes at one distance for a while; what restores them does not know it.
+
+        What is drawn is drawn all the same, so that the sensor has the noise that it had.
+
+        Parameters
+        ----------
+        distance : float, metres
+            From the pupil; ``inf`` is allowed.
+
+        Yields
+        ------
+        None
+            The working distances are back afterwards.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When it is not one positive number, or there is no pupil.
+        """
+        self._check_pupil()
+        check_number("distance", distance, "metres")
+        if (isinstance(distance, Tensor) and distance.ndim) or not float(distance) > 0:
+            raise ValueError(f"distance must be one positive number, in metres, not {distance!r}")
+        before, self._all_at = self._all_at, float(distance)
+        try:
+            yield
+        finally:
+            self._all_at = before
+
+    def _depths(
+        self, scene: Tensor, distance: Tensor | float | None, generator: Generators | None
+    ) -> tuple[Tensor | float | None, Tensor | None]:
+        """Where PSFs are needed, as :meth:`psf` takes it, and which of them ``[B]`` are drawn.
+
+        Nothing is drawn, None, where all scenes have the same PSF, or each its own.
+        """
+        self._check_scene(scene)
+        count = scene.shape[0]
+        if distance is not None:
+            self._check_pupil()
+        if isinstance(distance, Tensor) and distance.shape not in ((), (count,)):
+            raise ValueError(
+                f"distance must be one number, or one for each of the {count} pictures, not "
+                f"{tuple(distance.shape)}; for several depths in one scene give distances when an "
+                "optics.IncoherentImaging is made, and use its image_layers"
+            )
+        drawn = None
+        if distance is None and self._working is not None:
+            drawn = one_of(len(self._working), scene, generator)
+        if not count:  # nothing to blur, whichever its PSF
+            return None, None
+        if distance is None and self._all_at is None:
+            return self.working_distances, drawn
+        return self._all_at if distance is None else distance, None
 
     def placed(self, scene: Tensor) -> Tensor:
         """Move the points of a scene to where they fall, by the projection; nothing is blurred.
@@ -145,12 +272,26 @@ class PSFImaging(FrontEnd):
 
         Returns
         -------
-        Tensor ``[B, exposures * out_channels, H, W]``
+        Tensor ``[B, out_channels, H, W]``
         """
         if self.projection is not None:
             falloff = self.projection.illumination((image.shape[-2], image.shape[-1]))
             image = image * falloff.to(image)
         return image if self.colour is None else self.colour(image)
+
+    def _throughput(self, passed: Tensor) -> Tensor:
+        """Mean of what channels pass ``[..., C]`` of their light; with colours, of white light."""
+        passed = passed.reshape(-1, self.in_channels).mean(0)
+        return passed.mean() if self.colour is None else self.colour.throughput(passed)
+
+    def _told_distances(self) -> str:
+        if self._working is None:
+            return ""
+        return f", working_distances=({', '.join(f'{d:g}' for d in self._working)}) m"
+
+    def _check_pupil(self) -> None:
+        if self.pupil is None:
+            raise ValueError("distances need a Pupil: a fixed PSF has one depth")
 
     def _check_scene(self, scene: Tensor) -> None:
         check_tensor("scene", scene)
@@ -168,6 +309,20 @@ def _seen(of_bands: Tensor, response: Tensor | None) -> Tensor:
     # Light spans more than half precision holds.
     with full_precision(of_bands):
         return torch.einsum("cl,...lyx->...cyx", response.to(of_bands.dtype), of_bands)
+
+
+def _check_working(distances: Sequence[float] | Tensor) -> tuple[float, ...]:
+    try:
+        given = distances.tolist() if isinstance(distances, Tensor) else distances
+        numbers = torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):  # text, None, 1j, and rows of unequal length
+        numbers = torch.empty(0)
+    if numbers.ndim != 1 or not numbers.numel() or not bool((numbers > 0).all()):
+        raise ValueError(
+            "working_distances must be [D], positive metres, not "
+            f"{distances.tolist() if isinstance(distances, Tensor) else distances}; inf is allowed"
+        )
+    return tuple(numbers.tolist())
 
 
 def _check_response(response: Tensor, bands: int) -> None:

@@ -12,10 +12,12 @@ interpolated; the set is then written with few eigen-PSFs,
 
 (Flicker and Rigaut, J. Opt. Soc. Am. A 22:504, 2005; the weights act on the scene, before the
 convolution, for each point spreads its own light). The sums of the PSFs, their light, are kept at
-every rank; what is left out besides is bounded by a number.
+every rank; what is left out besides is bounded by a number. Scenes at several distances have a set
+of PSFs at each, and each picture the eigen-PSFs of its own.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +27,7 @@ from torch.nn import functional
 from .colour import ColourChannels
 from .fourier import Boundary, convolve
 from .front_end import check_raw
+from .noise import Generators
 from .projection import Projection
 from .psf_imaging import PSFImaging
 from .pupil import Pupil
@@ -266,7 +269,8 @@ def varying_blur(
     scene : Tensor ``[B, C, H, W]``
         Half precision is computed, and returned, in float32.
     basis : Tensor ``[R, h, w]``, or ``[R, C, h, w]`` for one in each channel
-    weights : Tensor ``[R, P, Q]``
+        Of pictures that have PSFs of their own, ``[B, R, (C,) h, w]``.
+    weights : Tensor ``[R, P, Q]``, or ``[B, R, P, Q]``
         At places that span the picture from the first to the last pixel (a side of a single pixel
         lies in the middle); bilinear in between, so that each point's PSF is a mean of its
         neighbours' (an error bound holds there too).
@@ -288,24 +292,31 @@ def varying_blur(
     check_tensor("basis", basis)
     check_tensor("weights", weights)
     scene = single(scene)
-    fits = weights.ndim == 3 and basis.ndim in (3, 4) and len(basis) == len(weights)
-    fits = fits and scene.ndim == 4 and (basis.ndim == 3 or basis.shape[1] == scene.shape[1])
-    if not fits:
+    own = weights.ndim - 3  # whether each picture has its own
+    fits = own in (0, 1) and basis.ndim - own in (3, 4) and scene.ndim == 4
+    fits = fits and basis.shape[: own + 1] == weights.shape[: own + 1]
+    fits = fits and (basis.ndim - own == 3 or basis.shape[-3] == scene.shape[1])
+    if not fits or (own and len(weights) != len(scene)):
         raise ValueError(
-            f"scene must be [B, C, H, W], basis [R, (C,) h, w] and weights [R, P, Q], not "
-            f"{tuple(scene.shape)}, {tuple(basis.shape)} and {tuple(weights.shape)}"
+            f"scene must be [B, C, H, W], basis [R, (C,) h, w] and weights [R, P, Q], or both with "
+            f"[B] in front, not {tuple(scene.shape)}, {tuple(basis.shape)} and "
+            f"{tuple(weights.shape)}"
         )
+    if own and not len(scene):  # nothing to blur
+        return scene
     size = [scene.shape[-2], scene.shape[-1]]
-    places = weights[:, None].to(scene.dtype)
+    places = weights.flatten(0, own)[:, None].to(scene.dtype)
     # A side of one pixel lies in the middle, where aligned corners would take the first place.
-    alone = [1 if side == 1 else n for side, n in zip(size, weights.shape[1:], strict=True)]
+    alone = [1 if side == 1 else n for side, n in zip(size, weights.shape[-2:], strict=True)]
     places = functional.interpolate(places, size=alone, mode="bilinear", align_corners=False)
-    maps = functional.interpolate(places, size=size, mode="bilinear", align_corners=True)[:, 0]
-    ranks, channels = len(basis), scene.shape[1]
-    parts = (scene[:, None] * maps[:, None]).flatten(1, 2)
-    each = basis if basis.ndim == 4 else basis[:, None].expand(-1, channels, -1, -1)
-    kernels = each.flatten(0, 1)
-    return convolve(parts, kernels, boundary=boundary).unflatten(1, (ranks, channels)).sum(1)
+    maps = functional.interpolate(places, size=size, mode="bilinear", align_corners=True)
+    parts = scene[:, None] * maps.unflatten(0, weights.shape[:-2])
+    kernels = basis if basis.ndim - own == 4 else basis.unsqueeze(-3)
+    kernels = kernels.expand(*weights.shape[:-2], *parts.shape[2:3], *basis.shape[-2:])
+    # Parts, and pictures with kernels of their own, as channels of one.
+    flat = parts.flatten(1, 2).flatten(0, own)[None] if own else parts.flatten(1, 2)
+    blurred = convolve(flat, kernels.flatten(0, own + 1), boundary=boundary)
+    return blurred.reshape(parts.shape).sum(1)
 
 
 class VaryingImaging(PSFImaging):
@@ -324,6 +335,9 @@ class VaryingImaging(PSFImaging):
         parameter is trained as it is. By default channel c has PSF c.
     channels : int, optional
         Channels of the scene: those of the PSFs, or 3, all with the same PSFs.
+    working_distances : sequence of float, array or Tensor ``[D]``, metres, optional
+        Where flat scenes lie, as of :class:`IncoherentImaging`: each picture at one of them, drawn
+        evenly, with the eigen-PSFs of that distance. It takes a pupil.
     projection : Projection, optional
         Distortion and lateral colour before the blur, falloff behind it.
     colour : ColourChannels, optional
@@ -340,7 +354,8 @@ class VaryingImaging(PSFImaging):
         For an unknown boundary; PSFs that are not real of these shapes, negative, or brighter than
         the light; when a pupil has one wavefront for all places; the rank is not 1 to P Q; the
         response is of other PSFs or brighter than the light; the channels are not those of the
-        PSFs; or the colours are of another number of bands, or there is a response beside them.
+        PSFs; working distances are not positive ``[D]``, or there is no pupil for them; or the
+        colours are of another number of bands, or there is a response beside them.
 
     Notes
     -----
@@ -369,12 +384,18 @@ class VaryingImaging(PSFImaging):
         rank: int,
         spectral_response: Tensor | None = None,
         channels: int | None = None,
+        working_distances: Sequence[float] | Tensor | None = None,
         projection: Projection | None = None,
         colour: ColourChannels | None = None,
         boundary: Boundary = "replicate",
     ) -> None:
-        pupil = psfs if isinstance(psfs, Pupil) else None
-        super().__init__(pupil, projection=projection, colour=colour, boundary=boundary)
+        super().__init__(
+            psfs if isinstance(psfs, Pupil) else None,
+            working_distances=working_distances,
+            projection=projection,
+            colour=colour,
+            boundary=boundary,
+        )
         if isinstance(psfs, Pupil):
             bands: int | None = len(psfs.wavelengths)
             _rank_of(rank, math.prod(_places(psfs)))
@@ -393,108 +414,117 @@ class VaryingImaging(PSFImaging):
         assert self.pupil.places is not None  # it has them, or was refused
         return self.pupil.places
 
-    def psf(self) -> Tensor:
+    def psf(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Point-spread functions at the places, of each channel of the scene.
-
-        Returns
-        -------
-        Tensor ``[P, Q, C, h, w]``
-            Fractions of the light, also where all channels have the same.
-        """
-        return self._of_each(self._of_wavelengths())
-
-    def _of_wavelengths(self) -> Tensor:
-        """PSFs at the places ``[P, Q, L or 1, h, w]``."""
-        psfs = self.psfs if self.pupil is None else self.pupil()
-        return psfs[:, :, None] if psfs.ndim == 4 else psfs
-
-    def mtf(self, frequency: Tensor, *, angle: float | Tensor = 0.0, pixel: bool = True) -> Tensor:
-        """Modulation transfer function of each channel at the places of the pupil.
-
-        As :meth:`IncoherentImaging.mtf`; of the wavefronts, and so without what the low rank leaves
-        out.
 
         Parameters
         ----------
-        frequency : Tensor, real ``[F]``, cycles/m
-        angle : float or scalar Tensor, radians
-        pixel : bool
-            All as for :meth:`Pupil.otf`.
+        distance : float or Tensor ``[D]``, metres, optional
+            From the pupil to the scene; in focus by default. See :func:`optics.defocus_path`.
 
         Returns
         -------
-        Tensor ``[P, Q, C, F]``
-            In 0..1, and 1 at zero frequency.
+        Tensor ``[P, Q, C, h, w]``, or ``[D, P, Q, C, h, w]`` for several distances
+            Fractions of the light, also where all channels have the same.
 
         Raises
         ------
-        TypeError
-            As :meth:`Pupil.otf`.
         ValueError
-            Without a pupil. As :meth:`Pupil.otf`.
-
-        Warns
-        -----
-        UserWarning
-            As :meth:`Pupil.otf`.
+            For a distance without a pupil.
         """
-        return self._mtf(frequency, angle=angle, pixel=pixel)
+        return self._of_each(self._of_wavelengths(distance))
+
+    def _of_wavelengths(self, distance: Tensor | float | None) -> Tensor:
+        """PSFs at the places ``[(D,) P, Q, L or 1, h, w]``."""
+        if distance is not None:
+            self._check_pupil()
+        if self.pupil is not None:
+            return self.pupil(distance=distance)
+        return self.psfs[:, :, None] if self.psfs.ndim == 4 else self.psfs
 
     def throughput(self) -> Tensor:
         """Share of the light of an even scene that the picture has, in the mean of its channels.
 
         Between places PSFs are interpolated, so that a place on the border stands for half as much
         of the picture as one within, and one in a corner for a quarter. Without the falloff of a
-        projection; with colours, of white light through the filters. PSFs that move from place to
-        place, as with Seidel's coma or a tilt, magnify the picture: an even scene's irradiance then
-        differs from this by the ratio of the areas on which its light lies.
+        projection; with colours, of white light through the filters; also a mean over the working
+        distances, or at that of :meth:`at`. PSFs that move from place to place, as with Seidel's
+        coma or a tilt, magnify the picture: an even scene's irradiance then differs from this by
+        the ratio of the areas on which its light lies.
         """
         rows, columns = (_trapezium(n) for n in self.places)
-        light = self.psf().sum((-2, -1))
-        passed = (light * (rows[:, None] * columns)[..., None].to(light)).sum((0, 1))
-        return passed.mean() if self.colour is None else self.colour.throughput(passed)
+        light = self.psf(distance=self.scene_distance).sum((-2, -1))
+        parts = (rows[:, None] * columns)[..., None].to(light)
+        return self._throughput((light * parts).sum((-3, -2)))
 
     def error_bound(self) -> Tensor:
-        """Largest part of the light that the low rank puts in the wrong place, scalar."""
-        return self._taken_apart().error_bound.clone()  # kept: not to be changed in place
+        """Largest part of the light that the low rank puts in the wrong place, scalar.
 
-    def _taken_apart(self) -> LowRankPSF:
+        Of all working distances, or at that of :meth:`at`.
+        """
+        # Of what is kept a number of one's own, which may be changed in place.
+        return self._taken_apart(self.scene_distance).error_bound.max().clone()
+
+    def _taken_apart(self, distance: Tensor | float | None) -> LowRankPSF:
         """:func:`low_rank_psf` of the PSFs, which is found once for as long as they stay the same.
 
+        Those of several distances ``[D]`` lie in front of each factor, and of the bound.
         They are compared by their values, in a hundredth of the decomposition's time: so it does
         not matter who changed them, or how.
         """
-        psfs = self._distinct(self._of_wavelengths())  # no larger than it must be
+        psfs = self._distinct(self._of_wavelengths(distance))  # no larger than it must be
         if not has_values(psfs) or differentiated(psfs):
-            return low_rank_psf(psfs, self.rank)
+            return _apart(psfs, self.rank)
         kept = self._kept
         same = kept is not None and (kept[0].dtype, kept[0].device) == (psfs.dtype, psfs.device)
         if kept is None or not same or not torch.equal(kept[0], psfs):
             # What is made in inference mode could not be trained with later.
             with torch.inference_mode(False), torch.no_grad():
                 psfs = psfs.clone()
-                kept = self._kept = psfs, low_rank_psf(psfs, self.rank)
+                kept = self._kept = psfs, _apart(psfs, self.rank)
         return kept[1]
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_kept"}
 
-    def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``.
+    def forward(
+        self,
+        scene: Tensor,
+        *,
+        distance: Tensor | float | None = None,
+        generator: Generators | None = None,
+    ) -> Tensor:
+        """Form the irradiance of flat scenes.
 
-        With colours it is ``[B, exposures * C, H, W]`` of their channels.
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]``
+        distance : float or Tensor, scalar or ``[B]``, metres, optional
+            From the pupil to all scenes, or to each; by default one of the working distances, or
+            in focus.
+        generator : torch.Generator or a sequence of them, optional
+            Draws the working distances, one of each picture from its own; torch's default one if
+            not given.
+
+        Returns
+        -------
+        Tensor ``[B, C, H, W]``
+            With colours ``[B, out_channels, H, W]``.
 
         Raises
         ------
         TypeError
             When the scene is no Tensor.
         ValueError
-            When it is not of this shape, or not real floating point.
+            When it is not of this shape, or not real floating point, or for distances that are not
+            one a picture, or without a pupil.
         """
-        self._check_scene(scene)
-        basis, weights, _ = self._taken_apart()
-        if basis.shape[1] == 1:
-            basis = basis[:, 0]
+        where, which = self._depths(scene, distance, generator)
+        basis, weights, _ = self._taken_apart(where)
+        if which is not None:
+            basis, weights = basis.index_select(0, which), weights.index_select(0, which)
+        if basis.shape[-3] == 1:
+            basis = basis.squeeze(-3)
         return self.lit(varying_blur(self.placed(scene), basis, weights, boundary=self.boundary))
 
     def combine(self, raw: Tensor) -> Tensor:
@@ -507,8 +537,16 @@ class VaryingImaging(PSFImaging):
         size = tuple(self.psfs.shape[-2:]) if self.pupil is None else self.pupil.psf_size
         return (
             f"places={self.places}, psf_size={size} pixels, rank={self.rank}, "
-            f"channels={self.in_channels}, boundary={self.boundary!r}"
+            f"channels={self.in_channels}, boundary={self.boundary!r}{self._told_distances()}"
         )
+
+
+def _apart(psfs: Tensor, rank: int) -> LowRankPSF:
+    """:func:`low_rank_psf` of ``[P, Q, C, h, w]``, or of each of ``[D, P, Q, C, h, w]``."""
+    if psfs.ndim == 5:
+        return low_rank_psf(psfs, rank)
+    each = [low_rank_psf(at_one, rank) for at_one in psfs]
+    return LowRankPSF(*(torch.stack(part) for part in zip(*each, strict=True)))
 
 
 def _trapezium(places: int) -> Tensor:

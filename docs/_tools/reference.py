@@ -14,6 +14,7 @@ from typing import get_args
 
 from mend import mended
 from sphinx.pycode import ModuleAnalyzer
+from torch import nn
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
@@ -135,7 +136,9 @@ def _module_page(page: Page) -> str:
 def _entry(page: Page, name: str) -> list[str]:
     thing = getattr(importlib.import_module(page.package), name)
     if inspect.isclass(thing):
-        return [f".. autoclass:: {name}", "   :members:"]
+        # What a module has from a base that is not public would stand nowhere else.
+        bases = ["   :inherited-members: Module"] * issubclass(thing, nn.Module)
+        return [f".. autoclass:: {name}", "   :members:", *bases]
     if inspect.isroutine(thing):
         return [f".. autofunction:: {name}"]
     # Constants and type aliases: what they may be, and the comment above them.

@@ -139,12 +139,12 @@ class LensConfig(Settings):
     """By which part of its height a corner of the scene is imaged too far out; a barrel is
     negative."""
     lateral_colour: float = added(0.0, ge=-0.1, le=0.1)
-    """By which part the picture of the last channel is larger than that of the first: nothing of a
-    single channel, with a warning."""
+    """By which part the picture of the last channel is larger than that of the first; refused for
+    scenes of one."""
     axial_colour: float = added(0.0, ge=-0.1, le=0.1)
     """By which part the focal length at the shortest wavelength is less than at the longest; in
-    between evenly, and the middle one of them, by length, keeps its focus: nothing at a single
-    wavelength, with a warning. From 486 to 656 nm a lens of one glass has 1 / its Abbe number,
+    between evenly, and the middle one of them, by length, keeps its focus; refused for a lens
+    of one wavelength. From 486 to 656 nm a lens of one glass has 1 / its Abbe number,
     0.016 of crown, from 400 to 1000 nm three times as much, and an achromat hardly any."""
     singlet: str | None = added(None)
     """Glass of a lens of one, among optics.MATERIALS: its focal length goes with 1 / (n - 1), the
@@ -241,11 +241,10 @@ class LensConfig(Settings):
                 "restoration undoes the blur of each channel by its PSF, and colour makes channels "
                 "of several bands, each with its own: set one of the two"
             )
-        if self.off_axis.varies and (self.working_distances or self.restoration is not None):
-            other = "working_distances" if self.working_distances else "restoration"
+        if self.off_axis.varies and self.restoration is not None:
             raise ValueError(
-                f"off_axis gives each place of the scene a PSF of its own, and {other} takes one "
-                "for all: set one of the two"
+                "off_axis gives each place of the scene a PSF of its own, and restoration takes "
+                "one for all: set one of the two"
             )
         self._check_response()
         if self.element == "random" and self.strength == 0:
@@ -294,7 +293,8 @@ def build_lens(
     Raises
     ------
     ConfigError
-        When it has wavelengths, or a response, of another number of bands than the scenes.
+        When it has wavelengths, or a response, of another number of bands than the scenes; for a
+        colour of the lens that lies between wavelengths or channels where there is one.
     ValueError
         When its colours do not fit their bands.
 
@@ -302,8 +302,7 @@ def build_lens(
     -----
     UserWarning
         When PSFs that change across the scene are made of too few, for a cubic phase of strength 0,
-        for a colour of the lens that lies between wavelengths or channels where there is one, and
-        for a focal length above 1 m, as one in millimetres is.
+        and for a focal length above 1 m, as one in millimetres is.
     """
     if config.focal_length > _LONGEST:
         warnings.warn(
@@ -320,7 +319,7 @@ def build_lens(
             UserWarning,
             stacklevel=2,
         )
-    restoration, distances = config.restoration, config.working_distances
+    restoration, distances = config.restoration, config.working_distances or None
     pupil = _pupil(config, image_size, channels)
     projection = _projection(config, channels)
     colour = build_colour(config.colour, pupil.wavelengths)
@@ -330,6 +329,7 @@ def build_lens(
             pupil,
             rank=min(config.off_axis.rank, math.prod(config.off_axis.places)),
             spectral_response=response,
+            working_distances=distances,
             projection=projection,
             colour=colour,
             boundary=config.boundary,
@@ -337,7 +337,7 @@ def build_lens(
     return optics.IncoherentImaging(
         pupil,
         spectral_response=response,
-        working_distances=distances or None,
+        working_distances=distances,
         projection=projection,
         restoration=None if restoration is None else optics.Wiener(restoration),
         colour=colour,

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP
 from joint.caution import caution
 from joint.system import ImagingSystem
-from optics import CodedExposure, FrontEnd, IncoherentImaging
+from optics import CodedExposure, FrontEnd
+from optics.psf_imaging import PSFImaging
 from optics.quantity import one_number
 from optics.shutter import behind_shutter
 
@@ -98,10 +99,10 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
             stack.enter_context(front.moving(point.motion))
         if point.distance is not None:
             lens = behind_shutter(front)
-            if not isinstance(lens, IncoherentImaging) or lens.pupil is None:
+            if not isinstance(lens, PSFImaging) or lens.pupil is None:
                 raise ValueError(
-                    f"distance={point.distance:g} needs a lens, an optics.IncoherentImaging with a "
-                    f"pupil, and the system has {has}"
+                    f"distance={point.distance:g} needs a lens, an optics.IncoherentImaging or an "
+                    f"optics.VaryingImaging with a pupil, and the system has {has}"
                 )
             stack.enter_context(lens.at(point.distance))
         if point.photons is not None:

@@ -83,8 +83,8 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
     elif isinstance(front_end, VaryingImaging):
         sheet, shown = sheet_of_places(front_end), shown_channels(front_end)
         _draw_spots(figure, sheet.spots[[*shown]], [*shown.values()])
-        light = float(front_end.throughput().detach())
-        figure.suptitle(f"point-spread functions at {sheet.places}, throughput {light:.2f}")
+        light, sharp = float(front_end.throughput().detach()), " in focus" * front_end.draws
+        figure.suptitle(f"point-spread functions{sharp} at {sheet.places}, throughput {light:.2f}")
     elif (psf := _own_psf(front_end)) is not None:
         shown = _some(_channel_names(len(psf)))
         _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])
@@ -162,9 +162,12 @@ class PlaceSheet(NamedTuple):
     """Which places these are, in words."""
 
 
-def sheet_of_places(front_end: VaryingImaging) -> PlaceSheet:
-    """Lay out the PSFs of up to 3 x 3 places, from border to border of the picture."""
-    psfs = front_end.psf().detach().cpu()
+def sheet_of_places(front_end: VaryingImaging, *, distance: float | None = None) -> PlaceSheet:
+    """Lay out the PSFs of up to 3 x 3 places, from border to border of the picture.
+
+    In focus, or of a scene at ``distance``, metres.
+    """
+    psfs = front_end.psf(distance=distance).detach().cpu()
     count = psfs.shape[:2]
     chosen = [torch.linspace(0, n - 1, min(n, _MOST_PLACES)).round().long() for n in count]
     shown = psfs[chosen[0]][:, chosen[1]]

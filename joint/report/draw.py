@@ -161,24 +161,24 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str,
                 "point-spread function of each channel in focus"
             )
         yield _pupil_figure(front_end), "Point-spread functions", f"{caption}; {_SQUARE_ROOT}."
-        if front_end.working_distances is not None:
-            yield (
-                _depths_figure(front_end, front_end.working_distances),
-                "Point-spread functions at the working distances",
-                "Point-spread function of the middle channel at the working distances"
-                f"{', six of them' if len(front_end.working_distances) > _MOST_DEPTHS else ''}; "
-                f"{_SQUARE_ROOT}.",
-            )
     elif isinstance(front_end, optics.VaryingImaging):
         sheet = sheet_of_places(front_end)
         yield (
             _places_figure(front_end, sheet.spots),
             "Point-spread functions across the picture",
-            f"Point-spread functions of each channel at {sheet.places}, as they lie from border to "
-            f"border of the picture; {_SQUARE_ROOT}.",
+            f"Point-spread functions of each channel{' in focus' * front_end.draws} at "
+            f"{sheet.places}, as they lie from border to border of the picture; {_SQUARE_ROOT}.",
         )
     else:
         return
+    if isinstance(front_end, _Lens) and front_end.working_distances is not None:
+        yield (
+            _depths_figure(front_end, front_end.working_distances),
+            "Point-spread functions at the working distances",
+            "Point-spread function of the middle channel at the working distances"
+            f"{', six of them' if len(front_end.working_distances) > _MOST_DEPTHS else ''}; "
+            f"{_SQUARE_ROOT}.",
+        )
     name, lines, why = _transfer(front_end)
     figure = blank_figure(6.2, max(3.2, 0.5 + 0.34 * len(lines)))  # two lines of the legend each
     axis = figure.subplots()
@@ -353,14 +353,19 @@ def _places_figure(front_end: optics.VaryingImaging, sheets: Array) -> "Figure":
     return figure
 
 
-def _depths_figure(front_end: optics.IncoherentImaging, distances: Tensor) -> "Figure":
+def _depths_figure(front_end: _Lens, distances: Tensor) -> "Figure":
+    places = torch.linspace(0, len(distances) - 1, min(len(distances), _MOST_DEPTHS))
+    shown = distances[places.round().long()].tolist()
     with torch.no_grad():
-        places = torch.linspace(0, len(distances) - 1, min(len(distances), _MOST_DEPTHS))
-        shown = distances[places.round().long()]
-        psf = front_end.psf(distance=shown).detach().cpu().numpy()
+        each = [
+            sheet_of_places(front_end, distance=distance).spots
+            if isinstance(front_end, optics.VaryingImaging)
+            else front_end.psf(distance=distance).cpu().numpy()
+            for distance in shown
+        ]
     figure, axes = _panels_of(len(shown))
-    names = [f"{distance:.3g} m" for distance in shown.tolist()]
-    _draw_spots(figure, axes, psf[:, psf.shape[1] // 2], names)
+    names = [f"{distance:.3g} m" for distance in shown]
+    _draw_spots(figure, axes, np.stack(each)[:, front_end.in_channels // 2], names)
     return figure
 
 

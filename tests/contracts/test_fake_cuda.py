@@ -34,6 +34,13 @@ _FRONT_ENDS = {
     **BASELINES,
     "distorted": joint.LensConfig(distortion=-0.1, lateral_colour=0.01, half_field=0.3),
     "distances": joint.LensConfig(working_distances=(0.4, 0.5), focus=0.45, restoration=0.01),
+    "corners at distances": joint.LensConfig(
+        element="cubic",
+        strength=1.0,
+        off_axis={"coma": 0.02, "places": (2, 2), "rank": 3},
+        working_distances=(0.4, 0.5),
+        focus=0.45,
+    ),
     "partial": joint.FourierConfig(start="low_pass", illumination="partial"),
     "shutter": joint.ShutterConfig(start="random"),
 }

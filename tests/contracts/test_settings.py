@@ -167,6 +167,7 @@ CASES = [
     (optics.VaryingImaging, {"psfs": _ramp(2, 2, 5, 5, last=0.01), "rank": 2}, {"channels": 1}),
     (optics.VaryingImaging, {"psfs": _pupil(elements=[_aberration(2, 2, 1, 3)]), "rank": 2}, {
         "psfs": _pupil(elements=[_aberration(2, 2, 1, 3)], focus=0.5),
+        "working_distances": (0.4, 0.5),
     }),
     (optics.Vignetting, _PLATE | {"shift": 3 * _SPACING, "places": 3, "picture": (9, 10)}, {
         "size": 18, "spacing": 50e-6, "diameter": 12 * _SPACING, "shift": 2 * _SPACING,

@@ -1294,6 +1294,25 @@ def test_point_spread_functions_of_a_row_have_one_scale_and_say_it():
             assert axis.images[0].get_clim() == (0, pytest.approx(float(psf.max())))
 
 
+def test_a_lens_that_varies_with_place_and_distance_is_drawn_at_both():
+    config = joint.LensConfig(
+        focus=0.3,
+        working_distances=(0.28, 0.4),
+        off_axis={"field_curvature": 0.5, "places": (3, 3), "rank": 9},
+    )
+    lens = joint.build_front_end(config, (16, 16), 3)
+    (_, _, said), (depths, of, _), _ = element_figures(lens)
+    assert "of each channel in focus at 3 × 3 places" in said
+    assert of == "Point-spread functions at the working distances"
+    shown = [axis for axis in depths.axes if axis.get_title().startswith("PSF, 0.")]
+    for axis, distance in zip(shown, (0.28, 0.4), strict=True):
+        middle = lens.psf(distance=distance).detach()[1, 1, 1].numpy()
+        sheet = np.asarray(axis.images[0].get_array())
+        side, gap = len(middle), (len(sheet) - 3 * len(middle)) // 2
+        inside = slice(side + gap, 2 * side + gap)
+        np.testing.assert_allclose(sheet[inside, inside], middle.clip(0), rtol=1e-5, atol=1e-9)
+
+
 def test_figures_of_one_element_show_different_things():
     config = joint.LensConfig(working_distances=(0.28, 0.4))
     shutter = optics.CodedExposure(lens=joint.build_front_end(config, (16, 16), 3))

@@ -84,6 +84,16 @@ def test_parts_that_do_not_fit_are_refused(kind):
         _lens(kind)(torch.rand(3, 8, 8))
     with pytest.raises(ValueError, match="a fixed PSF has no transfer function beyond its pixels"):
         _lens(kind).mtf(torch.zeros(1))
+    with pytest.raises(ValueError, match="distances need a Pupil: a fixed PSF has one depth"):
+        _lens(kind, working_distances=(0.5,))
+    for asked in (
+        lambda lens: lens.psf(distance=0.5),
+        lambda lens: lens(torch.rand(1, 3, 8, 8), distance=0.5),
+        lambda lens: lens(torch.rand(0, 3, 8, 8), distance=0.5),
+        lambda lens: lens.at(0.5).__enter__(),
+    ):
+        with pytest.raises(ValueError, match="distances need a Pupil: a fixed PSF has one depth"):
+            asked(_lens(kind))
 
 
 def test_a_blur_of_ones_own_has_psfs_of_each_channel():

@@ -727,3 +727,192 @@ def test_scenes_of_half_precision_are_blurred_in_float32(dtype):
 def test_a_scene_that_is_no_tensor_is_refused():
     with pytest.raises(TypeError, match="scene must be a Tensor, not list"):
         optics.VaryingImaging(_spots(), rank=1)([1])
+
+
+_FAR = (0.8, 2.0, math.inf)
+
+
+def _deep(coefficients=None, *, rank=4, distances=_FAR, **options):
+    coefficients = _random(2, 2, 1, 6) if coefficients is None else coefficients
+    return optics.VaryingImaging(
+        _pupil(coefficients), rank=rank, working_distances=distances, **options
+    )
+
+
+def _sources(count, seed=0):
+    return [torch.Generator().manual_seed(seed + number) for number in range(count)]
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_of_one_place_it_is_incoherent_imaging_at_each_distance(coloured):
+    own = _random(3, 8)
+    filters = optics.ColourFilters(torch.tensor([[0.2, 0.9, 0.1], [0.5, 0.3, 0.8]]))
+    options = {
+        "working_distances": torch.tensor(_FAR),
+        "projection": optics.Projection(radial=[-0.1], half_field=0.5),
+        "colour": optics.ColourChannels(3, filters=filters) if coloured else None,
+    }
+    one = optics.IncoherentImaging(_pupil(own, wavelengths=_BANDS), **options)
+    place = optics.VaryingImaging(_pupil(own[None, None], wavelengths=_BANDS), rank=1, **options)
+    scene = _scene(5, 3, 16, 18).float()
+    frequency = torch.tensor([0.0, 3e4, 6e4])
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    for distance in (*_FAR, torch.tensor(2.0), torch.tensor([2.0, 0.8, 3.0, math.inf, 0.8])):
+        expected = one(scene, distance=distance)
+        torch.testing.assert_close(place(scene, distance=distance), expected, **close)
+    where = place.working_distances
+    torch.testing.assert_close(place.psf(distance=where)[:, 0, 0], one.psf(distance=where))
+    made = place.mtf(frequency, distance=where)[:, 0, 0]
+    torch.testing.assert_close(made, one.mtf(frequency, distance=where))
+    assert place.draws
+    drawn = place(scene, generator=_sources(5))
+    torch.testing.assert_close(drawn, one(scene, generator=_sources(5)), **close)
+    torch.testing.assert_close(place.throughput(), one.throughput())
+    with place.at(0.9), one.at(0.9):
+        torch.testing.assert_close(place(scene), one(scene), **close)
+        torch.testing.assert_close(place.throughput(), one.throughput())
+    assert place(scene[:0]).shape == place(scene[:0], distance=torch.ones(0)).shape
+    assert place(scene[:0]).shape == (0, 2 if coloured else 3, 16, 18)
+
+
+def test_each_point_has_the_psf_of_its_place_and_of_the_distance_of_its_picture():
+    camera = _deep(_random(2, 3, 1, 6).double(), rank=6, boundary="zero").double()
+    scene = _scene(3, 1, 12, 10)
+    distances = torch.tensor([2.0, 0.8, 2.0])
+    together = camera(scene, distance=distances)
+    for picture, image, distance in zip(scene, together, distances, strict=True):
+        exact = _exact(picture[None], camera.psf(distance=distance)[:, :, 0])
+        torch.testing.assert_close(image[0], exact, rtol=1e-9, atol=1e-11)
+    assert (together[0] - camera(scene[:1], distance=0.8)[0]).abs().max() > 1e-2
+    assert camera.error_bound() < 1e-10
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_picture_depends_on_its_own_generator_alone(trained):
+    coefficients = _random(2, 2, 1, 6).double()
+    camera = _deep(torch.nn.Parameter(coefficients) if trained else coefficients, rank=2).double()
+    scene = _scene(1, 1, 9, 10).expand(40, -1, -1, -1)
+    drawn = camera(scene, generator=_sources(40))
+    choices = torch.cat([camera(scene[:1], distance=distance) for distance in _FAR])
+    apart = (drawn[:, None] - choices).abs().amax((-3, -2, -1))
+    assert (apart.amin(1) < 1e-12).all()
+    assert set(apart.argmin(1).tolist()) == {0, 1, 2}
+    close = {"rtol": 1e-10, "atol": 1e-13}
+    torch.testing.assert_close(camera(scene[:7], generator=_sources(7, 5)), drawn[5:12], **close)
+    alone = [camera(scene[:1], generator=source) for source in _sources(4)]
+    torch.testing.assert_close(torch.cat(alone), drawn[:4], **close)
+    # At one distance nothing else is drawn otherwise, as by a sensor.
+    here, there = _sources(2), _sources(2)
+    camera(scene[:2], generator=here)
+    with camera.at(0.9):
+        seen = camera(scene[:2], generator=there)
+        torch.testing.assert_close(seen, camera(scene[:2], distance=0.9))
+    assert [a.get_state().tolist() for a in here] == [b.get_state().tolist() for b in there]
+    if trained:  # the gradient of a batch is the sum of those of its pictures
+        (weight,) = camera.parameters()
+        (found,) = torch.autograd.grad(drawn[:4].square().sum(), weight)
+        (wanted,) = torch.autograd.grad(torch.cat(alone).square().sum(), weight)
+        torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-10)
+
+
+def test_the_gradient_at_two_distances_is_that_of_a_finite_difference():
+    camera = _deep(torch.nn.Parameter(_random(2, 2, 1, 6).double()), rank=3).double()
+    (parameter,) = camera.parameters()
+    scene, distances = _scene(2, 1, 9, 8), torch.tensor([0.8, 2.0])
+
+    def image(raw):
+        options = {"distance": distances}
+        return torch.func.functional_call(camera, {"pupil.elements.0.raw": raw}, (scene,), options)
+
+    assert torch.autograd.gradcheck(image, (parameter.detach().requires_grad_(),), fast_mode=True)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4])
+def test_light_is_that_of_the_distance_at_every_rank(rank):
+    camera = _deep(_random(2, 2, 1, 6).double(), rank=rank, boundary="zero").double()
+    light = camera.psf(distance=camera.working_distances).sum((-2, -1))[..., 0]
+    assert (light.flatten(1).amax(1) - light.max() < -0.01).any()  # which differs
+    corner = torch.zeros(3, 1, 31, 31, dtype=torch.float64)
+    corner[:, 0, 15, 15] = 1  # in the middle of four places
+    seen = camera(corner, distance=torch.tensor(_FAR)).sum((-3, -2, -1))
+    torch.testing.assert_close(seen, light.mean((1, 2)))
+    torch.testing.assert_close(camera.throughput(), light.mean())
+
+
+def test_the_bound_is_the_largest_of_all_distances():
+    camera = _deep(rank=2)
+    each = []
+    for distance in _FAR:
+        with camera.at(distance):
+            each.append(camera.error_bound())
+    assert len({float(bound) for bound in each}) == 3
+    torch.testing.assert_close(camera.error_bound(), torch.stack(each).max())
+    camera.error_bound().zero_()  # the caller's own, not the one that is kept
+    assert camera.error_bound() > 0
+
+
+def test_psfs_of_all_distances_are_taken_apart_once(monkeypatch):
+    camera, scene = _deep(rank=3), _scene(4, 1, 9, 10).float()
+    file = len(pickle.dumps(camera))
+    calls = _counted(monkeypatch)
+    first = camera(scene, generator=_sources(4))
+    assert torch.equal(camera(scene, generator=_sources(4)), first)
+    camera(scene, generator=_sources(4, seed=9))
+    camera.error_bound()
+    assert len(calls) == len(_FAR)
+    assert len(pickle.dumps(camera)) == file
+    with torch.no_grad():
+        camera.pupil.elements[0].raw[0, 0] += 0.05
+    assert not torch.equal(camera(scene, generator=_sources(4)), first)
+    assert len(calls) == 2 * len(_FAR)
+    plain = optics.VaryingImaging(camera.pupil, rank=3)
+    assert list(camera.state_dict()) == list(plain.state_dict())
+    assert "boundary='replicate', working_distances=(0.8, 2, inf) m" in repr(camera)
+
+
+def test_drawn_distances_are_one_graph_under_compile_and_full_precision_under_autocast():
+    start = torch.nn.Parameter(_random(1, 2, 1, 6).double())
+    camera = _deep(start, rank=2, distances=(0.8, 2.0)).double()
+    scene = _scene(2, 1, 9, 10)
+    compiled = torch.compile(camera, backend="eager", fullgraph=True)
+    images, slopes = [], []
+    for made in (camera, compiled):
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            images.append(made(scene))
+        slopes += torch.autograd.grad(images[-1].square().sum(), camera.parameters())
+    torch.testing.assert_close(*images)
+    torch.testing.assert_close(*slopes, rtol=1e-6, atol=1e-9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = camera(scene, distance=2.0)
+    assert torch.equal(seen, camera(scene, distance=2.0))
+
+
+def test_distances_that_do_not_fit_are_refused():
+    scene = _scene(2, 1, 9, 10).float()
+    with pytest.raises(ValueError, match="distances need a Pupil: a fixed PSF has one depth"):
+        optics.VaryingImaging(_spots(), rank=1, working_distances=(0.5,))
+    with pytest.raises(ValueError, match=r"working_distances must be \[D\], positive metres"):
+        _deep(distances=(0.5, 0.0))
+    camera = _deep()
+    with pytest.raises(ValueError, match=r"or one for each of the 2 pictures, not \(3,\)"):
+        camera(scene, distance=torch.ones(3))
+    with pytest.raises(ValueError, match="one for each picture: 3"):
+        camera(scene, generator=_sources(3))
+
+
+def test_pictures_may_have_eigen_psfs_of_their_own():
+    scene, ours = _scene(2, 3, 12, 13), (_spots(), _spots().flip(0))
+    parts = [optics.low_rank_psf(psfs, 4) for psfs in ours]
+    basis, weights = (torch.stack(part) for part in list(zip(*parts, strict=True))[:2])
+    expected = [
+        optics.varying_blur(one[None], *own[:2]) for one, own in zip(scene, parts, strict=True)
+    ]
+    expected = torch.cat(expected)
+    torch.testing.assert_close(optics.varying_blur(scene, basis, weights), expected)
+    coloured = basis[:, :, None].expand(-1, -1, 3, -1, -1)
+    torch.testing.assert_close(optics.varying_blur(scene, coloured, weights), expected)
+    assert optics.varying_blur(scene[:0], basis[:0], weights[:0]).shape == (0, 3, 12, 13)
+    for wrong in ((basis[:1], weights[:1]), (basis, weights[:, :3]), (basis[0], weights)):
+        with pytest.raises(ValueError, match=r"or both with \[B\] in front, not \(2, 3, 12, 13\)"):
+            optics.varying_blur(scene, *wrong)

@@ -224,8 +224,8 @@ def _can_tilt(system: ImagingSystem, _: int) -> bool:
 
 _NEEDS_FIELD = (
     "it needs optics.IncoherentImaging(Pupil(...)), whose PSF can be focused anew in each place of "
-    "the picture; a fixed PSF, a kernel, a Fourier filter and coherent imaging are shift "
-    "invariant, and working distances are drawn"
+    "the picture; an optics.VaryingImaging has the PSFs of few places, a fixed PSF, a kernel, a "
+    "Fourier filter and coherent imaging are shift invariant, and working distances are drawn"
 )
 
 #: Along x and y, and by a distance in a random direction, which is shared out over those two.

@@ -5,8 +5,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+import classify
 import joint
 import optics
+from joint.analysis import sensitivity
 from joint.command.train import read_train_options
 from joint.config.off_axis import OffAxisConfig, off_axis_coefficients
 from joint.run.complete import complete_run
@@ -235,9 +237,32 @@ def test_it_is_swept_by_a_study_chosen_on_the_command_line_and_comes_back_from_j
     assert swept == [OffAxisConfig(), OffAxisConfig(coma=0.2)]
 
 
-def test_an_element_is_learned_and_its_run_comes_back(tmp_path):
+def test_what_is_sharp_in_the_corner_lies_elsewhere_than_what_is_sharp_in_the_middle():
+    # The defocus of a nearer scene at the rim, D^2 / 8 (1 / d - 1 / focus), is half a wave, and in
+    # the corner the field's curvature takes it away; half of it half way in squares.
+    focus, waves = 2.0, 0.5
+    near = 1 / (8 * waves * _WAVE / (20e-3 / 8) ** 2 + 1 / focus)
+    options = {"focus": focus, "psf_size": 63, "pupil_size": 128}
+    off_axis = {"field_curvature": -waves, **_EXACT}
+    lens = _build(off_axis=off_axis, working_distances=(focus, near, math.inf), **options)
+    sharp = float(_build(**options).psf()[1, 31, 31])
+    peaks = lens.psf(distance=lens.working_distances)[:2, :, :, 1, 31, 31] / sharp
+    path = math.pi * waves * torch.tensor([[1, 0.5, 1], [0.5, 0, 0.5], [1, 0.5, 1]])
+    expected = torch.stack([torch.sinc(p / math.pi) ** 2 for p in (path, math.pi * waves - path)])
+    torch.testing.assert_close(peaks, expected, rtol=0, atol=2e-3)
+    assert lens.draws
+
+
+@pytest.mark.parametrize("distances", [(), (0.7, 0.9)])
+def test_an_element_is_learned_and_its_run_comes_back(tmp_path, distances):
     front_end = joint.LensConfig(
-        element="phase", strength=0.1, pupil_size=24, psf_size=9, off_axis={"coma": 0.2, **_EXACT}
+        element="phase",
+        strength=0.1,
+        pupil_size=64,
+        psf_size=31,
+        off_axis={"coma": 0.2, **_EXACT},
+        focus=0.8 if distances else None,
+        working_distances=distances,
     )
     config = joint.RunConfig(
         data=joint.PhantomConfig(count=60, image_size=16),
@@ -254,6 +279,32 @@ def test_an_element_is_learned_and_its_run_comes_back(tmp_path):
     assert loaded == config
     expected = joint.evaluate(system, parts.test)
     assert (joint.evaluate(rebuilt, again.test).logits == expected.logits).all()
+    if not distances:
+        return
+    # All scenes at one distance are those of a lens that is as far away from all.
+    elsewhere = joint.evaluate(rebuilt, again.test, distance=0.8)
+    one = front_end.model_copy(update={"working_distances": (0.8,)})
+    lens = joint.build_front_end(one, (16, 16), 3)
+    lens.load_state_dict(rebuilt.front_end.state_dict())
+    alone = joint.evaluate(rebuilt.replace(front_end=lens), again.test)
+    assert elsewhere.point.distance == 0.8
+    assert elsewhere.psnr_scene == pytest.approx(alone.psnr_scene, abs=1e-4)
+    assert abs(elsewhere.psnr_scene - expected.psnr_scene) > 0.01
+
+
+def test_devices_see_each_picture_where_the_design_sees_it():
+    lens = _build(
+        element="cubic", strength=0.5, pupil_size=48, psf_size=31, focus=0.5,
+        off_axis={"coma": 0.2, **_EXACT}, working_distances=(0.45, 0.6),
+    )  # fmt: skip
+    system = joint.ImagingSystem(front_end=lens, sensor=optics.Sensor(2000))
+    scenes = classify.LesionPhantom(6, 32, progress=False)
+    table = sensitivity(system, scenes, {"defocus": 0.5, "rotation": 90.0, "shift": 1.0})
+    assert all(max(row.change_low, row.change_high, key=abs) < 0 for row in table.rows)
+    sheet = joint.data_sheet(system, image_size=32)
+    assert [float(distance) for distance in sheet.lens.distance] == [0.45, 0.6]
+    assert "450 mm    1.00" in str(sheet)
+    assert sheet.throughput == pytest.approx(float(lens.throughput().detach()))
 
 
 @pytest.mark.parametrize(
@@ -274,9 +325,7 @@ def test_what_is_no_field_of_a_lens_is_refused(options, said):
         OffAxisConfig(**options)
 
 
-@pytest.mark.parametrize("other", ["restoration", "working_distances"])
-def test_what_takes_one_psf_for_all_places_is_refused(other):
-    options = {"restoration": 0.1} if other == "restoration" else {"working_distances": (0.5,)}
-    assert joint.LensConfig(off_axis={"places": (3, 3), "rank": 3}, **options)
-    with pytest.raises(ValidationError, match=f"PSF of its own, and {other} takes one for all"):
-        joint.LensConfig(off_axis={"coma": 0.1}, **options)
+def test_what_takes_one_psf_for_all_places_is_refused():
+    assert joint.LensConfig(off_axis={"places": (3, 3), "rank": 3}, restoration=0.1)
+    with pytest.raises(ValidationError, match="PSF of its own, and restoration takes one for all"):
+        joint.LensConfig(off_axis={"coma": 0.1}, restoration=0.1)

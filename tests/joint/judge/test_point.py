@@ -115,6 +115,23 @@ def test_a_lens_behind_a_shutter_is_refocused_and_scenes_move():
         joint.evaluate(bare, scenes, objective=joint.Objective(task=0), distance=1.0)
 
 
+def test_a_lens_that_is_worse_in_the_corners_is_refocused():
+    off_axis = {"coma": 0.2, "places": (2, 2), "rank": 4}
+    config = joint.LensConfig(off_axis=off_axis, focus=0.4, working_distances=(0.4, 0.8))
+    lens = joint.build_front_end(config, (24, 24), 3)
+    scene = torch.rand(2, 3, 24, 24)
+    with operating(joint.ImagingSystem(front_end=lens), OperatingPoint(distance=0.5)):
+        assert lens.scene_distance == 0.5
+        assert torch.equal(lens(scene), lens(scene, distance=0.5))
+    assert lens.scene_distance.tolist() == [0.4, 0.8]
+    fixed = optics.VaryingImaging(torch.full((2, 2, 3, 3), 0.1), rank=1)
+    with (
+        pytest.raises(ValueError, match=r"VaryingImaging with a pupil, and the system has Varying"),
+        operating(joint.ImagingSystem(front_end=fixed), OperatingPoint(distance=0.5)),
+    ):
+        pass
+
+
 def test_a_refused_quality_leaves_light_and_distance_as_they_were():
     system = _system()
     light = float(system.front_end.throughput())

@@ -285,6 +285,7 @@ def test_a_camera_without_another_focus_elsewhere_refuses_a_tilt(name):
         optics.IncoherentImaging(torch.full((5, 5), 0.04), channels=1),
         optics.LearnedKernel("gaussian", 5, channels=1),
         optics.IncoherentImaging(pupil, working_distances=torch.tensor([0.5, 1.0])),
+        optics.VaryingImaging(torch.full((2, 2, 5, 5), 0.04), rank=1, channels=1),
         None,
     )
     for front in fronts:
