@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
 from itertools import count
 from typing import TypeVar
 
@@ -35,8 +34,10 @@ __all__ = [
 # What gloo and NCCL say of a process that does not answer any more.
 _LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "Timed out waiting")
 
-# How often this process has joined the others.
+# How often this process has joined the others, and where they leave word for each other: one
+# place, for as long as this process lives.
 _joined = count()
+_stores: "list[dist.Store]" = []  # pyright: ignore[reportPrivateImportUsage]
 
 
 class ProcessLost(ConnectionError):
@@ -71,7 +72,8 @@ def launched(
     device : torch.device or str
         ``cuda`` gives each process the GPU of its local rank.
     timeout : timedelta, optional
-        How long a process waits for the others before it gives up; torch's own by default.
+        How long a process waits for the others before it gives up, also as they first meet;
+        torch's own by default (30 minutes, and 10 for what GPUs exchange).
 
     Yields
     ------
@@ -90,9 +92,11 @@ def launched(
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    store, attempt = _meeting_place(), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if timeout is not None:
-        store.set_timeout(timeout)
+    # Not there in a build of torch for one process.
+    from torch.distributed.constants import default_pg_timeout  # noqa: PLC0415
+
+    store = _meeting_place(default_pg_timeout if timeout is None else timeout)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         # Under a name of its own each time: what was left there, also by processes that torchrun
@@ -117,11 +121,13 @@ def launched(
         dist.destroy_process_group()
 
 
-@cache
-def _meeting_place() -> "dist.Store":  # pyright: ignore[reportPrivateImportUsage]
-    """Where the processes leave word for each other; one, for as long as this process lives."""
-    store, _, _ = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
-    return store
+def _meeting_place(wait: timedelta) -> "dist.Store":  # pyright: ignore[reportPrivateImportUsage]
+    """Where the processes leave word for each other, and ``wait`` so long for it."""
+    if not _stores:
+        meet = dist.rendezvous("env://", timeout=wait)  # pyright: ignore[reportPrivateImportUsage]
+        _stores.append(next(meet)[0])
+    _stores[0].set_timeout(wait)  # not that of the time before
+    return _stores[0]
 
 
 def gathered(part: _T) -> list[_T]:

@@ -83,8 +83,8 @@ class TrainOptions:
     """Continue the run in the folder; start it if there is none, by the options that say what to
     train; show its result if it is done. Where the files of its scenes or its teacher were moved,
     give --output, and --data and --teacher as where they are now: they are known by what they
-    hold. With a larger --training.epochs and nothing else, a run with the schedule constant goes on
-    for more epochs, also when it is done."""
+    hold. With --output, a larger --training.epochs and nothing else, a run with the schedule
+    constant goes on for more epochs, also when it is done."""
     tensorboard: bool = False
     """Also write the numbers of each epoch for TensorBoard, to tensorboard/ in the run folder; may
     be given or left out whenever the run goes on. Needs pip install "lens2label[tensorboard]"."""

@@ -25,13 +25,21 @@ from joint.judge.evaluate import evaluate
 from joint.judge.evaluation import Evaluation
 from joint.parallel import gathered, rank, world_size
 from joint.saved.checkpoint import CheckpointError, digest, load_weights
-from joint.saved.folder import CONFIG_FILE, RunFolder, as_path, hold, is_done, read_result
+from joint.saved.folder import (
+    CONFIG_FILE,
+    RunFolder,
+    as_path,
+    hold,
+    is_done,
+    read_result,
+    why_not_begun,
+)
 from joint.settings import ConfigError
 from joint.stages import Stage
 from joint.system import ImagingSystem
 from joint.train.listen import EpochListener, listeners, retell
-from joint.train.loop import fit
-from joint.train.run import why_not_longer
+from joint.train.loop import fit, identity_of
+from joint.train.run import why_not_longer, why_other
 from joint.train.teacher import identify
 
 from .build import build_split, build_system
@@ -112,8 +120,9 @@ def complete_run(
     ------
     ConfigError
         When the folder holds a run of another configuration or another start, finished or not; a
-        finished one on other pictures; one that does not go on for more epochs; or one that was
-        ended before it was saved, and whose start is not given again; and for a teacher that is not
+        finished one, or one that is to go on for more epochs, on other pictures; one that does not
+        go on for as many; or one that was ended before it was saved, and whose start is not given
+        again; what is left of one without its checkpoint; and for a teacher that is not
         there, or is of other scenes, see :func:`joint.run.trained.load_teacher`; and for a new run
         of other parts than ``config.split`` makes; for an objective or another section of a class
         of your own, which no folder could bring back.
@@ -162,6 +171,10 @@ def complete_run(
             copy_into(system, stage, module)
             if not begun:
                 speak_of_settings(system, stage, module)
+        if teacher is not None:
+            teacher.to(device)
+        if longer:
+            _check_same(folder, system, config, train, validation, teacher)
         if rank() == 0:
             named = {} if start_run is None else {_START_RUN: start_run}
             folder.record_start(digests | named)  # before the configuration, which could go on
@@ -236,6 +249,22 @@ def _check_scenes(
             )
 
 
+def _check_same(
+    folder: RunFolder,
+    system: ImagingSystem,
+    config: RunConfig,
+    train: LesionDataset,
+    validation: LesionDataset,
+    teacher: ImagingSystem | None,
+) -> None:
+    """Refuse what `fit` would, before the folder says that the run has more epochs."""
+    asked = identity_of(system, config.objective, config.training, train, validation, teacher)
+    # For all processes alike: the first must not begin where another one does not.
+    reasons = gathered(why_other(folder.load_head(), asked))
+    if (reason := next(filter(None, reasons), None)) is not None:
+        raise ConfigError(f"{folder} {reason}")
+
+
 def _check_teacher(folder: RunFolder, teacher: ImagingSystem | None) -> None:
     """Refuse a finished run of another teacher."""
     was = read_result(folder.path).get("teacher")
@@ -306,10 +335,14 @@ def earlier(
         When it holds one that is not to be resumed.
     ConfigError
         When its configuration cannot be read, or the one that was asked for, if any, is another, or
-        does not go on for as many epochs.
+        does not go on for as many epochs; when it holds what is left of a run.
     """
     # The first process decides: it may have written a file before the others look.
-    if not gathered(folder.has_checkpoint() or is_done(folder.path))[0]:
+    there = folder.has_checkpoint() or is_done(folder.path)
+    there, left = gathered((there, None if there else why_not_begun(folder.path)))[0]
+    if left is not None:
+        raise ConfigError(f"{folder} {left}")
+    if not there:
         return None
     if not resume:
         raise CheckpointError(
@@ -349,8 +382,7 @@ def _why_not_longer(folder: RunFolder, saved: RunConfig, epochs: int) -> str | N
             "has no checkpoint any more, which had the moments of the optimiser: put it back from "
             f"a copy, or begin another run with its weights (--start {folder}, start=)"
         )
-    _, head = folder.load_checkpoint()
-    return why_not_longer(head, epochs)
+    return why_not_longer(folder.load_head(), epochs)
 
 
 def _checked_start(
@@ -382,7 +414,4 @@ def _checked_start(
             f"the run in {folder} was begun with {known}: it goes on as it began without --start "
             "(start=None); or choose another folder"
         )
-    if not begun:
-        return given, given_run
-    # Of a start that was noted by a version that kept no run, what is said of it now.
-    return recorded, recorded_run or given_run
+    return (recorded, recorded_run) if begun else (given, given_run)

@@ -14,9 +14,9 @@ import re
 import secrets
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -26,12 +26,16 @@ from torch import Tensor, nn
 from joint.caution import caution
 from joint.parse import parse_json
 
+_T = TypeVar("_T")
+
 __all__ = [
     "CheckpointDamaged",
     "CheckpointError",
     "check_writable",
     "digest",
+    "latest_head",
     "load_checkpoint",
+    "load_head",
     "load_latest",
     "load_weights",
     "remove_leftovers",
@@ -225,7 +229,35 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
     CheckpointError
         When it is missing, a pickle, of another format, or not a checkpoint of this library.
     """
-    path = Path(path)
+    return _read(Path(path), whole=True)
+
+
+def load_head(path: Path | str) -> dict[str, Any]:
+    """The head alone of what :func:`save_checkpoint` wrote, without reading a tensor.
+
+    What a disk did to the tensors, :func:`load_checkpoint` tells by their checksum.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    CheckpointDamaged
+        When the file was cut off, or its head cannot be read.
+    CheckpointError
+        As :func:`load_checkpoint`.
+    """
+    return _read(Path(path), whole=False)[1]
+
+
+def _read(path: Path, *, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a checkpoint, none where the ``whole`` is not asked for, and its head."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
     if path.suffix.lower() in _PICKLES:
@@ -234,7 +266,8 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             head = parse_json(metadata.get(_HEAD, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if whole else ()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         # Not before: the length with which a safetensors file begins can look like a pickle.
         if _begins_as_pickle(path):
@@ -245,7 +278,7 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         ) from error
     if not isinstance(head, dict) or not isinstance(head.get("format"), int):
         raise CheckpointError(f"{path} is a safetensors file but not a checkpoint of this library")
-    if metadata.get(_CHECKSUM) != _checksum(tensors, metadata[_HEAD]):
+    if whole and metadata.get(_CHECKSUM) != _checksum(tensors, metadata[_HEAD]):
         raise CheckpointDamaged(
             f"{path} is damaged (its content does not have the checksum that it was written with); "
             "delete it and resume from an older one, or start again"
@@ -270,16 +303,10 @@ def load_latest(path: Path, previous: Path) -> tuple[dict[str, Tensor], dict[str
         When neither can be read; or when the newest is whole but of another format, for an older
         one would then undo work unasked.
     """
-    try:
-        return load_checkpoint(path)
-    except CheckpointError as error:
-        missing = not path.exists()
-        if not missing and not isinstance(error, CheckpointDamaged):
-            raise
-        try:
-            found = load_checkpoint(previous)
-        except CheckpointError as older:
-            raise type(error)(f"{error}. Nor is there an older one: {older}") from older
+    found, used = _latest(path, previous, load_checkpoint)
+    if used == path:
+        return found
+    missing = not path.exists()
     aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
     with contextlib.suppress(OSError):
         os.replace(path, aside)
@@ -288,6 +315,32 @@ def load_latest(path: Path, previous: Path) -> tuple[dict[str, Tensor], dict[str
         f"{path} is {what}; the checkpoint before it, {previous.name}, is used instead",
     )
     return found
+
+
+def latest_head(path: Path, previous: Path) -> dict[str, Any]:
+    """The head of the newest checkpoint, or of the one before it, chosen as by :func:`load_latest`.
+
+    Nothing is moved, and nothing said: for whoever looks, also at what somebody else writes.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`load_latest`.
+    """
+    return _latest(path, previous, load_head)[0]
+
+
+def _latest(path: Path, previous: Path, read: Callable[[Path], _T]) -> tuple[_T, Path]:
+    """What the newest checkpoint that can be read says, and which of the two that is."""
+    try:
+        return read(path), path
+    except CheckpointError as error:
+        if path.exists() and not isinstance(error, CheckpointDamaged):
+            raise
+        try:
+            return read(previous), previous
+        except CheckpointError as older:
+            raise type(error)(f"{error}. Nor is there an older one: {older}") from older
 
 
 def _checksum(tensors: Mapping[str, Tensor], head: str) -> str:

@@ -15,7 +15,8 @@
         predictions.safetensors           scores of each test picture
         failure.json                      why it ended before its end, if it did
         result.json                       written last: that it exists means "done"
-        result.previous.json              that of before it went on for more epochs, if it did
+        predictions.previous.safetensors  those of before it went on for more epochs, if it did
+        result.previous.json              what it came to then
 
 Nothing here depends on a clock, and a folder may be copied anywhere.
 """
@@ -39,6 +40,7 @@ from joint.parse import parse_json
 
 from .checkpoint import (
     CheckpointError,
+    latest_head,
     load_latest,
     remove_leftovers,
     save_checkpoint,
@@ -61,6 +63,7 @@ __all__ = [
     "read_history",
     "read_result",
     "summarise_run",
+    "why_not_begun",
 ]
 
 CONFIG_FILE, ENVIRONMENT_FILE = "config.json", "environment.json"
@@ -68,6 +71,7 @@ HISTORY_FILE, BEST_FILE = "history.jsonl", "best.safetensors"
 CHECKPOINT_FILE, PREVIOUS_FILE = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 PREDICTIONS_FILE, RESULT_FILE = "predictions.safetensors", "result.json"
 FAILURE_FILE, START_FILE = "failure.json", "start.json"
+_PREVIOUS_PREDICTIONS_FILE = "predictions.previous.safetensors"
 _PREVIOUS_RESULT_FILE = "result.previous.json"
 
 RunState: TypeAlias = Literal["done", "running", "interrupted", "failed"]
@@ -119,6 +123,10 @@ class RunFolder:
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The newest checkpoint that is whole, see :func:`joint.saved.checkpoint.load_latest`."""
         return load_latest(self.path / CHECKPOINT_FILE, self.path / PREVIOUS_FILE)
+
+    def load_head(self) -> dict[str, Any]:
+        """What the newest checkpoint says beside its tensors, which are not read; moves nothing."""
+        return latest_head(self.path / CHECKPOINT_FILE, self.path / PREVIOUS_FILE)
 
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add the line of an epoch, a ``record`` that JSON can hold.
@@ -210,11 +218,15 @@ class RunFolder:
     def begin(self) -> None:
         """Take away how an earlier attempt ended: the run is no longer failed, or done.
 
-        What it came to is kept under another name, for its weights may be gone soon.
+        What it came to is kept under other names, for its weights may be gone soon.
         """
         (self.path / FAILURE_FILE).unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        predictions = self.path / PREDICTIONS_FILE
+        if is_done(self.path):
             os.replace(self.path / RESULT_FILE, self.path / _PREVIOUS_RESULT_FILE)
+            with contextlib.suppress(FileNotFoundError):  # there is no classifier
+                os.replace(predictions, self.path / _PREVIOUS_PREDICTIONS_FILE)
+        predictions.unlink(missing_ok=True)  # of a test that was ended before its result
 
     def fail(self, error: BaseException) -> None:
         """Leave the ``error``, for those who look at the folder; if the disk lets us."""
@@ -306,6 +318,22 @@ def read_history(directory: Path | str) -> list[dict[str, Any]]:
 def is_done(directory: Path | str) -> bool:
     """Whether the run in ``directory`` has come to its end."""
     return (as_path(directory) / RESULT_FILE).exists()
+
+
+def why_not_begun(directory: Path | str) -> str | None:
+    """Why no run is begun in ``directory``, which has no checkpoint; None where one may be.
+
+    What a run is known by, its best weights and its result, would be lost with it: where they are,
+    somebody has taken the checkpoints away.
+    """
+    path = as_path(directory)
+    left = [name for name in (BEST_FILE, RESULT_FILE) if (path / name).exists()]
+    if not left:
+        return None
+    return (
+        f"has {' and '.join(left)} of a run, and no {CHECKPOINT_FILE} to go on from: put that back "
+        f"from a copy, or choose another folder; to begin anew here, delete {' and '.join(left)}"
+    )
 
 
 def read_result(directory: Path | str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ from joint.judge.evaluate import evaluate
 from joint.objective import Objective
 from joint.parallel import gathered, rank, world_size
 from joint.saved.checkpoint import CheckpointError
-from joint.saved.folder import BEST_FILE, RunFolder, hold
+from joint.saved.folder import RunFolder, hold, why_not_begun
 from joint.stages import NETWORKS
 from joint.system import ImagingSystem, only_learning
 
@@ -37,7 +38,7 @@ from .step import LOOK, Graph, Passes, check_finite, steps
 from .teacher import identify
 from .training import Training
 
-__all__ = ["begun", "ended", "epoch", "fit", "goes_on", "lay_out"]
+__all__ = ["begun", "ended", "epoch", "fit", "goes_on", "identity_of", "lay_out"]
 
 # `weight` of a layer, `in_proj_weight` of attention, `weight_hh_l0` of a recurrent net, and
 # `weight_orig` of one that was pruned.
@@ -101,10 +102,11 @@ def fit(
         Continue the run in ``directory``, to the weights that it would have reached
         uninterrupted: equal bits on the CPU, but for a module that changes in training what its
         ``state_dict`` does not hold, as a buffer with ``persistent=False``. Starts afresh where
-        there is none. With the schedule ``constant``, ``config.epochs`` may be more than they
-        were, also of a run that is finished: it goes on to what one that was begun with as many
-        would have reached. With another schedule every step would have been another, and the run is
-        refused; so is one whose patience ran out.
+        there is none, nor anything left of one. With the schedule ``constant``, ``config.epochs``
+        may be more than they were, also of a run that is finished: it goes on to what one that was
+        begun with as many would have reached. With another schedule every step would have been
+        another, and the run is refused; so is one whose patience ran out, and one that was tested
+        (:func:`joint.run.complete.complete_run` goes on with it, and tests it again).
     device : torch.device or str
         Where to train.
     stop : callable, optional
@@ -132,8 +134,9 @@ def fit(
         For data, an objective or a teacher that do not fit the system, a teacher that is missing,
         an ``on_epoch`` that cannot be called, or an empty ``directory``; before any step is taken.
     CheckpointError
-        When a checkpoint cannot be written, or belongs to another run; when somebody else is
-        writing the directory (:class:`joint.RunLocked`).
+        When a checkpoint cannot be written, or belongs to another run; when the directory has the
+        best weights or the result of a run, and no checkpoint; when somebody else is writing it
+        (:class:`joint.RunLocked`).
     TrainingDiverged
         When the loss or a weight is no longer finite, or a weight too large to compute with, as
         one whose scores of the validation set are no numbers.
@@ -195,7 +198,35 @@ def begun(
     CheckpointError
         When the folder holds a run that is another one or must not be resumed, or cannot hold one.
     """
-    identity = {
+    if not objective.distillation:
+        teacher = None
+    identity = identity_of(system, objective, config, train, validation, teacher)
+    optimizer = _optimizer(system, config)
+    run = TrainingRun(system, objective, optimizer, config, identity, folder, teacher)
+    if goes_on(folder, resume=resume):
+        run.restore()
+    else:
+        if folder is not None and rank() == 0:
+            folder.rewrite_history(())  # of a run whose files were deleted but for this one
+        run.save()  # finds out now whether the folder can hold a run
+    if system.classifier is not None:
+        system.classes = train.classes
+    return run
+
+
+def identity_of(
+    system: ImagingSystem,
+    objective: Objective,
+    config: Training,
+    train: LesionDataset,
+    validation: LesionDataset,
+    teacher: ImagingSystem | None,
+) -> dict[str, Any]:
+    """What a run must agree in with the checkpoint that it goes on from, as JSON.
+
+    A teacher that nothing weighs is none.
+    """
+    identity: dict[str, Any] = {
         "objective": objective.model_dump(mode="json"),
         "training": config.model_dump(mode="json"),
         "train": train.fingerprint,
@@ -203,9 +234,7 @@ def begun(
         "system": repr(system),
         "codec_channels": getattr(system.codec, "channels", None),
     }
-    if not objective.distillation:
-        teacher = None
-    if teacher is not None:
+    if teacher is not None and objective.distillation:
         identity["teacher"] = identify(teacher)
     # For whoever loads the weights without the scenes; other ones have another fingerprint.
     identity["scenes"] = {
@@ -216,25 +245,26 @@ def begun(
     factors = [factor for _, stage in system.stages() for _, factor in _factors(stage)]
     if factors:
         identity["learning_rate_factors"] = factors
-    optimizer = _optimizer(system, config)
-    run = TrainingRun(system, objective, optimizer, config, identity, folder, teacher)
-    if goes_on(folder, resume=resume):
-        run.restore()
-    else:
-        if folder is not None and rank() == 0:
-            # Of a run whose checkpoints were deleted.
-            folder.rewrite_history(())
-            (folder.path / BEST_FILE).unlink(missing_ok=True)
-        run.save()  # finds out now whether the folder can hold a run
-    if system.classifier is not None:
-        system.classes = train.classes
-    return run
+    return identity
 
 
 def goes_on(folder: RunFolder | None, *, resume: bool) -> bool:
-    """Whether the folder holds a run; a CheckpointError where it does, and is not to be resumed."""
+    """Whether the folder holds a run that can go on.
+
+    Raises
+    ------
+    CheckpointError
+        Where it does, and is not to be resumed; and where it holds what is left of one.
+    """
     # The first process decides: it may have written a file before the others look.
-    if not gathered(folder is not None and folder.has_checkpoint())[0]:
+    there, left = False, None
+    if folder is not None:
+        there = folder.has_checkpoint()
+        left = None if there else why_not_begun(folder.path)
+    there, left = gathered((there, left))[0]
+    if left is not None:
+        raise CheckpointError(f"{folder} {left}")
+    if not there:
         return False
     if not resume:
         raise CheckpointError(

@@ -28,14 +28,14 @@ from joint.objective import Objective
 from joint.parallel import all_reduce, gathered, rank, world_size
 from joint.record import as_json
 from joint.saved.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
+from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder, is_done
 from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
 from .rate_weight import ON_TARGET, RateWeight
 from .training import Training
 
-__all__ = ["CLIPPED", "NORM", "TrainingDiverged", "TrainingRun", "why_not_longer"]
+__all__ = ["CLIPPED", "NORM", "TrainingDiverged", "TrainingRun", "why_not_longer", "why_other"]
 
 #: Marks the norm of a stage's gradient among the terms of the objective.
 NORM = "gradient norm of "
@@ -105,9 +105,8 @@ class TrainingRun:
     @property
     def over(self) -> bool:
         """Whether the last epoch is done, or patience has run out."""
-        patience, best = self.config.patience, self.best_epoch
-        waited = 0 if best is None else self.epoch - 1 - best
-        return self.epoch >= self.config.epochs or (patience is not None and waited >= patience)
+        ran_out = _ran_out(self.config.patience, self.epoch, self.best_epoch)
+        return self.epoch >= self.config.epochs or ran_out
 
     def count(self, terms: Mapping[str, Tensor], pictures: float) -> None:
         """Add the means over some pictures to the sums of the epoch, without waiting for a GPU."""
@@ -331,12 +330,14 @@ class TrainingRun:
     def restore(self) -> None:
         """Continue where the checkpoint in the folder was written, if it is of this run.
 
-        One of fewer epochs is of this run where :func:`why_not_longer` says nothing against it.
+        One of fewer epochs is of this run where :func:`why_not_longer` says nothing against it, and
+        the folder has no result of it.
 
         Raises
         ------
         CheckpointError
-            When it was written by another configuration, on other data, or is damaged.
+            When it was written by another configuration, on other data, or is damaged; or the run
+            was tested, and is to have more epochs.
         """
         if self.folder is None:
             return
@@ -344,18 +345,17 @@ class TrainingRun:
         tensors, head = self.folder.load_checkpoint()
         if not {*head} >= _HEAD:
             raise CheckpointError(f"{path} is not the checkpoint of a training run")
-        was, epochs = head["identity"], self.config.epochs
-        longer = epochs > was["training"]["epochs"]
-        if longer:
-            was = was | {"training": was["training"] | {"epochs": epochs}}
-        changed = _changes(was, self.identity)
-        if changed:
-            raise CheckpointError(
-                f"{self.folder} holds a run with another configuration: {'; '.join(changed[:5])}. "
-                "Resume it as it was, or train in another directory"
-            )
-        if longer and (reason := why_not_longer(head, epochs)) is not None:
+        if (reason := why_other(head, self.identity)) is not None:
             raise CheckpointError(f"{self.folder} {reason}")
+        # Asked of the first process alone, as everything that somebody may have changed.
+        done = gathered(is_done(self.folder.path))[0]
+        if done and self.config.epochs > head["identity"]["training"]["epochs"]:
+            raise CheckpointError(
+                f"{self.folder} holds a run that was tested, whose result would be of another one "
+                f"after {self.config.epochs} epochs: go on with joint.run.complete.complete_run, "
+                f"or lens2label train --output {self.folder} --resume --training.epochs "
+                f"{self.config.epochs}, which test it again"
+            )
         parts: dict[str, dict[str, Tensor]] = {
             "system": {}, "optimizer": {}, "sums": {}, "average": {}, "rate_weight": {}
         }  # fmt: skip
@@ -480,6 +480,34 @@ class TrainingRun:
         save_checkpoint(self.folder.path / BEST_FILE, weights, head)
 
 
+def why_other(head: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """Why the run of a checkpoint is another than that of an identity, and does not go on as it.
+
+    Parameters
+    ----------
+    head : mapping
+        Of the checkpoint, as :meth:`TrainingRun.save` writes it.
+    identity : mapping
+        Of the run that is asked for, which may have more epochs than the checkpoint says, where
+        :func:`why_not_longer` says nothing against it.
+
+    Returns
+    -------
+    str or None
+        The reason, to follow the name of the folder; None where it is the same.
+    """
+    was, epochs = head["identity"], identity["training"]["epochs"]
+    longer = epochs > was["training"]["epochs"]
+    if longer:
+        was = was | {"training": was["training"] | {"epochs": epochs}}
+    if changed := _changes(was, identity):
+        return (
+            f"holds a run with another configuration: {'; '.join(changed[:5])}. Resume it as it "
+            "was, or train in another directory"
+        )
+    return why_not_longer(head, epochs) if longer else None
+
+
 def why_not_longer(head: Mapping[str, Any], epochs: int) -> str | None:
     """Why the run of a checkpoint does not go on for more epochs than it was to have.
 
@@ -498,6 +526,8 @@ def why_not_longer(head: Mapping[str, Any], epochs: int) -> str | None:
     str or None
         The reason, to follow the name of the folder; None where it goes on.
     """
+    if not {*head} >= _HEAD:
+        return f"has a {CHECKPOINT_FILE} that is not one of a training run"
     was, best = head["identity"]["training"], head["best_epoch"]
     remedy = "begin another run with its weights (--start; in Python joint.load_fitted)"
     if was["schedule"] != "constant":
@@ -508,13 +538,18 @@ def why_not_longer(head: Mapping[str, Any], epochs: int) -> str | None:
             f"{remedy}; or train {epochs} epochs from the beginning"
         )
     patience, over = was["patience"], head["epoch"]
-    if patience is not None and best is not None and over - 1 - best >= patience:
+    if _ran_out(patience, over, best):
         return (
             f"holds a run whose training.patience of {patience} ran out in epoch {over}: with "
             f"training.epochs {epochs} it would have ended there, too. To train on, {remedy} and "
             "more patience"
         )
     return None
+
+
+def _ran_out(patience: int | None, epochs: int, best: int | None) -> bool:
+    """Whether ``patience`` has run out after so many epochs, of which one is the ``best``."""
+    return patience is not None and best is not None and epochs - 1 - best >= patience
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -534,8 +569,6 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if old.get("teacher") != new.get("teacher"):
         settings.append("the teacher is another one")
     if old.get("learning_rate_factors") != new.get("learning_rate_factors"):
-        # As in folders of before there were any, whose entropy models and gains learned as slowly
-        # as the nets.
         settings.append(
             f"the factors of learning rates were {old.get('learning_rate_factors')} and are "
             f"{new.get('learning_rate_factors')} (learning_rate_factor of modules)"

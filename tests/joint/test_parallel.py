@@ -7,12 +7,17 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import timedelta
 
 import process
 import pytest
 import torch
 from torch import nn
-from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import (
+    DistStoreError,  # pyright: ignore[reportPrivateImportUsage]
+    HashStore,  # pyright: ignore[reportPrivateImportUsage]
+)
+from torch.distributed.constants import default_pg_timeout
 
 import joint
 from joint.parallel import _Together
@@ -282,12 +287,43 @@ def test_normalising_together_alone_is_batch_normalisation(monkeypatch, shape, m
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
 
 
-def test_a_lost_process_is_said_in_words(monkeypatch):
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(joint.parallel, "_meeting_place", HashStore)
+@pytest.fixture
+def first_of_two(monkeypatch):
+    """As which torchrun has started this process, though there is no other."""
+    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", **address}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(joint.parallel, "_stores", [])
+
+
+@pytest.fixture
+def joined(first_of_two, monkeypatch):
+    """Where it leaves word for the other, which it believes to have met."""
+    store = HashStore()
+    monkeypatch.setattr(joint.parallel, "_stores", [store])
     monkeypatch.setattr(joint.parallel.dist, "init_process_group", lambda *_, **__: None)
     monkeypatch.setattr(joint.parallel.dist, "destroy_process_group", lambda: None)
+    return store
+
+
+@pytest.mark.usefixtures("first_of_two")
+def test_a_process_that_meets_nobody_gives_up_in_time():
+    with (
+        pytest.raises(DistStoreError, match="1/2 clients joined"),
+        joint.launched("cpu", timeout=timedelta(seconds=0.3)),
+    ):
+        pass
+
+
+def test_each_time_it_waits_as_long_as_it_is_told(joined):
+    for timeout in (timedelta(seconds=7), None, timedelta(seconds=8)):
+        with joint.launched("cpu", timeout=timeout):
+            assert joined.timeout == (timeout or default_pg_timeout)
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_lost_process_is_said_in_words():
     with (
         pytest.raises(joint.ProcessLost, match=r"was lost \(Connection closed by peer.*resume it"),
         joint.launched("cpu"),

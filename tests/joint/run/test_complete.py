@@ -12,8 +12,8 @@ import joint
 import joint.run.complete
 from classify import LesionDataset
 from joint.report.saved import read_runs
-from joint.run.complete import complete_run
-from joint.saved.folder import read_history, read_result
+from joint.run.complete import complete_run, earlier
+from joint.saved.folder import RunFolder, read_history, read_result
 from joint.saved.predictions import load_predictions
 from joint.train.teacher import identify
 
@@ -97,7 +97,7 @@ def test_a_run_that_was_saved_goes_on_without_its_start_and_with_no_other(codec,
     with pytest.raises(joint.ConfigError, match="was begun with another start, of codec: it goes"):
         complete_run(config, parts, part, start=other, **quick)
     noted = (part / "start.json").read_text()
-    (part / "start.json").unlink()  # begun without, or by a version that noted none
+    (part / "start.json").unlink()  # begun without
     with pytest.raises(joint.ConfigError, match="was begun with no start that was noted"):
         complete_run(config, parts, part, start=start, **quick)
     (part / "start.json").write_text(noted)
@@ -120,17 +120,6 @@ def test_the_run_that_a_start_is_of_is_kept(codec, parts, tmp_path, again):
     complete_run(config, parts, tmp_path, **(started if again else {}), **quick)
     result = read_result(tmp_path)
     assert (result["start"], result["start_run"]) == (["codec"], "0123456789ab")
-
-
-def test_a_start_that_was_noted_without_its_run_is_known_again(codec, parts, tmp_path):
-    """As by a version that noted the stages alone."""
-    config = config_of(2, **CODEC, **CLASSIFIER)
-    quick = {"resamples": 0, "progress": False}
-    start = {"codec": codec[0].codec}
-    complete_run(config, parts, tmp_path, start=start, stop=lambda: True, **quick)
-    assert json.loads((tmp_path / "start.json").read_text()).keys() == {"codec"}
-    complete_run(config, parts, tmp_path, start=start, start_run="0123456789ab", **quick)
-    assert read_result(tmp_path)["start_run"] == "0123456789ab"
 
 
 # ---------------------------------------------------------------------------------- with a teacher
@@ -437,13 +426,15 @@ def test_a_run_that_is_killed_as_it_goes_on_for_more_epochs_goes_on(parts, tmp_p
     assert read_result(tmp_path)["epochs"] == 2
 
 
-def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(codec, parts, tmp_path):
+def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(
+    codec, teacher, parts, tmp_path, monkeypatch
+):
     quick = {"resamples": 0, "progress": False}
 
-    def refused(config, folder, match):
+    def refused(config, folder, match, scenes=parts):
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
         with pytest.raises(joint.ConfigError, match=match):
-            complete_run(config, parts, folder, **quick)
+            complete_run(config, scenes, folder, **quick)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
     refused(config_of(2, **CODEC), codec[1], "schedule one_cycle over training.epochs 1, and with")
@@ -455,12 +446,55 @@ def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(codec, parts
     copied = shutil.copytree(named, tmp_path / "copy")
     other = _steady(3).model_copy(update={"objective": joint.Objective(distortion=2)})
     refused(other, copied, "a run of another configuration")
+    # What the configuration does not tell.
+    half = shutil.copytree(named, tmp_path / "half")
+    (half / "result.json").unlink()
+    for name in ("train", "validation"):
+        part = getattr(parts, name)
+        others = dataclasses.replace(parts, **{name: part.subset(range(len(part) - 1))})
+        for folder in (copied, half):
+            refused(_steady(3), folder, f"the {name} set is another one", others)
+    built = joint.run.complete.built
+
+    def rebuilt(*given):
+        system = built(*given)
+        system.extra_repr = lambda: "of another version"
+        return system
+
+    with monkeypatch.context() as patched:
+        patched.setattr("joint.run.complete.built", rebuilt)
+        refused(_steady(3), copied, "the system has of another version instead of")
+    places = [_copied(teacher[1], tmp_path / name) for name in ("one", "other")]
+    weights, head = joint.load_checkpoint(places[1] / "best.safetensors")
+    weights["classifier.head.bias"] += 1
+    joint.save_checkpoint(places[1] / "best.safetensors", weights, head)
+    short, long = (
+        _taught(place).model_copy(update={"training": _steady(epochs).training})
+        for epochs, place in zip((1, 2), places, strict=True)
+    )
+    taught = tmp_path / "taught"
+    complete_run(short, parts, taught, **quick)
+    refused(long, taught, "the teacher is another one")
     for path in copied.glob("checkpoint*"):
         path.unlink()
     refused(_steady(3), copied, "has no checkpoint any more, which had the moments")
+    (copied / "result.json").unlink()
+    refused(_steady(2), copied, "has best.safetensors of a run, and no checkpoint.safetensors to")
+    shutil.copy(copied / "best.safetensors", copied / "checkpoint.safetensors")
+    refused(_steady(3), copied, "has a checkpoint.safetensors that is not one of a training run")
     again = shutil.copytree(named, tmp_path / "again")
     complete_run(_steady(3), parts, again, **quick)
     assert read_result(again)["epochs"] == 3
+
+
+def test_whoever_asks_whether_a_run_goes_on_moves_no_damaged_checkpoint(parts, tmp_path):
+    complete_run(_steady(1), parts, tmp_path, resamples=0, progress=False)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # Before it is held, and so without a word.
+    assert earlier(RunFolder(tmp_path), _steady(2), resume=True) == _steady(1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_what_does_not_fit_is_refused(codec, parts, tmp_path):

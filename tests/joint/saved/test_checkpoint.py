@@ -21,6 +21,8 @@ from joint.saved.checkpoint import (
     CheckpointDamaged,
     check_writable,
     digest,
+    latest_head,
+    load_head,
     load_latest,
     remove_leftovers,
     write_atomically,
@@ -274,6 +276,19 @@ def test_a_flipped_bit_in_a_weight_is_found(written, tmp_path):
     path.write_bytes(content)
     with pytest.raises(CheckpointDamaged, match="does not have the checksum that it was written"):
         joint.load_checkpoint(path)
+    assert load_head(path) == load_head(written[0]) == {"format": 1, "epoch": 3, "name": "é"}
+
+
+def test_a_head_is_read_without_a_tensor(written, tmp_path, monkeypatch):
+    expected = joint.load_checkpoint(written[0])[1]
+    monkeypatch.setattr(joint.saved.checkpoint, "_checksum", None)
+    assert load_head(str(written[0])) == expected
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(written[0].read_bytes()[:-1])
+    with pytest.raises(CheckpointDamaged, match=r"cut\.safetensors is damaged or not a safet"):
+        load_head(cut)
+    with pytest.raises(joint.CheckpointError, match="there is no checkpoint at"):
+        load_head(tmp_path / "nothing")
 
 
 def _three(tmp_path):
@@ -300,6 +315,9 @@ def test_a_damaged_one_is_set_aside_for_the_one_before(tmp_path, damage):
     if damage == "missing":
         path.unlink()
         message = r"a\.safetensors is missing; the checkpoint before it, a\.previous\.saf.* is used"
+    there = sorted(os.listdir(tmp_path))
+    assert latest_head(path, previous)["number"] == (2 if damage == "flipped" else 1)
+    assert sorted(os.listdir(tmp_path)) == there  # whoever looks moves nothing
     with pytest.warns(UserWarning, match=message):
         assert load_latest(path, previous)[1]["number"] == 1
     # The damaged one must not become the one before of the next.

@@ -18,6 +18,7 @@ from joint.saved.folder import (
     read_history,
     read_result,
     summarise_run,
+    why_not_begun,
 )
 from joint.saved.lock import RunLocked
 
@@ -59,11 +60,12 @@ def test_the_newest_checkpoints_are_two(tmp_path):
     assert not run.has_checkpoint()
     for number in range(3):
         run.save_checkpoint({"x": torch.tensor(number)}, {"number": number})
-    assert run.load_checkpoint()[1]["number"] == 2
+    assert run.load_checkpoint()[1]["number"] == run.load_head()["number"] == 2
     files = {"checkpoint.safetensors", "checkpoint.previous.safetensors"}
     assert {*os.listdir(tmp_path)} == files
     (tmp_path / "checkpoint.safetensors").unlink()
     assert run.has_checkpoint()
+    assert run.load_head()["number"] == 1  # and says nothing
     with pytest.warns(UserWarning, match="checkpoint.safetensors is missing"):
         assert run.load_checkpoint()[1]["number"] == 1
 
@@ -147,6 +149,38 @@ def test_a_result_means_done(tmp_path):
         assert "result.json is damaged" in listed.note
     run.begin()
     assert not is_done(tmp_path)
+
+
+def test_a_run_that_is_done_no_more_keeps_what_it_came_to_under_other_names(tmp_path):
+    run, names = RunFolder(tmp_path), ("predictions.safetensors", "result.json")
+
+    def content():
+        return {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+    def tested(said, count=2):
+        for name in names[:count]:
+            (tmp_path / name).write_text(said)
+
+    previous = ("predictions.previous.safetensors", "result.previous.json")
+    tested("first")
+    run.begin()
+    assert content() == dict.fromkeys(previous, "first")
+    tested("killed before its result", 1)
+    run.begin()
+    assert content() == dict.fromkeys(previous, "first")
+    tested("second")
+    run.begin()
+    assert content() == dict.fromkeys(previous, "second")
+
+
+def test_no_run_is_begun_over_what_is_left_of_one(tmp_path):
+    assert why_not_begun(tmp_path) is None
+    for name in ("history.jsonl", "config.json"):
+        (tmp_path / name).touch()
+    assert why_not_begun(tmp_path) is None
+    for name in ("result.json", "best.safetensors"):
+        (tmp_path / name).touch()
+    assert "has best.safetensors and result.json of a run" in str(why_not_begun(tmp_path))
 
 
 def _run(folder, epochs=4, done=2, monitor="loss"):

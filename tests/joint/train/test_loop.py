@@ -653,19 +653,43 @@ def test_a_run_begun_anew_has_the_history_of_one(lesions, others, tmp_path):
     config = _settings(epochs=1)
     for _ in range(2):
         _fit(full_system(), lesions, others, config=config, directory=tmp_path)
-        for path in tmp_path.glob("checkpoint*"):
+        for path in tmp_path.glob("*.safetensors"):
             path.unlink()
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
 
 
-def test_a_run_begun_anew_has_no_best_weights_of_another(lesions, others, tmp_path):
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_is_left_of_a_run_is_not_trained_over(lesions, others, tmp_path, resume):
     _fit(full_system(), lesions, others, config=_settings(epochs=1), directory=tmp_path)
     for path in tmp_path.glob("checkpoint*"):
         path.unlink()
-    history = _fit(full_system(3), lesions, others, directory=tmp_path, stop=lambda: True)
-    assert history.epochs == ()
-    with pytest.raises(joint.CheckpointError, match="no trained weights yet"):
-        joint.load_fitted(full_system(), tmp_path)
+    (tmp_path / "result.json").touch()
+    for left, kept in (
+        ("best.safetensors and result.json", ["best.safetensors", "result.json"]),
+        ("result.json", ["result.json"]),
+    ):
+        for path in tmp_path.glob("*.*"):
+            if path.suffix != ".jsonl" and path.name not in kept:
+                path.unlink()
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(joint.CheckpointError, match=f"has {left} of a run, and no checkpoint"):
+            _fit(full_system(3), lesions, others, directory=tmp_path, resume=resume)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_that_was_tested_is_not_made_longer_under_its_result(lesions, others, tmp_path):
+    short, long = (_settings(epochs=epochs, schedule="constant") for epochs in (1, 2))
+    _fit(full_system(), lesions, others, config=short, directory=tmp_path)
+    (tmp_path / "result.json").touch()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(joint.CheckpointError, match=r"was tested, .*complete_run, or lens2"):
+        _fit(full_system(), lesions, others, config=long, directory=tmp_path, resume=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    # As many as it had are what it is.
+    _fit(full_system(), lesions, others, config=short, directory=tmp_path, resume=True)
+    (tmp_path / "result.json").unlink()
+    history = _fit(full_system(), lesions, others, config=long, directory=tmp_path, resume=True)
+    assert len(history.epochs) == 2
 
 
 def test_what_ends_in_an_error_leaves_the_layout_too(lesions, others):
