@@ -32,7 +32,7 @@ _COMMANDS = {
     "tolerance": "say how many cameras with errors keep what a run promises",
     "runs": "list run folders and how far they have come",
     "study": "train and judge many designs; lens2label study --help lists its commands",
-    "audit": "look for duplicates and leaks in a data set, its split, or with another set",
+    "audit": "look for duplicates and leaks in a data set and its split, or between two sets",
     "rate": "compare codecs: bits against fidelity, or against a run's accuracy",
     "compress": "code pictures with the codec of a run",
     "decompress": "decode such files",

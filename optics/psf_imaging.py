@@ -20,8 +20,10 @@ from .quantity import (
     check_finite,
     check_number,
     check_tensor,
+    differentiated,
     full_precision,
     hold,
+    looked_at,
     whole_number,
 )
 
@@ -227,9 +229,10 @@ class PSFImaging(FrontEnd):
     def _depths(
         self, scene: Tensor, distance: Tensor | float | None, generator: Generators | None
     ) -> tuple[Tensor | float | None, Tensor | None]:
-        """Where PSFs are needed, as :meth:`psf` takes it, and which of them ``[B]`` are drawn.
+        """Where PSFs are needed, as :meth:`psf` takes it, and which of them ``[B]`` pictures have.
 
-        Nothing is drawn, None, where all scenes have the same PSF, or each its own.
+        None where all have the same PSF, or each its own in their order. What is drawn under
+        :meth:`at` is not used.
         """
         self._check_scene(scene)
         count = scene.shape[0]
@@ -248,6 +251,8 @@ class PSFImaging(FrontEnd):
             return None, None
         if distance is None and self._all_at is None:
             return self.working_distances, drawn
+        if isinstance(distance, Tensor) and distance.ndim and _known(distance):
+            return distance.unique(return_inverse=True)  # of equal ones, PSFs are made once
         return self._all_at if distance is None else distance, None
 
     def placed(self, scene: Tensor) -> Tensor:
@@ -300,6 +305,11 @@ class PSFImaging(FrontEnd):
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "
                 f"{tuple(scene.shape)}"
             )
+
+
+def _known(distance: Tensor) -> bool:
+    """Whether its numbers may be compared here, and nobody asks for their slope."""
+    return looked_at(distance) and not differentiated(distance)
 
 
 def _seen(of_bands: Tensor, response: Tensor | None) -> Tensor:

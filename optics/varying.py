@@ -296,13 +296,13 @@ def varying_blur(
     fits = own in (0, 1) and basis.ndim - own in (3, 4) and scene.ndim == 4
     fits = fits and basis.shape[: own + 1] == weights.shape[: own + 1]
     fits = fits and (basis.ndim - own == 3 or basis.shape[-3] == scene.shape[1])
-    if not fits or (own and len(weights) != len(scene)):
+    if not fits or (own and weights.shape[0] != scene.shape[0]):
         raise ValueError(
             f"scene must be [B, C, H, W], basis [R, (C,) h, w] and weights [R, P, Q], or both with "
             f"[B] in front, not {tuple(scene.shape)}, {tuple(basis.shape)} and "
             f"{tuple(weights.shape)}"
         )
-    if own and not len(scene):  # nothing to blur
+    if own and not scene.shape[0]:  # nothing to blur
         return scene
     size = [scene.shape[-2], scene.shape[-1]]
     places = weights.flatten(0, own)[:, None].to(scene.dtype)
@@ -375,7 +375,7 @@ class VaryingImaging(PSFImaging):
 
     psfs: Tensor
     # PSFs that were taken apart, and of what they are the sum. Not a part of the state.
-    _kept: tuple[Tensor, LowRankPSF] | None = None
+    _kept: tuple[tuple[int, torch.dtype, torch.device], Tensor, LowRankPSF] | None = None
 
     def __init__(
         self,
@@ -475,14 +475,14 @@ class VaryingImaging(PSFImaging):
         psfs = self._distinct(self._of_wavelengths(distance))  # no larger than it must be
         if not has_values(psfs) or differentiated(psfs):
             return _apart(psfs, self.rank)
+        of = self.rank, psfs.dtype, psfs.device
         kept = self._kept
-        same = kept is not None and (kept[0].dtype, kept[0].device) == (psfs.dtype, psfs.device)
-        if kept is None or not same or not torch.equal(kept[0], psfs):
+        if kept is None or kept[0] != of or not torch.equal(kept[1], psfs):
             # What is made in inference mode could not be trained with later.
             with torch.inference_mode(False), torch.no_grad():
                 psfs = psfs.clone()
-                kept = self._kept = psfs, _apart(psfs, self.rank)
-        return kept[1]
+                kept = self._kept = of, psfs, _apart(psfs, self.rank)
+        return kept[2]
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_kept"}
@@ -520,6 +520,8 @@ class VaryingImaging(PSFImaging):
             one a picture, or without a pupil.
         """
         where, which = self._depths(scene, distance, generator)
+        if not scene.shape[0]:  # nothing to blur; what was taken apart stays
+            return self.lit(single(self.placed(scene)))
         basis, weights, _ = self._taken_apart(where)
         if which is not None:
             basis, weights = basis.index_select(0, which), weights.index_select(0, which)

@@ -2,9 +2,11 @@
 
 ::
 
-    thumbnails 20 x 20 ── all pairs, eight poses ──┬── r > threshold ─────────────────► near
+    thumbnails 20 x 20 ── all pairs, eight poses ──┬── r > threshold, also inside ────► near
                                                    └── r > 0.88 ── tangents ── aligned ► near
                                                                           32 x 32, r > 0.98
+
+Inside: without what is black in both. The black surround of a dermoscope is alike in all pictures.
 """
 
 from collections.abc import Iterator
@@ -24,9 +26,12 @@ _COARSE, _FINE = 20, 32  # pixels along the side of the pictures that are compar
 # pairs and poses, 600 000 are above the first and several thousand above both.
 _ALIKE, _TANGENT = 0.88, 0.96
 _ALIGNED = 0.98  # correlation after alignment; 6 pairs of different lesions reach it in HAM10000
+# Black is what has less than a share of the brightest cell in all channels, 12 of 255; with less of
+# the frame left than another share, black is the ground of a picture, and no surround of it.
+_BLACK, _LEAST_INSIDE = 0.047, 0.25
 _STEPS, _FARTHEST = 4, 0.08  # Gauss-Newton steps; scale and shift allowed, in half sides
 _BLOCK, _CHUNK = 512, 1024  # pictures and pairs at once: bounds the memory
-_MOST = 1_000_000  # pairs; a data set with more has one picture over and over
+_MOST = 1_000_000  # pairs listed; a data set with more has one picture over and over
 # Pairs and poses that are looked into at most, and of these registered: more than HAM10000 has.
 # Pictures of a common layout nearly all qualify, and to register them all takes hours.
 _BUDGET, _REGISTERED = 1_000_000, 50_000
@@ -49,9 +54,10 @@ class NearPairs(NamedTuple):
     """int64 ``[P, 2]``, the first smaller than the second; the most similar pair first."""
     similarity: Tensor
     """Correlation in the best pose, after alignment where that was needed, ``[P]``."""
+    touched: Tensor
+    """Pictures that are in a pair, bool ``[N]``, whether it is listed or not."""
     complete: bool
-    """False when there were more than a million pairs; when the plain search found them, it stopped
-    there and nothing was aligned."""
+    """False when there were more than a million pairs, of which as many are listed."""
     aligned: bool
     """False when there was more to align than a million pairs and poses, or than 50 000 that are
     close to first order: only those most alike were."""
@@ -105,14 +111,16 @@ def near_pairs(
     """
     kept = torch.nonzero(~blank).flatten()
     content = content[kept]
-    count, pictures = len(kept), _unit(small.coarse[kept])
+    coarse = small.coarse[kept]
+    count, pictures = len(kept), _unit(coarse)
     edge = None if first is None else int((kept < first).sum())
+    touched = torch.zeros(count, dtype=torch.bool)
     floor = min(threshold, _ALIKE) if align else threshold
     keys, values, total = [_NO_KEYS], [_NO_VALUES], 0
     candidates, alike, aligned = _NO_KEYS, _NO_VALUES, True
     for start in range(0, count if edge is None else edge, _BLOCK):
         block, others = pictures[:edge][start : start + _BLOCK], start if edge is None else edge
-        key, value = _NO_KEYS, _NO_VALUES
+        found, value = _NO_KEYS, _NO_VALUES
         for pose in range(8):
             # To turn one is to turn the other back; only the block is copied.
             posed = _posed(block, _inverse(pose))
@@ -123,39 +131,86 @@ def near_pairs(
             new = likeness[pairs[:, 0], pairs[:, 1]]
             pairs += torch.tensor([start, others])
             differ = content[pairs[:, 0]] != content[pairs[:, 1]]
-            pairs, new = pairs[differ] @ torch.tensor([count, 1]), new[differ]
+            if total > _MOST:  # no more are listed, but of what else there are pairs is still asked
+                differ &= ~touched[pairs].all(1)
+            pairs, new = 8 * (pairs[differ] @ torch.tensor([count, 1])) + pose, new[differ]
             near = new > threshold
             # Merged at every pose: together the eight would hold every pair eight times.
-            key, value = _distinct(torch.cat([key, pairs[near]]), torch.cat([value, new[near]]))
-            candidates = torch.cat([candidates, 8 * pairs[~near] + pose])
+            found, value = _distinct(torch.cat([found, pairs[near]]), torch.cat([value, new[near]]))
+            candidates = torch.cat([candidates, pairs[~near]])
             alike = torch.cat([alike, new[~near]])
             if len(alike) > _BUDGET:
                 alike, best = alike.topk(_BUDGET)
                 candidates, aligned = candidates[best], False
                 floor = alike[-1].item()  # what is less alike will not be aligned any more
-        keys.append(key)
-        values.append(value)
-        total += len(key)
-        if total > _MOST:
-            break
-    if len(candidates) > 0 and total <= _MOST:
+        inside = _inside_alike(found, coarse) > threshold
+        if align:  # black surrounds may hide a shift
+            candidates = torch.cat([candidates, found[~inside]])
+            alike = torch.cat([alike, value[~inside]])
+        _touch(touched, found[inside])
+        if total <= _MOST:
+            keys.append(found[inside])
+            values.append(value[inside])
+        total += int(inside.sum())
+    if len(candidates) > 0:
         reach = _reach(candidates, pictures)
         close = torch.nonzero(reach > _TANGENT).flatten()
         if len(close) > _REGISTERED:
             close, aligned = close[reach[close].topk(_REGISTERED).indices], False
-        key, value = _aligned(candidates[close], threshold, small.fine[kept])
-        keys.append(key)
+        found, value = _aligned(candidates[close], threshold, small.fine[kept])
+        _touch(touched, found)
+        keys.append(found)
         values.append(value)
-    key, value = _distinct(torch.cat(keys), torch.cat(values))
+    found, value = _distinct(torch.cat(keys), torch.cat(values))
     order = value.argsort(descending=True, stable=True)[:_MOST]
-    rows = kept[torch.stack([key // max(count, 1), key % max(count, 1)], 1)[order]]
-    return NearPairs(rows, value[order].clamp(max=1), len(key) <= _MOST, aligned)
+    every = torch.zeros(len(blank), dtype=torch.bool)
+    every[kept] = touched
+    rows = kept[torch.stack(_rows(found[order], count), 1)]
+    return NearPairs(rows, value[order].clamp(max=1), every, len(found) <= _MOST, aligned)
 
 
-def _distinct(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Each key once, in order, with the largest of its values."""
-    key, inverse = key.unique(return_inverse=True)
-    return key, torch.zeros(len(key)).scatter_reduce(0, inverse, value, "amax")
+# A pair and its pose are one number: 8 (first · count + second) + pose.
+
+
+def _rows(candidates: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """First and second of candidates, of ``count`` pictures."""
+    pairs = candidates // 8
+    return pairs // max(count, 1), pairs % max(count, 1)
+
+
+def _distinct(candidates: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Each pair once, in order, in the pose that has the largest of its values."""
+    pairs, inverse = (candidates // 8).unique(return_inverse=True)
+    best = torch.zeros(len(pairs)).scatter_reduce(0, inverse, value, "amax")
+    top = value == best[inverse]
+    pose = torch.zeros_like(pairs).scatter_reduce(0, inverse[top], candidates[top] % 8, "amax")
+    return 8 * pairs + pose, best
+
+
+def _touch(touched: Tensor, candidates: Tensor) -> None:
+    for rows in _rows(candidates, len(touched)):
+        touched[rows] = True
+
+
+def _inside_alike(candidates: Tensor, pictures: Tensor) -> Tensor:
+    """Correlation of the candidates inside their surrounds."""
+    value, (first, second) = torch.zeros(len(candidates)), _rows(candidates, len(pictures))
+    for rows, pose in _batches(candidates):
+        one, other = pictures[first[rows]], _posed(pictures[second[rows]], pose)
+        value[rows] = _correlation(one, other, _inside(one, other))
+    return value
+
+
+def _inside(first: Tensor, second: Tensor) -> Tensor:
+    """Where not both of ``[P, C, S, S]`` are black, nor beside that: 0 or 1, ``[P, 1, S, S]``."""
+    bright = torch.maximum(first, second).amax(1, keepdim=True)
+    black = (bright <= _BLACK * bright.amax((-2, -1), keepdim=True)).float()
+    inside = 1 - F.max_pool2d(black, 3, 1, 1)
+    return torch.where(inside.mean((-2, -1), keepdim=True) < _LEAST_INSIDE, 1, inside)
+
+
+def _correlation(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
+    return (_unit(first, inside) * _unit(second, inside)).flatten(1).sum(1)
 
 
 def _posed(pictures: Tensor, pose: int) -> Tensor:
@@ -173,7 +228,7 @@ def _projected(pictures: Tensor, bases: Tensor) -> Tensor:
 
 
 def _unit(pictures: Tensor, inside: Tensor | None = None) -> Tensor:
-    """Free ``[N, C, H, W]`` of the mean of each channel and give it unit norm."""
+    """Free ``[N, C, H, W]`` of the mean of each channel, ``inside``, and give it unit norm."""
     if inside is None:
         centred = pictures - pictures.mean((-2, -1), keepdim=True)
     else:
@@ -206,12 +261,10 @@ def _tangents(pictures: Tensor) -> Tensor:
 
 
 def _reach(candidates: Tensor, pictures: Tensor) -> Tensor:
-    """Correlation of the candidates (8 key + pose) after small motions, to first order."""
-    count, tangents = len(pictures), _tangents(pictures)
-    reach = torch.zeros(len(candidates))
+    """Correlation of the candidates after small motions, to first order."""
+    tangents, reach = _tangents(pictures), torch.zeros(len(candidates))
     for rows, pose in _batches(candidates):
-        key = candidates[rows] // 8
-        first, second = key // count, key % count
+        first, second = _rows(candidates[rows], len(pictures))
         # Each projected on the tangents of the other, which stay as they are: it is posed instead.
         reach[rows] = torch.maximum(
             _projected(_posed(pictures[second], pose), tangents[first]),
@@ -221,16 +274,15 @@ def _reach(candidates: Tensor, pictures: Tensor) -> Tensor:
 
 
 def _aligned(candidates: Tensor, threshold: float, fine: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and similarity of the candidates that alignment brings over both thresholds."""
-    keys, values = [_NO_KEYS], [_NO_VALUES]
+    """Candidates that alignment brings over both thresholds, and their similarity."""
+    found, values = [_NO_KEYS], [_NO_VALUES]
     for rows, pose in _batches(candidates):
-        key = candidates[rows] // 8
-        first, second = fine[key // len(fine)].float(), fine[key % len(fine)].float()
+        first, second = (fine[each].float() for each in _rows(candidates[rows], len(fine)))
         after = _registered(first, _posed(second, pose))
         near = after > max(threshold, _ALIGNED)
-        keys.append(key[near])
+        found.append(candidates[rows][near])
         values.append(after[near])
-    return torch.cat(keys), torch.cat(values)
+    return torch.cat(found), torch.cat(values)
 
 
 def _batches(candidates: Tensor) -> Iterator[tuple[Tensor, int]]:
@@ -242,7 +294,10 @@ def _batches(candidates: Tensor) -> Iterator[tuple[Tensor, int]]:
 
 
 def _registered(first: Tensor, second: Tensor) -> Tensor:
-    """Correlation of pictures ``[P, C, S, S]`` with others that are scaled and shifted to fit."""
+    """Correlation of pictures ``[P, C, S, S]`` with others that are scaled and shifted to fit.
+
+    Of the whole, or inside the surrounds where that is less.
+    """
     axis = _axis(first.shape[-1])
     motion = torch.zeros(len(first), 3)  # logarithm of the scale, shift along x, along y
     best = torch.zeros(len(first))
@@ -252,8 +307,9 @@ def _registered(first: Tensor, second: Tensor) -> Tensor:
         grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
         inside = (grid.abs() <= 1).all(-1)[:, None].float()
         moved = F.grid_sample(second, grid, padding_mode="border", align_corners=False)
+        shown = _correlation(first, moved, inside * _inside(first, moved))
         target, moved = _unit(first, inside), _unit(moved, inside)
-        best = torch.maximum(best, (target * moved).flatten(1).sum(1))
+        best = torch.maximum(best, shown.minimum((target * moved).flatten(1).sum(1)))
         if step == _STEPS:
             break
         basis = (_motions(moved) * inside[:, None]).flatten(2)

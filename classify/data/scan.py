@@ -45,7 +45,8 @@ def scan(*datasets: LesionDataset) -> Scan:
     *datasets : LesionDataset
         At least one, of 8 pixels a side or more. Where they differ: 8 bits count as the 16 bits of
         the same light; linear light is encoded as sRGB where another set says it is that; colours
-        become grey where another set is grey; sizes are free, and pixels equal in one size alone.
+        become grey where another set is grey, be it in three equal channels; sizes are free, and
+        pixels equal in one size alone.
 
     Returns
     -------
@@ -75,22 +76,26 @@ def scan(*datasets: LesionDataset) -> Scan:
     depth = max(dataset.bit_depth for dataset in datasets)
     encoded = {dataset.encoding for dataset in datasets} >= {"linear", "srgb"}
     numbers: dict[tuple[tuple[int, ...], bytes], int] = {}
-    content, blank, small = [], [], []
+    content, blank, small, greys = [], [], [], set()
     for dataset in datasets:
+        grey = dataset.channels in (1, 3)
         for rows in torch.arange(len(dataset)).split(_ROWS):
             images = dataset.gather(rows).images
             for codes in images.numpy():
                 whole = codes if dataset.bit_depth == depth else codes.astype(np.uint16) * 257
                 known = codes.shape, sha256(whole.tobytes()).digest()
                 content.append(numbers.setdefault(known, len(numbers)))
+            grey = grey and bool((images == images[:, :1]).all())
             flat = as_levels(images).flatten(2)
             # Between two codes, as levels are rounded.
             limit = (_BLANK + 0.5) * 255 / (2**dataset.bit_depth - 1)
             blank.append(((flat.amax(2) - flat.amin(2)) <= limit).all(1))
             if encoded and dataset.encoding == "linear":
                 images = srgb_codes(as_levels(images) / 255, 16)
-            found = thumbnails(images, side)
-            small.append(Thumbnails(*map(_grey, found)) if len(channels) > 1 else found)
+            small.append(thumbnails(images, side))
+        greys.add(grey)
+    if len(channels) > 1 or len(greys) > 1:
+        small = [Thumbnails(*map(_grey, found)) for found in small]
     coarse, fine = (torch.cat(parts) for parts in zip(*small, strict=True))
     return Scan(torch.tensor(content), torch.cat(blank), Thumbnails(coarse, fine))
 

@@ -136,7 +136,7 @@ def _module_page(page: Page) -> str:
 def _entry(page: Page, name: str) -> list[str]:
     thing = getattr(importlib.import_module(page.package), name)
     if inspect.isclass(thing):
-        # What a module has from a base that is not public would stand nowhere else.
+        # What a module has from its bases, too: some of these are not public.
         bases = ["   :inherited-members: Module"] * issubclass(thing, nn.Module)
         return [f".. autoclass:: {name}", "   :members:", *bases]
     if inspect.isroutine(thing):

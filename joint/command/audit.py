@@ -1,4 +1,4 @@
-"""``lens2label audit``: duplicates and leaks in a data set and its split, or with another set.
+"""``lens2label audit``: duplicates and leaks in a data set and its split, or between two sets.
 
 ::
 
@@ -22,7 +22,7 @@ from joint.config.run import RunConfig, SplitConfig, load_config
 from joint.config.scenes import DataConfig, build_data, read_like
 from joint.record import print_json
 from joint.run.build import build_split
-from joint.run.trained import load_run
+from joint.run.trained import check_parts, load_trained
 from joint.saved.checkpoint import write_atomically
 from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.settings import OptionError, Settings
@@ -39,7 +39,7 @@ class Against(Settings):
     """Scenes that others are compared with."""
 
     against: DataConfig
-    """The other scenes."""
+    """The other scenes; of a run, its own, with where they are now."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class AuditOptions:
     against: str | None = None
     """Look for what the scenes share with these: scenes, as in train, and with options like those
     of --data (such as --against.label), read like the first where they do not say; or a run folder,
-    whose training and validation part is meant, and like whose scenes the first are read."""
+    whose training and validation part is meant, and like whose scenes the first are read; where
+    these are now is said by --against.root or --against.path."""
     others: Annotated[Against | None, tyro.conf.arg(name="")] = None
     leave_out: Path | None = None
     """With --against: also write the names of the pictures of --data that are to be left out, one a
@@ -123,8 +124,8 @@ def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
     if _is_run(sources.against):
         check_run_folder(Path(sources.against))
         own = load_config(sources.against).data
-        size = sources.image_size or own.image_size or 128
-        return _read(arguments, read_like(scenes_at(sources.data, size), own))
+        size = sources.image_size or own.image_size or _trained_size(Path(sources.against))
+        return _read(arguments, read_like(scenes_at(sources.data, size), own), own)
     size = sources.image_size or 128
     data, others = scenes_at(sources.data, size), scenes_at(sources.against, size)
     # How the first are read is only known with their options.
@@ -175,11 +176,11 @@ def _audit(options: AuditOptions) -> Audit:
 
 def _audit_against(options: AuditOptions) -> CrossAudit:
     progress = not options.json
-    if options.others is None:
-        assert options.against is not None  # a run
-        reference = _learned_from(options.against)
-    else:
-        reference = build_data(options.others.against, progress=progress)
+    assert options.against is not None
+    assert options.others is not None
+    reference = build_data(options.others.against, progress=progress)
+    if _is_run(options.against):
+        reference = _learned_from(Path(options.against), reference)
     return audit_against(
         build_data(options.scenes.data, progress=progress),
         reference,
@@ -194,9 +195,16 @@ def _is_run(source: str) -> bool:
     return any((Path(source) / name).is_file() for name in names)
 
 
-def _learned_from(run: str) -> LesionDataset:
-    """The pictures that a run was trained on or chosen by."""
-    _, _, parts = load_run(run)
+def _trained_size(run: Path) -> int:
+    """Pixels along the shorter side of the pictures that a run was trained on."""
+    return min(load_trained(run, load_config(run).training).scenes.image_size)
+
+
+def _learned_from(run: Path, data: LesionDataset) -> LesionDataset:
+    """The pictures of its data that a run was trained on or chosen by."""
+    config = load_config(run)
+    parts = build_split(config, data)
+    check_parts(run, load_trained(run, config.training), parts)
     if parts.validation is None:
         return parts.train
     count, more = len(parts.train), len(parts.validation)

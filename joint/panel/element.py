@@ -84,7 +84,10 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
         sheet, shown = sheet_of_places(front_end), shown_channels(front_end)
         _draw_spots(figure, sheet.spots[[*shown]], [*shown.values()])
         light, sharp = float(front_end.throughput().detach()), " in focus" * front_end.draws
-        figure.suptitle(f"point-spread functions{sharp} at {sheet.places}, throughput {light:.2f}")
+        mean = " over the working distances" * front_end.draws
+        figure.suptitle(
+            f"point-spread functions{sharp} at {sheet.places}, throughput {light:.2f}{mean}"
+        )
     elif (psf := _own_psf(front_end)) is not None:
         shown = _some(_channel_names(len(psf)))
         _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])

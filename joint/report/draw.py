@@ -172,10 +172,13 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str,
     else:
         return
     if isinstance(front_end, _Lens) and front_end.working_distances is not None:
+        at = ""
+        if isinstance(front_end, optics.VaryingImaging):
+            at = f" at {sheet_of_places(front_end).places}"
         yield (
             _depths_figure(front_end, front_end.working_distances),
             "Point-spread functions at the working distances",
-            "Point-spread function of the middle channel at the working distances"
+            f"Point-spread function of the middle channel{at} at the working distances"
             f"{', six of them' if len(front_end.working_distances) > _MOST_DEPTHS else ''}; "
             f"{_SQUARE_ROOT}.",
         )
@@ -281,10 +284,10 @@ def _transfer_of_pupil(front_end: _Lens, pupil: optics.Pupil) -> tuple[str, _Lin
     return (
         "MTF",
         {name: (both, *each.numpy()) for name, each in zip(names, found, strict=True)},
-        f"Modulation transfer function of the lens {of}{'with' if area else 'without'} the area of "
-        f"the pixels (oversample={pupil.oversample}){'' if area else ', which the data sheet has'}"
-        ": the contrast that is left of a sine, relative to a large area. Neither aliasing nor the "
-        "window of the PSF raises it.",
+        f"Modulation transfer function of the lens {'in focus, ' * front_end.draws}{of}"
+        f"{'with' if area else 'without'} the area of the pixels (oversample={pupil.oversample})"
+        f"{'' if area else ', which the data sheet has'}: the contrast that is left of a sine, "
+        "relative to a large area. Neither aliasing nor the window of the PSF raises it.",
     )
 
 
@@ -335,7 +338,8 @@ def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
         light = float(front_end.throughput())
     pupil = front_end.pupil
     figure, axes = _panels_of(len(psf) + (pupil is not None))
-    figure.suptitle(f"{'PSF' if pupil is None else 'lens'}, throughput {light:.2f}")
+    mean = " over the working distances" * front_end.draws
+    figure.suptitle(f"{'PSF' if pupil is None else 'lens'}, throughput {light:.2f}{mean}")
     if pupil is not None:
         draw_phase(figure, axes.pop(0), pupil)
     _draw_spots(figure, axes, psf, [*shown.values()])
@@ -345,7 +349,8 @@ def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
 def _places_figure(front_end: optics.VaryingImaging, sheets: Array) -> "Figure":
     shown = shown_channels(front_end)
     figure, axes = _panels_of(len(shown))
-    figure.suptitle(f"lens, throughput {float(front_end.throughput().detach()):.2f}")
+    light, mean = front_end.throughput().detach(), " over the working distances" * front_end.draws
+    figure.suptitle(f"lens, throughput {float(light):.2f}{mean}")
     _draw_spots(figure, axes, sheets[[*shown]], [*shown.values()])
     height, width = front_end.psf().shape[-2:]
     for axis in axes:  # a place of the sheet is no place of the picture

@@ -26,6 +26,7 @@ from .printed import differing, printed_stage
 __all__ = [
     "SceneKind",
     "Trained",
+    "check_parts",
     "load_codec",
     "load_fitted",
     "load_run",
@@ -158,6 +159,12 @@ def load_run(
     if not isinstance(data, classify.LesionDataset):
         data = build_data(config.data if data is None else data)
     parts = build_split(config, data)
+    check_parts(directory, trained, parts)
+    return config, rebuilt(config, trained, data), parts
+
+
+def check_parts(directory: Path, trained: Trained, parts: classify.Split) -> None:
+    """Refuse, by a CheckpointError, parts of other pictures than a run has learned from."""
     was, validation = trained.identity, parts.validation
     now = None if validation is None else validation.fingerprint
     same_train = was["train"] == parts.train.fingerprint
@@ -167,7 +174,6 @@ def load_run(
             f"the scenes of {directory} are no longer those that it was {use}, so that its "
             f"test set may hold {held} pictures: restore them, or evaluate on other data"
         )
-    return config, rebuilt(config, trained, data), parts
 
 
 def load_system(directory: Path | str) -> ImagingSystem:

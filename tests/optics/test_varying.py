@@ -870,6 +870,34 @@ def test_psfs_of_all_distances_are_taken_apart_once(monkeypatch):
     assert "boundary='replicate', working_distances=(0.8, 2, inf) m" in repr(camera)
 
 
+def test_pictures_at_one_distance_share_what_is_taken_apart(monkeypatch):
+    camera, scene = _deep(rank=3), _scene(4, 1, 9, 10).float()
+    alone = [camera(scene[i : i + 1], distance=d) for i, d in enumerate((0.8, 2.0, 0.8, 2.0))]
+    camera = _deep(rank=3)
+    calls = _counted(monkeypatch)
+    together = camera(scene, distance=torch.tensor([0.8, 2.0, 0.8, 2.0], dtype=torch.float64))
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-6)
+    assert len(calls) == 2
+    # An empty batch, which needs none, does not take the place of what is kept.
+    assert camera(scene[:0]).shape == (0, *together.shape[1:])
+    camera(scene, distance=torch.tensor([0.8, 2.0, 2.0, 0.8], dtype=torch.float64))
+    assert len(calls) == 2
+    camera.rank = 2
+    camera(scene, distance=torch.tensor([0.8, 2.0, 2.0, 0.8], dtype=torch.float64))
+    assert len(calls) == 4
+
+
+def test_a_graph_of_drawn_distances_takes_any_number_of_pictures():
+    camera, scene = _deep(rank=3), _scene(4, 1, 9, 10).float()
+    shapes = {"scene": {0: torch.export.Dim("batch", min=2, max=64)}}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = torch.export.export(
+            camera, (), {"scene": scene}, dynamic_shapes=shapes, strict=False
+        )
+        assert made.module()(scene=torch.cat([scene, scene[:3]])).shape[0] == 7
+
+
 def test_drawn_distances_are_one_graph_under_compile_and_full_precision_under_autocast():
     start = torch.nn.Parameter(_random(1, 2, 1, 6).double())
     camera = _deep(start, rank=2, distances=(0.8, 2.0)).double()

@@ -114,7 +114,8 @@ def test_a_set_against_itself_is_all_in_it():
     assert found.exact[2] == Same(("own-2", "own-5"), ("own-2", "own-5"), False)
     pairs = {(pair.first, pair.second) for pair in found.near}
     assert pairs == {("own-3", "own-7"), ("own-7", "own-3")}
-    assert not found.other_names
+    assert found.uncounted == ()
+    assert (found.names, found.names_alike) == (12, 12)
 
 
 def test_exact_duplicates_and_groups_are_told_with_their_labels():
@@ -154,26 +155,56 @@ def test_classes_are_compared_by_name():
 
 def test_numbers_that_count_other_things_are_no_finding():
     """Class folders in which the files are numbered from 0, whose groups are their names."""
-    names = [str(row) for row in range(10)]
+    names = [f"nv/{row}.png" for row in range(10)]
     train, test = textures(10), textures(10, seed=1)
-    trained = make(train, "", groups=names, names=names)
-    found = audit_against(make(test, "", groups=names, names=names), trained)
-    assert found.groups == trained.groups
-    assert found.other_names
-    assert found.touched == ()
-    said = "10 groups, no finding: pictures of one name differ, so names mean other things: 0, 1"
-    assert said in str(found)
+    for groups in (names, [str(row // 2) for row in range(10)]):
+        trained = make(train, "", groups=groups, names=names)
+        found = audit_against(make(test, "", groups=groups, names=names), trained)
+        shared = tuple(dict.fromkeys(groups))
+        assert found.groups == found.uncounted == shared
+        assert found.touched == found.reference_touched == ()
+        count = len(shared)
+        said = f": {count} groups, of which {count} may be numbers of each set and do not count: "
+        assert said in str(found)
+        assert "names in both: 10, 0 alike\n" in str(found)
     test[3] = train[3]
-    test[4] = train[8]
-    found = audit_against(make(test, "", groups=names, names=names), trained)
-    assert found.touched == ("3", "4")  # duplicates count all the same
-    test[:5] = train[:5].flip(-1)  # now half of the names are kept
-    found = audit_against(make(test, "", groups=names, names=names), trained)
-    assert not found.other_names
-    assert len(found.touched) == 10
-    test[4:], train[4:] = 0, 1  # blank ones say nothing
-    found = audit_against(make(test, "", groups=names, names=names), trained)
-    assert not found.other_names
+    test[4] = train[8].flip(-1)
+    found = audit_against(
+        make(test, "", groups=names, names=names), make(train, "", groups=names, names=names)
+    )
+    assert found.touched == (names[3], names[4])  # duplicates count all the same
+    assert (found.names, found.names_alike) == (10, 1)
+
+
+@pytest.mark.parametrize("names", [[f"{row}.png" for row in range(6)], ["cover", *"abcde"]])
+def test_patients_count_whatever_their_pictures_are_called(names):
+    """Later visits in files that are counted from 0: other pictures of the same names."""
+    patients = [f"patient-{row // 2}" for row in range(6)]
+    theirs = ["cover", *"vwxyz"] if names[0] == "cover" else names
+    train = make(textures(6), "", groups=patients, names=theirs)
+    test = make(textures(6, seed=1), "", groups=patients, names=names)
+    found = audit_against(test, train)
+    assert found.groups == ("patient-0", "patient-1", "patient-2")
+    assert found.uncounted == ()
+    assert found.touched == test.identifiers
+    # After a picture of one set alone, a group has a name of its own.
+    test = make(textures(6, seed=1), "", groups=[*"aabbcc"], names=[*"axbycz"])
+    train = make(textures(6), "", groups=[*"abcdef"], names=[*"abcdef"])
+    found = audit_against(test, train)
+    assert (found.groups, found.uncounted) == (("a", "b", "c"), ())
+    assert found.touched == test.identifiers
+
+
+def test_the_other_pictures_of_a_lesion_are_left_out_too():
+    train, test = textures(5), textures(5, seed=1)
+    test[0] = train[1]
+    test[4] = train[3].flip(-1)
+    found = audit_against(
+        make(test, "test", groups=["1", "1", "2", "3", "4"]),
+        make(train, "train", groups=["v", "w", "w", "x", "y"]),
+    )
+    assert found.touched == ("test-0", "test-1", "test-4")
+    assert found.reference_touched == ("train-1", "train-2", "train-3")
 
 
 def test_sizes_depths_encodings_and_grey():
@@ -181,13 +212,14 @@ def test_sizes_depths_encodings_and_grey():
     light = LesionPhantom(image_size=64, bit_depth=16, encoding="linear", **phantom)
     codes = LesionPhantom(image_size=48, **phantom)
     found = audit_against(light.subset(range(8)), codes)
-    assert [(p.first, p.second) for p in found.near if p.first == p.second] != []
     assert {p.first for p in found.near if p.first == p.second} == {*light.identifiers[:8]}
     images = codes.gather(range(20)).images
     grey = np.stack([np.array(pil(image).convert("L")) for image in images])
-    found = audit_against(make(torch.from_numpy(grey)[:, None], "grey"), make(images, "colour"))
-    pairs = {(pair.first, pair.second) for pair in found.near}
-    assert pairs >= {(f"grey-{row}", f"colour-{row}") for row in range(20)}
+    grey = torch.from_numpy(grey)[:, None]
+    for each in (grey, grey.expand(-1, 3, -1, -1).contiguous()):
+        found = audit_against(make(each, "grey"), make(images, "colour"))
+        pairs = {(pair.first, pair.second) for pair in found.near}
+        assert pairs >= {(f"grey-{row}", f"colour-{row}") for row in range(20)}
 
 
 def test_parts_of_one_set():
@@ -197,23 +229,26 @@ def test_parts_of_one_set():
     known = {*whole.train.groups}
     shared = [group in known for group in whole.test.groups]
     assert len(found.groups) > 0
-    assert {*found.touched} >= {
+    assert found.near == found.exact == ()
+    assert found.touched == tuple(
         name for name, is_known in zip(whole.test.identifiers, shared, strict=True) if is_known
-    }
+    )
 
 
-def test_blank_pictures_are_compared_for_equal_pixels_alone():
+def test_blank_pictures_are_the_same_of_equal_pixels_and_names():
     train, test = textures(4), textures(4, seed=1)
-    train[1] = test[2] = 90
+    train[1] = train[2] = test[2] = test[0] = 90
     test[3] = 91
-    found = audit_against(make(test, "test"), make(train, "train"))
-    assert [same.images for same in found.exact] == [("test-2",)]
+    names = ["a", "b", "c", "d"]
+    found = audit_against(make(test, "test", names=names), make(train, "train", names=names))
+    assert [(same.images, same.reference_images) for same in found.exact] == [(("c",), ("c",))]
     assert found.near == ()
-    assert (found.blank, found.complete, found.stopped) == (3, False, False)
-    assert re.search(r"near duplicates.*: none, with 3 blank images passed over\n", str(found))
+    assert (found.touched, found.names_alike) == (("c",), 1)
+    assert (found.blank, found.complete, found.stopped) == (5, False, False)
+    assert re.search(r"near duplicates.*: none, with 5 blank images passed over\n", str(found))
 
 
-def test_a_search_that_stopped_says_so(monkeypatch):
+def test_pairs_that_are_not_listed_count(monkeypatch):
     monkeypatch.setattr("classify.data.near._MOST", 3)
     images = textures(1).repeat(4, 1, 1, 1)
     images[:, 0, 0, 0] = torch.arange(4)
@@ -224,13 +259,9 @@ def test_a_search_that_stopped_says_so(monkeypatch):
     found = audit_against(make(images, "a"), make(changed, "b"))
     assert found.stopped
     assert not found.complete
-    assert "3 pairs, and then the search stopped: a-" in str(found)
-    monkeypatch.setattr("classify.data.near._MOST", 1)
-    names = ["0", "1", "2", "3"]
-    sets = (make(each, "", groups=names, names=names) for each in (images, changed))
-    found = audit_against(*sets)  # one pair tells nothing of the names
-    assert len(found.near) == 1
-    assert not found.other_names
+    assert "3 pairs, and more that are not listed: a-" in str(found)
+    assert found.touched == ("a-0", "a-1", "a-2", "a-3")
+    assert found.reference_touched == ("b-0", "b-1", "b-2", "b-3")
 
 
 def test_json():

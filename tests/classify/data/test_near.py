@@ -145,14 +145,56 @@ def test_the_stop_bounds_memory(monkeypatch):
     monkeypatch.setattr(near, "_MOST", 100)
     monkeypatch.setattr(near, "_BLOCK", 5)
     keys = recorded(monkeypatch, "_distinct")
-    images = textures(1).repeat(60, 1, 1, 1)
+    images = textures(1).repeat(61, 1, 1, 1)
     images[:] = images.float().add(images.flip(-1)).add(images.flip(-2)).div(3).to(torch.uint8)
-    found = find(images, threshold=0.1)
+    images[60] = textures(1, seed=1)[0]
+    found = find(images, threshold=0.5)
     assert len(found.rows) == 100
     assert not found.complete
     # All pairs of a block once, and again those of one pose; not those of all poses or blocks.
     assert 285 <= max(map(len, keys)) <= 2 * 5 * 60
-    assert len(keys) == 8 + 1  # one block, and the end
+    # Once the list is full, only pictures without a pair are of interest.
+    assert sum(map(len, keys[8:-1])) == 0
+
+
+def test_the_list_is_full_and_pictures_are_still_looked_for(monkeypatch):
+    monkeypatch.setattr(near, "_MOST", 100)
+    monkeypatch.setattr(near, "_BLOCK", 16)
+    many = textures(1).repeat(20, 1, 1, 1)
+    many[:, 0, 0, 0] = torch.arange(20)
+    others = textures(20, seed=1)
+    images = torch.cat([many, others, others[:15].flip(-1)])
+    for align in (False, True):
+        found = find(images, align=align)
+        assert len(found.rows) == 100
+        assert not found.complete
+        assert found.touched.tolist() == [True] * 35 + [False] * 5 + [True] * 15
+
+
+def surrounded(images, radius):
+    """Black outside a circle, as dermoscopes show it; radius in half sides."""
+    axis = (torch.arange(64) + 0.5) / 32 - 1
+    return images * (axis**2 + axis[:, None] ** 2 < radius**2)
+
+
+@pytest.mark.parametrize("radius", [1.0, 0.8])
+@pytest.mark.parametrize("align", [False, True])
+def test_a_black_surround_makes_no_pictures_alike(radius, align):
+    big = textures(16, side=80)
+    # Flat skin under a lesion: what differs is little beside the surround.
+    images = surrounded((150 + 0.3 * big[:, :, 8:72, 8:72].float()).to(torch.uint8), radius)
+    images[12:] = images[:4].flip(-1)
+    small = near._unit(thumbnails(images).coarse).flatten(1)
+    assert int((small @ small.T > 0.975).sum()) > 16 + 2 * 30  # alike as a whole
+    found = find(images, align=align)
+    assert sorted(found.rows.tolist()) == [[row, row + 12] for row in range(4)]
+
+
+def test_pictures_on_black_ground_are_compared_as_a_whole():
+    strokes = (textures(8)[:, :1] > 190).to(torch.uint8) * 255  # thin and few, as digits are
+    assert 0 < (strokes > 0).float().mean() < 0.2
+    images = torch.cat([strokes, strokes[:3].flip(-1)])
+    assert sorted(find(images).rows.tolist()) == [[0, 8], [1, 9], [2, 10]]
 
 
 def alike(count):

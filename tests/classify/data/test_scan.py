@@ -63,6 +63,12 @@ def test_colours_become_grey_beside_grey():
     small = scan(make(images), make(torch.from_numpy(grey)[:, None])).small.coarse
     assert small.shape == (6, 1, 20, 20)
     assert (small[:3] - small[3:]).abs().max() <= 1  # Pillow's are whole codes
+    as_colours = torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1).contiguous()
+    equal = scan(make(images), make(as_colours))
+    assert torch.allclose(equal.small.coarse, small, atol=1e-3)
+    assert scan(make(as_colours), make(as_colours)).small.coarse.shape == (6, 3, 20, 20)
+    as_colours[1, 0, 3, 3] ^= 1  # one colour is enough
+    assert scan(make(images), make(as_colours)).small.coarse.shape == (6, 3, 20, 20)
     with pytest.raises(ValueError, match="pictures of 3 and 4 channels cannot be compared: give"):
         scan(make(images), make(noise(2, 4, 20, 20)))
 

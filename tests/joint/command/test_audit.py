@@ -6,6 +6,7 @@ import pytest
 from commands import MISTAKE, OPTION, run
 from PIL import Image
 
+import classify
 import joint
 from joint.command.audit import AuditOptions, read_audit_options
 
@@ -123,15 +124,36 @@ def test_an_audit_against_what_a_run_has_learned_from(tmp_path, sets, capsys):
     assert found["reference_images"] == len(seen) < 16
     assert sorted(found["touched"]) == sorted([*known, parts.validation.identifiers[0]])
     options = read_audit_options([str(word) for word in command[1:]])
-    assert options.others is None
+    assert options.others.against == joint.load_config(folder).data
     assert (options.scenes.data.geometry, options.scenes.data.image_size) == ("squeeze", 16)
     # Of another size, equal pictures are near ones.
     status, out, _ = run(capsys, *command, "--image-size", "20", "--json")
     assert sorted(json.loads(out)["touched"]) == sorted(found["touched"])
+    moved = shutil.move(own, tmp_path / "moved")
+    assert run(capsys, *command)[0] == MISTAKE
+    status, out, _ = run(capsys, *command, "--json", "--against.root", moved)
+    assert json.loads(out)["touched"] == found["touched"]
+    # Of other scenes than it learned from, nothing can be said.
+    stranger = _folders(tmp_path / "stranger", 2)
+    status, _, err = run(capsys, *command, "--against.root", stranger)
+    assert status == MISTAKE
+    assert "no longer those that it was trained on" in err
     (folder / "config.json").unlink()
     status, _, err = run(capsys, *command)
     assert status == MISTAKE
     assert str(folder) in err
+
+
+def test_scenes_are_of_the_size_that_a_run_was_trained_on(tmp_path, sets, capsys):
+    """Files of arrays have one, and the configuration does not say it."""
+    path, folder = tmp_path / "scenes.npz", tmp_path / "run"
+    classify.save_scenes(classify.LesionPhantom(40, 24, progress=False), path)
+    blind = ["--front-end", "none", "--sensor", "none", "--codec", "none", "--quiet"]
+    once = ["--training.epochs", "1", "--training.monitor", "loss"]
+    status, _, err = run(capsys, "train", "--output", folder, "--data", path, *blind, *once)
+    assert status == 0, err
+    options = read_audit_options(["--data", str(sets[1]), "--against", str(folder)])
+    assert options.scenes.data.image_size == 24
 
 
 @pytest.mark.parametrize(
