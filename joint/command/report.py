@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from joint.report import figures_in, write_report
+from joint.saved.checkpoint import CheckpointError
 from joint.study import StudyError, open_study
 from joint.study.space import levels_shown
 
@@ -86,9 +87,10 @@ def _names_of(runs: Sequence[Path]) -> list[str]:
     places = [run.resolve() for run in runs]
     told: dict[Path, str] = {}
     for folder in {place.parent.parent for place in places}:
-        with suppress(StudyError):  # there is none, or it is damaged: the runs are whole
+        # There is none, or it is damaged: the runs are whole.
+        with suppress(StudyError, CheckpointError):
             study = open_study(folder)
-            for run in study.runs:
+            for run in study.planned:
                 design = levels_shown(study.designs[run.design]) or f"design {run.design}"
                 told[study.path(run)] = f"{design}, seed {run.seed}"
     return [told.get(place, place.name) for place in places]

@@ -13,6 +13,7 @@ the numbers behind it, whoever loads them is told by their checksum.
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
@@ -152,13 +153,17 @@ def check_study(folder: Path | str) -> StudyCheck:
     ledger, others, damaged = _designs(ledger)
     faults += damaged
     states: Counter[str] = Counter(pending=ledger.wanted - len(ledger.runs))
-    for run in ledger.runs:
+    wanted = {*ledger.runs}
+    # A race decides anew where a run that failed is tried again, and not at all where one is
+    # damaged: what it called before may be there.
+    for run in ledger.planned:
+        there = ledger.path(run).exists()
         state = ledger.state(run) if ledger.path(run).is_dir() else "pending"
-        states[state] += 1
-        faults += _of_run(ledger, run, state)
-    # A race decides anew where a run that failed is tried again: what it called then may be there.
-    planned = (*ledger.runs, *ledger.reserve)
-    faults += _foreign(ledger, {*others, *(run.digest for run in planned)})
+        if run in wanted:
+            states[state] += 1
+        if run in wanted or there:
+            faults += _of_run(ledger, run, state)
+    faults += _foreign(ledger, {*others, *(run.digest for run in ledger.planned)})
     tally = Tally(*(states[state] for state in Tally._fields))  # pyright: ignore
     return StudyCheck(ledger.folder, tally, tuple(faults))
 
@@ -171,10 +176,12 @@ def _designs(ledger: Ledger) -> tuple[Ledger, set[str], list[StudyFault]]:
 
     With the digests of the runs of those behind, and what is wrong.
     """
+    with suppress(CheckpointError):  # of a run by which a race decides: it is looked at below
+        ledger = ledger if isinstance(ledger.study.sampler, Search) else ledger.refreshed()
     while True:
         try:
             more = with_next(ledger)
-        except (StudyError, CheckpointError):  # of a run, whose files are looked at below
+        except StudyError:  # of a design, whose file is looked at below
             break
         if more is None:
             break

@@ -22,7 +22,7 @@ from joint.settings import ConfigError
 
 from .ahead import check_ahead, check_labels
 from .axis import Design
-from .race import raced
+from .race import called_first
 from .requirements import check_reached
 from .sampler import Search
 from .space import Pair, Study, levels_shown
@@ -114,7 +114,8 @@ def write_study(study: Study, folder: Path | str, *, earlier: Path | str | None 
     _check_measured(study, designs, configs, pairs)
     check_ahead(study, designs, configs, pairs)
     runs = _runs(study, designs, configs)
-    ledger = Ledger(folder, study, designs, *raced(study.race, runs, study.seeds))
+    first = called_first(study.race, runs, study.seeds)
+    ledger = Ledger(folder, study, designs, first, runs)
     if earlier is not None:
         ledger = _copy_done(open_study(earlier), ledger)
     fixed = {

@@ -10,19 +10,23 @@ Successive halving (Jamieson and Talwalkar, AISTATS 2016; Li et al., JMLR 18 (20
 is rationed are seeds and not epochs: every run is a whole one. It is a race (Maron and Moore, NIPS
 6, 1994) whose decisions are a share and no test.
 
-A decision is a function of the runs' files alone. Whoever reads the folder comes to the same one,
-and no worker remembers anything.
+Which runs are called is a function of the files of all runs, and of nothing that was called before:
+whoever reads the folder comes to the same ones, also where what failed is tried again.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
 from joint.judge.metric import STUDY_METRICS, is_study_metric, lower_is_better, scores_nothing
+from joint.saved.folder import HISTORY_FILE, RESULT_FILE
 from joint.settings import Settings, nearest
 
 from .sampler import is_sought
@@ -31,7 +35,15 @@ from .validation import on_validation
 if TYPE_CHECKING:
     from .store import Ledger, PlannedRun
 
-__all__ = ["Race", "called", "may_be_called", "race_told", "raced", "seeds_called"]
+__all__ = [
+    "Race",
+    "called",
+    "called_first",
+    "halted",
+    "may_be_called",
+    "race_told",
+    "seeds_had",
+]
 
 
 class Race(Settings):
@@ -125,41 +137,26 @@ class Race(Settings):
         return found
 
 
-def raced(
-    race: Race | None, runs: Sequence["PlannedRun"], seeds: Sequence[int]
-) -> tuple[tuple["PlannedRun", ...], tuple["PlannedRun", ...]]:
-    """All runs of a study, parted into those that are run in any case and those that may be.
+def called_first(
+    race: Race | None, planned: Sequence["PlannedRun"], seeds: Sequence[int]
+) -> tuple["PlannedRun", ...]:
+    """The runs of a study that are called whatever comes of them: all where there is no race.
 
     Parameters
     ----------
     race : Race or None
         Of the study.
-    runs : sequence of PlannedRun
+    planned : sequence of PlannedRun
         Each design on each seed.
     seeds : sequence of int
         Of the study, in their order.
 
     Returns
     -------
-    tuple of PlannedRun, tuple of PlannedRun
+    tuple of PlannedRun
     """
     first = set(seeds if race is None else seeds[: race.rungs[0]])
-    now = tuple(run for run in runs if run.seed in first)
-    return now, tuple(run for run in runs if run.seed not in first)
-
-
-def seeds_called(ledger: "Ledger") -> Counter[int]:
-    """How many seeds each design of a study has so far, by its number."""
-    return Counter(run.design for run in ledger.runs)
-
-
-def _in_it(ledger: "Ledger") -> tuple[list[int], list[int]]:
-    """The designs that have gone furthest; their number of seeds, and those of rungs to come."""
-    have = seeds_called(ledger)
-    most = max(have.values(), default=0)
-    race, seeds = ledger.study.race, len(ledger.study.seeds)
-    rungs = [] if race is None else [rung for rung in (*race.rungs, seeds) if rung >= most]
-    return [number for number, count in have.items() if count == most], rungs
+    return tuple(run for run in planned if run.seed in first)
 
 
 def may_be_called(ledger: "Ledger") -> int:
@@ -177,8 +174,10 @@ def may_be_called(ledger: "Ledger") -> int:
     race = ledger.study.race
     if race is None:
         return 0
-    designs, rungs = _in_it(ledger)
-    total, count = 0, len(designs)
+    have = Counter(run.design for run in ledger.runs)
+    most = max(have.values(), default=0)
+    rungs = [rung for rung in (*race.rungs, len(ledger.study.seeds)) if rung >= most]
+    total, count = 0, [*have.values()].count(most)
     for rung, after in pairwise(rungs):
         count = race.kept(count)
         total += count * (after - rung)
@@ -186,12 +185,34 @@ def may_be_called(ledger: "Ledger") -> int:
 
 
 def called(ledger: "Ledger") -> tuple["PlannedRun", ...]:
-    """The runs that the next decision of a race calls, once all runs before it have ended.
+    """The runs that a race has called, by what has ended: all where there is no race.
 
-    The designs are ranked by their means over the seeds so far. A run that failed scores 0 where
-    the metric is a share of what should be got right; of another metric its design has no number.
-    A run that its machine gave up says nothing: its design is known by its other seeds. A design
-    without a number, or of which no run is done, does not go on, unless all are so.
+    A decision is made once all runs of its rung have ended. The designs are ranked by their means
+    over the seeds so far. A run that failed scores 0 where the metric is a share of what should be
+    got right; of another metric its design has no number. A design without a number, or of which no
+    run is done, does not go on; where none has one, nothing is decided. A run that its machine gave
+    up has not ended.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Of which :attr:`Ledger.runs` are not looked at: what was called before decides nothing.
+
+    Returns
+    -------
+    tuple of PlannedRun
+        Seed by seed.
+
+    Raises
+    ------
+    CheckpointError
+        When the files of a run are damaged.
+    """
+    return _decided(ledger)[0]
+
+
+def halted(ledger: "Ledger") -> str | None:
+    """Why a race cannot go on though all that it has called was tried; None where it can.
 
     Parameters
     ----------
@@ -199,30 +220,62 @@ def called(ledger: "Ledger") -> tuple["PlannedRun", ...]:
 
     Returns
     -------
-    tuple of PlannedRun
-        Seed by seed; empty while runs have not ended, and where there is nothing to decide.
+    str or None
+        With what to do about it.
 
     Raises
     ------
     CheckpointError
         When the files of a run are damaged.
     """
-    race = ledger.study.race
-    designs, rungs = _in_it(ledger)
-    states = ledger.states()
-    if race is None or len(rungs) < 2 or not {*states} <= {"done", "failed"}:
-        return ()
-    values: dict[int, list[float]] = {number: [] for number in designs}
-    for run, state in zip(ledger.runs, states, strict=True):
-        if run.design in values and not (state == "failed" and ledger.gave_up(run)):
-            values[run.design].append(_value(ledger, run, done=state == "done"))
-    known = {run.design for run, state in zip(ledger.runs, states, strict=True) if state == "done"}
-    means = {n: math.fsum(own) / len(own) for n, own in values.items() if n in known}
-    ranked = sorted((mean for mean in means.values() if mean > -math.inf), reverse=True)
-    border = ranked[: race.kept(len(designs))][-1] if ranked else -math.inf
-    on = {number for number in designs if means.get(number, -math.inf) >= border}
-    seeds = set(ledger.study.seeds[rungs[0] : rungs[1]])
-    return tuple(run for run in ledger.reserve if run.design in on and run.seed in seeds)
+    return _decided(ledger)[1]
+
+
+def _decided(ledger: "Ledger") -> tuple[tuple["PlannedRun", ...], str | None]:
+    """The runs that are called, and why there is no next decision although nothing is left."""
+    race, seeds, planned = ledger.study.race, ledger.study.seeds, ledger.planned
+    if race is None:
+        return planned, None
+    states = dict(zip(planned, replace(ledger, runs=planned).states(), strict=True))
+    place = {seed: number for number, seed in enumerate(seeds)}
+    have = dict.fromkeys(range(len(ledger.designs)), race.rungs[0])
+    why, on = None, {*have}
+    for rung, after in pairwise((*race.rungs, len(seeds))):
+        ended = {r: s for r, s in states.items() if r.design in on and place[r.seed] < rung}
+        if not {*ended.values()} <= {"done", "failed"}:
+            break
+        lost = sum(state == "failed" and ledger.gave_up(run) for run, state in ended.items())
+        if lost:
+            why = (
+                f"the race in {ledger.folder} cannot decide: runs by which it does were given up, "
+                f"killed or without memory ({lost} of them): put that right, then {_AGAIN}"
+            )
+            break
+        on = _best(ledger, race.kept(len(on)), ended)
+        if not on:
+            why = (
+                f"no design that is left in the race in {ledger.folder} has a {_metric(ledger)} on "
+                "the validation part, by which it would go on (lens2label study list FOLDER says "
+                f"what failed): put that right, then {_AGAIN}; or start a study with another metric"
+            )
+            break
+        have |= dict.fromkeys(on, after)
+    return tuple(run for run in planned if place[run.seed] < have[run.design]), why
+
+
+_AGAIN = "lens2label study run FOLDER --retry-failed"
+
+
+def _best(ledger: "Ledger", count: int, ended: Mapping["PlannedRun", str]) -> set[int]:
+    """So many designs with the best means, and those that are equal to the last of them."""
+    values: dict[int, list[float]] = {}
+    for run, state in ended.items():
+        values.setdefault(run.design, []).append(_value(ledger, run, done=state == "done"))
+    known = {run.design for run, state in ended.items() if state == "done"}
+    means = {number: math.fsum(values[number]) / len(values[number]) for number in known}
+    means = {number: mean for number, mean in means.items() if mean > -math.inf}
+    ranked = sorted(means.values(), reverse=True)[:count]
+    return {number for number, mean in means.items() if mean >= ranked[-1]}
 
 
 def _metric(ledger: "Ledger") -> str:
@@ -233,10 +286,36 @@ def _metric(ledger: "Ledger") -> str:
 def _value(ledger: "Ledger", run: "PlannedRun", *, done: bool) -> float:
     """Of a run that has ended, the more the better; minus infinity where it has no number."""
     metric = _metric(ledger)
-    value = on_validation(ledger, run, metric) if done else None
+    value = _measured(ledger, run, metric) if done else None
     if value is None or not math.isfinite(value):
         return 0.0 if scores_nothing(metric) else -math.inf
     return -value if lower_is_better(metric) else value
+
+
+# What was read of a run, as long as its files are the same: a race is looked at every second.
+_READ: dict[tuple[Path, str, tuple[int, ...]], float | None] = {}
+
+
+def _measured(ledger: "Ledger", run: "PlannedRun", metric: str) -> float | None:
+    path = ledger.path(run)
+    stamp: list[int] = []
+    with suppress(FileNotFoundError):  # which is told in the words of who reads them
+        for name in (RESULT_FILE, HISTORY_FILE):
+            there = (path / name).stat()
+            stamp += there.st_ino, there.st_mtime_ns, there.st_size
+    key = (path, metric, tuple(stamp))
+    if key not in _READ:
+        _READ[key] = on_validation(ledger, run, metric)
+    return _READ[key]
+
+
+def seeds_had(ledger: "Ledger") -> Counter[int]:
+    """On how many seeds each design of a study has ended, by its number."""
+    return Counter(
+        run.design
+        for run, state in zip(ledger.runs, ledger.states(), strict=True)
+        if state == "done" or (state == "failed" and not ledger.gave_up(run))
+    )
 
 
 def race_told(ledger: "Ledger") -> str | None:
@@ -253,21 +332,17 @@ def race_told(ledger: "Ledger") -> str | None:
     race = ledger.study.race
     if race is None:
         return None
-    _, rungs = _in_it(ledger)
-    counts = Counter(seeds_called(ledger).values())
-    have = ", ".join(f"{counts[n]} with {n} seed{'s' * (n > 1)}" for n in sorted(counts))
+    had = seeds_had(ledger)
+    counts = Counter(had[number] for number in range(len(ledger.designs)))
+    have = ", ".join(f"{counts[n]} with {n} seed{'s' * (n != 1)}" for n in sorted(counts))
     told = (
         f"a race, decided by {_metric(ledger)} on the validation part: of {len(ledger.designs)} "
-        f"designs, {have}"
+        f"designs, {have}" + " so far" * (had.total() < ledger.wanted)
     )
-    if len(rungs) > 1:
-        told += " so far"
-    last = max((rung for rung in race.rungs if rung < max(counts, default=0)), default=None)
-    if last is None:
+    if len(ledger.runs) == len(called_first(race, ledger.planned, ledger.study.seeds)):
         return told
-    seeds = "their first seed" if last == 1 else f"their first {last} seeds"
     return (
-        f"{told}. Those that went on were chosen among all by {seeds}, so that their means are too "
+        f"{told}. Those that went on were chosen by their results, so that their means are too "
         "good and those of the others too bad: confirm a choice on fresh seeds (lens2label study "
         "confirm)"
     )

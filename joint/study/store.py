@@ -50,7 +50,7 @@ from joint.settings import ConfigError
 
 from .axis import Design
 from .condition import axes_of
-from .race import called, may_be_called, raced
+from .race import called, called_first, may_be_called
 from .sampler import Search
 from .space import Pair, Study
 
@@ -143,9 +143,9 @@ class Ledger:
     """Of a search, those that it has chosen so far, see :meth:`refreshed`."""
     runs: tuple[PlannedRun, ...]
     """Seed by seed, so that what is there early covers all designs. Of a race, those that it has
-    called so far, see :meth:`refreshed`."""
-    reserve: tuple[PlannedRun, ...] = ()
-    """Runs that a race has not called: it may, or their designs are out of it."""
+    called, see :meth:`refreshed`."""
+    planned: tuple[PlannedRun, ...]
+    """The same, and those that a race has not called: it may, or their designs are out of it."""
 
     @property
     def wanted(self) -> int:
@@ -161,6 +161,8 @@ class Ledger:
     def refreshed(self) -> "Ledger":
         """The same study, with what a search or a race has chosen meanwhile.
 
+        A race may also call less than before: it decides anew where what failed is tried again.
+
         Raises
         ------
         StudyError
@@ -168,6 +170,9 @@ class Ledger:
         CheckpointError
             When a run by which a race decides is damaged.
         """
+        if self.study.race is not None:
+            runs = called(self)
+            return self if runs == self.runs else replace(self, runs=runs)
         ledger = self
         while (more := with_next(ledger)) is not None:
             ledger = more
@@ -321,12 +326,14 @@ class Ledger:
     def reset_failed(self) -> int:
         """Make the runs that failed pending again, after their cause was put right.
 
+        Of a race, those too that it does not call now.
+
         Returns
         -------
         int
             How many.
         """
-        failed = [run for run in self.runs if self.state(run) == "failed"]
+        failed = [run for run in self.planned if self.state(run) == "failed"]
         for run in failed:
             with hold(self.path(run)) as folder:
                 for name in (FAILURE_FILE, ATTEMPTS_FILE):
@@ -378,8 +385,8 @@ def read_study(folder: Path | str) -> tuple[Ledger, bool]:
         _check_designs(designs, runs)
         if type(content["done_before"]) is not int:
             raise ValueError(f"{content['done_before']!r} runs were done before it was written")
-        parted = raced(study.race, runs, study.seeds)
-        return Ledger(folder, study, designs, *parted), content["seal"] == seal(content)
+        first = called_first(study.race, runs, study.seeds)
+        return Ledger(folder, study, designs, first, runs), content["seal"] == seal(content)
     except FileNotFoundError as error:
         raise StudyError(
             f"there is no study in {folder}: lens2label study run writes one, or create_study"
@@ -473,27 +480,21 @@ def design_path(ledger: Ledger, number: int) -> Path:
 
 
 def with_next(ledger: Ledger) -> Ledger | None:
-    """The same study with the next design of a search, or the next seeds of a race; None if none.
+    """The same study with the next design of a search; None if there is none.
 
     Raises
     ------
     StudyError
         When the design cannot be read.
-    CheckpointError
-        When a run by which a race decides is damaged.
     """
-    if len(ledger.runs) >= ledger.wanted:
+    if not isinstance(ledger.study.sampler, Search) or len(ledger.runs) >= ledger.wanted:
         return None
-    if ledger.study.race is not None:
-        more = called(ledger)
-        there = {*more}
-        left = tuple(run for run in ledger.reserve if run not in there)
-        return replace(ledger, runs=(*ledger.runs, *more), reserve=left) if more else None
     chosen = read_design(ledger, len(ledger.designs))
     if chosen is None:
         return None
     design, runs = chosen
-    return replace(ledger, designs=(*ledger.designs, design), runs=(*ledger.runs, *runs))
+    runs = (*ledger.runs, *runs)
+    return replace(ledger, designs=(*ledger.designs, design), runs=runs, planned=runs)
 
 
 def read_design(ledger: Ledger, number: int) -> tuple[Design, tuple[PlannedRun, ...]] | None:

@@ -36,6 +36,7 @@ from .attempt import begin, end, take_back
 from .live import Board
 from .machine import NoInput, check_files, loaded, of_the_machine
 from .process_pool import ProcessEach, WorkerLost
+from .race import halted
 from .run import execute
 from .search import ask_next, check_search
 from .space import levels_shown, varies
@@ -108,7 +109,8 @@ def work(
         For fewer than one run at once.
     StudyError
         When there is no study in the folder, or one of another version of the library; when it is
-        moved or deleted meanwhile; when its scenes have no such files, or designs have others.
+        moved or deleted meanwhile; when its scenes have no such files, or designs have others;
+        when a race has nothing to decide by, as its runs were given up or none has the number.
     OSError, CheckpointError
         When the disk is full or gone, or the scenes cannot be read, or lie elsewhere now and are
         others than those of the runs that are there: every run would fail alike.
@@ -134,34 +136,32 @@ def work(
         if not varies(ledger.study, "data") and ledger.tally().pending:
             # What is wrong with it is found before a run is held.
             _check_classes(ledger, load(ledger.study.base.data))
-        ended: set[PlannedRun] = set()
         ahead: set[PlannedRun] = set()
         while not leave():
-            for run in ledger.runs:
-                if run in ended:
+            # Anew each time: what had ended may be pending again, as where it is tried again.
+            for run, before in zip(ledger.runs, ledger.states(), strict=True):
+                # Others may have taken it, while this worker was at those before it.
+                if before in ("done", "failed") or ledger.state(run) != "pending":
                     continue
-                state = ledger.state(run)
-                if state == "running":
-                    continue
-                if state == "pending":
-                    _check_there(ledger)
-                    if together > 1 and run not in ahead:
-                        others = companions(ledger, run, together, without=ahead)
-                        ahead |= {run, *others}
-                        _train_ahead(ledger, others, load, device, leave, moved=bool(data))
-                    outcome = _attempt(ledger, run, load, device, leave, moved=bool(data))
-                    if outcome == "stopped":
-                        return Worked(**counts, stopped=True)
-                    if outcome == "passed":
-                        continue
+                _check_there(ledger)
+                if together > 1 and run not in ahead:
+                    others = companions(ledger, run, together, without=ahead)
+                    ahead |= {run, *others}
+                    _train_ahead(ledger, others, load, device, leave, moved=bool(data))
+                outcome = _attempt(ledger, run, load, device, leave, moved=bool(data))
+                if outcome == "stopped":
+                    return Worked(**counts, stopped=True)
+                if outcome != "passed":
                     counts[outcome] += 1
-                ended.add(run)
-            # Nothing to take: a search may have more to ask, here or elsewhere.
+            # Nothing to take: a search or a race may have more, here or elsewhere.
             asked_more = ask_next(ledger) or ledger.refreshed()
             news, ledger = asked_more is not ledger, asked_more
             if news:
                 continue
-            if len(ended) == ledger.wanted or not wait_for_others:
+            tally = ledger.tally()
+            if tally.finished < tally.total and (why := halted(ledger)) is not None:
+                raise StudyError(why)
+            if tally.finished == tally.total or not wait_for_others:
                 break
             _sleep(poll, leave)
         return Worked(**counts, stopped=leave())

@@ -208,9 +208,9 @@ def _runs_wanted(ledger: Ledger) -> str:
         return f"{ledger.wanted} runs"
     sizes = race.sizes(len(ledger.designs), seeds)
     told = ", ".join(f"{designs} have {rung}" for rung, designs in sizes.items())
-    total = len(ledger.runs) + len(ledger.reserve)
     return (
-        f"at most {total} runs, and {ledger.wanted} in a race ({told}; more where some are equal)"
+        f"at most {len(ledger.planned)} runs, and {ledger.wanted} in a race ({told}; more where "
+        "some are equal)"
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from joint.study.provenance import (
     environment_differences,
     other_pictures,
 )
-from joint.study.race import race_told, seeds_called
+from joint.study.race import race_told, seeds_had
 from joint.study.sampler import Listed
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair, levels_shown
@@ -491,8 +492,9 @@ def _summaries(
 ) -> tuple[DesignSummary, ...]:
     plan = ledger.study.plan
     spent, done = design_costs(table), {row.design for row in table if row.state == "done"}
-    rates, seeds = _rates(table), seeds_called(ledger)
-    whole = {number for number, count in seeds.items() if count == len(ledger.study.seeds)}
+    rates, race = _rates(table), ledger.study.race is not None
+    seeds = seeds_had(ledger) if race else Counter[int]()
+    whole = {n for n in spent if not race or seeds[n] == len(ledger.study.seeds)}
     found = []
     for number, levels in enumerate(ledger.designs):
         judged = estimate(

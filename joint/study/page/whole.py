@@ -114,7 +114,8 @@ def study_html(
         judged = report(ledger, metric=metric)
     elif metric not in (None, judged.metric):
         raise ValueError(f"the report that is there is of {judged.metric}, and not of {metric}")
-    ended = outcomes(ledger, judged.metric)
+    # What is left out of the page of a race is all that needs them.
+    ended = {} if raced else outcomes(ledger, judged.metric)
     draws = resample(ended, metric=judged.metric, resamples=ledger.study.plan.resamples)
     found = _Found(ledger, judged, rows(ledger), draws, elements)
     made = []

@@ -36,7 +36,7 @@ def test_report_writes_a_page(trained, tmp_path, capsys):
     accuracy = json.loads((trained / "result.json").read_text())["test"]["accuracy"]
     assert f"{accuracy:.3f} [" in page.read_text()
     told = [line.partition(": ") for line in err.splitlines()]
-    assert [number for number, _, _ in told] == [f"report {n}/13" for n in range(1, 14)]
+    assert [number for number, _, _ in told] == [f"report {n}/15" for n in range(1, 16)]
     assert [what for _, _, what in told][:4] == [
         "the intervals of the classification", "the scenes", "What the run is", "Training",
     ]  # fmt: skip

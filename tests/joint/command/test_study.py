@@ -408,7 +408,7 @@ def test_a_race_is_shown_before_and_after(study, tmp_path, capsys, cheap):
     assert f"of which 7 are done in {folder}" in capsys.readouterr().out
     assert main(["study", "list", str(folder)]) == 0
     shown = capsys.readouterr().out
-    assert sum(run.digest in shown for run in ledger.runs + ledger.reserve) == 7
+    assert sum(run.digest in shown for run in ledger.planned) == 7
     assert "a race, decided by accuracy on the validation part: of 2 designs, 1 with 1" in shown
     assert main(["study", "select", str(folder), "--at-least", "accuracy=0.5"]) == 1
     assert "so that no p of them is right" in capsys.readouterr().err

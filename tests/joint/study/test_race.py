@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -13,7 +14,8 @@ import pytest
 import torch
 
 import joint
-from joint.saved.folder import RunFolder
+from joint.command.report import _names_of
+from joint.saved.folder import RunFolder, hold
 from joint.study import (
     Axis,
     Grid,
@@ -39,6 +41,7 @@ from joint.study import (
     winner,
     work,
 )
+from joint.study.race import race_told
 from joint.study.store import ATTEMPTS_FILE
 
 
@@ -123,7 +126,7 @@ def test_runs_are_as_many_as_counted_by_hand(
     assert study.race.sizes(designs, seeds) == sizes
     ledger = create_study(study, tmp_path)
     assert (len(ledger.runs), ledger.wanted) == (designs * rungs[0], total)
-    assert len(ledger.runs) + len(ledger.reserve) == designs * seeds
+    assert len(ledger.planned) == designs * seeds
     assert ledger.tally() == (total, 0, 0, 0)
     ledger = _to_the_end(ledger, lambda design, seed: 0.5 + design / 1000)
     assert (len(ledger.runs), ledger.wanted) == (total, total)
@@ -196,47 +199,100 @@ def test_a_run_that_failed_is_an_outcome(raced, tmp_path, metric, on):
     assert {number for number, seeds in enumerate(_seeds(ledger)) if seeds == 3} == on
 
 
-def test_designs_that_all_failed_do_not_go_on_but_where_all_did(raced, tmp_path):
-    some, every = (
-        create_study(raced((1,), 0.5, designs=4, seeds=2), tmp_path / name) for name in "ab"
-    )
-    for ledger in (some, every):
-        for run in ledger.runs:
+def test_designs_that_all_failed_do_not_go_on(raced, tmp_path):
+    ledger = create_study(raced((1,), 0.5, designs=4, seeds=2), tmp_path)
+    for run in ledger.runs:
+        if run.design < 2:
             _fail(ledger, run, RuntimeError("diverged"))
-    for run in some.runs[2:]:
-        (some.path(run) / "failure.json").unlink()
-        _end(some, run, 0.1 * run.design)
-    assert _seeds(some.refreshed()) == [1, 1, 2, 2]  # half of all, not of those that ended well
-    assert _seeds(every.refreshed()) == [2, 2, 2, 2]
+        else:
+            _end(ledger, run, 0.1 * run.design)
+    assert _seeds(ledger.refreshed()) == [1, 1, 2, 2]  # half of all, not of those that ended well
 
 
-def test_what_a_machine_gave_up_says_nothing_of_a_design(raced, tmp_path):
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_race_that_has_nothing_to_decide_by_ends(raced, tmp_path, cheap, failed):
+    ledger = create_study(raced((1,), designs=3, seeds=2, metric="loss"), tmp_path)
+    for run in ledger.runs[1:]:
+        if failed:
+            _fail(ledger, run, RuntimeError("diverged"))
+        else:
+            _end(ledger, run, None, metric="loss")
+    cheap(lambda config: {"loss": None})
+    with pytest.raises(StudyError, match=r"no design .* has a loss on the validation part"):
+        work(tmp_path, poll=0.01)
+    ledger = open_study(tmp_path)
+    assert _seeds(ledger) == [1, 1, 1]  # nothing more is spent
+    assert ledger.tally().pending == 2
+
+
+def test_nothing_is_decided_while_a_run_is_given_up(raced, tmp_path, cheap):
+    cheap(_numbers)
     ledger = create_study(raced((2,), 0.5, designs=4, seeds=3), tmp_path)
     for run in ledger.runs:
-        if run.design == 3 or (run.design, run.seed) == (2, 0):
+        if (run.design, run.seed) == (2, 0):
             _fail(ledger, run, MemoryError())
         else:
             _end(ledger, run, 0.2 + 0.05 * run.design)
-    assert _seeds(ledger.refreshed()) == [2, 3, 3, 2]
-    # What is tried again is decided anew, whatever was called before.
-    ledger = ledger.refreshed()
-    for run in ledger.runs[8:]:
-        _end(ledger, run, 0.5)
-    assert ledger.reset_failed() == 3
+    assert ledger.refreshed() is ledger
+    with pytest.raises(StudyError, match=r"cannot decide: .* were given up.* \(1 of them\)"):
+        work(tmp_path)
+    assert "4 designs, 1 with 1 seed, 3 with 2 seeds so far" in race_told(open_study(tmp_path))
+    assert open_study(tmp_path).reset_failed() == 1
+    work(tmp_path)
+    assert _seeds(ledger.refreshed()) == [2, 2, 3, 3]
+
+
+def test_what_is_tried_again_is_decided_anew_by_who_has_it_open(raced, tmp_path, cheap):
+    ledger = create_study(raced((1, 2), 0.5, designs=4, seeds=4), tmp_path)
+    for run in ledger.runs:
+        if run.design == 0:
+            _fail(ledger, run, RuntimeError("a file was not there"))
+        else:
+            _end(ledger, run, 0.1 * run.design)
+    second = ledger.refreshed()
+    assert _seeds(second) == [1, 1, 2, 2]
+    for run in second.runs[4:]:
+        _end(second, run, 0.1 * run.design)
+    third = second.refreshed()
+    assert _seeds(third) == [1, 1, 2, 4]
+    _fail(third, third.runs[-1], RuntimeError("a file was not there"))
+    # Another decision, which does not call what failed: that is tried again all the same.
+    _end(third, third.runs[3], 0.0)
+    assert _seeds(third.refreshed()) == [1, 2, 2, 1]
+    assert third.refreshed().reset_failed() == 2
+    for older in (ledger, second, third):
+        assert _seeds(older.refreshed()) == [1, 1, 1, 1]
+    cheap(lambda config: {"balanced_accuracy": 0.9})
+    work(tmp_path)
     again = open_study(tmp_path)
-    assert len(again.runs) == 8
+    assert _seeds(again) == [4, 1, 2, 1]
+    for older in (ledger, second, third):
+        assert older.refreshed().runs == again.runs
+        assert older.refreshed().tally() == (0, 0, 8, 0)
     assert "foreign" not in {fault.kind for fault in check_study(tmp_path).faults}
-    again = _to_the_end(again, lambda d, s: 0.9)
-    assert _seeds(again) == [2, 2, 3, 3]
 
 
-def test_a_number_that_no_design_has_stops_nobody(raced, tmp_path):
-    ledger = _to_the_end(
-        create_study(raced((1,), designs=3, seeds=2, metric="loss"), tmp_path),
-        lambda d, s: None,
-        metric="loss",
-    )
-    assert _seeds(ledger) == [2, 2, 2]
+@pytest.mark.parametrize("race", [True, False])
+def test_what_is_pending_again_is_taken_by_who_waits(raced, tmp_path, cheap, race):
+    """Its folder is removed, as is advised of a damaged one, while a worker waits for another."""
+    cheap(_numbers)
+    changes = {} if race else {"race": None}
+    ledger = create_study(raced((1,), designs=3, seeds=2, **changes), tmp_path)
+    removed, last, looks = ledger.runs[0], ledger.runs[-1], []
+    with hold(ledger.path(last)) as folder:
+
+        def stop():
+            looks.append(ledger.states())
+            if {*looks[-1][:-1]} == {"done"} and looks[-1][-1] == "running":
+                shutil.rmtree(ledger.path(removed))
+                folder.append_history({"epoch": 0, "validation": {"balanced_accuracy": 0.1}})
+                folder.finish({"best_epoch": 0, "costs": {}, "test": {}})
+            return len(looks) > 200
+
+        assert not work(tmp_path, poll=0.01, stop=stop).stopped
+    ledger = ledger.refreshed()
+    assert {*ledger.states()} == {"done"}
+    assert len(ledger.runs) == (5 if race else 6)
 
 
 # ----------------------------------------------------------------------------------- the workers
@@ -347,6 +403,10 @@ def test_only_what_goes_on_is_trained(raced, tmp_path):
         open_study(ledger.folder)
     (fault,) = check_study(ledger.folder).faults
     assert (fault.kind, fault.path.name) == ("damaged", "result.json")
+    (ledger.path(ledger.runs[-1]) / "history.jsonl").write_text("{")
+    faults = check_study(ledger.folder).faults
+    assert [fault.path.name for fault in faults] == ["result.json", "history.jsonl"]
+    assert _names_of([ledger.path(run)]) == [run.digest]  # a page of its runs can be made
 
 
 # ------------------------------------------------------------------------------ an earlier study
@@ -398,9 +458,9 @@ def ended(raced, tmp_path, pretend):
 
 _CHOSEN = (
     "a race, decided by balanced_accuracy on the validation part: of 4 designs, 2 with 1 seed, 1 "
-    "with 2 seeds, 1 with 4 seeds. Those that went on were chosen among all by their first 2 "
-    "seeds, so that their means are too good and those of the others too bad: confirm a choice on "
-    "fresh seeds (lens2label study confirm)"
+    "with 2 seeds, 1 with 4 seeds. Those that went on were chosen by their results, so that their "
+    "means are too good and those of the others too bad: confirm a choice on fresh seeds "
+    "(lens2label study confirm)"
 )
 
 
@@ -418,7 +478,8 @@ def test_a_report_says_what_a_race_does_to_its_means(ended):
     assert found.to_csv().splitlines()[0].split(",")[5] == "runs"
 
 
-def test_a_page_leaves_out_what_compares_unequal_seeds(ended):
+def test_a_page_leaves_out_what_compares_unequal_seeds(ended, monkeypatch):
+    monkeypatch.setattr("joint.study.page.whole.outcomes", None)  # what only that needs
     text = study_html(ended, elements=False)
     assert "A race, decided by" in text
     assert "Most seeds first;" in text
@@ -444,12 +505,21 @@ def test_what_a_race_found_is_confirmed_on_fresh_seeds(ended, tmp_path):
     assert "the best on the validation part of 1 that a race left of 4" in new.study.question
 
 
-def test_a_race_that_goes_on_says_so(raced, tmp_path):
+def test_seeds_that_have_not_ended_are_not_told(raced, tmp_path, pretend):
     ledger = create_study(raced((2,), designs=4, seeds=3), tmp_path)
-    assert report(ledger).race == (
-        "a race, decided by balanced_accuracy on the validation part: of 4 designs, 4 with 2 seeds "
-        "so far"
-    )
+    told = "a race, decided by balanced_accuracy on the validation part: of 4 designs, "
+    assert report(ledger).race == f"{told}4 with 0 seeds so far"
+    for run in ledger.runs:
+        _end(ledger, run, 0.1 * run.design)
+        pretend(ledger, run, 0.5)
+    ledger = ledger.refreshed()
+    assert report(ledger).race.startswith(f"{told}4 with 2 seeds so far. Those that went on were")
+    assert not any(each.on_front for each in report(ledger).designs)  # of all seeds
+    pretend(ledger, ledger.runs[-1], 0.5)
+    found = report(ledger)
+    assert found.race.startswith(f"{told}3 with 2 seeds, 1 with 3 seeds so far. Those")
+    assert [each.number for each in found.designs if each.on_front] == [3]
+    assert found.designs[0].number == 3
 
 
 # ----------------------------------------------------------------------------- what is refused
