@@ -222,7 +222,7 @@ class AVIF(FileCodec):
         }
 
     def _check_whole(self, data: bytes) -> None:
-        _check_start(data[4:12], b"ftypavif")
+        _check_start(data[4:8], b"ftyp")  # whichever brand comes first, of which there are several
         _check_boxes(data)
 
     def _decode(self, data: bytes, name: str) -> NDArray[np.uint8]:
