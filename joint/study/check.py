@@ -18,12 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 
-from safetensors import SafetensorError, safe_open
-
 from joint.config.run import RunConfig, load_config
-from joint.parse import parse_json
 from joint.record import as_json
-from joint.saved.checkpoint import CheckpointError
+from joint.saved.checkpoint import CheckpointError, load_head
 from joint.saved.folder import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -440,14 +437,10 @@ def _tells(head: Mapping[str, Any], history: list[dict[str, Any]] | None) -> boo
 def _head(path: Path) -> dict[str, Any] | None:
     """What weights say of themselves; None where they do not."""
     try:
-        with safe_open(path, framework="pt") as file:  # which knows how long the file must be
-            metadata: Mapping[str, str] = file.metadata() or {}
-        head = parse_json(metadata.get("lens2label", "null"))
-    except (SafetensorError, OSError, ValueError, RuntimeError):
+        head = load_head(path)
+    except CheckpointError:
         return None
-    if not isinstance(head, dict) or not isinstance(head.get("identity"), dict):
-        return None
-    return head
+    return head if isinstance(head.get("identity"), dict) else None
 
 
 def _listed(folder: Path) -> set[str]:
