@@ -1,4 +1,7 @@
-"""One process of a run that test_parallel.py starts as torchrun does: FOLDER OPTIONS."""
+"""One process of the runs that test_parallel.py starts as torchrun does: FOLDER RUNS.
+
+``RUNS`` is JSON: the options of :func:`train` by the names of the folders in ``FOLDER``.
+"""
 
 import json
 import sys
@@ -50,6 +53,7 @@ def train(
 
     After the epoch ``stay`` it waits to be killed.
     """
+    folder.mkdir(exist_ok=True)
     with joint.launched("cpu") as place:
         own = system()
         config = _settings(
@@ -85,4 +89,5 @@ if __name__ == "__main__":
     from conftest import odd_lesions
 
     torch.set_num_threads(1)
-    train(Path(sys.argv[1]), odd_lesions(), **json.loads(sys.argv[2]))
+    for name, options in json.loads(sys.argv[2]).items():
+        train(Path(sys.argv[1], name), odd_lesions(), **options)

@@ -25,10 +25,9 @@ from joint.saved.folder import read_history, read_result
 from joint.saved.predictions import load_predictions
 
 
-def _launch(folder, **options):
+def _launch(folder, **runs):
     """Start two of process.py as torchrun does."""
-    folder.mkdir(exist_ok=True)
-    return _torchrun(2, process.__file__, str(folder), json.dumps(options))
+    return _torchrun(2, process.__file__, str(folder), json.dumps(runs))
 
 
 def _torchrun(processes, *program, more=()):
@@ -45,10 +44,23 @@ def _torchrun(processes, *program, more=()):
     )  # fmt: skip
 
 
-def _finish(folder, **options):
-    launcher = _launch(folder, **options)
+_RUNS = {
+    # Not the best weights, which each process would read from the one file.
+    "step": {"restore_best": False},
+    "micro_batches": {"micro_batches": 2, "restore_best": False},
+    "target": {"epochs": 2, "batch_size": 24, "micro_batches": 2, "target": 1.2},
+    "files": {"epochs": 2, "batch_size": 16, "every": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Runs of two processes, who meet and part for each: to begin costs more than to train."""
+    folder = tmp_path_factory.mktemp("together")
+    launcher = _launch(folder, **_RUNS)
     output, _ = launcher.communicate(timeout=600)
     assert launcher.returncode == 0, output
+    return folder
 
 
 def _told(folder, number):
@@ -64,63 +76,64 @@ def _results(folder, number=0):
 
 def _alone(folder, scenes, **options):
     """The same program in one process, which is this one."""
-    folder.mkdir(exist_ok=True)
     process.train(folder, scenes, **options)
     return _results(folder)
 
 
-@pytest.mark.parametrize("micro_batches", [1, 2])
-def test_two_processes_take_the_step_of_one(tmp_path, odd, micro_batches):
-    together = tmp_path / "together"
-    # Not the best ones, which each process would read from the one file.
-    _finish(together, micro_batches=micro_batches, restore_best=False)
-    gradients, weights, summary = _alone(tmp_path / "alone", odd)
-    for number in (0, 1):
-        other_gradients, other_weights, other = _results(together, number)
-        if micro_batches == 1:  # the statistics of a part are not those of the whole
-            for name, gradient in gradients.items():
-                assert (other_gradients[name] - gradient).norm() < 1e-4 * gradient.norm(), name
-            for name in ("classifier.net.1.running_mean", "classifier.net.1.running_var"):
-                torch.testing.assert_close(other_weights[name], weights[name], rtol=1e-5, atol=0)
-            # Statistics of single pictures: the mean of those of two parts.
-            name = "classifier.net.4.0.running_mean"
-            torch.testing.assert_close(other_weights[name], weights[name], rtol=0.02, atol=1e-3)
-            assert other["train"] == pytest.approx(summary["train"], rel=1e-5)
-            assert other["norms"] == pytest.approx(summary["norms"], rel=1e-4)
-            for name in ("loss", "accuracy", "bpp", "psnr"):
-                expected = pytest.approx(summary["validation"][name], rel=1e-2)
-                assert other["validation"][name] == expected, name
-    _, one, first = _results(together, 0)
-    _, other, second = _results(together, 1)
+def _equal_results(folder):
+    """What both processes have at the end is the same; the first's."""
+    _, one, first = _results(folder, 0)
+    _, other, second = _results(folder, 1)
     assert first == second
     assert all(torch.equal(one[name], other[name]) for name in one)
+    return first
+
+
+def test_two_processes_take_the_step_of_one(together, tmp_path, odd):
+    folder = together / "step"
+    gradients, weights, summary = _alone(tmp_path, odd)
+    for number in (0, 1):
+        other_gradients, other_weights, other = _results(folder, number)
+        for name, gradient in gradients.items():
+            assert (other_gradients[name] - gradient).norm() < 1e-4 * gradient.norm(), name
+        for name in ("classifier.net.1.running_mean", "classifier.net.1.running_var"):
+            torch.testing.assert_close(other_weights[name], weights[name], rtol=1e-5, atol=0)
+        # Statistics of single pictures: the mean of those of two parts.
+        name = "classifier.net.4.0.running_mean"
+        torch.testing.assert_close(other_weights[name], weights[name], rtol=0.02, atol=1e-3)
+        assert other["train"] == pytest.approx(summary["train"], rel=1e-5)
+        assert other["norms"] == pytest.approx(summary["norms"], rel=1e-4)
+        for name in ("loss", "accuracy", "bpp", "psnr"):
+            expected = pytest.approx(summary["validation"][name], rel=1e-2)
+            assert other["validation"][name] == expected, name
+    _equal_results(folder)
+
+
+def test_two_processes_divide_a_step_of_several_parts(together):
+    # The statistics of a part are not those of the whole: there is no one process to compare.
+    _equal_results(together / "micro_batches")
 
 
 @pytest.mark.filterwarnings("ignore:the rate was to end at")
-def test_two_processes_move_the_weight_of_the_rate_as_one_does(tmp_path, odd):
-    options = {"epochs": 2, "batch_size": 24, "micro_batches": 2, "target": 1.2}
-    _finish(tmp_path / "together", **options)
-    _, one, first = _results(tmp_path / "together", 0)
-    _, other, second = _results(tmp_path / "together", 1)
+def test_two_processes_move_the_weight_of_the_rate_as_one_does(together, tmp_path, odd):
     # The rate of the whole step: one that saw its own pictures would have another weight.
-    assert first == second
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    alone = _alone(tmp_path / "alone", odd, **options)[2]["train"]
+    found = _equal_results(together / "target")["train"]
+    alone = _alone(tmp_path, odd, **_RUNS["target"])[2]["train"]
     for name in ("rate", "rate_weight"):  # the statistics of a part are not those of the whole
-        assert first["train"][name] == pytest.approx(alone[name], rel=1e-2)
+        assert found[name] == pytest.approx(alone[name], rel=1e-2)
 
 
-def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_path, odd):
-    _finish(tmp_path, epochs=2, batch_size=16, every=2)
-    files = sorted(path.name for path in (tmp_path / "run").iterdir())
+def test_two_processes_write_the_files_of_one_run_which_one_process_reads(together, tmp_path, odd):
+    folder = together / "files"
+    files = sorted(path.name for path in (folder / "run").iterdir())
     assert {"best.safetensors", "checkpoint.safetensors", "history.jsonl"} <= {*files}
     assert not [name for name in files if name.startswith(".")]  # no writer's leftovers
-    _, head = joint.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    _, head = joint.load_checkpoint(folder / "run" / "checkpoint.safetensors")
     assert (head["epoch"], head["step"], head["steps"]) == (2, 0, 6)
-    assert (_told(tmp_path, 0), _told(tmp_path, 1)) == ([0, 1], [])
+    assert (_told(folder, 0), _told(folder, 1)) == ([0, 1], [])
     # The sums of an epoch are those of all processes.
-    expected = _alone(tmp_path / "alone", odd, epochs=2, batch_size=16)[2]["train"]
-    assert _results(tmp_path)[2]["train"] == pytest.approx(expected, rel=0.05)
+    expected = _alone(tmp_path, odd, epochs=2, batch_size=16)[2]["train"]
+    assert _results(folder)[2]["train"] == pytest.approx(expected, rel=0.05)
 
 
 def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path):
@@ -171,21 +184,6 @@ def _flat(content, name=""):
     return {name: content}
 
 
-def test_a_script_joins_the_others_more_than_once(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import joint\n"
-        "from joint.parallel import gathered, rank\n"
-        "for number in range(3):\n"
-        "    with joint.launched('cpu'):\n"
-        "        print(f'{number}: {gathered(rank())}', flush=True)\n"
-    )
-    launcher = _torchrun(2, str(script))
-    output, _ = launcher.communicate(timeout=600)
-    assert launcher.returncode == 0, output
-    assert all(output.count(f"{number}: [0, 1]") == 2 for number in range(3)), output
-
-
 def test_a_run_restarts_where_it_was_and_any_of_its_processes_may_be_asked_to_stop(tmp_path):
     folder = tmp_path / "run"
     launcher = _torchrun(
@@ -211,21 +209,21 @@ def test_a_run_restarts_where_it_was_and_any_of_its_processes_may_be_asked_to_st
 def test_a_run_resumes_with_another_number_of_processes(tmp_path, odd):
     """Killed in the second epoch, by both processes at once, and taken up by one."""
     options = {"epochs": 6, "batch_size": 16, "every": 1}
-    launcher = _launch(tmp_path, stay=3, **options)
-    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
-    _wait_for(lambda: _newest(tmp_path / "run")[1].get("epoch", 0) >= 1)
+    launcher = _launch(tmp_path, killed={"stay": 3, **options})
+    folder = tmp_path / "killed"
+    _wait_for(lambda: _newest(folder / "run")[1].get("epoch", 0) >= 1)
     for child in _children(launcher):
         with suppress(ProcessLookupError):  # torchrun ends them all once it sees that one is gone
             os.kill(child, signal.SIGKILL)
     launcher.communicate(timeout=600)
-    _, head = _newest(tmp_path / "run")
+    _, head = _newest(folder / "run")
     assert head["steps"] < 18
-    resumed = _alone(tmp_path, odd, resume=True, **options)
+    resumed = _alone(folder, odd, resume=True, **options)
     whole = _alone(tmp_path / "whole", odd, **options)
     assert resumed[2]["train"] == pytest.approx(whole[2]["train"], rel=0.05)
-    _, head = joint.load_checkpoint(checkpoint)
+    _, head = joint.load_checkpoint(folder / "run" / "checkpoint.safetensors")
     assert (head["epoch"], head["steps"]) == (6, 18)
-    assert _told(tmp_path, 0) == [*range(6)]  # the one process that went on, of all of them
+    assert _told(folder, 0) == [*range(6)]  # the one process that went on, of all of them
 
 
 def _newest(folder):
@@ -251,14 +249,15 @@ def _wait_for(condition):
 
 
 def test_a_killed_process_ends_the_run_with_a_message(tmp_path):
-    launcher = _launch(tmp_path, epochs=500, batch_size=16, every=1)
-    _wait_for(lambda: _newest(tmp_path / "run")[1].get("steps", 0) > 3)
+    launcher = _launch(tmp_path, run={"epochs": 500, "batch_size": 16, "every": 1})
+    folder = tmp_path / "run" / "run"
+    _wait_for(lambda: _newest(folder)[1].get("steps", 0) > 3)
     os.kill(_children(launcher)[-1], signal.SIGKILL)
     output, _ = launcher.communicate(timeout=600)
     assert launcher.returncode != 0
     assert "finished" not in output
     assert "signal 9" in output or "SIGKILL" in output, output
-    tensors, _ = _newest(tmp_path / "run")  # whole, and usable
+    tensors, _ = _newest(folder)  # whole, and usable
     assert tensors
     assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
 
