@@ -1,11 +1,11 @@
-"""Correct which classes a trained classifier favours.
+"""Adjust a trained classifier to another balance of the classes.
 
 ::
 
     validation logits [N, K], labels [N] ──choose_tau──► tau    adjust_logits(..., tau=tau)
 
-Chosen on validation pictures and then kept: chosen on the test set it is part of the result, not of
-the system.
+Tau is chosen on validation pictures and then kept. If chosen on the test set, it would be part of
+the result, not of the system.
 """
 
 import math
@@ -15,18 +15,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, overload
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .given import check_number, looked_at
-from .judged import Judged, judged_by
-from .metric_names import LOWER_IS_BETTER, Metric, check_metric
-from .scores import as_array, class_names, warn_of_probabilities
+from .data.archive import listed
+from .given import check_number
+from .judged import judged_by
+from .metric_names import LOWER_IS_BETTER, Metric, check_metric, metric_name
+from .scores import Array, as_array, as_floats, class_names, plain, warn_of_probabilities
 
 __all__ = ["TauChoice", "adjust_logits", "choose_tau"]
-
-Array = npt.NDArray[Any]
 
 
 @overload
@@ -36,26 +34,27 @@ def adjust_logits(logits: Array, log_prior: Tensor | Array, *, tau: float = 1.0)
 def adjust_logits(
     logits: Array | Tensor, log_prior: Tensor | Array, *, tau: float = 1.0
 ) -> Array | Tensor:
-    """Post-hoc logit adjustment ``logits - tau * log_prior`` (Menon et al., ICLR 2021).
+    """Return the adjusted logits ``logits - tau * log_prior`` (post hoc, Menon et al., ICLR 2021).
 
     Parameters
     ----------
     logits : array or Tensor ``[..., K]``
         Class scores of a classifier that was trained with a plain loss.
     log_prior : array or Tensor ``[K]``
-        Logarithm of the class shares in training, of :func:`classify.log_prior`.
+        Logarithm of the class shares in training, from :func:`classify.log_prior`.
     tau : float
-        0 leaves the scores as they are, 1 is right for balanced accuracy if the scores are
-        calibrated; more favours rare classes further, less than 0 common ones.
+        Strength. 0 leaves the scores unchanged; 1 is optimal for balanced accuracy if the scores
+        are calibrated. Larger values favour rare classes more, negative values common classes.
 
     Returns
     -------
-    array or Tensor ``[..., K]``, as ``logits``; of floats where those are whole numbers
+    array or Tensor ``[..., K]``, as ``logits``
+        Integers become floats, and a tensor in half precision becomes float32.
 
     Raises
     ------
     TypeError
-        For scores that are neither, or a ``tau`` that is no number.
+        When ``logits`` is neither an array nor a tensor, or ``tau`` not a number.
     ValueError
         When the classes do not fit, the prior or ``tau`` is not finite, or the prior is shares or
         numbers of pictures without the logarithm.
@@ -63,13 +62,12 @@ def adjust_logits(
     Warns
     -----
     UserWarning
-        For scores ``[N, K]`` that are probabilities, each row of which sums to 1. Those on a GPU
-        are not looked at, which would have to be waited for.
+        When each row of scores ``[N, K]`` sums to 1, as probabilities do. Scores on a GPU are not
+        checked, because that would have to wait for the GPU.
     """
     if not isinstance(logits, np.ndarray | Tensor):
         raise TypeError(f"logits must be an array or a tensor, not {type(logits).__name__}")
-    if not isinstance(logits, Tensor) or looked_at(logits):
-        warn_of_probabilities(as_array(logits), "give their logarithms")
+    warn_of_probabilities(logits)
     return _adjusted(logits, log_prior, tau)
 
 
@@ -87,24 +85,24 @@ def _adjusted(
     if not np.isfinite(prior).all() or not math.isfinite(strength):
         raise ValueError(
             f"log_prior and tau must be finite, not {prior.tolist()} and {tau}; "
-            "classify.log_prior counts a class without pictures as one"
+            "classify.log_prior counts a class without pictures as one picture"
         )
     check_logarithms(prior)
     if isinstance(logits, Tensor):
-        # The prior in whole numbers would be another prior.
-        scores = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
+        # Converting the prior to integers would change it.
+        scores = as_floats(logits)
         return scores - tau * torch.as_tensor(log_prior).to(scores)
     return logits - strength * prior
 
 
 def check_logarithms(prior: Array) -> None:
-    """Refuse shares and counts; the logarithm of either does, as a constant changes nothing."""
+    """Raise an error for shares and counts; the logarithm of either is allowed."""
     if (prior < 0).any():
         return
     shares = len(prior) > 1 and abs(prior.sum() - 1) < 1e-3
     if shares or (prior.max() > 1 and (prior == np.round(prior)).all()):
         raise ValueError(
-            f"log_prior must be logarithms, and {prior.tolist()} are "
+            f"log_prior must be logarithms, but {prior.tolist()} are "
             f"{'shares of the classes' if shares else 'numbers of pictures'}: take "
             f"{'np.log of them' if shares else 'classify.log_prior of them'}"
         )
@@ -112,24 +110,24 @@ def check_logarithms(prior: Array) -> None:
 
 @dataclass(frozen=True)
 class TauChoice:
-    """Strength of the adjustment that was best, and the curve that it was read from."""
+    """Best strength of the adjustment, and the metric at all strengths that were tried."""
 
     tau: float
-    """The best; of several the nearest to 0."""
+    """The best strength; if several are best, the one closest to 0."""
     metric: str
     taus: tuple[float, ...]
     """Strengths that were tried."""
     values: tuple[float, ...]
     """The metric at each of :attr:`taus`."""
     at_least: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """What other metrics had to keep; how far below the best is counted from the best here."""
+    """Lower limits of other metrics; limits of ``within`` are converted to absolute values."""
     kept: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
     """Those metrics at each of :attr:`taus`."""
 
     def __str__(self) -> str:
         chosen = self.taus.index(self.tau)
         best = self.values[chosen]
-        # As the AUC of two classes is, whose order tau does not change but for rounding.
+        # As for the AUC of two classes, whose order tau changes only by rounding.
         same = len(self.taus) > 1 and all(abs(v - best) < 1e-12 or v == best for v in self.values)
         text = (
             f"{self.metric} {best:.3f} at tau = {self.tau:g}, the "
@@ -144,8 +142,8 @@ class TauChoice:
         return text
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
+        """Return the fields as JSON types."""
+        return plain(asdict(self))
 
 
 def choose_tau(
@@ -161,11 +159,11 @@ def choose_tau(
 ) -> TauChoice:
     """Choose the strength of :func:`adjust_logits` on validation pictures.
 
-    ``at_least={"accuracy": 0.75}`` is the best balanced accuracy that keeps that much accuracy, as
-    ``at_least={"recall.mel": 0.9}`` is that which finds nine of ten pictures of the class ``mel``;
-    ``within={"accuracy": 0.01}`` the best one that costs no more than a point of it. On other
-    pictures either may be less: what is chosen for being large, or for being just large enough,
-    is so partly by chance.
+    ``at_least={"accuracy": 0.75}`` gives the best balanced accuracy with an accuracy of at least
+    0.75; ``at_least={"recall.mel": 0.9}`` the best one that finds nine of ten pictures of the class
+    ``mel``; ``within={"accuracy": 0.01}`` the best one that costs at most 0.01 of the accuracy. On
+    other pictures both may be lower: a value selected as the highest, or as just high enough, is so
+    partly by chance.
 
     Parameters
     ----------
@@ -176,35 +174,35 @@ def choose_tau(
     log_prior : array or Tensor ``[K]``
         Logarithm of the class shares in training.
     metric : str or callable
-        One of :data:`classify.metric_names.METRICS`, a number of one class such as ``recall.mel``
-        (:data:`classify.metric_names.CLASS_METRICS`), or a function of logits and labels, of
-        which more is better.
+        One of :data:`classify.metric_names.METRICS`, a metric of one class such as ``recall.mel``
+        (:data:`classify.metric_names.CLASS_METRICS`), or a function of logits and labels where
+        higher is better.
     classes : sequence of str, optional
         Names of the K classes, in the order of the scores; by default their numbers.
     taus : sequence of float, optional
-        What to try; -1, -0.95 ... 2 by default. Below 0 common classes gain: -1 takes back what
-        training with weights in inverse proportion to the class shares gave to rare ones.
+        Strengths to try; -1, -0.95 ... 2 by default. Negative values favour common classes: -1
+        reverses the effect of training with weights inversely proportional to the class shares.
     at_least : mapping of str to float, optional
-        What other metrics, of which more is better, must keep on these pictures.
+        Lower limits of other metrics, where higher is better, on these pictures.
     within : mapping of str to float, optional
-        How far such metrics may stay below the best that any of ``taus`` has on these pictures.
+        How far such metrics may be below their best value over ``taus`` on these pictures.
 
     Returns
     -------
     TauChoice
-        With the whole curve: what balanced accuracy gains, accuracy may lose.
+        With the whole curve, since a gain in one metric may cost another.
 
     Raises
     ------
     ValueError
-        When shapes, labels, scores or the prior do not fit, there is nothing to try, the metric
-        exists for no tau, or none keeps what it must, which says how much can be kept.
+        When shapes, labels, scores or the prior do not fit, ``taus`` is empty, the metric is
+        undefined for every tau, or no tau meets the limits; the message says what can be reached.
 
     Warns
     -----
     UserWarning
-        When a class has no picture: what tau costs it is not seen. And for probabilities, each row
-        of which sums to 1.
+        When a class has no picture, so that the effect of tau on it is unknown. When each row of
+        the scores sums to 1, as probabilities do.
     """
     tried = tuple(float(t) for t in (np.linspace(-1, 2, 61).round(2) if taus is None else taus))
     if not tried:
@@ -212,25 +210,25 @@ def choose_tau(
     check_metric(metric)
     floors, slack = _amounts("at_least", at_least), _amounts("within", within)
     scores, truth = as_array(logits).astype(float), as_array(labels)
-    warn_of_probabilities(scores, "give their logarithms")
+    warn_of_probabilities(scores)
     others = tuple(dict.fromkeys([*floors, *slack]))
     curves: list[list[float]] = [[] for _ in (metric, *others)]
     for tau in tried:
         judged = judged_by(as_array(_adjusted(scores, log_prior, tau)), truth, classes)
         for curve, wanted in zip(curves, (metric, *others), strict=True):
-            curve.append(_value(wanted, judged))
+            curve.append(float(judged.value(wanted)[0]))
     values, kept = tuple(curves[0]), {n: tuple(c) for n, c in zip(others, curves[1:], strict=True)}
-    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
+    name = metric_name(metric)
     for asked, curve in ((name, values), *kept.items()):
         if np.isnan(curve).all():
             raise ValueError(
-                f"{asked} exists for no tau on these labels; choose a metric that does, such as "
-                "'accuracy', or give pictures of more classes"
+                f"{asked} is undefined for every tau on these labels; choose another metric, such "
+                "as 'accuracy', or give pictures of more classes"
             )
     for n, less in slack.items():
         floors[n] = max(floors.get(n, -np.inf), float(np.nanmax(kept[n])) - less)
     sign = -1 if name in LOWER_IS_BETTER and isinstance(metric, str) else 1
-    # By a rounding less is not less.
+    # Tolerates rounding.
     allowed = [
         i
         for i in range(len(tried))
@@ -242,21 +240,14 @@ def choose_tau(
     names = class_names(scores.shape[1] if classes is None else classes)
     absent = [name for k, name in enumerate(names) if not (truth == k).any()]
     if absent:
-        shown = ", ".join(absent[:10]) + (", ..." if len(absent) > 10 else "")
         warnings.warn(
-            f"none of these {len(truth)} pictures is of {shown}, so that {name} does "
-            "not tell what tau costs there: choose it on pictures of every class",
+            f"none of these {len(truth)} pictures is of {listed(absent)}, so that {name} does "
+            "not show the effect of tau on that class: choose tau on pictures of every class",
             UserWarning,
             stacklevel=2,
         )
     best = max(allowed, key=lambda i: (sign * values[i], -abs(tried[i]), tried[i]))
     return TauChoice(tried[best], name, tried, values, floors, kept)
-
-
-def _value(metric: Metric, judged: Judged) -> float:
-    if isinstance(metric, str):
-        return float(judged.measure(np.ones((1, len(judged.labels))), [metric])[metric][0])
-    return float(metric(judged.logits, judged.labels))
 
 
 def _amounts(parameter: str, given: Mapping[str, float] | None) -> dict[str, float]:
@@ -265,12 +256,12 @@ def _amounts(parameter: str, given: Mapping[str, float] | None) -> dict[str, flo
         check_metric(name)
         if name in LOWER_IS_BETTER or not np.isfinite(amount):
             raise ValueError(
-                f"{parameter} takes finite numbers of metrics of which more is better, not "
-                f"{name!r}: {amount}; of others, such as 'nll', choose by the metric itself"
+                f"{parameter} takes finite numbers for metrics where higher is better, not "
+                f"{name!r}: {amount}; for others, such as 'nll', use metric="
             )
         if parameter == "within" and amount < 0:
             raise ValueError(
-                f"within is how far {name} may stay below its best, 0 or more, not {amount}"
+                f"within is how far {name} may be below its best, 0 or more, not {amount}"
             )
     return amounts
 

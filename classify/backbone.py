@@ -1,4 +1,4 @@
-"""Classifiers by name: small nets of our own, and the large ones of torchvision and timm.
+"""Classifiers by name: small nets of this library, and the large ones of torchvision and timm.
 
 ::
 
@@ -30,7 +30,7 @@ Head = Literal["linear", "cosine"]
 
 
 class TracedLogits(NamedTuple):
-    """What a classifier says of pictures, as a function of its last feature map."""
+    """Class scores of pictures, as a function of the last feature map."""
 
     logits: Tensor
     """Class scores ``[B, K]``; their graph begins at ``features``."""
@@ -42,20 +42,20 @@ class TracedLogits(NamedTuple):
 class Classifier(nn.Module):
     """A backbone between a normalisation and a head; made by :func:`backbone`.
 
-    ``forward(x)`` is ``from_features(features(x))``, but for vision transformers, whose class
-    token takes a way of its own.
+    ``forward(x)`` equals ``from_features(features(x))``, except for vision transformers, whose
+    class token is not part of the feature map.
 
     Parameters
     ----------
     net : nn.Module
-        The backbone; its first layer is made to fit the channels, its last one gives way to the
-        head.
+        The backbone. Its first layer is adapted to the channels, and its last layer is replaced by
+        the head.
     record : BackboneRecord
-        What is known of its kind.
+        Properties of this kind of backbone.
     side : int
-        Pixels along a side that a transformer is built for.
+        Side of the pictures that a transformer is built for, pixels.
     dropout : float
-        In front of the head.
+        Dropout probability in front of the head.
     head : {"linear", "cosine"}
         See :func:`backbone`.
     frozen : str or None
@@ -64,7 +64,7 @@ class Classifier(nn.Module):
     Raises
     ------
     ValueError
-        When the net has no layer of the name that is to be frozen.
+        When the net has no layer of the name ``frozen``.
 
     Attributes
     ----------
@@ -122,23 +122,23 @@ class Classifier(nn.Module):
         self.train(self.training)
 
     def extra_repr(self) -> str:
-        """Name what is frozen, which no layer shows: a run is known by the printed form."""
+        """Name the frozen layer, because a run is identified by its printed form."""
         if self._frozen_layer is None:
             return ""
         return f"{type(self.net).__name__}, frozen={self._frozen_layer!r}"
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, but for the frozen layers: their statistics stay.
+        """Set training mode, except in the frozen layers, whose statistics stay fixed.
 
         Parameters
         ----------
         mode : bool
-            Whether to train, or to evaluate.
+            True for training, False for evaluation.
 
         Returns
         -------
         Classifier
-            This one.
+            The classifier itself.
         """
         super().train(mode)
         for name in self._frozen:
@@ -146,7 +146,7 @@ class Classifier(nn.Module):
         return self
 
     def forward(self, image: Tensor) -> Tensor:
-        """SRGB pictures to logits.
+        """Return the logits of sRGB pictures.
 
         Parameters
         ----------
@@ -159,15 +159,17 @@ class Classifier(nn.Module):
         Raises
         ------
         ValueError
-            When the pictures have other channels, are smaller than :attr:`smallest`, or are codes.
+            When the pictures have another number of channels, are smaller than :attr:`smallest`, or
+            are integer codes.
         """
         return self._judge(*self._see(image))
 
     def features(self, image: Tensor) -> Tensor:
-        """Pictures to the last feature map.
+        """Return the last feature map of pictures.
 
-        Of a convolutional net, what is averaged for the head. Of a vision transformer, the
-        patches that enter the last block: those that leave it reach no logit.
+        For a convolutional net, this is the map that is averaged for the head. For a vision
+        transformer, it is the patches that enter the last block: the patches that leave it do not
+        affect the logits.
 
         Parameters
         ----------
@@ -180,16 +182,17 @@ class Classifier(nn.Module):
         Raises
         ------
         ValueError
-            When the pictures have other channels, are smaller than :attr:`smallest`, or are codes.
+            When the pictures have another number of channels, are smaller than :attr:`smallest`, or
+            are integer codes.
         """
         return self._see(image)[0]
 
     def from_features(self, features: Tensor) -> Tensor:
-        """Logits of a feature map of any height and width.
+        """Return the logits of a feature map of any height and width.
 
-        ``head(dropout(pool(features)))``; the pool is the average over the map, followed in
-        Inception v3 by its dropout, in EfficientNet and MobileNet by what stands in front of their
-        last layer, and in ConvNeXt by its layer normalisation.
+        ``head(dropout(pool(features)))``. The pool is the average over the map, followed in
+        Inception v3 by its dropout, in EfficientNet and MobileNet by the layers in front of their
+        last one, and in ConvNeXt by its layer normalisation.
 
         Parameters
         ----------
@@ -207,9 +210,9 @@ class Classifier(nn.Module):
         return self._judge(features, None)
 
     def trace(self, image: Tensor) -> TracedLogits:
-        """Logits as a function of the last feature map, with no graph behind the map.
+        """Return the logits as a function of the last feature map, where their graph begins.
 
-        For class activation maps: one forward pass, and the backward pass of the head alone.
+        For class activation maps: one forward pass, and a backward pass through the head only.
 
         Parameters
         ----------
@@ -222,7 +225,8 @@ class Classifier(nn.Module):
         Raises
         ------
         ValueError
-            When the pictures have other channels, are smaller than :attr:`smallest`, or are codes.
+            When the pictures have another number of channels, are smaller than :attr:`smallest`, or
+            are integer codes.
         """
         with torch.no_grad():
             features, token = self._see(image)
@@ -231,7 +235,7 @@ class Classifier(nn.Module):
             return TracedLogits(self._judge(features, token), features)
 
     def _see(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The feature map, and beside it the class token of a transformer."""
+        """The feature map, and the class token of a transformer (otherwise None)."""
         if image.ndim != 4 or image.shape[1] != self.in_channels:
             raise ValueError(
                 f"the classifier takes pictures [B, {self.in_channels}, H, W], not "
@@ -239,8 +243,8 @@ class Classifier(nn.Module):
             )
         if not image.is_floating_point():
             raise ValueError(
-                f"the classifier takes pictures in 0..1, not codes of {image.dtype}; divide those "
-                "by their white, as codes.float() / 255"
+                f"the classifier takes pictures in 0..1, not codes of {image.dtype}; divide them "
+                "by the code of white, such as codes.float() / 255"
             )
         height, width = image.shape[-2:]
         _check_size(self.smallest, (height, width))
@@ -262,8 +266,8 @@ class Classifier(nn.Module):
             read = self._pool(self.net, features)
         else:
             raise ValueError(
-                "the head of a vision transformer reads its class token, which is no function of "
-                "the feature map; use trace(image), which keeps both"
+                "the head of a vision transformer reads its class token, which is not a function "
+                "of the feature map; use trace(image), which keeps both"
             )
         return self.head(self.dropout(read))
 
@@ -281,9 +285,9 @@ def backbone(
 ) -> Classifier:
     """Build a classifier of sRGB pictures in 0..1.
 
-    Counted with seven classes and colour pictures of 128 pixels: millions of parameters, 10^9
-    multiplications of a pass (GMAC), and the grid of the last feature map. ``smallest`` is the
-    smallest side of a picture, in pixels.
+    The table lists millions of parameters, 10^9 multiplications per forward pass (GMAC) and the
+    side of the last feature map, for seven classes and colour pictures of 128 pixels. ``smallest``
+    is the smallest side of a picture, in pixels.
 
     ==================  ==========  =====  =====  ========  ====================================
     name                parameters  GMAC   grid   smallest  remarks
@@ -307,10 +311,10 @@ def backbone(
     vit_b_16            85.703      3.718  8      32        public weights
     ==================  ==========  =====  =====  ========  ====================================
 
-    "Public weights" are those of torchvision's model of that name.
+    "Public weights" means that the weights of torchvision's model of that name fit.
 
-    ``timm/NAME`` is the convolutional net NAME of timm, without weights, as in
-    ``timm/tf_efficientnet_lite0``; its ``smallest`` is 32. It needs
+    ``timm/NAME`` is timm's convolutional net NAME, without weights, such as
+    ``timm/tf_efficientnet_lite0``. Its ``smallest`` is 32. It needs
     ``pip install 'lens2label[timm]'``.
 
     Parameters
@@ -320,40 +324,42 @@ def backbone(
     classes : int
         Number of classes K.
     in_channels : int
-        Channels of the pictures; other than three, the stem takes the mean of its colour weights.
+        Channels of the pictures. If not three, the first layer uses the mean of its weights over
+        the colours, and the normalisation the mean of its values.
     image_size : int or (int, int), pixels, optional
-        Size of the pictures. Needed by the vision transformers alone (224 by default), whose
-        positions are bound to it: they resize every picture to a square of the next multiple of
-        their patch. Given, an impossible size is refused at once rather than at the first picture.
+        Size of the pictures. Only vision transformers need it (224 by default), because their
+        position embeddings depend on it: they resize every picture to a square whose side is the
+        next multiple of their patch. An impossible size is refused at once rather than at the first
+        picture.
     dropout : float
-        In front of the head, beside what the backbone has of its own.
+        Dropout probability in front of the head, in addition to the backbone's own dropout.
     head : {"linear", "cosine"}
-        The last layer: linear, or :class:`classify.CosineHead`, as LDAM wants it.
+        The last layer: linear, or :class:`classify.CosineHead`, for LDAM.
     weights : path, optional
         State dict to start from: ``.safetensors``, or ``.pth`` / ``.pt`` (read without executing
-        anything in it), of this function's, alone or in a system (``best.safetensors`` of a run),
-        or of the model of torchvision or timm. A head for another number of classes, or a linear
-        one for a cosine head and the other way round, is left out.
+        code). It may be of a classifier of this function, alone or in a system
+        (``best.safetensors`` of a run), or of the torchvision or timm model. The head is not loaded
+        if it has another number of classes or another type (linear or cosine).
     frozen : str, optional
-        Name of a layer of the backbone, as ``layer2`` of a ResNet: it and all that is built before
-        it are not trained and keep the statistics of their normalisation, while gradients still
-        pass to what stands in front of the classifier. So are weights that the modules around it
-        hold themselves: with a block of a vision transformer, the class token and the positions.
-        The last child leaves the head alone to train.
+        Name of a layer of the backbone, such as ``layer2`` of a ResNet. This layer and all layers
+        built before it are not trained, and their normalisation statistics stay fixed. Gradients
+        still pass through them to what is in front of the classifier. Weights that belong directly
+        to the modules around the layer are frozen too: with a block of a vision transformer, the
+        class token and the positions. Name the last child to train the head only.
 
     Raises
     ------
     ValueError
-        For an unknown name, a size that the backbone cannot take, weights that do not fit or are no
-        finite floats, a layer to freeze that does not exist, or a net of timm that cannot be taken.
+        For an unknown name, a size that the backbone cannot take, weights that do not fit or are
+        not finite floats, a layer to freeze that does not exist, or a timm net that cannot be used.
     TypeError
-        When the name is none, ``dropout`` no number or ``weights`` no path.
+        When ``name`` is not a string, ``dropout`` not a number or ``weights`` not a path.
     """
     record = backbone_record(name)
     if weights is not None and not isinstance(weights, str | os.PathLike):
         raise TypeError(
-            f"weights is the path of a file, not {type(weights).__name__}: save a state dict with "
-            "torch.save, or give it to load_state_dict of what is returned"
+            f"weights must be the path of a file, not {type(weights).__name__}: save a state dict "
+            "with torch.save, or pass it to load_state_dict of the returned classifier"
         )
     check_number("dropout", dropout)
     kinds, channels = as_integer(classes) or 0, as_integer(in_channels) or 0
@@ -408,18 +414,18 @@ def _replace(net: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def _stem_for(stem: nn.Conv2d, in_channels: int) -> nn.Conv2d:
-    """The same convolution for another number of channels, of the same response to grey."""
-    made = copy.deepcopy(stem)  # it may be of a kind of its own, with a padding of its own
+    """The same convolution for another number of channels, of about the same response to grey."""
+    made = copy.deepcopy(stem)  # a subclass may pad in its own way
     made.in_channels = in_channels
     made.weight = nn.Parameter(spread(stem.weight.detach(), in_channels).clone())
     return made
 
 
 def _around(layer: str) -> Iterator[str]:
-    """Names of the modules that a layer is in, from the net itself, ``""``, on.
+    """Names of the modules that contain a layer, beginning with the net itself, ``""``.
 
-    Parameters of their own, as the class token and the positions of a transformer, mostly come
-    before it; a scale of a ConvNeXt's block, which comes after a layer in it, rests too.
+    Their own parameters, such as the class token and the positions of a transformer, are mostly
+    used before the layer; the scale of a ConvNeXt block, which is used after it, is frozen too.
     """
     parts = layer.split(".")
     return (".".join(parts[:depth]) for depth in range(len(parts)))

@@ -1,4 +1,4 @@
-"""Correct how sure a trained classifier is.
+"""Calibrate the confidence of a trained classifier.
 
 ::
 
@@ -6,8 +6,8 @@
       ──fit_temperature────────────────► T      softmax(logits / T)
       ──fit_bias_corrected_temperature─► T, b   softmax(calibrate_logits(..., T, b))
 
-Both are fitted to validation pictures and then kept, in a :class:`classify.DecisionRule`: fitted to
-the test set they are part of the result, not of the system.
+Both are fitted on validation pictures and then kept, in a :class:`classify.DecisionRule`. If fitted
+on the test set, they would be part of the result, not of the system.
 """
 
 import math
@@ -21,9 +21,9 @@ from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from .given import check_number, looked_at
+from .given import as_number
 from .judged import judged_by
-from .scores import Array, as_array, warn_of_probabilities
+from .scores import Array, as_array, as_floats, warn_of_probabilities
 
 __all__ = [
     "BiasCorrectedTemperature",
@@ -32,13 +32,13 @@ __all__ = [
     "fit_temperature",
 ]
 
-# Temperatures between which the minimum is looked for first.
+# Range of temperatures in which the minimum is searched first.
 _ENDS = (0.01, 100.0)
-# Times the usual distance below the top, from which a class counts as impossible.
+# Factor on the usual distance below the top from which a class counts as impossible.
 _IMPOSSIBLE = 1000.0
 # Nats below the top at which a class has no weight.
 _WEIGHTLESS = 40.0
-# Powers of e: further out, rounding tells where the slope is zero, and the search ends.
+# Powers of e: further out, rounding decides where the slope is zero, and the search ends.
 _FARTHEST = 35.0
 
 
@@ -55,29 +55,31 @@ def calibrate_logits(
     temperature: float = 1.0,
     offset: Sequence[float] | Array | Tensor | None = None,
 ) -> Array | Tensor:
-    """Scores ``logits / temperature + offset``, of which the softmax gives the probabilities.
+    """Return the scores ``logits / temperature + offset``; their softmax gives the probabilities.
 
-    Temperature scaling has no offset (Guo et al., ICML 2017), the bias-corrected one both
-    (Alexandari et al., ICML 2020); a logit adjustment has the offset ``-tau * log_prior`` (Menon et
-    al., ICLR 2021). Several in turn are one: offsets add up.
+    Temperature scaling has no offset (Guo et al., ICML 2017); bias-corrected temperature scaling
+    has both (Alexandari et al., ICML 2020); a logit adjustment has the offset ``-tau * log_prior``
+    (Menon et al., ICLR 2021). An offset and a following one can be given as their sum.
 
     Parameters
     ----------
     logits : array or Tensor ``[..., K]``
         Class scores.
     temperature : float
-        By which they are divided.
+        Divisor of the scores.
     offset : sequence, array or Tensor ``[K]``, optional
-        What is added to the score of each class; nothing by default.
+        Added to the divided score of each class; 0 by default.
 
     Returns
     -------
-    array or Tensor ``[..., K]``, as ``logits``; of floats where those are whole numbers
+    array or Tensor ``[..., K]``, as ``logits``
+        Integers become floats. Half precision becomes float32, because division by a small
+        temperature can overflow it.
 
     Raises
     ------
     TypeError
-        For scores that are neither, or a temperature that is no number.
+        When ``logits`` is neither an array nor a tensor, or ``temperature`` not a number.
     ValueError
         When the temperature is not positive and finite, or the offset not one finite number for
         each class.
@@ -85,18 +87,11 @@ def calibrate_logits(
     Warns
     -----
     UserWarning
-        For scores ``[N, K]`` that are probabilities, each row of which sums to 1. Those on a GPU
-        are not looked at, which would have to be waited for.
+        When each row of scores ``[N, K]`` sums to 1, as probabilities do. Scores on a GPU are not
+        checked, because that would have to wait for the GPU.
     """
-    warn_of_shares(logits)
+    warn_of_probabilities(logits)
     return calibrated(logits, temperature, offset)
-
-
-def warn_of_shares(logits: Array | Tensor, *, stacklevel: int = 3) -> None:
-    """Warn of probabilities at the caller's caller; those on a GPU are not looked at."""
-    if isinstance(logits, np.ndarray) or (isinstance(logits, Tensor) and looked_at(logits)):
-        advice = "give their logarithms"
-        warn_of_probabilities(as_array(logits), advice, stacklevel=stacklevel + 1)
 
 
 def calibrated(
@@ -104,7 +99,7 @@ def calibrated(
     temperature: float,
     offset: Sequence[float] | Array | Tensor | None,
 ) -> Array | Tensor:
-    """As :func:`calibrate_logits`, whatever the scores are."""
+    """:func:`calibrate_logits` without the warning of probabilities."""
     if not isinstance(logits, np.ndarray | Tensor):
         raise TypeError(f"logits must be an array or a tensor, not {type(logits).__name__}")
     check_temperature(temperature)
@@ -117,75 +112,67 @@ def calibrated(
     if not np.isfinite(shift).all():
         raise ValueError(f"offset must be finite, not {shift.tolist()}")
     if isinstance(logits, Tensor):
-        scores = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
-        # Not by way of float32, which as_tensor makes of numbers of Python.
+        scores = as_floats(logits)
+        # Not via float32, the default of as_tensor for Python numbers.
         return scores / temperature + torch.as_tensor(
             given, dtype=scores.dtype, device=scores.device
         )
-    scores = logits if np.issubdtype(logits.dtype, np.floating) else logits.astype(float)
+    is_real = np.issubdtype(logits.dtype, np.floating)
+    kind = np.result_type(logits, np.float32) if is_real else float
+    scores = logits.astype(kind, copy=False)
     return scores / temperature + shift.astype(scores.dtype)
 
 
 def check_temperature(temperature: object) -> None:
-    """Refuse what no scores are divided by."""
+    """Raise a ValueError unless the temperature is positive and finite."""
     if not 0 < as_number("temperature", temperature) < math.inf:
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
 
 
-def as_number(name: str, value: object) -> float:
-    """A number as a float, nan of one that no float holds; a truth value is none."""
-    check_number(name, value)
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, not bool")
-    try:
-        return float(value.detach() if isinstance(value, Tensor) else value)  # pyright: ignore[reportArgumentType]
-    except OverflowError:
-        return math.nan
-
-
 def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
-    """Temperature T that minimises the NLL of ``softmax(logits / T)`` (Guo et al., ICML 2017).
+    """Return the temperature T that minimises the NLL of ``softmax(logits / T)``.
 
-    The NLL is convex in 1 / T, so that there is one minimum, and T = 1 is never better. Dividing
-    by T changes no prediction.
+    The method is that of Guo et al., ICML 2017. The NLL is convex in 1 / T, so that there is one
+    minimum, and T = 1 is never better. Division by T changes no prediction.
 
     Parameters
     ----------
     logits : array ``[N, K]``
-        Class scores of validation pictures; -inf, or a number far below all others such as -1e9,
-        for classes that are impossible.
+        Class scores of validation pictures. Impossible classes have -inf, or a number far below all
+        others such as -1e9.
     labels : array of int ``[N]``
         Their true classes.
 
     Returns
     -------
     float
-        The minimum, wherever it lies. Where there is none, an end to search: 0.01 without a single
-        mistake, as the NLL falls down to T = 0, and 100 for scores that are no better than chance,
-        as it falls up to infinity. 1 where T makes no difference, as all scores are equal.
+        The minimum, without bounds. If there is none, an end of the search: 0.01 if there is no
+        mistake, because the NLL then decreases down to T = 0, and 100 for scores no better than
+        chance, because it then decreases up to infinity. 1 if T has no effect, because all scores
+        are equal.
 
     Raises
     ------
     ValueError
         When shapes or labels do not fit, a score is not a number, or a true class has the score
-        -inf, which no temperature mends.
+        -inf, which no temperature can correct.
 
     Warns
     -----
     UserWarning
-        Where the NLL has no minimum, so that no temperature is to be had of these pictures, and for
-        probabilities, each row of which sums to 1.
+        When the NLL has no minimum, so that these pictures determine no temperature. When each row
+        of the scores sums to 1, as probabilities do.
     """
     logits, labels, true = _mendable(logits, labels)
 
     def slope(inverse: float) -> float:
-        """Derivative of the NLL by 1 / T: mean score under the softmax less that of the truth."""
+        """Derivative of the NLL by 1 / T: mean score under the softmax minus that of the truth."""
         shares = softmax(inverse * logits, axis=1)
         expected = np.where(shares > 0, shares * np.where(shares > 0, logits, 0), 0).sum(1)
         return float((expected - true).mean())
 
     # The slope grows with 1 / T: from that of guessing among the possible classes, at T = infinity,
-    # to that of the surest class, at T = 0.
+    # to that of the most likely class, at T = 0.
     possible = np.isfinite(logits)
     guessed = np.where(possible, logits, 0).sum(1) / possible.sum(1)
     at_infinity, at_zero = (float((s - true).mean()) for s in (guessed, logits.max(1)))
@@ -199,42 +186,42 @@ def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
     if slope(math.exp(high)) <= 0:
         return _end_of_search(
             _ENDS[0],
-            f"the lower the temperature the better on these {len(labels)} pictures, as where the "
-            "scores make not one mistake",
+            f"the lower the temperature the better on these {len(labels)} pictures, as happens if "
+            "the scores make no mistake",
         )
     if slope(math.exp(low)) >= 0:
         return _end_of_search(
             _ENDS[1],
-            f"the higher the temperature the better on these {len(labels)} pictures, as where the "
-            "scores know no more than chance",
+            f"the higher the temperature the better on these {len(labels)} pictures, as happens if "
+            "the scores are no better than chance",
         )
     found = brentq(lambda t: slope(math.exp(t)), low, high, xtol=1e-12)
     return math.exp(-float(found))  # pyright: ignore[reportArgumentType]
 
 
 class BiasCorrectedTemperature(NamedTuple):
-    """``softmax(logits / temperature + bias)`` is what the classifier should have said."""
+    """Parameters of the calibrated probabilities ``softmax(logits / temperature + bias)``."""
 
     temperature: float
-    """T, by which scores are divided."""
+    """T, the divisor of the scores."""
     bias: Array
-    """``[K]``, of mean 0."""
+    """Bias of each class ``[K]``, with mean 0."""
 
 
 def fit_bias_corrected_temperature(
     logits: Array | Tensor, labels: Array | Tensor
 ) -> BiasCorrectedTemperature:
-    """Temperature T and class biases b that minimise the NLL of ``softmax(logits / T + b)``.
+    """Return temperature T and class biases b that minimise the NLL of ``softmax(logits / T + b)``.
 
-    Bias-corrected temperature scaling (Alexandari et al., ICML 2020). One temperature leaves a
-    classifier that favours a class, as one trained with class weights does, in favour of it; with
-    the biases, the mean probability of each class is its share of these pictures. They change
-    predictions. The NLL is convex in (1 / T, b).
+    This is bias-corrected temperature scaling (Alexandari et al., ICML 2020). A temperature alone
+    cannot correct a classifier that favours a class, for instance after training with class
+    weights. With the biases, the mean probability of each class equals its share of these pictures.
+    The biases change predictions. The NLL is convex in (1 / T, b).
 
     Parameters
     ----------
     logits : array ``[N, K]``
-        Class scores of validation pictures; impossible ones as in :func:`fit_temperature`.
+        Class scores of validation pictures; impossible classes as in :func:`fit_temperature`.
     labels : array of int ``[N]``
         Their true classes, each of the K at least once.
 
@@ -246,13 +233,13 @@ def fit_bias_corrected_temperature(
     ------
     ValueError
         When shapes or labels do not fit, a score is not a number, a true class has the score -inf,
-        or there is no minimum: a class without a picture, scores that make no mistake, but for
-        ties, once the biases are right, or that know no more than chance.
+        or there is no minimum: a class has no picture, the scores make no mistake (except for ties)
+        with suitable biases, or they are no better than chance.
 
     Warns
     -----
     UserWarning
-        For probabilities, each row of which sums to 1.
+        When each row of the scores sums to 1, as probabilities do.
     """
     logits, labels, _ = _mendable(logits, labels)
     shares = np.eye(logits.shape[1])[labels]
@@ -260,9 +247,9 @@ def fit_bias_corrected_temperature(
     if len(absent):
         raise ValueError(
             f"classes {', '.join(map(str, absent))} have no picture among these {len(labels)}, so "
-            "that no bias of theirs is best; use more validation pictures, or fit_temperature"
+            "that their bias has no optimum; use more validation pictures, or fit_temperature"
         )
-    # In units of the scores, and as differences from the surest, so that no power overflows.
+    # In units of the scores, and relative to the highest, so that no exponential overflows.
     scores = logits - logits.max(1, keepdims=True)
     finite = np.where(np.isfinite(scores), scores, 0)
     unit = float(np.sqrt((finite**2).mean())) or 1.0
@@ -282,44 +269,44 @@ def fit_bias_corrected_temperature(
     if found[0] <= 0:
         raise ValueError(
             f"no temperature is best: the higher the better on these {len(labels)} pictures, as "
-            "where the scores know no more than chance; use more validation pictures"
+            "happens if the scores are no better than chance; use more validation pictures"
         )
     right = (_scaled(scores, found).argmax(1) == labels).all()
-    # The NLL is convex: it does not fall on from its minimum, unless it is flat from 0 on.
+    # The NLL is convex: it does not decrease beyond its minimum, unless it is flat from 0 on.
     if right or cost(2 * found)[0] <= cost(found)[0] < cost(0 * found)[0]:
         raise ValueError(
-            f"no temperature is best: the lower the better on these {len(labels)} pictures, as "
-            "with such biases the scores make not one mistake, but for ties; use more validation "
-            "pictures"
+            f"no temperature is best: the lower the better on these {len(labels)} pictures, "
+            "because with such biases the scores make no mistake, except for ties; use more "
+            "validation pictures"
         )
     return BiasCorrectedTemperature(float(unit / found[0]), found[1:] - found[1:].mean())
 
 
 def _scaled(scores: Array, found: Array) -> Array:
-    """``scores / T + b`` of (1 / T, b); an impossible class stays one at 1 / T = 0 too."""
+    """``scores / T + b`` for (1 / T, b); an impossible class stays impossible at 1 / T = 0."""
     return scores * max(found[0], 1e-300) + found[1:]
 
 
 def _mendable(logits: Array | Tensor, labels: Array | Tensor) -> tuple[Array, Array, Array]:
-    """Scores, labels and the score of each label ``[N]``, or a refusal."""
+    """Checked scores, labels and the score of each label ``[N]``."""
     logits = as_array(logits).astype(float)
-    warn_of_probabilities(logits, "give their logarithms")
+    warn_of_probabilities(logits)
     labels = judged_by(logits, as_array(labels)).labels
     true = logits[np.arange(len(labels)), labels]
     if np.isneginf(true).any():
         raise ValueError(
             f"{int(np.isneginf(true).sum())} true classes have the score -inf, which no "
-            "temperature mends; floor the probabilities before taking the logarithm"
+            "temperature can correct; floor the probabilities before taking the logarithm"
         )
     return _ruled_out(logits, true), labels, true
 
 
 def _ruled_out(logits: Array, true: Array) -> Array:
-    """Scores with -inf for those that stand for it, as -1e9 or the lowest float does.
+    """Scores with -inf in place of the numbers that stand for it, such as -1e9.
 
-    They lie a thousand times farther below the top of their row than the true class ever does, and
-    than the second class in the median; and so far that they have no weight at the highest
-    temperature that is looked at where the others tell nothing.
+    Such numbers are a thousand times farther below the top of their row than the true class ever
+    is, and than the second class in the median; and so far that they have no weight at the highest
+    temperature of the search.
     """
     highest = logits.max(1)
     runner_up = np.partition(logits, -2, axis=1)[:, -2] if logits.shape[1] > 1 else highest
@@ -333,7 +320,7 @@ def _ruled_out(logits: Array, true: Array) -> Array:
 def _end_of_search(temperature: float, reason: str) -> float:
     warnings.warn(
         f"no temperature is best: {reason}. {temperature:g} is the end of the search and says "
-        "nothing of the classifier; use more validation pictures, or leave the scores as they are",
+        "nothing about the classifier; use more validation pictures, or keep the scores unchanged",
         UserWarning,
         stacklevel=3,
     )

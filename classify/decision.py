@@ -1,4 +1,4 @@
-"""How scores become probabilities and a decision: what is chosen on validation pictures, kept.
+"""A rule from scores to probabilities and decisions, chosen on validation pictures and saved.
 
 ::
 
@@ -15,16 +15,17 @@ import numpy as np
 from scipy.special import softmax
 from torch import Tensor
 
-from .calibration import calibrated, check_temperature, warn_of_shares
-from .referral import Referral, as_names, over_cutoff
-from .scores import Array, as_array, class_names
+from .calibration import calibrated, check_temperature
+from .given import check_fields, check_names
+from .referral import Referral, over_cutoff
+from .scores import Array, as_array, class_names, warn_of_probabilities
 
 __all__ = ["DecisionRule"]
 
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """``softmax(logits / temperature + offset)``, and which pictures are referred by that.
+    """Probabilities ``softmax(logits / temperature + offset)``, and referral based on them.
 
     The offset holds the biases of :func:`classify.fit_bias_corrected_temperature`, the
     ``-tau * log_prior`` of a logit adjustment, or the sum of both.
@@ -32,30 +33,30 @@ class DecisionRule:
     Raises
     ------
     TypeError
-        For classes that are no names, a temperature that is no number, a referral that is none, or
-        when what was fitted is no mapping.
+        When ``classes`` are not names, ``temperature`` is not a number, ``referral`` not a
+        :class:`Referral`, or ``fitted`` not a mapping.
     ValueError
         When classes repeat, the temperature is not positive and finite, the offset is not one
-        finite number for each class, or the referral is of other classes.
+        finite number for each class, or the referral has other classes.
     """
 
     classes: tuple[str, ...]
     """Names of the K classes, in the order of the scores."""
     temperature: float = 1.0
-    """By which scores are divided."""
+    """Divisor of the scores."""
     offset: tuple[float, ...] = ()
-    """What is then added to the score of each class ``[K]``; zeros where none is given."""
+    """Added to the divided score of each class ``[K]``; zeros by default."""
     referral: Referral | None = None
-    """Classes to refer, with a cutoff of the probabilities by this rule."""
+    """Classes to refer, with a cutoff for the probabilities of this rule."""
     fitted: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Where all this was chosen, as plain data: run, part, light, quality and the like."""
+    """Origin of the rule, as plain data: run, part of the data, light, quality and the like."""
 
     def __post_init__(self) -> None:
-        classes = class_names(as_names("classes", self.classes))
+        classes = class_names(check_names("classes", self.classes))
         check_temperature(self.temperature)
         offset = as_array(self.offset)
         offset = np.zeros(len(classes)) if offset.shape == (0,) else offset
-        # Words and truth values are no numbers, though NumPy would make some of them.
+        # Strings and bools are refused, although NumPy converts some of them.
         numbers = offset.dtype.kind in "iuf" and np.isfinite(offset).all()
         if offset.shape != (len(classes),) or not numbers:
             raise ValueError(
@@ -68,8 +69,8 @@ class DecisionRule:
             raise TypeError(f"referral must be a Referral, not {type(self.referral).__name__}")
         if self.referral is not None and self.referral.classes != classes:
             raise ValueError(
-                f"the referral is of the classes {', '.join(self.referral.classes)}, and this rule "
-                f"of {', '.join(classes)}"
+                f"the referral has the classes {', '.join(self.referral.classes)}, but this rule "
+                f"{', '.join(classes)}"
             )
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "temperature", float(self.temperature))
@@ -81,7 +82,7 @@ class DecisionRule:
     @overload
     def scores(self, logits: Array) -> Array: ...
     def scores(self, logits: Array | Tensor) -> Array | Tensor:
-        """Scores by this rule, see :func:`classify.calibrate_logits`.
+        """Return the scores of this rule, see :func:`classify.calibrate_logits`.
 
         Parameters
         ----------
@@ -95,26 +96,26 @@ class DecisionRule:
         Raises
         ------
         TypeError
-            For scores that are neither.
+            For scores that are neither an array nor a tensor.
         ValueError
             When there are not K classes.
 
         Warns
         -----
         UserWarning
-            For probabilities, each row of which sums to 1.
+            When each row of the scores sums to 1, as probabilities do.
         """
         return self._scores(logits)
 
     def _scores(self, logits: Array | Tensor) -> Array | Tensor:
-        """Scores by this rule; of probabilities, the line is told that asked the rule."""
+        """Scores of this rule; the warning of probabilities points to the caller's line."""
         shape = tuple(getattr(logits, "shape", (0, len(self.classes))))
         if len(shape) != 2 or shape[1] != len(self.classes):
             raise ValueError(
-                f"this rule is of scores [N, {len(self.classes)}] of the classes "
-                f"{', '.join(self.classes)}, not of {shape}"
+                f"this rule takes scores [N, {len(self.classes)}] of the classes "
+                f"{', '.join(self.classes)}, not {shape}"
             )
-        warn_of_shares(logits, stacklevel=4)
+        warn_of_probabilities(logits, stacklevel=4)
         return calibrated(logits, self.temperature, self.offset)
 
     @overload
@@ -122,7 +123,7 @@ class DecisionRule:
     @overload
     def probabilities(self, logits: Array) -> Array: ...
     def probabilities(self, logits: Array | Tensor) -> Array | Tensor:
-        """Probability of each class by this rule.
+        """Return the probability of each class by this rule.
 
         Parameters
         ----------
@@ -132,24 +133,25 @@ class DecisionRule:
         Returns
         -------
         array or Tensor ``[N, K]``, as ``logits``
+            Float32 for scores in half precision.
 
         Raises
         ------
         TypeError
-            For scores that are neither.
+            For scores that are neither an array nor a tensor.
         ValueError
             When there are not K classes.
 
         Warns
         -----
         UserWarning
-            For probabilities, each row of which sums to 1.
+            When each row of the scores sums to 1, as probabilities do.
         """
         scores = self._scores(logits)
         return scores.softmax(1) if isinstance(scores, Tensor) else softmax(scores, axis=1)
 
     def refers(self, logits: Array | Tensor) -> Array:
-        """Whether each picture is referred by this rule.
+        """Return whether each picture is referred by this rule.
 
         Parameters
         ----------
@@ -165,20 +167,20 @@ class DecisionRule:
         TypeError
             For scores that are neither an array nor a tensor.
         ValueError
-            When the rule has no referral, there are not K classes, or a row of scores ranks none of
-            them (:class:`classify.scores.InvalidScores`).
+            When the rule has no referral, there are not K classes, or a row of scores is invalid
+            (:class:`classify.scores.InvalidScores`).
 
         Warns
         -----
         UserWarning
-            For probabilities, each row of which sums to 1.
+            When each row of the scores sums to 1, as probabilities do.
         """
         if self.referral is None:
-            raise ValueError("this rule refers nothing: give it a referral, of choose_cutoff")
+            raise ValueError("this rule has no referral: give it one from choose_cutoff")
         return over_cutoff(self.referral, self._scores(logits)) >= 0
 
     def check_classes(self, classes: Sequence[str]) -> None:
-        """Refuse the scores of other classes, or of the same ones in another order.
+        """Raise an error for scores of other classes, or of the same classes in another order.
 
         Parameters
         ----------
@@ -188,13 +190,13 @@ class DecisionRule:
         Raises
         ------
         ValueError
-            When they are not those of the rule.
+            When they differ from those of the rule.
         """
         if tuple(classes) != self.classes:
             order = ", in this order," if sorted(classes) == sorted(self.classes) else ""
             raise ValueError(
-                f"the rule is of the classes {', '.join(self.classes)}{order} and the scores are "
-                f"of {', '.join(classes)}: choose a rule for this classifier"
+                f"the rule has the classes {', '.join(self.classes)}{order} but the scores have "
+                f"{', '.join(classes)}: choose a rule for this classifier"
             )
 
     def __str__(self) -> str:
@@ -205,13 +207,13 @@ class DecisionRule:
         return f"{text})" + ("" if self.referral is None else f"; {self.referral}")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the fields as JSON types."""
         referral = None if self.referral is None else self.referral.to_dict()
         return asdict(self) | {"referral": referral}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The rule that :meth:`to_dict` wrote down.
+        """Return the rule that :meth:`to_dict` described.
 
         Parameters
         ----------
@@ -225,18 +227,11 @@ class DecisionRule:
         Raises
         ------
         TypeError
-            When a field is of another kind.
+            When a field has the wrong type.
         ValueError
-            When a field is missing, there is one that it does not have, or they do not fit.
+            When a field is missing, a field is unknown, or the fields do not fit.
         """
-        names = [each.name for each in fields(cls)]
-        missing = [name for name in names if name not in values]
-        unknown = [name for name in values if name not in names]
-        if missing or unknown:
-            raise ValueError(
-                f"a decision rule has the fields {', '.join(names)}: missing are "
-                f"{', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
-            )
+        check_fields("a decision rule", values, [each.name for each in fields(cls)])
         referral = values["referral"]
         kept = None if referral is None else Referral.from_dict(referral)
         return cls(**{**values, "referral": kept})

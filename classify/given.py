@@ -1,11 +1,21 @@
 """Arguments that are of another kind than they must be, refused by their names."""
 
+import math
 import numbers
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["check_generator", "check_number", "check_tensor", "looked_at"]
+__all__ = [
+    "as_number",
+    "check_fields",
+    "check_generator",
+    "check_names",
+    "check_number",
+    "check_tensor",
+    "looked_at",
+]
 
 
 def check_tensor(name: str, value: object) -> None:
@@ -20,6 +30,40 @@ def check_number(name: str, value: object) -> None:
         raise TypeError(f"{name} must be one number, not a tensor of shape {tuple(value.shape)}")
     if not isinstance(value, numbers.Real | Tensor):
         raise TypeError(f"{name} must be a number, not {_kind(value)}")
+
+
+def as_number(name: str, value: object) -> float:
+    """A number as a float, nan of one that no float holds; a truth value is none."""
+    check_number(name, value)
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not bool")
+    try:
+        return float(value.detach() if isinstance(value, Tensor) else value)  # pyright: ignore[reportArgumentType]
+    except OverflowError:
+        return math.nan
+
+
+def check_names(name: str, values: object) -> tuple[str, ...]:
+    """Names of classes as a tuple; neither their number nor one word, which has letters."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be names, such as ('mel', 'nv'), not {values!r}")
+    names = tuple(values)
+    if not all(isinstance(each, str) for each in names):
+        raise TypeError(f"{name} must be names, such as ('mel', 'nv'), not {names!r}")
+    return names
+
+
+def check_fields(
+    what: str, values: Mapping[str, object], names: Sequence[str], *, optional: Sequence[str] = ()
+) -> None:
+    """Refuse a mapping, as read from JSON, that lacks one of its fields or has others."""
+    missing = [name for name in names if name not in values]
+    unknown = [name for name in values if name not in (*names, *optional)]
+    if missing or unknown:
+        raise ValueError(
+            f"{what} has the fields {', '.join(names)}: missing are "
+            f"{', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
+        )
 
 
 def check_generator(name: str, value: object) -> None:

@@ -1,6 +1,7 @@
 """Rare classes: weights, priors and the losses that use them.
 
-HAM10000 has 58 nevi for each dermatofibroma; a loss that ignores it learns to say "nevus".
+HAM10000 has 58 nevi for each dermatofibroma; with a loss that ignores this, a classifier learns to
+predict "nevus".
 """
 
 import torch
@@ -20,15 +21,15 @@ __all__ = [
 
 
 def class_weights(counts: Tensor, *, power: float = 0.5) -> Tensor:
-    """Weights ``(N / (K n_c)) ** power``, scaled to sum to the number of classes that occur.
+    """Return weights ``(N / (K n_c)) ** power``, scaled to sum to the number of classes present.
 
     Parameters
     ----------
     counts : Tensor ``[K]``
         Pictures of each class; a class without any gets weight 0.
     power : float
-        0 weighs all classes alike, 1 balances them (the "balanced" weights of scikit-learn, up
-        to their sum).
+        0 weights all classes equally, 1 balances them (the "balanced" weights of scikit-learn, up
+        to a factor).
 
     Returns
     -------
@@ -37,40 +38,40 @@ def class_weights(counts: Tensor, *, power: float = 0.5) -> Tensor:
     Raises
     ------
     TypeError
-        For counts that are none.
+        When ``counts`` is not a tensor.
     ValueError
-        For counts that are not a vector of numbers >= 0 with a positive one, or a power that is
+        When ``counts`` is not a vector of numbers >= 0 with a positive one, or ``power`` is
         negative or not finite.
     """
     counts = check_counts(counts)
     check_number("power", power)
     if not 0 <= power < float("inf"):
-        raise ValueError(f"power must be 0 or more, not {power}, and finite")
-    # By the largest, which the scale takes out again: no power of it is too large for a float.
+        raise ValueError(f"power must be 0 or more, and finite, not {power}")
+    # Divided by the largest, which the final scale cancels, so that no power overflows.
     rarest = counts[counts > 0].min()
     return _scaled(counts, (rarest / counts.clamp_min(rarest)) ** power)
 
 
 def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
-    """Class-balanced weights ``(1 - beta) / (1 - beta ** n_c)`` (Cui et al., CVPR 2019).
+    """Return class-balanced weights ``(1 - beta) / (1 - beta ** n_c)`` (Cui et al., CVPR 2019).
 
     Parameters
     ----------
     counts : Tensor ``[K]``
         Pictures of each class; a class without any gets weight 0.
     beta : float
-        In [0, 1): 0 weighs all classes alike, towards 1 the weights tend to 1 / n_c.
+        In [0, 1): 0 weights all classes equally; towards 1 the weights approach 1 / n_c.
 
     Returns
     -------
-    Tensor, float32 ``[K]``, whose sum is the number of classes that occur
+    Tensor, float32 ``[K]``, whose sum is the number of classes present
 
     Raises
     ------
     TypeError
-        For counts that are none.
+        When ``counts`` is not a tensor.
     ValueError
-        When the counts are no vector with a positive number, or beta is not in [0, 1).
+        When ``counts`` is not a vector with a positive number, or ``beta`` is not in [0, 1).
     """
     counts = check_counts(counts)
     check_number("beta", beta)
@@ -84,7 +85,7 @@ def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
 
 
 def log_prior(counts: Tensor) -> Tensor:
-    """Logarithm of the class shares; a class without pictures counts as one.
+    """Return the logarithms of the class shares; a class without pictures counts as one picture.
 
     Parameters
     ----------
@@ -98,9 +99,9 @@ def log_prior(counts: Tensor) -> Tensor:
     Raises
     ------
     TypeError
-        For counts that are none.
+        When ``counts`` is not a tensor.
     ValueError
-        When the counts are no vector with a positive number.
+        When ``counts`` is not a vector with a positive number.
     """
     counts = check_counts(counts).clamp_min(1)
     return (counts / counts.sum()).log().float()
@@ -116,32 +117,33 @@ def task_loss(
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
 ) -> Tensor:
-    """Cross-entropy with the usual remedies for imbalance, mean over the batch.
+    """Return the mean cross-entropy of a batch, with the usual corrections for class imbalance.
 
-    Without margins and weights it is linear in the label: a mixed label costs what its parts cost.
+    Without margins and weights it is linear in the label: the loss of a mixed label is the average
+    of the losses of its classes, by share.
 
     Parameters
     ----------
     logits : Tensor ``[B, K]``
-        Class scores; those in half precision are taken to float32.
+        Class scores; half precision is converted to float32.
     labels : Tensor, int64 ``[B]`` or float ``[B, K]``
-        True classes, or the share of each class in a picture, as :func:`classify.mix` makes them.
+        True classes, or the share of each class in a picture, as from :func:`classify.mix`.
     weights : Tensor ``[K]``, optional
-        Class weights; the mean is then a weighted one, for plain labels as in torch. A mixed
-        label weighs what its parts weigh by their shares, where torch divides by the number of
-        pictures: of one picture alone the costs of the parts are then averaged by share times
-        weight. A batch of pictures that weigh nothing costs nothing, as an empty one does.
+        Class weights. The loss is then a weighted mean, as in torch for integer labels. The weight
+        of a mixed label is the mean of the class weights, by share; torch divides by the number of
+        pictures instead. For a single picture, the losses of its classes are therefore averaged by
+        share times weight. If the weights of a batch sum to 0, or it is empty, the loss is 0.
     log_prior : Tensor ``[K]``, optional
-        Added to the logits: with tau * log(prior), logit adjustment (Menon et al., ICLR 2021),
+        Added to the logits: ``tau * log(prior)`` gives logit adjustment (Menon et al., ICLR 2021),
         which at tau = 1 is the balanced softmax (Ren et al., NeurIPS 2020).
     margins : Tensor ``[K]``, optional
-        Taken off the logit of the true class, from a mixed label by its share: LDAM, of
-        :func:`classify.ldam_margins`.
+        Subtracted from the logit of the true class, for a mixed label in proportion to its shares:
+        LDAM, with :func:`classify.ldam_margins`.
     label_smoothing : float
-        Share of each label that is spread over all classes, in [0, 1].
+        Share of each label that is spread evenly over all classes, in [0, 1].
     focal_gamma : float
-        Exponent of ``(1 - p)`` on the cost of each class (Lin et al., ICCV 2017); 0 is the
-        cross-entropy.
+        Exponent of the factor ``(1 - p)`` on the loss of each class (Lin et al., ICCV 2017); 0
+        gives the cross-entropy.
 
     Returns
     -------
@@ -150,12 +152,12 @@ def task_loss(
     Raises
     ------
     TypeError
-        For what is no tensor, or no number.
+        When an argument is not a tensor, or not a number.
     ValueError
-        For labels that are neither or beyond the classes, weights, priors or margins that are not
-        one for each class, a negative ``focal_gamma`` or a ``label_smoothing`` outside of [0, 1].
-        On a CPU, where it costs nothing to look, also for negative weights, shares of the classes
-        that do not sum to 1, and a prior without the logarithm.
+        For labels of another type or beyond the classes, weights, priors or margins that are not
+        ``[K]``, a negative ``focal_gamma`` or a ``label_smoothing`` outside [0, 1]. For tensors on
+        the CPU, which can be checked without a delay, also for negative weights, shares of the
+        classes that do not sum to 1, and a prior without the logarithm.
     """
     check_number("focal_gamma", focal_gamma)
     check_number("label_smoothing", label_smoothing)
@@ -179,8 +181,8 @@ def task_loss(
     if log_prior is not None and looked_at(log_prior):
         check_logarithms(as_array(log_prior))
     shares = _shares(labels, logits)
-    # They are made of counts on the CPU in every step; a GPU does not wait for them. (A copy to the
-    # CPU has to be waited for.)
+    # Weights and priors are made from counts on the CPU in every step; the copy to a GPU need not
+    # block. (A copy to the CPU must.)
     there = not logits.is_cpu
     if log_prior is not None:
         logits = logits + log_prior.to(logits, non_blocking=there)
@@ -188,10 +190,10 @@ def task_loss(
         logits = logits - shares * margins.to(logits, non_blocking=there)
     smoothed = (1 - label_smoothing) * shares + label_smoothing / logits.shape[1]
     log_p = logits.log_softmax(1)
-    # A class that is no part of the label costs nothing, however impossible it is called.
+    # A class that is not part of the label costs nothing, even with probability 0.
     costs = torch.where(smoothed > 0, -log_p, 0)
     if focal_gamma > 0:
-        # 1 - p without cancellation, and off zero, where a power below 1 has an infinite slope.
+        # 1 - p without cancellation, and above 0, where a power below 1 has an infinite slope.
         doubt = -torch.expm1(log_p)
         costs = doubt.clamp_min(torch.finfo(doubt.dtype).eps) ** focal_gamma * costs
     if weights is None:
@@ -208,19 +210,19 @@ def _shares(labels: Tensor, logits: Tensor) -> Tensor:
     if labels.dtype == torch.int64 and labels.shape == logits.shape[:1]:
         try:
             return functional.one_hot(labels, logits.shape[1]).to(logits)
-        except RuntimeError as error:  # torch looks at the labels, in its own words
+        except RuntimeError as error:  # torch checks the labels, with its own message
             raise ValueError(
                 f"labels must lie in 0..{logits.shape[1] - 1} for logits {list(logits.shape)}: "
                 f"{error}"
             ) from error
     if labels.is_floating_point() and labels.shape == logits.shape:
         if looked_at(labels) and len(labels) > 0:
-            # As coarse as bfloat16, in which shares may be mixed.
+            # Tolerance for bfloat16, in which shares may be mixed.
             wrong = (labels < 0).any(1) | ~((labels.double().sum(1) - 1).abs() <= 2**-7)
             if wrong.any():
                 row = int(wrong.int().argmax())
                 raise ValueError(
-                    f"labels that are shares of the classes must be 0 or more and sum to 1, and "
+                    f"labels that are shares of the classes must be 0 or more and sum to 1, but "
                     f"row {row} is {labels[row].tolist()}"
                 )
         return labels.to(logits)
@@ -231,12 +233,12 @@ def _shares(labels: Tensor, logits: Tensor) -> Tensor:
 
 
 def single(scores: Tensor) -> Tensor:
-    """Scores in single precision or better: half has no digits for the share of a rare class."""
+    """Scores in float32 or better: half precision is too coarse for the share of a rare class."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def check_counts(counts: Tensor) -> Tensor:
-    """Pictures of each class as float64, or a refusal."""
+    """Return the pictures of each class as float64, or raise an error."""
     try:
         counts = torch.as_tensor(counts)
     except (TypeError, RuntimeError) as error:
@@ -251,8 +253,8 @@ def check_counts(counts: Tensor) -> Tensor:
         )
     if ((counts > 0) & (counts < 1)).any():
         raise ValueError(
-            f"counts are numbers of pictures, none of them between 0 and 1, not "
-            f"{counts.tolist()}: of shares of the classes, multiply by the number of pictures"
+            f"counts must be numbers of pictures, none of them between 0 and 1, not "
+            f"{counts.tolist()}: multiply shares of the classes by the number of pictures"
         )
     return counts.double()
 

@@ -1,4 +1,4 @@
-"""Intervals by a bootstrap that draws lesions: more pictures of one lesion are no new evidence.
+"""Confidence intervals by a bootstrap over lesions, whose pictures are not independent.
 
 ::
 
@@ -6,9 +6,9 @@
                                                                                             │
                                                         Interval ◄──percentile_interval─────┘
 
-A share of pictures in a figure, of which only the count is known, has Wilson's instead; a mean over
-classes has the intervals of its classes, put together; a difference of two systems has that of
-random halves of the lesions, which is what swapping the systems cannot tell from nothing.
+A share in a figure, of which only the count is known, has Wilson's interval instead. For a mean
+over classes, the intervals of the classes are combined. For a difference of two systems, the
+interval comes from random halves of the lesions, in agreement with the permutation test.
 """
 
 import math
@@ -17,24 +17,22 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from .data.arrays import as_integer
 from .given import check_number
+from .scores import Array
 
 __all__ = ["Interval", "bootstrap"]
 
-Array = npt.NDArray[Any]
-
 _CELLS = 2**20  # weights that are in memory at a time
-_FEW_PAIRS = 5  # under which the draws of a ranking hold its true value in fewer than 0.85 of cases
+_FEW_PAIRS = 5  # below which intervals of ranks from draws cover the true value in < 0.85 of cases
 
 
 class Interval(NamedTuple):
     """A confidence interval from ``low`` to ``high``.
 
-    ``f"{interval:+.2f}"`` writes both ends in that form: ``[-0.10, +0.30]``.
+    ``f"{interval:+.2f}"`` formats both ends: ``[-0.10, +0.30]``.
     """
 
     low: float
@@ -54,37 +52,36 @@ def bootstrap(
     seed: int = 0,
     generator: torch.Generator | None = None,
 ) -> Interval:
-    """Percentile bootstrap interval of a statistic of rows.
+    """Return the percentile bootstrap interval of a statistic of rows.
 
     Parameters
     ----------
     statistic : callable
-        Takes row indices, an ascending int array with repetitions, and returns a number.
+        Function of row indices, an ascending int array with repetitions; it returns a number.
     count : int
         Number of rows.
     groups : sequence of str, length ``count``, optional
-        Whole groups are drawn: pictures of one lesion are not independent evidence.
+        Group of each row. Whole groups are drawn, since pictures of one lesion are not independent.
     resamples : int
-        Draws.
+        Number of draws.
     level : float
         Confidence level in (0, 1).
     seed : int
-        Source of the draws where no ``generator`` is given.
+        Seed of the draws if no ``generator`` is given.
     generator : torch.Generator, optional
-        Source of the draws.
+        Random numbers of the draws.
 
     Returns
     -------
     Interval
-        Over the draws in which the statistic exists (is not nan); nan if it does in none.
+        Over the draws in which the statistic is not nan; nan if there are none.
 
     Raises
     ------
     TypeError
-        For a statistic that cannot be called, and what is no number.
+        When ``statistic`` cannot be called, or a number is not a number.
     ValueError
-        When there are fewer than two groups to draw from, nothing to draw, or ``groups`` does not
-        fit.
+        When there are fewer than two groups, ``resamples`` is below 1, or ``groups`` does not fit.
     """
     if not callable(statistic):
         raise TypeError(f"statistic must be a function of rows, not {type(statistic).__name__}")
@@ -103,17 +100,17 @@ def bootstrap(
 
 
 def check_resampling(resamples: int, level: float = 0.5) -> None:
-    """Refuse resampling that cannot give an interval."""
+    """Raise an error for settings that cannot give an interval."""
     check_number("level", level)
     if (as_integer(resamples) or 0) < 1 or not 0 < level < 1:
         raise ValueError(
-            f"resamples must be at least 1 and level in (0, 1), not {resamples} and {level}; of "
-            "resamples there is a whole number"
+            f"resamples must be at least 1 and a whole number, and level in (0, 1), not "
+            f"{resamples} and {level}"
         )
 
 
 def check_units(member: Array, groups: Sequence[str] | None) -> None:
-    """Refuse to draw from a single lesion or picture: every draw would be the same."""
+    """Raise an error for a single lesion or picture: every draw would be the same."""
     count = int(member.max()) + 1
     if count < 2:
         unit = unit_of(groups)
@@ -123,9 +120,9 @@ def check_units(member: Array, groups: Sequence[str] | None) -> None:
 
 
 def equal_units(total: Any, square: Any) -> Any:  # noqa: ANN401 - numbers or arrays
-    """As many units of one size tell as much as those whose sizes and their squares sum so.
+    """Equivalent number of units of equal size, from the sum and the sum of squares of the sizes.
 
-    Of ``n`` pictures each, they are ``(sum n)^2 / sum n^2`` (Kish, Survey Sampling, 1965).
+    For units of ``n`` pictures it is ``(sum n)^2 / sum n^2`` (Kish, Survey Sampling, 1965).
     """
     return total**2 / np.where(np.equal(square, 0), 1, square)
 
@@ -145,7 +142,7 @@ def unit_of(groups: Sequence[str] | None) -> str:
 
 
 def membership(groups: Sequence[str] | None, count: int) -> Array:
-    """Number of the group of each row ``[count]``, by the names' order; alone without groups."""
+    """Index of the group of each row ``[count]``, in the order of names; else one group per row."""
     if count < 1:
         raise ValueError(f"there is nothing to resample: {count} rows")
     if groups is None:
@@ -158,10 +155,10 @@ def membership(groups: Sequence[str] | None, count: int) -> Array:
     if nameless:
         raise ValueError(
             f"{len(nameless)} groups have no name, the first is {groups[nameless[0]]!r} in row "
-            f"{nameless[0]}: name the lesion of each picture, or give a picture of an unknown "
-            "lesion a name of its own"
+            f"{nameless[0]}: name the lesion of each picture, or give each picture of an unknown "
+            "lesion a unique name"
         )
-    # As a data set has them: a number and its digits are one name.
+    # As in a data set, a number and its digits are the same name.
     return np.unique(list(map(str, groups)), return_inverse=True)[1]
 
 
@@ -174,7 +171,8 @@ def _is_missing(name: object) -> bool:
 def resampled(member: Array, resamples: int, generator: torch.Generator) -> Iterator[Array]:
     """Yield how often each row occurs in each resample, float ``[r, N]``, a chunk at a time.
 
-    As many groups as there are, drawn with replacement; a row comes as often as its group.
+    Each resample draws as many groups as there are, with replacement; a row occurs as often as its
+    group.
     """
     count = int(member.max()) + 1
     for size in _chunks(resamples, len(member)):
@@ -187,10 +185,10 @@ def resampled(member: Array, resamples: int, generator: torch.Generator) -> Iter
 
 
 def halves(member: Array, resamples: int, generator: torch.Generator) -> Iterator[Array]:
-    """Yield which rows a random half of the groups holds, 0.0 or 1.0 ``[r, N]``, in chunks.
+    """Yield which rows are in a random half of the groups, 0.0 or 1.0 ``[r, N]``, in chunks.
 
-    Each group is in it by a fair coin; a half without any is left out. Of few groups every choice
-    is made once, where those are no more than ``resamples``.
+    Each group is in it with probability 1/2; an empty half is left out. If there are no more than
+    ``resamples`` possible halves, each occurs once.
     """
     count = int(member.max()) + 1
     if 2**count - 1 > resamples:
@@ -207,11 +205,11 @@ def halves(member: Array, resamples: int, generator: torch.Generator) -> Iterato
 
 
 def percentile_interval(draws: Array, level: float) -> Interval:
-    """Interval between the percentiles of the draws that are numbers; nan without any."""
+    """Interval between the percentiles of the draws that are numbers; nan if there are none."""
     there = draws[~np.isnan(draws)]
     if len(there) == 0:
         return Interval(math.nan, math.nan)
-    # Between two infinite draws nothing can be interpolated.
+    # Two infinite draws cannot be interpolated.
     method = "linear" if np.isfinite(there).all() else "inverted_cdf"
     low, high = np.quantile(there, [(1 - level) / 2, (1 + level) / 2], method=method)
     return Interval(float(low), float(high))
@@ -220,25 +218,25 @@ def percentile_interval(draws: Array, level: float) -> Interval:
 def typical_interval(draws: Array, level: float) -> Interval:
     """Interval between two of the draws by :func:`halves`.
 
-    Of a sum of independent terms that are as likely to lie above their means as below, the sums
-    over random halves cut the line into parts that hold the true value equally often (Hartigan,
-    Using subsample values as typical values, J. Am. Stat. Assoc. 64:1303, 1969). What lies outside
-    is what a test that flips the signs of the terms would refuse: see :func:`typical_p`.
+    For a sum of independent terms with symmetric distributions, the sums over random halves divide
+    the line into parts that contain the true value equally often (Hartigan, Using subsample values
+    as typical values, J. Am. Stat. Assoc. 64:1303, 1969). Values outside the interval are those
+    that a test that flips the signs of the terms would reject: see :func:`typical_p`.
 
     Parameters
     ----------
     draws : array ``[r]``
-        A nan may be any number, so that it lies beyond both ends: without the halves that lack a
-        class, those that are left would agree on the few lesions of it.
+        A nan could be any number, and counts as beyond both ends: without the halves that lack a
+        class, the others would agree on its few lesions.
     level : float
         Confidence level in (0, 1).
 
     Returns
     -------
     Interval
-        Without ends where the draws that are numbers are too few for the level.
+        Infinite if there are too few numbers among the draws for the level.
     """
-    # The draws cut the line into one part more than they are.
+    # The draws divide the line into one more part than there are draws.
     beyond = int((1 - level) / 2 * (1 + len(draws)) + 1e-9)
     if beyond < 1:
         return Interval(-math.inf, math.inf)
@@ -247,34 +245,34 @@ def typical_interval(draws: Array, level: float) -> Interval:
 
 
 def typical_p(draws: Array) -> float:
-    """Two-sided p of no difference, at which :func:`typical_interval` would just touch 0.
+    """Two-sided p-value of no difference, at which :func:`typical_interval` would just reach 0.
 
-    Twice the share of the draws on the far side of 0, the whole counted among them (Phipson and
-    Smyth, 2010). A nan may be on either side, and counts as far.
+    It is twice the share of the draws on the other side of 0, with the observed value among the
+    draws (Phipson and Smyth, 2010). A nan may be on either side, and counts as on the other side.
     """
     far = min((~(draws > 0)).sum(), (~(draws < 0)).sum())
     return float(min(1.0, 2 * (1 + far) / (1 + len(draws))))
 
 
 def wilson_intervals(shares: Array, counts: Array, *, level: float = 0.95) -> Array:
-    """Score intervals of shares of so many (Wilson, J. Am. Stat. Assoc. 22:209, 1927).
+    """Return score intervals of proportions (Wilson, J. Am. Stat. Assoc. 22:209, 1927).
 
-    They stay within 0..1 and have a width where the share is 0 or 1 too. What is counted is
-    evidence of its own: where these are several pictures of a lesion, the intervals are too narrow.
+    They stay within 0..1, and have a width also where the share is 0 or 1. The counted items must
+    be independent: with several pictures per lesion, the intervals are too narrow.
 
     Parameters
     ----------
     shares : array ``[...]``
-        In 0..1.
+        Proportions in 0..1.
     counts : array ``[...]``
-        What each is a share of.
+        Denominator of each share.
     level : float
         Confidence level in (0, 1).
 
     Returns
     -------
     array ``[..., 2]``
-        Low and high; nan where nothing was counted.
+        Low and high; nan where the count is 0.
     """
     shares, counts = np.asarray(shares, float), np.asarray(counts, float)
     z = NormalDist().inv_cdf((1 + level) / 2)
@@ -289,14 +287,14 @@ def wilson_intervals(shares: Array, counts: Array, *, level: float = 0.95) -> Ar
 def with_width(
     ends: Array, shares: Array, counts: Array, *, level: float, ranked: bool = False
 ) -> Array:
-    """Intervals ``[..., 2]`` of shares, Wilson's over as many lesions where all draws agree.
+    """Intervals ``[..., 2]`` of shares; Wilson's over the number of lesions if all draws agree.
 
-    That they agree tells nothing of how far the share is known, and that they nearly agree tells
-    little: no end is nearer to 1 or 0 than as many lesions allow that are all right or all wrong.
-    Otherwise one mistake would leave a better lower end than none. Of ``ranked`` ones, shares of
-    pairs in order, that would be far too wide: a lesion is in many pairs. Of fewer than five
-    independent pairs they reach as far as Wilson's: the draws of a single lesion of a class show
-    how the others vary alone.
+    Agreement of the draws says nothing about the uncertainty of the share, and near agreement says
+    little. Therefore no end is closer to 1 or 0 than Wilson's for lesions that are all correct or
+    all wrong; otherwise one mistake would give a higher lower end than none. For ``ranked`` shares,
+    of pairs in order, that would be far too wide, because a lesion is in many pairs. With fewer
+    than five independent pairs they are at least as wide as Wilson's: the draws of a single lesion
+    of a class only show how the others vary.
     """
     agree = ends[..., 1:] - ends[..., :1] < 1e-12
     own = wilson_intervals(shares, counts, level=level)
@@ -312,36 +310,36 @@ def with_width(
 
 
 def widest(first: Array, second: Array) -> Array:
-    """Intervals ``[..., 2]`` from the lower of two low ends to the higher of two high ones.
+    """Intervals ``[..., 2]`` from the lower of two low ends to the higher of two high ends.
 
-    They are nan where either is.
+    They are nan where either interval is nan.
     """
     low = np.minimum(first[..., 0], second[..., 0])
     return np.stack([low, np.maximum(first[..., 1], second[..., 1])], -1)
 
 
 def mean_interval(values: Array, ends: Array, draws: Array) -> Interval:
-    """Interval of a mean over classes, put together from those of the classes.
+    """Return the interval of a mean over classes, combined from the intervals of the classes.
 
-    Each end lies as far from the mean as the ends of the classes, as vectors of their distances,
-    allow (method of variance estimates recovery, Zou and Donner, Stat. Med. 27:1693, 2008). Where
-    a class has few lesions, that covers the mean more often than the percentiles of its draws: a
-    class whose three lesions are all right does not vary in them.
+    The distance of each end from the mean follows from the distances of the ends of the classes
+    (method of variance estimates recovery, Zou and Donner, Stat. Med. 27:1693, 2008). If a class
+    has few lesions, this covers the mean more often than the percentiles of the draws: a class
+    whose three lesions are all correct does not vary in the draws.
 
     Parameters
     ----------
     values : array ``[K]``
-        A number of each class.
+        Metric of each class.
     ends : array ``[K, 2]``
-        Its intervals; nan where a class has none, which adds no width.
+        Intervals of the metric; nan where a class has none, which adds no width.
     draws : array ``[R, K]``
-        The number in each resample, nan where it does not exist: how far the classes vary
-        together, as those of patients with lesions of several do.
+        Metric in each resample, nan where it is undefined. They show how the classes vary together,
+        as with patients who have lesions of several classes.
 
     Returns
     -------
     Interval
-        Of the mean of ``values``; nan where no class has one.
+        Interval of the mean of ``values``; nan if no class has a value.
     """
     if np.isnan(ends).all():
         return Interval(math.nan, math.nan)
@@ -351,7 +349,7 @@ def mean_interval(values: Array, ends: Array, draws: Array) -> Interval:
     size = np.linalg.norm(spread, axis=0)
     together = spread.T @ spread / np.maximum(np.outer(size, size), np.finfo(float).tiny)
     np.fill_diagonal(together, 1)
-    # The percentiles of a lopsided number may leave it out.
+    # The percentiles of a skewed metric may exclude its value.
     below, above = np.nan_to_num(np.maximum([values - ends[:, 0], ends[:, 1] - values], 0))
     reach = [math.sqrt(max(one @ together @ one, 0)) / len(values) for one in (below, above)]
     return Interval(float(values.mean() - reach[0]), float(values.mean() + reach[1]))

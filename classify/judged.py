@@ -1,4 +1,4 @@
-"""Scores and labels in order: every number of a report as a function of how often each row counts.
+"""Sorted scores and labels: each number of a report as a function of how often each row counts.
 
 ::
 
@@ -6,7 +6,7 @@
     labels [N]    ─┴─► Judged ──.measure(weights [r, N])
                        ordered once           └─ lesions drawn ─► their intervals
 
-So the report and a thousand resamples of it are the same few lines.
+The report and its thousand resamples are computed by the same few lines.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -40,23 +40,23 @@ _CELLS = 2**18  # scores whose powers are in memory at a time
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How often the classifier is right when it is this sure; the curve behind the ECE.
+    """Accuracy against confidence: the reliability diagram behind the ECE.
 
-    A bin holds the confidences in (lower edge, upper edge]; the lowest one its lower edge too.
+    A bin holds the confidences in (lower edge, upper edge]; the lowest bin includes its lower edge.
     """
 
     edges: Array
-    """``[bins + 1]``, of equal width, or of about equally many pictures."""
+    """Bin edges ``[bins + 1]``, of equal width, or with about equally many pictures per bin."""
     count: Array
     """Pictures in each bin ``[bins]``."""
     confidence: Array
     """Mean probability of the predicted class ``[bins]``; nan in an empty bin."""
     accuracy: Array
-    """Share of right predictions ``[bins]``; nan in an empty bin."""
+    """Share of correct predictions ``[bins]``; nan in an empty bin."""
 
 
 class Judged:
-    """Scores and labels, put in order once, so that any weighting of the rows is quick.
+    """Scores and labels, sorted once, so that the metrics of any weighting of the rows are fast.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ class Judged:
     labels : array of int ``[N]``
         True classes.
     classes : int or sequence of str
-        K, or the names of the K classes: those in metrics such as ``recall.mel``. Without names
-        they are the numbers, as in ``recall.0``.
+        K, or the names of the K classes, as used in metrics such as ``recall.mel``. Without names,
+        classes are numbered, as in ``recall.0``.
     at_specificity, bins, equal_mass
         As in :func:`report`.
     """
@@ -88,7 +88,7 @@ class Judged:
             raise ValueError(f"at_specificity must lie in [0, 1], not {at_specificity}")
         number = as_integer(bins)
         if number is None or number < 1:
-            raise ValueError(f"bins must be at least 1, not {bins}, and whole")
+            raise ValueError(f"bins must be a whole number of at least 1, not {bins}")
         bins = number
         self.logits, self.labels = logits, labels.astype(np.int64)
         self._classes, self._at = classes, at_specificity
@@ -112,19 +112,19 @@ class Judged:
     def measure(
         self, weights: Array, names: Iterable[str] | None = None, *, drawn: bool = False
     ) -> dict[str, Array]:
-        """Numbers by name ``[r]``, or ``[r, K]`` for those of each class.
+        """Return metrics by name ``[r]``, or ``[r, K]`` for those of each class.
 
         Parameters
         ----------
         weights : array ``[r, N]``
             How often each row counts, whole numbers.
         names : iterable of str, optional
-            What is wanted; all but those of one class by default. The recall and F1 of one class
-            are nan where no row of it counts.
+            Metrics to compute; by default all except those of a single class. The recall and F1 of
+            a single class are nan where none of its rows counts.
         drawn : bool
-            The weights are draws from these rows: 0 / 0 in the precision, recall or F1 of a class
-            is then nan, where by default it is 0, and so are MCC and kappa of a draw of one class
-            alone. Means are over the classes of all the rows.
+            Whether the weights are bootstrap draws from these rows. Then 0 / 0 in the precision,
+            recall or F1 of a class is nan, where by default it is 0, and so are MCC and kappa of a
+            draw with a single class. Means are over the classes of all the rows.
         """
         every = (*METRICS, *CLASS_COUNTED, *CLASS_RANKED)
         asked = every if names is None else tuple(names)
@@ -153,8 +153,27 @@ class Judged:
             found[name] = self._of_class(number, self.classes.index(of), weights, found)
         return {name: found[name] for name in asked}
 
+    def value(self, metric: Metric, weights: Array | None = None, *, drawn: bool = False) -> Array:
+        """Return one metric ``[r]``, given by its name or as a function of logits and labels.
+
+        Parameters
+        ----------
+        metric : str or callable
+            A function is called with the rows, each repeated as often as it counts.
+        weights : array ``[r, N]``, optional
+            How often each row counts; once by default.
+        drawn : bool
+            As in :meth:`measure`.
+        """
+        weights = np.ones((1, len(self.labels))) if weights is None else weights
+        if isinstance(metric, str):
+            return self.measure(weights, [metric], drawn=drawn)[metric]
+        rows = np.arange(len(self.labels))
+        picks = [np.repeat(rows, times) for times in weights.astype(np.int64)]
+        return np.array([metric(self.logits[i], self.labels[i]) for i in picks], dtype=float)
+
     def _of_class(self, number: str, place: int, weights: Array, found: dict[str, Array]) -> Array:
-        """A number of one class ``[r]``: nan where nothing of it can be told."""
+        """A metric of one class ``[r]``: nan where it is not defined."""
         values = found[class_column(number)][:, place]
         if number in ("recall", "f1"):
             return np.where(weights @ (self.labels == place) > 0, values, np.nan)
@@ -163,16 +182,16 @@ class Judged:
         return values
 
     def evidence(self, metric: Metric) -> Array:
-        """Which rows a metric depends on ``[N]``: of a recall, those of its class alone."""
+        """Which rows a metric depends on ``[N]``: for a recall, only those of its class."""
         number, name = (isinstance(metric, str) and of_class(metric)) or ("", "")
         if number not in ("recall", "specificity") or name not in self.classes:
             return np.ones(len(self.labels), dtype=bool)
         return (self.labels == self.classes.index(name)) == (number == "recall")
 
     def parts(self, metric: str) -> tuple[Array, Array] | None:
-        """Share and value of each row ``[N]``, whose products add up to a metric.
+        """Share and value of each row ``[N]``, whose products sum to a metric.
 
-        None for metrics that are no sum over rows, such as F1 and AUC.
+        None for metrics that are not a sum over rows, such as F1 and AUC.
         """
         rows = np.full(len(self.labels), 1 / len(self.labels))
         if metric in ("accuracy", "weighted_recall"):
@@ -191,25 +210,25 @@ class Judged:
         return 1 / true[0, self.labels] / (occurs > 0).sum(), self._right
 
     def confusion(self, weights: Array) -> Array:
-        """Counts ``[r, K, K]``: true class in rows, predicted in columns."""
+        """Confusion matrices ``[r, K, K]``: true class in rows, predicted class in columns."""
         cells, size = self.labels * self._classes + self.guesses, self._classes**2
         counts = np.stack([np.bincount(cells, row, minlength=size) for row in weights])
         return counts.reshape(-1, self._classes, self._classes)
 
     def _tally(self, weights: Array) -> tuple[Array, Array, Array]:
-        """Right predictions, predictions and pictures of each class ``[r, K]``."""
+        """Correct predictions, all predictions and pictures of each class ``[r, K]``."""
         right, predicted, true = np.split(weights @ self._counted, 3, axis=1)
         return right, predicted, true
 
     def log_odds(self) -> Array:
-        """Of the predicted class against all others ``[N]``, rounded, so that equal ones stay so.
+        """Log-odds of the predicted class against all others ``[N]``, rounded to keep ties.
 
-        They rank the pictures as the confidences do, of which those next to 1 are one number.
+        They rank the pictures as the confidences do, and also where these round to 1.
         """
         return (self._powers.top - self._powers.rest).round(9)
 
     def reliability(self) -> Reliability:
-        """The curve behind the calibration error."""
+        """Return the reliability curve behind the calibration error."""
         count = self._bins.sum(0)
         return Reliability(
             edges=self._edges,
@@ -221,9 +240,9 @@ class Judged:
     def _ranking(
         self, weights: Array, asked: Collection[str], one: Collection[tuple[str, str]]
     ) -> dict[str, Array]:
-        """Numbers of ranks: those ``asked`` for, and in ``[r, K]`` nan of classes not needed.
+        """The rank metrics ``asked`` for; ``[r, K]`` holds nan for classes that are not needed.
 
-        ``one`` are those asked for of one class: they need its ranks alone.
+        ``one`` are those asked for of a single class: they need only its ranks.
         """
         places: dict[str, Collection[int]] = {}
         for mean, column in zip(RANKED, CLASS_RANKED, strict=True):
@@ -243,7 +262,7 @@ class Judged:
         return found | {mean: _mean(found[column]) for mean, column in means if mean in asked}
 
     def _odds(self, positive: int) -> Array:
-        """Log-odds of one class against the rest ``[N]``: what ranks the pictures."""
+        """Log-odds of one class against the rest ``[N]``, by which the pictures are ranked."""
         if self._classes == 1:
             return np.zeros(len(self.labels))
         scores, powers = self.logits[:, positive], self._powers
@@ -255,10 +274,10 @@ class Judged:
         return scores - rest
 
     def _rounding(self, odds: Array) -> Array:
-        """By how much the odds of each row may differ from others and still be tied with them.
+        """Largest difference of log-odds at which each row is still tied with others.
 
-        By the row's own scores: the huge negative one that stands for "impossible" in one row
-        or column must not tie the rest.
+        It follows from the row's own scores: a huge negative score that stands for "impossible" in
+        one row or column must not tie the rest.
         """
         size = np.maximum(np.abs(self._powers.top), np.where(np.isfinite(odds), np.abs(odds), 0))
         return 64 * np.finfo(float).eps * np.maximum(1, size)
@@ -266,7 +285,7 @@ class Judged:
     def ranking(self, positive: int) -> tuple[Array, Array]:
         """Rows ``[N]``, the likeliest of one class first, and whether each is the last of its tie.
 
-        Of ties in any order: a threshold passes all of them together.
+        Ties are in any order: a threshold passes all of them together.
         """
         odds = self._odds(positive)
         order = np.argsort(-odds)
@@ -276,10 +295,10 @@ class Judged:
         return order, np.append(gaps > np.maximum(slack[:-1], slack[1:]), True)
 
     def _roc(self, weights: Array, positive: int, columns: Collection[str]) -> dict[str, Array]:
-        """Of AUC, average precision and sensitivity of one class ``[r]`` those in ``columns``.
+        """AUC, average precision and sensitivity of one class ``[r]``, as far as in ``columns``.
 
-        From the counts at each threshold, from the highest score down. Tied scores pass it
-        together, which gives the half credit of the rank statistic.
+        They follow from the counts at each threshold, from the highest score down. Tied scores pass
+        it together, which gives the half credit of the rank statistic.
         """
         order, last = self.ranking(positive)
         own = self.labels[order] == positive
@@ -306,7 +325,7 @@ class Judged:
 
 
 def _area(positives: Array, negatives: Array, own: Array, last: Array) -> Array:
-    """AUC ``[r]``: the share of pairs in order, with half of those that are tied.
+    """AUC ``[r]``: the share of pairs that are in order, where tied pairs count half.
 
     Parameters
     ----------
@@ -326,7 +345,7 @@ def _area(positives: Array, negatives: Array, own: Array, last: Array) -> Array:
 
 
 def judged_by(logits: Array, labels: Array, classes: Sequence[str] | None = None) -> Judged:
-    """Scores whose number of columns is that of the classes, which have names or not."""
+    """Checked scores and labels; the classes may have names."""
     if logits.ndim != 2:
         raise ValueError(f"scores must be [N, K], not {logits.shape}")
     return Judged(logits, labels, classes=logits.shape[1] if classes is None else classes)
@@ -339,13 +358,13 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
             f"{logits.shape} and {labels.shape}"
         )
     if len(labels) == 0:
-        raise ValueError("there is nothing to report: no labels")
+        raise ValueError("there is nothing to report: there are no labels")
     check_labels(labels, classes)
     check_scores(logits)
 
 
 class _Powers(NamedTuple):
-    """What the softmax of each row ``[N]`` comes to."""
+    """Softmax of each row ``[N]``, summarised."""
 
     guess: Array
     """The class of the highest score."""
@@ -354,13 +373,13 @@ class _Powers(NamedTuple):
     total: Array
     """Sum of ``exp(score - top)``, from 1 on."""
     rest: Array
-    """Logarithm of the summed powers of all classes but the guess."""
+    """Logarithm of the summed exponentials of all classes but the predicted one."""
     brier: Array
-    """Squared distance of the probabilities and the one-hot label."""
+    """Squared distance between the probabilities and the one-hot label."""
 
 
 def _powers(logits: Array, labels: Array) -> _Powers:
-    """Powers of scores ``[N, K]``, some rows at a time: none of the matrices on the way stays."""
+    """Exponentials of scores ``[N, K]``, some rows at a time, to save memory."""
     step = max(1, _CELLS // logits.shape[1])
     starts = range(0, len(labels), step)
     parts = [_powers_of(logits[at : at + step], labels[at : at + step]) for at in starts]
@@ -389,9 +408,9 @@ def _indicator(of: Array, classes: int, worth: Array) -> Any:  # noqa: ANN401 - 
 def _rates(
     tally: tuple[Array, Array, Array], whole: tuple[Array, Array, Array] | None
 ) -> dict[str, Array]:
-    """What counts of right, predicted and true ``[r, K]`` tell, as :meth:`Judged.measure` says.
+    """Metrics from counts of correct, predicted and true ``[r, K]``; see :meth:`Judged.measure`.
 
-    ``whole`` are those of all rows ``[1, K]``, where the counts are of draws from them.
+    ``whole`` are the counts of all rows ``[1, K]``, if the others are of draws from them.
     """
     hits, predicted, true = tally
     total = true.sum(1)
@@ -404,8 +423,8 @@ def _rates(
     _, all_predicted, all_true = tally if whole is None else whole
     averaged = values
     if whole is not None:
-        # A draw without the class tells nothing of it. What is 0 / 0 in all the rows too stays 0
-        # in the means, as it is in the mean that the interval is of.
+        # A draw without the class says nothing about it. What is 0 / 0 in all the rows too stays 0
+        # in the means, as in the mean that the interval belongs to.
         of = {"precision": predicted, "recall": true, "f1": true}
         of_all = {"precision": all_predicted, "recall": all_true, "f1": all_true}
         values = {k: np.where(of[k] > 0, v, np.nan) for k, v in values.items()}
@@ -424,11 +443,11 @@ def _rates(
 
 
 def _agreement(tally: tuple[Array, Array, Array], *, drawn: bool) -> dict[str, Array]:
-    """How far predictions and labels agree beyond chance, of counts ``[r, K]``: MCC and kappa.
+    """MCC and kappa from counts ``[r, K]``: agreement of predictions and labels beyond chance.
 
-    Matthews (Biochim. Biophys. Acta 405:442, 1975) for K classes as Gorodkin (Comput. Biol. Chem.
-    28:367, 2004), and Cohen (Educ. Psychol. Meas. 20:37, 1960): the covariance of predictions
-    and labels, over the geometric mean of their variances, or over its largest value.
+    Matthews (Biochim. Biophys. Acta 405:442, 1975), extended to K classes by Gorodkin (Comput.
+    Biol. Chem. 28:367, 2004), and Cohen (Educ. Psychol. Meas. 20:37, 1960): the covariance of
+    predictions and labels, over the geometric mean of their variances, or over its largest value.
     """
     hits, predicted, true = tally
     square = true.sum(1) ** 2
@@ -444,18 +463,18 @@ def _agreement(tally: tuple[Array, Array, Array], *, drawn: bool) -> dict[str, A
 
 
 def _share(part: Array, whole: Array) -> Array:
-    """``part / whole``, nan where the whole is nothing."""
+    """``part / whole``, nan where the whole is 0."""
     return np.where(whole > 0, part, np.nan) / np.maximum(whole, 1)
 
 
 def _mean(values: Array) -> Array:
-    """Mean over the classes ``[r, K]`` that have a number; nan without any."""
+    """Mean over the classes ``[r, K]`` with a value; nan if none has one."""
     there = ~np.isnan(values)
     return _share(np.where(there, values, 0).sum(1), there.sum(1))
 
 
 def _weighted_sum(weights: Array, values: Array) -> Array:
-    """``weights @ values`` where an infinite value of weight 0 counts nothing."""
+    """``weights @ values``, where an infinite value of weight 0 adds 0."""
     endless = np.isinf(values)
     total = weights @ np.where(endless, 0, values)
     return np.where(weights[:, endless].sum(1) > 0, np.inf, total)

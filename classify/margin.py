@@ -1,10 +1,10 @@
-"""Room for rare classes: LDAM, margins that grow as a class gets rarer (Cao et al., NeurIPS 2019).
+"""LDAM: margins in the loss that are larger for rarer classes (Cao et al., NeurIPS 2019).
 
 ::
 
     features [B, F] ──CosineHead──► scale * cosine [B, K] ──task_loss(margins=scale * D)──► loss
 
-The margins mean something on scores of bounded size, so that the head compares directions alone.
+Margins need scores of bounded size, so the head compares only directions.
 """
 
 import torch
@@ -19,15 +19,15 @@ __all__ = ["CosineHead", "cosine_logits", "ldam_margins"]
 
 
 def ldam_margins(counts: Tensor, *, largest: float = 0.5) -> Tensor:
-    """Margins ``D_c = C / n_c ** (1/4)``, with C such that the rarest class has ``largest``.
+    """Return margins ``D_c = C / n_c ** (1/4)``, with C such that the rarest class has ``largest``.
 
     Parameters
     ----------
     counts : Tensor ``[K]``
         Pictures of each class; a class without any gets margin 0.
     largest : float
-        In units of the logits: the 0.5 of the paper is a difference of cosines, thus 15 for a
-        :class:`CosineHead` of scale 30.
+        Largest margin, in units of the logits. The 0.5 of the paper is a difference of cosines,
+        which is 15 for a :class:`CosineHead` of scale 30.
 
     Returns
     -------
@@ -36,15 +36,15 @@ def ldam_margins(counts: Tensor, *, largest: float = 0.5) -> Tensor:
     Raises
     ------
     TypeError
-        For what is no number.
+        When an argument is not a number.
     ValueError
-        For counts that are not a vector of numbers >= 0 with a positive one, or a margin that
-        is negative or not finite.
+        When ``counts`` is not a vector of numbers >= 0 with a positive one, or ``largest`` is
+        negative or not finite.
     """
     counts = check_counts(counts)
     check_number("largest", largest)
     if not 0 <= largest < float("inf"):
-        raise ValueError(f"the largest margin must be 0 or more, not {largest}, and finite")
+        raise ValueError(f"the largest margin must be 0 or more, and finite, not {largest}")
     inverse = torch.where(counts > 0, counts.clamp_min(1) ** -0.25, 0)
     return (largest * inverse / inverse.max()).float()
 
@@ -52,7 +52,7 @@ def ldam_margins(counts: Tensor, *, largest: float = 0.5) -> Tensor:
 def cosine_logits(features: Tensor, weight: Tensor, *, scale: float = 30.0) -> Tensor:
     """``scale * cos(features, weight)`` for features ``[B, F]`` and weights ``[K, F]``: ``[B, K]``.
 
-    In float32 also under autocast: half precision would leave steps of a tenth in the scores.
+    Computed in float32 also under autocast: half precision would give steps of 0.1 in the scores.
     Features near zero have no direction, and get scores near zero.
     """
     with torch.autocast(features.device.type, enabled=False):
@@ -64,22 +64,22 @@ def cosine_logits(features: Tensor, weight: Tensor, *, scale: float = 30.0) -> T
 
 
 class CosineHead(nn.Module):
-    """The last layer of a classifier that compares directions: :func:`cosine_logits`.
+    """Last layer of a classifier that compares directions: :func:`cosine_logits`.
 
-    Its scores are already multiplied by ``scale``, so that softmax, calibration and
-    :func:`classify.adjust_logits` take them as those of any other head.
+    Its scores are already multiplied by ``scale``, so that they can be used like those of any other
+    head, for softmax, calibration and :func:`classify.adjust_logits`.
 
     Parameters
     ----------
     in_features, classes : int
-        Features F and classes K.
+        Numbers of features F and classes K.
     scale : float
         Largest score; 30 in the paper.
 
     Raises
     ------
     TypeError
-        For what is no number.
+        When an argument is not a number.
     ValueError
         When ``scale`` is not positive, or there are no features or fewer than two classes.
     """
@@ -100,12 +100,12 @@ class CosineHead(nn.Module):
         self.weight = nn.Parameter(functional.normalize(torch.randn(classes, in_features), dim=1))
 
     def extra_repr(self) -> str:
-        """Name what is not a module."""
+        """Show the settings."""
         return f"{self.in_features}, {self.classes}, scale={self.scale:g}"
 
     @property
     def directions(self) -> Tensor:
-        """Weights of unit length ``[K, F]``, what features are compared with."""
+        """Weights of unit length ``[K, F]``, with which features are compared."""
         return functional.normalize(self.weight, dim=1)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""What a claim about accuracy may say: one report, with intervals that resample lesions.
+"""The report: all metrics of a classification, with intervals from a bootstrap over lesions.
 
-The numbers are those of :mod:`classify.judged`.
+The metrics are computed by :mod:`classify.judged`.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from .data.archive import listed
 from .intervals import (
     Interval,
     bootstrap,
@@ -28,15 +29,15 @@ from .intervals import (
 )
 from .judged import Judged, Reliability
 from .metric_names import LOWER_IS_BETTER, METRICS, check_metric, class_column
-from .scores import Array, Kind, as_array, as_logits, class_names
+from .scores import Array, Kind, as_array, as_logits, class_names, plain
 
 __all__ = ["Interval", "Reliability", "Report", "bootstrap", "report"]
 
-# Lesions of a class, under which its intervals cover less than they say; and those of its ranking.
+# Numbers of lesions of a class below which its intervals, and those of its ranking, undercover.
 _FEW, _FEW_RANKED = 10, 20
 # Shares, of which Wilson's interval can be had; those of each class with what they are a share of.
 _SHARES = ("accuracy", "weighted_precision", "weighted_recall", "weighted_f1")
-# What is left of the accuracy beyond that of chance, over the most that can be left.
+# Accuracy beyond chance, over the largest possible one.
 _BEYOND_CHANCE = ("mcc", "cohen_kappa")
 _CLASS_RANKS = ("class_auc", "class_average_precision")
 _CLASS_SHARES = {
@@ -45,7 +46,7 @@ _CLASS_SHARES = {
     "specificity": "others",
     **dict.fromkeys(("class_auc", "class_average_precision", "class_sensitivity"), "pairs"),
 }
-# Means over classes, whose intervals are put together from those of the classes.
+# Means over classes, whose intervals are combined from those of the classes.
 _MEANS = {
     "balanced_accuracy": "recall",
     "macro_precision": "precision",
@@ -60,111 +61,117 @@ _MEANS = {
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Numbers of a classification; rates are fractions.
+    """Metrics of a classification; rates are fractions.
 
     Means of precision, recall and F1 are over the classes that occur in the labels or the
-    predictions, as in scikit-learn; all other means over the classes for which the number exists:
-    balanced accuracy, average precision and sensitivity need pictures of the class, AUC and
-    sensitivity pictures of others too. :attr:`absent` names the classes without pictures.
+    predictions, as in scikit-learn. All other means are over the classes for which the metric is
+    defined: balanced accuracy, average precision and sensitivity need pictures of the class, AUC
+    and sensitivity also pictures of other classes. :attr:`absent` names the classes without
+    pictures.
     """
 
     classes: tuple[str, ...]
     absent: tuple[str, ...]
-    """Classes without a picture: their recall is 0, their AUC, ... nan, and in no such mean."""
+    """Classes without a picture. Their AUC and other undefined metrics are nan and not in the
+    means; their precision, recall and F1 are 0, and in the macro means if the class is
+    predicted."""
     accuracy: float
-    """Share of the pictures that are classified rightly."""
+    """Share of the pictures that are classified correctly."""
     balanced_accuracy: float
-    """Mean recall of the classes with pictures."""
+    """Mean recall over the classes with pictures."""
     macro_precision: float
-    """Mean precision of the classes that occur, each alike."""
+    """Unweighted mean precision over the classes that occur."""
     macro_recall: float
-    """Mean recall of the classes that occur, each alike."""
+    """Unweighted mean recall over the classes that occur."""
     macro_f1: float
-    """Mean F1 of the classes that occur, each alike."""
+    """Unweighted mean F1 over the classes that occur."""
     macro_specificity: float
-    """Mean of the specificities that exist, each class alike."""
+    """Unweighted mean specificity over the classes for which it is defined."""
     weighted_precision: float
-    """Mean of the precisions, each class by its pictures."""
+    """Mean precision, each class weighted by its pictures."""
     weighted_recall: float
-    """Mean of the recalls, each class by its pictures: the accuracy."""
+    """Mean recall, each class weighted by its pictures: the accuracy."""
     weighted_f1: float
-    """Mean of the F1, each class by its pictures."""
+    """Mean F1, each class weighted by its pictures."""
     mcc: float
-    """Matthews correlation of labels and predictions, -1..1, of K classes as Gorodkin (2004) has
-    it: 0 is chance, and is said too where all labels or all predictions are one class."""
+    """Matthews correlation of labels and predictions, -1..1, for K classes by Gorodkin (2004). 0 is
+    chance, and is also returned if all labels or all predictions are one class."""
     cohen_kappa: float
-    """Agreement beyond chance, -1..1 (Cohen, 1960); nan where all labels and all predictions are
-    one class."""
+    """Cohen's kappa (1960), the agreement beyond chance, -1..1; nan if all labels and all
+    predictions are one class."""
     auc: float
-    """One against the rest, mean over the classes that have one; nan without any."""
+    """AUC of one class against the rest, mean over the classes for which it is defined; nan if
+    there is none."""
     average_precision: float
-    """One against the rest, mean over the classes with pictures."""
+    """Average precision of one class against the rest, mean over the classes with pictures."""
     sensitivity: float
-    """Mean of :attr:`class_sensitivity` over the classes that have one."""
+    """Mean of :attr:`class_sensitivity` over the classes for which it is defined."""
     at_specificity: float
-    """Where the sensitivities were read off."""
+    """Specificity at which the sensitivities are given."""
     nll: float
-    """Mean negative log-likelihood, nats; infinite if a true class was called impossible."""
+    """Mean negative log-likelihood, nats; infinite if a true class has probability 0."""
     brier: float
-    """Mean squared distance of probabilities and one-hot labels, 0..2 (Brier, 1950)."""
+    """Mean squared distance between probabilities and one-hot labels, 0..2 (Brier, 1950)."""
     ece: float
-    """Expected calibration error: mean gap of confidence and accuracy in :attr:`reliability`."""
+    """Expected calibration error: mean gap between confidence and accuracy in
+    :attr:`reliability`."""
     precision: Array
-    """``[K]``, 0 where nothing was predicted."""
+    """Precision of each class ``[K]``, 0 where the class is not predicted."""
     recall: Array
-    """``[K]``, 0 where there is nothing to find."""
+    """Recall of each class ``[K]``, 0 where the class has no picture."""
     f1: Array
     """``[K]``."""
     specificity: Array
-    """``[K]``, of the predictions; nan where all pictures are of the class."""
+    """Specificity of the predictions for each class ``[K]``; nan where all pictures are of the
+    class."""
     support: Array
     """Pictures of each class ``[K]``."""
     units: Array
-    """Lesions of each class ``[K]``, or pictures, as :attr:`unit` says: its evidence."""
+    """Lesions, or pictures (see :attr:`unit`), of each class ``[K]``: the sample size behind its
+    intervals."""
     others: Array
-    """Those with pictures of other classes ``[K]``: what a ranking compares a class with."""
+    """Lesions, or pictures, of other classes ``[K]``, against which a class is ranked."""
     class_auc: Array
-    """``[K]``, nan where a class has no picture, or all of them."""
+    """AUC of each class ``[K]``, nan where a class has no picture, or all of them."""
     class_average_precision: Array
-    """``[K]``, nan where a class has no picture."""
+    """Average precision of each class ``[K]``, nan where a class has no picture."""
     class_sensitivity: Array
     """Highest sensitivity at a specificity of at least :attr:`at_specificity` ``[K]``.
 
-    Read off the ROC curve of these very pictures: it describes the ranking. A threshold for use
-    is chosen on other pictures, where it will not meet this specificity exactly.
+    It is read from the ROC curve of these pictures, and describes the ranking. A threshold for use
+    must be chosen on other pictures, and will not reach exactly this specificity.
     """
     confusion: Array
-    """Counts ``[K, K]``: true class in rows, predicted in columns."""
+    """Confusion matrix, counts ``[K, K]``: true class in rows, predicted class in columns."""
     reliability: Reliability
-    """Confidence against accuracy."""
+    """Reliability curve: accuracy against confidence."""
     level: float
     """Confidence level of the intervals."""
     unit: str
-    """What the intervals resample: ``lesions`` where groups were given, else ``pictures``."""
+    """What the intervals resample: ``lesions`` if groups were given, else ``pictures``."""
     intervals: Mapping[str, Interval]
-    """Of each single number but the ECE, where asked for.
+    """Interval of each single metric except the ECE; empty if no resamples were requested.
 
-    Where all draws agree, as on a part without a mistake, the accuracy and the weighted means have
-    Wilson's interval over as many lesions: that the draws agree tells nothing of how far it is
-    known. The lower end of MCC and kappa is never above Wilson's, without a mistake, for the
-    lesions that are not of the commonest class alone, and the upper end never below the same with
-    the other sign. Where all predictions are one class, MCC and
-    kappa are 0 in every draw, whatever they are elsewhere: they have none (nan). Those of means
-    over classes that are shares are put together from the classes' own, see
-    :func:`classify.intervals.mean_interval`; a class that counts as 0 in such a mean as there is
-    nothing to divide by, as its precision without a prediction, may have any share.
-    The ECE has none: resampling adds noise to every bin, and its absolute value is never less, so
-    that the draws lie above the number itself.
+    If all draws agree, as without any mistake, the draws say nothing about the uncertainty; the
+    accuracy and the weighted means then have Wilson's interval over the number of lesions. The
+    lower end of MCC and kappa is never above Wilson's lower end without a mistake, for the lesions
+    that are not only of the most frequent class, and the upper end never below its negative. If all
+    predictions are one class, MCC and kappa are 0 in every draw and have no interval (nan). For
+    means over classes of shares, the intervals of the classes are combined, see
+    :func:`classify.intervals.mean_interval`. A class that counts as 0 in such a mean because its
+    denominator is 0, such as a precision without a prediction, may have any share.
+    The ECE has no interval: resampling adds noise to every bin, which increases the absolute
+    differences, so that the draws lie above the value itself.
     """
     class_intervals: Mapping[str, Array]
-    """``[K, 2]`` of each number of each class, over the draws that have one; where asked for.
+    """Intervals ``[K, 2]`` of each metric of each class; empty if no resamples were requested.
 
-    A draw without a picture of a class tells nothing of its recall and F1, one without a
-    prediction of it nothing of its precision; nan where that holds for every draw. Where all
-    draws agree, as for three lesions out of three, a share has Wilson's interval over the lesions
-    that it is a share of, and F1 over those of the class; AUC, average precision and sensitivity
-    over as many pairs as the rarer side has lesions, where the sensitivity always reaches as far.
-    Of unequal sizes, as many lesions count as of one size would tell as much (Kish, 1965).
+    They use the draws in which the metric is defined: recall and F1 need a picture of the class,
+    precision a prediction of it. They are nan if no draw has a value. If all draws agree, as for
+    three lesions out of three, a share has Wilson's interval over the lesions in its denominator,
+    and F1 over those of the class. AUC, average precision and sensitivity have it over as many
+    pairs as the rarer side has lesions; the interval of the sensitivity is always at least as wide.
+    Lesions of unequal sizes count as the equivalent number of equal size (Kish, 1965).
     """
 
     def __str__(self) -> str:
@@ -172,7 +179,7 @@ class Report:
         return "\n".join([*self._predicted(width), "", *self._ranked(width), "", *self._single()])
 
     def _predicted(self, width: int) -> list[str]:
-        """The table of scikit-learn's classification_report."""
+        """The table of scikit-learn's ``classification_report``."""
         lines = [f"{'':<{width}} {'precision':>9} {'recall':>9} {'f1-score':>9} {'support':>9}"]
         columns = zip(self.classes, self.precision, self.recall, self.f1, self.support, strict=True)
         lines += [
@@ -225,12 +232,12 @@ class Report:
         return [*lines, *self.cautions()]
 
     def cautions(self) -> list[str]:
-        """Which classes have too little evidence for their intervals, or none, in words.
+        """Return notes on classes that have few lesions for their intervals, or no pictures.
 
         Returns
         -------
         list of str
-            None of them a sentence: they begin in lower case, without a point.
+            Phrases that begin in lower case, without a full stop.
         """
         found = []
         own, beside = (
@@ -256,10 +263,9 @@ class Report:
         for where, counts, more_than, less_than, which in bounds:
             few = [f"{name} ({n})" for name, n in counts if more_than < n < less_than]
             if self.intervals and few:
-                more = f" and {len(few) - 7} more" if len(few) > 7 else ""
                 found.append(
-                    f"fewer than {less_than} {self.unit} {where} {', '.join(few[:7])}{more}: "
-                    f"{which} may be too narrow"
+                    f"fewer than {less_than} {self.unit} {where} {listed(few, 7)}: {which} may be "
+                    "too narrow"
                 )
         said = np.flatnonzero(self.confusion.sum(0))
         if self.intervals and len(said) == 1:
@@ -267,19 +273,26 @@ class Report:
                 f"all predictions are {self.classes[said[0]]}: MCC and kappa have no interval"
             )
         if self.absent:
-            found.append(
+            text = (
                 f"no pictures of {', '.join(self.absent)}: left out of balanced accuracy, AUC, AP "
                 "and sensitivity"
             )
+            guessed = [self.classes[k] for k in said if self.classes[k] in self.absent]
+            if guessed:
+                text += (
+                    f"; the macro averages of precision, recall and F1 count {', '.join(guessed)} "
+                    f"as 0, because the classifier predicts {'it' if len(guessed) == 1 else 'them'}"
+                )
+            found.append(text)
         return found
 
     def number(self, metric: str) -> float:
-        """One of the numbers by its name.
+        """Return one of the metrics by its name.
 
         Parameters
         ----------
         metric : str
-            One of :data:`classify.metric_names.METRICS`, or that of a class, such as
+            One of :data:`classify.metric_names.METRICS`, or a metric of one class, such as
             ``recall.mel``. The recall and F1 of a class without pictures are nan here.
 
         Returns
@@ -289,7 +302,7 @@ class Report:
         Raises
         ------
         ValueError
-            For another name, or a class that there is not.
+            For an unknown name or class.
         """
         check_metric(metric, self.classes)
         if metric in METRICS:
@@ -300,22 +313,22 @@ class Report:
         return float(getattr(self, column)[place])
 
     def interval(self, metric: str) -> Interval | None:
-        """The interval of such a number.
+        """Return the interval of a metric.
 
         Parameters
         ----------
         metric : str
-            As of :meth:`number`.
+            As in :meth:`number`.
 
         Returns
         -------
         Interval or None
-            None where none was asked for, and of the ECE.
+            None if no resamples were requested, and for the ECE.
 
         Raises
         ------
         ValueError
-            As :meth:`number`.
+            As in :meth:`number`.
         """
         check_metric(metric, self.classes)
         if metric in METRICS:
@@ -326,13 +339,13 @@ class Report:
         return Interval(*self.class_intervals[column][place].tolist())
 
     def _of_class(self, metric: str) -> tuple[str, int]:
-        """The field of a number of one class, and the place of that class in it."""
+        """Field of a metric of one class, and the index of that class in it."""
         name, _, of = metric.partition(".")
         return class_column(name), self.classes.index(of)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; a number that does not exist is None."""
-        return {name: plain(value) for name, value in asdict(self).items()}
+        """Return the fields as JSON types; an undefined number becomes None."""
+        return plain(asdict(self))
 
 
 def report(
@@ -350,38 +363,39 @@ def report(
     seed: int = 0,
     generator: torch.Generator | None = None,
 ) -> Report:
-    """Judge class scores against labels.
+    """Evaluate class scores against labels: metrics, confusion matrix, calibration and intervals.
 
     Parameters
     ----------
     logits : array ``[N, K]``
-        Class scores, as ``kind`` says.
+        Class scores of the given ``kind``.
     labels : array of int ``[N]``
         True classes, indices into ``classes``.
     classes : sequence of str, optional
         Names of the K classes, in the order of the columns of ``logits``; by default their numbers.
     kind : {"logits", "probabilities"}
-        Scores before the softmax (the logarithms of probabilities do as well), or probabilities,
+        Scores before the softmax (logarithms of probabilities are also allowed), or probabilities,
         each row of which sums to one.
     groups : sequence of str, length N, optional
-        Lesion of each picture: intervals then resample lesions.
+        Lesion of each picture; intervals then resample lesions.
     at_specificity : float
-        In [0, 1]: where sensitivities are read off.
+        Specificity, in [0, 1], at which sensitivities are given.
     bins : int
         Bins of confidence for the calibration error (Guo et al., ICML 2017).
     equal_mass : bool
-        Bins hold about equally many pictures instead of being equally wide in 0..1. Equal
-        confidences stay in one bin. Resamples keep the bins.
+        If True, bins contain about equally many pictures instead of being equally wide in 0..1.
+        Equal confidences stay in one bin. Resamples keep the bins.
     resamples : int
-        Bootstrap resamples for intervals; none by default. The intervals of a single lesion, which
-        tell nothing, are nan. Printed, the report names the classes of fewer than 10 lesions; for
-        AUC and average precision, of fewer than 20; and those beside which there are fewer than 20.
+        Number of bootstrap resamples for intervals; none by default. With a single lesion the
+        intervals are nan. The printed report names the classes with fewer than 10 lesions; for AUC
+        and average precision, those with fewer than 20; and those with fewer than 20 lesions of
+        other classes.
     level : float
         Confidence level of the intervals, in (0, 1).
     seed : int
-        Source of the resampling where no ``generator`` is given.
+        Seed of the resampling if no ``generator`` is given.
     generator : torch.Generator, optional
-        Source of the resampling.
+        Random numbers of the resampling.
 
     Raises
     ------
@@ -392,7 +406,7 @@ def report(
     Warns
     -----
     UserWarning
-        For logits each row of which sums to 1, as probabilities do.
+        When each row of the logits sums to 1, as probabilities do.
     """
     logits, labels = as_array(logits), as_array(labels)
     if logits.ndim == 1 and labels.ndim == 2:
@@ -441,9 +455,9 @@ def report(
 
 
 class _Units(NamedTuple):
-    """Lesions, or pictures where no groups are given, that numbers of each class rest on.
+    """Numbers of lesions, or of pictures without groups, behind the metrics of each class.
 
-    How many they are, or how many of one size tell as much, see :func:`_units`.
+    Actual numbers, or equivalent numbers of equal size, see :func:`_units`.
     """
 
     count: Any
@@ -457,33 +471,33 @@ class _Units(NamedTuple):
 
     @property
     def pairs(self) -> Array:
-        """Pairs of one lesion of the class and one of the others, none of them in two ``[K]``.
+        """Disjoint pairs of one lesion of the class and one of the others ``[K]``.
 
-        The AUC is how likely such a pair is in order: each is evidence of its own.
+        The AUC is the probability that such a pair is in order, and disjoint pairs are independent.
         """
         return np.minimum(self.true, self.others)
 
 
 def _units(member: Array, judged: Judged) -> tuple[_Units, _Units]:
-    """How many lesions there are, and how many of one size tell as much.
+    """Numbers of lesions, and the equivalent numbers of equal size.
 
-    In a share of pictures a lesion of many outweighs the rest: :func:`equal_units`.
+    In a share of pictures, a lesion with many pictures outweighs the rest: :func:`equal_units`.
     """
     classes = judged.logits.shape[1]
 
     def cells(of: Array) -> tuple[Array, Array, Array]:
-        """Unit, class and pictures of each pair of them that occurs."""
+        """Unit, class and number of pictures of each (unit, class) that occurs."""
         pairs, size = np.unique(member * classes + of, return_counts=True)
         return *np.divmod(pairs, classes), size
 
     def told(of: Array, size: Array) -> tuple[Array, Array]:
-        """The number of units of each class ``[K]``, and of equal ones."""
+        """Number of units of each class ``[K]``, and equivalent number of equal size."""
         there, total, square = (np.bincount(of, size**k, minlength=classes) for k in range(3))
         return there, equal_units(total, square)
 
     unit, own, size = cells(judged.labels)
     whole = np.bincount(unit, size)
-    rest = whole[unit] - size  # patients may have several classes, lesions have one
+    rest = whole[unit] - size  # patients may have several classes; lesions have one
     only = np.bincount(own, rest == 0, minlength=classes)
     outside = len(member) - np.bincount(own, size, minlength=classes)
     square = (whole**2).sum() + np.bincount(own, rest**2 - whole[unit] ** 2, minlength=classes)
@@ -503,19 +517,19 @@ def _intervals(
     units: _Units,
     level: float,
 ) -> tuple[dict[str, Interval], dict[str, Array]]:
-    """Intervals of the single numbers, and ``[K, 2]`` of those of each class."""
+    """Intervals of the single metrics, and ``[K, 2]`` of those of each class."""
     single: dict[str, Interval] = {}
     of_class: dict[str, Array] = {}
     for name, value in values.items():
         drawn = draws[name].T
-        if units.count == 1:  # every draw is the same, which is no certainty
+        if units.count == 1:  # every draw is the same, which is not certainty
             drawn = np.full_like(drawn, np.nan)
         if value.ndim:
             ends = np.array([percentile_interval(d, level) for d in drawn])
             if name in _CLASS_SHARES:
                 counts = getattr(units, _CLASS_SHARES[name])
                 if name == "class_sensitivity":
-                    # Few others do not tell where the threshold lies, however many pass it.
+                    # With few others the threshold is uncertain, however many pass it.
                     ends = widest(ends, wilson_intervals(value, counts, level=level))
                 else:
                     ranked = name in _CLASS_RANKS
@@ -526,10 +540,11 @@ def _intervals(
             if name in _SHARES:
                 ends = with_width(ends, value, np.array(units.count), level=level)
             elif name in _BEYOND_CHANCE and (units.predicted > 0).sum() == 1:
-                ends = np.full(2, np.nan)  # 0 in every draw, whatever it is elsewhere
+                ends = np.full(2, np.nan)  # 0 in every draw, which says nothing about others
             elif name in _BEYOND_CHANCE:
-                # No nearer to 1 than without a mistake, or to -1 than with mistakes alone: what is
-                # beyond chance rests on the lesions that are not of the commonest class alone.
+                # Not closer to 1 than without any mistake, or to -1 than with only mistakes: the
+                # part beyond chance depends on the lesions that are not only of the most frequent
+                # class.
                 right = wilson_intervals(np.array(1.0), units.others.min(), level=level)[0]
                 ends = widest(ends, np.array([right, -right]))
             single[name] = Interval(*ends.tolist())
@@ -549,23 +564,10 @@ def _averaged(mean: str, values: Array, units: _Units) -> Array:
     if mean in ("macro_precision", "macro_recall", "macro_f1"):
         return units.true + units.predicted > 0
     if mean == "auc" and len(values) == 2:
-        # Both are the share of the same pairs that are in order, and count once.
+        # Both are the share of the same pairs that are in order, so they count once.
         return ~np.isnan(values) & [True, False]
     return ~np.isnan(values)
 
 
 def _numbers(values: Mapping[str, Array]) -> dict[str, Any]:
     return {name: value if value.ndim else float(value) for name, value in values.items()}
-
-
-def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    """What JSON can hold of arrays, mappings and numbers; a number that is none is None."""
-    if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

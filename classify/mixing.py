@@ -1,4 +1,4 @@
-"""Pictures of two lesions in one: mixup and CutMix, with labels that say how much of each."""
+"""Mixup and CutMix: two pictures in one, with labels in proportion to their shares."""
 
 from typing import Literal, get_args
 
@@ -15,37 +15,37 @@ Mixing = Literal["mixup", "cutmix"]
 def mix(
     images: Tensor, targets: Tensor, *, kind: Mixing, alpha: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mix every picture of a batch with a random other one, and their labels likewise.
+    """Mix every picture of a batch with another random one, and their labels in the same way.
 
     Parameters
     ----------
     images : Tensor, float ``[B, ...]``; for ``cutmix`` ``[B, C, H, W]``
-        Pictures of one batch, thus of one part of the data.
+        Pictures of one batch.
     targets : Tensor, float ``[B, K]``
         Share of each class in each picture: one-hot labels, or labels mixed before.
     kind : {"mixup", "cutmix"}
         ``mixup``: ``lam * picture + (1 - lam) * partner`` (Zhang et al., ICLR 2018). ``cutmix``:
-        the partner shows through a box of about the area ``1 - lam`` (Yun et al., ICCV 2019);
-        where the border cuts the box off, the label counts the pixels that are left.
+        the partner replaces a box of about the area ``1 - lam`` (Yun et al., ICCV 2019). If the
+        border cuts the box, the label counts the remaining pixels.
     alpha : float
         ``lam`` is drawn from Beta(alpha, alpha) for each picture: near 0 or 1 for a small alpha,
         uniform for 1.
     generator : torch.Generator
-        Source of the pairs and shares, on any device; it alone decides, nothing is read back.
+        Random numbers of the pairs and shares, on any device; nothing is copied back to the CPU.
 
     Returns
     -------
     images, targets : Tensor
-        Of the same shapes. A picture that meets itself stays as it is; one at least does in a
-        batch of one.
+        Mixed pictures and labels, of the same shapes. A picture paired with itself is not changed,
+        as in a batch of one.
 
     Raises
     ------
     TypeError
-        For what is no tensor, no number or no generator.
+        When an argument is not a tensor, a number or a generator.
     ValueError
-        For an unknown kind, an alpha that is not positive and finite, or pictures or targets
-        that are not as above.
+        For an unknown ``kind``, an ``alpha`` that is not positive and finite, or pictures or
+        targets of another type or shape.
     """
     if kind not in get_args(Mixing):
         raise ValueError(f"kind must be one of {get_args(Mixing)}, not {kind!r}")

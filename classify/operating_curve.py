@@ -5,8 +5,8 @@
     logits [N, K] ──► the likeliest of the class first ──► recall, false positive rate, precision
     labels [N]    ──► of the class, or of another                  └──► AUC, average precision
 
-The two areas are those of :func:`classify.report`, which has their intervals over lesions too. One
-point of such a curve is chosen, on validation pictures, by :func:`classify.choose_cutoff`.
+The two areas equal those of :func:`classify.report`, which also has their intervals over lesions.
+:func:`classify.choose_cutoff` chooses one point of such a curve, on validation pictures.
 """
 
 from collections.abc import Sequence
@@ -18,42 +18,45 @@ import torch
 from scipy.special import softmax
 
 from .judged import Judged
-from .metrics import plain
-from .scores import Array, Kind, as_array, as_logits, class_names
+from .scores import Array, Kind, as_array, as_logits, class_names, plain
 
 __all__ = ["OperatingCurve", "operating_curves"]
 
 
 @dataclass(frozen=True, eq=False)
 class OperatingCurve:
-    """What calling a class from each probability on finds of it, and takes for it.
+    """Recall, false positive rate and precision of one class at every threshold.
 
-    Pictures of equal scores pass a threshold together. The first point is of no picture called.
+    Pictures with equal scores pass a threshold together. At the first point no picture is called,
+    that is, predicted to be of the class.
     """
 
     threshold: Array
-    """Probability of the class from which pictures are called it ``[T]``, never rising, and first
-    inf; several may be 1, where the log-odds alone tell pictures apart."""
+    """Threshold: pictures with at least this probability of the class are called ``[T]``. The
+    values never increase and begin with inf. Several may be 1, where only the log-odds differ."""
     recall: Array
-    """Share of its pictures that are called ``[T]``, the sensitivity; nan without any."""
+    """Share of the pictures of the class that are called ``[T]``, the sensitivity; nan if there
+    are none."""
     false_positive_rate: Array
-    """Share of the others that are called ``[T]``, 1 - specificity; nan without any."""
+    """Share of the other pictures that are called ``[T]``, 1 - specificity; nan if there are
+    none."""
     precision: Array
-    """Share of the called that are of the class ``[T]``; 1 where none is called."""
+    """Share of the called pictures that are of the class ``[T]``; 1 where none is called."""
     pictures: int
-    """Pictures of the class."""
+    """Number of pictures of the class."""
     others: int
-    """Pictures of all other classes."""
+    """Number of pictures of all other classes."""
     auc: float
-    """Area under recall against false positive rate, joined by straight lines: how likely a picture
-    of the class ranks above another one, of equal ones by half. Nan where either is missing."""
+    """Area under recall against false positive rate, joined by straight lines: the probability that
+    a picture of the class ranks above another one, where ties count half. Nan if the class or the
+    others have no picture."""
     average_precision: float
-    """Mean of the precision over the recall, each step by the precision at its end; nan without a
-    picture of the class."""
+    """Mean of the precision over the recall, with the precision at the end of each step; nan
+    without a picture of the class."""
 
     @property
     def prevalence(self) -> float:
-        """Share of the pictures that are of the class: the precision of calling all of them."""
+        """Share of the pictures that are of the class: the precision when all are called."""
         return self.pictures / (self.pictures + self.others)
 
     def __str__(self) -> str:
@@ -67,8 +70,8 @@ class OperatingCurve:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; a number that does not exist, or is infinite, is None."""
-        return {name: plain(value) for name, value in asdict(self).items()}
+        """Return the fields as JSON types; undefined and infinite numbers become None."""
+        return plain(asdict(self))
 
 
 def operating_curves(
@@ -78,20 +81,20 @@ def operating_curves(
     classes: Sequence[str] | None = None,
     kind: Kind = "logits",
 ) -> dict[str, OperatingCurve]:
-    """Follow each class against the rest through all thresholds (Fawcett, 2006).
+    """Return the ROC and precision-recall curves of each class against the rest.
 
-    Receiver operating characteristics as Fawcett (Pattern Recognit. Lett. 27:861, 2006) has them;
-    between two points of precision and recall nothing is interpolated, which would promise too much
-    (Davis and Goadrich, ICML 2006). Both curves are those of scikit-learn with all thresholds.
+    Receiver operating characteristics follow Fawcett (Pattern Recognit. Lett. 27:861, 2006).
+    Precision and recall are not interpolated between points, which would be too optimistic (Davis
+    and Goadrich, ICML 2006). Both curves equal those of scikit-learn with all thresholds.
 
-    They describe the ranking of these very pictures. A threshold for use is chosen on others, and a
-    precision holds at this prevalence alone: see :func:`predictive_values`.
+    The curves describe the ranking of these pictures only. Choose a threshold for use on other
+    pictures. A precision holds only at this prevalence: see :func:`predictive_values`.
 
     Parameters
     ----------
     logits : array ``[N, K]``
-        Class scores, as ``kind`` says. The log-odds of a class against all others rank the
-        pictures, so that probabilities next to 1 keep their order.
+        Class scores of the given ``kind``. Pictures are ranked by the log-odds of a class against
+        all others, so that probabilities close to 1 keep their order.
     labels : array of int ``[N]``
         True classes.
     classes : sequence of str, optional
@@ -102,7 +105,7 @@ def operating_curves(
     Returns
     -------
     dict of str to OperatingCurve
-        By class, in their order, also of those without pictures.
+        One curve for each class, in their order, including classes without pictures.
 
     Raises
     ------
@@ -112,7 +115,7 @@ def operating_curves(
     Warns
     -----
     UserWarning
-        For logits each row of which sums to 1, as probabilities do.
+        When each row of the logits sums to 1, as probabilities do.
     """
     scores = as_logits(as_array(logits), kind)
     names = class_names(scores.shape[1] if classes is None else classes)
@@ -138,7 +141,7 @@ def _curve(
         recall, false_positive_rate = found / pictures, false / others
         precision = np.where(found + false > 0, found / (found + false), 1.0)
     return OperatingCurve(
-        # Of equal scores that differ in their last digit, the least.
+        # The least of scores that are equal up to their last digit.
         threshold=np.append(np.inf, np.minimum.accumulate(probability[order])[last]),
         recall=recall,
         false_positive_rate=false_positive_rate,

@@ -1,17 +1,17 @@
-"""Refer some classes, leave the rest: a cutoff that is chosen on validation pictures.
+"""Refer pictures of some classes and leave the rest, with a cutoff chosen on validation pictures.
 
 ::
 
     validation logits [N, K], labels ──choose_cutoff──► Referral
     test logits, labels ──Referral.scores, .labels──► scores [N, 2] of refer and leave ──► report
 
-In the report, recall of ``refer`` is the sensitivity and its precision the positive predictive
-value; those of ``leave`` are specificity and negative predictive value, with their intervals.
+In the report, the recall of ``refer`` is the sensitivity and its precision the positive predictive
+value; those of ``leave`` are the specificity and the negative predictive value, with intervals.
 """
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import betaincinv, expit, logsumexp
 from torch import Tensor
 
-from .calibration import as_number
+from .given import as_number, check_fields, check_names
 from .intervals import equal_units, membership, unit_of
 from .judged import judged_by
 from .scores import Array, as_array, check_labels, check_scores, warn_of_probabilities
@@ -28,9 +28,10 @@ __all__ = ["REFER_OR_LEAVE", "PredictiveValues", "Referral", "choose_cutoff", "p
 
 REFER_OR_LEAVE = ("refer", "leave")
 """The two classes of a referral."""
-# Log-odds beyond which a double holds no probability.
-_CERTAIN = 700.0
-# Fields of a referral that hold one.
+# Log-odds that stand for infinite ones (impossible classes): beyond those of finite scores, but
+# small enough for a double to represent small differences.
+_CERTAIN = 1e9
+# Fields of a referral that hold a number.
 _NUMBERS = (
     "log_odds", "sensitivity", "specificity", "least", "assurance", "units", "equal_units"
 )  # fmt: skip
@@ -38,14 +39,14 @@ _NUMBERS = (
 
 @dataclass(frozen=True)
 class Referral:
-    """Which pictures to refer: those of some classes, as far as the scores tell.
+    """A rule for which pictures to refer: those that the scores assign to some classes.
 
     Raises
     ------
     TypeError
-        When one of its numbers is none, or its classes are no names.
+        When a number is not a number, or the classes are not names.
     ValueError
-        When a class is unknown, all are to be referred, or none, or a number is not finite.
+        When a class is unknown, all classes or none are to be referred, or a number is not finite.
     """
 
     positive: tuple[str, ...]
@@ -53,28 +54,28 @@ class Referral:
     classes: tuple[str, ...]
     """All classes, in the order of the scores."""
     log_odds: float
-    """Of the classes to refer against all others, from which a picture is referred."""
+    """Cutoff: a picture is referred if its log-odds of the classes to refer, against all others,
+    are at least this."""
     sensitivity: float
-    """Share of the pictures to refer that are referred, of those it was chosen on."""
+    """Share of the pictures to refer that are referred, on the pictures it was chosen on."""
     specificity: float
-    """Share of the others that are left, likewise."""
+    """Share of the other pictures that are left, on the same pictures."""
     goal: str
-    """What was asked for: ``sensitivity`` or ``specificity``."""
+    """The required quantity: ``sensitivity`` or ``specificity``."""
     least: float
-    """How much of it."""
+    """The required value of the goal."""
     assurance: float | None
-    """Confidence that it is kept elsewhere; None where it had to be kept on these pictures alone.
-    """
+    """Confidence that the goal is met on other pictures; None if it was required only on these."""
     units: int
-    """Lesions, or pictures as :attr:`unit` says, that the goal was judged by."""
+    """Number of lesions, or pictures (see :attr:`unit`), that the goal was estimated from."""
     equal_units: float
-    """As many of one size tell as much: what an assurance counts."""
+    """Number of equal-sized units with the same information, which the assurance uses."""
     unit: str
     """``lesions`` where groups were given, else ``pictures``."""
 
     def __post_init__(self) -> None:
         for name in ("positive", "classes"):  # lists in JSON
-            object.__setattr__(self, name, as_names(name, getattr(self, name)))
+            object.__setattr__(self, name, check_names(name, getattr(self, name)))
         _check_classes(self.classes, self.positive)
         for name in _NUMBERS:
             value = getattr(self, name)
@@ -85,11 +86,11 @@ class Referral:
 
     @property
     def cutoff(self) -> float:
-        """The least probability of the classes to refer, all together, of a picture referred."""
+        """Lowest summed probability of the classes to refer at which a picture is referred."""
         return float(expit(self.log_odds))
 
     def scores(self, logits: Array | Tensor) -> Array:
-        """Scores of ``refer`` and ``leave``: a picture is referred where the first is not less.
+        """Return scores of ``refer`` and ``leave``; a picture is referred if the first is >= 0.
 
         Parameters
         ----------
@@ -99,24 +100,24 @@ class Referral:
         Returns
         -------
         array ``[N, 2]``
-            Logarithms of the odds that the cutoff compares; no probabilities.
+            Log-odds relative to the cutoff, as logits; not probabilities.
 
         Raises
         ------
         ValueError
-            When there are not K classes, or a row of scores ranks none of them
+            When there are not K classes, or a row of scores is invalid
             (:class:`classify.scores.InvalidScores`).
 
         Warns
         -----
         UserWarning
-            For probabilities, each row of which sums to 1.
+            When each row of the scores sums to 1, as probabilities do.
         """
         over = self._over(logits)
         return np.stack([over / 2, -over / 2], 1)
 
     def labels(self, labels: Array | Tensor) -> Array:
-        """Labels as a referral has them.
+        """Return the labels of a referral: 0 for ``refer``, 1 for ``leave``.
 
         Parameters
         ----------
@@ -126,17 +127,17 @@ class Referral:
         Returns
         -------
         array of int ``[N]``
-            0 for pictures to refer, 1 for all others.
+            0 for pictures to refer, 1 for the others.
 
         Raises
         ------
         ValueError
-            When they are not ``[N]`` numbers of these classes.
+            When they are not indices ``[N]`` of these classes.
         """
         return np.where(self._positive()[self._known(labels)], 0, 1)
 
     def refers(self, logits: Array | Tensor) -> Array:
-        """Whether each picture is referred.
+        """Return whether each picture is referred.
 
         Parameters
         ----------
@@ -150,18 +151,18 @@ class Referral:
         Raises
         ------
         ValueError
-            When there are not K classes, or a row of scores ranks none of them
+            When there are not K classes, or a row of scores is invalid
             (:class:`classify.scores.InvalidScores`).
 
         Warns
         -----
         UserWarning
-            For probabilities, each row of which sums to 1.
+            When each row of the scores sums to 1, as probabilities do.
         """
         return self._over(logits) >= 0
 
     def shares(self, logits: Array | Tensor, labels: Array | Tensor) -> dict[str, float]:
-        """Share of each class that is referred.
+        """Return the share of each class that is referred.
 
         Parameters
         ----------
@@ -173,18 +174,18 @@ class Referral:
         Returns
         -------
         dict of str to float
-            nan of a class without pictures.
+            Nan for a class without pictures.
 
         Raises
         ------
         ValueError
-            When there are not K classes, a row of scores ranks none of them
-            (:class:`classify.scores.InvalidScores`), or the labels are not one of them for each.
+            When there are not K classes, a row of scores is invalid
+            (:class:`classify.scores.InvalidScores`), or there is not one label for each row.
 
         Warns
         -----
         UserWarning
-            For probabilities, each row of which sums to 1.
+            When each row of the scores sums to 1, as probabilities do.
         """
         refers, labels = self._over(logits) >= 0, self._known(labels)
         if len(refers) != len(labels):
@@ -195,13 +196,13 @@ class Referral:
         }
 
     def _over(self, logits: Array | Tensor) -> Array:
-        """By how much the log-odds of each picture exceed the cutoff ``[N]``."""
+        """Log-odds of each picture minus those of the cutoff ``[N]``."""
         over = over_cutoff(self, logits)
-        warn_of_probabilities(as_array(logits), "give their logarithms", stacklevel=4)
+        warn_of_probabilities(as_array(logits), stacklevel=4)
         return over
 
     def _known(self, labels: Array | Tensor) -> Array:
-        """Labels ``[N]`` that are numbers of these classes."""
+        """Checked labels ``[N]``, indices of these classes."""
         labels = as_array(labels)
         if labels.ndim != 1:
             raise ValueError(f"labels must be [N], not {labels.shape}")
@@ -213,29 +214,29 @@ class Referral:
 
     def __str__(self) -> str:
         text = (
-            f"refers from a probability of {self.cutoff:.3g} of {_or(self.positive)}: sensitivity "
-            f"{self.sensitivity:.3f}, specificity {self.specificity:.3f} on the pictures that it "
-            "was chosen on"
+            f"refers pictures with a probability of {_or(self.positive)} of at least "
+            f"{self.cutoff:.3g}: sensitivity {self.sensitivity:.3f}, specificity "
+            f"{self.specificity:.3f} on the pictures it was chosen on"
         )
         if self.assurance is None:
             return text
         return (
-            f"{text}; a {self.goal} of {self.least:g} is kept elsewhere with a confidence of "
+            f"{text}; a {self.goal} of {self.least:g} holds on other pictures with a confidence of "
             f"{self.assurance:g} ({self.units} {self.unit}{_alike(self.units, self.equal_units)})"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the fields as JSON types."""
         return asdict(self) | {"cutoff": self.cutoff}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The referral that :meth:`to_dict` wrote down.
+        """Return the referral that :meth:`to_dict` described.
 
         Parameters
         ----------
         values : mapping of str to object
-            As read from JSON; the cutoff, which follows from the log-odds, may be missing.
+            As read from JSON; the cutoff may be missing, since it follows from the log-odds.
 
         Returns
         -------
@@ -244,41 +245,26 @@ class Referral:
         Raises
         ------
         TypeError
-            For no mapping, or when one of its numbers is none, or its classes are no names.
+            When ``values`` is not a mapping, a number is not a number, or the classes are not
+            names.
         ValueError
-            When another of its fields is missing, there is a field that it does not have, the
-            classes to refer are not some of them, or a number is not finite.
+            When another field is missing, a field is unknown, the classes to refer are not some of
+            the classes, or a number is not finite.
         """
         if not isinstance(values, Mapping):
             raise TypeError(f"a referral must be a mapping, not {type(values).__name__}")
         names = [field.name for field in fields(cls)]
-        missing = [name for name in names if name not in values]
-        unknown = [name for name in values if name not in (*names, "cutoff")]
-        if missing or unknown:
-            raise ValueError(
-                f"a referral has the fields {', '.join(names)}: missing are "
-                f"{', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
-            )
+        check_fields("a referral", values, names, optional=("cutoff",))
         return cls(**{name: values[name] for name in names})
 
 
-def as_names(name: str, values: object) -> tuple[str, ...]:
-    """Names of classes that are kept; neither their number nor one word, which has letters."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be names, such as ('mel', 'nv'), not {values!r}")
-    names = tuple(values)
-    if not all(isinstance(each, str) for each in names):
-        raise TypeError(f"{name} must be names, such as ('mel', 'nv'), not {names!r}")
-    return names
-
-
 def over_cutoff(referral: Referral, logits: Array | Tensor) -> Array:
-    """By how much the log-odds of each picture exceed the cutoff ``[N]``, without a warning."""
+    """Log-odds of each picture minus those of the cutoff ``[N]``, without a warning."""
     scores = as_array(logits).astype(float)
     if scores.ndim != 2 or scores.shape[1] != len(referral.classes):
         raise ValueError(
-            f"this referral is of scores [N, {len(referral.classes)}] of the classes "
-            f"{', '.join(referral.classes)}, not of {scores.shape}"
+            f"this referral takes scores [N, {len(referral.classes)}] of the classes "
+            f"{', '.join(referral.classes)}, not {scores.shape}"
         )
     check_scores(scores)
     return _log_odds(scores, np.isin(referral.classes, referral.positive)) - referral.log_odds
@@ -295,17 +281,17 @@ def choose_cutoff(
     assurance: float | None = None,
     groups: Sequence[str] | None = None,
 ) -> Referral:
-    """Choose the cutoff from which pictures are referred, on validation pictures.
+    """Choose the cutoff for referral on validation pictures.
 
-    Of the cutoffs that keep the sensitivity, the one with the highest specificity, or the other way
-    round. It lies in the middle between two pictures, in log-odds.
+    Of the cutoffs that reach the required sensitivity, this is the one with the highest
+    specificity, or the other way round. It lies midway between two pictures, in log-odds.
 
-    A sensitivity that is just kept on these pictures is missed by half of all cutoffs that are
-    chosen so. With an ``assurance`` of 0.9, nine of ten keep it: the cutoff is a tolerance limit
-    (Wilks, Ann. Math. Stat. 12:91, 1941), the highest at which the lower end of the one-sided
-    interval of Clopper and Pearson (Biometrika 26:404, 1934) is as high. Lesions count, not their
-    pictures; of unequal sizes, as many of one size as would tell the same (Kish, Survey Sampling,
-    1965): ``(sum n)^2 / sum n^2``.
+    If the sensitivity is just reached on these pictures, about half of such cutoffs miss it on
+    other pictures. With an ``assurance`` of 0.9, nine of ten reach it. The cutoff is then a
+    tolerance limit (Wilks, Ann. Math. Stat. 12:91, 1941): the highest at which the lower end of the
+    one-sided interval of Clopper and Pearson (Biometrika 26:404, 1934) reaches the goal. The
+    interval counts lesions, not pictures; lesions of unequal sizes count as ``(sum n)^2 / sum n^2``
+    of equal size (Kish, Survey Sampling, 1965).
 
     Parameters
     ----------
@@ -316,11 +302,11 @@ def choose_cutoff(
     classes : sequence of str
         Names of the K classes, in the order of the scores.
     positive : str or sequence of str
-        Those to refer.
+        Classes to refer.
     sensitivity, specificity : float
-        One of them: the least that is kept, above 0 and at most 1.
+        Give one of them: the required value, above 0 and at most 1.
     assurance : float, optional
-        Confidence that it is kept on other pictures of the same kind, between 0 and 1.
+        Confidence that it is reached on other pictures of the same kind, between 0 and 1.
     groups : sequence, optional
         The lesion of each picture.
 
@@ -331,14 +317,15 @@ def choose_cutoff(
     Raises
     ------
     ValueError
-        When shapes, labels or scores do not fit, a class is unknown, all are to be referred or
-        none, there are no pictures of either kind, not one of the two goals was given, or these are
-        too few lesions for it.
+        When shapes, labels or scores do not fit, a class is unknown, all classes or none are to be
+        referred, there are no pictures to refer or none to leave, not exactly one goal is given, or
+        there are too few lesions for the assurance.
 
     Warns
     -----
     UserWarning
-        When every picture is referred, or none. And for probabilities, each row of which sums to 1.
+        When every picture is referred, or none. When each row of the scores sums to 1, as
+        probabilities do.
     """
     classes, wanted = tuple(classes), (positive,) if isinstance(positive, str) else tuple(positive)
     _check_classes(classes, wanted)
@@ -346,7 +333,7 @@ def choose_cutoff(
     if assurance is not None and not 0 < assurance < 1:
         raise ValueError(f"assurance must lie between 0 and 1, not {assurance}")
     scores = as_array(logits).astype(float)
-    warn_of_probabilities(scores, "give their logarithms")
+    warn_of_probabilities(scores)
     labels = judged_by(scores, as_array(labels), classes).labels
     chosen = np.isin(classes, wanted)
     ill = chosen[labels]
@@ -354,8 +341,8 @@ def choose_cutoff(
         if not there.any():
             raise ValueError(f"none of these {len(labels)} pictures is of a class {which}")
     odds = _log_odds(scores, chosen)
-    # The lowest cutoff that keeps the specificity is the highest that keeps the sensitivity, of
-    # the opposite question.
+    # The lowest cutoff that keeps the specificity is the highest that keeps the sensitivity of the
+    # opposite referral.
     sign, kept = (1, ill) if goal == "sensitivity" else (-1, ~ill)
     unit = unit_of(groups)
     sizes = np.unique(membership(groups, len(labels))[kept], return_counts=True)[1]
@@ -366,19 +353,19 @@ def choose_cutoff(
 
     cutoff = _highest(sign * odds, kept, least, sure)
     if cutoff is None:
-        assert assurance is not None  # without, some cutoff keeps anything
+        assert assurance is not None  # without one, some cutoff always reaches the goal
         alike, most = _alike(len(sizes), equal), sure(np.ones(1))[0]
         raise ValueError(
             f"{len(sizes)} {unit}{alike and f'{alike},'} cannot show a {goal} of {least:g} with "
-            f"the confidence {assurance:g}, but {most:.3f} at most, as all of them are right: "
+            f"a confidence of {assurance:g}, but at most {most:.3f}, if all of them are correct: "
             f"{_needed(least, assurance)}"
         )
     cutoff *= sign
     refers = odds >= cutoff
     if refers.all() or not refers.any():
         warnings.warn(
-            f"{'every' if refers.all() else 'no'} picture is referred: these scores do not tell "
-            f"{_or(wanted)} from the rest at a {goal} of {least:g}",
+            f"{'every' if refers.all() else 'no'} picture is referred: these scores do not "
+            f"separate {_or(wanted)} from the rest at a {goal} of {least:g}",
             UserWarning,
             stacklevel=2,
         )
@@ -398,12 +385,12 @@ def choose_cutoff(
 
 
 class PredictiveValues(NamedTuple):
-    """What a referral says, where so many pictures are to be referred."""
+    """Predictive values of a referral at one prevalence."""
 
     positive: float
-    """Share of the referred that are to be referred; nan where none is referred."""
+    """Share of the referred pictures that are to be referred; nan if none is referred."""
     negative: float
-    """Share of those left that are to be left; nan where none is left."""
+    """Share of the pictures left that are to be left; nan if none is left."""
     referred: float
     """Share of all pictures that are referred."""
 
@@ -411,12 +398,12 @@ class PredictiveValues(NamedTuple):
 def predictive_values(
     sensitivity: float, specificity: float, prevalence: float
 ) -> PredictiveValues:
-    """Predictive values at another prevalence than that of the test pictures, by Bayes' rule.
+    """Return the predictive values at another prevalence than the test pictures', by Bayes' rule.
 
     Parameters
     ----------
     sensitivity, specificity : float
-        Of the referral, 0..1.
+        Sensitivity and specificity of the referral, 0..1.
     prevalence : float
         Share of the pictures that are to be referred, 0..1.
 
@@ -444,7 +431,7 @@ def predictive_values(
 
 
 def _log_odds(logits: Array, positive: Array) -> Array:
-    """Of the positive classes against the others ``[N]``; rounded, so that equal ones stay so."""
+    """Log-odds of the positive classes against the others ``[N]``, rounded to keep ties."""
     own, other = (np.asarray(logsumexp(logits[:, k], axis=1)) for k in (positive, ~positive))
     return (own - other).clip(-_CERTAIN, _CERTAIN).round(9)
 
@@ -452,16 +439,16 @@ def _log_odds(logits: Array, positive: Array) -> Array:
 def _highest(
     odds: Array, kept: Array, least: float, sure: Callable[[Array], Array]
 ) -> float | None:
-    """The highest cutoff at which a share of the ``kept`` lies on or above it that is ``sure``."""
+    """The highest cutoff at which the share of ``kept`` on or above it is ``sure`` enough."""
     own = np.sort(odds[kept])[::-1]
     candidates = np.unique(own)[::-1]
     shares = np.searchsorted(-own, -candidates, side="right") / len(own)
-    enough = np.flatnonzero(sure(shares) >= least - 1e-12)  # by a rounding less is not less
+    enough = np.flatnonzero(sure(shares) >= least - 1e-12)  # tolerates rounding
     if len(enough) == 0:
         return None
     edge = candidates[enough[0]]
     below = odds[odds < edge]
-    # Below all pictures, at half of the odds of the last.
+    # Below all pictures, at half the odds of the last.
     return float(edge - math.log(2) if len(below) == 0 else (edge + below.max()) / 2)
 
 
@@ -473,16 +460,16 @@ def _lower(shares: Array, units: float, assurance: float) -> Array:
 
 def _needed(least: float, assurance: float) -> str:
     if least >= 1:
-        return "no number of them can, ask for less than 1"
+        return "no number of them can; ask for less than 1"
     count = math.ceil(math.log(1 - assurance) / math.log(least))
-    return f"ask for less, or bring {count} of equal size"
+    return f"ask for less, or use {count} of equal size"
 
 
 def _goal(sensitivity: float | None, specificity: float | None) -> tuple[str, float]:
     goals = {"sensitivity": sensitivity, "specificity": specificity}
     asked = {name: value for name, value in goals.items() if value is not None}
     if len(asked) != 1:
-        raise ValueError("give a sensitivity or a specificity to keep, one of them")
+        raise ValueError("give either a sensitivity or a specificity to reach")
     ((goal, least),) = asked.items()
     if not 0 < least <= 1:
         raise ValueError(f"{goal} must lie above 0 and be at most 1, not {least}")
@@ -501,7 +488,7 @@ def _check_classes(classes: tuple[str, ...], positive: tuple[str, ...]) -> None:
 
 
 def _alike(units: int, equal: float) -> str:
-    return "" if equal == units else f", which tell as much as {equal:.4g} of equal size"
+    return "" if equal == units else f", which count as {equal:.4g} of equal size"
 
 
 def _or(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which backbones there are: how each is built, and where its first and last layers are.
+"""The available backbones: how each is built, and where its first and last layers are.
 
 ::
 
@@ -26,18 +26,18 @@ _TIMM = "timm/"
 
 @dataclass(frozen=True)
 class BackboneRecord:
-    """What there is to know of a backbone before building it."""
+    """How a backbone is built: its layers, picture sizes and normalisation."""
 
     build: Callable[[int], nn.Module]
-    """Make the net, with a head of its own, for pictures of this size along a side."""
+    """Function that builds the net, with its original head, for pictures of this side."""
     head: str
     """Name of its last linear layer, as in public weights."""
     stem: str
     """Name of its first convolution."""
     features: Callable[[nn.Module, Tensor], Tensor] = _FEATURES
-    """How it makes its last feature map of a picture."""
+    """Function from a picture to the last feature map."""
     pool: Callable[[nn.Module, Tensor], Tensor] = theirs.average
-    """What the head reads of a feature map."""
+    """Function from a feature map to the input of the head."""
     smallest: int = 32
     """Smallest picture that is accepted, pixels along a side."""
     enlarge: int = 0
@@ -106,7 +106,7 @@ BACKBONES: Mapping[str, BackboneRecord] = {
 
 
 def backbone_record(name: str) -> BackboneRecord:
-    """What there is to know of a backbone before building it.
+    """Look up how a backbone is built, without building it.
 
     Parameters
     ----------
@@ -120,12 +120,12 @@ def backbone_record(name: str) -> BackboneRecord:
     Raises
     ------
     TypeError
-        For what is no name.
+        When ``name`` is not a string.
     ValueError
         For an unknown name, or a net of timm without one first convolution and one last layer.
     """
     if not isinstance(name, str):
-        raise TypeError(f"name must be that of a backbone, such as 'resnet_s', not {name!r}")
+        raise TypeError(f"name must be the name of a backbone, such as 'resnet_s', not {name!r}")
     if name.startswith(_TIMM):
         net = timm_nets.find(name.removeprefix(_TIMM))
         return BackboneRecord(

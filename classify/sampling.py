@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows: rare classes more often, or as often as they occur."""
+"""The order of the pictures of an epoch, with rare classes more often or as they occur."""
 
 import torch
 from torch import Tensor
@@ -9,24 +9,24 @@ __all__ = ["sample_order"]
 
 
 def sample_order(labels: Tensor, *, power: float, generator: torch.Generator) -> Tensor:
-    """Rows of one epoch, as many as there are pictures, in random order.
+    """Return the rows of one epoch in random order, as many as there are pictures.
 
-    Class c gets the share ``n_c ** (1 - power)`` of the epoch, rounded up or down at random so
-    that the mean is exact. Within a class, every picture comes once before any comes again: an
-    epoch differs from independent draws in that it leaves out, and repeats, as few as it can.
+    The number of pictures of class c is proportional to ``n_c ** (1 - power)``, rounded up or down
+    at random so that the mean is exact. Within a class, every picture occurs once before any is
+    repeated: compared with independent draws, an epoch leaves out and repeats as few as possible.
 
-    A classifier that sees classes in these shares takes them for their prior: weights or logit
-    adjustment by the counts of the data set on top of it correct twice.
+    A classifier learns the class shares of its epochs as prior: additional weights or logit
+    adjustment by the counts of the data set would correct twice.
 
     Parameters
     ----------
     labels : Tensor, int64 ``[N]``
         Class of each picture of the training set.
     power : float
-        0: every picture once. 1: all classes equally often. 0.5: in the shares of the square
-        roots of their counts.
+        0: every picture once. 1: all classes equally often. 0.5: in proportion to the square roots
+        of their counts.
     generator : torch.Generator
-        Source of the order.
+        Random numbers of the order.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def sample_order(labels: Tensor, *, power: float, generator: torch.Generator) ->
     Raises
     ------
     TypeError
-        For what is no tensor, no number or no generator.
+        When an argument is not a tensor, a number or a generator.
     ValueError
         For a power outside of [0, 1], or labels that are not a vector of whole numbers.
     """

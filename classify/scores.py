@@ -1,7 +1,8 @@
-"""Scores and labels as they are given: arrays of anything like one, and what cannot be judged."""
+"""Conversion and checks of scores and labels as users give them."""
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,17 +10,20 @@ import numpy.typing as npt
 import torch
 
 from .data.arrays import as_integer
+from .given import looked_at
 
 __all__ = [
     "Array",
     "InvalidScores",
     "Kind",
     "as_array",
+    "as_floats",
     "as_logits",
     "as_scores",
     "check_labels",
     "check_scores",
     "class_names",
+    "plain",
     "warn_of_probabilities",
 ]
 
@@ -27,33 +31,49 @@ Array = npt.NDArray[Any]
 
 
 class InvalidScores(ValueError):
-    """Scores of some pictures rank no class: one is nan or endless, or all are minus infinity.
+    """Scores of some pictures are invalid: one is nan or infinite, or all are minus infinity.
 
-    As a training leaves them that diverged.
+    A diverged training gives such scores.
     """
 
 
 def as_array(values: npt.ArrayLike | torch.Tensor) -> Array:
-    """NumPy's array of anything like one: of tensors with a gradient, on a GPU, or bfloat16 too."""
+    """NumPy array of any array-like, including tensors with a gradient, on a GPU, or bfloat16."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         return (values.double() if values.is_floating_point() else values).numpy()
     return np.asarray(values)
 
 
-def warn_of_probabilities(scores: Array, advice: str, *, stacklevel: int = 3) -> None:
-    """Warn where all scores that are taken for logits are shares of one, and not votes for one."""
-    if scores.ndim != 2 or not ((scores > 0) & (scores < 1)).any():
+def as_floats(logits: torch.Tensor) -> torch.Tensor:
+    """Scores for computation: integers as floats, half precision as float32."""
+    if not logits.is_floating_point():
+        return logits.to(torch.get_default_dtype())
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def warn_of_probabilities(
+    scores: Array | torch.Tensor, advice: str = "give their logarithms", *, stacklevel: int = 3
+) -> None:
+    """Warn if scores taken as logits are probabilities, but not all of them one-hot.
+
+    A tensor on a GPU is not checked, because that would have to wait for the GPU; nor is anything
+    that is neither a tensor nor an array, which other checks refuse.
+    """
+    if isinstance(scores, torch.Tensor) and looked_at(scores):
+        scores = as_array(scores)
+    if not isinstance(scores, np.ndarray) or scores.ndim != 2:
         return
-    if (scores >= 0).all() and (np.abs(scores.sum(1) - 1) <= 1e-4).all():
+    shares = (scores >= 0).all() and ((scores > 0) & (scores < 1)).any()
+    if shares and (np.abs(scores.sum(1) - 1) <= 1e-4).all():
         warnings.warn(
-            f"these scores are probabilities, and are taken for logits: {advice}",
+            f"these scores are probabilities, but are taken as logits: {advice}",
             stacklevel=stacklevel,
         )
 
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
-    """Names of so many ``classes``, which are their numbers, or of those named, which differ."""
+    """Names of ``classes``: their numbers for a count, otherwise the given names, checked."""
     count = as_integer(classes)
     names = tuple(map(str, range(count) if count is not None else classes))  # pyright: ignore[reportArgumentType]
     if len(set(names)) < len(names):
@@ -62,33 +82,34 @@ def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
 
 
 def check_labels(labels: Array, classes: int) -> None:
-    """Refuse labels that are no numbers of so many classes."""
+    """Raise an error unless labels are indices of this number of classes."""
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            f"labels must be integers of 0 or more, not {labels.dtype}: give the number of each "
-            "picture's class, as labels.astype(int)"
+            f"labels must be integers of 0 or more, not {labels.dtype}: give the index of each "
+            "picture's class, such as labels.astype(int)"
         )
     if len(labels) == 0:
         return
     if labels.min() < 0:
         raise ValueError(
             f"labels must be integers of 0 or more, not {labels.min()} as in row "
-            f"{labels.argmin()}: leave out pictures of no known class"
+            f"{labels.argmin()}: leave out pictures of unknown class"
         )
     if labels.max() >= classes:
         raise ValueError(f"label {labels.max()} is beyond the {classes} classes")
 
 
 def check_scores(logits: Array) -> None:
-    """Refuse scores ``[N, K]`` a row of which ranks no class.
+    """Raise an error for scores ``[N, K]`` with a row that does not rank the classes.
 
-    A class may be impossible (-inf), but no score can be endless, and not all of them nothing.
+    A class may be impossible (-inf), but no score may be +inf or nan, and not all may be -inf.
     """
     bad = np.isnan(logits).any(1) | (logits.max(1) == np.inf) | (logits.max(1) == -np.inf)
     if bad.any():
         raise InvalidScores(
-            f"{int(bad.sum())} rows of scores are not numbers, the first is row {bad.argmax()}; "
-            "look for a training that diverged"
+            f"{int(bad.sum())} rows of scores are nan or infinite, the first is row "
+            f"{bad.argmax()}; "
+            "check whether the training diverged"
         )
 
 
@@ -96,20 +117,20 @@ Kind = Literal["logits", "probabilities"]
 
 
 def as_scores(scores: Array) -> Array:
-    """Scores of either kind ``[N, K]``, float64, as they are."""
+    """Scores of either kind ``[N, K]`` as float64, not converted."""
     scores = as_array(scores)
     if np.iscomplexobj(scores):
         raise ValueError("scores must be real numbers, not complex ones")
     if scores.ndim != 2:
         raise ValueError(
-            f"scores must be [N, K], not {scores.shape}; of one probability p for each picture of "
-            "two classes give np.stack([1 - p, p], 1) and kind='probabilities'"
+            f"scores must be [N, K], not {scores.shape}; for two classes with one probability p "
+            "per picture, give np.stack([1 - p, p], 1) and kind='probabilities'"
         )
     return scores.astype(float)
 
 
 def as_logits(scores: Array, kind: Kind, *, stacklevel: int = 4) -> Array:
-    """Scores of either kind as logits, float64; warns of probabilities at the caller's caller."""
+    """Scores of either kind as logits, float64; the warning points to the caller's caller."""
     if kind not in get_args(Kind):
         raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
     scores = as_scores(scores)
@@ -120,7 +141,7 @@ def as_logits(scores: Array, kind: Kind, *, stacklevel: int = 4) -> Array:
     if ((scores < 0) | (scores > 1 + 1e-3)).any():
         raise ValueError(f"probabilities must lie in 0..1; {advice}")
     # Wide enough for bfloat16, which rounds each by up to 2^-8 of itself, and their mean over views
-    # once more. What is left of the sum, the softmax divides out.
+    # once more. The softmax divides out the remaining deviation of the sum.
     wrong = np.flatnonzero(np.abs(scores.sum(-1) - 1) > 2**-7)
     if len(wrong):
         row = wrong[0]
@@ -130,3 +151,16 @@ def as_logits(scores: Array, kind: Kind, *, stacklevel: int = 4) -> Array:
         )
     with np.errstate(divide="ignore"):
         return np.log(scores)
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """Arrays, mappings and numbers as JSON types; a number that is not finite becomes None."""
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,4 +1,4 @@
-"""Leave the doubtful pictures to somebody else: how wrong the rest is.
+"""Selective prediction: the error rate if the least confident pictures are left to others.
 
 ::
 
@@ -6,7 +6,7 @@
     labels [N]    ──► wrong or right                     │
                                                          └── accuracy at a coverage of 0.8, 0.9, ...
 
-A referral (:mod:`classify.referral`) names classes to look at; this names pictures, of any class.
+A referral (:mod:`classify.referral`) selects classes; this selects pictures of any class.
 """
 
 import itertools
@@ -31,42 +31,42 @@ from .intervals import (
     with_width,
 )
 from .judged import judged_by
-from .metrics import plain
-from .scores import Array, Kind, as_array, as_logits
+from .scores import Array, Kind, as_array, as_logits, plain
 
 __all__ = ["RiskCoverage", "risk_coverage"]
 
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """How often a classifier is wrong where it judges its surest pictures alone.
+    """Error rate of a classifier on its most confident pictures, at every coverage.
 
-    Pictures of equal confidence have no order: what is said is the mean over all orders.
+    Pictures with equal confidence have no order: values are the mean over all orders.
     """
 
     coverage: Array
-    """Shares of the pictures that are judged ``[N]``: ``1 / N``, ``2 / N`` ... 1."""
+    """Shares of the pictures that are classified ``[N]``: ``1 / N``, ``2 / N`` ... 1."""
     risk: Array
-    """Share of those that are judged wrongly ``[N]``."""
+    """Error rate of those pictures ``[N]``."""
     aurc: float
-    """Area under this curve, the mean of :attr:`risk`: less is better."""
+    """Area under this curve, the mean of :attr:`risk`; lower is better."""
     excess: float
-    """By how much it exceeds that of the best order, all wrong pictures last: what a better
-    measure of confidence could gain for the same predictions."""
+    """Difference to the area of the best order, which has all wrong pictures last: the possible
+    gain of a better confidence measure for the same predictions."""
     coverages: tuple[float, ...]
-    """Where the accuracy was asked for."""
+    """Coverages at which the accuracy is given."""
     accuracy: tuple[float, ...]
-    """Share of the judged pictures that is right, at each of :attr:`coverages`."""
+    """Share of correct predictions at each of :attr:`coverages`."""
     level: float
     """Confidence level of the intervals."""
     unit: str
-    """What they resample: ``lesions`` where groups were given, else ``pictures``."""
+    """What they resample: ``lesions`` if groups were given, else ``pictures``."""
     aurc_interval: Interval | None = None
-    """Where asked for; nan of a single lesion. It reaches as far as Wilson's, of as many lesions as
-    let a share vary as much as the area does after one more that is right and one that is wrong."""
+    """Interval of :attr:`aurc`, if requested; nan for a single lesion. It is at least as wide as
+    Wilson's for the number of lesions at which a share has the variance of the area, after adding
+    one correct and one wrong lesion."""
     accuracy_intervals: tuple[Interval, ...] | None = None
-    """Likewise. Where few or none are wrong they reach as far as Wilson's of as many lesions as
-    are judged, as in :func:`classify.report`."""
+    """Intervals of :attr:`accuracies`, if requested. With few or no mistakes they are at least as
+    wide as Wilson's over the number of lesions, as in :func:`classify.report`."""
 
     def __str__(self) -> str:
         lines = [_line("AURC", self.aurc, self.aurc_interval), _line("excess", self.excess, None)]
@@ -80,8 +80,8 @@ class RiskCoverage:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; a number that does not exist is None."""
-        return {name: plain(value) for name, value in asdict(self).items()}
+        """Return the fields as JSON types; an undefined number becomes None."""
+        return plain(asdict(self))
 
 
 def risk_coverage(
@@ -96,39 +96,40 @@ def risk_coverage(
     seed: int = 0,
     generator: torch.Generator | None = None,
 ) -> RiskCoverage:
-    """Judge the pictures in the order of their confidence, and leave the rest.
+    """Return the risk-coverage curve: the error rate of the most confident pictures.
 
-    The confidence is the probability of the predicted class (Geifman and El-Yaniv, NeurIPS 2017);
-    the area under the curve and its excess over that of the best order are those of Geifman, Uziel
-    and El-Yaniv (ICLR 2019), here exactly, as sums.
+    The confidence is the probability of the predicted class (Geifman and El-Yaniv, NeurIPS 2017).
+    The area under the curve and its excess over the best order are those of Geifman, Uziel and
+    El-Yaniv (ICLR 2019), computed exactly, as sums.
 
-    Draws of few wrong pictures hardly hold what one more would do to the area. Its interval is
-    therefore from the lower to the higher of their percentiles and of Wilson's interval, for the
-    number of lesions that the variance of the draws stands for (Korn and Graubard, Survey
-    Methodology 24:193, 1998). Of 30 to 300 lesions with a risk of 0.03 to 0.3, intervals of 0.95
-    held the true area in 0.92 to 1.00 of simulated cases.
+    With few wrong pictures, bootstrap draws underestimate the uncertainty of the area. Its interval
+    is therefore the union of their percentile interval and Wilson's interval, for the number of
+    lesions that corresponds to the variance of the draws (Korn and Graubard, Survey Methodology
+    24:193, 1998). For 30 to 300 lesions with a risk of 0.03 to 0.3, intervals at level 0.95
+    contained the true area in 0.92 to 1.00 of simulated cases.
 
     Parameters
     ----------
     logits : array ``[N, K]``
-        Class scores, as ``kind`` says.
+        Class scores of the given ``kind``.
     labels : array of int ``[N]``
         True classes.
     kind : {"logits", "probabilities"}
         As in :func:`classify.report`.
     groups : sequence of str, length N, optional
-        Lesion of each picture: intervals then resample lesions.
+        Lesion of each picture; intervals then resample lesions.
     coverages : sequence of float
-        In (0, 1]: where to tell the accuracy. Of a part of a picture, as much of it counts.
+        Coverages in (0, 1] at which to give the accuracy. A fraction of a picture counts as that
+        fraction.
     resamples : int
-        Bootstrap resamples for intervals; none by default. The coverage is the same in each, and
-        not the confidence from which pictures are judged.
+        Number of bootstrap resamples for intervals; none by default. All resamples have the same
+        coverage, but not the same confidence threshold.
     level : float
         Confidence level of the intervals, in (0, 1).
     seed : int
-        Source of the resampling where no ``generator`` is given.
+        Seed of the resampling if no ``generator`` is given.
     generator : torch.Generator, optional
-        Source of the resampling.
+        Random numbers of the resampling.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def risk_coverage(
     Warns
     -----
     UserWarning
-        For logits each row of which sums to 1, as probabilities do.
+        When each row of the logits sums to 1, as probabilities do.
     """
     asked = tuple(map(float, coverages))
     for share in asked:
@@ -155,10 +156,10 @@ def risk_coverage(
     odds = judged.log_odds()
     order = np.argsort(-odds, kind="stable")
     odds, wrong, member = odds[order], wrong[order], member[order]
-    last = np.append(odds[:-1] != odds[1:], True)  # of those that are equally sure
+    last = np.append(odds[:-1] != odds[1:], True)  # of equal confidence
 
     def measured(weights: Array) -> tuple[Array, Array]:
-        """The risk of the first 1, 2, ... pictures, and at the coverages asked for."""
+        """The risk of the first 1, 2, ... pictures, and at the given coverages."""
         passed, errors = (np.append(0, each.cumsum()[last]) for each in (weights, weights * wrong))
 
         def risk(pictures: Array) -> Array:
@@ -176,7 +177,7 @@ def risk_coverage(
         for draw, weights in enumerate(itertools.chain.from_iterable(chunks)):
             whole, at_each = measured(weights)
             areas[draw], rates[draw] = whole.mean(), 1 - at_each
-        alone = member.max() == 0  # every draw is the same, which is no certainty
+        alone = member.max() == 0  # every draw is the same, which is not certainty
         if alone:
             areas[:] = rates[:] = np.nan
         ends = np.array([percentile_interval(each, level) for each in rates.T]).reshape(-1, 2)
@@ -203,9 +204,9 @@ def risk_coverage(
 
 
 def _units(member: Array, tie: Array, coverages: Sequence[float]) -> Array:
-    """Lesions of one size that tell as much as those that are judged, at each coverage.
+    """Equivalent number of lesions of equal size among those classified, at each coverage.
 
-    Of pictures that are equally sure, each is judged in part.
+    Pictures of equal confidence each count in part.
     """
     size = np.bincount(tie)
     before = size.cumsum() - size
@@ -215,11 +216,11 @@ def _units(member: Array, tie: Array, coverages: Sequence[float]) -> Array:
 
 
 def _units_of_area(member: Array, tie: Array, aurc: float, variance: float) -> float:
-    """Lesions of one size whose share of wrong ones varies as much as the area does.
+    """Number of equal lesions at which a share of wrong ones has the variance of the area.
 
-    The area is a share, too: of pictures, each of which counts by the mean of ``1 / k`` over the
-    first ``k`` that hold it. One more right and one more wrong lesion, of a place that is like any
-    other, are added: of few, the variance is as uncertain as the area.
+    The area is also a share: each picture has as weight the mean of ``1 / k`` over the first ``k``
+    pictures that include it. One correct and one wrong lesion, at a typical place, are added, since
+    with few lesions the variance is as uncertain as the area.
     """
     count, lesions = len(tie), int(member.max()) + 1
     share = (1 / np.arange(1, count + 1))[::-1].cumsum()[::-1] / count

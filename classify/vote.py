@@ -1,4 +1,4 @@
-"""Several classifiers as one: the mean of their class probabilities.
+"""An ensemble of classifiers: the mean of their class probabilities.
 
 ::
 
@@ -18,24 +18,24 @@ __all__ = ["Vote"]
 
 
 class Vote(nn.Module):
-    """Mean of the probabilities of classifiers that are given the same pictures.
+    """Ensemble of classifiers that averages their probabilities for the same pictures.
 
     Its scores are the logarithms of the mean, a linear opinion pool (Stone, Ann. Math. Stat.
-    32:1339, 1961), so that they are judged, adjusted and trained as those of one classifier. Nets
-    that make different mistakes gain by it; copies of one net do not.
+    32:1339, 1961), so that they can be evaluated, adjusted and trained like those of a single
+    classifier. It helps if the members make different mistakes; copies of one net gain nothing.
 
     Parameters
     ----------
     *members : nn.Module
-        Two or more, each from pictures ``[B, C, H, W]`` in 0..1 to scores ``[B, K]`` of the same
-        classes in the same order. Their weights are shared, not copied.
+        Two or more modules, each from pictures ``[B, C, H, W]`` in 0..1 to scores ``[B, K]`` of the
+        same classes in the same order. Their weights are shared, not copied.
 
     Raises
     ------
     TypeError
-        For a member that is no module.
+        When a member is not a module.
     ValueError
-        For fewer than two, or members that take other numbers of channels.
+        For fewer than two members, or members with different numbers of channels.
     """
 
     def __init__(self, *members: nn.Module) -> None:
@@ -43,11 +43,11 @@ class Vote(nn.Module):
         for member in members:
             if not isinstance(member, nn.Module):
                 raise TypeError(
-                    f"a vote is of modules, not of {type(member).__name__}: give the classifiers "
-                    "one by one, Vote(first, second)"
+                    f"the members of a vote must be modules, not {type(member).__name__}: give the "
+                    "classifiers one by one, Vote(first, second)"
                 )
         if len(members) < 2:
-            raise ValueError(f"a vote is of two classifiers or more, not of {len(members)}")
+            raise ValueError(f"a vote needs two classifiers or more, not {len(members)}")
         channels = (getattr(member, "in_channels", None) for member in members)
         known = {count for count in channels if isinstance(count, int)}
         if len(known) > 1:
@@ -59,7 +59,7 @@ class Vote(nn.Module):
         self.in_channels = known.pop() if known else None
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Judge pictures.
+        """Return the scores of pictures.
 
         Parameters
         ----------
@@ -73,14 +73,14 @@ class Vote(nn.Module):
         Raises
         ------
         ValueError
-            When the members tell different numbers of classes apart.
+            When the members have different numbers of classes.
         """
         scores = [member(picture) for member in self.members]
         shapes = {tuple(each.shape) for each in scores}
         if len(shapes) > 1:
             raise ValueError(
                 f"the classifiers give scores of shapes {', '.join(map(str, sorted(shapes)))}: all "
-                "must tell the same classes apart"
+                "must have the same classes"
             )
         shares = torch.stack([torch.log_softmax(single(each), dim=1) for each in scores])
         # A class that is impossible to all of them has no slope, where that of the sum is 0 / 0.

@@ -1,4 +1,4 @@
-"""Weights of a classifier from a file: of ours, alone or in a system, or of the original net.
+"""Weights of a classifier from a file of this library, of a system, or of the original net.
 
 Head and stem are adapted.
 """
@@ -21,7 +21,11 @@ _STAGE = "classifier."
 
 
 def spread(weight: Tensor, in_channels: int) -> Tensor:
-    """Weights of a first convolution for other channels, of the same response to grey."""
+    """Weights of a first convolution for other numbers of channels, with equal response to grey.
+
+    The response is equal if grey is normalised equally in all channels, and about equal if the
+    colours were trained with separate means and deviations.
+    """
     scale = weight.shape[1] / in_channels
     return weight.mean(1, keepdim=True).expand(-1, in_channels, -1, -1) * scale
 
@@ -34,10 +38,10 @@ def load_state(
     record: BackboneRecord,
     name: str,
 ) -> None:
-    """Copy a state dict of ours, alone or in a system, or of the model of torchvision or timm.
+    """Load a state dict of this library, alone or in a system, or of the torchvision or timm model.
 
-    It was read from ``source`` by :func:`read_state`; ``record`` knows what the model calls its
-    first and its last layer.
+    It was read from ``source`` by :func:`read_state`; ``record`` has the names of the first and the
+    last layer of the model.
 
     Raises
     ------
@@ -78,8 +82,8 @@ def load_state(
     if unsound:
         raise ValueError(
             f"{source} does not hold sound weights of {name!r}: {len(unsound)} are not finite or "
-            f"not floating-point numbers ({', '.join(unsound[:3])}); of a training that diverged "
-            "take an earlier state, of quantised weights the original ones"
+            f"not floating-point numbers ({', '.join(unsound[:3])}); if the training diverged, use "
+            "an earlier state; if the weights are quantised, use the original ones"
         )
     classifier.load_state_dict(given, strict=False)
 

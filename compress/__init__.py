@@ -1,37 +1,37 @@
-"""Bits: a picture in, a picture and its price out.
+"""Compression: codecs that return a picture and the bits that it costs.
 
 ==============  =====================================================================
-file            what is in it
+file            content
 ==============  =====================================================================
 ``codec``       the interface :class:`Codec` and its result :class:`Coded`
-``learned``     :class:`LearnedCodec`, what codecs with a trained rate share
+``learned``     :class:`LearnedCodec`, the base of codecs with a trained rate
 ``factorized``  :class:`FactorizedCodec`
 ``hyperprior``  :class:`HyperpriorCodec`
-``autoencoder`` :class:`Autoencoder`, a bottleneck with its honest price
-``transform``   their nets: analysis, synthesis, side information
+``autoencoder`` :class:`Autoencoder`, a bottleneck and its true bits
+``transform``   nets of learned codecs: analysis, synthesis, side information
 ``exact``       arithmetic that gives the same bits in any batch, thread or process
 ``quantize``    rounding with a gradient
-``prior``       the entropy models: learned densities, Gaussians told element by element
-``coding``      between nets and file: symbols, and what ties a file to its model
-``container``   the file: what wrote it, and that it is whole
+``prior``       entropy models: learned densities, and a Gaussian per element
+``coding``      between nets and file: symbols, and the fingerprint of the model
+``container``   the file header: codec, size and checksum
 ``bitstream``   symbols to bytes: integer tables, entropy coder
-``kmeans``      clustering, batched
+``kmeans``      batched k-means clustering
 ``palette``     :class:`KMeansCodec`, a palette for each picture
 ``indexed``     palette pictures as bytes
-``files``       `FileCodec`, what codecs share whose files any viewer opens
+``files``       `FileCodec`, the base of codecs with standard files
 ``classical``   WebP, JPEG 2000, AVIF, PNG
 ``jpeg_file``   :class:`JPEG`
-``jpeg_scan``   what each block of a JPEG file costs
-``jpeg``        :class:`DifferentiableJPEG`, JPEG with a gradient and tables that learn
-``jpeg_rate``   its price: the Huffman code of T.81, and a smooth count of its bits
+``jpeg_scan``   bits of each block of a JPEG file
+``jpeg``        :class:`DifferentiableJPEG`, with gradients and trainable tables
+``jpeg_rate``   its rate: the Huffman code of T.81, and a smooth count of its bits
 ``metrics``     PSNR, SSIM, MS-SSIM, bits per pixel
 ``curve``       rate-quality curves and Bjontegaard deltas
-``measure``     the curve of a codec on pictures, and the quality that meets a rate
+``measure``     the curve of a codec on pictures, and the quality for a rate
 ``region``      bits by lesion, boundary and background
 ==============  =====================================================================
 
-Three rates are told apart everywhere: ``noisy`` (training), ``rounded`` (the ideal length of
-the symbols that would be coded) and ``bytes`` (a file). Bits per pixel always count the
+There are three kinds of rates: ``noisy`` (estimate in training), ``rounded`` (the ideal length of
+the symbols that would be coded) and ``bytes`` (of a file). Bits per pixel always refer to the
 pixels of the unpadded picture.
 """
 

@@ -1,4 +1,4 @@
-"""The autoencoder of the study that this library grew from, with its price."""
+"""The autoencoder of the study that this library grew from, with its bits."""
 
 import struct
 from typing import ClassVar, NamedTuple
@@ -24,17 +24,17 @@ _CHANNEL = np.dtype([("low", "<f4"), ("step", "<f4"), ("mean", "<u2"), ("level",
 
 
 class _Quantised(NamedTuple):
-    """A latent ``[B, M, h, w]`` on a grid of its own for each picture and channel."""
+    """A latent ``[B, M, h, w]``, quantised on a separate grid for each picture and channel."""
 
     symbols: Tensor
-    """0 to ``2**latent_bits - 1``, float64."""
+    """Symbols, 0 to ``2**latent_bits - 1``, float64."""
     low: Tensor
     """``[B, M, 1, 1]``, numbers that float32 holds."""
     step: Tensor
     mean: Tensor
-    """Of the symbols, rounded ``[B, M, 1, 1]``."""
+    """Mean of the symbols, rounded ``[B, M, 1, 1]``."""
     level: Tensor
-    """Of the spread of the symbols, see :func:`compress.prior.gaussian_bits`."""
+    """Level of the spread of the symbols, see :func:`compress.prior.gaussian_bits`."""
 
     @property
     def latent(self) -> Tensor:
@@ -48,25 +48,25 @@ class Autoencoder(Codec):
 
         image [B,C,H,W] ─Analysis─► latent [B,M,⌈H/4⌉,⌈W/4⌉] (─quantise─►) ─Synthesis─► picture
 
-    With ``latent_bits=None`` the latent is continuous, and its rate is what it is: 32 bits for
-    every element, 16, 32 and 64 bits per pixel at width ratios 6, 3 and 1.5 for three channels.
-    Two of the three expand a 24 bpp picture. The bits carry no gradient.
+    With ``latent_bits=None`` the latent is continuous and costs 32 bits per element: 16, 32 and 64
+    bits per pixel at width ratios 6, 3 and 1.5 for three channels. Two of the three expand a 24 bpp
+    picture. The bits have no gradient.
 
-    With a number of ``latent_bits`` every channel of a picture is divided into ``2**latent_bits``
-    equal steps between its least and its largest value, and the steps are entropy-coded as
-    Gaussian, with mean and width of each channel in the file. This needs no training, so it
-    prices any trained autoencoder; the bits then have a gradient to the picture, and rounding is
-    straight-through, in training and evaluation alike. ``latent_bits`` may be set at any time.
+    With a number of ``latent_bits``, every channel of a picture is divided into ``2**latent_bits``
+    equal steps between its smallest and largest value. The steps are entropy-coded with a Gaussian
+    model, whose mean and width for each channel are in the file. This needs no training, so it
+    works with any trained autoencoder. The bits then have a gradient to the picture, and rounding
+    is straight-through, in training and evaluation. ``latent_bits`` may be set at any time.
 
     In evaluation mode, and for files, the nets are evaluated exactly (:mod:`compress.exact`):
-    ``decompress(compress(x))`` is what ``forward(x)`` shows, to the bit.
+    ``decompress(compress(x))`` equals the reconstruction of ``forward(x)``, to the bit.
 
     Parameters
     ----------
     width_ratio : {6, 3, 1.5}
-        Input elements per latent element: a bottleneck width, not a compression. A 128×128×3
-        picture has latents of 32×32×8, 32×32×16 or 32×32×32. With a number of channels that three
-        does not divide, the latent has the nearest whole number of channels.
+        Input elements per latent element: the width of the bottleneck, not a compression ratio. A
+        128×128×3 picture has latents of 32×32×8, 32×32×16 or 32×32×32. If the number of channels is
+        not a multiple of three, the number of latent channels is rounded.
     channels : int
         Channels of the picture.
     latent_bits : int, optional
@@ -77,7 +77,7 @@ class Autoencoder(Codec):
     Raises
     ------
     ValueError
-        If the width ratio is another one, or a number is outside of its range.
+        If the width ratio is not one of these, or a number is out of its range.
     """
 
     # For pictures of three channels.
@@ -121,12 +121,12 @@ class Autoencoder(Codec):
         )
 
     def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
-        """Code and decode ``image`` ``[B, C, H, W]``; any finite value is taken, not only 0..1.
+        """Code and decode ``image`` ``[B, C, H, W]``; any finite value is allowed, not only 0..1.
 
-        Of a continuous latent, ``bits_map`` is the constant price, spread evenly, and the rate is
-        ``bytes``, those that :meth:`compress` returns. Of a quantised one the map is the price of
-        each element, and the rate is ``rounded``. A picture that is not finite comes out as NaN,
-        where that reaches, and so do the bits of a quantised latent; no file is made of it.
+        For a continuous latent, ``bits_map`` is constant, and the rate is ``bytes``, those that
+        :meth:`compress` returns. For a quantised latent, the map holds the bits of each element,
+        and the rate is ``rounded``. Values that are not finite make the affected part of the
+        reconstruction NaN, and also the bits of a quantised latent; :meth:`compress` refuses them.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class Autoencoder(Codec):
         )
 
     def encode(self, image: Tensor) -> Tensor:
-        """Latent ``[B, M, h, w]`` that evaluation keeps of pictures, in either mode.
+        """Return the latent ``[B, M, h, w]`` of pictures, as in evaluation, in either mode.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class Autoencoder(Codec):
         Returns
         -------
         Tensor ``[B, M, h, w]``
-            ``forward(image).latent`` of evaluation mode, on its grid of ``latent_bits``.
+            ``forward(image).latent`` of evaluation mode, rounded to the grid of ``latent_bits``.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Autoencoder(Codec):
         return latent.to(result_type(self))
 
     def decode(self, latent: Tensor, *, size: tuple[int, int]) -> Tensor:
-        """Pictures of a latent, as evaluation decodes them: the half behind :meth:`encode`.
+        """Return the pictures decoded from a latent, as in evaluation: :meth:`encode` reversed.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ class Autoencoder(Codec):
         Raises
         ------
         ValueError
-            If the latent is none of pictures of this size.
+            If the latent does not have the shape for pictures of this size.
         """
         check_latent(latent, self.latent_channels, self.analysis.stride, size)
         return self.synthesis(latent, size=size, exact=self.exact).to(result_type(self))
@@ -235,7 +235,7 @@ class Autoencoder(Codec):
 
     @torch.no_grad()
     def decompress(self, payloads: list[bytes]) -> Tensor:
-        """Read what :meth:`compress` wrote at any resolution: pictures ``[B, C, H, W]``.
+        """Return the pictures ``[B, C, H, W]`` from files of :meth:`compress`, of any resolution.
 
         Raises
         ------
@@ -258,14 +258,14 @@ class Autoencoder(Codec):
         return self.synthesis(decoded, size=size, exact=self.exact).to(result_type(self))
 
     def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int:
-        """Return the bytes of container and resolution and, of a quantised latent, of the flush."""
+        """Return the bytes of container and resolution and, for a quantised latent, the flush."""
         del size, channels
         flush = 0 if self._latent_bits is None else CODER_BITS // 8
         return HEADER_BYTES + _BITS.size + flush
 
     def _latent(self, image: Tensor, *, exact: bool) -> Tensor:
         latent = self.analysis(image, exact=exact)
-        # Files hold float32, and both ways must see the same.
+        # Files hold float32, and forward and decompress must use the same numbers.
         return latent.float().double() if exact else latent
 
 
@@ -273,7 +273,7 @@ def _quantise(latent: Tensor, bits: int) -> _Quantised:
     """Put each channel of each picture on a grid of ``2**bits`` steps between its extremes."""
     latent = latent.double()
     low = latent.amin((-2, -1), keepdim=True)
-    # Rounded to float32, so that what a file holds is what was used.
+    # Rounded to float32, as in a file.
     step = (latent.amax((-2, -1), keepdim=True) - low) / (2**bits - 1)
     step = torch.where(step > 0, step, 1.0).float().double()
     symbols = round_straight_through((latent - low) / step)
@@ -313,13 +313,13 @@ def _read(body: bytes, shape: tuple[int, int, int], name: str) -> np.ndarray:
             raise CorruptStream(f"{name}: the latent's resolution or ranges are missing.")
         head = np.frombuffer(body[:end], _CHANNEL)
         if head["level"].max() >= SCALE_LEVELS:
-            raise CorruptStream(f"{name}: a width beyond the last of {SCALE_LEVELS}.")
+            raise CorruptStream(f"{name}: a width level beyond the last of {SCALE_LEVELS}.")
         reader = SymbolReader(body[end:], name)
         tables = [gaussian_tables()[k] for k in head["level"]]
         symbols = reader.rows(tables, shape[1:]) + head["mean"].astype(np.int64)[:, None, None]
         reader.finish()
         low, step = (_widened(head[field])[:, None, None] for field in ("low", "step"))
-        with np.errstate(all="ignore"):  # a forged range may overflow; what comes of it is refused
+        with np.errstate(all="ignore"):  # a forged range may overflow; the result is refused
             latent = low + step * symbols
     if not np.isfinite(latent).all():
         raise CorruptStream(f"{name}: a latent is not finite.")

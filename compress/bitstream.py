@@ -23,6 +23,8 @@ __all__ = [
     "Section",
     "SymbolReader",
     "SymbolTable",
+    "coder_bytes",
+    "coder_of",
     "coders",
     "encode_sections",
 ]
@@ -113,6 +115,19 @@ def coders() -> Any:  # noqa: ANN401 - constriction has no types
     return importlib.import_module("constriction").stream
 
 
+def coder_bytes(coder: Any) -> bytes:  # noqa: ANN401
+    """Return what a stack coder holds, without the zero bytes that end its last word."""
+    return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+
+
+def coder_of(payload: bytes, what: str) -> Any:  # noqa: ANN401
+    """Undo :func:`coder_bytes`; ``what`` is coded, in an error."""
+    if payload.endswith(b"\0"):
+        raise CorruptStream(f"{what} end in a zero byte, which is never written.")
+    words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
+    return coders().stack.AnsCoder(words)
+
+
 def _categorical(table: SymbolTable) -> Any:  # noqa: ANN401
     """Return constriction's model with exactly the frequencies of ``table``.
 
@@ -133,18 +148,18 @@ def _escape_models() -> tuple[Any, Any]:
 def encode_sections(sections: Sequence[Section]) -> bytes:
     """Code the symbols of one picture, section after section, in one message.
 
-    A reader may use what it has read of one section to learn the tables of the next
-    (:class:`SymbolReader`), and there is one flush of the coder for all.
+    A reader can use one section to compute the tables of the next (:class:`SymbolReader`). The
+    coder is flushed once for all sections.
 
     Parameters
     ----------
     sections : sequence of (symbols, index, tables)
-        Symbols of any shape, and an integer array of the same shape that names each one's table:
-        a table chosen element by element from a small family, such as the Gaussians of a
-        hyperprior. With None, the table of a symbol is that of its row, the first dimension. All
-        symbols of one table are coded in one call, so the time grows with the number of symbols,
-        not of changes of the table. The index is not in the bytes: who decodes must know it
-        exactly, since one with the same counts in other places reads without an error.
+        Symbols of any shape; an integer array of the same shape with the index of the table of each
+        symbol, such as the Gaussians of a hyperprior; and the tables. With None as index, the table
+        of a symbol is that of its row, the first dimension. All symbols of one table are coded in
+        one call, so the time depends on the number of symbols, not on changes of the table. The
+        index is not in the bytes: the decoder must know it exactly, since an index with the same
+        counts at other places decodes without an error.
 
         A symbol outside its table is escaped: its distance beyond the table follows as an Elias
         gamma code (bit length, side, bits), so every symbol comes back exactly.
@@ -157,7 +172,7 @@ def encode_sections(sections: Sequence[Section]) -> bytes:
     Raises
     ------
     ValueError
-        If shapes do not match, an index names no table, or a symbol is no integer or exceeds
+        If shapes do not match, an index is out of range, or a symbol is not an integer or exceeds
         ``2**30`` in magnitude.
     """
     coder = coders().stack.AnsCoder()
@@ -179,7 +194,7 @@ def encode_sections(sections: Sequence[Section]) -> bytes:
             )
         order, counts = _by_table(index, tables)
         _push(coder, symbols.ravel()[order], counts, tables)
-    return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+    return coder_bytes(coder)
 
 
 class SymbolReader:
@@ -188,9 +203,9 @@ class SymbolReader:
     Parameters
     ----------
     payload : bytes
-        What was written.
+        Bytes from :func:`encode_sections`.
     name : str
-        What errors call it.
+        Name of the payload in errors.
 
     Raises
     ------
@@ -201,10 +216,7 @@ class SymbolReader:
 
     def __init__(self, payload: bytes, name: str = "the payload") -> None:
         self._name = name
-        if payload.endswith(b"\0"):
-            raise self._corrupt("the coded symbols end in a zero byte, which is never written")
-        words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
-        self._coder = coders().stack.AnsCoder(words)
+        self._coder = coder_of(payload, f"{name}: the coded symbols")
 
     def rows(self, tables: Sequence[SymbolTable], shape: tuple[int, ...]) -> NDArray[np.int64]:
         """Read a section with a table for each row: symbols ``[len(tables), *shape]``."""
@@ -221,7 +233,7 @@ class SymbolReader:
         return symbols.reshape(index.shape)
 
     def finish(self) -> None:
-        """Make sure that all was read."""
+        """Check that everything was read."""
         if not self._coder.is_empty():
             raise self._corrupt("bits are left over after the last symbol")
 

@@ -1,4 +1,4 @@
-"""Codecs that everybody has besides JPEG: baselines whose files any viewer opens.
+"""Standard codecs besides JPEG: baselines whose files any viewer opens.
 
 ==================  ==========  ========================================================
 codec               channels    settings
@@ -9,7 +9,7 @@ codec               channels    settings
 :class:`PNG`        1, 3, 4     optimize
 ==================  ==========  ========================================================
 
-What they share is in :mod:`compress.files`, and JPEG in :mod:`compress.jpeg_file`.
+Their base class is in :mod:`compress.files`, and JPEG in :mod:`compress.jpeg_file`.
 """
 
 import re
@@ -30,27 +30,27 @@ __all__ = ["AVIF", "JPEG2000", "PNG", "WebP"]
 class WebP(FileCodec):
     """WebP, lossy (VP8) or lossless (VP8L).
 
-    The price and the gradient are those of :class:`FileCodec`. A WebP file is RGB or RGBA and
-    cannot say that it was grey, hence ``channels``: grey is written as RGB, and read as the luma
-    of what Pillow decodes. Lossy, the chrominance is always subsampled 4:2:0.
+    Bits and gradient are those of :class:`FileCodec`. A WebP file is RGB or RGBA
+    and cannot mark a picture as grey, hence ``channels``: grey is written as RGB, and read as the
+    luma of Pillow's decode. Lossy files always subsample the chrominance 4:2:0.
 
     Parameters
     ----------
     quality : int
-        0 to 100; may be set at any time. For lossless files it is not a quality but the effort.
+        0 to 100; may be set at any time. For lossless files it is the effort, not a quality.
     lossless : bool
-        Whether 8-bit pictures come back exactly, and all four channels of them.
+        Whether 8-bit pictures are preserved exactly, in all four channels.
     method : int
         0 (fast) to 6 (slow and small).
     channels : {3, 1, 4}
-        Channels of the pictures: RGB, grey, or RGB with opacity. The fourth channel is kept without
-        loss, and the colour of what it lets nothing through of is not given up: it may also be the
-        fourth phase of a mosaic.
+        Channels of the pictures: RGB, grey, or RGB with opacity. The fourth channel is lossless,
+        and the colour of fully transparent pixels is kept, so that it may also be the fourth plane
+        of a mosaic.
 
     Raises
     ------
     ValueError
-        If a setting is none of these.
+        If a setting is not one of these.
     """
 
     _FORMAT = "WEBP"
@@ -64,7 +64,7 @@ class WebP(FileCodec):
         self.quality = whole_number("quality", quality, 0, 100)
         self.lossless = lossless
         self.method = whole_number("method", method, 0, 6)
-        # An opacity of 1 everywhere is not written: such a file is RGB.
+        # An opacity of 1 everywhere is not written; such a file is RGB.
         modes = {1: {"RGB": "L"}, 3: {"RGB": "RGB"}, 4: {"RGBA": "RGBA", "RGB": "RGBA"}}
         self.channels = whole_number("channels", channels, 1, 4)
         if self.channels not in modes:
@@ -85,7 +85,7 @@ class WebP(FileCodec):
             "quality": whole_number("quality", self.quality, 0, 100),
             "lossless": self.lossless,
             "method": whole_number("method", self.method, 0, 6),
-            # Keep the colour of what is transparent: it may be the fourth plane of a mosaic.
+            # Keep the colour of transparent pixels: opacity may be the fourth plane of a mosaic.
             "exact": self.channels == 4,
         }
 
@@ -109,18 +109,19 @@ class WebP(FileCodec):
 class JPEG2000(FileCodec):
     """JPEG 2000 (ISO/IEC 15444-1) in the JP2 container, one tile and one quality layer.
 
-    The price and the gradient are those of :class:`FileCodec`. Of ``rate`` and ``psnr`` at most
-    one is given; with neither, everything is kept, which with ``irreversible=False`` is lossless.
+    Bits and gradient are those of :class:`FileCodec`. Give at most one of
+    ``rate`` and ``psnr``; with neither, all data are kept, which with ``irreversible=False`` is
+    lossless.
 
     Parameters
     ----------
     rate : float, optional
-        Compression ratio to aim at, 1 or more: raw bytes over those of the codestream. It is met
-        roughly on small pictures, and never below the headers.
+        Target compression ratio, 1 or more: raw bytes over bytes of the codestream. Small pictures
+        reach it only roughly, and a file is never smaller than its headers.
     psnr : float, optional
-        Fidelity to aim at, dB, above 0.
+        Target PSNR, dB, above 0.
     irreversible : bool
-        The 9/7 wavelet and a rotated colour space in floating point, better for lossy files,
+        Use the 9/7 wavelet and a rotated colour space in floating point, better for lossy files,
         instead of the reversible 5/3 wavelet.
 
     Raises
@@ -175,11 +176,11 @@ class JPEG2000(FileCodec):
 class AVIF(FileCodec):
     """AVIF, a still picture of the video codec AV1.
 
-    The price and the gradient are those of :class:`FileCodec`. Grey pictures have no chrominance
-    (4:0:0). The files are written on one thread, so they do not depend on the machine's number.
+    Bits and gradient are those of :class:`FileCodec`. Grey pictures have no chrominance
+    (4:0:0). Files are written on one thread, so they do not depend on the number of cores.
 
-    The frame inside a damaged file may be larger than the picture that the file announces, which
-    is what is checked; libavif bounds it at 2^28 pixels and scales it.
+    The frame inside a damaged file may be larger than the announced picture, whose size is checked;
+    libavif limits the frame to 2^28 pixels and scales it.
 
     Parameters
     ----------
@@ -187,21 +188,21 @@ class AVIF(FileCodec):
         0 to 100, libavif's scale; may be set at any time. 100 is not lossless: the colours are
         still converted.
     speed : int
-        0 (slow, and better for its bytes) to 10 (fast).
+        0 (slow, smaller files) to 10 (fast).
     subsampling : {"4:2:0", "4:2:2", "4:4:4"}
-        Resolution of the chrominance; without effect on grey pictures.
+        Resolution of the chrominance; no effect on grey pictures.
 
     Raises
     ------
     ValueError
-        If a setting is none of these.
+        If a setting is not one of these.
     ImportError
         If Pillow was built without AVIF.
     """
 
     _FORMAT = "AVIF"
     _FEATURE = "avif"
-    _MAX_SIDE = 32768  # of libavif's reader
+    _MAX_SIDE = 32768  # limit of libavif's reader
 
     def __init__(self, quality: int = 75, *, speed: int = 6, subsampling: str = "4:2:0") -> None:
         super().__init__()
@@ -222,7 +223,7 @@ class AVIF(FileCodec):
         }
 
     def _check_whole(self, data: bytes) -> None:
-        _check_start(data[4:8], b"ftyp")  # whichever brand comes first, of which there are several
+        _check_start(data[4:8], b"ftyp")  # followed by one of several brands
         _check_boxes(data)
 
     def _decode(self, data: bytes, name: str) -> NDArray[np.uint8]:
@@ -235,12 +236,12 @@ class AVIF(FileCodec):
 class PNG(FileCodec):
     """PNG: lossless for 8-bit pictures, grey, RGB or RGB with opacity.
 
-    The price and the gradient are those of :class:`FileCodec`.
+    Bits and gradient are those of :class:`FileCodec`.
 
     Parameters
     ----------
     optimize : bool
-        Whether to spend time on smaller files.
+        Whether to spend more time for smaller files.
     """
 
     _FORMAT = "PNG"
@@ -263,8 +264,8 @@ class PNG(FileCodec):
     def _check_whole(self, data: bytes) -> None:
         _check_start(data[:8], b"\x89PNG\r\n\x1a\n")
         (depth,) = struct.unpack_from("B", data, 24)
-        if depth == 16:  # of colour, Pillow would drop the lower eight
-            raise CorruptStream("a PNG of 16 bits, which is never written here.")
+        if depth == 16:  # Pillow would drop the lower eight bits of colour
+            raise CorruptStream("a PNG of 16 bits, which this codec never writes.")
         place, name = 8, b""
         while name != b"IEND":
             length, name = struct.unpack_from(">I4s", data, place)
@@ -277,7 +278,7 @@ class PNG(FileCodec):
 
 
 def _check_start(start: bytes, expected: bytes) -> None:
-    """Refuse what is of another format: what its lengths say would be nonsense."""
+    """Raise an error for another format, whose length fields would be meaningless."""
     if start != expected:
         raise ValueError("it does not start as one")
 
@@ -288,7 +289,7 @@ def _check_boxes(data: bytes) -> None:
     while place < len(data):
         length, name = struct.unpack_from(">I4s", data, place)
         if length < 8 or name in names:
-            raise CorruptStream(f"a box {name!r} without a length, or for the second time.")
+            raise CorruptStream(f"a box {name!r} without a length, or repeated.")
         place += length
         names.append(name)
     check_length(data, place)

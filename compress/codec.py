@@ -1,4 +1,4 @@
-"""The one interface of every codec, the result of them all, and the checks at their door."""
+"""The common interface of all codecs, their result, and the checks of their arguments."""
 
 import operator
 from abc import ABC, abstractmethod
@@ -34,22 +34,22 @@ Rate = Literal["noisy", "rounded", "bytes"]
 
 @dataclass(frozen=True, eq=False, repr=False)  # == of tensors is a tensor
 class Coded:
-    """What a codec makes of a batch of pictures."""
+    """Result of a codec: decoded pictures and their bits."""
 
     reconstruction: Tensor
     """Decoded pictures ``[B, C, H, W]`` in 0..1."""
     latent: Tensor | None
-    """What was coded ``[B, M, h, w]``; None for codecs without a tensor latent (JPEG)."""
+    """The coded latent ``[B, M, h, w]``; None for codecs without a tensor latent (JPEG)."""
     bits_map: Tensor
-    """Where the bits went ``[B, 1, H, W]``, bits per pixel of the unpadded picture."""
+    """Map of the bits ``[B, 1, H, W]``, bits per pixel of the unpadded picture."""
     side_bits: Tensor
-    """Bits that belong to no pixel (header, palette, state flush) ``[B]``."""
+    """Bits that belong to no pixel (header, palette, flush of the coder) ``[B]``."""
     rate: Rate
-    """What the bits are: ``noisy`` estimate of training, ``rounded`` estimate of the symbols
-    that would be coded, or ``bytes`` of an actual file."""
+    """Kind of the bits: ``noisy`` estimate in training, ``rounded`` estimate for the symbols that
+    would be coded, or ``bytes`` of an actual file."""
     distortion_weight: Tensor | None = None
-    """How dear distortion is at the quality of each picture ``[B]``, relative to the middle of the
-    codec's qualities; None where a codec has but one. A loss multiplies the distortion by it."""
+    """Factor for the distortion in a loss, at the quality of each picture ``[B]``; it is 1 in the
+    middle of the codec's qualities. None if the codec has only one quality."""
 
     def __repr__(self) -> str:
         given = ((part.name, getattr(self, part.name)) for part in fields(self))
@@ -58,7 +58,7 @@ class Coded:
 
     @property
     def bits(self) -> Tensor:
-        """Bits of each picture ``[B]``: the map and the side information."""
+        """Total bits of each picture ``[B]``: the map and the side bits."""
         return self.bits_map.flatten(1).sum(1) + self.side_bits
 
     @property
@@ -68,18 +68,18 @@ class Coded:
 
 
 class Codec(nn.Module, ABC):
-    """A picture in, a picture and its price out.
+    """Interface of all codecs: pictures to reconstructions and their bits, to files and back.
 
     ::
 
         image [B,C,H,W] ──forward──► Coded(reconstruction, latent, bits_map, side_bits, rate)
               └──compress──► list of bytes ──decompress──► reconstruction
 
-    ``decompress(compress(x))`` is the reconstruction of ``forward(x)`` in evaluation mode, to the
-    bit, whatever the batch (of learned codecs, unless they are built with ``exact=False``). Codecs
-    without nets return it in the type of the picture; half precision then rounds it. A batch of no
-    pictures is coded as such, and comes to no files; no files do not come back, for they have no
-    size.
+    ``decompress(compress(x))`` equals the reconstruction of ``forward(x)`` in evaluation mode, to
+    the bit, in any batch (for learned codecs, unless built with ``exact=False``). Codecs without
+    nets return the reconstruction in the type of the picture; half precision rounds it. An empty
+    batch gives an empty list of files; an empty list cannot be decompressed, since it has no
+    picture size.
     """
 
     @abstractmethod
@@ -91,8 +91,8 @@ class Codec(nn.Module, ABC):
         image : Tensor ``[B, C, H, W]``
             Floating point.
         generator : torch.Generator or a sequence of them, optional
-            Source of the noise of a codec in training, or one for each picture; torch's default
-            one if not given. Codecs that draw nothing take and ignore it.
+            Random numbers of the noise in training: one generator, or one for each picture; by
+            default torch's global generator. Codecs without randomness ignore it.
 
         Returns
         -------
@@ -101,10 +101,10 @@ class Codec(nn.Module, ABC):
         Raises
         ------
         ValueError
-            If the pictures have another shape, other channels, or values that the codec cannot
-            take. Learned codecs and :class:`Autoencoder` do not look at values here, since on a GPU
-            every step would wait for the answer: a picture that is not finite comes out as NaN, and
-            the others of its batch as ever.
+            If the pictures have a wrong shape, number of channels, or values that the codec cannot
+            code. Learned codecs and :class:`Autoencoder` do not check values here, since on a GPU
+            every step would wait for the result: a picture that is not finite gives NaN, and does
+            not affect the others of its batch.
         """
 
     @abstractmethod
@@ -124,18 +124,18 @@ class Codec(nn.Module, ABC):
         Raises
         ------
         ValueError
-            If the pictures have another shape, other channels, or values that the codec cannot
-            take.
+            If the pictures have a wrong shape, number of channels, or values that the codec cannot
+            code.
         """
 
     @abstractmethod
     def decompress(self, payloads: list[bytes]) -> Tensor:
-        """Read what :meth:`compress` wrote.
+        """Decode files that :meth:`compress` wrote.
 
         Parameters
         ----------
         payloads : list of bytes
-            One for each picture; all of one size.
+            One for each picture; all pictures of one size.
 
         Returns
         -------
@@ -144,17 +144,17 @@ class Codec(nn.Module, ABC):
         Raises
         ------
         CorruptStream
-            If a payload is cut, or something else wrote it; if it is damaged, where the format has
-            a checksum: learned codecs, k-means and PNG. In the others it may decode as something
-            else (JPEG, WebP, JPEG 2000, AVIF).
+            If a payload is cut, or was not written by this codec; if it is damaged, in formats with
+            a checksum: learned codecs, k-means and PNG. In the others (JPEG, WebP, JPEG 2000, AVIF)
+            damage may give a wrong picture instead.
         ValueError
             If there are no payloads, or their pictures differ in size.
         """
 
     def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int | None:
-        """Return how many bytes of a file say nothing about its picture.
+        """Return the number of bytes of a file that do not depend on the content of its picture.
 
-        A curve :meth:`~compress.RateCurve.without_header` leaves them out.
+        :meth:`compress.RateCurve.without_header` leaves them out.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class Codec(nn.Module, ABC):
         Returns
         -------
         int or None
-            None, where the codec does not know.
+            None if the codec does not know.
         """
         del size, channels
         return None
@@ -179,7 +179,7 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
     if not isinstance(image, Tensor):
         raise ValueError(f"expected a tensor [B, {named}, H, W], got {type(image).__name__}.")
     given = f"{image.dtype} {list(image.shape)}"
-    # A batch may be empty, but no picture is.
+    # A batch may be empty, but a picture may not.
     without_pixels = image.ndim == 4 and 0 in image.shape[1:]
     if image.ndim != 4 or not image.is_floating_point() or without_pixels:
         advice = "Add a batch axis with image[None], and divide 8-bit values by 255."
@@ -192,12 +192,12 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
     if image.shape[1] not in allowed:
         raise ValueError(
             f"expected pictures of {named} channels, got {given}. "
-            "Build the codec for the channels that it is given."
+            "Build the codec for this number of channels."
         )
 
 
 def check_latent(latent: Tensor, channels: int, stride: int, size: tuple[int, int]) -> None:
-    """Raise a ValueError unless ``latent`` is one of pictures of ``size``."""
+    """Raise a ValueError unless ``latent`` has the shape for pictures of ``size``."""
     if not isinstance(size, Sequence) or len(size) != 2:
         raise ValueError(f"size must be (height, width) of the pictures, pixels, got {size!r}.")
     grid = tuple(-(-side // stride) for side in size)
@@ -210,13 +210,13 @@ def check_latent(latent: Tensor, channels: int, stride: int, size: tuple[int, in
 
 def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:
     """Raise a ValueError that names the pictures of ``x`` ``[B, ...]`` with unusable values."""
-    # A nan is the greatest of all; a mask of all values takes ten times as long.
+    # nan counts as the maximum; a mask of all values takes ten times as long.
     if x.numel() == 0:
         return
     greatest = x.detach().abs().flatten(1).amax(1)
     good = greatest.isfinite() & (greatest <= limit)
     if not torch.compiler.is_compiling():
-        call_unseen(lambda _: None, good)  # refuses what hides the numbers
+        call_unseen(lambda _: None, good)  # refuses tensors without accessible numbers
     if not good.all():
         bad = (~good).nonzero().flatten().tolist()
         more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
@@ -225,7 +225,7 @@ def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:
 
 
 class _Unseen(torch.autograd.Function):
-    """A call whose argument is bare, and whose result has no gradient."""
+    """A call with an unwrapped tensor, and without a gradient."""
 
     @staticmethod
     def forward(x: Tensor, call: Callable[[Tensor], object]) -> Tensor:
@@ -247,16 +247,15 @@ class _Unseen(torch.autograd.Function):
     @staticmethod
     def vmap(*_: object) -> NoReturn:
         raise ValueError(
-            "a codec looks at the numbers of its pictures, which torch.vmap hides: give it the "
+            "a codec reads the values of its pictures, which torch.vmap hides: give it the "
             "pictures as one batch [B, C, H, W]."
         )
 
 
 def call_unseen(call: Callable[[Tensor], object], x: Tensor) -> None:
-    """Call with the bare numbers of a tensor, which ``torch.func`` wraps so that NumPy has none.
+    """Call with the plain values of a tensor, which ``torch.func`` wraps and hides from NumPy.
 
-    No gradient leads through; ``vmap``, for which a tensor is not one of numbers, is refused by a
-    ValueError.
+    No gradient passes through. ``vmap``, under which a tensor has no values, raises a ValueError.
     """
     _Unseen.apply(x, call)
 
@@ -275,30 +274,30 @@ def check_payloads(payloads: Sequence[bytes]) -> None:
         )
     if not payloads:
         raise ValueError(
-            "there is nothing to decompress: the list of payloads is empty, and only a file knows "
-            "the size of pictures [B, C, H, W]. Skip empty batches."
+            "there is nothing to decompress: the list of payloads is empty, and the size of the "
+            "pictures [B, C, H, W] is only known from a file. Skip empty batches."
         )
 
 
 def check_same_size(sizes: list[tuple[int, ...]]) -> None:
-    """Raise a ValueError unless the pictures of a batch all have one size."""
+    """Raise a ValueError unless all pictures of a batch have the same size."""
     if len(set(sizes)) > 1:
         found = ", ".join("x".join(map(str, size)) for size in sorted(set(sizes))[:10])
         raise ValueError(f"pictures of different sizes do not form one batch: {found}.")
 
 
 def check_tensors(expected: str, *given: object) -> None:
-    """Raise a TypeError that says what was ``expected`` unless all that is given are tensors."""
+    """Raise a TypeError that says what was ``expected`` unless all arguments are tensors."""
     for x in given:
         if not isinstance(x, Tensor):
             raise TypeError(
-                f"expected {expected}, got {type(x).__name__}: torch.from_numpy makes a tensor of "
-                "an array."
+                f"expected {expected}, got {type(x).__name__}: torch.from_numpy converts an array "
+                "to a tensor."
             )
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is one real number: NumPy's, and an array or a tensor of no axes, are."""
+    """Whether a value is a real number; NumPy scalars and 0-d arrays and tensors count."""
     if isinstance(value, Tensor):
         return value.ndim == 0 and not value.is_complex()
     return isinstance(value, Real) or (
@@ -311,8 +310,8 @@ def whole_number(
 ) -> int:
     """Return ``value`` as an int, or raise a ValueError unless it is one of ``low`` to ``high``.
 
-    NumPy's integers are taken; no float is one, not even 4.0. ``otherwise`` is what the error says
-    is allowed too.
+    NumPy integers are accepted; floats are not, not even 4.0. ``otherwise`` is text for the error,
+    of what else is allowed.
     """
     try:
         whole = operator.index(value)
@@ -328,7 +327,7 @@ def whole_number(
 def spread(cells: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     """Spread each cell ``[B, 1, h, w]`` evenly over its pixels within ``size``: ``[B, 1, H, W]``.
 
-    The sum stays what it was, also where the cells reach beyond the picture.
+    The sum is preserved, also where the cells extend beyond the picture.
     """
     for dim, length in zip((-2, -1), size, strict=True):
         place = torch.arange(length, device=cells.device)

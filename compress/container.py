@@ -1,4 +1,4 @@
-"""The container of every file of this library: what wrote it, and that it is whole.
+"""The container of the files of this library: its header states codec, size and checksums.
 
 ::
 
@@ -7,7 +7,7 @@
 
 All numbers are little-endian and unsigned; ``model`` is the fingerprint of the parameters,
 ``tables`` that of the coding tables, and ``check`` the CRC-32 of everything else, to the end of the
-file. The payload is what the codec kind says.
+file. The format of the payload depends on the codec kind.
 """
 
 import struct
@@ -31,11 +31,11 @@ __all__ = [
 
 
 class CorruptStream(ValueError):
-    """Bytes that are damaged, or that another codec or model wrote."""
+    """Raised for bytes that are damaged, or were written by another codec or model."""
 
 
 class Kind(IntEnum):
-    """What wrote a container, and so what its payload is."""
+    """The codec that wrote a container, which determines the format of its payload."""
 
     AUTOENCODER = 1
     FACTORIZED = 2
@@ -87,7 +87,7 @@ def pack(
     Parameters
     ----------
     payload : bytes
-        What the codec wrote.
+        Bytes from the codec.
     kind : Kind
         The codec that wrote it.
     size : (int, int)
@@ -95,7 +95,7 @@ def pack(
     channels : int
         Channels of the picture.
     model : int
-        32-bit fingerprint of the model that wrote it; only that model reads it.
+        32-bit fingerprint of the model that wrote it; only the same model can read it.
     tables : int
         32-bit checksum of its coding tables, for a codec that computes them.
 
@@ -120,7 +120,7 @@ def unpack(
     CorruptStream
         If the bytes are not a container, are damaged, or were written by another codec, for
         another number of channels, by a model with other parameters, or on a machine whose
-        arithmetic makes other tables of them.
+        arithmetic gives other coding tables.
     """
     head, payload = _checked(data)
     if head.kind != kind:
@@ -135,8 +135,8 @@ def unpack(
         )
     if head.tables != tables:
         raise CorruptStream(
-            "the parameters are those that wrote it, but this machine makes other coding tables "
-            "of them: decode where it was written, or with the same version of torch."
+            "the parameters are those that wrote it, but they give other coding tables on this "
+            "machine: decode where it was written, or with the same version of torch."
         )
     return (head.height, head.width), payload
 

@@ -1,9 +1,9 @@
-"""Rate-quality curves, and how far apart two of them are: the Bjontegaard deltas.
+"""Rate-quality curves and their differences, the Bjontegaard deltas.
 
-Quality is any figure that grows with the rate: PSNR in dB, MS-SSIM, the accuracy of a classifier
-on the reconstructions. An accuracy measured on few pictures often does not grow from one rate to
-the next. Such a curve has a quality at each rate, but no rate at a given quality: the difference in
-rate is refused, not smoothed.
+Quality is any number that increases with the rate: PSNR in dB, MS-SSIM, the accuracy of a
+classifier on the reconstructions. An accuracy measured on few pictures often does not increase from
+one rate to the next. Such a curve has a quality at each rate, but no unique rate at a given
+quality: the difference in rate is then refused, not smoothed.
 """
 
 import itertools
@@ -23,7 +23,7 @@ __all__ = ["Interpolation", "RateCurve", "bd_quality", "bd_rate"]
 Interpolation = Literal["pchip", "akima"]
 
 LEAST_POINTS = 4
-"""Points that a curve must have."""
+"""Minimum number of points of a curve."""
 
 Array = NDArray[np.float64]
 
@@ -37,23 +37,23 @@ def bd_rate(
     method: Interpolation = "pchip",
     minimum_overlap: float = 0.5,
 ) -> float:
-    """Return by how many percent the test needs more bits than the anchor at equal quality.
+    """Return the rate difference of the test to the anchor at equal quality, in percent.
 
-    The logarithm of the rate is interpolated over quality, piecewise by cubics through every
-    point, and the difference of the two is averaged over the qualities that both curves reach.
-    Negative: the test needs fewer bits. Points may come in any order, rates in any unit.
+    The logarithm of the rate is interpolated over quality, by piecewise cubics through every point,
+    and the difference is averaged over the qualities that both curves reach. Negative values mean
+    that the test needs fewer bits. Points may be in any order, rates in any unit.
 
     Parameters
     ----------
     anchor_rate, test_rate : array_like
         Rates ``[n]``, at least 4, for instance in bits per pixel.
     anchor_quality, test_quality : array_like
-        Quality at each rate ``[n]``, strictly increasing with it.
+        Quality at each rate ``[n]``, strictly increasing with the rate.
     method : {"pchip", "akima"}
-        Slopes of the cubics: Fritsch and Carlson's, which stay monotone (JVET's choice), or
-        Akima's, which follow the curve more closely (Herglotz et al.'s choice).
+        Slopes of the cubics: Fritsch and Carlson's, which stay monotone (used by JVET), or Akima's,
+        which follow the curve more closely (used by Herglotz et al.).
     minimum_overlap : float
-        How much of the narrower curve's range of quality both must share, 0..1.
+        Required overlap of the quality ranges, as a share of the narrower one, 0..1.
 
     Returns
     -------
@@ -63,9 +63,9 @@ def bd_rate(
     Raises
     ------
     ValueError
-        If a curve has fewer than 4 points, a rate that is not positive, a value that is not
-        finite, or a quality that does not grow with the rate; if the curves do not share enough
-        qualities; or if an argument is not one of those allowed.
+        If a curve has fewer than 4 points, a rate that is not positive, a value that is not finite,
+        or a quality that does not increase with the rate; if the curves do not overlap enough; or
+        if an argument is not one of those allowed.
 
     References
     ----------
@@ -87,11 +87,11 @@ def bd_quality(
     method: Interpolation = "pchip",
     minimum_overlap: float = 0.5,
 ) -> float:
-    """Return by how much the test is better than the anchor at equal rate.
+    """Return the quality difference of the test to the anchor at equal rate.
 
     Quality is interpolated over the logarithm of the rate, and the difference averaged over the
-    logarithms of the rates that both curves reach. The quality may also stay or fall from one rate
-    to the next, as that of an accuracy does.
+    logarithms of the rates that both curves reach. The quality may also stay equal or decrease from
+    one rate to the next, as an accuracy can.
 
     Parameters
     ----------
@@ -99,17 +99,17 @@ def bd_quality(
     anchor_quality, test_quality : array_like
         Quality at each rate ``[n]``.
     minimum_overlap : float
-        As there, but of the range of the logarithms of the rates.
+        As in :func:`bd_rate`, but for the range of the logarithms of the rates.
 
     Returns
     -------
     float
-        In the unit of quality, dB for PSNR; positive: the test is better.
+        In the unit of quality, dB for PSNR. Positive values mean that the test is better.
 
     Raises
     ------
     ValueError
-        As in :func:`bd_rate`, but for a quality that does not grow.
+        As in :func:`bd_rate`, except that the quality need not increase.
     """
     anchor = _check(anchor_rate, anchor_quality, "anchor")
     test = _check(test_rate, test_quality, "test")
@@ -120,27 +120,27 @@ def bd_quality(
 class RateCurve:
     """Rate and quality of a codec over its settings.
 
-    At 128×128 pixels the header is a third of a small file, so a curve knows its own: compare
-    files with files, or both curves :meth:`without_header`.
+    At 128×128 pixels the header is a third of a small file, so a curve includes its header size:
+    compare files with files, or both curves :meth:`without_header`.
 
     Raises
     ------
     ValueError
-        If there is not one quality, or not one header where they differ, for each rate; or a
-        header is not finite, negative, or more than its rate.
+        If there is not one quality, and one header or a common one, for each rate; or a header is
+        not finite, negative, or larger than its rate.
     """
 
     name: str
     rate: tuple[float, ...]
     """Mean size of the files at each setting, bits per pixel."""
     quality: tuple[float, ...]
-    """Mean quality at each setting; for :func:`bd_rate` it must grow with the rate."""
+    """Mean quality at each setting; for :func:`bd_rate` it must increase with the rate."""
     header: float | tuple[float, ...] | None = None
-    """What of each rate says nothing about the picture, bits per pixel: of all settings, or of
-    each; None where it is not known."""
+    """Part of each rate that does not depend on the picture, bits per pixel: one number for all
+    settings, or one for each; None if unknown."""
 
     def __post_init__(self) -> None:
-        """Keep numbers of any sequence, lists and arrays among them, as tuples."""
+        """Convert lists, arrays and other sequences of numbers to tuples."""
         rate, quality = np.asarray(self.rate, np.float64), np.asarray(self.quality, np.float64)
         _check_shapes(rate, quality, self.name)
         object.__setattr__(self, "rate", tuple(rate.tolist()))
@@ -166,23 +166,23 @@ class RateCurve:
         object.__setattr__(self, "header", kept)
 
     def without_header(self) -> "RateCurve":
-        """Return the curve of what the files hold besides their header.
+        """Return the curve of the rates minus their headers.
 
         Returns
         -------
         RateCurve
-            With a header of 0.
+            A curve with header 0.
 
         Raises
         ------
         ValueError
-            If the header is not known.
+            If the header is unknown.
         """
         if self.header is None:
             raise ValueError(
-                f"the header of the curve {self.name!r} is not known. Give it, "
-                "dataclasses.replace(curve, header=bits_per_pixel), or a codec of your own "
-                "header_bytes before rate_curve measures it."
+                f"the header of the curve {self.name!r} is unknown. Give it with "
+                "dataclasses.replace(curve, header=bits_per_pixel), or define header_bytes in your "
+                "codec before rate_curve measures it."
             )
         rate = np.asarray(self.rate) - np.asarray(self.header)
         return replace(self, rate=rate, header=0.0)
@@ -194,7 +194,7 @@ class RateCurve:
         method: Interpolation = "pchip",
         minimum_overlap: float = 0.5,
     ) -> float:
-        """Return by how many percent this needs more bits than ``anchor``: :func:`bd_rate`.
+        """Return the rate difference to ``anchor`` at equal quality, in percent: :func:`bd_rate`.
 
         Parameters
         ----------
@@ -208,7 +208,7 @@ class RateCurve:
         Raises
         ------
         TypeError
-            For an anchor that is no curve.
+            When ``anchor`` is not a curve.
         ValueError
             As in the function :func:`bd_rate`.
         """
@@ -223,7 +223,7 @@ class RateCurve:
         method: Interpolation = "pchip",
         minimum_overlap: float = 0.5,
     ) -> float:
-        """Return by how much this is better than ``anchor`` at equal rate: :func:`bd_quality`.
+        """Return the quality difference to ``anchor`` at equal rate: :func:`bd_quality`.
 
         Parameters
         ----------
@@ -237,7 +237,7 @@ class RateCurve:
         Raises
         ------
         TypeError
-            For an anchor that is no curve.
+            When ``anchor`` is not a curve.
         ValueError
             As in the function :func:`bd_quality`.
         """
@@ -257,8 +257,8 @@ class _Points(NamedTuple):
 def _check_curve(anchor: object) -> None:
     if not isinstance(anchor, RateCurve):
         raise TypeError(
-            f"anchor must be a RateCurve, not {type(anchor).__name__}: of rates and qualities, "
-            "RateCurve('name', rates, qualities) makes one."
+            f"anchor must be a RateCurve, not {type(anchor).__name__}: make one with "
+            "RateCurve('name', rates, qualities)."
         )
 
 
@@ -271,7 +271,7 @@ def _check_shapes(rate: Array, quality: Array, name: str) -> None:
 
 
 def _check(rate: ArrayLike, quality: ArrayLike, name: str, *, grows: bool = False) -> _Points:
-    """Check and sort the points; where ``grows``, the quality must."""
+    """Check and sort the points; with ``grows``, the quality must increase with the rate."""
     r, q = np.asarray(rate, np.float64), np.asarray(quality, np.float64)
     _check_shapes(r, q, name)
     if r.size < LEAST_POINTS:
@@ -292,16 +292,16 @@ def _check(rate: ArrayLike, quality: ArrayLike, name: str, *, grows: bool = Fals
     refuse_if(
         ~(np.isfinite(r) & np.isfinite(q)),
         "is not finite",
-        "Leave lossless points out, and measure the others again.",
+        "Leave out lossless points, and measure the others again.",
     )
     refuse_if(r <= 0, "has a rate that is not positive", "Rates are bits, header included or not.")
     log_rate = np.log(r)
-    refuse_if(np.diff(log_rate) <= 0, "has two points of one rate", "Average them first.")
+    refuse_if(np.diff(log_rate) <= 0, "has two points of equal rate", "Average them first.")
     if grows:
         refuse_if(
             np.diff(q) <= 0,
-            "is not monotone, its quality does not grow with the rate",
-            "Measure on more pictures or seeds, compare a part of the curve that grows, or take "
+            "is not monotone, its quality does not increase with the rate",
+            "Measure on more pictures or seeds, compare an increasing part of the curve, or use "
             "bd_quality, the difference at equal rate.",
         )
     return _Points(name, log_rate, q)
@@ -343,13 +343,13 @@ def _common(
     )
     if not share > 0:
         raise ValueError(
-            f"the curves have no {axis} in common: {intervals}. Measure settings where they meet."
+            f"the curves have no {axis} in common: {intervals}. Measure settings that overlap."
         )
     if share < minimum_overlap:
         raise ValueError(
             f"the curves share {share:.0%} of the narrower range of {axis}, less than "
-            f"minimum_overlap={minimum_overlap}: {intervals}. Measure settings where they meet, "
-            "or allow less."
+            f"minimum_overlap={minimum_overlap}: {intervals}. Measure settings that overlap, or "
+            "allow less."
         )
     return low, high
 

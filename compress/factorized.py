@@ -1,4 +1,4 @@
-"""The simplest learned codec: one learned density a channel."""
+"""The simplest learned codec: one learned density per channel."""
 
 from torch import Tensor
 
@@ -13,13 +13,13 @@ __all__ = ["FactorizedCodec"]
 
 
 class FactorizedCodec(LearnedCodec):
-    """A learned codec whose latent elements are priced one by one.
+    """A learned codec that codes all latent elements of a channel with one learned density.
 
     ::
 
         y ─round─► latent ─FactorizedPrior─► bits
 
-    The tables are constants of the model: one for each latent channel. Parameters, modes and
+    The coding tables are constants of the model, one for each latent channel. Parameters, modes and
     guarantees are those of :class:`LearnedCodec`.
 
     References

@@ -1,4 +1,4 @@
-"""What codecs share whose files Pillow writes and reads."""
+"""Base class of codecs whose files Pillow writes and reads."""
 
 import io
 from abc import ABC, abstractmethod
@@ -35,50 +35,51 @@ class FileCodec(Codec, ABC):
     ::
 
         image ─8 bit─► file ─► decoded [B,C,H,W]
-                        ├─ what a constant picture costs too ─► side_bits
+                        ├─ bits of a constant picture ─► side_bits
                         └─ the rest ─► bits_map
 
-    ``forward`` writes and reads the actual file in both modes, under ``torch.compile`` as it does
-    without: Pillow is nothing to trace, so the compiler's graph breaks here, and ``fullgraph=True``
-    is refused. The reconstruction has the identity as its gradient to the picture (straight through
-    the whole codec, clipping included); the bits have none. ``bits_map`` and ``side_bits`` sum to
-    the file, 8 bits for each of its bytes: ``side_bits`` is the file of a constant grey picture of
-    the same size and settings (:meth:`header_bytes`), the map what the content costs on top, spread
-    evenly over the pixels. A file smaller than that is all ``side_bits``, and its map is 0.
+    ``forward`` writes and reads the actual file in both modes, also under ``torch.compile``: Pillow
+    cannot be traced, so the compiler's graph breaks here, and ``fullgraph=True`` is refused. The
+    gradient of the reconstruction to the picture is the identity (straight through the whole codec,
+    including clipping); the bits have no gradient. ``bits_map`` and ``side_bits`` sum to the size
+    of the file, 8 bits per byte. ``side_bits`` is the file of a constant grey picture with the same
+    size and settings (:meth:`header_bytes`). The map holds the remaining bits of the content,
+    spread evenly over the pixels. If a file is smaller than that, all its bits are ``side_bits``,
+    and its map is 0.
 
-    The files have no checksum of ours. :meth:`decompress` takes what :meth:`compress` writes and
-    refuses what Pillow cannot read to the end, other formats, kinds of picture that are never
-    written here (animations, palettes, CMYK, 16 bits, turned by EXIF), and sizes beyond
-    ``MAX_VALUES``, before a pixel is decoded. Any damage of a PNG is noticed, by the checksums that
-    it has; within the data of the other formats it decodes as something else.
+    The files have no checksum of this library. :meth:`decompress` reads what :meth:`compress`
+    writes. It refuses files that Pillow cannot read completely, other formats, kinds of picture
+    that are never written here (animations, palettes, CMYK, 16 bits, turned by EXIF), and sizes
+    beyond ``MAX_VALUES``, before a pixel is decoded. PNG's own checksums detect any damage; in the
+    other formats, damaged data may decode to a wrong picture.
     """
 
     _FORMAT: ClassVar[str]
-    _FEATURE: ClassVar[str]  # what Pillow calls the library behind it
+    _FEATURE: ClassVar[str]  # Pillow's name of the library
     _MAX_SIDE: ClassVar[int] = MAX_VALUES
 
     def __init__(self) -> None:
         super().__init__()
         self._channels: tuple[int, ...] = (1, 3)
-        # What files are read as; None: grey and colour as they come.
+        # Mode that files are read as; None keeps grey and colour.
         self.channels: int | None = None
-        # Kinds of picture that a file may hold, in Pillow's words, and what they are read as.
+        # Pillow modes that a file may have, and the mode that they are read as.
         self._modes = {"L": "L", "RGB": "RGB"}
-        known = {*features.codecs, *features.modules}  # others are asked for with a warning
+        known = {*features.codecs, *features.modules}  # Pillow warns about unknown names
         if self._FEATURE not in known or not features.check(self._FEATURE):
             raise ImportError(
-                f"{type(self).__name__} needs a Pillow that was built with {self._FEATURE!r}; "
-                f"this one, {Image.__version__}, was not. Its wheels have it: "
+                f"{type(self).__name__} needs a Pillow built with {self._FEATURE!r}; the installed "
+                f"one, {Image.__version__}, was not. Pillow's wheels have it: "
                 "pip install --upgrade --force-reinstall 'Pillow>=11.3'."
             )
 
     def takes(self, channels: int) -> bool:
-        """Whether its files may have so many channels.
+        """Return whether its files can have this number of channels.
 
         Parameters
         ----------
         channels : int
-            Of a picture.
+            Number of channels of a picture.
 
         Returns
         -------
@@ -96,7 +97,7 @@ class FileCodec(Codec, ABC):
         """
         del generator  # nothing here is random
         if torch.compiler.is_compiling():
-            # Not as a decorator: that imports the compiler, which takes a second.
+            # Not as a decorator, which would import the compiler and take a second.
             opaque: Callable[[Tensor], Coded] = torch.compiler.disable(self._coded)  # pyright: ignore
             return opaque(image)
         return self._coded(image)
@@ -106,7 +107,7 @@ class FileCodec(Codec, ABC):
         written: list[Coded] = []
         call_unseen(lambda values: written.append(self._written(values)), image)
         (coded,) = written
-        # The bracket is exactly 0: the value is the decoded one, the gradient that of image.
+        # The bracket is exactly 0: the value is the decoded one, the gradient goes to image.
         return replace(coded, reconstruction=coded.reconstruction + (image - image.detach()))
 
     def _written(self, image: Tensor) -> Coded:
@@ -124,7 +125,7 @@ class FileCodec(Codec, ABC):
 
     @torch.no_grad()
     def compress(self, image: Tensor) -> list[bytes]:
-        """Write each picture ``[B, C, H, W]`` as a file of 8 bits per value; clips to 0..1.
+        """Write each picture ``[B, C, H, W]`` as a file of 8 bits per value, clipped to 0..1.
 
         Raises
         ------
@@ -163,7 +164,7 @@ class FileCodec(Codec, ABC):
         size : (int, int)
             Height and width, pixels.
         channels : int
-            Channels; a fourth one is opaque.
+            Number of channels; a fourth channel is opaque.
 
         Returns
         -------
@@ -172,15 +173,15 @@ class FileCodec(Codec, ABC):
         Raises
         ------
         ValueError
-            If the format has no such pictures, or the size is none.
+            If the format does not support such pictures, or ``size`` is not a size.
         """
         sides = tuple(size) if isinstance(size, Iterable) else ()
         if len(sides) != 2 or not all(isinstance(side, SupportsIndex) for side in sides):
             raise ValueError(f"expected a size (H, W), whole numbers of pixels, got {size!r}.")
         if not self.takes(channels) or min(size) < 1:
             raise ValueError(
-                f"{self._FORMAT} here takes pictures of {_either(self._channels)} channels and at "
-                f"least 1x1 pixels, got {channels} and {size[0]}x{size[1]}."
+                f"{self._FORMAT} takes pictures of {_either(self._channels)} channels and at least "
+                f"1x1 pixels, got {channels} and {size[0]}x{size[1]}."
             )
         self._check_size(size, channels)
         grey = np.full((*size, channels), 128, np.uint8)
@@ -193,9 +194,9 @@ class FileCodec(Codec, ABC):
 
     @abstractmethod
     def _check_whole(self, data: bytes) -> None:
-        """Raise a CorruptStream if the file is cut, continued, or would be costly to open.
+        """Raise a CorruptStream if the file is cut, too long, or would be costly to open.
 
-        Anything else that goes wrong here is taken as a file that is cut.
+        Any other exception raised here counts as a cut file.
         """
 
     def _price(
@@ -230,26 +231,26 @@ class FileCodec(Codec, ABC):
                 turned = picture.getexif().get(_ORIENTATION, 1)
                 if turned != 1:
                     raise CorruptStream(
-                        f"turned by its EXIF orientation {turned}, which is never written here."
+                        f"turned by its EXIF orientation {turned}, which this codec never writes."
                     )
                 mode = self._modes[picture.mode]
                 values = np.asarray(picture if picture.mode == mode else picture.convert(mode))
         except CorruptStream as error:
             raise CorruptStream(f"{name}: {error}") from error
-        # Pillow's readers raise nearly anything on damaged input: OSError, SyntaxError, KeyError,
-        # struct.error, RuntimeError, DecompressionBombError and, where they are errors, warnings.
+        # Pillow's readers raise many exceptions on damaged input: OSError, SyntaxError, KeyError,
+        # struct.error, RuntimeError, DecompressionBombError and, if made errors, warnings.
         except Exception as error:
             raise CorruptStream(f"{name}: not a complete {self._FORMAT} file ({error}).") from error
         return values[..., None] if values.ndim == 2 else values
 
     def _check_kind(self, picture: Image.Image) -> None:
-        """Refuse an opened file whose picture is of a kind that is never written here."""
+        """Raise an error for an opened file of a kind that this codec never writes."""
         if picture.mode not in self._modes:
             raise CorruptStream(
                 f"a {self._FORMAT} of mode {picture.mode}, not {_either(tuple(self._modes))}."
             )
         if getattr(picture, "is_animated", False):
-            raise CorruptStream(f"a {self._FORMAT} of several pictures, not of one.")
+            raise CorruptStream(f"a {self._FORMAT} with several pictures instead of one.")
         if picture.width * picture.height * len(picture.getbands()) > MAX_VALUES:
             raise CorruptStream(f"{picture.height}x{picture.width} is too large.")
 
@@ -263,9 +264,9 @@ def write_file(picture: NDArray[np.uint8], kind: str, options: dict[str, Any]) -
 
 
 def check_length(data: bytes, length: int) -> None:
-    """Raise a CorruptStream unless a file is as long as it says itself."""
+    """Raise a CorruptStream unless a file has the length that it states."""
     if len(data) != length:
-        raise CorruptStream(f"cut or continued: {len(data)} bytes, by its own account {length}.")
+        raise CorruptStream(f"cut or too long: {len(data)} bytes, but the file states {length}.")
 
 
 def check_subsampling(value: str, allowed: tuple[str, ...] = ("4:2:0", "4:2:2", "4:4:4")) -> str:

@@ -1,4 +1,4 @@
-"""A learned codec that tells its decoder, for every latent element, what to expect."""
+"""A learned codec that transmits a mean and a width for every latent element."""
 
 from typing import NamedTuple
 
@@ -17,16 +17,16 @@ __all__ = ["HyperpriorCodec"]
 
 
 class _Expected(NamedTuple):
-    """What the side information says of a latent ``[B, M, h, w]``."""
+    """Prediction of a latent ``[B, M, h, w]`` from the side information."""
 
     mean: Tensor
-    """In quantisation steps."""
+    """Mean, in quantisation steps."""
     level: Tensor
     """Width of its density, see :func:`gaussian_bits`."""
 
 
 class HyperpriorCodec(LearnedCodec):
-    """A learned codec whose latent elements are priced by a mean and a width of their own.
+    """A learned codec that codes each latent element with its own predicted mean and width.
 
     ::
 
@@ -34,11 +34,11 @@ class HyperpriorCodec(LearnedCodec):
         │                                  └─FactorizedPrior─► bits            │
         └────────────────── y - mean ─quantise─► residual ─gaussian_bits─► bits
 
-    The side latent is written first; from it the decoder learns mean and level, with which it reads
-    the rest. A level is an integer that names one of 60 fixed tables. Both sides evaluate
-    ``SideSynthesis`` exactly, so that they cannot disagree about one: there is no margin to check.
-    In a floating-point hyperprior an element falls on the other side of a boundary now and then
-    when batch or device change (1 file of 64 in an experiment), and all that follows is garbage.
+    The side latent is written first. The decoder computes mean and level from it, and reads the
+    rest with them. A level is an integer, the index of one of 60 fixed tables. Encoder and decoder
+    evaluate ``SideSynthesis`` exactly, so that their levels always agree. In a floating-point
+    hyperprior, an element can cross a boundary between levels when batch or device change (1 file
+    of 64 in an experiment), and everything after it is decoded wrongly.
 
     Parameters, modes and guarantees are those of :class:`LearnedCodec`.
 
@@ -49,7 +49,7 @@ class HyperpriorCodec(LearnedCodec):
     """
 
     _KIND = Kind.HYPERPRIOR
-    # Steps of the side latent for a unit of its net.
+    # Steps of the side latent per unit of its net.
     _SIDE_STEPS = 2.0
 
     def _build_price(self, shape: Shape) -> None:
@@ -60,13 +60,13 @@ class HyperpriorCodec(LearnedCodec):
         self.prior = FactorizedPrior(shape.side_channels, init_scale=1.0)
 
     def _side(self, y: Tensor, *, exact: bool) -> Tensor:
-        """Side latent of a latent in steps, in steps of its own, before it is quantised."""
+        """Side latent of a latent in steps, in its own steps, before quantisation."""
         return self._SIDE_STEPS * self.side_analysis(y / self._STEPS, exact=exact)
 
     def _expect(self, side: Tensor, grid: tuple[int, int], *, exact: bool) -> _Expected:
         raw = self.side_synthesis(side / self._SIDE_STEPS, size=grid, exact=exact)
         mean, width = raw.chunk(2, 1)
-        # Half a unit down, a net that says nothing means a width of about one step.
+        # With an offset of half a unit, an output of 0 means a width of about one step.
         level = (SCALE_LEVELS - 1) * unit_interval(width - 0.5)
         return _Expected(self._STEPS * mean, round_straight_through(level) if exact else level)
 

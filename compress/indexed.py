@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .bitstream import CODER_BITS, PRECISION, coders
+from .bitstream import CODER_BITS, PRECISION, coder_bytes, coder_of, coders
 from .container import HEADER_BYTES, CorruptStream
 
 __all__ = ["HEAD_BYTES", "SCALES", "IndexedPicture", "by_brightness", "neighbours"]
@@ -146,7 +146,7 @@ class IndexedPicture:
             part = slice(start, start + step)
             weights, which = _tables(kernel, left[part], up[part])
             coder.encode_reverse(symbols[part].astype(np.int32), model, weights[which])
-        return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+        return coder_bytes(coder)
 
 
 def _kernel(palette: NDArray[np.uint8], scale: float) -> NDArray[np.float64]:
@@ -201,11 +201,8 @@ def _decode(
     every table, so a state below its frequency decodes to it and stays what it is; a state that
     small has used up all words. A file's own end is such a state, 0.
     """
-    if payload.endswith(b"\0"):
-        raise CorruptStream("the coded indices end in a zero byte, which is never written.")
-    stream = coders()
-    words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
-    coder, model = stream.stack.AnsCoder(words), stream.model.Categorical(perfect=False)
+    coder, stream = coder_of(payload, "the coded indices"), coders()
+    model = stream.model.Categorical(perfect=False)
     height, width = size
     # Pairs of neighbours recur. The weights of each are kept in the order in which they come up, so
     # that memory is only touched for those that do.

@@ -1,12 +1,12 @@
-"""JPEG as a part of the graph: its picture, its bits, and the tables that trade one for the other.
+"""Differentiable JPEG: picture, bits and trainable quantisation tables.
 
-The arithmetic is libjpeg's, in whole numbers throughout: colours in 16-bit fixed point,
-chrominance halved with its alternating rounding, both passes of the cosine transform rounded where
-its accurate integer method rounds, halves of a step away from zero, the triangle filter on the way
-back. All of it fits the 24 bits of float32, so that every pixel is libjpeg's.
+The arithmetic is that of libjpeg, in integers throughout: colours in 16-bit fixed point,
+chrominance halved with alternating rounding, both passes of the cosine transform rounded as in the
+accurate integer method, half steps rounded away from zero, and the triangle filter for upsampling.
+All of it fits the 24 bits of float32, so that every pixel equals libjpeg's.
 
-The bits are counted as a baseline encoder with optimised Huffman tables spends them
-(:mod:`compress.jpeg_rate`); nothing is written for it.
+The bits are counted as for a baseline encoder with optimised Huffman tables
+(:mod:`compress.jpeg_rate`), without writing a file.
 """
 
 from typing import Any, get_args
@@ -29,9 +29,9 @@ _TO_YCC = ((19595, 38470, 7471), (-11059, -21709, 32768), (32768, -27439, -5329)
 _TO_RGB = ((0, 91881), (-22554, -46802), (116130, 0))
 _UNIT = 2**16
 
-# The cosine transform times sqrt(8) in units of 2**-13, frequency by place: the left half, of the
-# even and of the odd frequencies. They are the sums of rounded constants that the accurate integer
-# method (jfdctint.c, jidctint.c) comes to, which is why some differ in the last digit.
+# The cosine transform times sqrt(8) in units of 2**-13, frequency by position: the left half, for
+# the even and the odd frequencies. They are the sums of rounded constants of the accurate integer
+# method (jfdctint.c, jidctint.c), which is why some differ in the last digit.
 _EVEN = (
     (8192, 8192, 8192, 8192),
     (10703, 4433, -4433, -10703),
@@ -50,13 +50,14 @@ _COSINES = tuple(
     for left, sign in zip(pair, (1, -1), strict=True)
 )
 
-# A coefficient of at least so many steps is next to the border, 1/2, of what becomes 0; the squares
-# of those beyond stand for all, of which they are 27 % where all sizes are as likely.
+# A coefficient of at least this many steps is close to the limit, 1/2, below which it becomes 0.
+# The squares of those above stand for all of them; they are 27 % of the total if all sizes are
+# equally likely.
 _BORDER = 0.45
 _SHARE = 1 / (1 - (2 * _BORDER) ** 3)
 
-# Places of the coefficients of a block [u, v] (u horizontal) in the order of the file: along
-# diagonals, every other one downwards.
+# Positions of the coefficients of a block [u, v] (u horizontal) in file order: along diagonals,
+# every other one downwards.
 _ZIGZAG = tuple(
     8 * u + v
     for u, v in sorted(
@@ -75,59 +76,58 @@ class DifferentiableJPEG(JPEGFiles):
                                                     │          └─► run lengths ─► Huffman ─┐
                                                     └─► the same, smoothed ─► gradient ─► bits
 
-    **Picture.** The reconstruction is what Pillow decodes from the file, pixel for pixel (libjpeg
+    **Picture.** The reconstruction equals Pillow's decode of the file, pixel for pixel (libjpeg
     or libjpeg-turbo with their defaults; on a GPU without TF32). All rounding and clipping passes
     the gradient straight through: at 4:4:4 the gradient to the picture is the identity, at 4:2:0
     that of halving and interpolating the chrominance. A step ``q`` of the table receives, from a
     coefficient ``F``, ``round(F / q) - F / q`` times the gradient of the decoded coefficient; where
-    ``F`` becomes 0, 3.7 times that if ``|F / q|`` is at least 0.45, else nothing. For a change of
-    whole tables by 10 % both ways the gradient of the mean squared error was 0.7 to 1.25 of its
-    change at qualities 10 to 95 (phantoms, a photograph, HAM10000 at 128×128), and of the luminance
-    alone up to 2.7 times it, of noise; with the errors of
-    all that becomes 0, which cannot become smaller, it was 1.4 to 2.7.
+    ``F`` becomes 0, 3.7 times that if ``|F / q|`` is at least 0.45, otherwise 0. This gradient was
+    compared with the actual change when whole tables change by 10 % both ways. For the mean squared
+    error it was 0.7 to 1.25 of the change at qualities 10 to 95 (phantoms, a photograph, HAM10000
+    at 128×128), and for the luminance of noise alone up to 2.7 times it. If the errors of all
+    coefficients that become 0 were included, which cannot decrease, it was 1.4 to 2.7.
 
-    **Bits.** In both modes their value is the exact length of the Huffman-coded blocks of the file
-    that :meth:`compress` writes, block by block (:func:`compress.jpeg_block_bits` of it),
-    spread evenly over each block's pixels; ``side_bits`` adds markers, tables, padding, and 0.3 %
-    for stuffed bytes. Their number is what the estimate does not know: the sum was within 0.4 % of
-    files above 4 kB, and from 0.9 % below to 0.3 % above smaller ones, of which a few such bytes
-    are more.
+    **Bits.** In both modes the value is the exact length of the Huffman-coded blocks of the file
+    that :meth:`compress` writes, block by block (as in :func:`compress.jpeg_block_bits`), spread
+    evenly over each block's pixels. ``side_bits`` adds markers, tables, padding, and 0.3 % for
+    stuffed bytes, whose number is estimated: the sum was within 0.4 % of files above 4 kB, and from
+    0.9 % below to 0.3 % above smaller files, where a few such bytes matter more.
 
-    Counts have no gradient. That of the bits is the derivative of a smooth function: with the code
-    words as they are, and everything else as rounded, the bits as a function of one coefficient,
-    with each jump between size categories replaced by a smooth step: between 1/4 and 3/4 from
-    nothing to a size of 1, between the centres of the categories beyond. It is 0 for
-    coefficients far from costing more. For a change of whole tables by 10 % both ways it was 0.92
-    to 1.04 of the change of the count at qualities 5 to 50, 0.8 to 0.9 at 75 and 1.5 to 2.5 at 90
-    and 95 (phantoms, a photograph, and HAM10000 reduced to 128×128). On pictures that were JPEG
-    files at that size it is no guide to tables finer than about those of the file, because their
+    The count has no gradient. The gradient of the bits is the derivative of a smooth function: with
+    fixed code words, and all other coefficients rounded, the bits as a function of one coefficient,
+    with each jump between size categories replaced by a smooth step: between 1/4 and 3/4 from 0 to
+    a size of 1, and between the centres of the categories above. It is 0 for coefficients far from
+    the next category. For a change of whole tables by 10 % both ways it was 0.92 to 1.04 of the
+    change of the count at qualities 5 to 50, 0.8 to 0.9 at 75 and 1.5 to 2.5 at 90 and 95
+    (phantoms, a photograph, and HAM10000 reduced to 128×128). For pictures that were JPEG files at
+    that size it is not valid for tables finer than about those of the file, because their
     coefficients lie on its steps: on HAM10000 as stored at 200×150 it was 3 times the change at
     qualities 20 and 30, a third at 50, 7 times at 90, and had the other sign at 95.
 
-    In training, other ``rounding`` replaces that of the coefficients of the picture, as in
+    In training, another ``rounding`` is applied to the coefficients of the picture, as in
     :func:`quantize`. The bits stay those of the file: counted after the noise, they were a third to
-    two thirds more, and their gradient was 0.15 to 0.6 of the change of that count.
+    two thirds higher, and their gradient was 0.15 to 0.6 of the change of that count.
 
     Parameters
     ----------
     quality : int
-        1 to 100: the tables to start from, see :func:`standard_tables`; may be set at any time.
+        1 to 100: the initial tables, see :func:`standard_tables`; may be set at any time.
     subsampling : {"4:2:0", "4:4:4"}
-        Resolution of the chrominance; without effect on grey pictures, which have one table.
+        Resolution of the chrominance; no effect on grey pictures, which have one table.
     rounding : {"straight_through", "noise", "soft", "dither"}
         How coefficients are quantised in training; in evaluation they are always rounded.
     trainable : bool
-        Whether the tables are trained. ``log_tables`` ``[2, 8, 8]`` holds their logarithms; the
-        tables in use are ``exp(log_tables)`` clipped to 1..255 and rounded to whole numbers, with
-        the gradient straight through, but for steps that lead further out of 1..255. A module in
-        half precision does not hold all tables; ``torch.autocast`` leaves them as they are.
-        ``joint.fit`` trains them at ten times the learning rate of the stage
-        (``learning_rate_factor``), as a step changes a logarithm's share and not its size.
+        Whether the tables are trained. ``log_tables`` ``[2, 8, 8]`` holds their logarithms. The
+        tables in use are ``exp(log_tables)`` clipped to 1..255 and rounded to whole numbers, with a
+        straight-through gradient, except for steps that lead further out of 1..255. Half precision
+        cannot represent all tables; ``torch.autocast`` does not change them. ``joint.fit`` trains
+        them at ten times the learning rate of the stage (``learning_rate_factor``), because a step
+        of a logarithm changes the table by a relative amount.
 
     Raises
     ------
     ValueError
-        If a setting is none of these.
+        If a setting is not one of these.
 
     References
     ----------
@@ -157,7 +157,7 @@ class DifferentiableJPEG(JPEGFiles):
 
     @property
     def quality(self) -> int | None:
-        """1 to 100 while the tables in use are its standard ones; to set it starts them anew."""
+        """Quality, 1 to 100, of the standard tables, else None; setting it replaces the tables."""
         luminance, chrominance = self.export_tables()
         tables = torch.stack((luminance, chrominance))
         return next((q for q in range(1, 101) if torch.equal(standard_tables(q), tables)), None)
@@ -172,14 +172,14 @@ class DifferentiableJPEG(JPEGFiles):
         shown = f"subsampling={self.subsampling!r}, rounding={self.rounding!r}"
         if self.log_tables.requires_grad:
             return f"{shown}, trainable=True"
-        # Of fixed ones alone: a run is known by this, and what learns has another each time.
+        # Only for fixed tables: a run is identified by this text, and trained tables vary.
         there = not self.log_tables.is_meta and bool(self.log_tables.isfinite().all())
         known = there and self.quality is not None
         return f"{f'quality={self.quality}' if known else 'tables of its own'}, {shown}"
 
     @property
     def tables(self) -> Tensor:
-        """The tables in use ``[2, 8, 8]``: whole numbers of 1 to 255, with a gradient.
+        """Return the tables in use ``[2, 8, 8]``: whole numbers of 1 to 255, with a gradient.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class DifferentiableJPEG(JPEGFiles):
     def export_tables(self) -> tuple[Tensor, Tensor]:
         """Return the tables of luminance and chrominance ``[8, 8]``, integers on the CPU.
 
-        Rows are vertical frequencies, as in T.81; flattened, Pillow takes them as ``qtables``.
+        Rows are vertical frequencies, as in T.81. Flattened, they are Pillow's ``qtables``.
         """
         luminance, chrominance = self.tables.to("cpu", torch.int64)
         return luminance, chrominance
@@ -208,7 +208,7 @@ class DifferentiableJPEG(JPEGFiles):
         image : Tensor ``[B, C, H, W]``
             Pictures of any size.
         generator : torch.Generator or a sequence of them, optional
-            Source of the noise of training with another ``rounding``.
+            Random numbers of the noise in training, if ``rounding`` uses noise.
 
         Returns
         -------
@@ -250,7 +250,7 @@ class DifferentiableJPEG(JPEGFiles):
                 levels.append(_in_order(level))
             bits_map, side_bits = count_bits(steps, levels, layout)
             decoded = _from_planes(shown, layout) / 255
-            # In float64 too these are the float32 numbers that a file decodes to.
+            # Also in float64, these are the float32 numbers that a file decodes to.
             reconstruction = _through(decoded.detach().float().to(decoded), decoded)
         return Coded(
             reconstruction=reconstruction.to(image.dtype),
@@ -270,7 +270,7 @@ class DifferentiableJPEG(JPEGFiles):
 
 
 class _Through(torch.autograd.Function):
-    """The values of one tensor with the gradient of another, without the passes of a sum."""
+    """The values of one tensor with the gradient of another, without an extra addition."""
 
     generate_vmap_rule = True
 
@@ -312,7 +312,7 @@ class _WithinBytes(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # noqa: ANN401
-        return tangent.view_as(tangent)  # no step follows it
+        return tangent.view_as(tangent)  # forward mode is not used for steps
 
 
 def _through(value: Tensor, x: Tensor) -> Tensor:
@@ -329,21 +329,22 @@ def _clip(x: Tensor) -> Tensor:
 
 
 def _round(x: Tensor) -> Tensor:
-    """Return whole numbers without a gradient.
+    """Round to whole numbers, without a gradient.
 
-    Not to even: libjpeg rounds halves away from zero, and they are frequent, DC being whole.
+    Halves are rounded away from zero, as in libjpeg, not to even; they are frequent, because DC is
+    a whole number.
     """
     value = x.detach()
     return value.sign() * (value.abs() + 0.5).floor()
 
 
 def _slope(step: Tensor, level: Tensor) -> Tensor:
-    """By how much decoded coefficients of so many steps change with the size of a step.
+    """Derivative of decoded coefficients, in steps, by the size of a step.
 
-    That is the error, ``level - step``, where all sizes of a coefficient are as likely: the mean
-    square error, ``q^2 / 12``, grows by ``q / 6``. What becomes 0, however, has the same error with
-    any larger step, and all that a larger step does is to let more become 0: how much, those tell
-    that are next to the border. Most coefficients of pictures are not.
+    It is the error, ``level - step``, if all sizes of a coefficient are equally likely: the mean
+    square error, ``q^2 / 12``, then grows by ``q / 6``. Coefficients that become 0, however, keep
+    their error with a larger step, and a larger step only makes more of them 0. How many is
+    estimated from those close to the limit. Most coefficients of pictures are not close to it.
     """
     error = level - step
     next_to_it = (step.abs() >= _BORDER) * _SHARE
@@ -354,15 +355,16 @@ def _slope(step: Tensor, level: Tensor) -> Tensor:
 
 
 def _to_planes(levels: Tensor, layout: Layout) -> list[Tensor]:
-    """Return the planes ``[B, H, W]`` of 8-bit pictures ``[B, C, H, W]``, filled up to blocks."""
+    """Return the planes ``[B, H, W]`` of 8-bit pictures ``[B, C, H, W]``, padded to blocks."""
     if levels.shape[1] == 1:
         return [_fill(levels[:, 0], 8, 8)]
     ycc = (levels.new_tensor(_TO_YCC) @ levels.flatten(2)).unflatten(-1, layout.size)
     half = levels.new_tensor((_UNIT // 2, _UNIT // 2 - 1, _UNIT // 2 - 1)).view(-1, 1, 1)
     centre = levels.new_tensor((0, 128, 128)).view(-1, 1, 1)
     luma, *chroma = (_floor((ycc + half) / _UNIT) + centre).unbind(1)
-    shrink = _halve if layout.side == 2 else _same
-    return [_fill(plane, 8, 8) for plane in (luma, *map(shrink, chroma))]
+    if layout.side == 2:
+        chroma = map(_halve, chroma)
+    return [_fill(plane, 8, 8) for plane in (luma, *chroma)]
 
 
 def _from_planes(planes: list[Tensor], layout: Layout) -> Tensor:
@@ -378,10 +380,6 @@ def _from_planes(planes: list[Tensor], layout: Layout) -> Tensor:
     both = torch.stack([plane[:, :height, :width] for plane in chroma], 1) - 128
     added = luma.new_tensor(_TO_RGB) @ both.flatten(2)
     return _clip(luma + _floor((added + _UNIT // 2) / _UNIT).unflatten(-1, layout.size))
-
-
-def _same(plane: Tensor) -> Tensor:
-    return plane
 
 
 def _fill(plane: Tensor, down: int, across: int) -> Tensor:
@@ -404,7 +402,7 @@ def _halve(plane: Tensor) -> Tensor:
 
 
 def _double(plane: Tensor) -> Tensor:
-    """Interpolate with weights 3/4 and 1/4, or repeat where that is all libjpeg does."""
+    """Interpolate with weights 3/4 and 1/4, or repeat where libjpeg repeats."""
     if plane.shape[-1] <= 2:
         return plane.repeat_interleave(2, -2).repeat_interleave(2, -1)
     before, after = _neighbours(plane, -2)
@@ -414,7 +412,7 @@ def _double(plane: Tensor) -> Tensor:
 
 
 def _neighbours(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Return what stands before and after each place; the ends stand beside themselves."""
+    """Return the values before and after each position; the ends are repeated."""
     last = x.shape[dim] - 1
     before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, last)], dim)
     return before, torch.cat([x.narrow(dim, 1, last), x.narrow(dim, last, 1)], dim)
@@ -427,7 +425,7 @@ def _to_blocks(plane: Tensor) -> Tensor:
 
 
 def _from_blocks(blocks: Tensor, rows: int) -> Tensor:
-    """Undo :func:`_to_blocks` for so many rows of blocks."""
+    """Undo :func:`_to_blocks` for this number of rows of blocks."""
     return blocks.unflatten(1, (rows, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
@@ -442,7 +440,7 @@ def _transform(blocks: Tensor) -> Tensor:
 
 
 def _inverse(coefficients: Tensor) -> Tensor:
-    """Return the blocks ``[..., y, x]`` of coefficients ``[..., u, v]``, rounded as there."""
+    """Return the blocks ``[..., y, x]`` of coefficients ``[..., u, v]``, rounded as in libjpeg."""
     cosines = coefficients.new_tensor(_COSINES)
     columns = _rounded_product(coefficients, cosines, 11)
     return _clip(_rounded_product(columns.mT, cosines, 18) + 128)
@@ -451,8 +449,8 @@ def _inverse(coefficients: Tensor) -> Tensor:
 def _rounded_product(x: Tensor, matrix: Tensor, bits: int) -> Tensor:
     """Return ``x @ matrix / 2**bits`` of whole numbers, rounded, halves up.
 
-    The sums take up to 31 bits. The lowest 7 of the matrix are multiplied apart, and what they
-    carry is added: either sum then fits the 24 bits of float32, and only the result is rounded.
+    The sums take up to 31 bits. The lowest 7 bits of the matrix are multiplied separately, and
+    their carry is added: each sum then fits the 24 bits of float32, and only the result is rounded.
     """
     high = (matrix / 2**7).floor()
     carry = _floor((x @ (matrix - 2**7 * high) + 2 ** (bits - 1)) / 2**7)
@@ -460,6 +458,6 @@ def _rounded_product(x: Tensor, matrix: Tensor, bits: int) -> Tensor:
 
 
 def _in_order(blocks: Tensor) -> Tensor:
-    """Return blocks ``[B, n, 8, 8]`` in the order of the file, ``[B, n, 64]``."""
+    """Return blocks ``[B, n, 8, 8]`` in file order, ``[B, n, 64]``."""
     order = torch.tensor(_ZIGZAG, device=blocks.device)
     return blocks.flatten(2).index_select(2, order)

@@ -1,4 +1,4 @@
-"""JPEG files as libjpeg writes them, with the price of each of their blocks on request."""
+"""JPEG files as libjpeg writes them, optionally with the bits of each block."""
 
 import functools
 import threading
@@ -74,27 +74,27 @@ class JPEGFiles(FileCodec, ABC):
 class JPEG(JPEGFiles):
     """Baseline JPEG (ITU-T T.81), with Huffman tables optimised for each picture.
 
-    The price and the gradient are those of :class:`FileCodec`. With ``block_bits`` the map is
-    exact instead: each block's own bits, from the file's entropy-coded scan, over the block's
-    pixels (:func:`jpeg_block_bits`), while ``side_bits`` is what belongs to no block: markers,
+    Bits and gradient are those of :class:`FileCodec`. With ``block_bits`` the map is exact instead:
+    the bits of each block in the entropy-coded scan of the file, spread over the block's pixels
+    (:func:`jpeg_block_bits`). ``side_bits`` are then the bits that belong to no block: markers,
     tables, stuffing and padding.
 
-    The files are plain JFIF of one scan. :meth:`decompress` reads grey and colour.
+    The files are plain JFIF with one scan. :meth:`decompress` reads grey and colour.
 
     Parameters
     ----------
     quality : int
         1 to 100, libjpeg's scale; may be set at any time.
     subsampling : {"4:2:0", "4:2:2", "4:4:4"}
-        Resolution of the chrominance; without effect on grey pictures.
+        Resolution of the chrominance; no effect on grey pictures.
     block_bits : bool
-        Whether the map shows where the bits went. It takes 1 to 3 ms for a colour picture of
+        Whether the map has the exact bits of each block. It takes 1 to 3 ms for a colour picture of
         128×128.
 
     Raises
     ------
     ValueError
-        If the quality or the subsampling is none of these.
+        If the quality or the subsampling is not one of these.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class JPEG(JPEGFiles):
 def standard_tables(quality: int) -> Tensor:
     """Return libjpeg's quantisation tables ``[2, 8, 8]``, luminance and chrominance, 1 to 255.
 
-    Those of ITU-T T.81, annex K, are quality 50; they are scaled by ``50 / quality`` below it and
-    by ``2 - quality / 50`` above. Rows are vertical frequencies.
+    The tables of ITU-T T.81, annex K, are quality 50. They are scaled by ``50 / quality`` below 50
+    and by ``2 - quality / 50`` above. Rows are vertical frequencies.
 
     Raises
     ------

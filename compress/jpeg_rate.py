@@ -6,8 +6,8 @@
          │                 └──────────┴──┐                           ├─► bits
          └───────────────────────────────┴─► smooth bits ─ gradient ─┘
 
-The bits are counted as a baseline encoder with optimised Huffman tables spends them; nothing is
-written for it.
+The bits are counted as for a baseline encoder with optimised Huffman tables, without writing a
+file.
 """
 
 import heapq

@@ -1,10 +1,10 @@
-"""What each block of a baseline JPEG file costs, read from the file itself.
+"""The bits of each block of a baseline JPEG file, read from the file.
 
 ::
 
     file ─► markers ─► tables, layout, entropy-coded scan ─► bits of each block
 
-Nothing is decoded to pixels: the code words are followed, and how far they reach is counted.
+Nothing is decoded to pixels: the code words are followed, and their lengths are counted.
 """
 
 import re
@@ -38,20 +38,20 @@ class _Scan:
 
 
 def jpeg_block_bits(data: bytes) -> NDArray[np.float64]:
-    """Return what each 8×8 block of a baseline JPEG file costs ``[ceil(H/8), ceil(W/8)]``, bits.
+    """Return the bits of each 8×8 block of a baseline JPEG file ``[ceil(H/8), ceil(W/8)]``.
 
-    The bits are counted in the file's own scan. Those of the chrominance are shared evenly by the
-    luminance blocks of their unit (2×2 at 4:2:0), and so are those of blocks outside of the
-    picture. What is missing to ``8 * len(data)`` belongs to no block: markers, tables, the zero
+    The bits are counted in the scan of the file. The bits of the chrominance are divided evenly
+    among the luminance blocks of their unit (2×2 at 4:2:0), and so are those of blocks outside the
+    picture. The difference to ``8 * len(data)`` belongs to no block: markers, tables, the zero
     bytes stuffed after each 255, and the padding of the last byte.
 
-    Pure Python: 1 ms for a file, and 1.5 ms for every 5 kB of it.
+    Pure Python: 1 ms per file, plus 1.5 ms for every 5 kB.
 
     Parameters
     ----------
     data : bytes
         A file of one sequential Huffman-coded scan with 8 bits, as
-        :class:`~compress.jpeg_file.JPEG` writes it. Restart markers are understood.
+        :class:`~compress.jpeg_file.JPEG` writes it. Restart markers are supported.
 
     Returns
     -------
@@ -60,9 +60,9 @@ def jpeg_block_bits(data: bytes) -> NDArray[np.float64]:
     Raises
     ------
     CorruptStream
-        If it is not such a file, or damaged where this is seen.
+        If it is not such a file, or if damage is detected.
     ValueError
-        If it is no bytes.
+        If ``data`` is not bytes.
 
     References
     ----------
@@ -71,7 +71,7 @@ def jpeg_block_bits(data: bytes) -> NDArray[np.float64]:
     if not isinstance(data, bytes):
         raise ValueError(
             f"expected the bytes of one JPEG file, got {type(data).__name__}: read a file with "
-            "pathlib.Path.read_bytes, and put another buffer through bytes()."
+            "pathlib.Path.read_bytes, and convert another buffer with bytes()."
         )
     scan = read_scan(data)
     units_down, units_across, blocks = _layout(scan)

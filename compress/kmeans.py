@@ -5,7 +5,7 @@
     points [B,N,C] ─k-means++─► restarts ─Lloyd─► the best of them ─Lloyd─► fixed point
     weights [B,N] ──────┴───────────────────────────────────┘
 
-:func:`kmeans` is all of it; :func:`lloyd` goes on from given centres.
+:func:`kmeans` does all of this; :func:`lloyd` starts from given centres.
 """
 
 from typing import NamedTuple
@@ -19,23 +19,23 @@ from .codec import check_finite, is_number, whole_number
 __all__ = ["KMeansResult", "budget", "kmeans", "lloyd"]
 
 _GREATEST = 1e150
-"""Of a coordinate: sums of squares beyond it overflow."""
+"""Largest coordinate: beyond it, sums of squares overflow."""
 
 
 class KMeansResult(NamedTuple):
-    """Clusters of every set of points; numbers are float64."""
+    """Clusters of each set of points; numbers are float64."""
 
     palette: Tensor
     """Cluster centres ``[B, K, C]``."""
     labels: Tensor
-    """Nearest centre of each point ``[B, N]``, int64; of equally near ones, the first."""
+    """Index of the nearest centre of each point ``[B, N]``, int64; the first in case of a tie."""
     inertia: Tensor
     """Sum of the squared distances of all points to their centres, times their weights ``[B]``."""
     sizes: Tensor
     """Weight of the points of each cluster ``[B, K]``; 0 where a set has fewer distinct points
     than clusters."""
     iterations: Tensor
-    """Lloyd iterations that led there ``[B]``, int64."""
+    """Number of Lloyd iterations ``[B]``, int64."""
 
 
 @torch.no_grad()
@@ -50,41 +50,42 @@ def kmeans(
     step: float | None = None,
     generator: torch.Generator | None = None,
 ) -> KMeansResult:
-    """Cluster each of several sets of points, on the device that they are on.
+    """Cluster each of several sets of points, on their device.
 
     ::
 
         points ─k-means++─► restarts ─Lloyd, until slow─► best of them ─Lloyd─► fixed point
 
     At the fixed point every point belongs to its nearest centre and every centre is the mean of
-    its points. The inertia never rises from one iteration to the next. A centre that has lost all
-    its points moves to the point farthest from its own centre.
+    its points. The inertia never increases from one iteration to the next. A centre that has lost
+    all its points moves to the point that is farthest from its centre.
 
-    All sets use the same random numbers, so a result does not depend on what else is in the batch,
-    up to rounding. With a ``step`` and whole-number weights every sum is exact in float64, and a
-    result depends on neither the batch, the device nor the number of threads.
+    All sets use the same random numbers, so a result does not depend on the rest of the batch, up
+    to rounding. With a ``step`` and whole-number weights every sum is exact in float64, and results
+    do not depend on the batch, the device or the number of threads.
 
     Parameters
     ----------
     points : Tensor
-        Numbers ``[B, N, C]``, at most 1e150 in magnitude: their squares are finite.
+        Points ``[B, N, C]``, at most 1e150 in magnitude, so that their squares are finite.
     clusters : int
-        Centres of each set, K. It may exceed the number of distinct points.
+        Number of centres of each set, K. It may exceed the number of distinct points.
     weights : Tensor, optional
-        How often each point counts ``[B, N]``, 0 or more; sets of different sizes are filled up
-        with points of weight 0. Default: 1.
+        How often each point counts ``[B, N]``, 0 or more; 1 by default. Pad sets of different sizes
+        with points of weight 0.
     restarts : int
-        Starts from other seeds; the one of the lowest inertia is kept.
+        Number of starts from different seeds; the one with the lowest inertia is kept.
     iterations : int
-        Most Lloyd iterations of a restart, and of the best one after that.
+        Maximum number of Lloyd iterations of a restart, and again of the best one afterwards.
     tolerance : float
-        Restarts are compared when an iteration lowers their inertia by no more than this share of
-        it. 0 compares them at their fixed points.
+        Restarts are compared when an iteration lowers their inertia by no more than this fraction.
+        0 compares them at their fixed points.
     step : float, optional
-        Keep the centres on multiples of this, a power of two, of which all points are multiples:
-        the fixed point is then that of the means rounded to it.
+        A power of two of which all points are multiples. The centres are then rounded to multiples
+        of it, and the fixed point is that of the rounded means.
     generator : torch.Generator, optional
-        Source of the seeds. Default: torch's default stream of the device of ``points``.
+        Random numbers of the seeds. By default torch's global generator of the device of
+        ``points``.
 
     Raises
     ------
@@ -105,7 +106,7 @@ def kmeans(
     points = points.double()
     weights = torch.ones_like(points[..., 0]) if weights is None else weights.double()
     if step is None:
-        # Far from 0, distances would drown in rounding. What counts nothing may lie anywhere.
+        # Far from 0, distances would be lost to rounding. Points of weight 0 may lie anywhere.
         share = (weights / weights.amax(1, keepdim=True))[..., None]
         shift = (points * share).sum(1, keepdim=True) / share.sum(1, keepdim=True)
         points = points - shift
@@ -146,7 +147,7 @@ def _check_points(points: Tensor, weights: Tensor | None) -> None:
         )
     check_finite(weights, "the weights")
     if not ((weights >= 0).all() and (weights > 0).any(1).all()):
-        raise ValueError("weights must be 0 or more, and some of each set above 0.")
+        raise ValueError("weights must be 0 or more, and at least one of each set above 0.")
 
 
 def _check_step(step: float, points: Tensor) -> None:
@@ -176,7 +177,7 @@ def _seed(points: Tensor, weights: Tensor, draws: Tensor) -> Tensor:
     for draw in draws.unbind(1):
         torch.cumsum(chance, 1, out=total)
         index = torch.searchsorted(total, draw[:, None] * total[:, -1:], right=True)
-        # Where all distinct points are taken, nothing has a chance: any point will do.
+        # If all distinct points are taken, all probabilities are 0: any point will do.
         index = torch.where(total[:, -1:] > 0, index.clamp(max=points.shape[1] - 1), 0)
         centre = planes.gather(2, index.expand(len(planes), -1, -1))
         chosen.append(centre)
@@ -197,10 +198,10 @@ def lloyd(
     tolerance: float = 0.0,
     step: float | None = None,
 ) -> KMeansResult:
-    """Iterate from ``centres`` ``[P, K, C]``, each of P problems until its labels stay.
+    """Iterate from ``centres`` ``[P, K, C]``, each of P problems until its labels do not change.
 
-    A problem also stops when its inertia falls by no more than ``tolerance`` of itself. Every
-    problem that has stopped leaves the computation.
+    A problem also stops when its inertia decreases by no more than the fraction ``tolerance``.
+    Problems that have stopped leave the computation.
     """
     problems, count, channels = points.shape
     clusters = centres.shape[1]
@@ -252,9 +253,9 @@ def lloyd(
 
 
 def _scale(points: Tensor, centres: Tensor, step: float | None) -> float | None:
-    """By what to multiply squared distances so that whole numbers have room for an index below.
+    """Factor that makes squared distances whole numbers with room for an index in the low digits.
 
-    None where float64 does not hold both exactly: without a step, or far from 0.
+    None if float64 cannot hold both exactly: without a step, or far from 0.
     """
     if step is None:
         return None
@@ -272,14 +273,14 @@ def _nearest(
     ``points`` ``[P, N, C + 1]`` have a last coordinate of 1, ``norms`` ``[P, N]`` are their squared
     lengths without it, and ``scale`` is that of :func:`_scale`.
     """
-    # |x - c|² less |x|², which does not matter for which is the least, as one product.
+    # |x - c|² minus |x|², which does not change which is the smallest, as one product.
     norm, factor = centres.square().sum(-1), -2.0
     if scale is not None:
         norm = scale * norm + torch.arange(centres.shape[1], device=centres.device)
         factor *= scale
     terms = torch.cat([factor * centres, norm[..., None]], -1).mT
     slices = min(points.shape[1], max(1, budget(points.device) // norm.numel()))
-    # One piece of memory for all: to fetch a new one for each part takes as long as the product.
+    # One piece of memory for all: allocating a new one for each part takes as long as the product.
     room = points.new_empty(len(points), slices, norm.shape[1])
     scores = (
         torch.bmm(part, terms, out=room[:, : part.shape[1]]) for part in points.split(slices, 1)
@@ -289,7 +290,7 @@ def _nearest(
         labels = torch.cat([part.indices for part in least], 1)
         distance = torch.cat([part.values for part in least], 1)
     else:
-        # The least number alone, with its index in it: on a CPU to look for both, as above, takes
+        # Only the smallest number, which includes its index: on a CPU, finding both as above takes
         # ten times as long.
         both = torch.cat([score.amin(-1) for score in scores], 1)
         labels = both.long() & ((1 << (norm.shape[1] - 1).bit_length()) - 1)
@@ -309,7 +310,7 @@ def _squared_lengths(x: Tensor) -> Tensor:
 def _refill(centres: Tensor, sizes: Tensor, points: Tensor, distance: Tensor) -> Tensor:
     """Move the centres without points to the points ``[P, N]`` that are farthest from theirs."""
     empty = sizes == 0
-    # Stable, so that it is the first of equally far points everywhere.
+    # Stable sort, so that ties give the first point on every device.
     far = torch.sort(distance, dim=1, descending=True, stable=True)
     rank = (empty.cumsum(1) - 1).clamp(0, points.shape[1] - 1)
     index = far.indices.gather(1, rank)[..., None].expand(-1, -1, points.shape[2])
@@ -319,5 +320,5 @@ def _refill(centres: Tensor, sizes: Tensor, points: Tensor, distance: Tensor) ->
 
 
 def budget(device: torch.device) -> int:
-    """Return how many distances to compute at once: few fit a cache, many fill a GPU."""
+    """Return how many distances to compute at once: few to fit a cache, many to fill a GPU."""
     return 2**19 if device.type == "cpu" else 2**25

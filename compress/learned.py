@@ -1,4 +1,4 @@
-"""What the learned codecs share: nets, qualities, modes, bytes."""
+"""Base class of the learned codecs: nets, qualities, modes, files."""
 
 import math
 import struct
@@ -32,7 +32,7 @@ Size = Literal["small", "large"]
 Proxy = Literal["mixed", "noise", "straight_through", "soft", "dither"]
 
 QUALITY_STEPS = 256
-"""A quality is a whole number of these parts of a level; files have it in 16 bits."""
+"""Steps of the quality per level; files store the quality in these steps, in 16 bits."""
 
 _MOST_LEVELS = 256
 _QUALITY = struct.Struct("<H")
@@ -40,7 +40,7 @@ _QUALITY = struct.Struct("<H")
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the nets behind a name."""
+    """Sizes of the nets of a named codec size."""
 
     width: int
     latent_channels: int
@@ -62,12 +62,12 @@ SHAPES: dict[Size, Shape] = {
 
 @dataclass(frozen=True, eq=False)  # == of tensors is a tensor
 class Priced:
-    """A quantised latent and what its elements cost."""
+    """A quantised latent and the bits of its elements."""
 
     latent: Tensor
-    """What the decoder is given ``[B, M, h, w]``, in quantisation steps."""
+    """Latent for the decoder ``[B, M, h, w]``, in quantisation steps."""
     bits: tuple[tuple[Tensor, int], ...]
-    """Bits of elements ``[B, M', h', w']``, and the side of the cell that each covers, pixels."""
+    """Bits of elements ``[B, M', h', w']``, and the side in pixels of the cell of each element."""
 
 
 class _Coding(NamedTuple):
@@ -78,27 +78,27 @@ class _Coding(NamedTuple):
 
 
 class Gain(nn.Module):
-    """Quantisation steps of each latent channel, at every quality between some levels.
+    """Trainable gains of each latent channel for rounding, interpolated between quality levels.
 
-    A latent is multiplied by the gain before it is rounded and by its counterpart, learned apart,
-    after. Between two levels both change geometrically, so that the quality is continuous.
+    A latent is multiplied by the gain before rounding and by a separately trained restoring factor
+    afterwards. Between two levels both change geometrically, so that the quality is continuous.
 
     Parameters
     ----------
     channels : int
         Channels of the latent.
     levels : int
-        Qualities with a gain of their own.
+        Number of qualities with separate gains.
     steps : float
-        Quantisation steps for a unit of the latent, at the start, in the middle of the levels.
+        Initial quantisation steps per unit of the latent, in the middle of the levels.
     level_ratio : float
-        Price of distortion of a level in units of that of the level below. The steps begin with
-        its root: the error of a fine quantiser is proportional to its square.
+        Weight of the distortion at a level relative to the level below. The initial gains differ by
+        its square root, because the error of a fine quantiser is proportional to its step squared.
 
     Notes
     -----
-    Logarithms, of which a step changes the share and not the size: ``joint.fit`` trains them at ten
-    times the learning rate of their codec (``learning_rate_factor``).
+    The parameters are logarithms, whose steps are relative changes: ``joint.fit`` trains them at
+    ten times the learning rate of their codec (``learning_rate_factor``).
 
     References
     ----------
@@ -127,41 +127,42 @@ class Gain(nn.Module):
         above = (below + 1).clamp_max(len(logs) - 1)
         share = (quality - below).to(logs.dtype)[:, None]
         factor = torch.exp2((1 - share) * logs[below] + share * logs[above])[..., None, None]
-        # Finer than other numbers: a restoring factor is small.
+        # A finer grid than for other numbers, because a restoring factor is small.
         return snap(factor, bits=24) if exact else factor
 
 
 class LearnedCodec(Codec):
-    """Learned transforms around a quantiser and a learned price, with real bytes.
+    """Base class of codecs with learned transforms and a learned rate, and with real files.
 
     ::
 
         image ─Analysis─► y ─gain─► quantise ─► latent ─1/gain─► Synthesis ─► reconstruction
-                                       └─ price of each element ─► bits_map
+                                       └─ bits of each element ─► bits_map
 
     **Modes.** In training mode the quantiser is the ``proxy`` and the rate is ``noisy``; in
     evaluation mode it rounds, with a straight-through gradient, and the rate is ``rounded``.
-    Either way bits and reconstruction have a gradient to the picture and to every parameter that
-    is meant to have one. ``side_bits`` is the price of the container and of flushing the coder,
-    so that ``bits`` estimates the file.
+    In both modes bits and reconstruction have a gradient to the picture and to every trainable
+    parameter. ``side_bits`` are the bits of the container and of flushing the coder, so that
+    ``bits`` estimates the file.
 
     **Exactness.** In evaluation mode, and for files, the nets are evaluated exactly
     (:mod:`compress.exact`): codes, bytes and pictures are the same to the bit in any batch, with
-    any number of threads, in any process, and ``decompress(compress(x))`` is what ``forward(x)``
-    shows. Threads may share a codec, at one quality. The coding tables are a function of the
-    parameters, made anew whenever these have changed; they cannot be stale.
+    any number of threads and in any process, and ``decompress(compress(x))`` equals the
+    reconstruction of ``forward(x)``. Threads may share a codec, at one quality. The coding tables
+    are a function of the parameters, and are recomputed whenever these have changed.
 
-    **Far from what it learned**, as with values of 1e4, symbols beyond a table are written as such,
-    and a file is up to a tenth longer than ``bits``.
+    **Out of distribution**, for instance with values of 1e4, symbols beyond a table are written
+    directly, and a file can be up to 10 % longer than ``bits``.
 
-    **Qualities.** One model may hold several operating points (:class:`Gain`). ``quality`` is a
-    number from 0 to ``levels - 1``, or None: training then draws one for each picture, and tells
-    the loss by ``Coded.distortion_weight`` how dear distortion is there; evaluation takes the
-    middle. That alone tells the qualities apart: trained for a task without a distortion, all are
-    trained for the same, and a higher one need be neither better nor dearer.
+    **Qualities.** One model may have several operating points (:class:`Gain`). ``quality`` is a
+    number from 0 to ``levels - 1``, or None. With None, training draws a quality for each picture
+    and gives the loss its weight of the distortion, ``Coded.distortion_weight``; evaluation uses
+    the middle quality. Only this weight distinguishes the qualities: if a codec is trained for a
+    task without a distortion, all qualities are trained for the same goal, and a higher one need
+    not be better or cost more bits.
 
-    **The map.** The bits of a latent element are spread evenly over those pixels of its cell that
-    lie in the picture. A cell is never wholly in the padding, so the map loses nothing.
+    **The map.** The bits of a latent element are spread evenly over the pixels of its cell that are
+    in the picture. A cell is never completely in the padding, so the map contains all bits.
 
     Parameters
     ----------
@@ -170,29 +171,29 @@ class LearnedCodec(Codec):
     channels : int
         Channels of the picture.
     levels : int
-        Operating points.
+        Number of operating points.
     level_ratio : float
-        Price of distortion of a level in units of that of the level below.
+        Weight of the distortion at a level relative to the level below.
     proxy : {"mixed", "noise", "straight_through", "soft", "dither"}
-        Quantiser of training, see :mod:`compress.quantize`; ``mixed`` decodes rounded numbers and
-        prices noisy ones (Minnen, Singh 2020). ``sharpness`` is an attribute that a schedule may
-        raise, for ``soft``.
+        Quantiser in training, see :mod:`compress.quantize`. ``mixed`` decodes rounded numbers and
+        computes the bits of noisy ones (Minnen, Singh 2020). For ``soft``, a schedule may raise the
+        attribute ``sharpness``.
     exact : bool
-        False evaluates the transforms in the type of the parameters: one and a half to five times
-        as fast on a CPU (small nets, 128×128, one thread; forward two to three times), more where
-        float64 is slow, and the last bits of pictures, rarely a symbol, then depend on batch and
-        machine. Files stay readable. What picks tables needs float64 all the same, which some
-        devices (MPS) do not have.
+        False evaluates the transforms in the type of the parameters. This is 1.5 to 5 times as fast
+        on a CPU (small nets, 128×128, one thread; forward 2 to 3 times), and more where float64 is
+        slow. The last bits of pictures, and rarely a symbol, then depend on batch and machine.
+        Files stay readable. The choice of tables still needs float64, which some devices (MPS) do
+        not have.
 
     Raises
     ------
     ValueError
-        For an unknown size or proxy, or a number out of its range.
+        For an unknown ``size`` or ``proxy``, or a number out of its range.
     """
 
     _KIND: ClassVar[Kind]
-    # Latents start at a standard deviation of about one step: far less, and everything rounds to
-    # 0; far more, and the rate swamps the distortion.
+    # Latents start at a standard deviation of about one step: with far less, everything rounds to
+    # 0; with far more, the rate dominates the distortion.
     _STEPS = 4.0
 
     def __init__(
@@ -235,13 +236,13 @@ class LearnedCodec(Codec):
 
     @property
     def quality(self) -> float | None:
-        """Operating point, 0 to ``levels - 1`` in steps of 1/256; None as the class says."""
+        """Operating point, 0 to ``levels - 1`` in steps of 1/256, or None (see the class)."""
         return self._quality
 
     @quality.setter
     def quality(self, value: float | None) -> None:
         if value is not None:
-            # A bool passes for 0 and 1.
+            # A bool counts as 0 or 1.
             known = is_number(value) and not isinstance(value, bool)
             if not known or not 0 <= value <= self.levels - 1:
                 if self.levels == 1:
@@ -256,7 +257,7 @@ class LearnedCodec(Codec):
         self._quality = value
 
     def extra_repr(self) -> str:
-        """Show what the codec is built with."""
+        """Show the settings."""
         shown = (
             f"size={self.size!r}, channels={self.channels}, levels={self.levels}, "
             f"level_ratio={self.level_ratio:g}, proxy={self.proxy!r}, exact={self.exact}"
@@ -264,18 +265,18 @@ class LearnedCodec(Codec):
         return shown if self._quality is None else f"{shown}, quality={self._quality:.12g}"
 
     def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
-        """Code and decode ``image`` ``[B, C, H, W]``; any finite value is taken, not only 0..1.
+        """Code and decode ``image`` ``[B, C, H, W]``; any finite value is allowed, not only 0..1.
 
-        A picture that is not finite comes out as NaN, where that reaches, and so do its bits; no
-        file is made of it, and the others of its batch do not see it.
+        Values that are not finite make the affected part of their picture, and its bits, NaN; other
+        pictures of the batch are not affected. :meth:`compress` refuses such pictures.
 
         Parameters
         ----------
         image : Tensor ``[B, C, H, W]``
             Pictures of any size.
         generator : torch.Generator or a sequence of them, optional
-            Source of the quantisation noise of training mode, see :mod:`compress.quantize`, and of
-            qualities drawn.
+            Random numbers of the quantisation noise in training mode, see :mod:`compress.quantize`,
+            and of drawn qualities.
 
         Returns
         -------
@@ -290,7 +291,7 @@ class LearnedCodec(Codec):
         size = (image.shape[-2], image.shape[-1])
         exact = self.exact and not self.training
         quality = self._qualities(image, generator)
-        # In training, the gain need not be exact either.
+        # In training, the gain need not be exact.
         gain, restore = self.gain(quality, exact=not self.training)
         y = self._latent(image, gain, exact=exact)
         priced = self._price(y, generator)
@@ -312,7 +313,7 @@ class LearnedCodec(Codec):
         )
 
     def encode(self, image: Tensor) -> Tensor:
-        """What evaluation would code of pictures, in either mode, without pricing or decoding it.
+        """Return the latent that evaluation codes, in either mode, without its bits or decoding.
 
         Parameters
         ----------
@@ -322,7 +323,7 @@ class LearnedCodec(Codec):
         Returns
         -------
         Tensor ``[B, M, h, w]``, in quantisation steps
-            ``forward(image).latent`` of evaluation mode; of a factorized codec whole numbers. Its
+            ``forward(image).latent`` of evaluation mode; whole numbers for a factorized codec. Its
             gradient is straight through the rounding.
 
         Raises
@@ -336,12 +337,12 @@ class LearnedCodec(Codec):
         return self._rounded(y).to(result_type(self))
 
     def decode(self, latent: Tensor, *, size: tuple[int, int]) -> Tensor:
-        """Pictures of a latent, as evaluation decodes them: the half behind :meth:`encode`.
+        """Return the pictures decoded from a latent, as in evaluation: :meth:`encode` reversed.
 
         Parameters
         ----------
         latent : Tensor ``[B, M, h, w]``, in quantisation steps
-            Of the ``quality`` that the codec has.
+            Latent at the codec's current ``quality``.
         size : (int, int), pixels
             Height and width of the pictures.
 
@@ -349,12 +350,12 @@ class LearnedCodec(Codec):
         -------
         Tensor ``[B, C, H, W]`` in 0..1
             ``forward(image).reconstruction`` of evaluation mode, up to the rounding of a latent
-            that is no whole number.
+            that is not a whole number.
 
         Raises
         ------
         ValueError
-            If the latent is none of pictures of this size.
+            If the latent does not have the shape for pictures of this size.
         """
         check_latent(latent, self.latent_channels, self.analysis.stride, size)
         _, restore = self.gain(self._evaluated_qualities(latent), exact=True)
@@ -362,7 +363,7 @@ class LearnedCodec(Codec):
 
     @torch.no_grad()
     def compress(self, image: Tensor) -> list[bytes]:
-        """Code each picture ``[B, C, H, W]`` into a file of its own, in either mode by rounding.
+        """Code each picture ``[B, C, H, W]`` into a file, with rounding in either mode.
 
         Raises
         ------
@@ -393,9 +394,9 @@ class LearnedCodec(Codec):
 
     @torch.no_grad()
     def decompress(self, payloads: list[bytes]) -> Tensor:
-        """Read what :meth:`compress` wrote: pictures ``[B, C, H, W]``, all of one size.
+        """Return the pictures ``[B, C, H, W]`` from files of :meth:`compress`, all of one size.
 
-        They may differ in quality; each says its own.
+        They may differ in quality, which each file states.
 
         Raises
         ------
@@ -416,7 +417,7 @@ class LearnedCodec(Codec):
         for i, body in enumerate(bodies):
             quality = _QUALITY.unpack_from(body)[0] / QUALITY_STEPS if len(body) > 1 else math.inf
             if quality > self.levels - 1:
-                raise CorruptStream(f"payload {i}: it names a quality that this codec lacks.")
+                raise CorruptStream(f"payload {i}: it has a quality that this codec does not have.")
             qualities.append(quality)
             readers.append(SymbolReader(body[_QUALITY.size :], f"payload {i}"))
         grid = tuple(-(-side // self.analysis.stride) for side in size)
@@ -427,17 +428,17 @@ class LearnedCodec(Codec):
         return self._picture(latent, restore, size, exact=self.exact)
 
     def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int:
-        """Return the bytes of container, quality and the coder's flush, the same of any picture."""
+        """Return the bytes of container, quality and flush of the coder, equal for all pictures."""
         del size, channels
         return HEADER_BYTES + _QUALITY.size + CODER_BITS // 8
 
     @abstractmethod
     def _build_price(self, shape: Shape) -> None:
-        """Add the modules that price a latent."""
+        """Add the modules that compute the bits of a latent."""
 
     @abstractmethod
     def _price(self, y: Tensor, generator: Generators | None) -> Priced:
-        """Quantise a latent ``[B, M, h, w]`` in steps, and price it."""
+        """Quantise a latent ``[B, M, h, w]`` in steps, and compute its bits."""
 
     @abstractmethod
     def _rounded(self, y: Tensor) -> Tensor:
@@ -455,7 +456,7 @@ class LearnedCodec(Codec):
 
     @abstractmethod
     def _make_tables(self) -> list[SymbolTable]:
-        """Make the coding tables from the parameters as they are now."""
+        """Compute the coding tables from the current parameters."""
 
     def _latent(self, image: Tensor, gain: Tensor, *, exact: bool) -> Tensor:
         latent = self.analysis(image, exact=exact) * gain
@@ -467,7 +468,7 @@ class LearnedCodec(Codec):
         return self.synthesis(latent * restore, size=size, exact=exact).to(result_type(self))
 
     def _quantize(self, x: Tensor, generator: Generators | None) -> tuple[Tensor, Tensor]:
-        """Return what is decoded for ``x`` in steps, and what is priced."""
+        """Quantise ``x`` in steps; return the numbers to decode, and those to compute bits of."""
         if not self.training:
             rounded = round_straight_through(x)
             return rounded, rounded
@@ -489,7 +490,7 @@ class LearnedCodec(Codec):
         return _as_float32([self._evaluated_quality()], like).expand(like.shape[0])
 
     def _current_coding(self) -> _Coding:
-        """Return the tables of the parameters as they are now, made anew if these have changed."""
+        """Return the tables of the current parameters, recomputed if these have changed."""
         model = fingerprint(self)
         if self._coding is None or self._coding.model != model:
             tables = self._make_tables()
@@ -498,6 +499,6 @@ class LearnedCodec(Codec):
 
 
 def _as_float32(qualities: list[float], like: Tensor) -> Tensor:
-    """Return qualities beside a tensor; a shorter type does not hold all their steps."""
-    # A copy that nothing waits for: every pass makes one.
+    """Return qualities on the device of a tensor; a shorter type cannot hold all their steps."""
+    # A non-blocking copy, since every pass makes one.
     return torch.tensor(qualities, dtype=torch.float32).to(like.device, non_blocking=True)

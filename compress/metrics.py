@@ -1,4 +1,4 @@
-"""How good, and how large: PSNR, SSIM, MS-SSIM and bits per pixel, a number for each picture."""
+"""Quality and size of pictures: PSNR, SSIM, MS-SSIM and bits per pixel, one number per picture."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -12,15 +12,15 @@ from .codec import check_tensors, is_number, whole_number
 __all__ = ["MS_SSIM_WEIGHTS", "SSIM_WINDOW", "bpp", "ms_ssim", "ms_ssim_scales", "psnr", "ssim"]
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Exponents of the five scales, finest first, that Wang, Simoncelli and Bovik found by viewing."""
+"""Exponents of the five scales, finest first, from the viewing tests of Wang, Simoncelli, Bovik."""
 
 _RADIUS = 5  # of the window of SSIM, a Gaussian of standard deviation 1.5 pixels
 SSIM_WINDOW = 2 * _RADIUS + 1
-"""Pixels along a side of that window, and of the smallest pictures that have an SSIM."""
+"""Side of that window, and of the smallest pictures that have an SSIM, pixels."""
 
 
 def psnr(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
-    """Peak signal-to-noise ratio of each picture, dB; computed in float32 or better.
+    """Return the peak signal-to-noise ratio of each picture, dB; computed in float32 or better.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def psnr(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor
-        ``10 log10(data_range^2 / MSE)`` ``[B]``, the mean over channels and pixels; ``inf``, with
-        a gradient of nan, where the pictures are identical: as a loss take the MSE.
+        ``10 log10(data_range^2 / MSE)`` ``[B]``, with the MSE over channels and pixels. It is
+        ``inf``, with a gradient of nan, if the pictures are identical: as a loss use the MSE.
 
     Raises
     ------
@@ -49,11 +49,11 @@ def psnr(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
-    """Structural similarity of each picture.
+    """Return the structural similarity (SSIM) of each picture.
 
     The original definition: Gaussian window of 11×11 with a standard deviation of 1.5 pixels,
-    population covariance, K1 = 0.01, K2 = 0.03, averaged over channels and over those pixels whose
-    whole window lies in the picture.
+    population covariance, K1 = 0.01, K2 = 0.03, averaged over channels and over the pixels whose
+    whole window is in the picture.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def ms_ssim(
     weights: tuple[float, ...] = MS_SSIM_WEIGHTS,
     scales: int | None = None,
 ) -> Tensor:
-    """Multi-scale structural similarity of each picture.
+    """Return the multi-scale structural similarity (MS-SSIM) of each picture.
 
     ::
 
@@ -108,15 +108,15 @@ def ms_ssim(
               2×2 mean               │
               └─► SSIM of scale M ^wM┘
 
-    Each factor is a mean over those pixels whose whole window lies in the picture, with the window
-    and the constants of :func:`ssim`; a channel has a product of its own. Five scales need a side
-    of at least 161 pixels: the eleven of the window at the coarsest. Smaller pictures need
-    ``scales``, and their figure is not that of the original definition.
+    Each factor is a mean over the pixels whose whole window is in the picture, with the window and
+    the constants of :func:`ssim`; the product is computed per channel. Five scales need a side of
+    at least 161 pixels: the eleven of the window at the coarsest. Smaller pictures need ``scales``,
+    and their value is not that of the original definition.
 
     A side of odd length is extended by repeating its last row or column before the 2×2 mean, as in
-    the authors' program. A factor that is not positive, where two pictures are on average opposite
-    in contrast, makes the product of that channel 0, without a gradient (its fractional power has
-    none). Everywhere else the gradient is finite, also for pictures that are identical or constant.
+    the authors' program. A factor that is not positive, as for two pictures of opposite contrast on
+    average, makes the product of that channel 0, without a gradient (its fractional power has
+    none). Otherwise the gradient is finite, also for pictures that are identical or constant.
 
     Computed in float32 or better, also under ``torch.autocast``.
 
@@ -129,7 +129,8 @@ def ms_ssim(
     weights : tuple of float
         Exponent of each scale, finest first, used as given.
     scales : int, optional
-        Use only this many, the finest, with their weights scaled to a sum of 1. All by default.
+        Use only this number of finest scales, with their weights scaled to a sum of 1; by default
+        all.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def ms_ssim(
         If one is not a tensor.
     ValueError
         If the shapes differ, are not those of a batch of pictures, the pictures are too small, a
-        weight is not positive, or there are not so many scales.
+        weight is not positive, or ``scales`` exceeds the number of weights.
 
     References
     ----------
@@ -172,7 +173,7 @@ def ms_ssim(
     luminance, contrast = _similarity(a, b, data_range)
     factors.append((luminance * contrast).mean((-2, -1)))
     stacked = torch.stack(factors, -1)
-    # Below its own rounding error a factor is no more than 0. What is no number stays none.
+    # A factor below its own rounding error counts as 0. nan stays nan.
     vanishes = stacked <= torch.finfo(stacked.dtype).eps
     # Without waiting for a GPU, as `new_tensor` would: this may be the loss of every step.
     powers = torch.tensor(exponents, dtype=stacked.dtype).to(stacked.device, non_blocking=True)
@@ -186,7 +187,7 @@ def ms_ssim_scales(size: tuple[int, int]) -> int:
     Raises
     ------
     ValueError
-        If not even one does, or the size is not one.
+        If not even one scale fits, or ``size`` is not a size.
     """
     if not isinstance(size, Sequence) or len(size) != 2:
         raise ValueError(f"expected a size (H, W) of pixels, got {size!r}.")
@@ -211,7 +212,7 @@ def _exponents(weights: tuple[float, ...], scales: int | None) -> list[float]:
 
 
 def _side(scales: int) -> int:
-    """Return the least side of a picture whose coarsest scale still holds a window."""
+    """Return the smallest side of a picture whose coarsest scale still holds a window."""
     return (SSIM_WINDOW - 1) * 2 ** (scales - 1) + 1
 
 
@@ -224,7 +225,7 @@ def _as_float(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _similarity(a: Tensor, b: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
     """Return the luminance and the contrast-and-structure terms of SSIM at every whole window."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    # Variances do not know where zero is, and are lost least to rounding if it is in the middle.
+    # Variances do not depend on an offset, and lose least to rounding if the values are centred.
     middle_a, middle_b = (x.detach().mean((-2, -1), keepdim=True) for x in (a, b))
     a, b = a - middle_a, b - middle_b
     mean_a, mean_b = _blur(a), _blur(b)
@@ -237,10 +238,10 @@ def _similarity(a: Tensor, b: Tensor, data_range: float) -> tuple[Tensor, Tensor
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Average ``x`` ``[..., H, W]`` over the window at every place that holds a whole one.
+    """Average ``x`` ``[..., H, W]`` over the window, at every position with a whole window.
 
-    Sums of shifted copies: a convolution would be rounded by autocast and TF32, and the variances
-    are small differences of its results.
+    It is a sum of shifted copies: a convolution would be rounded by autocast and TF32, and the
+    variances are small differences of its results.
     """
     weights = [math.exp(-0.5 * (i / 1.5) ** 2) for i in range(-_RADIUS, _RADIUS + 1)]
     for dim in (-2, -1):
@@ -253,7 +254,7 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def bpp(bits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bits per pixel of pictures, before any padding.
+    """Return the bits per pixel of pictures, without padding.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""Colour quantisation: a palette for each picture by k-means, in real bytes, and differentiable.
+"""Colour quantisation: a k-means palette for each picture, with real files and gradients.
 
 ::
 
     image [B,C,H,W] ─8 bit─► colours, counts ─kmeans─► palette, index map ─► file
         └──soft assignment around that palette──► gradient, and the training mode
 
-:mod:`compress.kmeans` clusters; what a file looks like is in :mod:`compress.indexed`.
+:mod:`compress.kmeans` does the clustering; :mod:`compress.indexed` defines the file.
 """
 
 import math
@@ -57,52 +57,54 @@ _ROUNDING = 1 / (12 * 255**2)
 
 
 class KMeansCodec(Codec):
-    """A palette of at most ``colors`` for each picture, and the index of each pixel.
+    """A codec with a palette of at most ``colors`` for each picture, and an index for each pixel.
 
-    The pictures are taken in 8 bits, clipped to 0..1, in the colour space that they are in. The
-    palette is the fixed point of k-means in 8-bit values: every pixel has the nearest entry, and
-    every entry is the mean of its pixels, rounded. Entries that no pixel has are not written, so a
-    picture of fewer colours than ``colors`` is coded without a loss, and a decoded picture is
-    coded as itself. A file is a function of the picture and of the arguments below: of neither
-    the batch around it, the device, nor ``generator``. It holds all that its reader needs: any
-    codec of this class with the same ``channels`` reads it. In a picture of more than 2^18 distinct
-    colours the search for a palette is one among the means of those in cells of a few levels a
-    side; the fixed point that it leads to is that of all colours.
+    Pictures are clipped to 0..1 and rounded to 8 bits, in their own colour space. The palette is
+    the fixed point of k-means in 8-bit values: every pixel has the nearest entry, and every entry
+    is the rounded mean of its pixels. Unused entries are not written, so a picture with fewer
+    colours than ``colors`` is coded without loss, and coding a decoded picture again does not
+    change it. A file depends only on the picture and the arguments below, not on the batch, the
+    device or ``generator``. It is self-contained: any codec of this class with the same
+    ``channels`` reads it. For a picture with more than 2^18 distinct colours, the palette is
+    searched among the means of colours in cells of a few levels a side; the final fixed point is
+    that of all colours.
 
-    In training mode the reconstruction is soft. A pixel x belongs to the entries in part ::
+    In training mode the reconstruction is soft. A pixel x has a share of each entry ::
 
         a = softmax(-|x - q|² / temperature)     c = sum(a x) / sum(a)     reconstruction = sum(a c)
 
-    where q is the palette of the file, with the gradient of the means of which it was rounded, and
-    the sums of c are over pixels: both move with the picture. So a change of brightness that clips
-    nothing changes no share, and no bits.
-    This flatters: a mixture of entries has colours that no entry has. At the default temperature
-    that is 0.1 to 0.7 dB more than the file with 2 to 8 colours, 0.5 to 1.3 dB with 16 to 64 and
-    1.0 to 1.7 dB with 256, at -6 to 17 % of bits more with up to 8 and -2 to 9 % from 16 on
-    (pictures of phantoms and HAM10000), so report fidelity in evaluation mode. (One temperature
-    suits one number of colours: at 1e-3, 16 are 1.3 dB below to 2.8 dB above their file, at 4 to
-    102 % of bits more, and 256 are 2 to 9 dB below it, at 16 to 103 % more.) As the
-    temperature goes to 0, the reconstruction goes to that of evaluation, up to the half level by
-    which its palette is rounded (and but for pixels equally near two entries, which stay between
-    them). Its gradient goes to the mean over the pixels of an entry, which is the exact derivative
-    of the unrounded palette picture almost everywhere: a colour moves with its pixels even where no
-    pixel changes its entry. In evaluation mode the value is the decoded file's and the gradient
-    that of the soft reconstruction (straight through). Pixels clipped to 0..1 pass their gradient
-    on.
+    where q is the palette of the file, with the gradient of the means before rounding, and the sums
+    of c are over pixels: both follow the picture. A change of brightness without clipping therefore
+    changes no share, and no bits.
 
-    So it is for the bits of the ``entropy`` coding: in training ``noisy``, the expected price of
-    the soft assignment under the model of the file, in terms of the soft palette; in evaluation
-    ``rounded``, the price of the indices, with the gradient of the former. As the temperature
-    falls, so do the bits' gradients, to what the palette's motion alone changes. The length of the
-    ``fixed`` coding depends on the picture only by its number of colours: its rate is ``bytes`` in
-    both modes, and has no gradient. ``side_bits`` are container, palette and coder's flush.
+    The soft reconstruction is better than the file, because mixtures of entries have colours that
+    no entry has. At the default temperature it is 0.1 to 0.7 dB better than the file with 2 to 8
+    colours, 0.5 to 1.3 dB with 16 to 64 and 1.0 to 1.7 dB with 256, with -6 to 17 % more bits for
+    up to 8 and -2 to 9 % from 16 on (pictures of phantoms and HAM10000); report quality in
+    evaluation mode. (A fixed temperature suits only one number of colours: at 1e-3, 16 colours are
+    1.3 dB below to 2.8 dB above their file, with 4 to 102 % more bits, and 256 are 2 to 9 dB below
+    it, with 16 to 103 % more.) As the temperature goes to 0, the reconstruction approaches that of
+    evaluation, up to the half level of the rounding of the palette (except for pixels equally near
+    two entries, which stay between them). Its gradient approaches the mean over the pixels of an
+    entry, which is the exact derivative of the unrounded palette picture almost everywhere: a
+    colour moves with its pixels even where no pixel changes its entry. In evaluation mode the value
+    is that of the decoded file and the gradient that of the soft reconstruction (straight through).
+    Pixels clipped to 0..1 pass their gradient on.
+
+    The bits of the ``entropy`` coding are analogous. In training they are ``noisy``: the expected
+    bits of the soft assignment under the model of the file, with the soft palette. In evaluation
+    they are ``rounded``: the bits of the indices, with the gradient of the former. As the
+    temperature decreases, the gradients of the bits decrease to the effect of the palette's motion.
+    The length of the ``fixed`` coding depends on the picture only by its number of colours: its
+    rate is ``bytes`` in both modes, without a gradient. ``side_bits`` are the container, the
+    palette and the flush of the coder.
 
     The soft picture and its gradient take about 35 bytes for each pixel and colour.
 
     Parameters
     ----------
     colors : int
-        Most palette entries, 1 to 256.
+        Maximum number of palette entries, 1 to 256.
     channels : int
         Channels of the picture.
     coding : {"entropy", "fixed"}
@@ -111,15 +113,15 @@ class KMeansCodec(Codec):
     temperature : float, optional
         Softness of the assignment, a squared distance of colours in 0..1; may be set at any time.
         The shares are those of a mixture of Gaussians of standard deviation
-        ``sqrt(temperature / 2)``; 1e-3 is 5.7 of 255 levels. A training that anneals it lowers it a
-        little after each step. By default that of each picture: the mean squared error of q, over
-        pixels and channels, and at least that of rounding to 8 bits. It moves with the picture as q
-        does, so that a change of contrast changes no share either.
+        ``sqrt(temperature / 2)``; 1e-3 is 5.7 of 255 levels. For annealing, lower it a little after
+        each step. By default it is computed for each picture: the mean squared error of q, over
+        pixels and channels, and at least that of rounding to 8 bits. It follows the picture as q
+        does, so that a change of contrast also changes no share.
     restarts, iterations, tolerance : int, int, float
-        Of :func:`compress.kmeans.kmeans`. A training may search less: 1 and 15 for the first two
-        take half the time, for an error about 4 % larger (16 colours, phantoms of 128×128).
+        As in :func:`compress.kmeans.kmeans`. For training, 1 and 15 for the first two take half the
+        time, with an error about 4 % larger (16 colours, phantoms of 128×128).
     seed : int
-        Seed of the starts.
+        Seed of the starts of k-means.
 
     Raises
     ------
@@ -169,7 +171,7 @@ class KMeansCodec(Codec):
 
     @property
     def temperature(self) -> float | None:
-        """Softness of the assignment, a squared distance of colours; None: by each picture."""
+        """Softness of the assignment, a squared distance of colours; None: computed per picture."""
         return self._temperature
 
     @temperature.setter
@@ -223,9 +225,9 @@ class KMeansCodec(Codec):
 
     @torch.no_grad()
     def compress(self, image: Tensor) -> list[bytes]:
-        """Write each picture ``[B, C, H, W]`` as a file of its own, in either mode alike.
+        """Write each picture ``[B, C, H, W]`` as a file, the same in both modes.
 
-        With the ``entropy`` coding, a picture that is shorter in the ``fixed`` one is written so.
+        With the ``entropy`` coding, a picture that is shorter in the ``fixed`` coding uses that.
 
         Raises
         ------
@@ -244,14 +246,14 @@ class KMeansCodec(Codec):
         ]
 
     def decompress(self, payloads: list[bytes]) -> Tensor:
-        """Read what :meth:`compress` wrote: ``[B, C, H, W]``, float32 on the CPU.
+        """Return the pictures ``[B, C, H, W]`` from files of :meth:`compress`, float32 on the CPU.
 
-        The number of colours and the coding may be any; they are in the files.
+        The files state their number of colours and their coding, which may be any.
 
         Raises
         ------
         CorruptStream
-            If a payload is damaged, or another codec or one of other channels wrote it.
+            If a payload is damaged, or was written by another codec or for other channels.
         ValueError
             If there are no payloads, or their pictures differ in size.
         """
@@ -265,7 +267,7 @@ class KMeansCodec(Codec):
         return _levels(pictures)
 
     def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int:
-        """Return the bytes of the container and of what is in front of the palette."""
+        """Return the bytes of the container and of the header in front of the palette."""
         del size, channels
         return HEADER_BYTES + HEAD_BYTES
 

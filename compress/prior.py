@@ -1,10 +1,10 @@
-"""The entropy models: how many bits a latent element costs, and the integer tables that code it.
+"""The entropy models: the bits of a latent element, and the integer tables that code it.
 
-:class:`FactorizedPrior` holds one learned density per latent channel, independent of position, so
-the tables are constants of the model. :func:`gaussian_bits` prices an element by a Gaussian whose
-width is told element by element, as a level of a fixed ladder; its tables
-(:func:`gaussian_tables`) are constants of the library, and a level is an integer: who decodes needs
-no floating-point number to agree on.
+:class:`FactorizedPrior` has one learned density per latent channel, independent of position, so the
+tables are constants of the model. :func:`gaussian_bits` uses a Gaussian with a width for each
+element, given as a level of a fixed scale. Its tables (:func:`gaussian_tables`) are constants of
+the library, and a level is an integer: encoder and decoder need not agree on any floating-point
+number.
 """
 
 import copy
@@ -49,17 +49,17 @@ class FactorizedPrior(nn.Module):
     The cumulative is ``c(y) = (1 - w) sigmoid(f(y)) + w (1/2 + arctan(y) / pi)`` with ``f`` a
     small monotone network per channel (Ballé et al. 2018, appendix 6.1) and ``w = 2**-12`` the
     weight of a Cauchy tail. An element ``y`` then costs ``-log2(c(y + 1/2) - c(y - 1/2))`` bits:
-    for an integer ``y`` that is the ideal length of its code word, for a noisy one the
-    differentiable stand-in for it.
+    for an integer ``y`` this is the ideal length of its code word, for a noisy ``y`` a
+    differentiable approximation of it.
 
     Parameters
     ----------
     channels : int
-        Channels of the latent, each with a density of its own.
+        Channels of the latent, each with its own density.
     filters : tuple of int
         Widths of the hidden layers of ``f``.
     init_scale : float
-        Half-width of the density at the start, in quantisation steps.
+        Initial half-width of the density, in quantisation steps.
 
     Raises
     ------
@@ -69,8 +69,8 @@ class FactorizedPrior(nn.Module):
     Notes
     -----
     ``joint.fit`` trains it at ten times the learning rate of its codec
-    (``learning_rate_factor``). Its few numbers per channel have to follow the latent from a broad
-    start; at one rate for all they lag behind it, and a short training pays for that in bits.
+    (``learning_rate_factor``). Its few parameters per channel start with a broad density and must
+    follow the latent; with a common rate they lag behind, which costs bits in a short training.
 
     References
     ----------
@@ -211,19 +211,20 @@ def gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
     deviation ``s = 0.11 * 2**(level / 5)`` steps, mixed with a Cauchy tail of weight ``2**-12`` as
     in :class:`FactorizedPrior`. Finite for every finite residual.
 
-    The gradients are those of this formula. The one to the residual leads back from anywhere; where
-    the tail pays it is about ``2 / (v ln 2)`` bits per step. The one to the level fades there,
-    because a Gaussian somewhat wider holds nothing more: from half a step and 8 standard deviations
-    on it is below 0.01 bit per level, and in float32 exactly 0 from 2 steps on at level 0. A width
-    that collapsed is widened by the elements that lie nearer. (With a lower bound of 1e-9 on the
-    likelihood, in place of the tail, it fades as fast, at most two standard deviations later.)
+    The gradients are those of this formula. The gradient to the residual is non-zero everywhere; in
+    the tail it is about ``2 / (v ln 2)`` bits per step. The gradient to the level vanishes in the
+    tail, because a slightly wider Gaussian contains no more mass there: beyond half a step plus 8
+    standard deviations it is below 0.01 bit per level, and in float32 exactly 0 from 2 steps on at
+    level 0. A collapsed width is widened again by elements closer to the mean. (With a lower bound
+    of 1e-9 on the likelihood instead of the tail, it vanishes as fast, at most two standard
+    deviations later.)
 
     Parameters
     ----------
     residual : Tensor
         Noisy or rounded differences to the mean, any shape, in quantisation steps.
     level : Tensor
-        Same shape; 0 to ``SCALE_LEVELS - 1``, whole numbers for what a file holds.
+        Same shape; 0 to ``SCALE_LEVELS - 1``, whole numbers for the bits of a file.
 
     References
     ----------
@@ -243,15 +244,16 @@ def gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
 
 
 def gaussian_level(variance: Tensor) -> Tensor:
-    """Return the level of :func:`gaussian_bits` next to a variance, straight-through.
+    """Return the nearest level of :func:`gaussian_bits` for a variance, straight-through.
 
     The variance of level 0 is added first, so that a variance of 0 has a level, the first one, and
-    a gradient. Those of levels 0 and 1 come to levels 2 and 3, and from level 7 on to their own.
+    a gradient. The variances of levels 0 and 1 give levels 2 and 3; from level 7 on, a variance
+    gives its own level.
 
     Parameters
     ----------
     variance : Tensor
-        Any shape, 0 or more, steps squared; what lies beyond the ladder gets its last level.
+        Any shape, 0 or more, steps squared; variances beyond the scale get its last level.
     """
     octaves = 0.5 * torch.log2(variance + _SMALLEST_SCALE**2) - math.log2(_SMALLEST_SCALE)
     return round_straight_through(_LEVELS_PER_OCTAVE * octaves).clamp(0, SCALE_LEVELS - 1)

@@ -1,9 +1,8 @@
-"""Differentiable stand-ins for rounding.
+"""Differentiable replacements for rounding.
 
-Rounding has a zero derivative almost everywhere, so a codec that rounds with ``torch.round`` cuts
-every gradient to what stands in front of it. Every stand-in here has a gradient, so a lens, a
-sensor or an encoder in front of it receives one (with ``soft``, at fewer elements the sharper it
-is):
+Rounding has a zero derivative almost everywhere, so a codec that uses ``torch.round`` blocks every
+gradient to the stages in front of it. All functions here have a gradient, so a lens, a sensor or an
+encoder in front receives one (with ``soft``, at fewer elements for a higher sharpness):
 
 ====================  =====================================  ======================================
 mode                  forward                                gradient to x
@@ -14,11 +13,11 @@ mode                  forward                                gradient to x
 ``dither``            round(x + u) - u, u uniform in ±1/2    1
 ====================  =====================================  ======================================
 
-``noise`` is the usual stand-in of training: the density of x + u agrees with the probability mass
-of the rounded x at integers. ``dither`` has the same distribution, whatever x is, but can be
-written to a file by a coder and a decoder that share u. ``soft`` goes from ``noise`` to rounding as
-its sharpness grows, so that a training can anneal from the one to the other. ``straight_through``
-is what a file holds, and what evaluation does.
+``noise`` is the usual replacement in training: the density of x + u equals the probability mass of
+the rounded x at integers. ``dither`` has the same distribution for any x, but can be written to a
+file by an encoder and a decoder that share u. ``soft`` changes from ``noise`` to rounding as its
+sharpness increases, so that training can anneal from one to the other. ``straight_through`` gives
+the numbers in a file, and is used in evaluation.
 """
 
 import math
@@ -56,8 +55,8 @@ def add_uniform_noise(x: Tensor, *, generator: Generators | None = None) -> Tens
     x : Tensor
         Floating-point values of any shape, in quantisation steps.
     generator : torch.Generator or a sequence of them, optional
-        Source of the noise. It may live on another device than ``x``. Without one, the noise
-        comes from torch's default stream of the device of ``x``, as in ``torch.nn.Dropout``.
+        Random numbers of the noise; it may be on another device than ``x``. By default torch's
+        global generator of the device of ``x``, as in ``torch.nn.Dropout``.
 
     Returns
     -------
@@ -82,7 +81,7 @@ def round_straight_through(x: Tensor) -> Tensor:
     Parameters
     ----------
     x : Tensor
-        Floating-point values of any shape, in quantisation steps. Infinite ones come to NaN.
+        Floating-point values of any shape, in quantisation steps. Infinite values give NaN.
 
     Returns
     -------
@@ -107,7 +106,7 @@ def round_straight_through(x: Tensor) -> Tensor:
 def dither(x: Tensor, *, generator: Generators | None = None) -> Tensor:
     """Round with a subtractive dither, ``round(x + u) - u``, with the identity as gradient.
 
-    The error is uniform in ±1/2 and independent of ``x`` (Schuchman 1964), as that of
+    The error is uniform in ±1/2 and independent of ``x`` (Schuchman 1964), as with
     :func:`add_uniform_noise`, but the rounded numbers can be written to a file.
 
     Parameters
@@ -128,10 +127,10 @@ def dither(x: Tensor, *, generator: Generators | None = None) -> Tensor:
 
 
 def soft_round(x: Tensor, *, sharpness: float) -> Tensor:
-    """A smooth, increasing approximation of rounding that keeps integers and half-integers.
+    """Return a smooth, increasing approximation of rounding that keeps integers and half-integers.
 
     ``m + tanh(a (x - m)) / (2 tanh(a / 2))`` with m the middle of the two integers around ``x``
-    and a the sharpness: the identity as it goes to 0, rounding as it grows.
+    and a the sharpness: the identity as a goes to 0, rounding as a increases.
 
     Parameters
     ----------
@@ -163,8 +162,8 @@ def soft_round_inverse(y: Tensor, *, sharpness: float) -> Tensor:
     y : Tensor
         Floating-point values of any shape.
     sharpness : float
-        As there. The steep parts of the inverse, near integers, are cut where the type of ``y``
-        runs out of digits, and have no gradient there.
+        As in :func:`soft_round`. The steep parts of the inverse, near integers, are cut at the
+        resolution of the type of ``y``, and have no gradient there.
     """
     _check_floating(y)
     a = _check_sharpness(sharpness)
@@ -175,18 +174,18 @@ def soft_round_inverse(y: Tensor, *, sharpness: float) -> Tensor:
 
 
 def soft_round_noisy(x: Tensor, *, sharpness: float, generator: Generators | None = None) -> Tensor:
-    """Round softly, add uniform noise, and return what a decoder expects ``x`` to have been.
+    """Round softly, add uniform noise, and return the expected value of ``x`` for a decoder.
 
     ``E[x | s(x) + u]`` for a flat density of x: the mean of the interval of all x that could have
     given the noisy value, ``inverse(y - 1/2) + 1/2`` in terms of :func:`soft_round_inverse`. The
-    gradient is that of this formula, without a bias of its own.
+    gradient is exactly that of this formula.
 
     Parameters
     ----------
     x : Tensor
         Floating-point values of any shape, in quantisation steps.
     sharpness : float
-        Towards 0 the result is ``x + u``, for a large one the rounded ``x``.
+        Towards 0 the result is ``x + u``; for large values it is the rounded ``x``.
     generator : torch.Generator or a sequence of them, optional
         Source of ``u``, as in :func:`add_uniform_noise`.
 
@@ -205,7 +204,7 @@ def quantize(
     generator: Generators | None = None,
     sharpness: float = 4.0,
 ) -> Tensor:
-    """Quantise ``x`` to integers, or pretend to.
+    """Quantise ``x`` to integers, or apply a replacement for training.
 
     Parameters
     ----------
@@ -215,9 +214,9 @@ def quantize(
         :func:`add_uniform_noise`, :func:`round_straight_through`, :func:`soft_round_noisy` or
         :func:`dither`.
     generator : torch.Generator or a sequence of them, optional
-        Source of the noise; ``straight_through`` draws nothing from it.
+        Random numbers of the noise; ``straight_through`` does not use it.
     sharpness : float
-        Of ``soft``.
+        Sharpness of ``soft``.
 
     Returns
     -------
@@ -267,7 +266,7 @@ def uniform(
     if not isinstance(generator, Sequence):
         raise ValueError(
             "generator must be one torch.Generator, or one for each picture, got "
-            f"{type(generator).__name__}: torch.Generator().manual_seed(0) makes one of a seed."
+            f"{type(generator).__name__}: make one with torch.Generator().manual_seed(0)."
         )
     if not shape or len(generator) != shape[0]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Where the bits went: in the lesion, along its edge, or around it."""
+"""Bits in the lesion, along its edge, and around it."""
 
 import math
 from dataclasses import dataclass
@@ -13,39 +13,39 @@ __all__ = ["Region", "RegionBits", "bits_by_region"]
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """What one region of each picture costs, and how much of the picture it is."""
+    """Bits and area of one region of each picture."""
 
     bits: Tensor
     """Bits ``[B]``."""
     bits_share: Tensor
-    """Fraction of the bits of the picture ``[B]``; nan if it has none."""
+    """Fraction of the bits of the picture ``[B]``; nan if the picture has no bits."""
     area_share: Tensor
     """Fraction of the pixels of the picture ``[B]``."""
 
     @property
     def density(self) -> Tensor:
-        """Share of the bits by share of the area ``[B]``.
+        """Share of the bits divided by share of the area ``[B]``.
 
-        1 is the null value, that of bits spread evenly; nan where the region holds no pixel or the
-        picture no bits.
+        It is 1 if the bits are spread evenly, and nan if the region has no pixel or the picture no
+        bits.
         """
         return _ratio(self.bits_share, self.area_share)
 
 
 @dataclass(frozen=True, eq=False)
 class RegionBits:
-    """Bits of three regions that together are the picture."""
+    """Bits of three regions that together cover the picture."""
 
     lesion: Region
-    """Inside the mask, further from its edge than the band."""
+    """Inside the mask, farther from its edge than the band."""
     boundary: Region
     """Near the edge of the mask, on both sides of it."""
     background: Region
-    """Outside the mask, further from its edge than the band."""
+    """Outside the mask, farther from its edge than the band."""
 
 
 def bits_by_region(bits_map: Tensor, mask: Tensor, *, band: float = 3.0) -> RegionBits:
-    """Add up a map of bits over lesion, boundary band and background.
+    """Sum a map of bits over lesion, boundary band and background.
 
     ::
 
@@ -53,16 +53,17 @@ def bits_by_region(bits_map: Tensor, mask: Tensor, *, band: float = 3.0) -> Regi
           └─the rest─► lesion, background           │
         bits_map ───────────────────────────────────┴─► bits, shares, density of each
 
-    A pixel is in the boundary if some pixel on the other side of the mask's edge is at most
-    ``band`` away, centre to centre: ``band=1`` takes one pixel on either side of a straight edge,
-    0 none. The frame of the picture is not an edge, so a mask that is empty or full has no
-    boundary: the area of that region is 0, and its density nan, not 0.
+    A pixel is in the boundary if a pixel on the other side of the mask's edge is at most ``band``
+    away, centre to centre: ``band=1`` takes one pixel on each side of a straight edge, 0 none. The
+    frame of the picture is not an edge, so an empty or full mask has no boundary: the area of that
+    region is 0, and its density nan, not 0.
 
-    The three are disjoint and cover the picture: their bits add up to those of the map. ``bits``,
-    ``bits_share`` and ``density`` have a gradient to the map.
+    The three regions are disjoint and cover the picture, so their bits sum to those of the map.
+    ``bits``, ``bits_share`` and ``density`` have a gradient to the map.
 
-    A learned codec spreads the bits of a latent cell evenly over the cell's pixels, so a region
-    that is narrow against a cell shares bits with its neighbours, and its density tends to 1.
+    A learned codec spreads the bits of a latent cell evenly over the cell's pixels. A region that
+    is narrow compared with a cell therefore shares bits with its neighbours, and its density tends
+    to 1.
 
     Parameters
     ----------
@@ -71,12 +72,12 @@ def bits_by_region(bits_map: Tensor, mask: Tensor, *, band: float = 3.0) -> Regi
     mask : Tensor
         True in the lesion, bool ``[B, 1, H, W]``.
     band : float
-        Reach of the boundary to either side, pixels.
+        Width of the boundary on each side of the edge, pixels.
 
     Returns
     -------
     RegionBits
-        Figures of each region ``[B]``.
+        Bits, shares and density of each region ``[B]``.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def bits_by_region(bits_map: Tensor, mask: Tensor, *, band: float = 3.0) -> Regi
     if mask.shape != bits_map.shape or mask.dtype != torch.bool:
         raise ValueError(
             f"expected a mask of torch.bool {list(bits_map.shape)}, got {mask.dtype} "
-            f"{list(mask.shape)}. Compare a grey one with a threshold first."
+            f"{list(mask.shape)}. Threshold a grey mask first."
         )
     if not is_number(band) or not 0 <= band < math.inf:
         raise ValueError(f"band must be a number of pixels, 0 or more, got {band!r}.")
@@ -111,7 +112,7 @@ def bits_by_region(bits_map: Tensor, mask: Tensor, *, band: float = 3.0) -> Regi
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Divide; nan where ``whole`` is 0, without a gradient, so that a nanmean has a finite one."""
+    """Divide; nan without a gradient where ``whole`` is 0, so that a nanmean has a finite one."""
     some = whole != 0
     return torch.where(some, part / torch.where(some, whole, 1), math.nan)
 
@@ -125,8 +126,8 @@ def _near(mask: Tensor, band: float) -> Tensor:
     behind = torch.where(mask, place, 2 * width).flip(-1).cummin(-1).values.flip(-1) - place
     across = torch.minimum(before, behind)
     near = mask.clone()
-    # Squared distances are whole numbers. A band that is the root of one reaches it, and squared
-    # again it may have come out below.
+    # Squared distances are whole numbers. If the band is the root of one, squaring it again may
+    # give slightly less.
     farthest = int(min(band, math.hypot(height, width)) ** 2 * (1 + 1e-15))
     for rows in range(min(math.isqrt(farthest), height - 1) + 1):
         # A disc is a stack of segments: reach along the row, then from one row to another.

@@ -1,25 +1,25 @@
 """The system: compose, train, evaluate. The only package that imports the other three.
 
-Files: ``system`` the graph, ``stages`` what fits into it, ``stage_audit`` whether one's own keeps
-its promises, ``planes`` between them, ``kinds`` what functions of it are given · ``objective`` what
-it is trained for, ``term`` terms of one's own · ``feed`` pictures on their way, ``parallel``
-several processes, ``device`` where · ``explain`` maps of why · ``settings`` what parts of data
-share, ``import_path`` what data names outside of the library · ``cells`` tables of text, ``parse``
-JSON, ``record`` results as JSON holds them · ``caution`` warnings at the caller's line,
-``neighbours`` a guard of the four names · ``cli`` the command line, ``script`` how a script ends.
+Files: ``system`` the differentiable graph, ``stages`` requirements on stages, ``stage_audit`` tests
+of a custom stage, ``planes`` between stages, ``kinds`` argument types of functions on systems ·
+``objective`` the training loss, ``term`` user-defined terms · ``feed`` loading of pictures,
+``parallel`` several processes, ``device`` choice of device · ``explain`` explanation maps ·
+``settings`` base of the configurations, ``import_path`` objects outside the library · ``cells``
+text tables, ``parse`` JSON and TOML, ``record`` results as JSON · ``caution`` warnings at the
+caller's line, ``neighbours`` a guard of the four package names · ``cli`` the command line,
+``script`` exit of a script.
 
-Rooms, each of which uses those before it alone: ``judge`` what a system is worth · ``saved`` what
-lies on the disk · ``train`` the one loop · ``picture`` picture files · ``config`` a run as data ·
-``run`` from data to a finished run, and back · ``deploy`` what a trained system is used for ·
-``analysis`` contrast, and whether it decides · ``panel`` parts of figures, ``figure`` figures of a
-run and of its analyses · ``report`` runs as a page · ``study`` many runs, what they show ·
-``command`` the commands of the command line.
+Subpackages, each of which imports only those before it: ``judge`` evaluation · ``saved`` files of
+runs · ``train`` the training loop · ``picture`` picture files · ``config`` configurations · ``run``
+from data to a finished run, and back · ``deploy`` use of a trained system · ``analysis`` contrast,
+and whether it decides · ``panel`` parts of figures, ``figure`` figures of runs and analyses ·
+``report`` pages about runs · ``study`` many runs and their statistics · ``command`` the commands.
 """
 
 import importlib
 from types import ModuleType
 
-# First of all: before anything of a neighbour is used.
+# First: before anything of a neighbouring package is used.
 from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
 from .config.classifier import ClassifierConfig
@@ -37,6 +37,7 @@ from .config.codecs import (
     build_codec,
 )
 from .config.colour import ColourConfig
+from .config.compound import CompoundConfig, SurfaceConfig
 from .config.custom import CustomConfig
 from .config.front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
 from .config.psf import PSFConfig
@@ -130,6 +131,7 @@ __all__ = [
     "ClassFolders",
     "ClassifierConfig",
     "ColourConfig",
+    "CompoundConfig",
     "CompressedFile",
     "ConfigError",
     "CustomConfig",
@@ -177,6 +179,7 @@ __all__ = [
     "SplitConfig",
     "StageAudit",
     "StopRequest",
+    "SurfaceConfig",
     "SystemConfig",
     "SystemOutput",
     "Term",
@@ -235,7 +238,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Load a room when it is first asked for: together they take longer than all else here."""
+    """Import a subpackage at its first use: together they take longer than all the rest."""
     if name in ("analysis", "figure", "report", "study"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Warnings that are told where they can be acted on: at the line that called this library."""
+"""Warnings that point to the user's line of code that called this library."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import torch
 
 __all__ = ["caution", "told_once"]
 
-# What may stand between a caller and the function that warns.
+# Modules that may be on the stack between the user's code and the function that warns.
 _BETWEEN = (
     f"{os.path.dirname(__file__)}{os.sep}",
     f"{os.path.dirname(torch.__file__)}{os.sep}",
@@ -22,9 +22,9 @@ _NUMBERS = re.compile(r"\d[\d.,]*(e[+-]?\d+)?")
 
 
 def caution(text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the innermost line that is of neither this package, torch nor contextlib.
+    """Warn at the innermost line that is not in this package, torch or contextlib.
 
-    A count of frames would be of one way here alone, and a function is called from several.
+    A fixed ``stacklevel`` would not do: a function is called in several ways within the package.
 
     Parameters
     ----------
@@ -39,21 +39,21 @@ def caution(text: str, category: type[Warning] = UserWarning) -> None:
 
 @contextlib.contextmanager
 def told_once(*, by_number: bool = False) -> Iterator[None]:
-    """Tell of warnings that are alike the first, and how many there were.
+    """Show the first of several similar warnings, with their number.
 
-    Afterwards, as :func:`caution` does, also where that ends in an error. What filters leave out,
-    or make an error, they do at once. A function that evaluates hundreds of systems would bury its
-    result in them.
+    It is shown at the end of the block as by :func:`caution`, also if the block ends in an error.
+    Warnings that filters ignore, or turn into an error, are handled at once. A function that
+    evaluates hundreds of systems would otherwise bury its result in warnings.
 
     Parameters
     ----------
     by_number : bool
-        Tell of each number: by default those are alike that differ in their numbers alone.
+        Count warnings that differ only in their numbers separately; by default they are similar.
     """
     caught: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as caught:
-            # Behind the user's filters: all that they let pass are counted.
+            # Added after the user's filters: warnings that those pass are counted.
             warnings.simplefilter("always", append=True)
             yield
     finally:

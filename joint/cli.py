@@ -1,6 +1,6 @@
-"""The command line: which commands there are, and how each ends.
+"""The command line: the list of commands, and how each ends.
 
-What a command is told and does is in the file of :mod:`joint.command` that has its name.
+Options and actions of a command are in the file of :mod:`joint.command` with its name.
 """
 
 import difflib
@@ -18,24 +18,24 @@ from .train.run import TrainingDiverged
 
 __all__ = ["main"]
 
-# Exit status; that of an unknown command or option is 2, as everywhere.
+# Exit status; an unknown command or option gives 2, as is usual.
 _MISTAKE, _UNKNOWN, _DIVERGED, _INTERRUPTED = 1, 2, 3, 130
 
-# Each is a file of joint.command, which is loaded when it is asked for.
+# Each is a file of joint.command, imported only when the command is used.
 _COMMANDS = {
-    "describe": "say what a camera is in numbers, before it is trained or after",
+    "describe": "print the numbers of a camera, before or after training",
     "train": "train a system and write a run folder",
     "evaluate": "evaluate a trained run",
-    "predict": "say what pictures show, by a trained run",
-    "report": "write a page of a run, or of several side by side",
-    "contrast": "say whether a run decides by how far lesions stand out",
-    "tolerance": "say how many cameras with errors keep what a run promises",
-    "runs": "list run folders and how far they have come",
+    "predict": "classify pictures with a trained run",
+    "report": "write a page on a run, or on several side by side",
+    "contrast": "analyse whether a run decides by the contrast of lesions",
+    "tolerance": "estimate how many cameras with errors keep what a run promises",
+    "runs": "list run folders and their progress",
     "study": "train and judge many designs; lens2label study --help lists its commands",
     "audit": "look for duplicates and leaks in a data set and its split, or between two sets",
     "rate": "compare codecs: bits against fidelity, or against a run's accuracy",
-    "compress": "code pictures with the codec of a run",
-    "decompress": "decode such files",
+    "compress": "compress pictures with the codec of a run",
+    "decompress": "decompress such files",
     "export": "write the trained graph as one file that runs without this library",
 }
 
@@ -55,9 +55,9 @@ examples:
   lens2label report runs/plain runs/edge --output report.html
 
 exit status:
-  0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
+  0    done; or stopped by SIGTERM or Ctrl-C after saving, with the command to continue
   {_MISTAKE}    a mistake: a missing file, a folder in use, a full disk, a study that cannot be
-       read, what a run or this machine does not have
+       read, something that the run or this machine lacks
   1    of audit: something is in more than one part, or in both sets; of study check: a file is
        not whole; of compress, rate: a file could not be used; of study run: every run failed
   {_UNKNOWN}    an unknown command or option, a value out of range, options that contradict
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             status = import_module(f"joint.command.{command}").main(rest)
             sys.stdout.flush()
-        except BrokenPipeError:  # `lens2label runs runs | head`: whoever read has read enough
+        except BrokenPipeError:  # `lens2label runs runs | head`: the reader has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = _MISTAKE
         except TrainingDiverged as error:

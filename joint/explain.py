@@ -1,4 +1,4 @@
-"""Why a system says what it says: maps on the scene, and on every plane behind it.
+"""Explanations of a classification: maps on the scene, and on every plane behind it.
 
 ::
 
@@ -7,10 +7,9 @@
       │          └──────────┴──────────┴────────────┴────────────── integrated_gradients
       └── occlusion
 
-All of them explain the system as it is in evaluation mode, put every module back into the mode that
-it was in, leave no hook behind and touch no parameter's gradient. Where there is noise, one draw of
-it is explained: each pass of a call sees the same, that of the generator's state, which stays as
-it was.
+All of them explain the system in evaluation mode, restore the mode of every module, leave no hook
+behind and change no parameter's gradient. If there is noise, one realisation of it is explained:
+each pass of a call has the same noise, that of the generator's state, which does not change.
 """
 
 from collections.abc import Callable
@@ -47,23 +46,23 @@ class _Traceable(Protocol):
 
 @dataclass(frozen=True)
 class ActivationMap:
-    """Where the last feature map speaks for a class."""
+    """Grad-CAM map: where the last feature map supports a class."""
 
     maps: Tensor
-    """``[B, H, W]`` on the scene, not negative, in units of the score for each cell of
+    """Map on the scene ``[B, H, W]``, non-negative, in units of the score for each cell of
     ``coarse``."""
     coarse: Tensor
-    """The same on the grid of the feature map ``[B, h, w]``."""
+    """Map on the grid of the feature map ``[B, h, w]``."""
     target: Tensor
-    """The class that each map is for ``[B]``."""
+    """Class that each map explains ``[B]``."""
     logits: Tensor
-    """Class scores of the pass that was explained ``[B, K]``."""
+    """Class scores of the explained pass ``[B, K]``."""
 
     def __str__(self) -> str:
         rows, columns = self.coarse.shape[-2:]
-        blind = ": one cell for the whole scene, which cannot say where; take an earlier layer"
+        blind = ": one cell for the whole scene shows no place; use an earlier layer"
         return (
-            f"what speaks for a class in {len(self.maps)} scenes of {self.maps.shape[-2]} x "
+            f"support for a class in {len(self.maps)} scenes of {self.maps.shape[-2]} x "
             f"{self.maps.shape[-1]}, from a feature map of {rows} x {columns}"
             f"{blind if rows * columns == 1 else ''}"
         )
@@ -71,25 +70,25 @@ class ActivationMap:
 
 @dataclass(frozen=True)
 class Attribution:
-    """What each value of a plane adds to the score of a class, against a baseline."""
+    """Contribution of each value of a plane to the score of a class, relative to a baseline."""
 
     plane: Plane
-    """Where the values lie."""
+    """Plane of the values."""
     values: Tensor
-    """Shares of the score, signed, in the shape of the plane ``[B, C, H, W]``; the exposures of
-    ``irradiance`` and ``raw`` are channels."""
+    """Signed contributions to the score in the shape of the plane ``[B, C, H, W]``; the exposures
+    of ``irradiance`` and ``raw`` are channels."""
     target: Tensor
-    """The class whose score is shared out ``[B]``."""
+    """Class whose score is explained ``[B]``."""
     score: Tensor
-    """Its logit ``[B]``."""
+    """Logit of that class ``[B]``."""
     baseline_score: Tensor
-    """Its logit at the baseline ``[B]``."""
+    """Logit of that class at the baseline ``[B]``."""
     residual: Tensor
-    """``values`` summed, less ``score - baseline_score`` ``[B]``; 0 where they are complete."""
+    """Sum of ``values`` less ``score - baseline_score`` ``[B]``; 0 if they are complete."""
 
     @property
     def maps(self) -> Tensor:
-        """The shares of all channels together ``[B, H, W]``."""
+        """Contributions summed over the channels ``[B, H, W]``."""
         return self.values.sum(1)
 
     def __str__(self) -> str:
@@ -107,16 +106,16 @@ class Attribution:
 
 @dataclass(frozen=True)
 class OcclusionMap:
-    """How far the score of a class falls when a square of the scene is covered."""
+    """Drop of the score of a class when a square of the scene is covered."""
 
     maps: Tensor
-    """``[B, H, W]``: the mean of ``drops`` over the squares that cover a pixel."""
+    """Mean of ``drops`` over the squares that cover a pixel, ``[B, H, W]``."""
     drops: Tensor
     """Score less covered score, for each row and column of squares ``[B, R, Q]``."""
     target: Tensor
-    """The class whose score it is ``[B]``."""
+    """Class of the score ``[B]``."""
     score: Tensor
-    """Its logit with nothing covered ``[B]``."""
+    """Logit of that class with nothing covered ``[B]``."""
 
     def __str__(self) -> str:
         rows, columns = self.drops.shape[-2:]
@@ -140,44 +139,45 @@ def grad_cam(
     layer: nn.Module | None = None,
     generator: Generators | None = None,
 ) -> ActivationMap:
-    """Map where the last features speak for a class (Selvaraju et al., ICCV 2017).
+    """Map of where the last features support a class, Grad-CAM (Selvaraju et al., ICCV 2017).
 
-    ``relu(sum_k a_k A_k)`` of the feature maps ``A_k``, where ``a_k`` is the mean slope of the
-    class's logit over map k; enlarged to the scene, bilinearly. Where the head is linear in the
-    average of the map, as in most of :func:`classify.backbone`, ``h w a_k`` is the head's weight.
-    The cost is one forward pass of the system and the backward pass of what follows the map.
+    The map is ``relu(sum_k a_k A_k)`` of the feature maps ``A_k``, where ``a_k`` is the mean slope
+    of the class's logit over map k. It is enlarged to the scene bilinearly. If the head is linear
+    in the average of the map, as in most of :func:`classify.backbone`, ``h w a_k`` is the head's
+    weight. The cost is one forward pass of the system and a backward pass from logits to map.
 
     Parameters
     ----------
     system : ImagingSystem
-        Without ``layer``, its classifier must have ``trace``, as those of
-        :func:`classify.backbone` do: logits and the feature map that they are a function of.
+        Without ``layer``, its classifier must have ``trace``, which returns the logits and the
+        feature map that they are a function of, as those of :func:`classify.backbone` do.
     scenes : Tensor ``[B, C, H, W]``
         Pictures in 0..1.
     target : int or Tensor ``[B]``, optional
-        The class to explain, for all or for each picture; by default the one predicted.
+        The class to explain, for all or for each picture; by default the predicted one.
     layer : nn.Module, optional
-        A module of the classifier that gives a feature map ``[B, F, h, w]``, as ``layer4`` of
-        torchvision's ResNets: of any other classifier, or to look at another map. Theirs has one
-        cell in 32 pixels: of small pictures take ``layer2``, as one cell cannot say where.
+        A module of the classifier that returns a feature map ``[B, F, h, w]``, such as ``layer4``
+        of torchvision's ResNets. It is needed for a classifier without ``trace``, or to choose
+        another map. ``layer4`` has one cell per 32 pixels: for small pictures use ``layer2``,
+        because a single cell shows no place.
     generator : torch.Generator, or one for each picture, optional
         State of the noise; by default that of seed 0.
 
     Raises
     ------
     TypeError
-        For what is no system, or scenes that are no Tensor.
+        When ``system`` is no ImagingSystem, or ``scenes`` no Tensor.
     ValueError
-        For a classifier that cannot be traced, a layer that is none of its modules, does not run
-        exactly once or gives no feature map that the logits depend on, or scenes or classes that
-        do not fit.
+        For a classifier without ``trace``, a layer that is no module of it, does not run exactly
+        once or returns no feature map that the logits depend on, or scenes or classes that do not
+        fit.
     """
     classifier = check_pictures(system, scenes)
     if layer is None and not isinstance(classifier, _Traceable):
         raise ValueError(
             f"grad_cam reads the feature map through classifier.trace(image) -> (logits, "
-            f"features), which {type(classifier).__name__} does not have: name the layer whose "
-            "map it is, with layer=system.classifier.<layer>, or use integrated_gradients"
+            f"features), which {type(classifier).__name__} does not have: name the layer of the "
+            "map, with layer=system.classifier.<layer>, or use integrated_gradients"
         )
     if scenes.is_inference():
         scenes = scenes.clone()  # an ordinary tensor, which a backward pass may keep
@@ -202,11 +202,11 @@ def grad_cam(
 
 
 def _traced_at(classifier: nn.Module, layer: nn.Module, image: Tensor) -> TracedLogits:
-    """Logits as a function of what a layer gives, with no graph behind it; no hook stays."""
+    """Logits as a function of a layer's output, which is a leaf of the graph; removes its hook."""
     if not any(module is layer for module in classifier.modules()):
         raise ValueError(
-            f"layer must be a module of the system's classifier, and this {type(layer).__name__} "
-            "is none of them"
+            f"layer must be a module of the system's classifier, but this {type(layer).__name__} "
+            "is not"
         )
     found: list[Tensor] = []
 
@@ -214,10 +214,10 @@ def _traced_at(classifier: nn.Module, layer: nn.Module, image: Tensor) -> Traced
         if not isinstance(output, Tensor) or output.ndim != 4:
             given = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(
-                f"the layer must give a feature map [B, F, h, w], and {type(layer).__name__} "
-                f"gives {given}: choose one before the pooling"
+                f"the layer must return a feature map [B, F, h, w], but {type(layer).__name__} "
+                f"returns {given}: choose one before the pooling"
             )
-        # A copy, so that what follows may work in place, as ReLU(inplace=True) does.
+        # A copy, so that later layers may work in place, as ReLU(inplace=True) does.
         found.append(output.detach().requires_grad_())
         return found[-1].clone()
 
@@ -229,7 +229,7 @@ def _traced_at(classifier: nn.Module, layer: nn.Module, image: Tensor) -> Traced
         hook.remove()
     if len(found) != 1:
         raise ValueError(
-            f"the layer must run once in a pass of the classifier, and this one ran {len(found)} "
+            f"the layer must run once in a pass of the classifier, but this one ran {len(found)} "
             "times: choose another"
         )
     return TracedLogits(logits, found[0])
@@ -246,37 +246,38 @@ def integrated_gradients(
     steps: int = 32,
     generator: Generators | None = None,
 ) -> Attribution:
-    """Share the score of a class out among the values of a plane.
+    """Divide the score of a class among the values of a plane, by integrated gradients.
 
-    ``(x - b) int_0^1 f'(b + t (x - b)) dt`` (Sundararajan et al., ICML 2017), by Gauss-Legendre
-    quadrature; ``x`` is what the plane holds for these scenes and ``f`` the logit as a function of
-    it, through all that follows. The shares sum to ``f(x) - f(b)``, up to :attr:`Attribution.
-    residual`: exactly where the rest of the system is a polynomial of degree up to ``2 steps``
-    along the path, and within the error of the quadrature where it is piecewise smooth. The noise
-    stays the same along the path, so that ``f`` is a function.
+    The contributions are ``(x - b) int_0^1 f'(b + t (x - b)) dt`` (Sundararajan et al., ICML 2017),
+    by Gauss-Legendre quadrature. ``x`` are the values of the plane for these scenes, and ``f`` is
+    the logit as a function of them. The contributions sum to ``f(x) - f(b)``, up to
+    :attr:`Attribution.residual`: exactly if the rest of the system is a polynomial of degree up to
+    ``2 steps`` along the path, and within the error of the quadrature if it is piecewise smooth.
+    The noise is the same along the path, so that ``f`` is a function.
 
-    A converter, a rounded latent or a classical codec has the slope of a surrogate. What is shared
-    out then is the rise of the surrogate, and the residual holds its difference to the staircase,
-    which more steps do not lessen: for a linear classifier behind a converter, at most one step of
-    the converter times the sum of the weights' moduli.
+    A converter, a rounded latent or a classical codec has the gradient of a surrogate. The
+    contributions then sum to the rise of the surrogate, and the residual holds its difference to
+    the staircase. More steps do not reduce it: for a linear classifier behind a converter it is at
+    most one step of the converter times the sum of the weights' moduli.
 
-    The cost is ``steps`` forward and backward passes of what follows the plane, two forward passes
-    of it, and one of what comes before.
+    The cost is ``steps`` forward and backward passes of the stages behind the plane, two forward
+    passes of them, and one of the stages before.
 
     Parameters
     ----------
     system : ImagingSystem
         With a classifier.
     scenes : Tensor ``[B, C, H, W]``
-        Pictures in 0..1. Half precision is computed in single where optics follow, as they do.
+        Pictures in 0..1. Half precision is converted to single if optics follow, which compute in
+        single precision.
     plane : {"scene", "irradiance", "raw", "measurement", "handed"}
         A field of :class:`SystemOutput`.
     target : int or Tensor ``[B]``, optional
-        The class to explain, for all or for each picture; by default the one predicted.
+        The class to explain, for all or for each picture; by default the predicted one.
     baseline : float or Tensor, optional
-        What the values are compared with, of a shape that broadcasts to the plane's. By default
-        0, no light. Mind that a value that equals the baseline has no share: to see what a dark
-        lesion adds, compare with its surroundings, such as the mean colour ``[B, C, 1, 1]``.
+        Reference values, of a shape that broadcasts to the plane's. By default 0, no light. A
+        value that equals the baseline has no contribution: to see that of a dark lesion, use its
+        surroundings as baseline, such as the mean colour ``[B, C, 1, 1]``.
     steps : int
         Points of the path.
     generator : torch.Generator, or one for each picture, optional
@@ -285,9 +286,9 @@ def integrated_gradients(
     Raises
     ------
     TypeError
-        For what is no system, or scenes that are no Tensor.
+        When ``system`` is no ImagingSystem, or ``scenes`` no Tensor.
     ValueError
-        For a plane that the system does not have, one that no gradient reaches, steps that are no
+        For a plane that the system does not have or that no gradient reaches, steps that are no
         whole number of 1 or more, or a baseline, scenes or classes that do not fit.
     """
     check_pictures(system, scenes)
@@ -298,8 +299,8 @@ def integrated_gradients(
             value, score = reach(system, scenes, plane, Noise(generator, scenes.device))
             value = value.detach()
             if plane == "scene" and (system.front_end is not None or system.sensor is not None):
-                # Optics compute in single precision, to which half is the same scene; the path and
-                # the shares need the digits.
+                # Optics convert half precision to single anyway, and the path and the contributions
+                # need the digits.
                 value = single(value)
             start = _broadcast(0.0 if baseline is None else baseline, value, "baseline")
             logits = score(value)
@@ -325,9 +326,9 @@ def occlusion(
     fill: float | Tensor | None = None,
     generator: Generators | None = None,
 ) -> OcclusionMap:
-    """Cover one square of the scene after the other (Zeiler and Fergus, ECCV 2014).
+    """Occlusion map: cover one square of the scene after another (Zeiler and Fergus, ECCV 2014).
 
-    No slope is asked for, so that this judges the other maps where there are quantisers. The cost
+    It needs no slope, so that it can check the other maps where there are quantisers. The cost
     is one forward pass of the system for each square, and one more.
 
     Parameters
@@ -337,22 +338,22 @@ def occlusion(
     scenes : Tensor ``[B, C, H, W]``
         Pictures in 0..1.
     target : int or Tensor ``[B]``, optional
-        The class to explain, for all or for each picture; by default the one predicted.
+        The class to explain, for all or for each picture; by default the predicted one.
     patch : int, pixels
         Side of the square.
     stride : int, pixels, optional
-        From one square to the next, half a patch by default; the last ones lie flush with the
+        Distance from one square to the next, half a patch by default. The last squares end at the
         border, so that every pixel is covered.
     fill : float or Tensor, optional
-        What covers it, of a shape that broadcasts to the scenes'; by default the mean colour of
-        each picture.
+        Values of a covered square, of a shape that broadcasts to the scenes'; by default the mean
+        colour of each picture.
     generator : torch.Generator, or one for each picture, optional
         State of the noise; by default that of seed 0.
 
     Raises
     ------
     TypeError
-        For what is no system, or scenes that are no Tensor.
+        When ``system`` is no ImagingSystem, or ``scenes`` no Tensor.
     ValueError
         For a patch that does not fit into the picture, a stride that leaves gaps, or a fill,
         scenes or classes that do not fit.
@@ -396,8 +397,8 @@ def _slope(
         (slope,) = torch.autograd.grad(total, point, allow_unused=True)
     if slope is None:
         raise ValueError(
-            f"no gradient of the score reaches the plane {plane!r}: a stage behind it has none; "
-            "choose a plane behind that stage, or use occlusion"
+            f"no gradient of the score reaches the plane {plane!r}, because a stage behind it has "
+            "none; choose a plane behind that stage, or use occlusion"
         )
     return slope
 
@@ -440,6 +441,6 @@ def _starts(length: int, patch: int, stride: int | None) -> list[int]:
             f"patch must be 1 to {length} pixels, the side of the picture, not {patch}"
         )
     if not 1 <= step <= patch:
-        raise ValueError(f"stride must be 1 to {patch} pixels, so as to leave no gap, not {step}")
+        raise ValueError(f"stride must be 1 to {patch} pixels, to leave no gap, not {step}")
     last = length - patch
     return [*range(0, last, step), last]

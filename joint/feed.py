@@ -1,7 +1,7 @@
-"""Labelled scenes on their way to a device, in an order and with noise that any batch shares.
+"""Batches of labelled scenes on a device, with an order and noise independent of batching.
 
-What a picture goes through is a function of (seed, epoch, its name): neither the batch size, nor
-the other pictures, nor the number of processes changes its views and its noise.
+Views and noise of a picture are a function of (seed, epoch, its name): batch size, other pictures
+and the number of processes do not change them.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ __all__ = [
     "uniforms",
 ]
 
-# A data set moves to a GPU whole if it takes at most this share of the memory that is free there.
+# A data set is moved to a GPU as a whole if it needs at most this share of the free memory.
 _RESIDENT_SHARE = 0.3
 
 
 def as_seed(seed: int) -> int:
-    """A seed as Python's integer: 1.5 would be another source of noise than any whole number."""
+    """A seed as a Python integer; a fraction such as 1.5 is refused."""
     number = as_integer(seed)
     if number is None:
         raise ValueError(f"seed must be a whole number, not {seed!r}")
@@ -54,21 +54,21 @@ def some_of(part: LesionDataset, count: int) -> LesionDataset:
 
 
 def as_scenes(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Codes and labels of a batch as float scenes in 0..1 and labels on a device."""
+    """Codes and labels of a batch on a device, the codes as float scenes in 0..1."""
     images = as_levels(batch.images.to(device, non_blocking=True)).div_(255)
     return images, batch.labels.to(device, non_blocking=True)
 
 
 def generators(seeds: Sequence[int] | np.ndarray, device: torch.device) -> list[torch.Generator]:
-    """Make a generator for each picture."""
+    """A generator for each seed."""
     return [torch.Generator(device).manual_seed(int(seed)) for seed in seeds]
 
 
 def uniforms(seeds: np.ndarray, count: int) -> Tensor:
     """``count`` numbers for each seed, evenly in [0, 1): float32 ``[B, count]``.
 
-    The SplitMix64 generator of Steele et al. (OOPSLA 2014), whose numbers need no state: one call
-    where a generator for each picture takes hundreds.
+    They are from SplitMix64 of Steele et al. (OOPSLA 2014), which needs no state: one call for a
+    batch, where a generator for each picture takes hundreds.
     """
     counters = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     bits = _mixed(seeds.astype(np.uint64)[:, None] + counters) >> np.uint64(40)
@@ -83,20 +83,20 @@ def _mixed(keys: np.ndarray) -> np.ndarray:
 
 
 class Shown(NamedTuple):
-    """Labelled scenes that are shown to a system together, to evaluate it."""
+    """Labelled scenes of one batch for evaluation."""
 
     rows: Tensor
-    """Their places in the data set, int64 ``[B]``."""
+    """Rows in the data set, int64 ``[B]``."""
     scenes: Tensor
-    """In 0..1 ``[B, C, H, W]``."""
+    """Scenes in 0..1, ``[B, C, H, W]``."""
     labels: Tensor
     """int64 ``[B]``."""
     seeds: np.ndarray
-    """Of each picture's noise ``[B]``."""
+    """Seed of each picture's noise, ``[B]``."""
 
     @property
     def noise(self) -> list[torch.Generator]:
-        """Source of each picture's noise; whenever it is asked for, of the same state again."""
+        """New generators for each picture's noise, in the same state at each call."""
         return generators(self.seeds, self.scenes.device)
 
 
@@ -114,7 +114,7 @@ class Feed:
     dataset : LesionDataset
         Its pictures are codes of 8 or 16 bits.
     device : torch.device
-        Where the scenes are wanted.
+        Device of the batches.
     resident : bool, optional
         Hold the whole data set on the device; by default on a GPU, where it fits into 30 % of
         the free memory.
@@ -135,7 +135,7 @@ class Feed:
 
     @property
     def resident(self) -> bool:
-        """Whether the pictures lie on the device."""
+        """Whether the pictures are on the device."""
         return self._held is not None
 
     def seeds(self, *parts: object) -> np.ndarray:
@@ -143,7 +143,7 @@ class Feed:
         return _mixed(self._names ^ np.uint64(derive_seed(*parts))) >> np.uint64(1)
 
     def drawn_seeds(self, rows: Tensor, *parts: object) -> np.ndarray:
-        """A seed for each of the pictures ``rows`` ``[M]``; a repeated one gets others."""
+        """A seed for each of the pictures ``rows`` ``[M]``; repeated rows get different seeds."""
         order = rows.argsort(stable=True)
         ordered = rows[order]
         times = torch.empty_like(rows)
@@ -152,9 +152,9 @@ class Feed:
         return _mixed(seeds + times.numpy().astype(np.uint64)) >> np.uint64(1)
 
     def shuffled(self, *parts: object) -> Tensor:
-        """Rows in random order, int64 ``[N]``: by a number that each name draws from ``parts``.
+        """Rows in random order, int64 ``[N]``, sorted by a number drawn from name and ``parts``.
 
-        A picture that is added or removed moves no two others past each other.
+        Adding or removing a picture does not change the order of the others.
         """
         return torch.from_numpy(np.argsort(self.seeds(*parts), kind="stable"))
 
@@ -173,7 +173,7 @@ class Feed:
                     yield as_scenes(ready.result(), self.device)
 
     def shown(self, rows: Sequence[Tensor], *, seed: int) -> Iterator[Shown]:
-        """What :func:`joint.evaluate` shows a system, for each index ``[B]`` of rows."""
+        """Batches for :func:`joint.evaluate`, for each index ``[B]`` of rows."""
         seeds = self.seeds(seed, "evaluate")
         for index, (scenes, labels) in zip(rows, self.batches(rows), strict=True):
             yield Shown(index, scenes, labels, seeds[index.numpy()])

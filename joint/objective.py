@@ -1,4 +1,4 @@
-"""What a system is trained for: labels, bits, fidelity, a teacher; each weighted and reported."""
+"""The loss of a training: cross-entropy, rate, distortion and distillation, each with a weight."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,15 +30,16 @@ _NEEDED = {
     "distillation": "classifier",
 }
 TERMS = ("total", *_NEEDED)
-"""Names of the terms that every objective has, and of their sum."""
+"""Names of the built-in terms of an objective, and of the total."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Terms of the objective, each a scalar before its weight; None where it has none."""
+    """Terms of the objective, each an unweighted scalar; None if the system has no such term."""
 
     total: Tensor
-    """Weighted sum, what is minimised; the distortion of a picture counts by its quality."""
+    """Weighted sum, which is minimised. With several quality levels, the distortion of each picture
+    is weighted by its level."""
     task: Tensor | None
     """Cross-entropy, nats."""
     rate: Tensor | None
@@ -46,96 +47,100 @@ class Losses:
     distortion: Tensor | None
     """Mean error between the codec's input and output."""
     restoration: Tensor | None = None
-    """Mean error between the scene and what the system makes of it, where that is trained for."""
+    """Mean error between the scene and the system's picture, if ``restoration`` has a weight."""
     distillation: Tensor | None = None
     """Mean divergence from the teacher's class probabilities, nats, times the temperature squared;
-    where there is a teacher."""
+    None without a teacher."""
     own: Mapping[str, Tensor] = field(default_factory=dict)
-    """Those of :attr:`Objective.terms`."""
+    """User-defined terms, those of :attr:`Objective.terms`."""
 
     def named(self) -> dict[str, Tensor]:
-        """The terms that exist, by name; scalars."""
+        """The terms that exist, by name, each a scalar."""
         terms = {name: getattr(self, name) for name in TERMS}
         return {name: term for name, term in terms.items() if term is not None} | dict(self.own)
 
 
 class Objective(Settings):
-    """What is made small: ``task * cross_entropy + rate * bpp + distortion * error + ...``.
+    """The loss that is minimised: ``task * cross_entropy + rate * bpp + distortion * error + ...``.
 
-    The error is the mean absolute (as in the study that this library grew from) or the mean
-    squared difference of two pictures in 0..1, or 1 - MS-SSIM of them. ``distortion`` weighs that
-    between what the codec is given and what it returns; ``restoration`` that between the scene and
-    what the whole system makes of it, for a camera whose pictures are looked at::
+    The error is the mean absolute difference of two pictures in 0..1 (as in the study from which
+    this library grew), their mean squared difference, or 1 - MS-SSIM. ``distortion`` weights the
+    error between input and output of the codec. ``restoration`` weights the error between the scene
+    and the picture of the whole system, for a camera whose pictures people look at::
 
         Objective(task=0, restoration=1, distortion_kind="mse")  # optics for fidelity alone
 
-    A larger weight of an error, or of the task, buys more bits; a larger weight of the rate saves
-    them. :meth:`rate_distortion` names the weights as the literature on learned compression does.
+    A larger weight of an error, or of the task, increases the rate; a larger weight of the rate
+    lowers it. :meth:`rate_distortion` takes the weights of the literature on learned compression.
 
-    The remedies for rare classes can be combined, and all rest by default. Class weights, by a
+    The remedies for rare classes can be combined; by default none is active. Class weights, by a
     power of the counts or by effective numbers, may be deferred; with ``margin`` this is LDAM-DRW
     (Cao et al., NeurIPS 2019)::
 
         Objective(margin=15, effective_number=0.9999, deferred_from=16)  # of 20 epochs
 
-    A system may be taught by another one (``joint.fit(teacher=)``), such as one that sees the scene
-    where this one sees what camera and codec leave of it: knowledge distillation (Hinton, Vinyals
-    and Dean, arXiv:1503.02531), there with privileged information (Lopez-Paz et al., ICLR 2016)::
+    A system can learn from a teacher (``joint.fit(teacher=)``) by knowledge distillation (Hinton,
+    Vinyals and Dean, arXiv:1503.02531). If the teacher classifies the scene itself, before camera
+    and codec, this is learning with privileged information (Lopez-Paz et al., ICLR 2016)::
 
         Objective(distillation=1, distillation_temperature=4)  # beside the labels; task=0: alone
 
-    What none of these says is a function of one's own, by its import path (:class:`Term`)::
+    A term of your own is a function that is given by its import path (:class:`Term`)::
 
         Objective(terms={"dullness": Term(function="mylab.losses.dullness", weight=0.3)})
 
-    Where a codec trains several qualities at once, the distortion of each picture is weighed by
-    what the codec says of its quality (``Coded.distortion_weight``); ``distortion`` is the weight
-    in the middle.
+    If a codec trains several quality levels at once, the distortion of each picture is weighted by
+    its level (``Coded.distortion_weight``); ``distortion`` is the weight of the middle level.
     """
 
     task: float = Field(default=1.0, ge=0)
     """Weight of the cross-entropy, 1/nat."""
     rate: float = Field(default=0.0, ge=0)
-    """Weight of the rate, 1/(bit/pixel); with a target, that with which a training begins."""
+    """Weight of the rate, 1/(bit/pixel); with a rate_target its initial value."""
     rate_target: float | None = added(None, gt=0)
-    """Bits per pixel that a training is to end at: :func:`joint.fit` moves the weight of the rate
-    to where the rate meets it, whatever the camera and the codec. The rate is then no price but a
-    condition, and the loss of an evaluation leaves it out. None: the weight stays."""
+    """Rate at the end of the training, bits per pixel: :func:`joint.fit` adjusts the weight of the
+    rate until the rate meets the target, for any camera and codec. The rate is then a constraint,
+    and the loss of an evaluation does not include it. None: the weight is constant."""
     distortion: float = Field(default=0.0, ge=0)
     """Weight of the error between the codec's input and output, dimensionless."""
     restoration: float = added(0.0, ge=0)
-    """Weight of the error between the scene and the picture that leaves the system, of the codec
-    or, without one, of the camera, and that must have its size and channels; dimensionless."""
+    """Weight of the error between the scene and the system's picture, dimensionless. The picture is
+    the output of the codec or, without a codec, of the camera, and must have the size and channels
+    of the scene."""
     distortion_kind: DistortionKind = "mae"
-    """Of both errors: mean absolute, mean squared, or 1 - MS-SSIM (of as many scales as fit)."""
+    """Measure of both errors: mae, mean absolute; mse, mean squared; ms_ssim, 1 - MS-SSIM (with as
+    many scales as fit)."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Share of each label that is spread over all classes, in training."""
     class_weight_power: float = Field(default=0.0, ge=0, le=1)
-    """Weigh class c by (N / (K n_c)) ** power, over the mean weight of the data set; 0 weighs all
-    alike, 1 balances them."""
+    """Exponent of the class weights: class c has (N / (K n_c)) ** power, over the mean weight of
+    the data set. 0 gives equal weights, 1 balances the classes."""
     effective_number: float = Field(default=0.0, ge=0, lt=1)
-    """Weigh class c by (1 - beta) / (1 - beta ** n_c) with this beta (Cui et al., CVPR 2019);
-    0 weighs all alike, 0.999 is usual."""
+    """beta of class weights by effective numbers (Cui et al., CVPR 2019): class c has (1 - beta) /
+    (1 - beta ** n_c). 0 gives equal weights, 0.999 is usual."""
     deferred_from: int = Field(default=0, ge=0)
-    """Epoch, counted from 0, from which the class weights act."""
+    """First epoch, counted from 0, in which the class weights are used."""
     logit_adjustment: float = Field(default=0.0, ge=0)
-    """Add tau * log(prior) to the logits in training (Menon et al., ICLR 2021); 1 is the balanced
-    softmax. The prior is that of the data set, whatever the sampling."""
+    """tau of logit adjustment (Menon et al., ICLR 2021): tau * log(prior) is added to the logits in
+    training; 1 is the balanced softmax. The prior is that of the data set, whatever the
+    sampling."""
     focal_gamma: float = Field(default=0.0, ge=0)
-    """Exponent of (1 - p), which turns from what is known already (Lin et al., ICCV 2017)."""
+    """Exponent gamma of the focal loss (Lin et al., ICCV 2017), whose factor (1 - p) ** gamma
+    reduces the weight of well-classified pictures."""
     margin: float = Field(default=0.0, ge=0)
-    """LDAM: this much, in units of the logits, is taken off the true logit of the rarest class,
-    and of the others in the ratio of n_c ** (-1/4). The paper's 0.5 is one of cosines: 15 with
-    :class:`classify.CosineHead`, whose scores are cosines times 30."""
+    """LDAM margin in units of the logits: it is subtracted from the true logit of the rarest class,
+    and from those of the others in the ratio of n_c ** (-1/4). The paper's 0.5 is for cosines: it
+    is 15 with :class:`classify.CosineHead`, whose scores are cosines times 30."""
     distillation: float = added(0.0, ge=0)
     """Weight of the divergence from the class probabilities of a teacher, 1/nat, in training:
     ``T**2 * KL(softmax(teacher / T) || softmax(scores / T))``. An evaluation has no teacher, and
-    leaves the term out of the loss."""
+    its loss does not include the term."""
     distillation_temperature: float = added(4.0, gt=0)
-    """T, by which the scores of both are divided: a higher one tells more of the classes that the
-    teacher holds for unlikely. The factor T**2 keeps the size of the gradient."""
+    """Temperature T, by which the scores of teacher and system are divided: a higher T shows more
+    of the classes that the teacher considers unlikely. The factor T**2 keeps the size of the
+    gradient."""
     terms: Annotated[dict[str, Term], AfterValidator(FrozenDict)] = added(FrozenDict())
-    """Terms of one's own by name, as objective.terms.dullness.weight of a file or a study has it;
+    """Terms of your own by name, such as objective.terms.dullness.weight in a file or a study; used
     in training and in evaluations."""
 
     @field_validator("terms")
@@ -151,7 +156,7 @@ class Objective(Settings):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of every term by name, those of one's own too; 0 of what nothing learns from."""
+        """Weight of every term by name, user-defined ones included; 0 for an unused term."""
         own = {name: term.weight for name, term in self.terms.items()}
         return {name: getattr(self, name) for name in _NEEDED} | own
 
@@ -161,13 +166,13 @@ class Objective(Settings):
             return self
         if not self.rate:
             raise ValueError(
-                f"rate_target={self.rate_target:g} moves the weight of the rate, which has to "
-                "begin somewhere: set rate to more than 0, such as 0.1; or leave rate_target out"
+                f"rate_target={self.rate_target:g} adjusts the weight of the rate, which needs an "
+                "initial value: set rate to more than 0, such as 0.1; or leave rate_target out"
             )
         if not any(weight for name, weight in self.weights.items() if name != "rate"):
             raise ValueError(
-                f"rate_target={self.rate_target:g} asks for bits that nothing is bought with: give "
-                "task, distortion, restoration, distillation or a term of your own a weight"
+                f"rate_target={self.rate_target:g} has no effect, because no term needs the bits: "
+                "give task, distortion, restoration, distillation or a term of your own a weight"
             )
         return self
 
@@ -194,11 +199,11 @@ class Objective(Settings):
         lambda_task: float = 0.0,
         rate_target: float | None = None,
     ) -> "Objective":
-        """Return ``R + lambda_pixel * D + lambda_task * cross_entropy``.
+        """Return the objective ``R + lambda_pixel * D + lambda_task * cross_entropy``.
 
-        R is in bits per pixel; D is ``255**2 * MSE``, ``255 * MAE`` or ``1 - MS-SSIM``. With these
+        R is in bits per pixel; D is ``255**2 * MSE``, ``255 * MAE`` or ``1 - MS-SSIM``. In these
         units the weights are those of CompressAI and tensorflow-compression: 0.0018 to 0.18 for
-        the squared error, 2.4 to 220 for MS-SSIM. A larger one means more bits.
+        the squared error, 2.4 to 220 for MS-SSIM. A larger weight means more bits.
 
         Parameters
         ----------
@@ -208,7 +213,8 @@ class Objective(Settings):
         lambda_task : float
             Weight of the cross-entropy.
         rate_target : float, optional
-            Bits per pixel to end at: the weight of R, which is 1 otherwise, begins there and moves.
+            Rate at the end of the training, bits per pixel: the weight of R starts at 1 and is
+            adjusted. Otherwise it stays 1.
 
         Returns
         -------
@@ -253,23 +259,24 @@ class Objective(Settings):
         labels : Tensor, int64 ``[B]`` or float ``[B, K]``
             True classes, or the share of each class in each picture.
         counts : Tensor ``[K]``, optional
-            Pictures of each class in the training set, best on the CPU: they are looked at. With
-            them the task is what is trained for: smoothed, weighted, adjusted, focal, with
-            margins. Without them, it is the plain cross-entropy.
+            Pictures of each class in the training set, preferably on the CPU, because their values
+            are read. With them the task is the training loss: smoothed, weighted, adjusted, focal,
+            with margins. Without them it is the plain cross-entropy.
         epoch : int, optional
-            Counted from 0; before ``deferred_from``, class weights rest. Without it they act.
+            Counted from 0; class weights are not used before ``deferred_from``. Without an epoch
+            they are used.
         teacher : Tensor ``[B, K]``, optional
-            A teacher's class scores of the same pictures. Without them the distillation rests, as
-            it does with a weight of 0.
+            A teacher's class scores of the same pictures. Without them there is no distillation,
+            as with a weight of 0.
         rate_weight : Tensor, scalar, optional
-            Weight of the rate in this step, where there is a ``rate_target``. Without it the rate
-            is no part of the total then: at the target, what counts is the rest.
+            Weight of the rate in this step, for an objective with a ``rate_target``. Without it
+            the total of such an objective does not include the rate.
 
         Raises
         ------
         ValueError
             When a term has a weight but its stage is missing, or the teacher's scores are not of
-            the same pictures and classes; for a term of one's own, as :meth:`Term.measure`.
+            the same pictures and classes; for a user-defined term, as :meth:`Term.measure`.
         """
         task = rate = distortion = priced = restoration = distillation = None
         if output.logits is not None:
@@ -298,7 +305,7 @@ class Objective(Settings):
                 continue
             if term is None:
                 raise ValueError(
-                    f"the objective weighs {name} with {weight:g}, but the system has no "
+                    f"the objective has a weight of {weight:g} for {name}, but the system has no "
                     f"{_NEEDED[name]}: set {name}=0 or add the stage"
                 )
             if name == "rate" and self.rate_target is not None:
@@ -325,15 +332,15 @@ class Objective(Settings):
                 return 1 - ms_ssim(decoded, original, scales=scales)
 
     def _divergence(self, logits: Tensor, teacher: Tensor) -> Tensor:
-        """``T**2 * KL(teacher || system)`` of probabilities at temperature T, mean; nats.
+        """Mean ``T**2 * KL(teacher || system)`` of probabilities at temperature T, nats.
 
-        The cross-entropy of section 2 of Hinton et al. (2015) less the entropy of the teacher,
-        which has no gradient: so that 0 is to agree.
+        This is the cross-entropy of section 2 of Hinton et al. (2015) less the entropy of the
+        teacher, which has no gradient, so that 0 means agreement.
         """
         if teacher.shape != logits.shape:
             raise ValueError(
                 f"the teacher gives scores {list(teacher.shape)} and the system "
-                f"{list(logits.shape)}: give it the same pictures, and a teacher of the same "
+                f"{list(logits.shape)}: give both the same pictures, and a teacher of the same "
                 "classes"
             )
         warmth = self.distillation_temperature
@@ -342,7 +349,7 @@ class Objective(Settings):
             for scores in (logits, teacher.detach())
         )
         shares = theirs.exp()
-        # 0 log 0 is 0: of a class that the teacher leaves out, with a score of -inf.
+        # 0 log 0 is 0, for a class that the teacher excludes with a score of -inf.
         each = torch.where(shares > 0, shares * (theirs - ours), 0.0)
         return warmth**2 * each.sum(1).mean()
 
@@ -368,8 +375,8 @@ class Objective(Settings):
         )
         if weights is None:
             return loss
-        # Over the mean weight of the data set, not of the batch: so the parts of a step add up to
-        # it, and a batch of common pictures does not count as much as one of rare ones.
+        # Divided by the mean weight of the data set, not of the batch: then the parts of a step add
+        # up to the step, and a batch of common classes counts less than one of rare classes.
         weights = weights.to(loss.dtype)
         usual = (counts * weights).sum() / counts.sum()
         weights, usual = (part.to(loss, non_blocking=not loss.is_cpu) for part in (weights, usual))
@@ -378,7 +385,7 @@ class Objective(Settings):
 
 
 def _restorable(output: SystemOutput) -> Tensor:
-    """The scene, where the picture that was made of it can be laid upon it."""
+    """The scene; an error if it cannot be compared with the system's picture."""
     scene, made = output.scene, output.handed
     if scene.shape != made.shape or scene.is_complex():
         raise ValueError(
@@ -390,11 +397,11 @@ def _restorable(output: SystemOutput) -> Tensor:
 
 
 def how_to_compare(output: SystemOutput) -> str:
-    """What makes the picture that leaves a system one of its scene's size and channels."""
+    """The remedy that gives the system's picture the size and channels of its scene."""
     if output.developed is None or output.scene.is_complex():
         return "leave out what changes size or channels, such as binning"
     scene, given, made = (x.shape[1:] for x in (output.scene, output.developed, output.handed))
-    said = f"the restoration is to make {list(scene)} of {list(given)}"
+    said = f"the restoration must convert {list(given)} to {list(scene)}"
     ways = [] if made[0] == scene[0] else [f"out_channels={scene[0]}"]
     factors = {whole / part for whole, part in zip(scene[1:], given[1:], strict=True)}
     if made[1:] != scene[1:] and len(factors) == 1 and (factor := factors.pop()).is_integer():

@@ -1,7 +1,7 @@
-"""Several processes that train one system, as ``torchrun`` starts them.
+"""Training of one system by several processes, as ``torchrun`` starts them.
 
-Each takes its share of every step. Gradients and the statistics of batch normalisation are those
-of the whole step, so that the number of processes changes rounding and nothing else.
+Each process takes its share of every step. Gradients and batch-normalisation statistics are those
+of the whole step, so the number of processes changes nothing but rounding.
 """
 
 import os
@@ -31,21 +31,21 @@ __all__ = [
 ]
 
 
-# What gloo and NCCL say of a process that does not answer any more.
+# Error texts of gloo and NCCL when another process no longer answers.
 _LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "Timed out waiting")
 
-# How often this process has joined the others, and where they leave word for each other: one
-# place, for as long as this process lives.
+# How often this process has joined the others, and the store through which they communicate: one
+# store for the lifetime of this process.
 _joined = count()
 _stores: "list[dist.Store]" = []  # pyright: ignore[reportPrivateImportUsage]
 
 
 class ProcessLost(ConnectionError):
-    """Another process that shared the work was killed, or its machine is gone."""
+    """Another process of the run was killed, or its machine is gone."""
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether torch says that another process is gone."""
+    """Whether an error of torch means that another process is gone."""
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST)
 
 
@@ -55,7 +55,7 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Number of this process among them, from 0; process 0 writes the files."""
+    """Rank of this process among them, from 0; process 0 writes the files."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
@@ -63,27 +63,28 @@ def rank() -> int:
 def launched(
     device: torch.device | str, *, timeout: timedelta | None = None
 ) -> Iterator[torch.device]:
-    """Join the processes that ``torchrun`` has started, if it has, and leave them at the end.
+    """Join the processes that ``torchrun`` has started, if any, and leave them at the end.
 
-    A script may do so any number of times, one after the other, each process as often as the rest.
+    A script may do this several times, one after the other, the same number of times in each
+    process.
 
     Parameters
     ----------
     device : torch.device or str
         ``cuda`` gives each process the GPU of its local rank.
     timeout : timedelta, optional
-        How long a process waits for the others before it gives up, also as they first meet;
-        torch's own by default (30 minutes, and 10 for what GPUs exchange).
+        How long a process waits for the others before it gives up, also when they first meet;
+        by default torch's own limits (30 minutes, and 10 for communication between GPUs).
 
     Yields
     ------
     torch.device
-        Where this process computes.
+        Device of this process.
 
     Raises
     ------
     ProcessLost
-        In the place of torch's error when another process is gone.
+        Instead of torch's error, when another process is gone.
     """
     device = torch.device(device)
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -92,15 +93,15 @@ def launched(
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    # Not there in a build of torch for one process.
+    # Missing in a build of torch without distributed support.
     from torch.distributed.constants import default_pg_timeout  # noqa: PLC0415
 
     store = _meeting_place(default_pg_timeout if timeout is None else timeout)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        # Under a name of its own each time: what was left there, also by processes that torchrun
-        # has started again since (--max-restarts), is of others.
+        # A new prefix each time: older entries, also of processes that torchrun has restarted since
+        # (--max-restarts), belong to other meetings.
         store=dist.PrefixStore(  # pyright: ignore[reportPrivateImportUsage]
             f"{attempt}/{next(_joined)}", store
         ),
@@ -113,8 +114,8 @@ def launched(
     except RuntimeError as error:
         if is_loss(error):
             raise ProcessLost(
-                f"another process of this run was lost ({str(error).splitlines()[0]}); what was "
-                "saved is whole: resume it, with any number of processes"
+                f"another process of this run was lost ({str(error).splitlines()[0]}); saved files "
+                "are whole: resume the run, with any number of processes"
             ) from error
         raise
     finally:
@@ -122,16 +123,16 @@ def launched(
 
 
 def _meeting_place(wait: timedelta) -> "dist.Store":  # pyright: ignore[reportPrivateImportUsage]
-    """Where the processes leave word for each other, and ``wait`` so long for it."""
+    """Store through which the processes communicate, with ``wait`` as its timeout."""
     if not _stores:
         meet = dist.rendezvous("env://", timeout=wait)  # pyright: ignore[reportPrivateImportUsage]
         _stores.append(next(meet)[0])
-    _stores[0].set_timeout(wait)  # not that of the time before
+    _stores[0].set_timeout(wait)  # not the timeout of an earlier meeting
     return _stores[0]
 
 
 def gathered(part: _T) -> list[_T]:
-    """What every process gives, in the order of their ranks."""
+    """Values of ``part`` of all processes, in the order of their ranks."""
     if world_size() == 1:
         return [part]
     parts: list[_T] = [part] * world_size()
@@ -141,10 +142,10 @@ def gathered(part: _T) -> list[_T]:
 
 @contextmanager
 def normalising_together(system: nn.Module) -> Iterator[None]:
-    """Let batch normalisation in training mode see the pictures of all processes.
+    """Let batch normalisation in training mode use the pictures of all processes.
 
-    torch's own ``SyncBatchNorm`` does the same on GPUs only, and is another module, which would
-    show in a checkpoint; here the modules stay what they are.
+    torch's ``SyncBatchNorm`` does this on GPUs only, and is another module class, which would
+    change checkpoints; here the modules are kept.
     """
     norms = [m for m in system.modules() if isinstance(m, _BatchNorm)]
     if world_size() == 1 or not norms:
@@ -160,7 +161,7 @@ def normalising_together(system: nn.Module) -> Iterator[None]:
 
 
 class _AllReduce(torch.autograd.Function):
-    """Sum of a tensor over all processes; its gradient is the sum of theirs."""
+    """Sum of a tensor over all processes; its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: object, part: Tensor) -> Tensor:
@@ -174,7 +175,7 @@ class _AllReduce(torch.autograd.Function):
 
 
 def all_reduce(part: Tensor) -> Tensor:
-    """Sum of ``part`` over all processes, with a gradient: torch's own is deprecated."""
+    """Sum of ``part`` over all processes, with a gradient; torch's own version is deprecated."""
     return _AllReduce.apply(part)  # pyright: ignore[reportReturnType]
 
 
@@ -194,7 +195,7 @@ class _Together:
             count = values.new_full((1,), x.numel() / x.shape[1])
             total, number = all_reduce(torch.cat([values.sum(dims), count])).tensor_split([-1])
             centred = values - _along(total / number, x)
-            # Squared about the mean: a difference of two large sums would lose the digits.
+            # Squares about the mean: a difference of two large sums would lose digits.
             variance = all_reduce(centred.square().sum(dims)) / number
             if norm.training and norm.running_mean is not None:
                 self._remember((total / number).detach(), variance.detach(), number.detach())
@@ -208,7 +209,7 @@ class _Together:
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
         step = norm.momentum
-        if step is None:  # a plain mean over the steps
+        if step is None:  # cumulative mean over the steps
             assert norm.num_batches_tracked is not None
             step = 1 / norm.num_batches_tracked
         unbiased = variance * (number / (number - 1))
@@ -218,5 +219,5 @@ class _Together:
 
 
 def _along(channels: Tensor, x: Tensor) -> Tensor:
-    """Shape numbers of channels ``[C]`` so that they spread over ``x`` ``[B, C, ...]``."""
+    """Reshape numbers of channels ``[C]`` to broadcast with ``x`` ``[B, C, ...]``."""
     return channels.reshape(1, -1, *(1,) * (x.ndim - 2))

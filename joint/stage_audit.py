@@ -204,7 +204,7 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
         if all(abs(share - told) > _LIGHT * max(told, share) for share in shares):
             raise _Broken(
                 f"{told:.4g}, but {shares[0]:.4g} of the light of an even scene of {height} x "
-                f"{width} pixels arrives: results would be told for other light than they cost"
+                f"{width} pixels arrives: results would be reported for other light than was used"
             )
         nearest = min(shares, key=lambda share: abs(share - told))
         return f"{told:.4g}, of an even scene {nearest:.4g}"

@@ -39,14 +39,14 @@ __all__ = [
 
 
 class Measured(NamedTuple):
-    """What the camera alone makes of scenes; what belongs to a stage that is left out is None."""
+    """Result of the camera without codec and classifier; None for a stage that is left out."""
 
     irradiance: Tensor | None
     """Linear light on the sensor, all exposures ``[B, E*C, H, W]``."""
     raw: Tensor | None
     """What the sensor read, 0 at the black level, 1 at the top code, ``[B, E*C, H, W]``."""
     developed: Tensor | None
-    """What the restoration was given, ``[B, C'', H', W']``, encoded like the measurement."""
+    """Input of the restoration ``[B, C'', H', W']``, encoded like the measurement."""
     measurement: Tensor
     """The camera's picture, restored where it does that, encoded like the scene
     ``[B, C', H, W]`` in 0..1; of linear light without a sensor, what there is."""
@@ -54,10 +54,11 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class SystemOutput:
-    """Every intermediate of one pass; what belongs to a stage that is left out is None."""
+    """All intermediate results of one pass; None for a stage that is left out."""
 
     scene: Tensor
-    """The pictures as given ``[B, C, H, W]`` in 0..1; in linear light also above, or a field."""
+    """The pictures as given ``[B, C, H, W]`` in 0..1; linear light may exceed 1, or be a complex
+    field."""
     irradiance: Tensor | None
     """Linear light on the sensor, all exposures ``[B, E*C, H, W]``."""
     raw: Tensor | None
@@ -68,15 +69,16 @@ class SystemOutput:
     coded: Coded | None
     """Result of the codec."""
     handed: Tensor
-    """What the classifier is handed ``[B, C', H, W]``: the reconstruction, or the measurement."""
+    """Input of the classifier ``[B, C', H, W]``: the reconstruction of the codec, or the
+    measurement without one."""
     logits: Tensor | None
     """Class scores ``[B, K]``."""
     encoding: Encoding = "srgb"
-    """What scene, measurement and reconstruction are."""
+    """Encoding of scene, measurement and reconstruction."""
     developed: Tensor | None = None
-    """What the restoration was given, ``[B, C'', H', W']``, encoded like the measurement."""
+    """Input of the restoration ``[B, C'', H', W']``, encoded like the measurement."""
     exposures: int = 1
-    """E: captures that share the exposure time, the outer part of the channels of light."""
+    """E: exposures that share the exposure time, the outer index of the channels of light."""
 
     def __repr__(self) -> str:
         lines = (f"{part.name}: {_outlined(getattr(self, part.name))}" for part in fields(self))
@@ -96,17 +98,17 @@ class ImagingSystem(nn.Module):
     Parameters
     ----------
     front_end : optics.FrontEnd, optional
-        Trainable camera element; without it the sensor sees the scene.
+        Optics, usually trainable; without it the sensor measures the scene itself.
     sensor : optics.Sensor, optional
         Without it the irradiance is read without noise or quantisation and, in linear light,
-        without a white that it saturates at.
+        without saturation.
     restoration : nn.Module, optional
-        What the camera computes of its picture, such as :class:`optics.RestorationUNet`: pictures
-        ``[B, C'', H', W']`` in 0..1 to the measurement ``[B, C', H, W]``, which may have other
-        channels and more pixels, and is clipped to what a picture can be. Without it the
-        measurement is what was developed.
+        Network that restores the sensor's picture, such as :class:`optics.RestorationUNet`: from
+        pictures ``[B, C'', H', W']`` in 0..1 to the measurement ``[B, C', H, W]``, which may have
+        other channels and more pixels, and is clipped to the range of a picture. Without it the
+        developed picture is the measurement.
     codec : compress.Codec, optional
-        Without it the classifier sees the measurement.
+        Without it the measurement is the input of the classifier.
     classifier : nn.Module, optional
         Pictures ``[B, C', H, W]`` in 0..1 to logits ``[B, K]``.
     encoding : {"srgb", "linear"}
@@ -116,19 +118,18 @@ class ImagingSystem(nn.Module):
         (:class:`optics.CoherentImaging`, :class:`optics.FourierFilter`). Without optics and sensor
         no conversion takes place.
     classes : sequence of str, optional
-        Names of what the classifier's scores are of, in their order, as ``dataset.classes`` has
-        them: a data set of others is refused, which would be judged by the scores of something
-        else. :func:`joint.fit` sets those that it trains for.
+        Names of the classes in the order of the classifier's scores, as in ``dataset.classes``. A
+        data set with other classes is refused. :func:`joint.fit` sets those that it trains for.
 
     Raises
     ------
     TypeError
-        For a stage that is no module, or lacks what makes it one of its kind; for classes that are
-        no names.
+        For a stage that is no module, or lacks a method or attribute of its kind; for classes that
+        are no names.
     ValueError
-        When the channels of two neighbours do not fit, for an unknown encoding, or for a front end
-        that restores what a sensor has binned, or hands on as a mosaic; for classes without a
-        classifier, or of one name twice.
+        When the channels of two neighbouring stages do not fit, for an unknown encoding, or for a
+        front end that restores pictures which the sensor bins or gives as a mosaic; for classes
+        without a classifier, or a name that occurs twice.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class ImagingSystem(nn.Module):
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Names of what the classifier's scores are of, in their order; None where nobody said."""
+        """Names of the classes in the order of the classifier's scores; None if not set."""
         return self._classes
 
     @classes.setter
@@ -174,7 +175,7 @@ class ImagingSystem(nn.Module):
         return f"encoding={self.encoding!r}"
 
     def __str__(self) -> str:
-        """One line for each stage, with its numbers that learn; ``repr`` goes into its layers."""
+        """One line for each stage, with its number of parameters; ``repr`` shows its layers."""
         lines = [f"{type(self).__name__}({self.extra_repr()})"]
         for name, stage in self.stages():
             sizes = [(p.numel(), p.requires_grad) for p in stage.parameters()]
@@ -195,25 +196,25 @@ class ImagingSystem(nn.Module):
                 yield name, module
 
     def replace(self, **stages: nn.Module | None) -> "ImagingSystem":
-        """Make the same system with other stages; it shares those that stay.
+        """Return the same system with other stages; unchanged stages are shared, not copied.
 
         Parameters
         ----------
         **stages : nn.Module or None
-            By their names; None leaves one out, as in ``system.replace(classifier=None)``.
+            New stages by name; None leaves one out, as in ``system.replace(classifier=None)``.
 
         Returns
         -------
         ImagingSystem
-            In the same mode, training or evaluation; stages that are given keep theirs. Another
-            classifier has no ``classes`` yet.
+            In the same mode, training or evaluation; new stages keep their own. With a new
+            classifier ``classes`` is None.
 
         Raises
         ------
         TypeError
-            When a name is not that of a stage, or what is given is no such stage.
+            When a name is not that of a stage, or the value is no such stage.
         ValueError
-            When a stage is handed other channels than it takes.
+            When a stage gets other channels than it takes.
         """
         classes = None if "classifier" in stages else self.classes
         whole = {**dict(self.stages()), **stages}
@@ -223,13 +224,13 @@ class ImagingSystem(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """Whether a stage may take random numbers: a sensor, a codec, a front end that says so."""
+        """Whether a stage may draw: a sensor, a codec, or a front end whose ``draws`` is true."""
         front = getattr(self.front_end, "draws", False)
         return front or self.sensor is not None or self.codec is not None
 
     @property
     def exposures(self) -> int:
-        """Captures of a scene that share the exposure time: those of the front end, or one."""
+        """Number of exposures that share the exposure time: that of the front end, or one."""
         return 1 if self.front_end is None else self.front_end.exposures
 
     def forward(self, scene: Tensor, *, generator: Generators | None = None) -> SystemOutput:
@@ -238,29 +239,30 @@ class ImagingSystem(nn.Module):
         Parameters
         ----------
         scene : Tensor ``[B, C, H, W]`` in 0..1
-            In linear light also brighter, or complex.
+            In linear light values may exceed 1, or be complex.
         generator : torch.Generator or a sequence of them, optional
-            Source of all that is drawn: distances of scenes, noise of the sensor, and of a codec in
-            training. With one generator for each picture, what is drawn for a picture does not
+            Source of all random numbers: distances of scenes, noise of the sensor, and of a codec
+            in training. With one generator per picture, the random numbers of a picture do not
             depend on its batch.
 
         Returns
         -------
         SystemOutput
-            In float64 of float64 scenes, up to a restoration or classifier, or a codec, whose
-            weights are not.
+            In float64 for float64 scenes, up to the first restoration, codec or classifier with
+            weights of another type. Restoration and classifier get their input in the type of their
+            weights.
 
         Raises
         ------
         TypeError
-            For anything but a Tensor. When a codec returns no :class:`compress.Coded`, a front end
-            no Tensor, or a classifier none.
+            For anything but a Tensor; when a codec returns no :class:`compress.Coded`, or a front
+            end or classifier no Tensor.
         ValueError
-            For anything but floating-point pictures ``[B, C, H, W]``, or fields where there is a
-            front end in linear light; on a CPU also for values that are not finite or, in sRGB,
-            that cannot be meant to lie in 0..1. When a codec returns pictures of another shape, or
-            a map of bits that is not ``[B, 1, H, W]``, a front end other channels than it says, or
-            a classifier what are no scores ``[B, K]``.
+            For anything but floating-point pictures ``[B, C, H, W]``, or complex fields for a front
+            end in linear light; on a CPU also for values that are not finite or, in sRGB, clearly
+            outside 0..1. When a codec returns pictures of another shape, or a map of bits that is
+            not ``[B, 1, H, W]``, a front end other channels than it declares, or a classifier
+            anything but scores ``[B, K]``.
         """
         seen = self.measure(scene, generator=generator)
         codec = self.codec
@@ -282,13 +284,13 @@ class ImagingSystem(nn.Module):
         )
 
     def measure(self, scene: Tensor, *, generator: Generators | None = None) -> Measured:
-        """The camera alone, its restoration included.
+        """Pass scenes through the camera: front end, sensor and restoration.
 
         Parameters
         ----------
         scene : Tensor ``[B, C, H, W]`` in 0..1
         generator : torch.Generator or a sequence of them, optional
-            Source of what front end and sensor draw.
+            Source of the random numbers of front end and sensor.
 
         Returns
         -------
@@ -316,7 +318,7 @@ class ImagingSystem(nn.Module):
         ----------
         scene : Tensor ``[B, C, H, W]`` in 0..1
         generator : torch.Generator or a sequence of them, optional
-            Source of what the front end draws.
+            Source of the random numbers of the front end.
 
         Returns
         -------
@@ -359,24 +361,24 @@ class ImagingSystem(nn.Module):
         Raises
         ------
         ValueError
-            Without a sensor.
+            When the system has no sensor.
         """
         if self.sensor is None:
-            raise ValueError("the system has no sensor that could read its irradiance")
+            raise ValueError("the system has no sensor to read the irradiance")
         with full_precision(irradiance):
             return self.sensor(irradiance, exposures=self.exposures, generator=generator)
 
     def _check_scene(self, scene: Tensor) -> None:
-        """Refuse what would pass for a picture and be none: codes of 8 bits, one picture alone."""
+        """Refuse input that is no batch of pictures, such as 8-bit codes or a single picture."""
         if not isinstance(scene, Tensor):
             raise TypeError(
-                f"the system takes a Tensor [B, C, H, W] in 0..1, not {type(scene).__name__}: make "
-                "one of an array with torch.as_tensor(array, dtype=torch.float32)"
+                f"the system takes a Tensor [B, C, H, W] in 0..1, not {type(scene).__name__}: "
+                "convert an array with torch.as_tensor(array, dtype=torch.float32)"
             )
         if scene.is_complex() and (self.encoding != "linear" or self.front_end is None):
             raise ValueError(
-                "a complex scene is a field of light: it takes encoding='linear' and a front end "
-                "for fields, such as optics.CoherentImaging; of a picture give the radiance, "
+                "a complex scene is a field of light: it needs encoding='linear' and a front end "
+                "for fields, such as optics.CoherentImaging; otherwise give the radiance, "
                 "scene.abs().square()"
             )
         if scene.ndim != 4 or not (scene.is_floating_point() or scene.is_complex()):
@@ -390,8 +392,8 @@ class ImagingSystem(nn.Module):
         low, high = (float(end) for end in values.detach().aminmax())
         if math.isnan(low) or math.isnan(high):
             raise ValueError(
-                "the system takes pictures in 0..1, but some values of these are NaN: look where "
-                "they were made, as by a division of 0 by 0"
+                "the system takes pictures in 0..1, but some values of these are NaN: check how "
+                "they were computed, for example for a division of 0 by 0"
             )
         far_out = self.encoding == "srgb" and (low < LOWEST or high > HIGHEST)
         if far_out or not math.isfinite(high - low):
@@ -401,14 +403,14 @@ class ImagingSystem(nn.Module):
             )
 
     def develop(self, raw: Tensor) -> Tensor:
-        """Combine, clip and encode what was read: the third step of :meth:`measure`.
+        """Combine, clip and encode the sensor's reading: the third step of :meth:`measure`.
 
-        Linear light that no sensor has read has no white, and is not clipped.
+        In linear light without a sensor nothing is clipped at 1, because there is no saturation.
 
         Parameters
         ----------
         raw : Tensor ``[B, E*C, H', W']``
-            Or the irradiance, where no sensor reads it.
+            The sensor's reading, or the irradiance if there is no sensor.
 
         Returns
         -------
@@ -417,7 +419,7 @@ class ImagingSystem(nn.Module):
         Raises
         ------
         ValueError
-            When the front end makes other channels of it than it says.
+            When the front end gives other channels than it declares.
         """
         with full_precision(raw):
             if self.front_end is not None:
@@ -434,9 +436,9 @@ class ImagingSystem(nn.Module):
             return linear_to_srgb(picture) if self.encoding == "srgb" else picture
 
     def restore(self, developed: Tensor) -> Tensor:
-        """Restore what was developed, the last step of :meth:`measure`: ``[B, C', H, W]``.
+        """Restore the developed picture: the last step of :meth:`measure`.
 
-        Without a restoration it is returned as it is. Under autocast a network restores in half
+        Without a restoration it is returned unchanged. Under autocast the restoration runs in half
         precision, as codec and classifier do.
 
         Parameters
@@ -447,12 +449,12 @@ class ImagingSystem(nn.Module):
         Returns
         -------
         Tensor ``[B, C', H, W]``
-            In 0..1; linear light that no sensor has read only not negative.
+            In 0..1; in linear light without a sensor non-negative.
 
         Raises
         ------
         ValueError
-            When the restoration does not make one picture ``[B, C', H, W]`` of each.
+            When the restoration does not return one picture ``[B, C', H, W]`` for each input.
         """
         if self.restoration is None:
             return developed
@@ -460,32 +462,30 @@ class ImagingSystem(nn.Module):
         made = [*restored.shape] if isinstance(restored, Tensor) else type(restored).__name__
         if not isinstance(restored, Tensor) or len(made) != 4 or made[0] != pictures:
             raise ValueError(
-                f"the restoration {type(self.restoration).__name__} must make pictures "
-                f"[{pictures}, C, H, W] of {list(developed.shape)}, and made {made}"
+                f"the restoration {type(self.restoration).__name__} must return pictures "
+                f"[{pictures}, C, H, W] for {list(developed.shape)}, but returned {made}"
             )
         has_white = self.encoding == "srgb" or self.sensor is not None
         return clip(single(restored), high=1.0 if has_white else math.inf)
 
 
 def seen_by(stage: nn.Module, picture: Tensor) -> Tensor:
-    """What a network makes of a picture, given as :func:`as_weights` gives it.
+    """Output of a network for a picture that :func:`as_weights` converts to its type.
 
-    A codec decides for itself, which has files to write.
+    A codec gets the picture unchanged, because it converts for itself.
     """
     return stage(as_weights(stage, picture))
 
 
 def as_weights(stage: nn.Module, picture: Tensor) -> Tensor:
-    """A picture in float64, as light may be, in the type of a network's weights; others as is."""
-    if picture.dtype != torch.float64:
-        return picture
+    """A picture in the type of a network's weights; unchanged for a network without weights."""
     weights = (weight.dtype for weight in stage.parameters() if weight.is_floating_point())
     return picture.to(next(weights, picture.dtype))
 
 
 @contextmanager
 def evaluating(system: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and back into the mode that it was in."""
+    """Put every module into evaluation mode within the block, and restore its mode afterwards."""
     modes = {module: module.training for module in system.modules()}
     system.eval()
     try:
@@ -497,11 +497,11 @@ def evaluating(system: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterator[None]:
-    """Freeze the other stages for a while: no gradient to their weights, and evaluation mode.
+    """Freeze the other stages within the block: no gradient to their weights, and evaluation mode.
 
-    A stage all of whose parameters were frozen by ``requires_grad_(False)`` is one of the others:
-    its batch statistics and its dropout would change what is not to change. So is a batch or
-    instance normalisation whose weight and bias are both frozen, in a stage that learns.
+    A stage whose parameters are all frozen by ``requires_grad_(False)`` is treated in the same way,
+    because batch statistics and dropout would change its output. So is a batch or instance
+    normalisation with frozen weight and bias in a stage that learns.
     """
     flags = {parameter: parameter.requires_grad for parameter in system.parameters()}
     modes = {module: module.training for module in system.modules()}
@@ -534,38 +534,38 @@ def _checked_names(
     if not names or not all(isinstance(name, str) for name in classes):
         raise TypeError(f"classes must be a sequence of names, not {classes!r}")
     if classifier is None:
-        raise ValueError("classes are those of a classifier, and the system has none")
+        raise ValueError("classes need a classifier, but the system has none")
     if not classes or len(set(classes)) < len(classes):
         raise ValueError(f"classes must be different names, at least one, not {tuple(classes)}")
     return tuple(classes)
 
 
 def _check_light(irradiance: object, light: Tensor, front_end: FrontEnd) -> None:
-    """Refuse what a front end of one's own may return, before a sensor reads it as something."""
+    """Check the irradiance of a front end, before a sensor would misread it."""
     name, exposures = type(front_end).__name__, front_end.exposures
     if not isinstance(irradiance, Tensor):
         raise TypeError(f"{name} must return a Tensor, not {type(irradiance).__name__}")
     shape = irradiance.shape
     if len(shape) != 4 or shape[0] != light.shape[0] or shape[1] % exposures:
         raise ValueError(
-            f"{name} returned an irradiance {list(shape)} of scenes {list(light.shape)}: it must "
-            f"be [{light.shape[0]}, {exposures} * C, H, W], as its exposures are {exposures}"
+            f"{name} returned an irradiance {list(shape)} for scenes {list(light.shape)}: it must "
+            f"be [{light.shape[0]}, {exposures} * C, H, W], because its exposures are {exposures}"
         )
 
 
 def _check_combined(picture: Tensor, front_end: FrontEnd) -> None:
-    """Refuse other channels than a front end says that it makes."""
+    """Check that a combined picture has the channels that the front end declares."""
     channels = front_end.out_channels
     if not isinstance(picture, Tensor) or picture.ndim != 4 or picture.shape[1] != channels:
         made = list(picture.shape) if isinstance(picture, Tensor) else type(picture).__name__
         raise ValueError(
-            f"{type(front_end).__name__}.combine made {made}, and its out_channels says "
+            f"{type(front_end).__name__}.combine returned {made}, but its out_channels requires "
             f"[B, {channels}, H, W]"
         )
 
 
 def _check_logits(logits: object, count: int, name: str) -> None:
-    """Refuse what are no scores, such as the named outputs of other libraries."""
+    """Check the scores of a classifier; other libraries may return named outputs."""
     if not isinstance(logits, Tensor):
         raise TypeError(
             f"the classifier {name} must return scores [B, K], not {type(logits).__name__}: wrap "
@@ -573,33 +573,33 @@ def _check_logits(logits: object, count: int, name: str) -> None:
         )
     if logits.ndim != 2 or logits.shape[0] != count or not logits.is_floating_point():
         raise ValueError(
-            f"the classifier {name} must return scores [{count}, K], one for each class, and "
+            f"the classifier {name} must return scores [{count}, K], one for each class, but "
             f"returned {logits.dtype} {list(logits.shape)}"
         )
 
 
 def _check_coded(coded: Coded, picture: Tensor, name: str) -> None:
-    """Refuse what a codec of one's own may return, and which would be compared in vain."""
+    """Check the result of a codec before it is compared with the picture."""
     if not isinstance(coded, Coded):
         raise TypeError(f"{name}.forward must return a compress.Coded, not {type(coded).__name__}")
     count, _, height, width = picture.shape
     made, mapped = coded.reconstruction.shape, coded.bits_map.shape
     if made != picture.shape:
         raise ValueError(
-            f"{name} returned pictures {list(made)} for {list(picture.shape)}: it must return them "
-            "in the shape that they have. Where its blocks do not divide a picture, pad that, and "
-            "cut the padding off again"
+            f"{name} returned pictures {list(made)} for {list(picture.shape)}: it must keep their "
+            "shape. If its blocks do not divide a picture, pad the picture, and cut the padding "
+            "off again"
         )
     if mapped != (count, 1, height, width):
         raise ValueError(
             f"{name} returned a bits_map {list(mapped)} for pictures {list(picture.shape)}: it "
             f"must be [{count}, 1, {height}, {width}], bits of each pixel; compress.codec.spread "
-            "makes one of the bits of blocks"
+            "makes one from the bits of blocks"
         )
 
 
 def _outlined(value: object) -> str:
-    """What a result shows of a field: of a tensor its shape and range, without its numbers."""
+    """Summary of a field for ``repr``: for a tensor its shape and range, not its values."""
     if not isinstance(value, Tensor):
         return repr(value)
     shape = f"{list(value.shape)}"

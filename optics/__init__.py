@@ -5,18 +5,20 @@ Files, in the order of the light: ``illumination`` lamps, ``colour`` filters · 
 stands in a pupil · ``off_axis``, its wavefronts, and ``vignetting``, its openings across the
 picture · ``propagation`` of fields · ``pupil``, whose samples may be ``coarse``, ``defocus`` and
 ``psf``, pupil to point-spread function, with its ``psf_quality``, or ``measured``, or ``from_mtf``,
-of a ``contrast_curve``, or from a program for ``lens_design`` · ``modulation``, their transfer
+of a ``contrast_curve``, or from a program for ``lens_design``, or of a ``compound_lens``, whose
+``surface``s are as in a ``prescription_file``: by ``paraxial`` numbers, ``ray_trace`` and
+``ray_aiming``, over its ``lens_field``, by ``compound_imaging`` · ``modulation``, their transfer
 functions · ``front_end``, the interface of ``imaging`` and ``varying``, both a ``psf_imaging``,
 ``coherent``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and
 falloff · ``shutter`` of a scene that moves · ``radiometry``, lux, watts, photons · ``sensor``
 photons, electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``, ``converter``
 and ``mosaic``, and by ``sensor_range``, its ``photon_transfer``, as of a data sheet, and
-``camera_measurement``, by its frames · ``restoration`` of what was blurred, or by a network,
-``restoration_unet`` · ``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``,
-``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of pupils,
-``lens_performance`` as of a data sheet and contrast ``through_focus``, of a lens as ``examined``
-for them, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
-``plate_file`` of other plates, by ``maker_file``.
+``camera_measurement``, by its frames, with ``nonuniformity`` and ``dark_current`` · ``restoration``
+of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and linear light.
+Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of
+gradients, ``sampling`` of pupils, ``lens_performance`` as of a data sheet and contrast
+``through_focus``, of a lens as ``examined`` for them, ``slanted_edge``, the contrast of a whole
+camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -34,6 +36,8 @@ from .camera_measurement import SensorMeasurement, measure_sensor
 from .coded_aperture import CodedPattern, coded_aperture, mura_decoder
 from .coherent import CoherentImaging, coherent_blur, phase_object, scene_field
 from .colour import ColourChannels, ColourFilters, mix_colours
+from .compound_imaging import CompoundPupil, compound_imaging
+from .compound_lens import CompoundLens, lens_penalty
 from .constraint import (
     Bounded,
     EnergyLimited,
@@ -53,6 +57,7 @@ from .constraint import (
     unit_disk_inverse,
 )
 from .converter import Converter, digitise
+from .dark_current import DarkCurrent, measure_dark_current
 from .defocus import defocus_path
 from .element import (
     AmplitudeMask,
@@ -99,6 +104,14 @@ from .illumination import (
 from .imaging import IncoherentImaging, layered_blur
 from .kernel import KernelStart, LearnedKernel, kernel_start, signed_difference
 from .lens_design import PSFListing, ZernikeListing, import_psf, import_zernikes
+from .lens_field import (
+    LensImage,
+    LensSpots,
+    LensWavefronts,
+    lens_image,
+    lens_spots,
+    lens_wavefronts,
+)
 from .lens_performance import DepthOfField, LensPerformance, Polychromatic, lens_performance
 from .material import (
     MATERIALS,
@@ -119,7 +132,9 @@ from .mosaic import (
     unpack_mosaic,
 )
 from .noise import Generators, ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
+from .nonuniformity import Nonuniformity
 from .off_axis import field_coefficients, seidel_coefficients
+from .paraxial import FirstOrder, SeidelSums, first_order, seidel_sums, set_stop
 from .photon_transfer import PhotonTransfer, photon_transfer
 from .pixel import bin_pixels, pixel_mtf
 from .plate import (
@@ -133,6 +148,7 @@ from .plate import (
     zernike_filter,
 )
 from .plate_file import FabricatedPlate, PlateFiles, export_plate, import_plate
+from .prescription_file import Prescription, import_prescription
 from .projection import Projection, distort, distortion_fit, relative_illumination
 from .propagation import (
     FarField,
@@ -151,12 +167,14 @@ from .radiometry import (
     interpolate_spectrum,
     luminous_efficiency,
 )
+from .ray_trace import Rays, trace
 from .restoration import Wiener, wiener
 from .restoration_unet import RestorationUNet
 from .sampling import SamplingAudit, audit_sampling
 from .sensor import Reading, Sensor
 from .shutter import CodedExposure, ShutterStart, motion_psf, shutter_code
 from .slanted_edge import SlantedEdge, slanted_edge_mtf
+from .surface import Glass, Surface, glass_index, surface_sag
 from .through_focus import ThroughFocus, through_focus
 from .transfer import linear_to_srgb, srgb_to_linear
 from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
@@ -183,8 +201,11 @@ __all__ = [
     "ColourChannels",
     "ColourFilterArray",
     "ColourFilters",
+    "CompoundLens",
+    "CompoundPupil",
     "Converter",
     "CubicMask",
+    "DarkCurrent",
     "Demosaicing",
     "DepthOfField",
     "Element",
@@ -193,9 +214,11 @@ __all__ = [
     "FabricatedRelief",
     "FarField",
     "FilterStart",
+    "FirstOrder",
     "FourierFilter",
     "FrontEnd",
     "Generators",
+    "Glass",
     "GradientAudit",
     "GradientEntry",
     "GradientFault",
@@ -206,8 +229,12 @@ __all__ = [
     "KernelStart",
     "LearnedKernel",
     "Lens",
+    "LensImage",
     "LensPerformance",
+    "LensSpots",
+    "LensWavefronts",
     "LowRankPSF",
+    "Nonuniformity",
     "PSFEstimate",
     "PSFListing",
     "Pattern",
@@ -217,18 +244,22 @@ __all__ = [
     "PlateFiles",
     "Polychromatic",
     "Positive",
+    "Prescription",
     "Projection",
     "Pupil",
+    "Rays",
     "Reading",
     "Relief",
     "ReliefReport",
     "RestorationUNet",
     "SamplingAudit",
+    "SeidelSums",
     "Sensor",
     "SensorMeasurement",
     "ShotNoise",
     "ShutterStart",
     "SlantedEdge",
+    "Surface",
     "Symmetric",
     "Symmetry",
     "ThroughFocus",
@@ -256,6 +287,7 @@ __all__ = [
     "coded_aperture",
     "coherent_blur",
     "coherent_image",
+    "compound_imaging",
     "convolve",
     "coordinates",
     "dark_field",
@@ -275,15 +307,18 @@ __all__ = [
     "fast_size",
     "field_coefficients",
     "filter_start",
+    "first_order",
     "fraunhofer",
     "frequencies",
     "fresnel",
     "fringe_to_noll",
     "gaussian_pass",
+    "glass_index",
     "height_phase",
     "image_irradiance",
     "import_height_map",
     "import_plate",
+    "import_prescription",
     "import_psf",
     "import_zernikes",
     "incoherent_image",
@@ -292,14 +327,19 @@ __all__ = [
     "knife_edge",
     "layered_blur",
     "led_tilts",
+    "lens_image",
+    "lens_penalty",
     "lens_performance",
     "lens_phase",
+    "lens_spots",
+    "lens_wavefronts",
     "light_budget",
     "light_budget_inverse",
     "linear_to_srgb",
     "low_rank_psf",
     "luminous_efficiency",
     "matrix_dft",
+    "measure_dark_current",
     "measure_sensor",
     "measured_psf",
     "mix_colours",
@@ -334,6 +374,8 @@ __all__ = [
     "scene_field",
     "score_surrogate",
     "seidel_coefficients",
+    "seidel_sums",
+    "set_stop",
     "shot_noise",
     "shutter_code",
     "signed_difference",
@@ -342,8 +384,10 @@ __all__ = [
     "spiral",
     "srgb_to_linear",
     "strehl",
+    "surface_sag",
     "symmetric",
     "through_focus",
+    "trace",
     "unit_disk",
     "unit_disk_inverse",
     "unpack_mosaic",

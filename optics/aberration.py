@@ -1,4 +1,4 @@
-"""A wavefront in a pupil as Zernike polynomials, whose coefficients are trained.
+"""A wavefront in a pupil as a sum of Zernike polynomials with trained coefficients.
 
 ::
 
@@ -17,51 +17,53 @@ from .zernike import chosen_indices, zernike_at, zernike_basis
 
 __all__ = ["Aberration", "rim", "whole_within"]
 
-# Aberrations are held in micrometres, in which a step of an optimiser is a part of a wave; what
-# exceeds a millimetre of wavefront was not meant in metres.
+# Aberrations are held in micrometres, so that a step of an optimiser is a fraction of a wave. A
+# wavefront of more than a millimetre was not meant in metres.
 _MICROMETRE, _NO_WAVEFRONT = 1e-6, 1e-3
 
 
 class Aberration(PhaseElement):
-    """A wavefront as a sum of Zernike polynomials, in metres of optical path.
+    """A wavefront aberration as a sum of Zernike polynomials, in metres of optical path.
 
     Parameters
     ----------
     size : int or (int, int)
         Samples (H, W).
     spacing, diameter : float, metres
-        Distance of the samples; diameter of the pupil, beyond which the wavefront is flat,
-        and a :class:`Pupil` warns of light: its aperture by default is ``(N - 1) * spacing``. A
-        tolerance that moves it by a distance lets its polynomials go on so far beyond the rim.
+        Sampling interval; diameter of the pupil. Beyond it the wavefront is flat, and a
+        :class:`Pupil` warns if light passes there; its default aperture has the diameter
+        ``(N - 1) * spacing``. A tolerance that decentres the element continues its polynomials
+        beyond the rim by the decentration.
     coefficients : Tensor ``[J]``, ``[L, J]`` or ``[P, Q, L or 1, J]``, metres RMS
-        0.07 waves at 550 nm are ``0.07 * 550e-9``. ``[L, J]`` are those of each wavelength:
-        chromatic aberration, axial by Noll's 4, lateral by 2 and 3. Those of P x Q places of the
-        picture are for :class:`VaryingImaging`; see :func:`seidel_coefficients` and
-        :func:`field_coefficients`. A parameter says where training starts.
+        0.07 waves at 550 nm are ``0.07 * 550e-9``. ``[L, J]`` are those of each wavelength, for
+        chromatic aberration: axial by Noll index 4, lateral by 2 and 3. Those at P x Q places of
+        the image are for :class:`VaryingImaging`; see :func:`seidel_coefficients` and
+        :func:`field_coefficients`. A parameter is the start of training.
     indices : sequence of int, optional
         Noll indices, each once, by default ``1, ..., J``.
 
     Raises
     ------
     TypeError
-        When the coefficients are no Tensor, or the indices no sequence.
+        When the coefficients are not a Tensor, or the indices not a sequence.
     ValueError
-        When the coefficients are not real and finite of these shapes, there are not as many
-        indices, one of them is given twice, a length is not positive, or the diameter 100 times the
-        grid, as one in millimetres is; later, for light of another number of wavelengths than that
-        of the coefficients.
+        When the coefficients are not real and finite of these shapes, the number of indices
+        differs, an index is given twice, a length is not positive, or the diameter is more than 100
+        times the grid, as one in millimetres is; later, for a number of wavelengths that is not
+        that of the coefficients.
 
     Warns
     -----
     UserWarning
-        For a coefficient above a millimetre, which was meant in waves.
+        For a coefficient above a millimetre, which was probably meant in waves.
 
     Notes
     -----
-    What is trained is ``raw``, micrometres RMS, of which :attr:`coefficients` is the length in
-    metres: a step of 0.002, of Adam at its usual rate, is 0.004 waves, and would be 4000 in metres.
-    It is a new parameter, which an optimiser gets from ``parameters()``; the one that was given
-    stays as it was. Without a parameter it is a buffer that follows its graph.
+    The trained parameter is ``raw``, in micrometres RMS; :attr:`coefficients` are the same in
+    metres. A step of 0.002, by Adam at its usual learning rate, is then 0.004 waves; in metres it
+    would be 4000 waves. ``raw`` is a new parameter, which an optimiser gets from ``parameters()``;
+    the given parameter does not change. If the coefficients are not a parameter, ``raw`` is a
+    buffer that keeps their graph.
     """
 
     raw: Tensor
@@ -97,8 +99,8 @@ class Aberration(PhaseElement):
         sizes = coefficients.detach().abs()
         if looked_at(sizes) and bool((sizes > _NO_WAVEFRONT).any()):
             warnings.warn(
-                f"coefficients are metres RMS, and reach {float(sizes.max()):g}: of "
-                "waves give the length, 0.07 waves at 550 nm as 0.07 * 550e-9",
+                f"coefficients are metres RMS, and reach {float(sizes.max()):g}: convert waves to "
+                "metres, 0.07 waves at 550 nm are 0.07 * 550e-9",
                 UserWarning,
                 stacklevel=2,
             )
@@ -124,12 +126,12 @@ class Aberration(PhaseElement):
         Raises
         ------
         ValueError
-            For another number of wavelengths than the coefficients are of.
+            When the number of wavelengths is not that of the coefficients.
         """
         return self._phase(wavelength, self.basis)
 
     def phase_at(self, wavelength: Tensor, y: Tensor, x: Tensor, *, beyond: float = 0.0) -> Tensor:
-        """``2 pi OPD / lambda`` of the same shape, radians; flat farther ``beyond`` the rim.
+        """``2 pi OPD / lambda`` at any points, radians; flat from ``beyond`` outside of the rim.
 
         Raises
         ------
@@ -149,26 +151,26 @@ class Aberration(PhaseElement):
         own = 1 if self.raw.ndim == 1 else self.raw.shape[-2]
         if own not in (1, len(wavelength)):
             raise ValueError(
-                f"the coefficients are {tuple(self.raw.shape)}, of {own} wavelengths, and the "
+                f"the coefficients {tuple(self.raw.shape)} are for {own} wavelengths, but the "
                 f"light has {len(wavelength)}: give as many, or one set [J] for all"
             )
         radians_per_unit = (2 * math.pi * _MICROMETRE / wavelength).to(basis)[:, None]
         radians = radians_per_unit * self.raw
-        # Autocast would leave three digits of the wavefront.
+        # Autocast would keep only three digits of the wavefront.
         with full_precision(radians):
             return (radians @ basis.flatten(1)).unflatten(-1, basis.shape[1:])
 
 
 def rim(part: Aberration) -> float:
-    """How far from the axis its polynomials go, metres: beyond, the wavefront is flat."""
+    """Radius of the polynomials, metres: beyond it the wavefront is flat."""
     return float(part._radius)
 
 
 def whole_within(part: Aberration) -> float:
-    """How far from the axis the wavefront is its polynomials' alone, metres: to its soft edge."""
+    """Radius within which the polynomials alone are the wavefront, metres: up to the soft edge."""
     return rim(part) - math.sqrt(0.5) * part.spacing
 
 
 def _trained(raw: Tensor, follows: bool) -> nn.Parameter:
-    """A parameter of its own; one that was given frozen stays frozen."""
+    """A new parameter; it is frozen if the given one was."""
     return nn.Parameter(raw.detach(), requires_grad=follows)

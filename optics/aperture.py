@@ -1,8 +1,8 @@
 """Apertures: openings with soft edges.
 
-An opening is an amplitude in [0, 1] on the grid ``(i - N // 2) * spacing``. A sample that the edge
-passes through carries the part of its square that is open, so that sizes have a gradient and the
-sum over the samples is the area; a hard edge has neither.
+An opening is an amplitude in [0, 1] on the grid ``(i - N // 2) * spacing``. A sample on the edge
+has the open fraction of its square, so that sizes have a gradient and the sum over the samples is
+the area. A hard edge has neither property.
 """
 
 import math
@@ -32,9 +32,9 @@ __all__ = [
     "spider",
 ]
 
-# Of an edge along the samples the smaller part of its normal, below which it is none.
+# Below this smaller component of its normal an edge counts as parallel to the samples.
 _UPRIGHT = 1e-6
-# Parts of the grid: an opening as large as it is not larger by rounding.
+# Tolerance, relative to the grid: an opening as large as the grid is not larger by rounding.
 _LARGER = 1 + 1e-6
 
 
@@ -47,20 +47,20 @@ def circular_aperture(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Circular opening, about the sample ``(H // 2, W // 2)`` or beside it.
+    """Circular opening, centred on the sample ``(H // 2, W // 2)`` or elsewhere.
 
-    A sample that the rim crosses has the part of its square that is open, exactly.
+    A sample on the rim has the open fraction of its square, exactly.
 
     Parameters
     ----------
     size : int or (int, int)
         Samples (H, W).
     diameter, spacing : float or Tensor ``[...]``
-        Diameter of the opening and distance of the samples, metres. Tensors carry a gradient,
-        and their shape goes in front of the result's.
+        Diameter of the opening and sampling interval, metres. Tensors carry a gradient, and their
+        shape becomes the leading dimensions of the result.
     centre : (float or Tensor ``[...]``, float or Tensor ``[...]``)
-        Place (y, x) of its middle, metres from that sample: of an aperture beside the axis, or a
-        rim that cuts off light (:class:`Vignetting`). What then lies beyond the grid is cut away.
+        Position (y, x) of the centre, metres from that sample, as for an off-axis aperture or a
+        displaced rim (:class:`Vignetting`). What then lies beyond the grid is cut off.
     device, dtype
         Of the result: by default the device of the first tensor given, and
         ``torch.get_default_dtype()``. It is computed in float64 and rounded once.
@@ -68,8 +68,8 @@ def circular_aperture(
     Returns
     -------
     Tensor ``[..., H, W]``
-        Amplitude in [0, 1]. Its sum times ``spacing**2`` is the area ``pi R**2``; the sum of its
-        squares, the light, is less, by one per cent at 64 samples across.
+        Amplitude in [0, 1]. Its sum times ``spacing**2`` is the area ``pi R**2``. The sum of its
+        squares, the light, is smaller, by one per cent at 64 samples across.
 
     Raises
     ------
@@ -81,14 +81,15 @@ def circular_aperture(
     Warns
     -----
     UserWarning
-        When the opening, given in floats, is larger than the grid, with the part cut away.
+        When the opening, given in floats, is larger than the grid; the warning states the part that
+        is cut off.
 
     Notes
     -----
-    A circle smaller than one sample passes its area there, so that a pinhole is not lit more than
-    it is open. An even grid has one more sample on its negative side, so that a diameter of
-    ``N * spacing``, which nothing warns of, loses half a sample on the other: 0.2 % of the area at
-    64 samples. A diameter of ``(N - 1) * spacing`` is whole.
+    A circle smaller than one sample has its area as the amplitude there, so that a pinhole does not
+    transmit more than its area. An even grid has one more sample on its negative side. A diameter
+    of ``N * spacing`` therefore loses half a sample on the other side, 0.2 % of the area at 64
+    samples, without a warning. A diameter of ``(N - 1) * spacing`` is complete.
     """
     height, width = image_size(size)
     check_positive("diameter", diameter, "metres")
@@ -114,14 +115,15 @@ def annular_aperture(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Ring-shaped opening: a circular one with a round stop in its middle.
+    """Annular opening: a circular one with a central circular obscuration.
 
     Parameters
     ----------
     size : int or (int, int)
         Samples (H, W).
     outer_diameter, inner_diameter, spacing : float or Tensor ``[...]``
-        Metres, the inner diameter the smaller one. See :func:`circular_aperture`.
+        Diameters, the inner one smaller, and sampling interval, metres. See
+        :func:`circular_aperture`.
     device, dtype
         See :func:`circular_aperture`.
 
@@ -133,12 +135,14 @@ def annular_aperture(
     Raises
     ------
     ValueError
-        For a size, diameter or spacing that is not positive, or a stop as large as the opening.
+        For a size, diameter or spacing that is not positive, or an inner diameter that is not
+        smaller than the outer one.
 
     Warns
     -----
     UserWarning
-        When the ring, given in floats, is larger than the grid, with the part cut away.
+        When the ring, given in floats, is larger than the grid; the warning states the part that is
+        cut off.
     """
     height, width = image_size(size)
     check_positive("outer_diameter", outer_diameter, "metres")
@@ -177,15 +181,15 @@ def rectangular_aperture(
     size : int or (int, int)
         Samples (H, W).
     height, width, spacing : float or Tensor ``[...]``
-        Extent along the rows' and the columns' index, and distance of the samples, metres.
+        Height along y, width along x, and sampling interval, metres.
     device, dtype
         See :func:`circular_aperture`.
 
     Returns
     -------
     Tensor ``[..., H, W]``
-        Amplitude in [0, 1]: the part of each sample's square that is open. Its sum times
-        ``spacing**2`` is the area, exactly.
+        Amplitude in [0, 1]: the open fraction of each sample's square. Its sum times ``spacing**2``
+        is the area, exactly.
 
     Raises
     ------
@@ -195,13 +199,14 @@ def rectangular_aperture(
     Warns
     -----
     UserWarning
-        When the opening, given in floats, is larger than the grid, with the part cut away.
+        When the opening, given in floats, is larger than the grid; the warning states the part that
+        is cut off.
 
     Notes
     -----
-    An even grid has one more sample on its negative side, so that a width of ``(N - 1) * spacing``
-    is whole, and one of ``N * spacing``, which nothing warns of, loses half a sample on the other:
-    each such side 0.8 % of the area at 64 samples.
+    An even grid has one more sample on its negative side. A width of ``(N - 1) * spacing`` is
+    complete. A width of ``N * spacing`` loses half a sample on the other side, 0.8 % of the area at
+    64 samples for each such axis, without a warning.
     """
     rows, columns = image_size(size)
     check_positive("height", height, "metres")
@@ -228,29 +233,30 @@ def spider(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """What the vanes that hold a secondary mirror leave open; times an aperture, a telescope's.
+    """Opening between the spider vanes that hold a secondary mirror; multiply it by an aperture.
 
-    Bars from the sample ``(H // 2, W // 2)`` outwards, evenly around it. Each makes a spike across
-    itself on both sides of an image: four of them make four, three six.
+    The vanes are bars from the sample ``(H // 2, W // 2)`` outwards, at equal angles. Each causes a
+    diffraction spike perpendicular to itself, on both sides of the image of a point: four vanes
+    give four spikes, three give six.
 
     Parameters
     ----------
     size : int or (int, int)
         Samples (H, W).
     vanes : int
-        How many.
+        Number of vanes.
     width, spacing : float or Tensor ``[...]``
-        Width of a vane and distance of the samples, metres. Tensors carry a gradient.
+        Width of a vane and sampling interval, metres. Tensors carry a gradient.
     angle : float, radians
-        Of the first vane, from +x to +y.
+        Direction of the first vane, from +x to +y.
     device, dtype
         See :func:`circular_aperture`.
 
     Returns
     -------
     Tensor ``[..., H, W]``
-        Amplitude in [0, 1]: the part of each sample's square that is open, exactly but where vanes
-        meet, which the central stop of an :func:`annular_aperture` hides.
+        Amplitude in [0, 1]: the open fraction of each sample's square. It is exact except where
+        vanes meet, which the obscuration of an :func:`annular_aperture` hides.
 
     Raises
     ------
@@ -280,7 +286,7 @@ def spider(
 
 
 def extent(lit: Tensor) -> tuple[float, float]:
-    """Where an opening ``[N]`` begins and ends, in samples from the axis, each a spacing wide."""
+    """Ends of an opening ``[N]``, in samples from the axis; each sample is one spacing wide."""
     at = lit.nonzero()[:, 0]
     return int(at[0]) - len(lit) // 2 - 0.5, int(at[-1]) - len(lit) // 2 + 0.5
 
@@ -292,12 +298,12 @@ def disk(
     centre_y: Tensor | float = 0.0,
     centre_x: Tensor | float = 0.0,
 ) -> Tensor:
-    """Part of each sample's square that a disk covers, all ``[..., 1, 1]`` in samples.
+    """Fraction of each sample's square that a disk covers; arguments ``[..., 1, 1]``, in samples.
 
-    Exact, and so is its derivative, the length of the rim within the square. The disk's part in
-    the rectangle from its centre to (y, x) is ``x y`` where that corner lies within, and else
-    ``A(x) + A(y) - pi R^2 / 4``, of the areas A(t) under the rim from 0 to t; with the sign of
-    ``x y``, a square is the difference of four such rectangles.
+    It is exact, and so is its derivative, the length of the rim within the square. The area of the
+    disk in the rectangle from its centre to (y, x) is ``x y`` if that corner lies within the disk,
+    otherwise ``A(x) + A(y) - pi R^2 / 4``, with the area A(t) under the rim from 0 to t. With the
+    sign of ``x y``, a square is the difference of four such rectangles.
     """
     y = _edges(height, radius.device)[:, None] - centre_y
     x = _edges(width, radius.device) - centre_x
@@ -306,15 +312,15 @@ def disk(
     def under(t: Tensor) -> Tensor:
         inside = t.abs() < radius
         rim = torch.where(inside, (radius - t) * (radius + t), 1.0).sqrt()
-        # The angle by both sides of its triangle: the terms' large slopes at the rim then cancel.
+        # With atan2 the large slopes of both terms at the rim cancel.
         area = (t * rim + radius**2 * torch.atan2(t, rim)) / 2
         return torch.where(inside, area, quarter * t.sign())
 
-    # With its sign, and not by |x|, whose slope at 0 is none: there a centre lies on an edge.
+    # With the sign of x instead of |x|, whose slope at 0 is undefined: a centre may lie on an edge.
     outside = under(y) * x.sign() + (under(x) - quarter * x.sign()) * y.sign()
     within = torch.where(y**2 + x**2 <= radius**2, y * x, outside)
     covered = clip(within.diff(dim=-2).diff(dim=-1))
-    # Beyond the rim the difference is of rounding errors.
+    # Beyond the rim the difference holds only rounding errors.
     rows, columns = (coordinates(n, device=radius.device) for n in (height, width))
     v = ((rows[:, None] - centre_y).abs() - 0.5).clamp_min(0.0)
     u = ((columns - centre_x).abs() - 0.5).clamp_min(0.0)
@@ -324,7 +330,7 @@ def disk(
 def _in_samples(
     length: float | Tensor, spacing: float | Tensor, device: torch.device | str | None
 ) -> Tensor:
-    """Ratio of two lengths in float64, with two dimensions of one sample at its end."""
+    """Ratio of two lengths in float64, with two trailing dimensions of size 1."""
     length, spacing = (
         x.to(device=device, dtype=torch.float64) if isinstance(x, Tensor) else x
         for x in (length, spacing)
@@ -345,10 +351,11 @@ def _pair(centre: tuple[float | Tensor, float | Tensor]) -> tuple[float | Tensor
 
 
 def _beside(away: Tensor, c: float, s: float) -> Tensor:
-    """Part of a unit square on one side of a straight edge whose normal is (c, s) or (-s, c).
+    """Fraction of a unit square on one side of a straight edge with normal (c, s) or (-s, c).
 
-    Its centre lies ``away`` samples within. As a function of that the part is the integral of a
-    trapezium, the mean of a box as wide as the larger of |c| and |s| over the smaller.
+    Its centre lies ``away`` samples inside the edge. As a function of that distance, the fraction
+    is the integral of a trapezium: a box as wide as the larger of |c| and |s|, averaged over the
+    smaller.
     """
     wide, narrow = max(abs(c), abs(s)), min(abs(c), abs(s))
     if narrow < _UPRIGHT:
@@ -362,12 +369,12 @@ def _beside(away: Tensor, c: float, s: float) -> Tensor:
 
 
 def _edges(samples: int, device: torch.device) -> Tensor:
-    """Where the squares of a row of samples begin, and the last one ends."""
+    """Edges ``[N + 1]`` of the squares of a row of samples."""
     return torch.arange(samples + 1, dtype=torch.float64, device=device) - samples // 2 - 0.5
 
 
 def _bar(samples: int, extent: Tensor, device: torch.device | str | None) -> Tensor:
-    """Coverage of a row of samples by an interval about the central one."""
+    """Coverage of a row of samples by an interval centred on the central sample."""
     distance = coordinates(samples, device=device).abs()
     extent = extent[..., 0]
     return torch.minimum(clip(extent / 2 - distance + 0.5), extent)
@@ -385,12 +392,12 @@ def _check_smaller(inner: float | Tensor, outer: float | Tensor) -> None:
 
 
 def _sides(samples: int) -> tuple[float, float]:
-    """How far a row of samples reaches to either side of the centre of sample ``N // 2``."""
+    """Extent of a row of samples to either side of the centre of sample ``N // 2``."""
     return samples // 2 + 0.5, (samples - 1) // 2 + 0.5
 
 
 def _whole(extent: float, samples: int) -> float:
-    """Part of an interval about the central one of a row of samples that lies on it."""
+    """Fraction of an interval about the central sample that lies on the row of samples."""
     return sum(min(extent / 2, side) for side in _sides(samples)) / extent
 
 
@@ -414,7 +421,7 @@ def _warn_cut(part: float, name: str, value: float | tuple[float, float]) -> Non
     # Half a millionth: an opening that ends with the grid does not reach beyond it by rounding.
     if part > 5e-7 and not torch.compiler.is_compiling():
         warnings.warn(
-            f"the aperture reaches beyond the grid, which cuts away {100 * part:.3g} % of its "
+            f"the aperture is larger than the grid, which cuts off {100 * part:.3g} % of its "
             f"area ({name} = {value} m)",
             UserWarning,
             stacklevel=3,

@@ -1,6 +1,6 @@
-"""Audit of gradients: whether each is there and right.
+"""Audit of gradients: whether each one exists and is correct.
 
-It leaves what it looks at untouched, costs some dozen evaluations, and is for tests.
+The audit does not change the module. It costs some dozen evaluations, and is meant for tests.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ _REASON: dict[str, str] = {
     "no gradient": "no path from it to the result: detached, or not used",
 }
 
-# Steps of a quantity, relative to its size and to `step`. One that is zero has no size to tell:
-# metres and radians are both possible, so that a wide range is tried.
+# Steps of a quantity, relative to its size and to `step`. The scale of a quantity that is zero is
+# unknown, metres or radians, so that a wider range is tried.
 _STEPS = tuple(10.0**k for k in range(3, -4, -1))
 _STEPS_OF_ZERO = tuple(10.0**k for k in range(4, -9, -1))
 
@@ -42,14 +42,14 @@ _NOTHING = 1e-14
 
 
 class GradientEntry(NamedTuple):
-    """What was found for one quantity.
+    """Result of :func:`audit_gradients` for one quantity.
 
     Attributes
     ----------
     name : str
-        Of the parameter, or ``inputs[i]``.
+        Name of the parameter, or ``inputs[i]``.
     norm : float
-        Euclidean norm of the gradient; NaN where there is none.
+        Euclidean norm of the gradient; NaN if there is none.
     slope, difference : float
         Derivative along a random direction by the gradient, and by finite differences.
     verdict : {"ok", "zero", "not finite", "disagrees", "no gradient"}
@@ -63,7 +63,7 @@ class GradientEntry(NamedTuple):
 
 
 class GradientAudit(NamedTuple):
-    """What :func:`audit_gradients` found; ``str`` of it is a table."""
+    """Result of :func:`audit_gradients`; ``str`` of it is a table."""
 
     entries: tuple[GradientEntry, ...]
     """One for each trainable quantity and input."""
@@ -115,24 +115,26 @@ def audit_gradients(
     Parameters
     ----------
     module : nn.Module
-        Audited on a deep copy in float64: itself, its mode and its gradients stay as they are.
-        A conversion to float32 inside of it shows as a disagreement.
+        Module to audit, on a deep copy in float64: the module itself, its mode and its gradients do
+        not change. A conversion to float32 inside of it shows as a disagreement.
     inputs : Tensor or tuple of Tensor, of any shapes
-        Arguments of the call. Floating and complex ones are audited like the parameters that
-        require a gradient; others, as labels, are passed on. Give values inside of any bounds: on
-        a bend, as a pixel of exactly 0 that is clipped, no difference tells the gradient.
+        Arguments of the call. Floating-point and complex ones are audited like the parameters that
+        require a gradient; others, such as labels, are passed unchanged. Give values inside of any
+        bounds: at a kink, such as a pixel of exactly 0 that is clipped, a finite difference is not
+        the gradient.
     call : callable, optional
-        ``call(module, *inputs)`` instead of ``module(*inputs)``; it is given the copy.
+        ``call(module, *inputs)`` instead of ``module(*inputs)``; it receives the copy.
     step : float
         Centre of the steps that are tried, relative to the largest element of a quantity.
     rtol : float
-        Allowed relative difference, beside the rounding error.
+        Allowed relative difference, in addition to the rounding error.
     generator_seed : int
-        Of the weights and the directions, and of the noise: a call with an argument ``generator``
-        gets an equal, fresh one at each evaluation, and torch's own generators start alike, so
-        that all evaluations see the same noise. They are put back afterwards.
+        Seed of the weights, the directions and the noise. A call with an argument ``generator``
+        gets a new one with the same seed at each evaluation, and torch's global generators are set
+        to the same state, so that all evaluations have the same noise. They are restored
+        afterwards.
     raise_on_fault : bool
-        Raise, or only return what was found.
+        Raise an error for faults; if False, only return the result.
 
     Returns
     -------
@@ -141,7 +143,7 @@ def audit_gradients(
     Raises
     ------
     TypeError
-        When the module is none, an input is no Tensor, or ``call`` no function.
+        When the module is not a module, an input not a Tensor, or ``call`` not a function.
     GradientFault
         When a gradient is missing, zero, not finite, or wrong. Its message is a table.
     ValueError
@@ -149,11 +151,11 @@ def audit_gradients(
 
     Notes
     -----
-    The difference is that of the step about which it changes least, whatever the gradient says:
-    picking the one that agrees best would let a wrong gradient pass. A straight-through quantiser
-    disagrees by design, since its gradient is not that of the staircase; audit the stage without
-    it, or look at the entries. At a symmetry, as a defocus of exactly zero, the true gradient is
-    zero: audit at another point.
+    The finite difference is taken at the step about which it changes least, independent of the
+    gradient: choosing the one that agrees best would let a wrong gradient pass. A straight-through
+    quantiser disagrees by design, since its gradient is not that of the staircase; audit the stage
+    without it, or inspect the entries. At a symmetry, such as a defocus of exactly zero, the true
+    gradient is zero: audit at another point.
     """
     step, rtol = one_number("step", step), one_number("rtol", rtol)
     if not step > 0 or not rtol > 0:

@@ -1,8 +1,8 @@
-"""Whether the samples of a pupil hold its phase: a step from pi on acts as a smaller one.
+"""Sampling of the phase in a pupil: steps of more than pi from sample to sample are aliased.
 
 ::
 
-    field in the pupil, its phase unwrapped ──coarse_phase──► what is too coarse, and how many times
+    field in the pupil, its unwrapped phase ──coarse_phase──► what is too coarse, and its factor
 """
 
 import math
@@ -24,21 +24,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Coarse", "coarse_phase"]
 
-# Part of the brightest sample's light below which one is dark: a mask of 0 passes 0.001.
+# A sample with less than this fraction of the brightest one's light is dark: a mask of 0 passes
+# 0.001.
 _LIT = 0.01
-# Elements that take light and leave its phase.
+# Elements that absorb light and do not change its phase.
 _DARKENING = AmplitudeMask | Vignetting
 
 
 class Coarse(NamedTuple):
-    """What of a pupil its samples do not hold, as :func:`optics.defocus.warn_of_coarse` says it."""
+    """A phase that is sampled too coarsely, for :func:`optics.defocus.warn_of_coarse`."""
 
     what: str
-    """Whose phase it is."""
+    """Cause of the phase."""
     where: str
-    """Where in the pupil, or nothing."""
+    """Location in the pupil, or an empty text."""
     times: float
-    """The largest step, in units of the largest that samples hold, pi."""
+    """Largest step from sample to sample, over pi."""
 
 
 def coarse_phase(
@@ -50,16 +51,17 @@ def coarse_phase(
     ----------
     pupil : Pupil
     distance : float or Tensor ``[D]``, metres, or None
-        Of the scene; None in focus.
+        Distance of the scene; None in focus.
     planes : Tensor, real ``[..., 2, H, W]``
-        The field in it.
+        Field in the pupil.
     phase : Tensor ``[..., H, W]``, radians, or None
-        Of all that says its own, unwrapped.
+        Unwrapped phase of the phase elements and the defocus.
 
     Returns
     -------
     Coarse or None
-        None too where it cannot be told: elements may undo a defocus, or be coarse by intent.
+        None also if it cannot be decided: other elements may cancel a defocus, or have steps by
+        design.
     """
     smooth = [isinstance(part, Aberration | CubicMask) for part in pupil.elements]
     known = [isinstance(part, Lens | _DARKENING) for part in pupil.elements]
@@ -70,7 +72,7 @@ def coarse_phase(
 
 
 def _coarse_wavefront(pupil: "Pupil", planes: Tensor, phase: Tensor) -> Coarse | None:
-    """Look at each step of a wavefront that is a formula all over, and folded nowhere."""
+    """Check all phase steps of a wavefront that is a smooth formula over the whole pupil."""
     phase = phase.detach()
     down, across = phase.diff(dim=-2), phase.diff()
     if not (_largest(down) > math.pi or _largest(across) > math.pi):
@@ -90,7 +92,7 @@ def _coarse_wavefront(pupil: "Pupil", planes: Tensor, phase: Tensor) -> Coarse |
 def _coarse_defocus(
     pupil: "Pupil", distance: Tensor | float | None, planes: Tensor
 ) -> Coarse | None:
-    """Look at the rim of a defocus, of a distance and of lenses."""
+    """Check the phase step at the rim, for the defocus of a distance and of lenses."""
     power = _power(pupil)
     if distance is None and power == 0:
         return None
@@ -99,10 +101,10 @@ def _coarse_defocus(
     if left is None:
         return None
     coarse = coarse_beyond(left, wavelength=min(pupil.wavelengths), spacing=pupil.spacing)
-    # The whole grid first, for which no numbers are looked at.
+    # First with the whole grid, for which no values have to be read.
     rim = pupil.spacing * max(n // 2 + 0.5 for n in pupil.size)
     if rim > coarse and has_values(pupil.aperture):
-        # Elements may have stopped it.
+        # Elements may have darkened the rim.
         lit = _lit(planes) if looked_at(planes) else pupil.aperture.detach() > 0
         rim = pupil.spacing * _reach(lit)
     if rim <= coarse:
@@ -111,7 +113,7 @@ def _coarse_defocus(
 
 
 def _power(pupil: "Pupil") -> float | None:
-    """Of the lenses among the elements, 1/metres; None where others may undo it."""
+    """Power of the lenses among the elements, 1/metres; None if other elements may cancel it."""
     if not any(isinstance(part, Lens) for part in pupil.modules()):
         return 0.0
     if not all(isinstance(part, Lens | _DARKENING) for part in pupil.elements):
@@ -123,17 +125,17 @@ def _power(pupil: "Pupil") -> float | None:
 
 
 def _reach(lit: Tensor) -> float:
-    """Farthest part of an opening ``[H, W]`` from the axis along x or y, in samples."""
+    """Largest distance of an opening ``[H, W]`` from the axis along x or y, in samples."""
     edges = [extent(lit.any(axis)) for axis in (1, 0)]
     return max(max(-first, last) for first, last in edges)
 
 
 def _lit(planes: Tensor) -> Tensor:
-    """Samples ``[H, W]`` that light passes, of a field in two planes ``[..., 2, H, W]``."""
+    """Illuminated samples ``[H, W]`` of a field in two planes ``[..., 2, H, W]``."""
     passed = planes.detach().square().sum(-3).flatten(0, -3).amax(0)
     return ~(passed < _LIT * passed.max())
 
 
 def _largest(steps: Tensor) -> float:
-    """Largest of steps up or down; 0 of none."""
+    """Largest modulus of the steps; 0 if there are none."""
     return float(max(-steps.min(), steps.max())) if steps.numel() else 0.0

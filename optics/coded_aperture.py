@@ -15,7 +15,7 @@ __all__ = ["CodedPattern", "coded_aperture", "mura_decoder"]
 
 CodedPattern = Literal["random", "mura", "fractal_zone", "fresnel_zone"]
 
-# Samples: of narrower zones nothing is left but grey.
+# Width in samples below which zones are only grey.
 _NARROWEST = 0.02
 
 
@@ -30,27 +30,28 @@ def coded_aperture(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Aperture with a code, for imaging without a lens.
+    """Coded aperture for lensless imaging.
 
     Parameters
     ----------
     size : int or (int, int)
         Samples (H, W).
     pattern : {"random", "mura", "fractal_zone", "fresnel_zone"}
-        ``"random"``: exactly ``open_fraction`` of the cells, to the nearest cell, drawn without
-        order. ``"mura"``: modified uniformly redundant array of ``cells x cells``, half open,
-        whose cyclic correlation with :func:`mura_decoder` is a single peak; its first cell lies
-        on the central one. ``"fractal_zone"``: zone plate on the triadic Cantor set of the given
-        ``stage`` in the squared radius, with fractal foci on the axis. ``"fresnel_zone"``: zones
-        of equal area, every second one open, the central one first; ``cells`` of them.
+        ``"random"``: exactly the fraction ``open_fraction`` of the cells, rounded to whole cells,
+        is open, at random. ``"mura"``: modified uniformly redundant array of ``cells x cells``,
+        half open, whose cyclic correlation with :func:`mura_decoder` is a single peak; its first
+        cell is at the centre. ``"fractal_zone"``: zone plate on the triadic Cantor set of the given
+        ``stage`` in the squared radius, with fractal foci on the axis. ``"fresnel_zone"``:
+        ``cells`` zones of equal area, every second one open, beginning with the central one.
     cells : int, optional
-        Cells along each side of ``"random"`` (by default each sample is a cell) and ``"mura"`` (an
-        odd prime; by default H), of which H and W must be multiples; zones of ``"fresnel_zone"``
-        (by default as many as the grid holds with an outermost one of two samples).
+        Number of cells along each side of ``"random"`` (by default each sample is a cell) and
+        ``"mura"`` (an odd prime; by default H); H and W must be multiples of it. Number of zones of
+        ``"fresnel_zone"`` (by default as many as the grid holds with an outermost zone of two
+        samples).
     open_fraction : float
-        Of ``"random"``, in [0, 1].
+        Open fraction of ``"random"``, in [0, 1].
     stage : int
-        Of ``"fractal_zone"``: 0 is the open disk, s has ``2**s`` open zones.
+        Stage of ``"fractal_zone"``: 0 is the open disk, s has ``2**s`` open zones.
     generator : torch.Generator
         Needed for ``"random"``.
     device, dtype
@@ -59,21 +60,22 @@ def coded_aperture(
     Returns
     -------
     Tensor ``[H, W]``
-        Amplitude: 0 or 1, with soft edges for the zone plates, which fill the largest disk that
-        is symmetric on the grid.
+        Amplitude, 0 or 1. Zone plates have soft edges, and fill the largest disk that is symmetric
+        on the grid.
 
     Raises
     ------
     TypeError
         For a fraction that is not one number.
     ValueError
-        For a pattern that is not known, a number of cells that does not fit, a fraction outside
-        of [0, 1], a negative stage, zones less than 0.02 samples wide, or a missing generator.
+        For an unknown pattern, a number of cells that does not fit, a fraction outside of [0, 1], a
+        negative stage, zones less than 0.02 samples wide, or a missing generator.
 
     Warns
     -----
     UserWarning
-        When the narrowest zone of a plate is under one sample, with its width: it becomes grey.
+        When the narrowest zone of a plate is narrower than one sample and becomes grey; the warning
+        states its width.
 
     Notes
     -----
@@ -101,11 +103,11 @@ def mura_decoder(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Decoding array ``[p, p]`` of a MURA: +1 where it is open, -1 where closed.
+    """Decoding array ``[p, p]`` of a MURA: +1 for open cells, -1 for closed ones.
 
-    ``sum_ij A[i, j] G[i + k, j + l]``, cyclic, is ``(p**2 - 1) / 2`` at ``k = l = 0`` and 0
-    elsewhere, exactly (Gottesman & Fenimore 1989, eq. (9)): the first cell alone is +1 though
-    it is closed. It lies on ``(p // 2, p // 2)``.
+    The cyclic correlation ``sum_ij A[i, j] G[i + k, j + l]`` is ``(p**2 - 1) / 2`` at ``k = l = 0``
+    and 0 elsewhere, exactly (Gottesman & Fenimore 1989, eq. (9)). For this the first cell, at
+    ``(p // 2, p // 2)``, is +1 although it is closed.
 
     Parameters
     ----------
@@ -196,9 +198,9 @@ def _plate_radius(height: int, width: int) -> float:
 
 
 def _check_outermost(height: int, width: int, share: float, given: str) -> None:
-    """Refuse zones of which the outermost one, a share of the squared radius, is next to nothing.
+    """Raise a ValueError if the outermost zone, a share of the squared radius, is far too narrow.
 
-    They grow in number without bound, and what they make of a sample stays the same grey.
+    More zones would cost more, and give the same grey.
     """
     outermost = _plate_radius(height, width) * (1 - math.sqrt(1 - share))
     if outermost < _NARROWEST:

@@ -1,4 +1,4 @@
-"""Pictures of transparencies in coherent light: fields interfere, and their power is detected."""
+"""Imaging of transparencies in coherent light: fields interfere, and the irradiance is detected."""
 
 from typing import get_args
 
@@ -14,25 +14,26 @@ from .quantity import check_complex, check_finite, check_tensor, one_number, sin
 __all__ = ["CoherentImaging", "coherent_blur", "phase_object", "scene_field"]
 
 
-# The field of a scene is the root of its radiance, whose slope is infinite at zero. Below this
-# radiance (-60 dB of full scale) the root goes to zero along a line instead, of slope 1000.
+# The field of a scene is the square root of its radiance, whose slope is infinite at zero. Below
+# this radiance (-60 dB of full scale) the root is replaced by a line to zero, of slope 1000.
 _DARKEST = 1e-6
 
 
 def scene_field(scene: Tensor) -> Tensor:
-    """Field of a transparency ``scene`` without phase: the root of its radiance.
+    """Field of a transparency ``scene`` without phase: the square root of its radiance.
 
-    Real, of the shape of the scene; straight below 1e-6, where the root has no finite slope. A
-    radiance below zero, as resampling leaves beside an edge, counts as zero, with the slope that it
-    has there, so that it can come back. Half precision is computed in float32. A complex scene is
-    the field itself, and comes back as it is.
+    The field is real and has the shape of the scene. Below a radiance of 1e-6 the root is replaced
+    by a straight line, as its slope is infinite at zero. A negative radiance, as resampling leaves
+    beside an edge, counts as zero but keeps the slope there, so that training can raise it again.
+    Half precision is computed in float32. A complex scene is the field itself and is returned
+    unchanged.
 
     Raises
     ------
     TypeError
-        When the scene is no Tensor.
+        When the scene is not a Tensor.
     ValueError
-        For whole numbers.
+        When the scene holds integers.
     """
     check_tensor("scene", scene)
     if scene.is_complex():
@@ -49,15 +50,15 @@ def scene_field(scene: Tensor) -> Tensor:
 def phase_object(scene: Tensor, depth: float) -> Tensor:
     """Field ``exp(i depth scene)`` of a transparent object, which delays light and absorbs none.
 
-    Such as cells in a microscope: in focus and without a filter it cannot be seen, its irradiance
-    is 1 everywhere (Goodman, Fourier Optics, sec. 8.1).
+    An example is a cell in a microscope. In focus and without a filter such an object is invisible:
+    its irradiance is 1 everywhere (Goodman, Fourier Optics, sec. 8.1).
 
     Parameters
     ----------
     scene : Tensor, real floating point
-        What light meets on its way, of any shape; at 0 it is not delayed.
+        Relative optical thickness, of any shape; 0 does not delay light.
     depth : float, radians
-        Phase at 1. A negative one is that of a dent.
+        Phase of a value of 1. It is negative for a dent.
 
     Returns
     -------
@@ -67,10 +68,10 @@ def phase_object(scene: Tensor, depth: float) -> Tensor:
     Raises
     ------
     TypeError
-        When the scene is no Tensor, or the depth no number.
+        When the scene is not a Tensor, or the depth not a number.
     ValueError
-        For a scene that is complex, and a field already, or holds whole numbers or NaN, or a depth
-        that is not finite.
+        For a scene that is complex (a field already) or holds integers, NaN or infinities, or a
+        depth that is not finite.
     """
     check_tensor("scene", scene)
     if not scene.is_floating_point():
@@ -83,7 +84,7 @@ def phase_object(scene: Tensor, depth: float) -> Tensor:
 
 
 def as_depth(depth: float | None) -> float | None:
-    """``phase_depth`` of a front end, checked; None where scenes are light."""
+    """``phase_depth`` of a front end, checked; None where scenes are radiance."""
     return None if depth is None else _radians("phase_depth", depth)
 
 
@@ -94,7 +95,7 @@ def _radians(name: str, depth: float) -> float:
 
 
 def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
-    """Complex convolution of a field with the image of a coherent point.
+    """Convolution of a complex field with the amplitude spread function, the image of a point.
 
     Coherent imaging is linear in the field (Goodman, Fourier Optics, sec. 6.2).
 
@@ -113,7 +114,7 @@ def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replic
     Raises
     ------
     TypeError, ValueError
-        When they are no Tensors, or the shapes are not these.
+        When one is not a Tensor, or the shapes are not these.
     """
     check_complex("field", field, "[B, C, H, W]")
     check_complex("spread", spread, "[C, h, w]")
@@ -137,37 +138,36 @@ def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replic
 
 
 class CoherentImaging(FrontEnd):
-    """Image a transparency in coherent light: amplitudes interfere, then are detected.
+    """Image a transparency in coherent light: amplitudes interfere, then irradiance is detected.
 
     Parameters
     ----------
     pupil : Pupil
-        Its elements are trained; channel c is lit at wavelength c.
+        Its elements are trained; channel c is illuminated at wavelength c.
     boundary : str
-        What lies outside of the picture, as in :func:`optics.convolve`. It is continued by half of
-        ``psf_size`` pixels on each side and is then periodic, so that no light is lost. Where that
-        period closes, unless it is that of a ``circular`` picture, is a seam, over which about the
-        share of the light comes that falls beside the window: :func:`optics.audit_sampling` says
-        how much, and a larger ``psf_size`` moves the seam away.
+        What lies outside of the scene, as in :func:`optics.convolve`. The scene is padded by half
+        of ``psf_size`` pixels on each side and is then periodic, so that no light is lost. Unless
+        the boundary is ``circular``, there is a seam where the period closes. The light that
+        crosses it is about the fraction that falls outside of the window of the PSF:
+        :func:`optics.audit_sampling` computes it, and a larger ``psf_size`` moves the seam away.
     phase_depth : float, radians, optional
-        Scenes are transparent objects: one of 1 delays light by so much, see
-        :func:`phase_object`. By default they are light.
+        If given, scenes are transparent objects: a value of 1 delays light by this phase, see
+        :func:`phase_object`. By default scenes are radiance.
 
     Raises
     ------
     TypeError
-        When the pupil is none, or the depth no number.
+        When the pupil is not a Pupil, or the depth not a number.
     ValueError
-        For an unknown boundary, a pupil that changes from place to place, or a depth that is not
-        finite.
+        For an unknown boundary, a pupil that varies over the field, or a depth that is not finite.
 
     Notes
     -----
-    The field of a real scene is the root of its radiance, or that of a phase object; without
-    ``phase_depth`` a complex scene is the field itself. Its spectrum is multiplied with the pupil
-    (:meth:`Pupil.amplitude_transfer`; Goodman, Fourier Optics, sec. 6.2): an even scene is imaged
-    with the light of the pupil's middle, and none gains any. Irradiance is sampled at the pixels'
-    centres: where the pixels are larger than ``lambda f / (2 D)`` it is aliased.
+    The field of a real scene is the square root of its radiance, or that of a phase object; without
+    ``phase_depth`` a complex scene is the field itself. Its spectrum is multiplied by the pupil
+    (:meth:`Pupil.amplitude_transfer`; Goodman, Fourier Optics, sec. 6.2). A uniform scene thus has
+    the transmission of the pupil's centre, and no scene gains light. Irradiance is sampled at the
+    pixels' centres: it is aliased if the pixels are larger than ``lambda f / (2 D)``.
     """
 
     def __init__(
@@ -194,11 +194,11 @@ class CoherentImaging(FrontEnd):
 
     @property
     def interferes(self) -> bool:
-        """Always: fields add, and their power is detected."""
+        """Always True: fields add, and their squared modulus is detected."""
         return True
 
     def throughput(self) -> Tensor:
-        """Light of a coherent point that passes, relative to the open aperture; in 0..1."""
+        """Fraction of a point's light that passes the pupil, of that of the open aperture."""
         passed = self.pupil.field().abs().square().sum((-2, -1)).mean()
         return passed / self.pupil.incident_power
 
@@ -208,9 +208,9 @@ class CoherentImaging(FrontEnd):
         Raises
         ------
         TypeError
-            When the scene is no Tensor.
+            When the scene is not a Tensor.
         ValueError
-            When it has other channels or holds whole numbers.
+            When it has the wrong channels or holds integers.
         """
         check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
@@ -232,10 +232,10 @@ class CoherentImaging(FrontEnd):
         return squared_modulus(image)
 
     def _border(self, samples: int, window: int) -> int:
-        """One more than the samples by which a picture is continued along an axis."""
+        """One more than the samples by which a picture is padded along an axis."""
         if self.boundary == "circular":
             return 1
-        # What is reflected cannot be more than there is.
+        # A reflection cannot be longer than the picture.
         whole = samples + window - 1
         return window if self.boundary == "reflect" else fast_size(whole) - samples + 1
 

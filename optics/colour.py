@@ -1,4 +1,4 @@
-"""Colour: light of many bands becomes channels, by lamps in turn and by filters."""
+"""Colour: spectral bands are formed into channels by lamps, one after another, and by filters."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ __all__ = ["ColourChannels", "ColourFilters", "mix_colours"]
 
 
 def mix_colours(spectral: Tensor, matrix: Tensor) -> Tensor:
-    """Add spectral bands into channels.
+    """Sum spectral bands to channels, weighted by a matrix.
 
     Parameters
     ----------
     spectral : Tensor ``[B, L, H, W]``
         Light of L bands.
     matrix : Tensor ``[C, L]``
-        What of each band channel c receives.
+        Fraction of each band that channel c receives.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def mix_colours(spectral: Tensor, matrix: Tensor) -> Tensor:
     Raises
     ------
     TypeError
-        When they are no Tensors.
+        When one is not a Tensor.
     ValueError
         When the shapes are not these.
     """
@@ -44,22 +44,22 @@ def mix_colours(spectral: Tensor, matrix: Tensor) -> Tensor:
 
 
 class ColourFilters(nn.Module):
-    """Absorptive filters, trained or fixed: transmittances in 0..1 of each band in each channel.
+    """Trained or fixed absorptive filters: the transmittance of each channel for each band.
 
     Parameters
     ----------
     transmittance : Tensor ``[C, L]`` in 0..1
-        To start from. Values at 0 or 1 start within 0.001 of it.
+        Transmittances, from which training starts. Trained values at 0 or 1 start 0.001 away.
     share : float in (0, 1]
-        Part of the pixel's light that each filter stands in: 1 when every channel has a sensor of
-        its own, 1 / C when the light is divided.
+        Fraction of the light that reaches each filter: 1 if every channel sees all of it on its own
+        sensor, 1 / C if the light is divided between the channels.
     trainable : bool
-        Train them; otherwise they are exactly as given, but for rounding.
+        Train them. If False, they are exactly as given, except for rounding.
 
     Raises
     ------
     TypeError
-        When the transmittance is no Tensor, or the share not one number, or a parameter.
+        When the transmittance is not a Tensor, or the share not one number, or a parameter.
     ValueError
         When the transmittance is not ``[C, L]``, or the share not in (0, 1].
     """
@@ -78,7 +78,7 @@ class ColourFilters(nn.Module):
         raw = bounded_raw("transmittance", transmittance.detach(), 0.0, 1.0)
         if trainable:
             self.raw = nn.Parameter(raw)
-        else:  # beyond the margin that a slope needs: the sigmoid of infinity is 1
+        else:  # without the margin of trained values: the sigmoid of infinity is exactly 1
             given = as_real("transmittance", transmittance.detach())
             self.register_buffer("raw", torch.logit(given.clamp(0, 1)))
         self.share = share
@@ -107,25 +107,25 @@ class ColourFilters(nn.Module):
 
 
 class ColourChannels(nn.Module):
-    """How the light of L bands becomes channels: lamps, one pattern after another, and filters.
+    """Channels from L spectral bands, by light patterns, one after another, and filters.
 
     ::
 
         bands [B,L,H,W] ─ lamps ─► [B,P,L,H,W] ─ filters ─► channels [B,P*C,H,W]
                                    P exposures share the time
 
-    Full scale is white light on a white scene: the power of all bands together is 1, of which each
-    has 1 / L. Lamps redistribute that power, and filters absorb some of it; nothing is scaled
+    Full scale is white light on a white scene: the power of all bands together is 1, and each has
+    1 / L. Lamps redistribute that power, and filters absorb part of it; nothing is rescaled
     afterwards.
 
     Parameters
     ----------
     bands : int
-        L.
+        Number L of bands.
     lamps : Illumination, optional
-        P patterns with a lamp for each band, each the light of an exposure. White light by default.
+        P patterns, one for each exposure, with a lamp for each band. White light by default.
     filters : ColourFilters, optional
-        C filters. By default a pixel sees all bands.
+        C filters. By default each pixel detects all bands.
 
     Attributes
     ----------
@@ -135,9 +135,9 @@ class ColourChannels(nn.Module):
     Raises
     ------
     TypeError
-        For lamps or filters that are none.
+        For lamps or filters of another type.
     ValueError
-        For fewer than one band, lamps or filters of another number of bands, or lamps with more
+        For fewer than one band, lamps or filters with another number of bands, or lamps with more
         power than the white light.
     """
 
@@ -177,7 +177,7 @@ class ColourChannels(nn.Module):
 
     @property
     def matrix(self) -> Tensor:
-        """What each channel receives of each band, ``[P * C, L]``: pattern by pattern."""
+        """Fraction of each band that each channel receives, ``[P * C, L]``, pattern by pattern."""
         power = self._white if self.lamps is None else self.lamps.weights / self.exposures
         if self.filters is None:
             return power
@@ -185,15 +185,15 @@ class ColourChannels(nn.Module):
         return (power[:, None] * passed).flatten(0, 1)
 
     def throughput(self, passed: Tensor) -> Tensor:
-        """Part of the white light that is detected where light is not divided, scalar.
+        """Fraction of the white light that is detected, as if it were not divided, scalar.
 
-        The mean over the filters, as for a mosaic; with a share of 1 / C for each, it is the sum
-        of what all of them receive.
+        It is the mean over the filters, as for a mosaic; with a share of 1 / C for each, it is the
+        sum of the light that all of them receive.
 
         Parameters
         ----------
         passed : Tensor ``[L]``
-            Part of each band's light that arrives at the filters.
+            Fraction of each band's light that arrives at the filters.
 
         Returns
         -------

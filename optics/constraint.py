@@ -67,8 +67,8 @@ _BEYOND = 0.01
 def clip(values: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Limit values to ``[low, high]``, with gradient 1 inside and on the bounds, 0 outside.
 
-    The bounds matter, because a black pixel of a noiseless picture lies on one; the gradient of
-    ``torch.clamp`` there is 1 in some releases and 0 in others.
+    The gradient on the bounds matters, because a black pixel of a noiseless picture lies on one;
+    that of ``torch.clamp`` is 1 in some releases and 0 in others.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def clip(values: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        When the values are no Tensor, or complex, or a bound is no number.
+        When the values are not a Tensor, or complex, or a bound is not a number.
     """
     check_tensor("values", values)
     if values.is_complex():
@@ -104,19 +104,19 @@ def energy_limited(raw: Tensor) -> Tensor:
     Parameters
     ----------
     raw : Tensor ``[..., C_out, C_in, kh, kw]``
-        Unconstrained. With ``C_in == 1`` every kernel belongs to a channel of its own and is
-        limited by itself.
+        Unconstrained. With ``C_in == 1`` every kernel belongs to its own channel and is limited
+        separately.
 
     Returns
     -------
     Tensor of the same shape
-        Kernels, dimensionless fractions of the light. An output channel that gathers the light
-        of several inputs may exceed the full scale of one, and saturate a sensor.
+        Kernels, dimensionless fractions of the light. An output channel that collects the light
+        of several inputs may exceed full scale, and saturate a sensor.
 
     Raises
     ------
     TypeError
-        When ``raw`` is no Tensor.
+        When ``raw`` is not a Tensor.
     ValueError
         For another shape.
     """
@@ -142,9 +142,9 @@ def _leaving(kernel: Tensor) -> Tensor:
 def energy_limited_inverse(kernel: Tensor) -> Tensor:
     """Return a raw tensor that :func:`energy_limited` maps to ``kernel``.
 
-    Taps below ``7e-5`` come back as ``7e-5``: a smooth map of an unbounded tensor has no exact
+    Taps below ``7e-5`` are raised to ``7e-5``: a smooth map of an unbounded tensor has no exact
     zero. A kernel that uses all of its light, to 1e-5 (in half precision to its rounding error), is
-    put beyond the limit, clear of its bend.
+    mapped beyond the limit, away from its kink.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
     Raises
     ------
     TypeError
-        When the kernel is no Tensor.
+        When the kernel is not a Tensor.
     ValueError
         For another shape, when a tap is negative or not finite, or a kernel passes on more light
         than it receives.
@@ -187,7 +187,7 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
 def unit_disk(raw: Tensor) -> Tensor:
     """Complex transmission inside the unit disk, ``r tanh(|r|) / |r|``.
 
-    Smooth everywhere, zero included, so that an opaque cell keeps a gradient in phase and
+    It is smooth everywhere, including zero, so that an opaque sample keeps a gradient in phase and
     amplitude.
 
     Parameters
@@ -203,7 +203,7 @@ def unit_disk(raw: Tensor) -> Tensor:
     Raises
     ------
     TypeError
-        When ``raw`` is no Tensor.
+        When ``raw`` is not a Tensor.
     ValueError
         When the raw tensor is not ``[2, ...]``.
     """
@@ -233,7 +233,7 @@ def unit_disk_inverse(transmission: Tensor, *, largest: float = 0.995) -> Tensor
     Raises
     ------
     TypeError
-        When the transmission is no Tensor, or ``largest`` not one number.
+        When the transmission is not a Tensor, or ``largest`` not one number.
     ValueError
         Unless ``0 < largest < 1``, and the transmission is finite.
     """
@@ -273,7 +273,7 @@ def bounded(raw: Tensor, low: float, high: float) -> Tensor:
     Raises
     ------
     TypeError
-        When ``raw`` is no Tensor, or a bound not one number.
+        When ``raw`` is not a Tensor, or a bound not one number.
     ValueError
         Unless ``low < high`` and both are finite.
     """
@@ -285,7 +285,7 @@ def bounded(raw: Tensor, low: float, high: float) -> Tensor:
 def bounded_inverse(values: Tensor, low: float, high: float) -> Tensor:
     """Return a raw tensor that :func:`bounded` maps to ``values``.
 
-    Values within 0.1 % of the range from a bound come back at that distance from it.
+    Values closer to a bound than 0.1 % of the range are moved to that distance from it.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def bounded_inverse(values: Tensor, low: float, high: float) -> Tensor:
 
 
 def bounded_raw(name: str, values: Tensor, low: float, high: float) -> Tensor:
-    """:func:`bounded_inverse` of values that an error calls by their name."""
+    """:func:`bounded_inverse` with a name for the values in errors."""
     check_tensor(name, values)
     values = as_real(name, values)
     _check_range(low, high)
@@ -330,12 +330,12 @@ def _check_range(low: float, high: float) -> None:
 
 
 def positive(raw: Tensor) -> Tensor:
-    """Positive values, the exponential of ``raw``, of any shape: an optimiser steps by a factor.
+    """Positive values, the exponential of ``raw``, of any shape: steps are relative.
 
     Raises
     ------
     TypeError
-        When ``raw`` is no Tensor.
+        When ``raw`` is not a Tensor.
     """
     check_tensor("raw", raw)
     return raw.exp()
@@ -362,14 +362,14 @@ def positive_inverse(values: Tensor) -> Tensor:
 
 
 def symmetric(raw: Tensor, symmetry: Symmetry) -> Tensor:
-    """Mean of a map ``[..., H, W]`` over the copies that a symmetry makes of it.
+    """Symmetric map: the mean of a map ``[..., H, W]`` over its mirrored or rotated copies.
 
     Parameters
     ----------
     raw : Tensor ``[..., H, W]``
         Any map.
     symmetry : {"mirror_x", "mirror_y", "point", "fourfold"}
-        Equal under x -> -x, under y -> -y, under both together (half a turn), or under quarter
+        Invariance under x -> -x, under y -> -y, under both together (half a turn), or under quarter
         turns (square maps). The centre of the symmetry is that of the array.
 
     Returns
@@ -379,9 +379,10 @@ def symmetric(raw: Tensor, symmetry: Symmetry) -> Tensor:
     Raises
     ------
     TypeError
-        When ``raw`` is no Tensor.
+        When ``raw`` is not a Tensor.
     ValueError
-        For an unknown symmetry, what is no map, or quarter turns of a map that is not square.
+        For an unknown symmetry, fewer than two dimensions, or quarter turns of a map that is not
+        square.
     """
     check_tensor("raw", raw)
     if raw.ndim < 2:
@@ -455,7 +456,7 @@ class EnergyLimited(nn.Module):
     """Parametrization by :func:`energy_limited`, for ``[..., C_out, C_in, kh, kw]``."""
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Map ``raw`` to kernels that make no light, see :func:`energy_limited`."""
+        """Map ``raw`` to passive kernels, see :func:`energy_limited`."""
         return energy_limited(raw)
 
     def right_inverse(self, kernel: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A curve of contrast by frequency: what it must be, and what lies between and beyond its points.
+"""MTF curves: their validity, and their interpolation and continuation.
 
 ::
 
@@ -17,21 +17,21 @@ from .quantity import check_finite, check_tensor, has_values, mapped
 
 __all__ = ["check_curves", "continued_curve", "cubic", "lens_curves", "pixel_area", "refuse_mapped"]
 
-# How far a curve may lie above what physics allows: as much as a slanted edge is off that the
-# picture cuts, or that has a noise of 1 %.
+# Tolerance of a curve above the physical limit: the error of a slanted edge that the picture
+# truncates, or that has noise of 1 %.
 _SLACK = 0.05
-# Cycles/pixel up to which a pixel, which leaves 0.3 of the contrast there, can be divided out.
+# Up to this frequency, cycles/pixel, the MTF of a pixel (0.3 there) can be divided out.
 _DIVISIBLE = 0.75
-# Contrast at the end of a curve, beyond which nothing is worth a rule.
+# Contrast at the end of a curve below which no continuation is needed.
 _FAINT = 0.05
-# Contrast at which a Gaussian behind a curve ends, and the highest that it can begin at.
+# Contrast at which a Gaussian continuation ends, and the highest at which it can begin.
 _END, _FLAT = 1e-4, 0.9
-# Cycles/pixel at which no curve of a lens ends, but one whose unit is another.
+# Range of the last frequency of a curve, cycles/pixel; beyond it the unit is probably another.
 _LOWEST, _HIGHEST = 0.01, 32.0
 
 
 def check_curves(frequency: Tensor, mtf: Tensor, tangential: Tensor | None) -> dict[str, Tensor]:
-    """The one curve or the two, double precision, by what errors call them."""
+    """The one or two curves in double precision, by their names in errors."""
     check_tensor("frequency", frequency)
     if frequency.ndim != 1 or len(frequency) < 2 or not frequency.is_floating_point():
         raise ValueError(
@@ -42,8 +42,8 @@ def check_curves(frequency: Tensor, mtf: Tensor, tangential: Tensor | None) -> d
     check_finite("frequency", frequency)
     if float(frequency[0]) != 0 or not bool((frequency.diff() > 0).all()):
         raise ValueError(
-            f"frequency must rise from 0, and begins at {float(frequency[0]):g}: put 0, with a "
-            "contrast of 1, in front of a table that begins later"
+            f"frequency must increase from 0, but begins at {float(frequency[0]):g}: if the table "
+            "begins later, add 0 with a contrast of 1"
         )
     _check_curve("mtf", mtf, frequency)
     if tangential is None:
@@ -64,7 +64,7 @@ def check_curves(frequency: Tensor, mtf: Tensor, tangential: Tensor | None) -> d
 
 
 def refuse_mapped(name: str, places: Tensor) -> None:
-    """Raise a ValueError for places of a curve that ``torch.vmap`` hides."""
+    """Raise a ValueError for frequencies or positions that ``torch.vmap`` hides."""
     if mapped(places):
         raise ValueError(
             f"{name} decides what is summed, which torch.vmap hides: map over curves that have one "
@@ -93,7 +93,7 @@ def _check_curve(name: str, curve: Tensor, frequency: Tensor) -> None:
 
 
 def pixel_area(fy: Tensor, fx: Tensor) -> Tensor:
-    """Contrast that a square pixel leaves, at cycles/pixel."""
+    """MTF of the area of a square pixel, at cycles/pixel."""
     return pixel_mtf(fy, pitch=1.0) * pixel_mtf(fx, pitch=1.0)
 
 
@@ -105,10 +105,10 @@ def lens_curves(
     measured: str,
     azimuth: float,
 ) -> tuple[Tensor, Tensor]:
-    """Frequencies ``[F]`` and contrast ``[1 or 2, ..., F]`` of a lens, without the pixels' own.
+    """Frequencies ``[F]`` and MTF ``[1 or 2, ..., F]`` of a lens, with that of pixels divided out.
 
-    ``cycles`` and ``cutoff`` are in cycles/pixel. A ValueError for curves well above what
-    diffraction and pixels leave.
+    ``cycles`` and ``cutoff`` are in cycles/pixel. Raise a ValueError for curves well above the
+    limit of diffraction and pixels.
     """
     own = torch.ones_like(cycles)
     if measured == "camera":
@@ -126,13 +126,13 @@ def lens_curves(
 
 
 def _open_pupil(share: Tensor) -> Tensor:
-    """Contrast of an open circular pupil at a share of its cut-off."""
+    """MTF of an open circular pupil at a fraction of its cut-off frequency."""
     s = share.clamp(0, 1)
     return 2 / math.pi * (s.arccos() - s * (1 - s.square()).sqrt())
 
 
 def _bounded(name: str, curve: Tensor, cycles: Tensor, ceiling: Tensor) -> Tensor:
-    """The curve where it is no higher than the ceiling, which it has where it is a little."""
+    """The curve, limited to the ceiling where it is slightly above it."""
     if has_values(curve):
         _check_excess(name, curve.detach(), cycles, ceiling)
     # Not minimum(), which halves the gradient of what touches the bound.
@@ -156,9 +156,10 @@ def _check_excess(name: str, curve: Tensor, cycles: Tensor, ceiling: Tensor) -> 
 def continued_curve(
     cycles: Tensor, contrast: Tensor, *, cutoff: float | None, beyond: str | None
 ) -> tuple[Callable[[Tensor], Tensor], float]:
-    """Contrast at any frequency, cycles/pixel, and that above which there is none.
+    """MTF as a function of frequency, cycles/pixel, and the frequency above which it is 0.
 
-    A ValueError for a curve that ends too early without a rule, or under one that it cannot have.
+    Raise a ValueError for a curve that ends too early without ``beyond``, or for which the given
+    ``beyond`` is not possible.
     """
     end, last = float(cycles[-1]), contrast[..., -1:]
     if end < _LOWEST:
@@ -179,8 +180,8 @@ def continued_curve(
     if beyond is None and not whole and (end < 0.5 * (1 - 1e-4) or height > _FAINT):
         raise ValueError(
             f"mtf, of the lens, ends at {end:.3g} cycles/pixel with a contrast of {height:.3g}, "
-            f"and has to reach Nyquist, 0.5 cycles/pixel, and fall to {_FAINT}: say what lies "
-            "beyond, with beyond='zero', 'gaussian' or 'diffraction'"
+            f"but has to reach Nyquist, 0.5 cycles/pixel, and fall to {_FAINT}: give its "
+            "continuation, beyond='zero', 'gaussian' or 'diffraction'"
         )
     if beyond == "gaussian" and not whole and height > _FLAT:
         raise ValueError(
@@ -189,7 +190,7 @@ def continued_curve(
         )
     reach = end
     if beyond == "gaussian" and height > _END and not whole:
-        # Past the cut-off too: cut there, it rings more than what it adds is worth.
+        # Beyond the cut-off, too: truncated there, it would ring.
         reach = end * math.sqrt(math.log(_END) / math.log(height))
     elif beyond == "diffraction" and cutoff is not None:
         reach = max(end, cutoff)
@@ -217,7 +218,7 @@ def continued_curve(
 
 
 def cubic(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
-    """The monotone cubic through ``y [..., F]`` at ``x [F]``, between them at ``at [...]``.
+    """Monotone cubic interpolation of ``y [..., F]`` at ``x [F]``, evaluated at ``at [...]``.
 
     Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5:300, 1984; scipy's PchipInterpolator.
     """

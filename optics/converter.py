@@ -1,10 +1,10 @@
-"""The converter (ADC): a noisy voltage to whole codes, and a choice of gradients through it.
+"""The converter (ADC): a noisy voltage to whole codes, with a choice of gradients.
 
-Voltages are counted in DN, the step of the converter. The mean code of a voltage mu with Gaussian
+Voltages are in DN, the step of the converter. The mean code of a voltage mu with Gaussian
 noise of sigma DN is ``sum_k Phi((mu - t_k) / sigma)`` over the thresholds ``t_k = k - 1/2`` of the
 codes k = 1 .. top, and its slope is ``sum_k phi((mu - t_k) / sigma) / sigma``. Far from both ends
-of the range that slope swings about 1 by ``2 exp(-2 pi^2 sigma^2)``: 0.98 .. 1.02 at half a DN of
-noise, 0.66 .. 1.34 at 0.3 DN, spikes below.
+of the range that slope oscillates about 1 by ``2 exp(-2 pi^2 sigma^2)``: 0.98 .. 1.02 at half a DN
+of noise, 0.66 .. 1.34 at 0.3 DN, and as spikes below.
 """
 
 import math
@@ -21,11 +21,11 @@ __all__ = ["Converter", "digitise"]
 
 Converter = Literal["straight_through", "dithered"]
 
-# How far to look for thresholds, in standard deviations: the rest weighs 1e-8.
+# Thresholds within this many standard deviations are summed: the rest contributes 1e-8.
 _REACH = 6.0
-# Further away, in standard deviations, a density is 0 in float64, and polynomials may be infinite.
+# Beyond this many standard deviations a density is 0 in float64, and polynomials may overflow.
 _FAR = 40.0
-# Up to this noise in DN the thresholds are summed; above, the sum is the Euler-Maclaurin series.
+# Up to this noise in DN the thresholds are summed; above, the Euler-Maclaurin series is used.
 _SUMMED = 1.25
 # B_2m(1/2) / (2m)! for m = 1 .. 4.
 _MIDPOINT = (-1 / 24, 7 / 5760, -31 / 967680, 127 / 154828800)
@@ -39,27 +39,27 @@ def digitise(
     estimator: Converter = "straight_through",
     generator: Generators | None = None,
 ) -> Tensor:
-    """Add the noise of the read-out, clip, and round to the nearest of ``2**bit_depth`` codes.
+    """Codes of a signal: add read noise, clip, and round to the nearest of ``2**bit_depth`` codes.
 
     Parameters
     ----------
     signal : Tensor of any shape, DN
-        Voltage in steps of the converter, the black level included. Half precision, which holds
-        whole codes of 8 or 11 bits, is computed, and returned, in float32.
+        Voltage in steps of the converter, black level included. Half precision, which holds whole
+        codes of only 8 or 11 bits, is computed, and returned, in float32.
     bit_depth : int, optional
-        Resolution, codes 0 .. ``2**bit_depth - 1``. None does not round; one DN is then the whole
-        range, 0 .. 1.
+        Resolution in bits: codes 0 .. ``2**bit_depth - 1``. None does not round; one DN is then the
+        whole range, 0 .. 1.
     noise : float or Tensor, DN RMS
-        Gaussian noise in front of the converter, non-negative: one number, or several that
-        broadcast to the signal, as ``[B, 1, 1, 1]`` of each picture. A tensor may carry a gradient.
+        Gaussian noise in front of the converter, non-negative: one number, or a Tensor that
+        broadcasts to the signal, such as ``[B, 1, 1, 1]``. A Tensor may carry a gradient.
     estimator : {"straight_through", "dithered"}
-        ``straight_through``: gradient 1 to the noisy voltage where it is within the range (the
-        ends included), 0 where it is clipped. Right in the mean, to 1.5 %, from 0.5 DN of noise
-        upwards, and wrong below 0.3 DN. ``dithered``: the gradient of the *mean* code to signal
-        and noise, exact for any noise above zero and at both ends of the range, hence the exact
-        gradient of every loss that is linear in the codes.
+        ``straight_through``: gradient 1 to the noisy voltage within the range (ends included), 0
+        where it is clipped. In the mean it is right to 1.5 % from 0.5 DN of noise upwards, and
+        wrong below 0.3 DN. ``dithered``: the gradient of the *mean* code to signal and noise. It is
+        exact for any noise above zero and at both ends of the range, and so is the gradient of
+        every loss that is linear in the codes.
     generator : torch.Generator or a sequence of them, optional
-        Source of the noise; torch's default one if not given.
+        Source of the noise, or one for each picture; by default torch's global generator.
 
     Returns
     -------
@@ -69,10 +69,10 @@ def digitise(
     Raises
     ------
     TypeError
-        For a signal that is no Tensor, or noise that is neither that nor a number.
+        For a signal that is not a Tensor, or noise that is neither a Tensor nor a number.
     ValueError
         For a signal that is not real, a resolution that is not 1 .. 16 bits, negative noise, noise
-        of another shape than the signal can have, an unknown estimator, or ``dithered`` without
+        that does not broadcast to the signal, an unknown estimator, or ``dithered`` without
         rounding or without noise.
     """
     if bit_depth is not None and index_of(bit_depth) not in range(1, 17):
@@ -85,12 +85,12 @@ def digitise(
     signal = single(signal)
     _check_shape(noise, signal)
     check_between("noise", noise, 0, math.inf, "DN RMS")
-    least = math.inf  # of noise that cannot be looked at nothing is said
+    least = math.inf  # noise whose values cannot be read is not checked
     if not isinstance(noise, Tensor) or (looked_at(noise) and noise.numel()):
         least = float(noise.detach().min() if isinstance(noise, Tensor) else noise)
     if estimator == "dithered" and (least == 0 or bit_depth is None):
         raise ValueError(
-            "the dithered gradient is that of rounded codes with noise in front of them, but "
+            "the dithered gradient needs rounded codes and noise in front of them, but "
             f"noise={least} DN and bit_depth={bit_depth}: give both, or use 'straight_through'"
         )
     top = 1 if bit_depth is None else 2 ** int(bit_depth) - 1
@@ -107,7 +107,7 @@ def digitise(
 
 
 def _check_shape(noise: float | Tensor, signal: Tensor) -> None:
-    """Refuse noise that is neither one number nor one for each of some parts of the signal."""
+    """Raise an error for noise that is neither one number nor broadcasts to the signal."""
     if not isinstance(noise, Tensor):
         check_scalar("noise", noise, "DN RMS")
         return
@@ -213,11 +213,11 @@ class _ForwardDithered(_Dithered):
 def mean_code_slopes(
     signal: Tensor, top: int, noise: float | Tensor, *, with_noise: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Slope of the mean code against the voltage and, if asked for, against the noise.
+    """Slope of the mean code against the voltage and, with ``with_noise``, against the noise.
 
-    A number says by itself which of the two sums is needed, and so does a tensor on the CPU, for
-    each picture by itself. On an accelerator, which a look would stop, both are formed and the
-    right one is taken.
+    For a number, or a tensor on the CPU, only the sum that the noise level needs is computed, for
+    each picture. On an accelerator, where reading the noise would wait, both are computed and the
+    right one is selected.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def mean_code_slopes(
         Highest code.
     noise : float or Tensor, DN RMS
     with_noise : bool
-        Whether to form the second slope.
+        Whether to compute the second slope.
     """
     if isinstance(noise, Tensor) and noise.numel() == 1 and looked_at(noise):
         noise = float(noise)
@@ -246,7 +246,7 @@ def mean_code_slopes(
 def _picture_slopes(
     signal: Tensor, top: int, noise: Tensor, *, with_noise: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The slopes of pictures ``[B, ...]`` with a noise each, ``[B, 1, ...]``."""
+    """Slopes for pictures ``[B, ...]`` with one noise level each, ``[B, 1, ...]``."""
     by_signal = torch.empty_like(signal)
     by_noise = torch.empty_like(signal) if with_noise else None
     summed = noise.flatten() <= _SUMMED
@@ -273,11 +273,11 @@ def _threshold_sum(
     with_noise: bool,
     widest: float = _SUMMED,
 ) -> tuple[Tensor, Tensor | None]:
-    """Sum the densities at the thresholds that are near, by the ``widest`` noise of a tensor."""
+    """Sum the densities at thresholds within reach of the noise (``widest`` of a tensor)."""
     wide = widest if isinstance(noise, Tensor) else noise
     # The nearest threshold is at most half a DN away.
     reach = max(0, math.ceil(_REACH * wide - 0.5))
-    signal = signal.clamp(-reach - 1, top + reach + 1)  # no threshold is near; infinity is no code
+    signal = signal.clamp(-reach - 1, top + reach + 1)  # beyond, no threshold is within reach
     code = (signal + 0.5).round_()  # the code whose threshold is nearest
     offset = (signal - code).add_(0.5)
     scale = 1 / (noise * math.sqrt(2 * math.pi))
@@ -297,12 +297,12 @@ def _threshold_sum(
 def _euler_maclaurin(
     signal: Tensor, top: int, noise: float | Tensor, *, with_noise: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Take the same sums as an integral and corrections at both ends of the range.
+    """Compute the same sums as an integral with corrections at both ends of the range.
 
     ``sum_k f(k - 1/2) = int_0^top f dt + sum_m c_m [f^(2m-1)]``, c_m being the Bernoulli
     polynomials B_2m(1/2) / (2m)! (Euler-Maclaurin for midpoints, DLMF 2.10.1
     and 24.4.27). f is a normal density of at least 1.25 DN, whose derivatives are Hermite
-    polynomials times itself; what is left out is below 2e-6.
+    polynomials times itself; the remainder is below 2e-6.
     """
     inverse = noise**-2
     ends = []

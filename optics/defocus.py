@@ -1,4 +1,4 @@
-"""Defocus: the path of light from a point that is not in the focus, and samples that hold it."""
+"""Defocus: the optical path of a point out of focus, and the sampling that it needs."""
 
 import math
 import warnings
@@ -19,9 +19,9 @@ def defocus_path(
     distance: float | Tensor,
     focus: float | Tensor,
 ) -> Tensor:
-    """Optical path of a point at ``distance`` for a lens focused on ``focus``, paraxial.
+    """Paraxial optical path of a point at ``distance`` for a lens focused at ``focus``.
 
-    ``W = r^2 / 2 (1 / distance - 1 / focus)`` (Goodman, Fourier Optics, sec. 6.4): zero in focus.
+    ``W = r^2 / 2 (1 / distance - 1 / focus)`` (Goodman, Fourier Optics, sec. 6.4), zero in focus.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def defocus_path(
         Samples (H, W) of the pupil.
     spacing : float, metres
     distance : float or Tensor ``[D]``, metres
-        From the pupil to the point; ``inf`` is allowed. A negative one is that of a virtual point
+        Distance from the pupil to the point; ``inf`` is allowed. It is negative for a virtual point
         behind the pupil, towards which the light converges.
     focus : float or scalar Tensor, metres
 
@@ -42,7 +42,7 @@ def defocus_path(
     ValueError
         When the spacing is not positive, or the point or the focus lies in the pupil, at 0.
     TypeError
-        For several distances that are no Tensor, and for what is no number.
+        For several distances that are not a Tensor, or arguments that are not numbers.
     """
     check_scalar("spacing", spacing, "metres")
     check_positive("spacing", spacing, "metres")
@@ -65,8 +65,7 @@ def _vergence(name: str, distance: float | Tensor) -> Tensor:
 def out_of_focus(distance: float | Tensor, *, focus: float, power: float = 0.0) -> float | None:
     """Largest ``|1 / distance - 1 / focus - power|`` of some distances, 1/metres.
 
-    ``power`` is that of lenses beside the one that is focused, ``1 / f``. None where there is
-    nothing to look at.
+    ``power`` is the power ``1 / f`` of additional lenses. None if the distances cannot be read.
     """
     if not isinstance(distance, Tensor):
         return abs(1 / distance - 1 / focus - power)
@@ -76,9 +75,9 @@ def out_of_focus(distance: float | Tensor, *, focus: float, power: float = 0.0) 
 
 
 def coarse_beyond(vergence: float, *, wavelength: float, spacing: float) -> float:
-    """How far from the axis the phase begins to change by more than pi a sample, metres.
+    """Radius from which on the phase of a defocus changes by more than pi per sample, metres.
 
-    That of :func:`defocus_path` has the slope ``r vergence / lambda``, waves/m.
+    The path of :func:`defocus_path` has the slope ``r vergence / lambda``, waves/m.
     """
     return math.inf if vergence == 0 else wavelength / (2 * spacing * vergence)
 
@@ -90,7 +89,7 @@ def warn_of_coarse(
     warnings.warn(
         f"the pupil is sampled too coarsely for {what}: {where}the phase changes by "
         f"{math.pi * excess:.3g} radians from sample to "
-        "sample, more than pi, and light that should fall far from the axis falls nearer; use "
+        "sample, more than pi, so that light far from the axis is aliased nearer to it; use "
         f"samples at most {spacing / excess:.3g} metres apart",
         UserWarning,
         stacklevel=stacklevel + 1,

@@ -1,8 +1,8 @@
 """Elements: thin plates that a field passes through.
 
 An element is a complex transmission on the grid ``(i - N // 2) * spacing``, at one wavelength or
-at several. It changes phase and takes light away; none makes any. Functions give the numbers, the
-modules hold what is trained.
+at several. It is passive: it changes the phase and may absorb light. Functions compute the
+transmission; modules hold the trained parameters.
 """
 
 import math
@@ -42,10 +42,10 @@ __all__ = [
     "lens_phase",
 ]
 
-# Of a plate in a pupil, to whom gives two distances.
+# Advice for a plate with different spacings of rows and columns.
 SQUARE_SAMPLES = "samples are as far apart along rows as along columns: interpolate the map"
 
-# Widths of the grid that a pupil has at most: of a wider one it would hold the middle, nearly flat.
+# Largest diameter of a pupil, in widths of the grid: beyond, the grid holds only its flat centre.
 _MOST_GRIDS = 100
 
 
@@ -86,7 +86,7 @@ def lens_phase(
     number = not isinstance(focal_length, Tensor)
     if focal_length == 0 if number else looked_at(focal_length) and bool((focal_length == 0).any()):
         raise ValueError("focal_length must not be 0 metres")
-    # In double: a wavelength of half precision has no digits left, and the product fewer.
+    # In double: half precision has too few digits for a wavelength, or a product of lengths.
     wavelength, focal_length = (
         value.double() if isinstance(value, Tensor) else value
         for value in (wavelength, focal_length)
@@ -100,25 +100,24 @@ def lens_phase(
 
 
 class Element(nn.Module, ABC):
-    """A thin plate in a field.
+    """Base class of a thin plate that a field passes through.
 
     Attributes
     ----------
     size : (int, int)
         Samples (H, W).
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     places : (int, int) or None
-        Places (P, Q) of the picture from which light meets another transmission each, see
-        :class:`VaryingImaging`; None, by default, where it is the same for all.
+        Places (P, Q) of the image, if the transmission differs between them, see
+        :class:`VaryingImaging`; None, by default, if it is the same for all.
 
     Raises
     ------
     ValueError
-        When the spacing is not positive and finite, in metres, or the size no two whole
-        numbers.
+        When the spacing is not positive and finite, in metres, or the size not two whole numbers.
     TypeError
-        For a spacing that is not one number, as one for rows and one for columns, or is a
+        For a spacing that is not one number, such as one for rows and one for columns, or is a
         parameter.
     """
 
@@ -144,7 +143,7 @@ class Element(nn.Module, ABC):
         """
 
     def forward(self, field: Tensor, *, wavelength: float | Tensor) -> Tensor:
-        """Send a field through.
+        """Propagate a field through the element: multiply it by the transmission.
 
         Parameters
         ----------
@@ -154,14 +153,14 @@ class Element(nn.Module, ABC):
         Returns
         -------
         Tensor, complex ``[..., H, W]``, or ``[..., L, H, W]`` for several wavelengths
-            The field behind the element; with places those are the leading dimensions,
-            ``[..., P, Q, (L,) H, W]``, and ``...`` of the field broadcasts with them.
+            Field behind the element. With places it is ``[..., P, Q, (L,) H, W]``, and ``...`` of
+            the field broadcasts with P and Q.
 
         Raises
         ------
         ValueError
-            When the field is not sampled as the element is, is one of another number of
-            wavelengths, or a wavelength is not within 1e-9 to 1e-2 metres.
+            When the field does not have the size of the element or the number of wavelengths, or a
+            wavelength is not within 1e-9 to 1e-2 metres.
         """
         check_complex("field", field, "[..., H, W]")
         if field.shape[-2:] != self.size:
@@ -188,16 +187,16 @@ class Element(nn.Module, ABC):
 
 
 class PhaseElement(Element, ABC):
-    """An element that changes nothing but the phase, and says by how much.
+    """Base class of an element that changes only the phase, by :meth:`phase_shift`.
 
-    The phases of several are added before one sine and one cosine are taken of them (``Pupil``).
-    Made and refused as an :class:`Element`: a ``size`` in samples, a ``spacing`` in metres.
+    A :class:`Pupil` adds the phases of several before it computes a single sine and cosine. The
+    arguments are those of an :class:`Element`: a ``size`` in samples, a ``spacing`` in metres.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - what Python hands on
         super().__init_subclass__(**options)
-        # Another phase than its parent's, of its own or of a mixin: the parent's formula is none of
-        # its places.
+        # A class that overrides the phase, itself or by a mixin, must not inherit the formula of
+        # the parent's phase.
         phase, formula = (
             next(place for place, parent in enumerate(cls.__mro__) if name in parent.__dict__)
             for name in ("phase_shift", "phase_at")
@@ -221,25 +220,25 @@ class PhaseElement(Element, ABC):
     def phase_at(
         self, wavelength: Tensor, y: Tensor, x: Tensor, *, beyond: float = 0.0
     ) -> Tensor | None:
-        """Phase at other places than the samples, of a plate that is a formula of the place.
+        """Phase at any points of the plate, if it is a formula of the position; otherwise None.
 
-        A decentred or turned plate is computed by it, exactly and beyond its grid. A plate of
-        samples has no formula: it is interpolated, and its border goes on. So is one of a class
-        that changes :meth:`phase_shift` of its parent and not this.
+        A decentred or rotated plate with a formula is computed by it, exactly and beyond its grid.
+        A sampled plate has no formula: it is interpolated, and continued by its border values. The
+        same holds for a class that overrides :meth:`phase_shift` of its parent but not this method.
 
         Parameters
         ----------
         wavelength : Tensor ``[L]``, metres
         y, x : Tensor ``[H, W]``, metres
-            Places on the plate, from its middle.
+            Points on the plate, from its centre.
         beyond : float, metres
-            How far the formula goes on beyond the rim of what has one: the distance by which the
-            plate is decentred, as far as a pupil that ends at this rim sees it.
+            Distance by which the formula is continued beyond the rim, if the plate has one: the
+            decentration, so that it covers a pupil that ends at this rim.
 
         Returns
         -------
         Tensor, as of :meth:`phase_shift`, or None
-            None, by default, of a plate of samples.
+            None, by default, for a sampled plate.
         """
         return None
 
@@ -256,9 +255,9 @@ class Lens(PhaseElement):
     size : int or (int, int)
         Samples (H, W).
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     focal_length : float or scalar Tensor, metres
-        Negative for a diverging lens. A parameter is trained as it is.
+        Negative for a diverging lens. A parameter is trained directly, in metres.
 
     Raises
     ------
@@ -269,16 +268,16 @@ class Lens(PhaseElement):
 
     Notes
     -----
-    A parameter is the caller's own, and so it is trained in metres, where a step of an optimiser
-    counts the more the stronger the lens is: a step ds moves the focus by ``D^2 ds / (8 f^2
-    lambda)`` waves at the rim of a pupil of diameter D. 2 mm, of Adam at a rate of 0.002, are 6.5
-    waves of 50 mm over 6 mm, and 2e-4 waves of 10 m. Learn it in parts of itself instead, so that
-    a step of 0.002 is 0.2 %, whatever the lens (a converging one, of less than a few decimetres)::
+    A focal length in metres is hard to train, as the effect of an optimiser's step depends on the
+    lens: a step ds changes the wavefront by ``D^2 ds / (8 f^2 lambda)`` waves at the rim of a pupil
+    of diameter D. A step of 2 mm, by Adam with a learning rate of 0.002, is 6.5 waves for f = 50 mm
+    and D = 6 mm, and 2e-4 waves for f = 10 m. Train it by relative steps instead, so that a step of
+    0.002 is 0.2 % for every lens (converging, with a focal length below a few decimetres)::
 
         parametrize.register_parametrization(lens, "focal_length", optics.Positive())
 
-    with ``torch.nn.utils.parametrize``, before the optimiser is made; or learn a small correction
-    in waves, the defocus of an :class:`Aberration`, Noll's index 4.
+    with ``torch.nn.utils.parametrize``, before the optimiser is made. Or train a small correction
+    in waves, the defocus of an :class:`Aberration`, Noll index 4.
     """
 
     focal_length: Tensor
@@ -311,17 +310,18 @@ class Lens(PhaseElement):
 
 
 class PhaseMask(PhaseElement):
-    """A phase in each sample, the same at all wavelengths unless one is given.
+    """A phase mask: a phase for each sample.
 
     Parameters
     ----------
     phase : Tensor ``[H, W]``, radians
         A parameter is trained.
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     design_wavelength : float, metres, optional
-        The phase holds there and scales with ``design_wavelength / wavelength``, as that of a
-        relief without dispersion. Otherwise it is geometric and does not depend on wavelength.
+        Wavelength at which the phase holds; at others it is scaled by
+        ``design_wavelength / wavelength``, as for a relief without dispersion. By default the phase
+        is the same at all wavelengths (a geometric phase).
 
     Raises
     ------
@@ -354,23 +354,23 @@ class PhaseMask(PhaseElement):
 
 
 class AmplitudeMask(Element):
-    """A transmittance in each sample, ``sigmoid(raw)``: between opaque and open.
+    """An amplitude mask: a transmittance for each sample, ``sigmoid(raw)``, from opaque to open.
 
     Parameters
     ----------
     transmittance : Tensor ``[H, W]`` in 0..1
-        Share of the light that passes, to start from; ``t = sqrt(transmittance)``. Values at 0 or
-        1 start within 0.001 of it if they are trained: of what is opaque that is an amplitude of
-        0.03, which passes into the picture of a point.
+        Fraction of the light that passes; ``t = sqrt(transmittance)``. If it is trained, this is
+        the start, and values at 0 or 1 start 0.001 away from it: an opaque sample then has an
+        amplitude of 0.03, which is visible in the image of a point.
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     trainable : bool
-        Train it; otherwise it is used exactly as given, but for rounding beyond the bounds.
+        Train it. If False, it is used exactly as given; only rounding beyond the bounds is clipped.
 
     Raises
     ------
     TypeError
-        When the transmittance is no Tensor.
+        When the transmittance is not a Tensor.
     ValueError
         When it is not real ``[H, W]`` in 0..1, or the spacing not positive.
     """
@@ -383,25 +383,25 @@ class AmplitudeMask(Element):
         if trainable:
             self.raw = nn.Parameter(raw)
         else:
-            # What 1 - cos^2 - sin^2 is below zero would have no root.
+            # Rounding, as of 1 - cos^2 - sin^2, may be below zero, where there is no root.
             self.register_buffer("fixed", transmittance.detach().clamp(0.0, 1.0))
 
     @property
     def transmittance(self) -> Tensor:
-        """Share of the light that passes each sample, ``[H, W]`` in 0..1."""
+        """Fraction of the light that passes each sample, ``[H, W]`` in 0..1."""
         return self.fixed if "fixed" in self._buffers else bounded(self.raw, 0.0, 1.0)
 
     def transmission(self, wavelength: Tensor) -> Tensor:
         """Root of the transmittance, ``[1, H, W]``."""
         if "fixed" in self._buffers:
             amplitude = single(self.fixed).sqrt()[None]
-        else:  # The root of a sigmoid, whose slope is 0 where it ends, and not infinity times 0.
+        else:  # The root of a sigmoid by its logarithm: its slope is 0 at the ends, and not NaN.
             amplitude = functional.logsigmoid(single(self.raw)).mul(0.5).exp()[None]
         return torch.complex(amplitude, torch.zeros_like(amplitude))
 
 
 class CubicMask(PhaseElement):
-    """A cubic phase, which makes a blur that hardly depends on depth.
+    """A cubic phase mask, whose blur hardly depends on depth (wavefront coding).
 
     ``OPD = alpha (x^3 + y^3)`` waves at the design wavelength, with x and y from -1 to 1 across
     the pupil (Dowski and Cathey, Appl. Opt. 34:1859, 1995).
@@ -411,20 +411,21 @@ class CubicMask(PhaseElement):
     size : int or (int, int)
         Samples (H, W).
     spacing, diameter : float, metres
-        Distance of the samples; diameter of the pupil, where |x| = 1.
+        Sampling interval; diameter of the pupil, where |x| = 1.
     alpha : float or scalar Tensor, waves
-        A parameter is trained. Begin it at about 1: alpha and its opposite blur alike, mirrored,
-        so that at 0 its slope is about zero and it learns nothing.
+        Strength of the cubic phase. A parameter is trained. Start it at about 1: alpha and -alpha
+        give the same blur, mirrored, so that the gradient at 0 is about zero.
     design_wavelength : float, metres
+        Wavelength of the waves.
 
     Raises
     ------
     ValueError
-        When a length is not positive, the diameter 100 times the grid, as one in millimetres is,
-        the wavelength not within 1e-9 to 1e-2 metres, or alpha not finite.
+        When a length is not positive, the diameter more than 100 times the grid, as one in
+        millimetres is, the wavelength not within 1e-9 to 1e-2 metres, or alpha not finite.
     TypeError
-        For a diameter or a wavelength that is not one number, or is a parameter; for an alpha of
-        several.
+        For a diameter or a wavelength that is not one number, or is a parameter; for an alpha that
+        is not one number.
     """
 
     alpha: Tensor
@@ -473,7 +474,7 @@ class CubicMask(PhaseElement):
 
 
 def check_diameter(diameter: float | Tensor, element: Element) -> None:
-    """Refuse a pupil of no size, and one in another unit than the grid."""
+    """Raise a ValueError unless a diameter is positive and in the unit of the grid."""
     check_positive("diameter", diameter, "metres")
     if isinstance(diameter, Tensor) and not looked_at(diameter):
         return
@@ -481,8 +482,8 @@ def check_diameter(diameter: float | Tensor, element: Element) -> None:
     grid = max(element.size) * element.spacing
     if widest > _MOST_GRIDS * grid:
         raise ValueError(
-            f"diameter must be in metres, as the spacing, not {widest:g}, where the grid is "
-            f"{grid:.3g} wide: nearly nothing of the wavefront would be on it"
+            f"diameter must be in metres, as the spacing, not {widest:g}, while the grid is only "
+            f"{grid:.3g} wide: the grid would hold almost nothing of the wavefront"
         )
 
 

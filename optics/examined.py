@@ -1,4 +1,4 @@
-"""A lens that is examined: its pupil, places and light, as a data sheet of it asks for them.
+"""A lens prepared for a data sheet: its pupil, places and light.
 
 ::
 
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .compound_imaging import CompoundPupil
 from .fourier import squared_modulus
 from .grid import coordinates
 from .modulation import at_lags, lags_along, modulus, padded_power
@@ -26,27 +27,27 @@ from .vignetting import Vignetting
 
 __all__ = ["Examined", "examine", "plain", "shown_places", "told_length", "told_mix", "told_table"]
 
-# How far the shapes of two pictures may be apart, as of one that was cropped: 1.5 degrees.
+# Tolerance for the shapes of two pictures, as after cropping: 1.5 degrees of the diagonal.
 _SAME_SHAPE = 0.05
-# Samples of padded fields that are transformed together: as many as a cache holds.
+# Samples of padded fields that are transformed together: as many as fit into a cache.
 _TOGETHER = 2**18
 
 
 class Examined(NamedTuple):
-    """What is looked at; float64 on the CPU, but the field, which is as the pupil has it."""
+    """Data of an examined lens; float64 on the CPU, but the field has the pupil's dtype."""
 
     pupil: Pupil
-    """Of the lens."""
+    """Pupil of the lens."""
     distance: Tensor | None
-    """Of the scene, ``[D]``, metres."""
+    """Distances of the scene, ``[D]``, metres."""
     places: Tensor | None
-    """``[P, Q, 2]``: y and x from the middle, in half diagonals."""
+    """Positions of the places, ``[P, Q, 2]``: y and x from the centre, in half diagonals."""
     frequency: Tensor
-    """``[F]``, cycles/m."""
+    """Frequencies ``[F]``, cycles/m."""
     wavelength: Tensor
-    """``[L]``, metres."""
+    """Wavelengths ``[L]``, metres."""
     weights: Tensor
-    """Share of each wavelength in the light that comes in and is seen, ``[L]``."""
+    """Weight of each wavelength: its share in the detected light before the elements, ``[L]``."""
     field: Tensor
     """Complex amplitude in the pupil, ``[(D,) (P, Q,) L, H, W]``."""
     power: Tensor
@@ -54,19 +55,19 @@ class Examined(NamedTuple):
 
     @property
     def light(self) -> Tensor:
-        """Share of each wavelength in what is seen behind the elements, ``[(D,) (P, Q,) L]``."""
+        """Share of each wavelength in the detected light behind the elements, ``[..., L]``."""
         seen = self.weights * self.power
         return seen / seen.sum(-1, keepdim=True)
 
     def otf(self, position: Tensor, *, pixel: bool = True) -> Tensor:
         """Transfer function in planes ``[Z]``: tangential and sagittal ``[..., L, Z, F, 2]``.
 
-        Of the lens and, with ``pixel``, of the pixels. Planes are metres from the image of the
-        focus.
+        It is that of the lens and, with ``pixel``, of the pixel area. Planes are in metres from the
+        image of the focus.
         """
         if self.places is None:
             return self._crossed(self.field, position, math.pi / 2, pixel=pixel)
-        # Of each place in its own directions; in the middle, which has none, along y and x.
+        # Each place has its own directions; the centre, which has none, uses y and x.
         rows = []
         for p, row in enumerate(self.places.tolist()):
             found = []
@@ -78,7 +79,7 @@ class Examined(NamedTuple):
         return torch.stack(rows, -6)
 
     def _crossed(self, field: Tensor, position: Tensor, angle: float, *, pixel: bool) -> Tensor:
-        """Along ``angle`` and across it, of one place."""
+        """Transfer function of one place along ``angle`` and across it."""
         pupil = self.pupil
         squares = [coordinates(n, spacing=pupil.spacing).square() / 2 for n in pupil.size]
         light = squared_modulus(field).sum((-2, -1), keepdim=True)
@@ -86,7 +87,7 @@ class Examined(NamedTuple):
         wave = self.wavelength[:, None]
         found = []
         for planes in position.split(max(1, _TOGETHER // flat.numel())):
-            # The path to a plane at z, r^2 / 2 (1 / z - 1 / s'), leaves the amplitude as it is.
+            # The path to a plane at z, r^2 / 2 (1 / z - 1 / s'), does not change the amplitude.
             distance = pupil.image_distance + planes
             turns = ((1 / distance - 1 / pupil.image_distance) / wave)[..., None]
             rows, columns = (
@@ -110,9 +111,9 @@ class Examined(NamedTuple):
         return otf
 
     def mixed(self, otf: Tensor) -> Tensor:
-        """Contrast of all wavelengths together ``[..., Z, F, 2]``, of ``[..., L, Z, F, 2]``.
+        """Polychromatic contrast ``[..., Z, F, 2]`` from ``[..., L, Z, F, 2]``.
 
-        The light of all falls in one plane about one axis: transfer functions add, not moduli.
+        All wavelengths share one plane and one axis: complex transfer functions add, not moduli.
         """
         return modulus((self.light[..., None, None, None] * otf).sum(-4))
 
@@ -126,9 +127,9 @@ def examine(
     weights: Sequence[float] | Tensor | None,
     stacklevel: int,
 ) -> Examined:
-    """Read what :func:`optics.lens_performance` and :func:`optics.through_focus` are given.
+    """Check the arguments of :func:`optics.lens_performance` and :func:`optics.through_focus`.
 
-    Raises and warns as they do.
+    It raises and warns as they do.
     """
     pupil, owner = pupil_of(lens)
     if distance is None:
@@ -161,7 +162,7 @@ def examine(
 
 
 def _weights(weights: Sequence[float] | Tensor | None, bands: int) -> Tensor:
-    """Shares ``[L]`` of weights that are given, or equal ones."""
+    """Given weights, normalised to a sum of 1, or equal ones, ``[L]``."""
     if weights is None:
         return torch.full((bands,), 1 / bands, dtype=torch.float64)
     given = as_numbers("weights", weights, dtype=torch.float64).reshape(-1)
@@ -177,13 +178,14 @@ def _weights(weights: Sequence[float] | Tensor | None, bands: int) -> Tensor:
 def _shape(
     pupil: Pupil, picture: int | tuple[int, int] | None, *, stacklevel: int
 ) -> tuple[int, int]:
-    """Height and width of the picture, as given or as an element of the pupil knows it."""
-    known = [part.picture for part in pupil.modules() if isinstance(part, Vignetting)]
+    """Height and width of the picture, as given or from an element that is made for one."""
+    made = (part for part in pupil.modules() if isinstance(part, Vignetting | CompoundPupil))
+    known = [part.picture for part in made]
     if picture is not None:
         known.insert(0, image_size(picture, "picture"))
     if not known:
         warnings.warn(
-            "where the places lie, and so which direction is tangential, depends on the shape of "
+            "the positions of the places, and so the tangential direction, depend on the shape of "
             "the picture, which is taken as square: give picture=(height, width)",
             UserWarning,
             stacklevel=stacklevel + 1,
@@ -193,9 +195,9 @@ def _shape(
     for other in others:
         if abs(math.log(first[0] * other[1] / (first[1] * other[0]))) > _SAME_SHAPE:
             warnings.warn(
-                f"the picture is {first[0]} x {first[1]} pixels, and a Vignetting of the pupil is "
-                f"that of {other[0]} x {other[1]}: its light is cut off in other directions than "
-                "those of the places; make it for this picture",
+                f"the picture is {first[0]} x {first[1]} pixels, but an element of the pupil is "
+                f"for {other[0]} x {other[1]}: its places lie in "
+                "other directions than those of this picture; make it for this picture",
                 UserWarning,
                 stacklevel=stacklevel + 1,
             )
@@ -203,9 +205,9 @@ def _shape(
 
 
 def shown_places(places: Tensor) -> list[tuple[int, int]]:
-    """Of places ``[P, Q, 2]`` the one nearest to the middle, one on the border beside it, a corner.
+    """Places ``[P, Q, 2]`` that a table shows: the central one, one at the border, a corner.
 
-    In a table; all of them are in what it is made of.
+    The results contain all places.
     """
     rows, columns = places.shape[:2]
     return [
@@ -216,14 +218,14 @@ def shown_places(places: Tensor) -> list[tuple[int, int]]:
 
 
 def told_mix(weights: Tensor) -> str:
-    """How much of each wavelength is in all together."""
+    """Weights of the wavelengths in words."""
     if bool((weights == weights[0]).all()):
         return "equal parts"
     return ", ".join(f"{100 * each:.3g} %" for each in weights.tolist())
 
 
 def told_table(rows: list[list[str]]) -> Iterator[str]:
-    """Lines of a table, its columns below each other."""
+    """Lines of a table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
@@ -231,7 +233,7 @@ def told_table(rows: list[list[str]]) -> Iterator[str]:
 
 
 def told_length(metres: float) -> str:
-    """A length in the unit of its size."""
+    """A length with a suitable unit, as text."""
     if math.isinf(metres):
         return "infinity"
     for unit, size in (("m", 1.0), ("mm", 1e-3), ("um", 1e-6)):
@@ -241,7 +243,7 @@ def told_length(metres: float) -> str:
 
 
 def plain(value: object) -> object:
-    """What JSON holds: no tensor, and None for what is not finite."""
+    """Convert a value to JSON types; None for numbers that are not finite."""
     if isinstance(value, Tensor):
         return plain(value.tolist())
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Fabrication: a trained relief as files that a maker can use, and back.
+"""Fabrication: a trained relief as files for a manufacturer, and back.
 
 ::
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .height_map import EtchedRelief, HeightMap
+from .height_map import EtchedRelief, HeightMap, check_depth
 from .maker_file import (
     CODES,
     ENDINGS,
@@ -54,12 +54,12 @@ class FabricatedRelief(NamedTuple):
     ----------
     height : Tensor, float64 ``[H, W]``, metres
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     material : str or float
         A name of :data:`optics.MATERIALS`, or a refractive index.
     design_wavelength : float, metres
     levels : int or None
-        Number of heights that the maker was asked for.
+        Number of different heights to fabricate.
     """
 
     height: Tensor
@@ -70,7 +70,7 @@ class FabricatedRelief(NamedTuple):
 
 
 class ReliefReport(NamedTuple):
-    """What a maker asks first.
+    """Numbers of a relief that a manufacturer needs first.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class ReliefReport(NamedTuple):
     levels : int
         Number of different heights.
     smallest_feature : float, metres
-        Shortest run of one height along a row or a column. The tip of a rounded shape counts with
+        Shortest run of equal heights along a row or a column. The tip of a rounded shape counts by
         its narrowest row; a relief without levels has features of one sample.
     """
 
@@ -89,25 +89,25 @@ class ReliefReport(NamedTuple):
 
 
 class Relief(EtchedRelief):
-    """A relief that is made and no longer changes, but by an etch error that is drawn.
+    """A fixed relief, as fabricated; only a drawn etch error changes its height.
 
     Parameters
     ----------
     height : Tensor ``[H, W]``, metres
-        It stays in float32 or double when the module is made half precision, because float16 has
-        no micrometres.
+        It stays in float32 or double when the module is converted to half precision, because
+        micrometres underflow in float16.
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     material : str or float
         A name of :data:`optics.MATERIALS`, or a refractive index for all wavelengths.
 
     Raises
     ------
     TypeError
-        When the height is no tensor.
+        When the height is not a Tensor.
     ValueError
-        When the height is not real and finite ``[H, W]`` or spans more than the relief is wide, as
-        one in micrometres does, the spacing is not positive, or the material not known.
+        When the height is not real and finite ``[H, W]`` or its range exceeds the width of the
+        relief, as in micrometres, the spacing is not positive, or the material is unknown.
     """
 
     height: Tensor
@@ -115,13 +115,13 @@ class Relief(EtchedRelief):
     def __init__(self, height: Tensor, *, spacing: float, material: str | float) -> None:
         _check_height(height)
         super().__init__((height.shape[0], height.shape[1]), spacing, _checked_material(material))
-        _check_depth(height, self.spacing)
+        _check_span(height, self.spacing)
         self.register_buffer("height", single(height.detach()).clone())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def wide(value: Tensor) -> Tensor:
             made = fn(value)
-            # Rounded to half precision, only the new device is taken.
+            # Half precision is not applied, only the new device.
             return made if single(made) is made else value.to(made.device)
 
         return super()._apply(wide, recurse)
@@ -135,12 +135,12 @@ class Relief(EtchedRelief):
 
 
 def relief_element(relief: FabricatedRelief) -> Relief:
-    """Element of a ``relief`` that was read, in torch's default type (or ``.double()``).
+    """Element of a ``relief`` from a file, in torch's default type; ``.double()`` makes it float64.
 
     Raises
     ------
     TypeError
-        When the relief is not one that was read.
+        When the relief is not from :func:`import_height_map`.
     """
     if not isinstance(relief, FabricatedRelief):
         raise TypeError(
@@ -152,13 +152,13 @@ def relief_element(relief: FabricatedRelief) -> Relief:
 
 
 def relief_report(height: Tensor | HeightMap, *, spacing: float | None = None) -> ReliefReport:
-    """Numbers that a maker checks: depth, levels, smallest feature.
+    """Numbers of a relief for its manufacturer: depth, levels, smallest feature.
 
     Parameters
     ----------
     height : Tensor ``[H, W]``, metres; or HeightMap
     spacing : float, metres
-        Distance of the samples; an element brings its own.
+        Sampling interval, for a Tensor only; an element has its own.
 
     Returns
     -------
@@ -208,18 +208,18 @@ def export_height_map(
     Parameters
     ----------
     height : Tensor ``[H, W]``, metres; or HeightMap
-        An element brings the other quantities with it, without its etch error.
+        An element has its own values of the other quantities; it is written without its etch error.
     path : str or Path
-        Without an ending, or with one of the two: ``PATH.tif`` and ``PATH.csv`` are written.
+        Path without an ending, or with one of the two: ``PATH.tif`` and ``PATH.csv`` are written.
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     material : str or float
         A name of :data:`optics.MATERIALS`, or a refractive index.
     design_wavelength : float, metres
     levels : int, optional
-        Number of heights that are to be made.
+        Number of different heights to fabricate.
     overwrite : bool
-        Replace files of these names.
+        Replace existing files.
 
     Returns
     -------
@@ -229,21 +229,22 @@ def export_height_map(
     Raises
     ------
     TypeError
-        For anything else than a tensor or a HeightMap: :func:`optics.export_plate` writes those.
+        For anything but a Tensor or a HeightMap; use :func:`optics.export_plate` for other
+        elements.
     ValueError
-        For a height that is not real ``[H, W]`` and finite or spans more than the relief is wide, a
-        quantity that is missing, not allowed, or given beside an element, or a path with the
+        For a height that is not real ``[H, W]`` and finite or whose range exceeds the width of the
+        relief, a quantity that is missing, not allowed, or given for an element, or a path with the
         ending of another format.
     FileExistsError
-        When a file is there already.
+        When a file exists already.
 
     Notes
     -----
-    A pixel of the TIFF is ``offset + code * height of one code``, codes 0 to 65535 from the lowest
-    to the highest point, so that it is at most ``(highest - lowest) / 131070`` wrong. Both
-    quantities, in metres, stand with all others as JSON in the tag ImageDescription; the
-    resolution tags are in pixels/cm. The table has them in lines that begin with ``#``, a row for
-    each y, and nine digits behind the point, 1 fm. Each file appears whole or not at all.
+    The height of a TIFF pixel is ``offset + code * height of one code``, with codes 0 to 65535 from
+    the lowest to the highest point; the rounding error is at most ``(highest - lowest) / 131070``.
+    Both quantities, in metres, are in the tag ImageDescription, as JSON with all others; the
+    resolution tags are in pixels/cm. The table has them in lines that begin with ``#``, then one
+    row for each y, with nine decimals, 1 fm. Each file is written completely or not at all.
     """
     if isinstance(height, HeightMap):
         _refuse_own(
@@ -268,7 +269,7 @@ def export_height_map(
         }
     )
     check_wavelength("design_wavelength", metadata["design_wavelength_m"])
-    _check_depth(height, metadata["spacing_m"])
+    _check_span(height, metadata["spacing_m"])
     targets = target_paths(path, overwrite=overwrite)
     metadata |= {"size": list(numbers.shape), "orientation": ORIENTATION}
     write_all(targets, (_tiff(numbers, metadata), _table(numbers, metadata)))
@@ -290,11 +291,12 @@ def import_height_map(
     path : str or Path
         A ``.tif``, exact to half a code, or a ``.csv``, exact to 1 fm.
     unit : float, metres, optional
-        Height of one code, or of 1 in the table or a TIFF of floating point, in a file of another
-        program, as of a profilometer: 1e-6 for micrometres. With the other three it is needed there
-        and refused for a file of ours, which holds all four. Row 0 of the file is the least y.
+        Height of one code, or of 1 in a table or a floating-point TIFF, for a file of another
+        program, such as a profilometer: 1e-6 for micrometres. This and the other three quantities
+        are required for such a file; they must not be given for one of :func:`export_height_map`,
+        which contains all four. Row 0 of the file is the least y.
     spacing : float, metres, optional
-        Distance of the samples.
+        Sampling interval.
     material : str or float, optional
         A name of :data:`optics.MATERIALS`, or a refractive index.
     design_wavelength : float, metres, optional
@@ -306,8 +308,9 @@ def import_height_map(
     Raises
     ------
     ValueError
-        For a file that is none, is damaged, or has empty cells or several pages; it names the
-        file and what is wrong. For a quantity that is missing, not allowed, or in the file already.
+        For a file of another format, a damaged one, or one with empty cells or several pages; the
+        message names the file and the fault. For a quantity that is missing, not allowed, or in the
+        file already.
     """
     path = Path(path)
     own = {
@@ -336,7 +339,7 @@ def import_height_map(
 
 def _tiff(numbers: np.ndarray, metadata: dict[str, Any]) -> bytes:
     lowest, highest = float(numbers.min()), float(numbers.max())
-    # A flat relief needs a height of one code as well, any at all.
+    # A flat relief also needs some height of one code; any will do.
     code = (highest - lowest) / CODES or 1e-12
     codes = np.rint((numbers - lowest) / code).clip(0, CODES).astype(np.uint16)
     described = {
@@ -436,26 +439,16 @@ def _check_height(height: Tensor) -> None:
     check_finite("height", height.detach(), "metres")
 
 
-def _check_depth(height: Tensor, spacing: float) -> None:
-    """Refuse heights that span more than the relief is wide, as those in micrometres do.
-
-    Of such a one, rays would not leave where they came in, which a phase is all about.
-    """
-    if not looked_at(height):
-        return
-    lowest, highest = (float(each) for each in height.detach().aminmax())
-    width = max(height.shape) * spacing
-    if highest - lowest > width:
-        raise ValueError(
-            f"height must span less than the relief is wide, both in metres: it goes from "
-            f"{lowest:g} to {highest:g}, and {max(height.shape)} samples {spacing:g} apart are "
-            f"{width:g} wide; 0.5 um are 0.5e-6"
-        )
+def _check_span(height: Tensor, spacing: float) -> None:
+    """Raise a ValueError if the range of heights exceeds the width of the relief (CPU only)."""
+    if looked_at(height):
+        lowest, highest = (float(each) for each in height.detach().aminmax())
+        check_depth("height", highest - lowest, (height.shape[0], height.shape[1]), spacing)
 
 
 def _numbers(height: Tensor) -> np.ndarray:
     numbers = height.detach().cpu().double().numpy()
-    if not np.isfinite(numbers).all():  # on an accelerator nobody has looked yet
+    if not np.isfinite(numbers).all():  # not checked before on an accelerator
         raise ValueError("height must be finite, in metres; it has NaN or infinite elements")
     return numbers
 

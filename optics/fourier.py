@@ -39,39 +39,39 @@ Norm = Literal["backward", "ortho", "forward"]
 #: Power of the step that each norm of a matrix transform multiplies its kernel by.
 DFT_NORM: dict[Norm, float] = {"backward": 0.0, "ortho": 0.5, "forward": 1.0}
 
-# Up to this many taps a direct convolution beats the transform (forward and backward,
+# Up to this many taps a direct convolution is faster than the transform (forward and backward,
 # pictures of 3 x 128 x 128, one CPU thread; `tests/benchmarks/test_convolve.py` measures it).
 _DIRECT_TAPS = 9
 
 _Kernel = TypeVar("_Kernel")
 
-# Kernels of the matrix transform that are kept: a design loop asks for the same few in each step,
-# and building them costs more than using them. Oldest out.
+# Number of kernels of the matrix transform that are kept, the oldest is dropped first: a design
+# loop uses the same few in each step, and building them costs more than using them.
 _KEPT_MATRICES = 64
-# And their memory, but for the last: a loop over focal lengths of a large pupil makes new ones of
-# 40 MB each time.
+# Memory of all kept kernels but the last: a loop over focal lengths of a large pupil makes new ones
+# of 40 MB each time.
 _KEPT_BYTES = 2**29
 _matrices: dict[Hashable, tuple[Any, int]] = {}
 
 
 def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tensor:
-    """True convolution of each picture with a point-spread function, output "same".
+    """True convolution of pictures with point-spread functions, with output of the same size.
 
     ``out[y, x] = sum_mn psf[m, n] image[y + ch - m, x + cw - n]`` with the kernel centre
-    ``(ch, cw) = (kh // 2, kw // 2)``: an impulse comes out as the PSF, unflipped.
+    ``(ch, cw) = (kh // 2, kw // 2)``: the image of an impulse is the PSF, not flipped.
 
     Parameters
     ----------
     image : Tensor ``[B, C, H, W]``
         Pictures, linear light. Half precision is computed, and returned, in float32, also under
-        autocast: light spans more than half precision holds.
+        autocast, as its range is too small for light.
     psf : Tensor
-        ``[kh, kw]``: one for all channels. ``[C, kh, kw]``: one a channel.
-        ``[O, 1, kh, kw]`` with O a multiple of C: output channel o sees input channel o % C.
-        ``[O, C, kh, kw]``: output channel o sums over all input channels.
+        ``[kh, kw]``: one PSF for all channels. ``[C, kh, kw]``: one per channel.
+        ``[O, 1, kh, kw]`` with O a multiple of C: output channel o is input channel o % C, blurred.
+        ``[O, C, kh, kw]``: output channel o is a sum over all input channels.
     boundary : {"zero", "reflect", "replicate", "circular"}
-        What lies outside of the picture. The front ends and :func:`optics.wiener` have another
-        default, replicate.
+        What lies outside of the picture. The default of the front ends and :func:`optics.wiener` is
+        ``replicate`` instead.
 
     Returns
     -------
@@ -80,17 +80,17 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
     Raises
     ------
     TypeError
-        When one of them is no Tensor.
+        When one of them is not a Tensor.
     ValueError
-        For another boundary or type, shapes that do not fit, a picture without pixels, or a
-        reflected border wider than the picture.
+        For an unknown boundary, a wrong type, shapes that do not fit, a picture without pixels, or
+        a reflected border wider than the picture.
 
     Notes
     -----
-    Kernels of at most 9 taps are summed directly. Larger ones go through real transforms of the
-    smallest even size without prime factors above 5 at which what wraps around is cut away:
+    Kernels of at most 9 taps are summed directly. Larger ones use real Fourier transforms of the
+    smallest even size without prime factors above 5 at which light that wraps around is cut off:
     ``H + max(k // 2, k - 1 - k // 2)`` samples for a zero boundary, H itself for a circular one.
-    The gradient to the PSF sums the batch before its one inverse transform.
+    The gradient to the PSF sums over the batch before a single inverse transform.
     """
     image, psf = _checked(image, psf)
     with full_precision(image):
@@ -99,7 +99,7 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
 
 
 def _checked(image: Tensor, psf: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring the picture to full precision and ``psf`` to ``[O, 1 or C, kh, kw]``."""
+    """Convert the picture to full precision and ``psf`` to ``[O, 1 or C, kh, kw]``."""
     check_tensor("image", image)
     check_tensor("psf", psf)
     if image.ndim != 4:
@@ -135,7 +135,7 @@ def _checked(image: Tensor, psf: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def padded(image: Tensor, kernel: Sequence[int], boundary: Boundary) -> Tensor:
-    """Continue the picture by ``k - 1`` samples along each axis, ``k // 2`` of them behind it."""
+    """Pad the picture by ``k - 1`` samples along each axis, ``k // 2`` of them at its end."""
     height, width = image.shape[-2:]
     after = [k // 2 for k in kernel]
     before = [k - 1 - a for k, a in zip(kernel, after, strict=True)]
@@ -178,7 +178,7 @@ def _direct(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
 
 
 class _Frame(NamedTuple):
-    """Periodic grid of a transform, and the part of it that is the answer."""
+    """Periodic grid of a transform, and the part of it that is the result."""
 
     size: tuple[int, int]
     start: tuple[int, int]
@@ -186,11 +186,11 @@ class _Frame(NamedTuple):
 
 
 def _transformed(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
-    """Convolve by way of the spectra, on the smallest periodic grid that gives the answer."""
+    """Convolve by multiplying spectra, on the smallest sufficient periodic grid."""
     height, width = image.shape[-2:]
     kernel = psf.shape[-2:]
     if boundary == "zero":
-        # Taps further out than the picture is wide meet nothing but zeros.
+        # Taps farther from the centre than the picture is wide only meet zeros.
         psf, top = _reach(psf, -2, height)
         psf, left = _reach(psf, -1, width)
         rows, columns = psf.shape[-2:]
@@ -210,7 +210,7 @@ def _transformed(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
         psf = psf.roll((-(kernel[0] // 2), -(kernel[1] // 2)), (-2, -1))
         frame = _Frame((height, width), (0, 0), (height, width))
     else:
-        # What wraps around falls into the border of k - 1 samples.
+        # Wrap-around is confined to the border of k - 1 samples.
         image = padded(image, kernel, boundary)
         size = (fast_size(image.shape[-2]), fast_size(image.shape[-1]))
         frame = _Frame(size, (kernel[0] - 1, kernel[1] - 1), (height, width))
@@ -219,7 +219,7 @@ def _transformed(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
 
 
 def _reach(psf: Tensor, axis: int, samples: int) -> tuple[Tensor, int]:
-    """Cut the taps that no two points of a picture are far enough apart for; and the centre."""
+    """Cut taps farther from the centre than the size of the picture; return them and the centre."""
     taps = psf.shape[axis]
     centre = taps // 2
     first, last = max(0, centre - samples + 1), min(taps, centre + samples)
@@ -316,7 +316,7 @@ class _ForwardSpectralProduct(_SpectralProduct):
 def _cut(
     product: Tensor, size: tuple[int, int], start: Sequence[int], shape: Sequence[int]
 ) -> Tensor:
-    """Transform back the wanted rows only, then cut the columns."""
+    """Inverse transform of the wanted rows only, then of the columns, cropped."""
     rows = torch.fft.ifft(product, n=size[0], dim=-2).narrow(-2, start[0], shape[0])
     return torch.fft.irfft(rows, n=size[1]).narrow(-1, start[1], shape[1])
 
@@ -360,7 +360,7 @@ def dft_matrix(
     dtype: torch.dtype = torch.complex128,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Kernel of a discrete Fourier transform to freely chosen, centred output samples.
+    """Matrix of a discrete Fourier transform to freely chosen, centred output samples.
 
     ``M[k, j] = exp(-i 2 pi step (k - size // 2) (j - samples // 2))``, so that ``M @ u`` is the
     transform of ``u`` at the frequencies ``(k - size // 2) * step`` cycles per sample. With
@@ -372,15 +372,15 @@ def dft_matrix(
     samples, size : int
         Samples of the input and of the output.
     step : float, sequence of floats, or Tensor ``[...]``, cycles/sample
-        Spacing of the output. Several give one matrix each. Kernels for floats are kept, and a
-        copy is returned; for a tensor they are a part of its graph.
+        Frequency interval of the output. Several give one matrix each. Matrices for floats are
+        cached, and a copy is returned; for a tensor they are a part of its graph.
     norm : {"backward", "ortho", "forward"}
-        Factor of the matrix, 1, ``sqrt(step)`` or ``step``: what torch.fft calls by these names
-        when ``step = 1 / samples``.
+        Factor of the matrix: 1, ``sqrt(step)`` or ``step``. With ``step = 1 / samples`` these are
+        the norms of torch.fft with the same names.
     dtype : torch.dtype
-        Complex type of the result; the phase is formed in float64.
+        Complex dtype of the result; the phase is computed in float64.
     device : torch.device, optional
-        Where to put it; a tensor ``step`` decides for itself.
+        Device of the result; for a tensor ``step`` it is that of the tensor.
 
     Returns
     -------
@@ -389,9 +389,9 @@ def dft_matrix(
     Raises
     ------
     TypeError
-        When a step is no number.
+        When a step is not a number.
     ValueError
-        For fewer than one sample, or no whole number of them, or another norm.
+        For samples that are not a whole number of at least 1, or an unknown norm.
     """
     samples, size = whole_number("samples", samples), whole_number("size", size)
     if norm not in [*DFT_NORM]:
@@ -413,7 +413,7 @@ def dft_matrix(
 
 
 def kept_copy(key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-    """Copy what is :func:`kept`, for code outside of this package, which may change it in place."""
+    """A copy of a :func:`kept` tensor, for code outside of this package that may change it."""
     if torch.compiler.is_compiling():
         return make()  # nothing is kept
     with torch.inference_mode(False):
@@ -421,17 +421,17 @@ def kept_copy(key: Hashable, make: Callable[[], Tensor]) -> Tensor:
 
 
 def kept(key: Hashable, make: Callable[[], _Kernel]) -> _Kernel:
-    """Return the constant kernels of that key, made at the first call for it and then kept.
+    """Constant kernels of a key, made at the first call and then cached.
 
-    All callers have the same ones: what leaves this package is a :func:`kept_copy`.
+    All callers share them: code outside of this package gets a :func:`kept_copy`.
     """
-    # Under a mode that dispatches, as of tensors without data, what is made may be none to keep.
+    # Under a dispatch mode, such as for tensors without data, the result must not be cached.
     if torch.compiler.is_compiling() or _len_torch_dispatch_stack() > 0:
         return make()  # without a mode of its own, which an exported graph would leave changed
     if key in _matrices:
         return _matrices[key][0]
-    # Neither an inference tensor nor one that a transform of torch.func tracks, even when these are
-    # the first to ask: the next may train, and the transform has ended by then.
+    # Not an inference tensor, nor one that a transform of torch.func tracks, even if they call
+    # first: the next caller may train, and the transform has ended by then.
     with torch.inference_mode(False), torch.no_grad(), temporarily_clear_interpreter_stack():
         kernel = make()
     _matrices[key] = kernel, _bytes_of(kernel)
@@ -489,10 +489,10 @@ def matrix_dft(field: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def phasor(phase: Tensor) -> Tensor:
-    """``exp(i phase)``, complex, in half of the time of torch.polar.
+    """``exp(i phase)``, complex, in half the time of torch.polar.
 
-    The gradient is made of the result: cosine and sine are computed once. Half precision is
-    computed, and returned, in single.
+    The gradient is computed from the result: cosine and sine are computed once. Half precision is
+    computed, and returned, in single precision.
     """
     phase = single(phase)
     if torch.compiler.is_compiling():  # which writes a gradient of its own, but none for this
@@ -525,5 +525,5 @@ class _Phasor(torch.autograd.Function):
 
 
 def squared_modulus(field: Tensor) -> Tensor:
-    """``|field|^2``, with a gradient of 0 where the field is 0, which that of ``abs`` is not."""
+    """``|field|^2``, with a gradient of 0 where the field is 0, unlike that of ``abs``."""
     return field.real.square() + field.imag.square() if field.is_complex() else field.square()

@@ -5,9 +5,9 @@
     scene ──root──► field ──F──► spectrum ──x t──► ──F^-1──► field ──|.|^2──► irradiance
                     (complex scenes start here)                      mean over the pixel
 
-The first lens forms the spectrum of the field, a plate with transmission t weighs it, the second
-lens forms the picture (Goodman, Introduction to Fourier Optics, 3rd ed., ch. 8). The picture is
-returned upright. Frequencies are in cycles per pixel of the picture, on the centred grid
+The first lens forms the spectrum of the field, a plate with transmission t multiplies it, and the
+second lens forms the image (Goodman, Introduction to Fourier Optics, 3rd ed., ch. 8). The image is
+returned upright. Frequencies are in cycles per pixel of the image, on the centred grid
 ``(i - N // 2) / N`` of :func:`optics.frequencies`; angles turn from +fx to +fy.
 """
 
@@ -47,35 +47,35 @@ __all__ = [
     "partially_coherent_image",
 ]
 
-# Complex numbers in all transforms of the Abbe sum, above which they are computed again for the
-# gradient instead of held, which costs another forward pass.
+# Complex numbers in all transforms of the Abbe sum above which the backward pass computes them
+# again instead of keeping them, at the cost of another forward pass.
 _HELD = 2**26
 
 
 def coherent_image(scene: Tensor, transmission: Tensor, *, oversample: int = 1) -> Tensor:
     """Irradiance behind a coherently illuminated 4f system, ``|F^-1( t F(u) )|^2``.
 
-    On a periodic grid. Homogeneous in the light (above 1e-6), not linear. Its mean is the mean
-    over all frequencies of what the plate passes, ``sum |t F(u)|^2 / N^2``, exactly and for every
-    ``oversample`` (Parseval; coherent imaging is a linear filter of the
-    field: Goodman, Fourier Optics, sec. 6.2).
+    The grid is periodic. The irradiance scales with the radiance of the scene (above 1e-6), but is
+    not linear in it: coherent imaging is a linear filter of the field (Goodman, Fourier Optics,
+    sec. 6.2). Its mean is the mean power that the plate passes, ``sum |t F(u)|^2 / N^2`` over all N
+    frequencies, exactly and for every ``oversample`` (Parseval).
 
     Parameters
     ----------
     scene : Tensor ``[..., H, W]``
-        Real: radiance of a transparency without phase, linear light; its field is the root.
-        Complex: the field itself, with which phase objects are imaged.
+        Real: radiance of a transparency without phase, linear light; the field is its square root.
+        Complex: the field itself, as of a phase object.
     transmission : Tensor, complex or real ``[..., H, W]``
-        Amplitude transmission on the centred frequency grid; brought to the scene's precision.
+        Amplitude transmission on the centred frequency grid; converted to the scene's precision.
     oversample : int
-        1: irradiance at the pixels' centres. The interference of a field with frequencies up to
-        0.5 cycles/pixel has some up to 1, and what is above 0.5 is aliased.
-        n > 1: irradiance is the mean of n x n points spread evenly over each pixel, as a pixel
-        collects it. An interference of f cycles/pixel along an axis is weakened to
-        ``sin(pi f) / (n sin(pi f / n))``: nothing at f = 1, where single points see full
-        contrast, and with growing n the ``sinc(f)`` of a pixel without gaps. Irradiance stays
-        non-negative, which a sharp cut at 0.5 would not grant. Costs n^2 inverse transforms; do
-        not apply the pixel's MTF again.
+        1: irradiance at the pixels' centres. The irradiance of a field with frequencies up to
+        0.5 cycles/pixel has frequencies up to 1; those above 0.5 are aliased.
+        n > 1: irradiance is the mean over n x n points spread evenly over each pixel, as a pixel
+        integrates it. The contrast of a frequency of f cycles/pixel along an axis is multiplied
+        by ``sin(pi f) / (n sin(pi f / n))``: 0 at f = 1, where a single point has full contrast,
+        and with growing n the ``sinc(f)`` of a pixel with 100 % fill factor. Irradiance stays
+        non-negative; a sharp cut-off at 0.5 would not ensure that. This costs n^2 inverse
+        transforms. The pixel's MTF is then included: do not apply it again.
 
     Returns
     -------
@@ -96,9 +96,10 @@ def coherent_image(scene: Tensor, transmission: Tensor, *, oversample: int = 1) 
 def incoherent_image(scene: Tensor, transmission: Tensor, *, oversample: int = 1) -> Tensor:
     """Irradiance behind an incoherently illuminated 4f system: a blur with ``|F^-1(t)|^2``.
 
-    Linear in the scene, each sample of which is a point; the sum of the point-spread function is
+    It is linear in the scene, whose samples are points. The sum of the point-spread function is
     the mean of ``|t|^2``, exactly, for every ``oversample``. The transfer function is the
-    autocorrelation of t (Goodman, sec. 6.3), circular, because aliased, with ``oversample = 1``.
+    autocorrelation of t (Goodman, sec. 6.3); with ``oversample = 1`` it is aliased, and thus the
+    circular autocorrelation.
 
     Parameters
     ----------
@@ -136,25 +137,25 @@ def partially_coherent_image(
 ) -> Tensor:
     """Irradiance behind a 4f system lit by an extended source: Abbe's sum over its points.
 
-    ``sum_s w_s |F^-1( t F( u exp(i 2 pi f_s x) ) )|^2``: each point of the source lights the
+    ``sum_s w_s |F^-1( t F( u exp(i 2 pi f_s x) ) )|^2``: each point of the source illuminates the
     object with a tilted plane wave, and their irradiances add (Born & Wolf, Principles of Optics,
-    7th ed., sec. 10.6). One point on the axis is :func:`coherent_image`; all frequencies of the
-    grid with weights ``1 / (H W)`` are :func:`incoherent_image`, exactly.
+    7th ed., sec. 10.6). A single point on the axis gives :func:`coherent_image`; all frequencies
+    of the grid with weights ``1 / (H W)`` give :func:`incoherent_image`, exactly.
 
     Parameters
     ----------
     scene, transmission, oversample
         As in :func:`coherent_image`.
     source : Tensor ``[S]`` or ``[P, S]``
-        Weights of the points, not negative: an even object under an open plate has the
-        irradiance ``sum_s w_s``. Several rows are several light patterns; the identity matrix
-        gives one picture a point, for :class:`optics.Illumination` to weigh.
+        Non-negative weights of the points: a uniform object of radiance 1 behind an open plate has
+        the irradiance ``sum_s w_s``. Several rows are several light patterns; the identity matrix
+        gives one image per point, which :class:`optics.Illumination` can weight.
     tilts : Tensor ``[S, 2]``, cycles/pixel
         Spatial frequency (fy, fx) of each point's plane wave; see :func:`optics.disc_source` and
-        :func:`optics.led_tilts`. Give multiples of (1/H, 1/W), of a measured one the nearest:
-        ``(tilts * size).round() / size``, with ``size = torch.tensor([H, W])``. The wave of any
-        other jumps at the periodic border, which prints a fixed pattern on all of the picture,
-        even of an even scene, and a margin does not take it away.
+        :func:`optics.led_tilts`. Give multiples of (1/H, 1/W). Round measured tilts to the nearest:
+        ``(tilts * size).round() / size``, with ``size = torch.tensor([H, W])``. Any other plane
+        wave is discontinuous at the periodic border, which adds a fixed pattern to the whole image,
+        even of a uniform scene; a margin does not remove it.
 
     Returns
     -------
@@ -170,12 +171,12 @@ def partially_coherent_image(
     Warns
     -----
     UserWarning
-        When a tilt exceeds 0.5 cycles/pixel, and so acts as another, smaller one.
+        When a tilt exceeds 0.5 cycles/pixel: it is aliased to a smaller one.
 
     Notes
     -----
-    A sum above 67 million numbers is computed again for the gradient instead of kept, so that
-    memory does not grow with the source.
+    A sum of more than 67 million numbers is computed again for the gradient instead of kept, so
+    that memory does not grow with the number of points.
     """
     _check_source(source, tilts)
     _warn_of_folding(tilts)
@@ -217,63 +218,66 @@ class FourierFilter(FrontEnd):
         A name for :func:`filter_start`, or a complex transmission ``[P, Q]`` of your own with
         |t| <= 1, on the centred grid of :attr:`grid_size`.
     channels : int
-        Channels of the scene. All see the same transmission: the relay is achromatised.
+        Channels of the scene. The transmission is the same for all of them: the relay is
+        achromatised.
     illumination : {"coherent", "incoherent", "partial"}
-        Coherent light makes edges visible by interference; incoherent light, the light of a
-        dermatoscope, is blurred by the intensity point-spread function; partial is the condenser
-        of a microscope, a lamp of some size that lights the object, see ``source_radius``.
+        ``coherent``: fields interfere, so that a filter can make edges and phase visible.
+        ``incoherent``: the radiance is blurred by the intensity point-spread function, as in the
+        light of a dermatoscope. ``partial``: an extended lamp illuminates the object, as through
+        the condenser of a microscope; see ``source_radius``.
     source_radius : float, cycles/pixel
-        Radius of the lamp's image in the Fourier plane, for partial coherence: a disc of 13 points,
-        half of the radius apart, each of which costs the transforms of a coherent picture. Each
-        lies on the frequency of the grid, a multiple of (1/P, 1/Q), that is nearest to it: a disc
-        of less than half of one is coherent light.
+        Radius of the lamp's image in the Fourier plane, for partial coherence. The lamp is a disc
+        of 13 points, half of the radius apart; each costs the transforms of a coherent image. Each
+        point is moved to the nearest frequency of the grid, a multiple of (1/P, 1/Q): a disc with
+        a radius below half of that interval is coherent light.
     source_inner_radius : float, cycles/pixel
-        Where it is not 0, the lamp is a ring from there to ``source_radius``, of 12 to 24 points:
-        the condenser annulus of Zernike's microscope.
+        If not 0, the lamp is a ring from this radius to ``source_radius``, of 12 to 24 points: the
+        condenser annulus of Zernike's phase contrast microscope.
     tilts : Tensor ``[S, 2]``, cycles/pixel, optional
-        Points (fy, fx) of your own instead, such as those of :func:`optics.led_tilts`; the nearest
-        ones of the grid are taken. They are in the weights that a filter keeps.
+        Points (fy, fx) of your own lamp instead, such as those of :func:`optics.led_tilts`. They
+        are moved to the nearest frequencies of the grid, and saved in the state dict.
     source : Tensor ``[S]``, optional
-        Their weights, in these proportions: the lamp has the light 1 in all. Equal by default.
+        Relative weights of ``tilts``; they are normalised to a sum of 1. Equal by default.
     oversample : int
-        As in :func:`coherent_image`; 1 samples at points.
+        As in :func:`coherent_image`; 1 samples at the pixels' centres.
     margin : int, pixels
-        The scene is continued by its border values for at least this many pixels before the
-        transform and cut back after it, so that opposite edges do not meet. 0 is periodic.
+        The scene is padded with its border values by at least this many pixels before the
+        transform and cropped after it, so that opposite edges do not meet. 0 is periodic.
     stop_radius : float, cycles/pixel, optional
-        As in :func:`filter_start`: of ``start="dark_field"`` and ``"phase_contrast"`` alone. In
-        partial light the plate has to cover the image of the lamp, whose light passes beside a
-        smaller one as if there were none. By default it does, with half a sample of the grid
-        (``1 / (2 min(P, Q))``) beyond the outermost point, and of a ring, whose plate is a ring,
-        within the innermost one. In other light it is the zero frequency alone.
+        As in :func:`filter_start`; only for ``start="dark_field"`` and ``"phase_contrast"``. In
+        partial light the stop has to cover the image of the lamp: light that passes beside a
+        smaller stop is not filtered. By default the stop covers the lamp with half a sample of the
+        grid (``1 / (2 min(P, Q))``) beyond the outermost point. For a ring the stop is a ring too,
+        and begins half a sample within the innermost point. In other light the default is the
+        zero frequency alone.
     phase_depth : float, radians, optional
-        Scenes are transparent objects: one of 1 delays light by so much, see
-        :func:`optics.phase_object`. By default they are light.
+        If given, scenes are transparent objects: a value of 1 delays light by this phase, see
+        :func:`optics.phase_object`. By default scenes are radiance.
     generator : torch.Generator, optional
         Source of ``start="random"``.
 
     Raises
     ------
     TypeError
-        For a start that is neither a name nor a Tensor, a radius that is no number, or a
-        parameter, or points of a lamp that are no Tensors, or are to be trained.
+        For a start that is neither a name nor a Tensor, a radius that is not a number or is a
+        parameter, or ``tilts`` or ``source`` that are not Tensors or require a gradient.
     ValueError
-        For a size below 2 pixels, a radius of partial coherence that is not positive, a ring that
-        is none, points or weights of other shapes, weights that are negative or all 0, a lamp
-        that is described in two ways or in light that is not partial, a depth that is not finite
-        or of incoherent light, a negative margin, an unknown start or illumination, an
-        oversampling below 1, a stop of a start without one, or a transmission of another shape or
-        brighter than 1.
+        For a size below 2 pixels, a source radius that is not positive, an inner radius outside of
+        0 to ``source_radius``, tilts or weights of the wrong shape, weights that are negative or
+        all 0, both radii and tilts, a ring, tilts or weights in light that is not partial, a phase
+        depth that is not finite or in incoherent light, a negative margin, an unknown start or
+        illumination, an oversampling below 1, a ``stop_radius`` for a start without a stop or
+        beyond the highest frequency, or a transmission of the wrong shape or with |t| > 1.
 
     Warns
     -----
     UserWarning
-        When ``stop_radius`` does not cover the lamp of partial light.
+        When ``stop_radius`` does not cover the lamp in partial light.
 
     Notes
     -----
-    |t| <= 1 holds by construction, see :func:`optics.unit_disk`; a start is limited to |t| <=
-    0.995 (1 % loss), because the bound itself is reached at infinity only. Opaque cells keep a
+    |t| <= 1 holds by construction, see :func:`optics.unit_disk`. A start is limited to |t| <=
+    0.995 (1 % loss), because raw values reach the bound at infinity only. Opaque samples keep a
     gradient.
     """
 
@@ -323,15 +327,15 @@ class FourierFilter(FrontEnd):
         else:
             wanted = self._checked(start)
             if stop_radius is not None:
-                raise ValueError("stop_radius is that of a start by name: a Tensor has its own")
+                raise ValueError("stop_radius needs a start by name: a Tensor has its own stop")
         raw = unit_disk_inverse(wanted)
         self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
         self.oversample = whole_number("oversample", oversample)
         self.phase_depth = as_depth(phase_depth)
         if phase_depth is not None and illumination == "incoherent":
             raise ValueError(
-                "phase_depth is that of illumination='coherent' or 'partial': in incoherent light "
-                "no phase is seen"
+                "phase_depth needs illumination='coherent' or 'partial': incoherent light does not "
+                "show phase"
             )
         self.in_channels = self.out_channels = whole_number("channels", channels)
         self.exposures = 1
@@ -343,26 +347,26 @@ class FourierFilter(FrontEnd):
 
     @property
     def tilts(self) -> Tensor:
-        """Points (fy, fx) of the lamp of partial light ``[S, 2]``, cycles/pixel, float64."""
+        """Points (fy, fx) of the lamp in partial light, ``[S, 2]``, cycles/pixel, float64."""
         turns = self._turns.double()
         return torch.stack([turns[:, axis] / self.grid_size[axis] for axis in (0, 1)], 1)
 
     @property
     def source(self) -> Tensor:
-        """Weights ``[S]`` of these points, float64, with a sum of 1."""
+        """Weights ``[S]`` of the points :attr:`tilts`, float64, with a sum of 1."""
         weights = self._weights.double()
         return weights / weights.sum()
 
     @property
     def interferes(self) -> bool:
-        """Whether the illumination is coherent, or partially so."""
+        """Whether the illumination is coherent or partially coherent."""
         return self.illumination != "incoherent"
 
     def throughput(self) -> Tensor:
-        """Mean of ``|t|^2``, scalar in 0..1: the share of a point source's light that passes.
+        """Mean of ``|t|^2``, scalar in 0..1: the fraction of a point source's light that passes.
 
-        In incoherent light that of any scene; in coherent light what arrives depends on the
-        scene: a dark field stops all of a constant one.
+        In incoherent light this holds for every scene. In coherent light the fraction depends on
+        the scene: a dark field stops all light of a constant one.
         """
         t = self.transmission
         return (t.real.square() + t.imag.square()).mean()
@@ -370,14 +374,15 @@ class FourierFilter(FrontEnd):
     def forward(self, scene: Tensor) -> Tensor:
         """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field.
 
-        Without ``phase_depth`` a complex scene is the field itself; incoherent light has none.
+        Without ``phase_depth`` a complex scene is the field itself; incoherent light takes only
+        real scenes.
 
         Raises
         ------
         TypeError
-            When the scene is no Tensor.
+            When the scene is not a Tensor.
         ValueError
-            When it is of another size, or other channels, than the filter.
+            When its size or channels are not those of the filter.
         """
         check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1:] != (self.in_channels, *self.size):
@@ -434,7 +439,7 @@ class FourierFilter(FrontEnd):
         if self.illumination != "partial":
             if own or source is not None or inner != 0:
                 raise ValueError(
-                    "source_inner_radius, tilts and source are those of illumination='partial', "
+                    "source_inner_radius, tilts and source need illumination='partial', "
                     f"not {self.illumination!r}"
                 )
             return
@@ -446,7 +451,7 @@ class FourierFilter(FrontEnd):
             )
         if tilts is None:
             if source is not None:
-                raise ValueError("source weighs points of your own: give their tilts as well")
+                raise ValueError("source holds the weights of tilts: give tilts as well")
             tilts = condenser(radius, inner)
         elif (radius, inner) != (0.1, 0.0):
             raise ValueError(
@@ -465,15 +470,15 @@ class FourierFilter(FrontEnd):
         if not float(tilts.abs().max()) <= 0.5:
             said = "tilts reach" if own else "source_radius reaches"
             raise ValueError(
-                f"{said} {float(tilts.abs().max()):.3g} cycles/pixel: the waves of a lamp beyond "
-                "0.5 fold back into the picture, where no plate can tell them from others"
+                f"{said} {float(tilts.abs().max()):.3g} cycles/pixel: above 0.5 the waves of a "
+                "lamp are aliased, and no plate can separate them from others"
             )
-        # A wave that is not of the grid jumps at the periodic border, and prints a pattern. Whole
-        # numbers stay what they are in half precision.
+        # A wave between the frequencies of the grid is discontinuous at the periodic border, and
+        # adds a pattern. Whole numbers are exact in half precision.
         turns = (tilts.double().cpu() * torch.tensor(self.grid_size)).round().long()
         self.register_buffer("_turns", turns, persistent=own)
         weights = weights.double().cpu()
-        # Of any size: half precision holds none above 65504.
+        # Normalised, as half precision holds nothing above 65504.
         self.register_buffer("_weights", weights / weights.max(), persistent=own)
         ring = f", source_inner_radius={inner:g} cycles/pixel" if inner else ""
         self._lamp = (
@@ -588,8 +593,8 @@ def _warn_of_folding(tilts: Tensor) -> None:
     """Say where a wave is too steep for the samples."""
     if looked_at(tilts) and (steepest := float(tilts.detach().abs().max())) > 0.5:
         warnings.warn(
-            f"a tilt of {steepest:.3g} cycles/pixel exceeds 0.5, the most that the grid can show: "
-            "it acts as another one; use smaller pixels",
+            f"a tilt of {steepest:.3g} cycles/pixel exceeds 0.5, the Nyquist frequency of the "
+            "grid: it is aliased to another one; use smaller pixels",
             UserWarning,
             stacklevel=3,
         )

@@ -39,29 +39,29 @@ from .quantity import (
 
 __all__ = ["PSFEstimate", "psf_from_lsf", "psf_from_mtf"]
 
-# Cycles/pixel up to which a line spread is transformed.
+# Highest frequency of the transform of a line spread, cycles/pixel.
 _HIGHEST = 4.0
-# Periodic copies of the PSF stand so many windows, and pixels at least, apart.
+# Distance of the periodic copies of the PSF, in windows, and at least in pixels.
 _COPIES, _APART = 4, 256
-# Shares of the light, negative and outside of the window, that are warned of.
+# Shares of the light, negative and outside of the window, above which a warning is given.
 _NEGATIVE, _OUTSIDE = 0.05, 0.1
-# What the logarithm of a dark curve is of.
+# Least contrast in a logarithm.
 _DARK = 1e-9
 
 
 class PSFEstimate(NamedTuple):
-    """What a curve tells of a PSF.
+    """A PSF that is estimated from an MTF curve or a line-spread function.
 
     Attributes
     ----------
     psf : Tensor ``[..., h, w]``
-        Not negative, of the sum ``throughput``.
+        Non-negative PSF with the sum ``throughput``.
     negative : Tensor ``[...]``
-        Light that came out negative and was set to zero, as a share of all. No PSF has any: it is
-        what the curve, continued and turned about the axis, contradicts itself by.
+        Share of the light that came out negative and was set to zero. A true PSF has none: it shows
+        how far the curve, as continued and rotated about the axis, is from that of a PSF.
     outside : Tensor ``[...]``
-        Light beyond the window, as a share of all, which the window was scaled up by. Below zero
-        where what lies beyond is negative.
+        Share of the light outside of the window, by which the window was scaled up. It is negative
+        if the values outside are.
     """
 
     psf: Tensor
@@ -83,72 +83,76 @@ def psf_from_mtf(
     beyond: Literal["zero", "gaussian", "diffraction"] | None = None,
     throughput: float = 1.0,
 ) -> PSFEstimate:
-    """Point-spread function of zero phase from one curve of contrast, or from two.
+    """Point-spread function of zero phase from one MTF curve, or from two.
 
-    One curve H is turned about the axis. The PSF is then its Hankel transform of order zero,
-    ``psf(r) = 2 pi int H(f) J0(2 pi f r) f df`` (Goodman, Fourier Optics, sec. 2.1.5). Of two, a
-    direction at the angle t from the tangential one has ``T^(cos^2 t) S^(sin^2 t)``: exact for any
-    elliptical Gaussian, and for every PSF with these axes up to the second order of frequency,
-    where contrast is ``1 - 2 pi^2 f^2`` times the variance along the direction (Bracewell, The
-    Fourier Transform and Its Applications, 1986, ch. 8).
+    A single curve H is rotated about the axis. The PSF is then its Hankel transform of order zero,
+    ``psf(r) = 2 pi int H(f) J0(2 pi f r) f df`` (Goodman, Fourier Optics, sec. 2.1.5). With two
+    curves, a direction at the angle t from the tangential one has ``T^(cos^2 t) S^(sin^2 t)``. This
+    is exact for any elliptical Gaussian, and for every PSF with these axes up to the second order
+    of frequency, where contrast is ``1 - 2 pi^2 f^2`` times the variance along the direction
+    (Bracewell, The Fourier Transform and Its Applications, 1986, ch. 8).
 
-    A curve does not tell the phase: a PSF with coma comes out symmetric, and contrast that is
-    reversed counts as right, unless it is given as negative. Neither does it tell what happens
-    between the two directions: the star of an astigmatic lens in its medial focus, whose curves
-    are equal, comes out round.
+    An MTF does not contain the phase: a PSF with coma comes out symmetric, and reversed contrast
+    counts as positive, unless it is given as negative. It also does not contain the directions
+    between the two: the star-shaped PSF of an astigmatic lens in its medial focus, whose curves are
+    equal, comes out round.
 
     Parameters
     ----------
     frequency : Tensor, real ``[F]``, cycles/m, or cycles/pixel without ``pixel_pitch``
-        Rising from 0. One line pair/mm is 1000 cycles/m.
+        Frequencies, increasing from 0. One line pair/mm is 1000 cycles/m.
     mtf : Tensor, real ``[..., F]``
-        Contrast, 1 at frequency 0; the sagittal one (of lines that point to the optical axis) where
-        a tangential one is given, too. Between its points it is the monotone cubic of Fritsch and
+        MTF, 1 at frequency 0. It is the sagittal one (of lines that point to the optical axis) if a
+        tangential one is given, too. It is interpolated by the monotone cubic of Fritsch and
         Butland (SIAM J. Sci. Stat. Comput. 5:300, 1984).
     size : int or (int, int), pixels
         Window (h, w); the axis falls on the pixel ``(h // 2, w // 2)``.
     tangential : Tensor, real, shape of ``mtf``, optional
-        Contrast of lines that run across the direction to the optical axis. Both are then 0 or
-        more.
+        Tangential MTF, of lines perpendicular to the direction to the optical axis. Both curves
+        must then be 0 or more.
     azimuth : float, radians
-        Direction, from +x to +y, from the optical axis to the point of the picture that two curves
-        are of: at 0 tangential lines are columns. Of a camera's one curve, that of its frequencies.
+        Direction, from +x to +y, from the optical axis to the image point of the two curves: at 0
+        tangential lines are columns. For a single curve of a camera, the direction of its
+        frequencies.
     pixel_pitch : float, metres, optional
-        Distance of the sensor's pixels.
+        Pixel pitch of the sensor.
     measured : {"lens", "camera"}
-        What the curve is of. A camera's, as of :func:`optics.slanted_edge_mtf`, holds the contrast
-        of its square pixels with all of their area, see :func:`optics.pixel_mtf`. It is divided
-        out, and what lies above 3/4 cycle/pixel, where little of it is left, is not used.
+        Whether the curve is that of the lens or of the whole camera. That of a camera, as from
+        :func:`optics.slanted_edge_mtf`, includes the MTF of its square pixels with 100 % fill
+        factor, see :func:`optics.pixel_mtf`. It is divided out; frequencies above 3/4 cycle/pixel,
+        where little of it is left, are not used.
     pixel : {"area", "centre"}
-        What a pixel has, as in :func:`optics.measured_psf`: the light on its area, for a scene that
-        is drawn at points; or the irradiance at its centre times its area, as the PSF of a
-        :class:`Pupil` has it, for scenes that are averaged over pixels already.
+        Value of a pixel, as in :func:`optics.measured_psf`: ``area``, the light on its area, for
+        scenes that are sampled at points; or ``centre``, the irradiance at its centre times its
+        area, as in the PSF of a :class:`Pupil`, for scenes that are already averaged over pixels.
     cutoff : float, unit of ``frequency``, optional
-        ``1 / (wavelength * f_number)``: no curve lies above that of an open circular pupil, ``2 /
-        pi (arccos s - s sqrt(1 - s^2))`` with ``s = f / cutoff`` (Goodman, sec. 6.3). Not for a
-        pupil that is obstructed in its middle, which has more contrast at high frequencies.
+        Cut-off frequency ``1 / (wavelength * f_number)``. The curve is then limited to that of an
+        open circular pupil, ``2 / pi (arccos s - s sqrt(1 - s^2))`` with ``s = f / cutoff``
+        (Goodman, sec. 6.3). Do not give it for a pupil with a central obscuration, which has more
+        contrast at high frequencies.
     beyond : {"zero", "gaussian", "diffraction"}, optional
-        What follows the last frequency: nothing; a Gaussian through the last point; or the curve of
-        the open pupil, scaled to the last point. Needed for a curve that ends below the sensor's
-        Nyquist frequency or above a contrast of 0.05, unless it reaches the cut-off.
+        Continuation beyond the last frequency: zero; a Gaussian through the last point; or the
+        curve of the open pupil, scaled to the last point. It is needed for a curve that ends below
+        the sensor's Nyquist frequency or above a contrast of 0.05, unless it reaches the cut-off.
     throughput : float
-        Fraction of the light that the optics pass, which contrast does not tell.
+        Fraction of the light that the optics pass, which an MTF does not contain.
 
     Returns
     -------
     PSFEstimate
-        Of the type of ``mtf``, whose every value it follows. Frequencies above Nyquist are folded
-        back, as the pixels do.
+        In the dtype of ``mtf``; it depends differentiably on every value of it. Frequencies above
+        Nyquist are aliased, as by the pixels.
 
     Raises
     ------
     TypeError
-        For curves that are no Tensor, or an azimuth that is not one number, or is a parameter.
+        For curves that are not Tensors, or an azimuth that is not one number, or is a parameter.
     ValueError
-        For frequencies that do not rise from 0; a curve of another shape, not 1 at 0, above 1,
-        above diffraction or above the pixel by more than 0.05 (by less it counts as the limit);
-        two curves below 0; a curve that ends too early without a rule, or a rule that it cannot
-        have; a quantity out of its range.
+        For frequencies that do not increase from 0; a curve of the wrong shape, not 1 at 0, or
+        above 1, above the diffraction limit or above the MTF of the pixel by more than 0.05 (by
+        less it is set to the limit); two curves with negative values; a curve that ends too early
+        without ``beyond``, or for which that ``beyond`` is not possible; a quantity out of its
+        range.
 
     Warns
     -----
@@ -157,19 +161,19 @@ def psf_from_mtf(
 
     Notes
     -----
-    A lens of f/8 at 550 nm on pixels of 2 um, in 63 x 63; what is named is the share of the light
-    that comes to lie elsewhere. From a whole curve: below 0.001 in focus, at 0.1 waves RMS of
-    defocus and at 0.07 of spherical aberration; 0.09 at 0.2 waves of defocus, whose contrast is
-    reversed, and below 0.001 with its sign; 0.25 at 0.1 waves of coma. From two: 0.05 at 0.08 waves
-    of astigmatism with 0.12 of defocus, 0.15 at 0.1 in the medial focus.
+    Errors for a lens of f/8 at 550 nm with pixels of 2 um, in 63 x 63 pixels, as the share of the
+    light that lies on wrong pixels. From a single complete curve: below 0.001 in focus, at 0.1
+    waves RMS of defocus and at 0.07 of spherical aberration; 0.09 at 0.2 waves of defocus, which
+    reverses contrast, and below 0.001 if its sign is given; 0.25 at 0.1 waves of coma. From two
+    curves: 0.05 at 0.08 waves of astigmatism with 0.12 of defocus, 0.15 at 0.1 in the medial focus.
 
-    The frequencies, here and in :func:`psf_from_lsf` the positions, decide what is summed:
-    ``torch.vmap`` runs over curves, not over them, nor with ``beyond="gaussian"``, and
-    ``torch.compile`` makes no single graph of it. Under ``vmap`` the values are not looked at.
+    The frequencies, and in :func:`psf_from_lsf` the positions, decide what is summed. Therefore
+    ``torch.vmap`` maps over curves but not over frequencies, and not with ``beyond="gaussian"``,
+    and ``torch.compile`` makes no single graph. Under ``vmap`` the values are not checked.
 
-    From a slanted edge in 64 x 64, in focus and at 0.1 waves of defocus: 0.02 without noise. With a
-    noise of 1 % of the step a whole curve is of no use, 0.3 to 0.4; what stands above a contrast of
-    0.1 in it gives up to 0.05 and 0.07 with ``beyond="diffraction"``, 0.1 with "gaussian".
+    Errors from a slanted edge in 64 x 64, in focus and at 0.1 waves of defocus: 0.02 without noise.
+    With noise of 1 % of the step a whole curve is useless, 0.3 to 0.4; its part above a contrast of
+    0.1 gives up to 0.05 and 0.07 with ``beyond="diffraction"``, 0.1 with "gaussian".
     """
     found = _of_curve(
         frequency,
@@ -200,20 +204,20 @@ def psf_from_lsf(
     beyond: Literal["zero", "gaussian", "diffraction"] | None = None,
     throughput: float = 1.0,
 ) -> PSFEstimate:
-    """Point-spread function, rotationally symmetric, from its line-spread function.
+    """Rotationally symmetric point-spread function from a line-spread function.
 
-    The line spread is the Abel transform of the PSF, and its Fourier transform that PSF's radial
-    transfer function (Bracewell, The Fourier Transform and Its Applications, 1986, ch. 12). So its
-    even part about its centroid is transformed, and :func:`psf_from_mtf` turns it about the axis.
-    It knows where contrast is reversed, which an MTF does not.
+    The line spread is the Abel transform of the PSF, and its Fourier transform is the radial
+    transfer function of the PSF (Bracewell, The Fourier Transform and Its Applications, 1986, ch.
+    12). Its even part about its centroid is transformed, and :func:`psf_from_mtf` rotates it about
+    the axis. Unlike an MTF, a line spread shows where contrast is reversed.
 
     Parameters
     ----------
     position : Tensor, real ``[N]``, metres, or pixels without ``pixel_pitch``
-        Rising; steps that are not even are made so by the cubic of :func:`psf_from_mtf`.
+        Increasing positions; unequal steps are resampled by the cubic of :func:`psf_from_mtf`.
     lsf : Tensor, real ``[..., N]``
-        Of any scale, without a pedestal: it fell to its noise at both ends. That of a
-        :class:`SlantedEdge` holds the width of its bins as well: give its MTF.
+        Line-spread function in any scale, without a pedestal: it falls to its noise at both ends.
+        That of a :class:`SlantedEdge` also contains the width of its bins: use its MTF instead.
     size, pixel_pitch, measured, pixel, beyond, throughput
         As in :func:`psf_from_mtf`.
     cutoff : float, cycles/m, or cycles/pixel without ``pixel_pitch``, optional
@@ -226,10 +230,10 @@ def psf_from_lsf(
     Raises
     ------
     TypeError
-        For what is no Tensor.
+        When position or lsf is not a Tensor.
     ValueError
-        For positions that do not rise, a line spread of another shape or without light, and as
-        :func:`psf_from_mtf`. Frequencies end at half a cycle in the widest step, and at 4
+        For positions that do not increase, a line spread of the wrong shape or without light, and
+        as :func:`psf_from_mtf`. The highest frequency is half a cycle per widest step, at most 4
         cycles/pixel.
 
     Warns
@@ -383,15 +387,15 @@ def _sampled(
 
 
 def _judge(estimate: PSFEstimate) -> None:
-    """Warn who called a public function of a curve that is far from a PSF's, or the window's."""
+    """Warn of much negative light, or much light outside of the window."""
     if not has_values(estimate.psf):
         return
     negative, outside = (float(v.detach().max()) for v in estimate[1:])
     if negative > _NEGATIVE:
         warnings.warn(
             f"{negative:.2g} of the light came out negative, and was set to zero: the curve ends "
-            "at once (see beyond), is noisy, reverses its contrast (give it as negative), or is of "
-            "no PSF that is symmetric",
+            "abruptly (see beyond), is noisy, reverses its contrast (give it as negative), or is "
+            "not that of a symmetric PSF",
             UserWarning,
             stacklevel=3,
         )

@@ -1,8 +1,8 @@
-"""Front ends: what stands between the scene and the sensor.
+"""Front ends: the optics between the scene and the sensor.
 
-A front end only ever redistributes light. An element with a signed response therefore takes two
-exposures with non-negative kernels, each for half of the time, and their difference is formed
-after the sensor, where it costs the noise of both.
+A front end only redistributes light. An element with a signed response therefore takes two
+exposures with non-negative kernels, each for half of the time. Their difference is formed after the
+sensor and has the noise of both.
 
 ::
 
@@ -20,18 +20,18 @@ __all__ = ["FrontEnd", "check_part", "check_raw"]
 
 
 class FrontEnd(nn.Module, ABC):
-    """A camera element: linear scene radiance in, irradiance on the sensor out.
+    """Base class of a camera element: linear scene radiance in, irradiance on the sensor out.
 
     Attributes
     ----------
     in_channels, out_channels : int
         Channels of the scene, and of the measurement after :meth:`combine`.
     exposures : int
-        Captures that share one exposure time; the irradiance has ``exposures`` times as many
-        channels as one capture.
+        Number of exposures that share one exposure time. The irradiance has ``exposures`` times the
+        channels of one exposure.
     phase_depth : float, radians, optional
-        Scenes are transparent objects, lit with irradiance 1, that delay light by so much where
-        they are 1, see :func:`optics.phase_object`. None where they are light.
+        If given, scenes are transparent objects illuminated with irradiance 1, and a value of 1
+        delays light by this phase, see :func:`optics.phase_object`. None if scenes are radiance.
     """
 
     in_channels: int
@@ -41,17 +41,17 @@ class FrontEnd(nn.Module, ABC):
 
     @property
     def draws(self) -> bool:
-        """Whether :meth:`forward` takes random numbers; not unless a class says so.
+        """Whether :meth:`forward` draws random numbers; False unless a class overrides it.
 
-        It then has an argument ``generator``, as :meth:`optics.Sensor.forward`.
+        If True, it has an argument ``generator``, as :meth:`optics.Sensor.forward`.
         """
         return False
 
     @property
     def interferes(self) -> bool:
-        """Whether fields of a scene interfere, so that irradiance is not linear in its radiance.
+        """Whether the light of a scene interferes: irradiance is then not linear in its radiance.
 
-        That of a phase object does; otherwise not unless a class says so.
+        True for phase objects; otherwise False unless a class overrides it.
         """
         return self.phase_depth is not None
 
@@ -59,9 +59,9 @@ class FrontEnd(nn.Module, ABC):
     def forward(self, scene: Tensor) -> Tensor:
         """Form the irradiance on the sensor.
 
-        Both are linear light with full scale 1. Every exposure lasts ``1 / exposures`` of the
-        time and is scaled accordingly, so that all of them together receive at most the light of
-        the scene.
+        Scene and irradiance are linear light with full scale 1. Every exposure lasts
+        ``1 / exposures`` of the time and is scaled accordingly, so that all exposures together
+        receive at most the light of the scene.
 
         Parameters
         ----------
@@ -75,25 +75,25 @@ class FrontEnd(nn.Module, ABC):
         Raises
         ------
         ValueError
-            When the scene is not four-dimensional or has other channels.
+            When the scene is not four-dimensional or has the wrong channels.
         """
 
     @abstractmethod
     def throughput(self) -> Tensor:
         """Fraction of a point source's light that reaches the sensor, scalar in 0..1.
 
-        Where it differs across the picture, that of an even scene, without the falloff of a
-        :class:`optics.Projection`, which is that of a size of picture.
+        Where it varies across the image, it is that of a uniform scene. The falloff of a
+        :class:`optics.Projection` is not included, as it depends on the size of the image.
         """
 
     @abstractmethod
     def combine(self, raw: Tensor) -> Tensor:
-        """Digital step after the sensor: raw exposures to a measurement.
+        """Combine raw exposures to a measurement: the digital step after the sensor.
 
         Parameters
         ----------
         raw : Tensor ``[B, exposures * C, H, W]``
-            What the sensor read, full scale 1.
+            Output of the sensor, full scale 1.
 
         Returns
         -------
@@ -102,19 +102,19 @@ class FrontEnd(nn.Module, ABC):
         Raises
         ------
         ValueError
-            When there are not as many channels as the exposures have.
+            When the number of channels is not that of the exposures.
         """
 
 
 def check_raw(raw: Tensor, channels: int) -> None:
-    """Raise a ValueError unless ``raw`` is ``[B, channels, H, W]``, what a sensor read."""
+    """Raise a ValueError unless ``raw``, the output of a sensor, is ``[B, channels, H, W]``."""
     check_tensor("raw", raw)
     if raw.ndim != 4 or raw.shape[1] != channels:
         raise ValueError(f"combine takes [B, {channels}, H, W], not {tuple(raw.shape)}")
 
 
 def check_part(name: str, part: object, kind: type) -> None:
-    """Raise a TypeError for a part of a front end that is there and of another kind."""
+    """Raise a TypeError unless a part of a front end is None or of this type."""
     if part is not None and not isinstance(part, kind):
         given = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
         raise TypeError(f"{name} must be an optics.{kind.__name__}(...), not {given}")

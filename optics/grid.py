@@ -28,7 +28,7 @@ def coordinates(
     size : int
         Samples.
     spacing : float
-        Distance of the samples, in metres or pixels: the unit of the result.
+        Sampling interval, in metres or pixels: the unit of the result.
     device, dtype : optional
         Of the result.
 
@@ -41,7 +41,7 @@ def coordinates(
     TypeError
         For a spacing that is not one number.
     ValueError
-        For a size that is no whole number of at least 1.
+        For a size that is not a whole number of at least 1.
     """
     size = _samples("size", size)
     if not torch.compiler.is_compiling():
@@ -63,7 +63,7 @@ def frequencies(
     size : int
         Samples.
     spacing : float
-        Distance of the samples, in metres or pixels.
+        Sampling interval, in metres or pixels.
     device, dtype : optional
         Of the result.
 
@@ -76,7 +76,7 @@ def frequencies(
     TypeError
         For a spacing that is not one number.
     ValueError
-        For a size that is no whole number of at least 1, or a spacing that is not positive.
+        For a size that is not a whole number of at least 1, or a spacing that is not positive.
     """
     size = _samples("size", size)
     if not torch.compiler.is_compiling():
@@ -94,7 +94,7 @@ def fast_size(minimum: int) -> int:
     Raises
     ------
     ValueError
-        For a minimum that is no whole number of at least 1.
+        For a minimum that is not a whole number of at least 1.
     """
     minimum = _samples("minimum", minimum)
     size = minimum + minimum % 2
@@ -105,7 +105,7 @@ def fast_size(minimum: int) -> int:
 
 def _samples(name: str, given: int) -> int:
     if torch.compiler.is_compiling():
-        return given  # to look at a size would compile for it alone
+        return given  # reading a size would compile for this size only
     try:
         samples = operator.index(given)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Reliefs in glass or polymer: phase of a height, heights that can be made, and the element.
+"""Reliefs in glass or polymer: their phase, the heights that can be fabricated, and the element.
 
 ::
 
@@ -37,7 +37,7 @@ def height_phase(
 ) -> Tensor:
     """Phase of a relief, ``2 pi (n - n_outside) h / lambda``: glass delays the wave.
 
-    Of a thin relief, whose rays leave it where they came in (Goodman, Fourier Optics, sec. 5.1).
+    The relief is thin: rays leave it where they entered (Goodman, Fourier Optics, sec. 5.1).
 
     Parameters
     ----------
@@ -46,17 +46,17 @@ def height_phase(
     index : float or Tensor ``[...]``
         Refractive index of the relief at that wavelength.
     outside : float
-        Refractive index of what fills its valleys.
+        Refractive index of the medium above the relief.
 
     Returns
     -------
     Tensor ``[..., H, W]``, radians
-        In the type of ``height``; a wavelength's dimension goes in front of H.
+        In the dtype of ``height``; the dimensions of a wavelength are in front of H.
 
     Raises
     ------
     TypeError
-        When the height, an index or the wavelength is no number and no Tensor.
+        When the height, an index or the wavelength is neither a number nor a Tensor.
     ValueError
         When a wavelength is not within 1e-9 to 1e-2 metres.
     """
@@ -75,7 +75,8 @@ def quantize_height(
 ) -> Tensor:
     """Round a relief to the L heights ``0, period / L, ..., (L - 1) period / L``.
 
-    Heights count modulo the period, which is one wave, so that one just below it becomes 0.
+    Heights are taken modulo the period, one wave of phase, so that a height just below it becomes
+    0.
 
     Parameters
     ----------
@@ -85,22 +86,23 @@ def quantize_height(
     period : float, metres
         Height of one wave of phase, ``lambda / (n - 1)``.
     sharpness : float
-        Of the soft staircase (a tanh in each step) whose slope is the gradient: 0 is a straight
-        line, the straight-through estimator; with growing sharpness, up to 20, the gradient
-        gathers about the thresholds between levels. Raise it during training.
+        Sharpness of the soft staircase (a tanh in each step) whose slope is the gradient: 0 is a
+        straight line, the straight-through estimator; with growing sharpness, up to 20, the
+        gradient concentrates at the thresholds between levels. Raise it during training.
     hard : bool
-        Exactly L heights; otherwise the soft staircase itself, not taken modulo the period.
+        If True, exactly L heights. If False, the soft staircase, not taken modulo the period.
 
     Returns
     -------
     Tensor of the shape of ``height``, metres
-        Of first-order efficiency ``sinc^2(1 / L)`` in a blazed grating (Swanson, MIT Lincoln
-        Laboratory TR-854, 1989). Applying it again changes nothing.
+        Rounded heights; applying the function again changes nothing. A blazed grating of L levels
+        has the first-order efficiency ``sinc^2(1 / L)`` (Swanson, MIT Lincoln Laboratory TR-854,
+        1989).
 
     Raises
     ------
     TypeError
-        When the height is no Tensor, or the period or the sharpness not one number.
+        When the height is not a Tensor, or the period or the sharpness not one number.
     ValueError
         For fewer than 2 levels, a period that is not positive, or a sharpness outside of 0..20.
     """
@@ -128,7 +130,7 @@ def quantize_height(
 
 
 class EtchedRelief(PhaseElement):
-    """A relief in some material, with an error of its height that can be drawn."""
+    """Base class of a relief in a material, with a random etch error of its height."""
 
     etch_error: Tensor | None
 
@@ -139,10 +141,10 @@ class EtchedRelief(PhaseElement):
 
     @abstractmethod
     def _height(self) -> Tensor:
-        """The relief without its error, ``[H, W]``, metres."""
+        """Height of the relief without etch error, ``[H, W]``, metres."""
 
     def refractive_index(self, wavelength: Tensor) -> Tensor:
-        """Index ``[L]`` of the material.
+        """Refractive index ``[L]`` of the material.
 
         Parameters
         ----------
@@ -155,7 +157,7 @@ class EtchedRelief(PhaseElement):
         Raises
         ------
         TypeError
-            When the wavelength is no Tensor.
+            When the wavelength is not a Tensor.
         """
         check_tensor("wavelength", wavelength)
         if isinstance(self.material, str):
@@ -173,17 +175,18 @@ class EtchedRelief(PhaseElement):
     def draw_etch_error(
         self, sigma: float, *, generator: torch.Generator | None = None, width: float = 0.0
     ) -> None:
-        """Draw an error of the relief that stays until the next draw.
+        """Draw a random etch error, which is added to the height until the next draw.
 
         Parameters
         ----------
         sigma : float, metres RMS
-            Up to 1e-2; 0 takes the error away.
+            Size of the error, up to 1e-2; 0 removes it.
         generator : torch.Generator, optional
             Source of the draw, on the CPU.
         width : float, metres
-            Of a disk over which neighbouring errors agree; 0 draws each sample by itself. At most
-            the largest odd number of samples along the relief's shorter side.
+            Diameter of a disk over which the errors are correlated; 0 draws each sample
+            independently. At most the largest odd number of samples along the relief's shorter
+            side.
 
         Raises
         ------
@@ -214,7 +217,7 @@ class EtchedRelief(PhaseElement):
 
 
 class HeightMap(EtchedRelief):
-    """A relief in glass or polymer: a diffractive optical element.
+    """A trainable relief in glass or polymer: a diffractive optical element.
 
     ::
 
@@ -229,19 +232,20 @@ class HeightMap(EtchedRelief):
     material : str or float
         A name of :data:`optics.MATERIALS`, or a refractive index for all wavelengths.
     design_wavelength : float, metres
-        At which ``max_height`` is one wave, unless it is given.
+        Wavelength at which ``max_height`` is one wave by default.
     max_height : float, metres, optional
-        Depth that can be made. By default one wave, ``design_wavelength / (n - 1)``.
+        Largest height that can be fabricated. By default one wave, ``design_wavelength / (n - 1)``.
     levels : int, optional
-        Number L of heights that can be made. Of a relief of one wave, the L heights of
-        :func:`quantize_height`, counted modulo that wave at the design wavelength; of any other
-        depth, evenly from 0 to ``max_height``: a shallower one reaches no wave, and of a deeper
-        one waves of another length would notice.
+        Number L of heights that can be fabricated. If ``max_height`` is one wave, they are those of
+        :func:`quantize_height`, modulo one wave at the design wavelength. For any other
+        ``max_height`` they are spaced evenly from 0 to ``max_height``, and not taken modulo a wave:
+        a shallower relief does not reach one, and in a deeper one other wavelengths would see the
+        difference.
     minimum_feature : float, metres
-        Width of a disk that the relief is averaged over, so that its heights have no smaller
-        detail. It is rounded to ``levels`` after that: a slope becomes terraces of any width, down
-        to one sample, and :func:`optics.relief_report` tells the smallest. At most the largest odd
-        number of samples along the relief's shorter side.
+        Diameter of a disk over which the relief is averaged, so that its heights have no smaller
+        detail. The relief is rounded to ``levels`` after that: a slope becomes terraces of any
+        width, down to one sample; :func:`optics.relief_report` reports the narrowest. At most the
+        largest odd number of samples along the relief's shorter side.
 
     Raises
     ------
@@ -249,16 +253,17 @@ class HeightMap(EtchedRelief):
         For an index or a length that is not one number, or is a parameter.
     ValueError
         For a height that is not real ``[H, W]`` within 0 and ``max_height``, a length that is
-        not positive, a wavelength that is not within 1e-9 to 1e-2 metres, a material that is not
-        known or has an index of 1 or less, fewer than 2 levels, or a minimum feature that is
-        negative or does not fit on the relief.
+        not positive, a ``max_height`` of more than the relief is wide, as one in micrometres is, a
+        wavelength that is not within 1e-9 to 1e-2 metres, a material that is not known or has an
+        index of 1 or less, fewer than 2 levels, or a minimum feature that is negative or does not
+        fit on the relief.
 
     Notes
     -----
-    What is trained is ``raw``, of which ``max_height * sigmoid(raw)`` is the relief: a number
-    without a unit, for a learning rate of 0.01 to 0.1 whatever the height. :attr:`sharpness` is
-    that of :func:`quantize_height`; raise it during training. Call :meth:`draw_etch_error` before
-    each step to train for a maker's tolerance (docs/howto/tolerance.md).
+    The trained parameter is ``raw``; the relief is ``max_height * sigmoid(raw)``. It has no unit,
+    so that a learning rate of 0.01 to 0.1 suits any height. :attr:`sharpness` is that of
+    :func:`quantize_height`; raise it during training. Call :meth:`draw_etch_error` before each step
+    to train for a fabrication tolerance (docs/howto/tolerance.md).
     """
 
     feature: Tensor
@@ -292,13 +297,14 @@ class HeightMap(EtchedRelief):
             self.period if max_height is None else one_number("max_height", max_height, "metres")
         )
         check_positive("max_height", self.max_height, "metres")
+        check_depth("max_height", self.max_height, size, self.spacing)
         minimum_feature = one_number("minimum_feature", minimum_feature, "metres")
         if not 0 <= minimum_feature < math.inf:
             raise ValueError(f"minimum_feature must be 0 metres or more, not {minimum_feature:g}")
         _check_fits("minimum_feature", minimum_feature, self)
         self.levels = None if levels is None else whole_number("levels", levels, least=2)
         self.minimum_feature = minimum_feature
-        #: Of the surrogate gradient of the levels, 0..20.
+        #: Sharpness of the surrogate gradient of the levels, 0..20.
         self.sharpness = 0.0
         raw = bounded_raw("height, metres,", height.detach().double(), 0.0, self.max_height)
         self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
@@ -307,9 +313,9 @@ class HeightMap(EtchedRelief):
 
     @property
     def height(self) -> Tensor:
-        """The relief as it would be made, without etch error, ``[H, W]``, metres.
+        """Height of the relief as it would be fabricated, without etch error, ``[H, W]``, metres.
 
-        Of a module of half precision it is in float32, because float16 has no micrometres.
+        For a module of half precision it is in float32, because micrometres underflow in float16.
         """
         height = bounded(single(self.raw), 0.0, self.max_height)
         if self.feature.numel() > 1:
@@ -324,19 +330,32 @@ class HeightMap(EtchedRelief):
         return self.height
 
     def _repeats(self) -> float:
-        """Height modulo which the levels count, metres: one wave, or none that can be reached."""
+        """Period of the levels, metres: one wave, or more than can be reached."""
         assert self.levels is not None
         if abs(self.max_height - self.period) <= 1e-6 * self.period:
             return self.period
         return self.max_height * self.levels / (self.levels - 1)
 
     def extra_repr(self) -> str:
-        """Name the geometry and what can be made."""
+        """Name the geometry and the limits of fabrication."""
         levels = "" if self.levels is None else f", levels={self.levels}"
         return (
             f"{super().extra_repr()}, material={self.material!r}, max_height="
             f"{self.max_height:g} m, design_wavelength={self.design_wavelength:g} m, "
             f"minimum_feature={self.minimum_feature:g} m{levels}"
+        )
+
+
+def check_depth(name: str, depth: float, size: tuple[int, int], spacing: float) -> None:
+    """Raise a ValueError for heights that span more than the width of the relief.
+
+    Heights in micrometres do so. A phase assumes a thin relief, which rays leave where they enter.
+    """
+    width = max(size) * spacing
+    if depth > width:
+        raise ValueError(
+            f"{name} must span less than the relief is wide, both in metres: it spans {depth:g}, "
+            f"and {max(size)} samples {spacing:g} apart are {width:g} wide; 0.5 um are 0.5e-6"
         )
 
 

@@ -1,7 +1,7 @@
-"""Light sources: where trained illumination comes from.
+"""Light sources: lamps with trained weights.
 
-Lamps cannot be darker than off and share one budget. Pictures are linear in the lamps' weights, so
-that one picture for each lamp is enough to form that of any pattern.
+The weights of lamps are non-negative and share one budget. Images are linear in the weights, so
+that one image per lamp is enough to form the image of any pattern.
 """
 
 import math
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def light_budget(raw: Tensor, budget: float = 1.0) -> Tensor:
-    """Weights that are not negative and sum to ``budget``: ``budget softmax(raw)``.
+    """Non-negative weights that sum to ``budget``: ``budget softmax(raw)``.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def light_budget(raw: Tensor, budget: float = 1.0) -> Tensor:
     Raises
     ------
     TypeError
-        When ``raw`` is no Tensor.
+        When ``raw`` is not a Tensor.
     ValueError
         When the budget is not positive and finite.
     """
@@ -67,8 +67,8 @@ def light_budget(raw: Tensor, budget: float = 1.0) -> Tensor:
 def light_budget_inverse(weights: Tensor) -> Tensor:
     """Return a raw tensor that :func:`light_budget` maps to weights in these proportions.
 
-    A weight of 0 comes back as 1e-4 of the sum, from which training can raise it again; of more
-    than 100, as 0.01 / S of it, so that all that are dark have 1 % at most.
+    A weight of 0 is raised to 1e-4 of the sum, so that training can raise it further. With more
+    than 100 lamps it is raised to 0.01 / S of the sum, so that all dark lamps have 1 % at most.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def light_budget_inverse(weights: Tensor) -> Tensor:
     Returns
     -------
     Tensor ``[..., S]``
-        Half precision, in which a sum overflows, is computed, and returned, in float32.
+        Half precision, whose sum may overflow, is computed, and returned, in float32.
 
     Raises
     ------
@@ -105,15 +105,15 @@ def disc_source(radius: float, *, step: float) -> Tensor:
     Parameters
     ----------
     radius : float, cycles/pixel
-        Of the disc in the Fourier plane.
+        Radius of the disc in the Fourier plane.
     step : float, cycles/pixel
-        Distance of the points.
+        Distance between the points.
 
     Returns
     -------
     Tensor, float64 ``[S, 2]``, cycles/pixel
-        For :func:`optics.partially_coherent_image`, which wants multiples of (1/H, 1/W): of a
-        square picture, a step that is one.
+        For :func:`optics.partially_coherent_image`, which needs multiples of (1/H, 1/W): for a
+        square picture choose a step that is such a multiple.
 
     Raises
     ------
@@ -134,15 +134,15 @@ def disc_source(radius: float, *, step: float) -> Tensor:
 def annular_source(inner: float, outer: float, *, step: float) -> Tensor:
     """Points of a ring on a square grid, tilts ``[S, 2]`` (fy, fx) in the unit of the radii.
 
-    The condenser annulus of Zernike's microscope, whose ring is that of
-    :func:`optics.phase_contrast`.
+    It is the condenser annulus of Zernike's phase contrast microscope; the matching phase ring is
+    that of :func:`optics.phase_contrast`.
 
     Parameters
     ----------
     inner, outer : float, cycles/pixel
-        Radii of the ring in the Fourier plane; its rims are in it.
+        Radii of the ring in the Fourier plane; points on its rims are included.
     step : float, cycles/pixel
-        Distance of the points, as in :func:`disc_source`.
+        Distance between the points, as in :func:`disc_source`.
 
     Returns
     -------
@@ -170,10 +170,10 @@ def annular_source(inner: float, outer: float, *, step: float) -> Tensor:
 
 
 def condenser(radius: float, inner: float = 0.0) -> Tensor:
-    """Points of a disc, or of a ring from ``inner`` on, as many as a lamp needs: tilts ``[S, 2]``.
+    """Points of a lamp, tilts ``[S, 2]``: a disc, or a ring from ``inner`` to ``radius``.
 
-    Those of the coarsest square grid, its step ``radius / n`` from n = 2 on, that has 12 of them or
-    more: 13 of a disc, 12 to 24 of a ring. A ring of no width has 12 at n = 5, for
+    They lie on the coarsest square grid of step ``radius / n``, n >= 2, that has at least 12 of
+    them: 13 for a disc, 12 to 24 for a ring. A ring of no width has 12 at n = 5, as
     ``3^2 + 4^2 = 5^2``, so that no finer grid is needed.
     """
     for n in range(2, 6):
@@ -185,26 +185,26 @@ def condenser(radius: float, inner: float = 0.0) -> Tensor:
 
 
 def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitch: float) -> Tensor:
-    """Waves with which lamps light the centre of an object.
+    """Tilts of the plane waves with which lamps illuminate the centre of an object.
 
-    ``sin(angle) pixel_pitch / wavelength`` along each axis (Zheng et al., Nat. Photonics 7:739,
-    2013): a lamp at +y lights with a wave whose phase falls towards +y.
+    They are ``sin(angle) pixel_pitch / wavelength`` along each axis (Zheng et al., Nat. Photonics
+    7:739, 2013), with the opposite sign: the phase of the wave of a lamp at +y falls towards +y.
 
     Parameters
     ----------
     positions : Tensor ``[S, 2]``, metres
         (y, x) of the lamps, from the axis.
     height : float, metres
-        Of the lamps above the object.
+        Height of the lamps above the object.
     wavelength, pixel_pitch : float, metres
-        1e-9 to 1e-2; the pitch in the object's plane.
+        1e-9 to 1e-2; the pixel pitch is that in the object plane.
 
     Returns
     -------
     Tensor ``[S, 2]``, cycles/pixel
-        For :func:`optics.partially_coherent_image`, which wants the nearest multiples of
-        (1/H, 1/W). Half precision, which has no squares of millimetres, is computed, and returned,
-        in float32.
+        For :func:`optics.partially_coherent_image`, which needs the nearest multiples of
+        (1/H, 1/W). Half precision, in which squares of millimetres underflow, is computed, and
+        returned, in float32.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
         check_scalar(name, length, "metres", remedy="call it for each")
     check_positive("height", height, "metres")
     check_wavelength("wavelength", wavelength)
-    # The range is that of the pitch as well, which in micrometres is beyond.
+    # The same range suits the pitch; one in micrometres is outside of it.
     check_wavelength("pixel_pitch", pixel_pitch)
     if positions.ndim != 2 or positions.shape[1] != 2:
         raise ValueError(f"positions must be [S, 2] in metres, not {tuple(positions.shape)}")
@@ -231,29 +231,29 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
 
 
 class Illumination(nn.Module):
-    """Lamps, trained or fixed: patterns of weights that share a budget.
+    """Trained or fixed lamps: light patterns whose weights have a fixed sum.
 
     Parameters
     ----------
     count : int
-        Lamps, or spectral bands.
+        Number of lamps, or spectral bands.
     patterns : int
-        Exposures, each with a pattern of its own.
+        Number of light patterns, one for each exposure.
     budget : float
-        Sum of each pattern's weights.
+        Sum of the weights of each pattern.
     start : Tensor ``[patterns, count]``, optional
-        Weights to start from, in these proportions; equal ones by default (equal patterns have
-        equal gradients: give each its own start).
+        Relative weights to start from; equal ones by default. Equal patterns have equal gradients:
+        give each pattern a different start.
     trainable : bool
-        Train them, from where :func:`light_budget_inverse` begins; otherwise the proportions are
-        exactly those that are given, and a lamp of 0 is dark.
+        Train the weights; a weight of 0 starts as :func:`light_budget_inverse` says. If False, the
+        proportions are exactly those given, and a lamp of 0 is dark.
 
     Raises
     ------
     TypeError
-        When the start is no Tensor, or the budget not one number, or a parameter.
+        When the start is not a Tensor, or the budget not one number, or a parameter.
     ValueError
-        For fewer than one lamp or pattern, a budget that is not positive, or a start of another
+        For fewer than one lamp or pattern, a budget that is not positive, or a start of the wrong
         shape.
     """
 
@@ -280,7 +280,7 @@ class Illumination(nn.Module):
         raw = light_budget_inverse(start.detach())
         if trainable:
             self.raw = nn.Parameter(raw)
-        else:  # whose softmax is 0 where the logarithm of 0 is
+        else:  # the softmax of log(0) is exactly 0
             self.register_buffer("raw", single(as_real("start", start.detach())).log())
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
@@ -292,16 +292,16 @@ class Illumination(nn.Module):
 
     @property
     def weights(self) -> Tensor:
-        """Weights ``[patterns, count]``, not negative, each pattern summing to the budget."""
+        """Non-negative weights ``[patterns, count]``; those of each pattern sum to the budget."""
         return light_budget(self.raw, self.budget)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Light a scene.
+        """Form the images of a scene in the light of each pattern.
 
         Parameters
         ----------
         pictures : Tensor ``[B, count, ...]``
-            The scene in the light of each lamp alone.
+            Images of the scene in the light of each lamp alone.
 
         Returns
         -------
@@ -329,7 +329,7 @@ class Illumination(nn.Module):
 
 
 def within_reach(state: dict[str, Any], key: str, learnable: Callable[[Tensor], Tensor]) -> None:
-    """Let what was fixed, and exact, begin where it can learn: an infinite number has no slope."""
+    """Replace infinite raw values of fixed weights, which have no gradient, by trainable ones."""
     if key in state and state[key].isinf().any():
         state[key] = learnable(state[key])
 

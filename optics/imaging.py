@@ -1,4 +1,4 @@
-"""Pictures of self-luminous or diffusely lit scenes: light is blurred, point by point."""
+"""Imaging of self-luminous or diffusely lit scenes: the irradiance of each point is blurred."""
 
 from collections.abc import Sequence
 
@@ -29,18 +29,19 @@ __all__ = ["IncoherentImaging", "layered_blur"]
 def layered_blur(
     scene: Tensor, layers: Tensor, psf: Tensor, *, boundary: Boundary = "replicate"
 ) -> Tensor:
-    """Image a scene whose points lie at different depths, without occlusion.
+    """Image of a scene whose points lie at different depths, without occlusion.
 
-    ``sum_d (layers_d scene) * psf_d``: each point is blurred by the PSFs of the depths that share
-    it.
+    ``sum_d (layers_d scene) * psf_d``: the share of each depth in a point is blurred by the PSF of
+    that depth.
 
     Parameters
     ----------
     scene : Tensor ``[B, C, H, W]``
         Half precision is computed, and returned, in float32.
     layers : Tensor ``[B, D, H, W]``
-        Share of each depth in each point, not negative; over d they sum to 1.
+        Share of each depth in each point, non-negative; the shares of a point sum to 1.
     psf : Tensor ``[D, C, h, w]``
+        PSF of each depth and channel.
     boundary : str
         As in :func:`optics.convolve`.
 
@@ -51,10 +52,10 @@ def layered_blur(
     Raises
     ------
     TypeError
-        For what is no Tensor.
+        When an argument is not a Tensor.
     ValueError
-        For shapes that do not fit, what is not real floating point, or shares that make or lose
-        more than a hundredth of the light.
+        For shapes that do not fit, a Tensor that is not real floating point, or shares whose sum
+        in a point differs from 1 by more than 0.01.
     """
     parts = _parts(scene, layers, psf).flatten(1, 2)
     blurred = convolve(parts, psf.flatten(0, 1), boundary=boundary)
@@ -62,7 +63,7 @@ def layered_blur(
 
 
 def _parts(scene: Tensor, layers: Tensor, psf: Tensor) -> Tensor:
-    """What each depth has of the light, ``[B, D, C, H, W]``."""
+    """Light of each depth, ``[B, D, C, H, W]``."""
     check_real("scene", scene, "[B, C, H, W]")
     check_real("layers", layers, "[B, D, H, W]")
     check_real("psf", psf, "[D, C, h, w]")
@@ -78,50 +79,51 @@ def _parts(scene: Tensor, layers: Tensor, psf: Tensor) -> Tensor:
 
 
 class IncoherentImaging(PSFImaging):
-    """Image a self-luminous or diffusely lit scene: each point is blurred by a PSF on its own.
+    """Image a self-luminous or diffusely lit scene: its radiance is convolved with a PSF.
 
     Parameters
     ----------
     psf : Pupil or Tensor ``[C, h, w]`` or ``[h, w]``
-        Where the PSFs come from: a pupil, whose elements are trained, or fixed ones, as from
-        :func:`optics.measured_psf`; a parameter is trained as it is. Sums are throughputs.
+        Source of the PSFs: a pupil, whose elements are trained, or fixed PSFs, as from
+        :func:`optics.measured_psf`; a parameter is trained directly. The sum of a PSF is its
+        throughput.
     spectral_response : Tensor ``[C, L]``, optional
-        Share of each of the L PSFs (of a pupil one a wavelength, and one of ``[h, w]``) in each
-        channel's light, rows summing to at most 1; a parameter is trained as it is. By default
-        channel c has PSF c.
+        Weight of each of the L PSFs in the light of each channel. A pupil has one PSF per
+        wavelength; ``[h, w]`` is a single PSF. Rows sum to at most 1; a parameter is trained
+        directly. By default channel c has PSF c.
     channels : int, optional
         Channels of the scene for a PSF ``[h, w]``; by default those of the response, or 3.
     distances : Tensor ``[D]``, metres, optional
-        Depths for :meth:`image_layers`; a parameter is trained, in metres: see :class:`Lens` for
-        how to learn a length in parts of itself.
+        Depths for :meth:`image_layers`. A parameter is trained in metres; :class:`Lens` shows how
+        to train a length by relative steps instead.
     working_distances : sequence of float, array or Tensor ``[D]``, metres, optional
-        Where flat scenes lie: each picture at one of them, drawn evenly. By default all are in
-        focus. What is trained is then trained for all of them; they themselves are settings, and
-        in no checkpoint.
+        Distances of flat scenes: each picture lies at one of them, drawn with equal probability,
+        so that training covers all of them. By default all scenes are in focus. The distances are
+        settings: they are not trained and not saved in a checkpoint.
     projection : Projection, optional
-        Distortion and lateral colour before the blur, falloff behind it.
+        Distortion and lateral colour before the blur, falloff after it.
     restoration : Wiener, optional
-        Undoes the blur after the sensor, at the depth of focus, or with the least error over all
-        working distances; its ratio is trained with the element, which then learns through its
-        image and through the inverse of its PSF.
+        Deblurs after the sensor, for the PSF in focus, or with the least mean error over all
+        working distances. Its noise-to-signal ratio is trained with the element, which then has
+        gradients through its image and through the inverse of its PSF.
     colour : ColourChannels, optional
-        Lamps and filters that make channels of the bands of the scene: each band has a wavelength,
-        and is blurred by its own PSF. The patterns of the lamps are exposures. Without, each band
-        is a channel.
+        Lamps and filters that form the channels from the bands of the scene. Each band has a
+        wavelength, and is blurred by its own PSF. Each pattern of the lamps is an exposure. By
+        default each band is a channel.
     boundary : str
         As in :func:`optics.convolve`.
 
     Raises
     ------
     TypeError
-        For a projection, a restoration or colours that are none, or a PSF or a response that is no
-        Tensor.
+        For a projection, a restoration or colours of another type, or a PSF or a response that is
+        not a Tensor.
     ValueError
-        For an unknown boundary; a pupil that changes from place to place; PSFs that are negative,
-        not finite, or brighter than the light; a response of another shape or brighter than the
-        light; channels that are not those of the PSFs; distances without a pupil; working
-        distances that are not positive ``[D]``; colours of another number of bands, or with a
-        response or a restoration, which would know one PSF where a channel has several.
+        For an unknown boundary; a pupil that varies over the field; PSFs that are negative, not
+        finite, or sum to more than 1; a response of the wrong shape or with rows that sum to more
+        than 1; channels that are not those of the PSFs; distances without a pupil; working
+        distances that are not positive ``[D]``; colours with another number of bands, or together
+        with a response or a restoration, which assume one PSF per channel.
     """
 
     fixed_psf: Tensor
@@ -175,7 +177,8 @@ class IncoherentImaging(PSFImaging):
         Parameters
         ----------
         distance : float or Tensor ``[D]``, metres, optional
-            From the pupil to the scene; in focus by default. See :func:`optics.defocus_path`.
+            Distance from the pupil to the scene; in focus by default. See
+            :func:`optics.defocus_path`.
 
         Returns
         -------
@@ -184,7 +187,7 @@ class IncoherentImaging(PSFImaging):
         Raises
         ------
         ValueError
-            For a distance without a pupil.
+            When a distance is given and the PSF is fixed.
         """
         if distance is not None:
             self._check_pupil()
@@ -195,9 +198,9 @@ class IncoherentImaging(PSFImaging):
         return self._of_each(psf)
 
     def design_psf(self) -> Tensor:
-        """PSFs that the camera knows and restores by: without etch errors that were drawn.
+        """PSFs of the design, by which the camera restores: without drawn etch errors.
 
-        While it computes, such errors are taken off the reliefs: not for several threads at once.
+        The errors are removed from the reliefs during the computation, so this is not thread-safe.
 
         Returns
         -------
@@ -217,10 +220,11 @@ class IncoherentImaging(PSFImaging):
                 part.etch_error = error
 
     def throughput(self) -> Tensor:
-        """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
+        """Sum of the PSF, mean over the channels: the fraction of a point's light that arrives.
 
-        On the axis: the falloff of a projection is not in it. Also a mean over the working
-        distances, or at that of :meth:`at`. With colours, of white light through the filters.
+        It holds on the axis: the falloff of a projection is not included. It is also the mean over
+        the working distances, or the value at the distance of :meth:`at`. With colours it is that
+        of white light through the filters.
         """
         return self._throughput(self.psf(distance=self.scene_distance).sum((-2, -1)))
 
@@ -237,11 +241,11 @@ class IncoherentImaging(PSFImaging):
         ----------
         scene : Tensor ``[B, C, H, W]``
         distance : float or Tensor, scalar or ``[B]``, metres, optional
-            From the pupil to all scenes, or to each; by default one of the working distances, or
-            in focus. For several depths in one scene see :meth:`image_layers`.
+            Distance from the pupil to all scenes, or to each; by default one of the working
+            distances, or in focus. For several depths in one scene see :meth:`image_layers`.
         generator : torch.Generator or a sequence of them, optional
-            Draws the working distances, one of each picture from its own; torch's default one if
-            not given.
+            Source of the drawn working distances, or one for each picture; by default torch's
+            global generator.
 
         Returns
         -------
@@ -251,8 +255,8 @@ class IncoherentImaging(PSFImaging):
         Raises
         ------
         ValueError
-            When the scene has other channels, or for distances that are not one a picture, or
-            without a pupil.
+            When the scene has the wrong channels, or for distances that are not one per picture,
+            or that are given without a pupil.
         """
         where, which = self._depths(scene, distance, generator)
         psf = self.psf(distance=where)
@@ -271,7 +275,7 @@ class IncoherentImaging(PSFImaging):
         ----------
         scene : Tensor ``[B, C, H, W]``
         layers : Tensor ``[B, D, H, W]``
-            Share of each of the D distances given at construction in each pixel.
+            Share of each of the D ``distances`` in each pixel, non-negative, with a sum of 1.
 
         Returns
         -------
@@ -281,19 +285,19 @@ class IncoherentImaging(PSFImaging):
         Raises
         ------
         ValueError
-            When no distances were given, or the scene has other channels.
+            When no ``distances`` were given at construction, or the scene has the wrong channels.
         """
         self._check_scene(scene)
         if self.distances is None:
-            raise ValueError("give distances, metres, when the front end is made")
+            raise ValueError("image_layers needs distances, metres: give them at construction")
         psf = self.psf(distance=self.distances)
-        # What is moved must be light, not shares: a channel has places of its own.
+        # Light is moved, not its shares: each channel may be distorted differently.
         moved = [self.placed(part) for part in _parts(scene, layers, psf).unbind(1)]
         blurred = convolve(torch.cat(moved, 1), psf.flatten(0, 1), boundary=self.boundary)
         return self.lit(blurred.unflatten(1, psf.shape[:2]).sum(1))
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the exposures ``raw``, restored where the camera does that, by its design."""
+        """Return the exposures ``raw``; with a restoration, deblurred by :meth:`design_psf`."""
         check_raw(raw, self.out_channels)
         if self.restoration is None:
             return raw

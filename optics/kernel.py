@@ -1,7 +1,8 @@
-"""The learned kernel: a convolution that light could perform.
+"""The learned kernel: a convolution that an optical element could perform.
 
-A kernel with a signed response takes two exposures with non-negative kernels, each for half of the
-time, and their difference is formed after the sensor, where it costs the noise of both.
+Light cannot be negative. A kernel with a signed response therefore takes two exposures with
+non-negative kernels, each for half of the time. Their difference is formed after the sensor and has
+the noise of both.
 """
 
 import math
@@ -18,12 +19,12 @@ from .quantity import check_tensor, index_of, whole_number
 
 __all__ = ["KernelStart", "LearnedKernel", "kernel_start", "raw_taps", "signed_difference"]
 
-# Light that the dark taps of a kernel start with, together: those of up to 9 x 9 are as dark as
-# energy_limited_inverse leaves them, and the thousand of 31 x 31 would be a veil of 6 %.
+# Light that all dark taps of a kernel pass together at the start. Up to 9 x 9 taps they are as dark
+# as energy_limited_inverse makes them; the thousand taps of 31 x 31 would pass a veil of 6 %.
 _VEIL = 0.0055
-# What a tap at the floor of energy_limited_inverse passes, log(1 + exp(-5)) / 100.
+# Light that a tap at the floor of energy_limited_inverse passes, log(1 + exp(-5)) / 100.
 _AT_THE_FLOOR = math.log1p(math.exp(-5)) / 100
-# Part of the light that a difference of exposures spans at least: training may darken both of them.
+# Smallest range of a difference of exposures, of the light: training may darken both of them.
 _LEAST_RANGE = 1e-6
 
 KernelStart = Literal[
@@ -44,28 +45,32 @@ KernelStart = Literal[
 def kernel_start(
     name: KernelStart, size: int, *, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Signed kernels to start from, scaled so that neither part asks for more light than there is.
+    """Signed kernels by name, as starts for :class:`LearnedKernel`.
+
+    Each is scaled so that the larger of its two parts, positive and negative, sums to 1: neither
+    needs more light than there is.
 
     Parameters
     ----------
     name : str
         ``identity``; ``unsharp``, an identity minus half of a Gaussian surround with sigma =
-        size / 6 pixels, which lifts edges and keeps about half of the mean (0.53 with 7 taps);
-        ``sobel``, the horizontal and the vertical derivative; ``scharr``, the same with weights
-        of 3, 10, 3 across, whose direction is truer (Jaehne, Scharr and Koerkel, Handbook of
+        size / 6 pixels, which enhances edges and keeps about half of the mean (0.53 with 7 taps);
+        ``sobel``, the horizontal and the vertical derivative; ``scharr``, the same with the weights
+        3, 10, 3 across, whose direction is more accurate (Jaehne, Scharr and Koerkel, Handbook of
         Computer Vision 2:125, 1999); ``laplacian``, four neighbours; ``log``, Laplacian of a
         Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R. Soc. Lond. B 207:187,
-        1980); ``difference_of_gaussians``, a centre less a surround 1.6 times as wide (there
-        too), of sigma = size / 6 pixels; ``gabor``, even filters at 0, 45, 90 and 135 degrees
-        with a wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985); ``odd_gabor``, the
-        odd ones, for edges where those are for lines; ``gaussian``, sigma = size / 6 pixels;
-        ``random``, white noise. ``laplacian`` and ``log`` have a positive centre, the opposite
-        sign of ``scipy.ndimage.laplace`` and ``gaussian_laplace``; ``sobel`` is
+        1980); ``difference_of_gaussians``, a centre minus a surround that is 1.6 times as wide
+        (same paper) and has sigma = size / 6 pixels; ``gabor``, even filters at 0, 45, 90 and 135
+        degrees with a wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985), which respond
+        to lines; ``odd_gabor``, the odd ones, which respond to edges; ``gaussian``, sigma =
+        size / 6 pixels; ``random``, white noise. ``laplacian`` and ``log`` have a positive centre,
+        the opposite sign of ``scipy.ndimage.laplace`` and ``gaussian_laplace``; ``sobel`` is
         ``scipy.ndimage.sobel`` over 4, ``scharr`` is ``skimage.filters.scharr_v`` and
         ``scharr_h``.
     size : int
-        Odd number of taps along a side, at least 3 for all but ``identity``, and 5, with waves of
-        2.5 pixels, for ``gabor`` and ``odd_gabor``: waves of 1.5 pixels are none on this grid.
+        Odd number of taps along a side: at least 3, except 1 for ``identity`` and 5 for ``gabor``
+        and ``odd_gabor``, whose wavelength is then 2.5 pixels. A wavelength of 1.5 pixels cannot be
+        sampled on this grid.
     generator : torch.Generator, optional
         Source of ``random``.
 
@@ -113,8 +118,8 @@ def _scharr(y: Tensor, x: Tensor, size: int) -> Tensor:
 
 
 def _derivatives(y: Tensor, x: Tensor, *, middle: float, side: float) -> Tensor:
-    # (side, middle, side) across and (1, 0, -1) along; a positive response where the picture gets
-    # brighter towards +x (+y), for a true convolution.
+    # (side, middle, side) across and (1, 0, -1) along. For a true convolution the response is
+    # positive where the picture gets brighter towards +x (+y).
     inside = (y.abs() <= 1) & (x.abs() <= 1)
     fall = middle - side
     return torch.stack((-x * (middle - fall * y.abs()), -y * (middle - fall * x.abs()))) * inside
@@ -137,7 +142,7 @@ def _difference_of_gaussians(y: Tensor, x: Tensor, size: int) -> Tensor:
 
 def _odd_gabor(y: Tensor, x: Tensor, size: int) -> Tensor:
     envelope, phase = _waves(y, x, size)
-    # As of a derivative: brighter along its direction is positive, for a true convolution.
+    # The sign of a derivative: positive where the picture gets brighter along the direction.
     return -envelope * torch.sin(phase)
 
 
@@ -180,18 +185,18 @@ _STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
 
 
 def raw_taps(kernels: Tensor, *, darkest: float | None = None) -> Tensor:
-    """Raw taps that :func:`optics.energy_limited` maps to ``kernels``, so that dark ones stay dark.
+    """Raw taps that :func:`optics.energy_limited` maps to ``kernels``, with dark taps kept dark.
 
-    :func:`optics.energy_limited_inverse` starts them from 7e-5, where their gradient is 0.7 % of a
-    lit tap's. Where many would add up to a veil they start darker, and their gradient with them, as
-    100 times what they pass.
+    :func:`optics.energy_limited_inverse` starts dark taps at 7e-5, where their gradient is 0.7 % of
+    that of a bright tap. Where many of them would add up to a veil of light, they start darker.
+    Their gradient is then smaller as well: 100 times the light that they pass.
 
     Parameters
     ----------
     kernels : Tensor ``[..., C_out, C_in, k, k]``
         Wanted kernels.
     darkest : float, optional
-        What a tap passes at least; by default as much as leaves 0.55 % to k k of them.
+        Least light that a tap passes; by default such that k k of them pass 0.55 % together.
 
     Returns
     -------
@@ -199,7 +204,7 @@ def raw_taps(kernels: Tensor, *, darkest: float | None = None) -> Tensor:
     """
     least = _VEIL / (kernels.shape[-2] * kernels.shape[-1]) if darkest is None else darkest
     raw = energy_limited_inverse(kernels)
-    # So dark, softplus(100 raw) / 100 is log(1 + exp(100 raw)) / 100 with a small exponential.
+    # Inverse of softplus(100 raw) / 100 = log(1 + exp(100 raw)) / 100, accurate where it is small.
     faint = torch.expm1(100 * kernels.to(raw).clamp_min(least)).log() / 100
     return torch.minimum(raw, torch.where(kernels < _AT_THE_FLOOR, faint, raw))
 
@@ -208,27 +213,27 @@ def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
     """Difference of two exposures, mapped so that its attainable range becomes 0..1.
 
     With kernel sums ``S+`` and ``S-`` a scene in 0..1 gives differences from ``-S-`` to ``S+``;
-    the result is ``(plus - minus + S-) / (S+ + S-)``. An identity kernel is thus returned as the
-    scene, and a derivative as grey with bright and dark edges. Both constants are properties of
-    the element, known to the camera.
+    the result is ``(plus - minus + S-) / (S+ + S-)``. An identity kernel thus returns the scene,
+    and a derivative returns grey with bright and dark edges. Both sums are properties of the
+    element, and known to the camera.
 
     Parameters
     ----------
     plus, minus : Tensor ``[B, F, C, H, W]``
-        The exposures, scaled to the full exposure time.
+        The two exposures, scaled to the full exposure time.
     kernels : Tensor ``[F, 2, C, C or 1, kh, kw]``
-        The non-negative kernels of both.
+        The non-negative kernels of both exposures.
 
     Returns
     -------
     Tensor ``[B, F, C, H, W]`` in 0..1
-        What noise pushes out of the range is clipped to it. A range of less than a millionth of
-        the light counts as one: a filter that passes none in either exposure gives 0.
+        Noise beyond the range is clipped. A range ``S+ + S-`` below one millionth of the light is
+        taken as one millionth: a filter that passes no light in either exposure gives 0.
 
     Raises
     ------
     TypeError, ValueError
-        When they are no Tensors, or the shapes are not these.
+        When one is not a Tensor, or the shapes are not these.
     """
     for name, value in (("plus", plus), ("minus", minus), ("kernels", kernels)):
         check_tensor(name, value)
@@ -244,23 +249,23 @@ def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
 
 
 class LearnedKernel(FrontEnd):
-    """A trainable convolution kernel that light could perform.
+    """A trainable convolution kernel that an optical element could perform.
 
     Parameters
     ----------
     start : str or Tensor
-        A name for :func:`kernel_start`, or signed kernels ``[F, k, k]`` of your own, with the
-        positive taps of each summing to at most 1, and the negative ones too.
+        A name for :func:`kernel_start`, or signed kernels ``[F, k, k]`` of your own. The positive
+        taps of each may sum to at most 1, and so may the absolute values of the negative ones.
     kernel_size : int, pixels
         Odd number of taps along a side; ignored when ``start`` is a tensor.
     channels : int
         Channels of the scene.
     signed : bool
-        Two exposures for each filter, a positive and a negative one, subtracted after the
-        sensor. Otherwise one exposure with a non-negative kernel; ``start`` must then be
-        non-negative too.
+        If True, each filter takes two exposures, one with the positive and one with the negative
+        taps, which are subtracted after the sensor. If False, it takes one exposure with a
+        non-negative kernel; ``start`` must then be non-negative too.
     mix_channels : bool
-        Let each output channel gather light from all channels of the scene.
+        If True, each output channel collects light from all channels of the scene.
     boundary : str
         As in :func:`optics.convolve`.
     generator : torch.Generator, optional
@@ -271,19 +276,19 @@ class LearnedKernel(FrontEnd):
     TypeError
         For a start that is neither a name nor a Tensor.
     ValueError
-        For an unknown start or boundary, an even size, taps that ask for more light than there
-        is, or negative taps with ``signed=False``.
+        For an unknown start or boundary, an even size, taps that sum to more than 1, or negative
+        taps with ``signed=False``.
 
     Notes
     -----
     :attr:`kernels` is non-negative and energy-limited by construction, see
     :func:`optics.energy_limited`. ``F`` filters take ``F * (2 if signed else 1)`` exposures,
-    which share one exposure time. As many copies of the picture side by side on one sensor, from
-    one PSF with all kernels in it (Chang et al., Sci. Rep. 8:12324, 2018), share the light in the
-    same way, and differ in dark current alone.
+    which share one exposure time. The same number of images side by side on one sensor, formed by
+    a single PSF that contains all kernels (Chang et al., Sci. Rep. 8:12324, 2018), shares the light
+    in the same way; only the dark current differs.
 
-    Several random filters are ``torch.cat([kernel_start("random", 7, generator=generator) for _ in
-    range(F)])``.
+    For several random filters give ``torch.cat([kernel_start("random", 7, generator=generator) for
+    _ in range(F)])``.
     """
 
     def __init__(
@@ -331,7 +336,7 @@ class LearnedKernel(FrontEnd):
 
     @property
     def kernels(self) -> Tensor:
-        """Non-negative kernels ``[F, 2 or 1, C, C or 1, k, k]``, fractions of the light."""
+        """Non-negative kernels ``[F, 2 or 1, C, C or 1, k, k]``, as fractions of the light."""
         return energy_limited(self.raw)
 
     @property
@@ -351,7 +356,7 @@ class LearnedKernel(FrontEnd):
         Raises
         ------
         TypeError, ValueError
-            When the scene is no Tensor, or has other channels.
+            When the scene is not a Tensor, or has the wrong channels.
         """
         check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
@@ -397,7 +402,7 @@ def _checked_filters(start: Tensor) -> Tensor:
     light = torch.stack((filters.clamp_min(0), (-filters).clamp_min(0))).sum((-2, -1)).max()
     if not torch.isfinite(filters).all() or light > 1 + 1e-6:
         raise ValueError(
-            f"the positive (and the negative) taps of each kernel may sum to at most 1, the light "
-            f"that comes in; here they reach {float(light):.4g}: divide by it"
+            f"the positive (and the negative) taps of each kernel may sum to at most 1, the "
+            f"incident light; here they reach {float(light):.4g}: divide by it"
         )
     return filters

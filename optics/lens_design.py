@@ -1,13 +1,13 @@
-"""What a program for lens design says of a lens: the text listings of Zemax OpticStudio, read.
+"""Import of text listings of a lens design program, Zemax OpticStudio.
 
 ::
 
     "Zernike Standard" or "Fringe Coefficients" ──import_zernikes──► metres RMS, of Noll's indices
     "FFT PSF" or "Huygens PSF" ──import_psf──► shares of the light [h, w], and their distance
 
-The program's x is +x here and its y is +y, the next row: the first row of its listings, the largest
-y, comes last. A path is positive there where light is ahead, and here where it lags: the sign of
-coefficients is changed.
+The program's x is +x here. Its y is +y, towards increasing rows: the first row of its listings, the
+largest y, becomes the last. A path is positive there if light is ahead, and here if it lags: the
+sign of coefficients is changed.
 """
 
 import math
@@ -32,15 +32,15 @@ _LENGTH = rf"({_NUMBER})\s*(nm|[\u00b5\u03bcu]m|mm)"
 _TERM = re.compile(r"Z\s*(\d+)\s*:?\s+(\S+)")
 _REAL = rf"(-?{_NUMBER})"
 _FIELD = re.compile(rf"{_REAL}(?:\s*,\s*{_REAL})?\s*\(?([A-Za-z\u00b5\u03bc]+)\)?")
-# How far the RMS of the coefficients may be from what the listing says of it: a thousandth, or the
-# last of eight digits.
+# Tolerances of the RMS of the coefficients against that of the listing: relative, and absolute for
+# the last of its digits.
 _SAME, _LAST = 1e-3, 1e-6
-# How far the RMS of the coefficients, over the whole circle, may be from that of the rays, over
-# what is lit of it, before it is told.
+# Relative difference of the RMS of the coefficients, over the whole circle, and of the rays, over
+# its illuminated part, above which a warning is given.
 _LIT = 0.05
-# Share of the light that may lie outside of the part whose middle is the axis, before it is told.
+# Share of the light outside of the part centred on the axis, above which a warning is given.
 _CUT = 0.01
-# Samples along a side, more than a program computes.
+# Largest number of samples along a side; more than the program computes.
 _MOST = 8192
 
 
@@ -48,25 +48,25 @@ class ZernikeListing(NamedTuple):
     """Zernike coefficients of one wavelength at one point of the field."""
 
     indices: tuple[int, ...]
-    """Noll's, J of them."""
+    """J Noll indices."""
     coefficients: Tensor
-    """Path by which light lags, ``[J]``, metres RMS, float64: as :class:`Aberration` takes it."""
+    """Path by which light lags, ``[J]``, metres RMS, float64, for :class:`Aberration`."""
     wavelength: float
-    """Metres."""
+    """Wavelength, metres."""
     field: tuple[float, float]
     """Point of the field, x and y, in :attr:`unit`."""
     unit: str
-    """Of the field: ``deg``, or a length."""
+    """Unit of the field: ``deg``, or a length."""
 
 
 class PSFListing(NamedTuple):
     """A point-spread function at one point of the field."""
 
     psf: Tensor
-    """Shares of the light in the window, ``[h, w]``, float64, sum 1; h and w are odd, and the axis,
-    where the chief ray or another reference falls, lies in the middle."""
+    """Shares of the light in the window, ``[h, w]``, float64, with a sum of 1. h and w are odd, and
+    the axis, the position of the chief ray or another reference, is the central sample."""
     spacing: float
-    """Distance of the samples, metres."""
+    """Sampling interval, metres."""
     wavelengths: tuple[float, float]
     """The shortest and the longest, metres."""
     field: tuple[float, float]
@@ -81,37 +81,37 @@ def import_zernikes(path: Path | str) -> ZernikeListing:
     Parameters
     ----------
     path : path
-        Of *Zernike Standard Coefficients*, which are Noll's (J. Opt. Soc. Am. 66:207, 1976), or of
-        *Zernike Fringe Coefficients* up to 37, of which those of Noll are made.
+        File of *Zernike Standard Coefficients*, which are Noll's (J. Opt. Soc. Am. 66:207, 1976),
+        or of *Zernike Fringe Coefficients* up to 37, which are converted to Noll's.
 
     Returns
     -------
     ZernikeListing
-        All of the listing's terms, piston and tilt among them: tilt moves the image. Leave out
-        what is not wanted, or set it to 0.
+        All terms of the listing, including piston and tilt: tilt shifts the image. Leave out
+        unwanted terms, or set them to 0.
 
     Raises
     ------
     OSError
         When the file cannot be read.
     ValueError
-        When it is no such listing, lacks a wavelength, a field or terms, has a term twice, or terms
-        whose RMS is not what it says.
+        When the file is not such a listing, lacks a wavelength, a field or terms, has a term twice,
+        or terms whose RMS differs from that in the listing.
 
     Warns
     -----
     UserWarning
-        When the listing's RMS of the rays is another than that of the terms by more than 5 %: they
-        were fitted where light passes, and a part of the circle is dark, by vignetting or a stop.
-        They are then wrong outside of it, and a :class:`Pupil` needs that ``aperture``. When the
-        listing states no RMS of the terms, so that nothing tells whether they were read as meant.
+        When the listing's RMS of the rays differs from that of the terms by more than 5 %: the
+        terms were fitted where light passes, and a part of the circle is dark, by vignetting or a
+        stop. They are then wrong in that part, and a :class:`Pupil` needs an ``aperture`` that is
+        dark there. When the listing states no RMS of the terms, so that they cannot be verified.
 
     Notes
     -----
-    The listing's own "RMS (to chief)" of the fitted coefficients is compared with that of what was
-    read, which finds another normalisation or a decimal comma. The sign and the axes are those with
-    which OpticStudio's own wavefronts give OpticStudio's own PSFs, of a telescope with a field
-    along the diagonal.
+    The listing's own "RMS (to chief)" of the fitted coefficients is compared with the RMS of the
+    imported ones, which detects a different normalisation or a decimal comma. The sign and the axes
+    were verified for a telescope with a field along the diagonal: OpticStudio's wavefronts then
+    give OpticStudio's PSFs.
 
     Examples
     --------
@@ -148,23 +148,23 @@ def import_psf(path: Path | str) -> PSFListing:
     Parameters
     ----------
     path : path
-        Of *FFT PSF* or *Huygens PSF*, linear, not its logarithm.
+        File of *FFT PSF* or *Huygens PSF*, linear, not its logarithm.
 
     Returns
     -------
     PSFListing
-        The largest part of the window whose middle is the axis. What lies outside of it is missing,
-        and the rest is scaled to a sum of 1: compute it on a window around the axis that holds
-        nearly all light. :func:`optics.measured_psf` with ``centre="kept"`` and ``background=0``
-        brings it onto the pixels of a sensor.
+        The largest part of the window that is centred on the axis, normalised to a sum of 1. Light
+        outside of it is lost: compute the PSF on a window around the axis that holds nearly all
+        light. :func:`optics.measured_psf` with ``centre="kept"`` and ``background=0`` resamples it
+        to the pixels of a sensor.
 
     Raises
     ------
     OSError
         When the file cannot be read.
     ValueError
-        When it is no such listing, lacks a spacing, a wavelength, a field or a middle, is not as
-        large as it says, has a number below 0, or is dark around its middle.
+        When the file is not such a listing, lacks a spacing, a wavelength, a field or a centre
+        point, has a size other than stated, has a number below 0, or is dark around its centre.
 
     Warns
     -----

@@ -1,4 +1,4 @@
-"""What a lens does, in the numbers of its data sheet: from its pupil, without a window or a draw.
+"""Performance of a lens in the numbers of a data sheet, computed from its pupil.
 
 ::
 
@@ -7,7 +7,7 @@
                                ├─ |transform|^2 ─► radii that hold so much of the light
                                └─ autocorrelation ─► MTF, tangential and sagittal
 
-:func:`optics.photon_transfer` says as much of a sensor.
+:func:`optics.photon_transfer` does the same for a sensor.
 """
 
 import math
@@ -28,31 +28,31 @@ from .quantity import as_numbers, check_between, check_positive
 
 __all__ = ["DepthOfField", "LensPerformance", "Polychromatic", "lens_performance"]
 
-# Radii at which the encircled energy is taken: the first, in units of lambda s' / D, where the
-# light within still grows as the area, and their ratio. Between them it is linear.
+# Radii at which the encircled energy is computed: the first one, in units of lambda s' / D, where
+# the light within still grows as the area, and their ratio. Between them it is interpolated.
 _FIRST_RADIUS, _RATIO = 0.02, 1.03
-# First zero of J1 over pi: of the dark ring, in units of lambda s' / D.
+# First zero of J1 over pi: radius of the first dark ring, in units of lambda s' / D.
 _AIRY = 1.2196698912665045
-# Numbers in the circles that are looked at together, 32 MB.
+# Numbers of the circles that are computed together, 32 MB.
 _TOGETHER = 2**22
 
 
 class DepthOfField(NamedTuple):
-    """Between which distances, and how far around its plane, the image stays sharp."""
+    """Depth of field of the scene, and depth of focus of the sensor."""
 
     near: float
     """Nearest sharp distance of the scene, metres from the pupil."""
     far: float
-    """Farthest one, metres; infinite from the hyperfocal distance on."""
+    """Farthest sharp distance, metres; infinite from the hyperfocal distance on."""
     image: float
-    """How far the sensor may lie before or behind its plane, metres."""
+    """Distance by which the sensor may lie in front of or behind the image plane, metres."""
 
 
 class Polychromatic(NamedTuple):
-    """Of all wavelengths together, in one plane and about one axis; float64."""
+    """Figures of all wavelengths together, in one plane and about one axis; float64."""
 
     weights: Tensor
-    """Share of each wavelength in the light that comes in and is seen, ``[L]``."""
+    """Weight of each wavelength: its share in the detected light before the elements, ``[L]``."""
     strehl: Tensor
     """As :attr:`LensPerformance.strehl`, ``[...]``."""
     radius: Tensor
@@ -63,99 +63,101 @@ class Polychromatic(NamedTuple):
 
 @dataclass(frozen=True)
 class LensPerformance:
-    """A lens in numbers; tensors at L wavelengths, float64 on the CPU.
+    """Performance of a lens in numbers; tensors at L wavelengths, float64 on the CPU.
 
-    The leading axes of what the wavefront decides are ``[(D,) (P, Q,) L]``: of several distances,
-    and of places where it changes across the picture.
+    The leading axes of figures that depend on the wavefront are ``[(D,) (P, Q,) L]``: D with
+    several distances, P and Q with places at which the wavefront differs.
     """
 
     focal_length: float
-    """Metres."""
+    """Focal length, metres."""
     diameter: float
-    """Of the open aperture, its widest extent along x or y, metres."""
+    """Widest extent of the open aperture along x or y, metres."""
     focus: float
-    """Distance of the scene that is sharp, metres."""
+    """Distance of the scene that is in focus, metres."""
     image_distance: float
-    """From the pupil to the image of that distance, metres."""
+    """Distance from the pupil to the image of the focus, metres."""
     pixel_pitch: float
-    """Metres."""
+    """Pixel pitch, metres."""
     working_f_number: float
-    """Image distance over the diameter of a full circle of the same area, which says the light."""
+    """Image distance over the diameter of a full circle of the same area; it gives the light."""
     wavelength: Tensor
-    """``[L]``, metres."""
+    """Wavelengths ``[L]``, metres."""
     throughput: Tensor
     """Light behind the elements over that in the open aperture."""
     strehl: Tensor
-    """Irradiance on the axis over that of a flat wavefront of the same amplitude."""
+    """Strehl ratio: irradiance on the axis over that of a flat wavefront of the same amplitude."""
     shares: tuple[float, ...]
-    """Parts of the light that passes, S of them, whose circles are told."""
+    """Fractions of the transmitted light, S of them, for which :attr:`radius` is given."""
     radius: Tensor
-    """Of the circle about the axis that holds a share, ``[..., L, S]``, metres in the image of the
-    lens alone, without the area of the pixels; infinite where the grid of the pupil holds none."""
+    """Radius of the circle about the axis that holds a share, ``[..., L, S]``, metres in the image
+    of the lens alone, without the area of the pixels; infinite where the grid of the pupil is too
+    small for it."""
     frequency: Tensor
-    """Of the contrast, ``[F]``, cycles/m in the image."""
+    """Frequencies of the contrast, ``[F]``, cycles/m in the image."""
     contrast: Tensor
-    """Modulation transfer function of lens and pixel, ``[..., L, F, 2]``: tangential, of a sine
-    that varies along the line from the middle of the picture, and sagittal, across it. In the
-    middle, and with one wavefront for all places, along y and along x."""
+    """Modulation transfer function of lens and pixel, ``[..., L, F, 2]``: tangential, for a sine
+    that varies along the line from the centre of the image, and sagittal, across it. In the centre,
+    and with one wavefront for all places, along y and along x."""
     polychromatic: Polychromatic
     """Strehl ratio, radii and contrast of all wavelengths together."""
     distance: tuple[float, ...] | None = None
-    """Of the scene, metres; None in focus."""
+    """Distances of the scene, metres; None in focus."""
     places: Tensor | None = None
-    """Where the P Q places lie, ``[P, Q, 2]``: y and x from the middle, in half diagonals; None of
-    a lens that is the same everywhere."""
+    """Positions of the P Q places, ``[P, Q, 2]``: y and x from the centre, in half diagonals; None
+    for a lens that is the same over the field."""
 
     @property
     def f_number(self) -> float:
-        """Focal length over diameter, as is engraved on a lens."""
+        """Focal length over diameter, as engraved on a lens."""
         return self.focal_length / self.diameter
 
     @property
     def magnification(self) -> float:
-        """Size of the image over that of the scene in focus; 0 of a scene at infinity."""
+        """Size of the image over that of the scene in focus; 0 for a scene at infinity."""
         return self.image_distance / self.focus
 
     @property
     def object_pixel(self) -> float:
-        """Width that a pixel sees of the scene in focus, metres; infinite at infinity."""
+        """Width of a pixel projected to the scene in focus, metres; infinite at infinity."""
         return math.inf if self.magnification == 0 else self.pixel_pitch / self.magnification
 
     @property
     def pixel_angle(self) -> float:
-        """Angle that a pixel in the middle sees, radians."""
+        """Field angle of a pixel on the axis, radians."""
         return self.pixel_pitch / self.image_distance
 
     @property
     def airy_radius(self) -> Tensor:
-        """First dark ring of an open circle as wide, ``1.22 lambda s' / D``, ``[L]``, metres."""
+        """Radius of the first dark ring of an open circle, ``1.22 lambda s' / D``, ``[L]``, m."""
         return _AIRY / self.cutoff
 
     @property
     def cutoff(self) -> Tensor:
-        """Frequency from which on there is no contrast, ``D / (lambda s')``, ``[L]``, cycles/m."""
+        """Cut-off frequency, above which contrast is 0, ``D / (lambda s')``, ``[L]``, cycles/m."""
         return self.diameter / (self.wavelength * self.image_distance)
 
     @property
     def q_sampling(self) -> Tensor:
-        """``lambda s' / (D p)``, ``[L]``: from 2 on the pixels resolve all that the lens does."""
+        """``Q = lambda s' / (D p)``, ``[L]``; with Q >= 2 the pixels do not alias the image."""
         return 1 / (self.cutoff * self.pixel_pitch)
 
     def depth_of_field(self, blur: float | None = None) -> DepthOfField:
-        """Where the scene, and the sensor, may lie.
+        """Range of distances of the scene, and of the sensor, within which the image is sharp.
 
         Parameters
         ----------
         blur : float, metres, optional
-            Diameter of the largest geometric spot in the image that is called sharp, such as a
-            pixel. By default the path at the rim may be off by a quarter of the middle wavelength
-            (Rayleigh, 1879), which leaves an open circle a Strehl ratio of 0.81.
+            Circle of confusion: diameter of the largest geometric spot in the image that counts as
+            sharp, such as a pixel. By default the criterion is an optical path difference of a
+            quarter of the middle wavelength at the rim (Rayleigh, 1879), with which an open circle
+            has a Strehl ratio of 0.81.
 
         Returns
         -------
         DepthOfField
-            Of the open aperture, paraxially: ``|1 / d - 1 / focus|`` of at most ``2 lambda / D^2``,
-            or ``blur / (D s')``; the elements may extend it.
+            Paraxial, for the open aperture: ``|1 / d - 1 / focus|`` is at most ``2 lambda / D^2``,
+            or ``blur / (D s')``. The elements may extend it.
 
         Raises
         ------
@@ -175,7 +177,7 @@ class LensPerformance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the fields and what follows from them; None for what is not finite.
+        """All fields and properties as JSON types; None for values that are not finite.
 
         Returns
         -------
@@ -223,7 +225,7 @@ class LensPerformance:
         return "\n".join(lines)
 
     def _rows(self) -> Iterator[list[str]]:
-        """The table: a row for each distance, place that is shown, and wavelength."""
+        """Rows of the table: one for each distance, shown place, and wavelength."""
         pixels = (f"{each * self.pixel_pitch:.3g}" for each in self.frequency.tolist())
         yield [
             "nm",
@@ -278,32 +280,32 @@ def lens_performance(
     picture: int | tuple[int, int] | None = None,
     weights: Sequence[float] | Tensor | None = None,
 ) -> LensPerformance:
-    """The figures by which a lens is judged: scale, depth of field, Strehl ratio, spot, contrast.
+    """Figures of merit of a lens: scale, depth of field, Strehl ratio, spot size, contrast.
 
-    From the wavefront in its pupil, so that neither the window of the PSF nor the folding of
-    frequencies at the pixels changes them; samples of the pupil that are too coarse for the
-    wavefront do, and are warned of. What comes behind the lens is not in them: distortion, a
-    restoration, the colours of a channel (:meth:`IncoherentImaging.mtf` has them).
+    They are computed from the wavefront in the pupil, so that neither the window of the PSF nor
+    aliasing at the pixels affects them. Samples of the pupil that are too coarse for the wavefront
+    do, with a warning. Steps after the lens are not included: distortion, a restoration, the
+    colours of a channel (:meth:`IncoherentImaging.mtf` includes those).
 
     Parameters
     ----------
     lens : nn.Module
         A :class:`optics.Pupil`, or a module that contains exactly one, such as a front end.
     distance : float, or sequence or Tensor ``[D]``, metres, optional
-        Of the scene; by default the working distances of a front end that has some, otherwise the
-        focus.
+        Distance of the scene; by default the working distances of the front end if it has any,
+        otherwise the focus.
     shares : sequence of float
-        Parts of the light that passes, above 0 and below 1, whose circles are looked for.
+        Fractions of the transmitted light, above 0 and below 1, whose encircling radius is found.
     frequency : sequence or Tensor ``[F]``, cycles/m, optional
-        At which contrast is told; by default at an eighth, a quarter and half a cycle per pixel.
+        Frequencies of the contrast; by default an eighth, a quarter and half a cycle per pixel.
     picture : int or (int, int), pixels, optional
-        Height and width of the picture: their ratio says where the places lie, and so which
-        direction is tangential. By default that of a :class:`Vignetting` in the pupil; of
-        coefficients in places the picture is not known, and taken as square.
+        Height and width of the image. Their ratio gives the positions of the places, and thus the
+        tangential direction. By default that of a :class:`Vignetting` or a
+        :class:`CompoundPupil`; without one the image is taken as square.
     weights : sequence or Tensor ``[L]``, optional
-        How much each wavelength counts in :attr:`LensPerformance.polychromatic`: the spectrum of
-        the scene times the response of the sensor, in any unit. Equal by default. What the
-        elements keep back of each is counted besides.
+        Weight of each wavelength in :attr:`LensPerformance.polychromatic`: the spectrum of the
+        scene times the response of the sensor, in any unit. Equal by default. The transmission of
+        the elements at each wavelength is included in addition.
 
     Returns
     -------
@@ -313,7 +315,7 @@ def lens_performance(
     Raises
     ------
     TypeError
-        For what is no module.
+        When ``lens`` is not a module.
     ValueError
         For a module with no pupil or several, a pupil that passes no light, shares that are not
         between 0 and 1, frequencies that are not finite, a distance of 0, or weights that are
@@ -323,25 +325,25 @@ def lens_performance(
     -----
     UserWarning
         Once, for a phase that changes by more than pi from sample to sample, as :class:`Pupil`
-        does. With places, when nothing tells the shape of the picture, and when it is another than
-        that of a :class:`Vignetting`.
+        does. With places, when the shape of the image is not known, or differs from that of a
+        :class:`Vignetting` or :class:`CompoundPupil`.
 
     Notes
     -----
     The Strehl ratio is ``|sum U|^2 / (sum |U|)^2`` of the field U in the pupil, 1 for a flat
-    wavefront (Mahajan, Optical Imaging and Aberrations II, sec. 8.3); a tilt lowers it, which moves
-    the image away from the axis. Encircled energy is that of the pupil's transform, padded to twice
-    its size, as :func:`optics.encircled_energy` has it: of an open circle with a sharp edge radii
-    are right to a thousandth at 64 samples across. The soft edge of
-    :func:`optics.circular_aperture` dims the rings: the radius of 50 % is then 0.8 % too small,
-    that of 80 %, where the light grows slowly, 2.5 % (at 128 samples 0.4 and 1.3 %). MTF is that of
-    :meth:`Pupil.mtf`, of the lens and the area of the pixels.
+    wavefront (Mahajan, Optical Imaging and Aberrations II, sec. 8.3). A tilt lowers it, as it moves
+    the image away from the axis. The encircled energy is computed as in
+    :func:`optics.encircled_energy`, from the pupil's transform, padded to twice its size. For an
+    open circle with a sharp edge the radii are right to a thousandth at 64 samples across. The soft
+    edge of :func:`optics.circular_aperture` dims the rings: the radius of 50 % is then 0.8 % too
+    small, that of 80 %, where the light grows slowly, 2.5 % (at 128 samples 0.4 and 1.3 %). The MTF
+    is that of :meth:`Pupil.mtf`, of the lens and the area of the pixels.
 
-    Light of several wavelengths adds up as irradiance on the sensor, in the one plane where it
-    stands and about one axis: complex transfer functions are summed, and irradiance on the axis and
-    in circles, with the weights times the light that passes. So colours that lie beside each other
-    cost contrast that none of them lacks. The irradiance on the axis of as much light goes as ``1 /
-    lambda^2``, in the Strehl ratio's numerator as in its denominator (Mahajan, sec. 8.3).
+    Light of several wavelengths adds as irradiance on the sensor, in one plane and about one axis:
+    complex transfer functions, and irradiance on the axis and in circles, are summed with the
+    weights times the transmitted light. Lateral colour thus lowers the polychromatic contrast below
+    that of each wavelength. For equal light, the irradiance on the axis is proportional to ``1 /
+    lambda^2``, in the numerator and the denominator of the Strehl ratio (Mahajan, sec. 8.3).
 
     Examples
     --------

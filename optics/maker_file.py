@@ -1,7 +1,7 @@
-"""Samples ``[H, W]`` in the two forms that makers take: 16-bit greyscale TIFF, and a table.
+"""Samples ``[H, W]`` as files for manufacturers: a 16-bit greyscale TIFF, and a table.
 
-Both say what they are: JSON in the tag ImageDescription, and in lines that begin with ``#``. What
-the numbers mean is said by ``fabrication`` and ``plate_file``.
+Both contain metadata as JSON: in the tag ImageDescription, and in lines that begin with ``#``. The
+modules ``fabrication`` and ``plate_file`` define the meaning of the numbers.
 """
 
 import contextlib
@@ -62,10 +62,10 @@ def as_tiff(codes: np.ndarray, metadata: dict[str, Any], *, spacing: float) -> b
 
 
 def read_tiff(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
-    """Codes and metadata that :func:`as_tiff` wrote; a ValueError says what is wrong.
+    """Codes and metadata of a TIFF of :func:`as_tiff`; a ValueError states the fault.
 
-    ``bare`` reads those of other programs too, also in 32-bit floating point: where the
-    description is none of ours, the metadata are empty.
+    ``bare`` also reads files of other programs, and 32-bit floating point: if the description is
+    not one of :func:`as_tiff`, the metadata are empty.
     """
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
@@ -79,7 +79,7 @@ def read_tiff(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[s
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         raise ValueError(f"the TIFF is damaged: {error}") from error
     if pages > 1:
-        raise ValueError(f"the TIFF has {pages} pages, of which one is wanted: save it alone")
+        raise ValueError(f"the TIFF has {pages} pages, but must have one: save that page alone")
     if not (mode.startswith("I;16") or (bare and mode == "F")):
         raise ValueError(f"the TIFF must be 16-bit greyscale, not of mode {mode!r}")
     if bare and not _is_ours(description):

@@ -1,8 +1,8 @@
 """Refractive indices of optical materials, by Sellmeier's formula.
 
 ``n² - 1 = Σ B λ² / (λ² - C)`` with λ in micrometres and C in square micrometres, as published. The
-coefficients are those that refractiveindex.info gives for the named source; each holds in a range
-of wavelengths only, and outside of it there is an error rather than a guess.
+coefficients are those that refractiveindex.info gives for the named source. Each set is valid only
+in a range of wavelengths; outside of it an error is raised instead of an extrapolation.
 """
 
 import difflib
@@ -117,7 +117,7 @@ _SELLMEIER = {
 MATERIALS: tuple[str, ...] = tuple(sorted(_SELLMEIER))
 
 # Fraunhofer's lines d (helium), F and C (hydrogen), in metres: what an Abbe number is made of.
-_LINE_D, _LINE_F, _LINE_C = 587.5618e-9, 486.1327e-9, 656.2725e-9
+LINE_D, LINE_F, LINE_C = 587.5618e-9, 486.1327e-9, 656.2725e-9
 
 
 @overload
@@ -138,23 +138,23 @@ def refractive_index(material: str, wavelength: float | Tensor) -> float | Tenso
 
     Returns
     -------
-    float for a float, a float64 Tensor of the same shape for a tensor, also of float32: a phase
-    of many turns is made of it.
+    float for a float; for a tensor, also of float32, a float64 Tensor of the same shape, as phases
+    of many wavelengths are computed from it.
 
     Raises
     ------
     ValueError
-        For a material that is not known, with the nearest names, or a wavelength at which its
-        formula does not hold, with the range in nanometres. The values of a tensor on an
-        accelerator are not looked at.
+        For an unknown material, with the nearest names, or a wavelength outside of the valid range,
+        with that range in nanometres. The values of a tensor on an accelerator are not checked.
 
     Notes
     -----
     W. Sellmeier, Ann. Phys. 219, 272-282 (1871). SCHOTT's coefficients, and those of the polymers
     and PDMS, are relative to air; the difference to vacuum is 3e-4. Sapphire and magnesium
-    fluoride are birefringent; these are their ordinary rays. Polycarbonate and polystyrene are
-    one-term fits: right to 1e-3, but 7 % and 4 % more dispersive between the lines F and C than
-    their printed Abbe numbers of 29.9 and 30.9. Polymers differ from maker to maker by 1e-3.
+    fluoride are birefringent; these are their ordinary indices. Polycarbonate and polystyrene are
+    one-term fits: accurate to 1e-3, but with 7 % and 4 % more dispersion between the lines F and C
+    than their published Abbe numbers of 29.9 and 30.9. Polymers differ between manufacturers by
+    1e-3.
 
     >>> round(refractive_index("n_bk7", 587.5618e-9), 4)
     1.5168
@@ -174,7 +174,7 @@ def refractive_index(material: str, wavelength: float | Tensor) -> float | Tenso
 
 
 def abbe_number(material: str) -> float:
-    """Abbe number ``(n_d - 1) / (n_F - n_C)``: large where there is little dispersion.
+    """Abbe number ``(n_d - 1) / (n_F - n_C)``: large for low dispersion.
 
     Lines d 587.5618, F 486.1327 and C 656.2725 nm (ISO 7944, SCHOTT TIE-29).
 
@@ -192,8 +192,8 @@ def abbe_number(material: str) -> float:
     ValueError
         For a material that is not known.
     """
-    spread = refractive_index(material, _LINE_F) - refractive_index(material, _LINE_C)
-    return (refractive_index(material, _LINE_D) - 1.0) / spread
+    spread = refractive_index(material, LINE_F) - refractive_index(material, LINE_C)
+    return (refractive_index(material, LINE_D) - 1.0) / spread
 
 
 def _check_range(material: str, wavelength: float | Tensor, model: _Sellmeier) -> None:

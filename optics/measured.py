@@ -1,4 +1,4 @@
-"""A point-spread function from a picture of a point source.
+"""Point-spread function from a picture of a point source.
 
 ::
 
@@ -60,44 +60,46 @@ def measured_psf(
 ) -> Tensor:
     """Point-spread function from a picture of a point source.
 
-    The background is taken away, then the noise: pixels 4.5 standard deviations above the
-    background stay as they are; all others are replaced by their mean in rings about the centroid,
-    each a quarter wider than its radius within, where that is 3.5 of its own deviations above
-    the background, and by zero elsewhere. Setting to zero what lies below the background and no
-    more, as one is tempted to, makes a pedestal of the noise. At last the centroid is moved to the
-    window's centre (by the Fourier shift theorem), and the sum becomes ``throughput``.
+    The background is subtracted, then the noise is removed. Pixels more than 4.5 standard
+    deviations above the background are kept. All others are replaced by their mean in rings about
+    the centroid, each a quarter as wide as its inner radius, if that mean is more than 3.5 of its
+    own standard deviations above the background, and by zero elsewhere. (Setting only negative
+    values to zero would turn the noise into a pedestal.) Finally the centroid is moved to the
+    window's centre, by the Fourier shift theorem, and the sum is normalised to ``throughput``.
 
     Parameters
     ----------
     picture : Tensor or array, real ``[..., H, W]`` or ``[..., C, H, W]``
-        Linear values of any scale, also whole numbers as of a PNG; not saturated, with the point
-        not at the border. Whole numbers give a PSF of torch's default type.
+        Linear values in any scale, also integers as of a PNG; not saturated, and with the point
+        away from the border. Integers give a PSF of torch's default type.
     size : int or (int, int), pixels
         Window (h, w), no larger than the picture.
     background : float or scalar Tensor, optional
-        In the unit of the picture; by default the mean along its border (a sixteenth of it wide)
-        without what is three deviations from the median there.
+        Background, in the unit of the picture; by default the mean along its border (one sixteenth
+        of the picture wide) without values more than three standard deviations from the median.
     noise : float, optional
         Standard deviation of a dark pixel, in the unit of the picture; by default that of the
-        border. 0 keeps all that lies above the background.
+        border. 0 keeps everything above the background.
     centre : {"common", "each", "kept"}
-        Channels ``[..., C, H, W]`` share one centroid, that of their sum, so that lateral colour
-        stays; or each has its own, which takes it away. Leading dimensions are always apart. Or
-        the middle of the picture ``(H // 2, W // 2)`` is kept as the centre of the PSF: where the
-        PSF is to be compared with a design, or is as lopsided as that of a cubic phase.
+        ``common``: channels ``[..., C, H, W]`` share one centroid, that of their sum, which keeps
+        lateral colour. ``each``: every channel has its own, which removes lateral colour. Leading
+        dimensions are always treated separately. ``kept``: the centre of the picture
+        ``(H // 2, W // 2)`` is the centre of the PSF; use it to compare the PSF with a design, or
+        for one as asymmetric as that of a cubic phase.
     picture_pitch, pixel_pitch : float, metres, optional
-        Both or none: distance of the picture's samples, and of the sensor's pixels that the PSF
-        is for, which are no finer. Each pixel gets the light on its area, with that of a sample
-        spread evenly over its own: exact where the one is a whole multiple of the other, and
-        otherwise wrong by 0.02 of the peak for a spot of a deviation of 4 samples, 0.005 for 8.
+        Give both or none: sampling interval of the picture, and pixel pitch of the sensor that the
+        PSF is for, which is not smaller. Each pixel gets the light on its area, with the light of a
+        sample spread evenly over its own area. This is exact if one pitch is a whole multiple of
+        the other; otherwise the error is 0.02 of the peak for a spot with a standard deviation of 4
+        samples, 0.005 for 8.
     pixel : {"area", "centre"}
-        With pitches, what a pixel has of the picture: the light on its area, as in a scene that is
-        drawn at points; or the irradiance at its centre times its area, as the PSF of a
-        :class:`Pupil` has it, for scenes that are averaged over pixels already and would be so
-        twice. The picture is read between its samples by trigonometric interpolation: it has to be
-        sampled in full, two samples or more in ``lambda s' / D``.
+        With pitches, the value of a pixel. ``area``: the light on its area, for scenes that are
+        sampled at points. ``centre``: the irradiance at its centre times its area, as in the PSF of
+        a :class:`Pupil`, for scenes that are already averaged over pixels and would be so twice.
+        The picture is interpolated trigonometrically: it must not be aliased, with two samples or
+        more in ``lambda s' / D``.
     throughput : float
-        Fraction of the light that the optics pass; a picture alone cannot tell.
+        Fraction of the light that the optics pass, which a picture alone does not contain.
 
     Returns
     -------
@@ -106,41 +108,41 @@ def measured_psf(
     Raises
     ------
     TypeError
-        When the picture is no tensor and no array, or background or noise is no number.
+        When the picture is neither a Tensor nor an array, or background or noise is not a number.
     ValueError
         For a window larger than the picture, a picture without light above its background and
-        noise, an unknown centre or pixel, a negative noise, a background that is not
-        finite, or pitches of which one is missing, not
-        positive, or finer in the sensor than in the picture: what the picture does not show,
-        interpolation does not either.
+        noise, an unknown centre or pixel, negative noise, a background that is not finite, or
+        pitches of which one is missing, not positive, or smaller for the sensor than for the
+        picture: interpolation cannot add detail.
 
     Warns
     -----
     UserWarning
-        When the noise is more than a twenty-fifth of the brightest pixel; when five pixels or more
-        share the largest value, and far fewer have the next ones, as of a saturated picture; when
-        there is light apart from the spot by more than its width, as of a hot pixel or a second
-        source, of more than a tenth of the brightest pixels.
+        When the noise is more than 1/25 of the brightest pixel; when the picture seems to be
+        saturated, with five pixels or more at the largest value and far fewer at the next ones;
+        when there is light of more than a tenth of the brightest pixels at a distance from the spot
+        larger than its width, as from a hot pixel or a second source.
 
     Notes
     -----
-    A Gaussian of deviation 1.5 pixels in 65 x 65, with noise of 0.2, 0.5 and 1 % of its peak: the
-    share of the light within 9 x 9 pixels is met within 0.002, 0.006 and 0.002 in each of forty
-    draws (0.015 in 150 of the last), the MTF at any frequency within 0.005, 0.011 and 0.019. With
-    a halo that holds a tenth of the light, of deviation 8 pixels, the share is met within 0.008 at
-    0.05 % and 0.022 at 0.2 %; at 1 % most of the halo is lost. A tail that reaches the border
-    counts as background: give ``background``, or a larger picture. Where the camera cuts its noise
-    off at black, the share of the Gaussian is up to 0.02 too small at 0.5 % and 0.06 at 1 %: set a
-    black level.
+    Errors for a Gaussian with a standard deviation of 1.5 pixels in 65 x 65, with noise of 0.2, 0.5
+    and 1 % of its peak: the share of the light within 9 x 9 pixels is right within 0.002, 0.006 and
+    0.002 in each of forty draws (0.015 in 150 of the last), the MTF at any frequency within 0.005,
+    0.011 and 0.019. With a halo that holds a tenth of the light, with a standard deviation of 8
+    pixels, the share is right within 0.008 at 0.05 % and 0.022 at 0.2 %; at 1 % most of the halo is
+    lost. A tail that reaches the border counts as background: give ``background``, or a larger
+    picture. If the camera clips its noise at black, the share of the Gaussian is up to 0.02 too
+    small at 0.5 % and 0.06 at 1 %: set a black level.
 
-    The gradient takes the background and the noise of the border as given. Under ``torch.vmap`` and
-    ``torch.compile`` the picture is not looked at: nothing is refused or warned of, and one without
-    light comes out as NaN. Codes are told apart over all pictures of a call, and by ``vmap`` in
-    each.
+    The gradient treats the background and the noise of the border as constants. Under
+    ``torch.vmap`` and ``torch.compile`` the picture is not checked: no errors or warnings, and a
+    picture without light gives NaN. The step of the codes is found from all pictures of a call
+    together, under ``vmap`` from each.
 
-    The centroid of a device with coma is not that of its design: used in place of the design's, a
-    PSF that was centred moves the restored picture. Moving takes a picture that is sampled in full:
-    of one that is taken at the pixels of a sharp lens it makes ringing, which is cut off at zero.
+    The centroid of a device with coma differs from that of its design: if a centred PSF replaces
+    that of the design, the restored picture is shifted. Shifting needs a picture that is not
+    aliased: a spot of a sharp lens at the sensor's own pixels gets ringing, which is clipped at
+    zero.
     """
     picture = as_picture("picture", picture)
     check_real("picture", picture, "[..., H, W]")

@@ -1,4 +1,4 @@
-"""From a pupil, or a point-spread function, to the contrast of the image of a sine.
+"""Transfer functions (OTF, MTF) of a pupil or of a point-spread function.
 
 ::
 
@@ -32,9 +32,9 @@ __all__ = ["modulus", "mtf", "otf", "otf_along", "otf_from_pupil"]
 
 
 def otf(psf: Tensor) -> Tensor:
-    """Optical transfer function of a PSF, relative to the light that it passes.
+    """Optical transfer function (OTF) of a PSF: its Fourier transform over its sum.
 
-    Its Fourier transform over its sum (Goodman, Fourier Optics, sec. 6.3).
+    See Goodman, Fourier Optics, sec. 6.3.
 
     Parameters
     ----------
@@ -56,13 +56,13 @@ def otf(psf: Tensor) -> Tensor:
 
     Notes
     -----
-    Relative to the light within the window: what lies outside of it, mostly of low frequencies,
-    is missing below the line, and the result is too high. An open circle with ``Q = lambda f /
-    (D p) = 4`` in a window of 31 pixels, which holds 96 % of the light, has 0.879 at 1/31
-    cycles/pixel, where diffraction allows 0.836; in one of 255 pixels 0.986 instead of 0.980.
-    Frequencies above 1/2 cycle/pixel (Q < 2) are folded back: at f/4 and 545 nm with pixels of 3.45
-    um, integrated by ``oversample=3``, the MTF at 1/4 cycle/pixel is 0.84, where lens and pixel
-    leave 0.72. :func:`otf_from_pupil` and :meth:`Pupil.mtf` have neither error.
+    The OTF is normalised to the light within the window. The light outside, mostly of low
+    frequencies, is missing from the denominator, so that the result is too high. An open circle
+    with ``Q = lambda f / (D p) = 4`` in a window of 31 pixels, which holds 96 % of the light, has
+    0.879 at 1/31 cycles/pixel, where diffraction allows 0.836; in one of 255 pixels 0.986 instead
+    of 0.980. Frequencies above 1/2 cycle/pixel (Q < 2) are aliased: at f/4 and 545 nm with pixels
+    of 3.45 um, integrated by ``oversample=3``, the MTF at 1/4 cycle/pixel is 0.84, where that of
+    lens and pixel is 0.72. :func:`otf_from_pupil` and :meth:`Pupil.mtf` have neither error.
     """
     check_real("psf", psf, "[..., h, w]")
     check_finite("psf", psf)
@@ -83,30 +83,32 @@ def otf_from_pupil(
     """Optical transfer function of a pupil: its autocorrelation, without a window.
 
     ``OTF(f) = sum P(x) conj(P(x + lambda f_l f)) / sum |P|^2`` (Goodman, Fourier Optics, sec.
-    6.3), what :func:`otf` of a PSF comes near to as the window grows. Between whole samples the
-    part of the amplitudes alone, ``|P|``, is linear, as areas of overlap are: exact for amplitudes
-    that are even across each sample. What phases change of it is interpolated by raised cosines,
-    as in :meth:`Pupil.amplitude_transfer`: light that they send to the central half of the PSF's
-    period, further than which :func:`optics.audit_sampling` wants none, keeps its contrast.
+    6.3). :func:`otf` of a PSF converges to it as the window grows. Between lags of whole samples,
+    the part due to the amplitudes, ``|P|``, is interpolated linearly, as areas of overlap are: this
+    is exact for amplitudes that are constant over each sample. The remaining part, due to the
+    phases, is interpolated by raised cosines, as in :meth:`Pupil.amplitude_transfer`: light in the
+    central half of the PSF's period keeps its contrast. (:func:`optics.audit_sampling` demands that
+    no light falls outside of this half.)
 
     Parameters
     ----------
     pupil, wavelength, focal_length, pupil_spacing, pixel_pitch
         As in :func:`psf_from_pupil`.
     size : int or (int, int)
-        Frequencies (h, w): ``optics.frequencies(h)`` cycles/pixel, as those of a PSF of this size.
+        Number of frequencies (h, w): ``optics.frequencies(h)`` cycles/pixel, as for a PSF of this
+        size.
 
     Returns
     -------
     Tensor, complex ``[..., h, w]``
         1 at zero frequency, which lies at ``(h // 2, w // 2)``; 0 beyond the cut-off,
-        ``pixel_pitch D / (lambda f_l)`` cycles/pixel. Of the light in the image: nothing is
-        folded back by the pixels, and their own area is :func:`optics.pixel_mtf`. Of an aperture
-        with soft edges, whose light is less than its area, it is too high: by up to 0.009 at 64
-        samples across and 0.005 at 128 for a full circle, and ``1 / (1 - e)`` times as much behind
-        a central stop of ``e`` of the diameter. At 64 samples phases that change by a radian from
-        sample to sample add an error of 0.002, by pi / 2 one of 0.005; these leave 9e-4 beyond the
-        cut-off, and 4e-4 from a lag further on. Larger steps lose contrast.
+        ``pixel_pitch D / (lambda f_l)`` cycles/pixel. It is that of the continuous image: without
+        aliasing, and without the area of the pixels, which is :func:`optics.pixel_mtf`. For an
+        aperture with soft edges, whose light is less than its area, it is too high: by up to 0.009
+        at 64 samples across and 0.005 at 128 for a full circle, and ``1 / (1 - e)`` times as much
+        with a central obscuration of ``e`` of the diameter. At 64 samples, phases that change by a
+        radian from sample to sample add an error of 0.002, by pi / 2 one of 0.005; these leave 9e-4
+        beyond the cut-off, and 4e-4 one lag farther. Larger steps lose contrast.
 
     Raises
     ------
@@ -137,15 +139,15 @@ def otf_along(
 ) -> Tensor:
     """Optical transfer function of a pupil along a line through the frequency plane.
 
-    The autocorrelation of :func:`otf_from_pupil` (Goodman, Fourier Optics, sec. 6.3) at the
-    frequencies that are asked for, however the image is sampled.
+    It is the autocorrelation of :func:`otf_from_pupil` (Goodman, Fourier Optics, sec. 6.3) at given
+    frequencies, independent of the sampling of the image.
 
     Parameters
     ----------
     pupil, wavelength, focal_length, pupil_spacing
         As in :func:`psf_from_pupil`.
     frequency : Tensor, real ``[F]``, cycles/m
-        In the image; 1000 cycles/m are one line pair per millimetre.
+        Spatial frequency in the image; 1000 cycles/m are one line pair per millimetre.
     angle : float or scalar Tensor, radians
         Direction in which the sine varies: 0 along a row, pi / 2 along a column.
 
@@ -190,7 +192,7 @@ def at_lags(flat: Tensor, whole: Tensor, down: Tensor, across: Tensor) -> Tensor
     """Transfer function ``[..., n]`` of the :func:`spectra` of a pupil at lags ``[..., n, 1]``."""
     parts = []
     for pulse, light in ((_triangle, flat), (raised_cosine, whole - flat)):
-        # The transform stands with the few weights, not with the many samples: the sum is the same.
+        # The few weights are transformed instead of the many samples: the sum is the same.
         rows, columns = (
             torch.fft.fft(torch.fft.ifftshift(weights, -1), norm="forward")
             for weights in _weights(pulse, (down, across), light)
@@ -260,14 +262,14 @@ def _triangle(away: Tensor) -> Tensor:
 def mtf(psf: Tensor) -> Tensor:
     """Modulation transfer function of ``psf``, both ``[..., h, w]``: the modulus of :func:`otf`.
 
-    Too high where the window cuts the PSF, and where pixels larger than ``lambda f / (2 D)`` fold
-    back what they cannot resolve, see there; :meth:`Pupil.mtf` has neither error.
+    It is too high if the window truncates the PSF, or if pixels larger than ``lambda f / (2 D)``
+    alias it, see :func:`otf`. :meth:`Pupil.mtf` has neither error.
     """
     return modulus(otf(psf))
 
 
 def modulus(transfer: Tensor) -> Tensor:
-    """``|transfer|``, with the gradient 0 where it is 0: beyond the cut-off."""
+    """``|transfer|``, with gradient 0 where it is 0, as beyond the cut-off."""
     power = transfer.real.square() + transfer.imag.square()
     # The root's slope is infinite at 0.
     dark = power < torch.finfo(power.dtype).tiny

@@ -1,4 +1,4 @@
-"""Colour filter arrays: one colour for each pixel, and what is made of the mosaic.
+"""Colour filter arrays: one colour for each pixel, and demosaicing.
 
 A pattern tiles the sensor from its upper left corner. It is one of
 
@@ -7,7 +7,7 @@ A pattern tiles the sensor from its upper left corner. It is one of
 - rows of letters, such as ``("rgb", "brg", "gbr")``, of either case;
 - an integer tensor or array ``[h, w]`` of channel indices, such as rawpy's ``raw_pattern``.
 
-The other colours of a pixel are interpolated, or the mosaic is handed on as it was read.
+The missing colours of a pixel are interpolated, or the mosaic is returned without interpolation.
 """
 
 import itertools
@@ -40,14 +40,14 @@ Demosaicing = Literal["bilinear", "malvar", "packed", "none"]
 
 
 def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
-    """Return the channel index of each pixel of one period.
+    """Channel index of each pixel in one period of a pattern.
 
     Parameters
     ----------
     pattern : str, rows of letters, or Tensor ``[h, w]``
-        As above.
+        See :mod:`optics.mosaic`.
     channels : str
-        A letter for each channel of the picture, in their order.
+        One letter for each channel of the picture, in order.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
     TypeError
         For a pattern that is a number.
     ValueError
-        For rows of unequal length, a letter or index that is no channel, or a channel that no
-        pixel sees, which could not be interpolated.
+        For rows of unequal length, a letter or index that is not a channel, or a channel without a
+        pixel, which could not be interpolated.
     """
     letters = isinstance(channels, Sequence) and all(isinstance(each, str) for each in channels)
     if not letters or not channels or len(set(channels)) != len(channels):
@@ -76,7 +76,7 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
                 f"{pattern.dtype} {tuple(pattern.shape)}"
             )
         indices = pattern.long()
-        if not looked_at(indices):  # it would stop an accelerator
+        if not looked_at(indices):  # reading them would make an accelerator wait
             return indices
         seen = set(indices.flatten().tolist())
     else:
@@ -90,7 +90,7 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
             raise TypeError(f"pattern must be rows of letters, or a Tensor, not {pattern!r}")
         if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
             raise ValueError(f"pattern must have rows of one length, not {rows}")
-        # Data sheets write RGGB; where channels have both cases of a letter, each is its own.
+        # Data sheets write RGGB. If channels use both cases of a letter, case distinguishes them.
         places = {letter.swapcase(): place for place, letter in enumerate(channels)}
         places |= {letter: place for place, letter in enumerate(channels)}
         strangers = sorted({letter for row in rows for letter in row} - set(places))
@@ -103,25 +103,25 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
         indices = torch.tensor(layout)
     if seen != set(range(len(channels))):
         raise ValueError(
-            f"every channel of {channels!r}, 0 to {len(channels) - 1}, and no other must occur in "
-            f"the pattern, which has {sorted(seen)}"
+            f"the pattern must contain every channel of {channels!r}, 0 to {len(channels) - 1}, "
+            f"and no other, but it has {sorted(seen)}"
         )
     return indices
 
 
 def mosaic(image: Tensor, pattern: Pattern, *, channels: str = "rgb") -> Tensor:
-    """Let each pixel see one channel.
+    """Mosaic of a picture behind a colour filter array: each pixel keeps one channel.
 
-    The light of the other channels is lost: a Bayer array costs two thirds of it.
+    The light of the other channels is lost: two thirds of it with a Bayer array.
 
     Parameters
     ----------
     image : Tensor ``[B, C, H, W]``
         Irradiance of each channel at every pixel.
     pattern : str, rows of letters, or Tensor ``[h, w]``
-        Which pixel sees which channel.
+        Channel of each pixel.
     channels : str
-        A letter for each of the C channels.
+        One letter for each of the C channels.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def mosaic(image: Tensor, pattern: Pattern, *, channels: str = "rgb") -> Tensor:
     Raises
     ------
     TypeError
-        When the picture is no Tensor, or as :func:`cfa_indices`.
+        When the picture is not a Tensor, or as :func:`cfa_indices`.
     ValueError
         For a picture without these channels, or as :func:`cfa_indices`.
     """
@@ -145,15 +145,16 @@ def mosaic(image: Tensor, pattern: Pattern, *, channels: str = "rgb") -> Tensor:
 
 
 class ColourFilterArray(nn.Module):
-    """A colour filter array in front of a sensor, and what is made of the mosaic behind it.
+    """A colour filter array in front of a sensor, with the demosaicing after it.
 
     Parameters
     ----------
     pattern, channels
         As in :func:`optics.demosaic`.
     method : {"bilinear", "malvar", "packed", "none"}
-        Interpolate as :func:`optics.demosaic` does, or hand the mosaic on: ``packed`` as
-        :func:`optics.pack_mosaic` does, its phases as channels, or, with ``none``, as it is.
+        ``bilinear`` and ``malvar`` interpolate as :func:`optics.demosaic`. ``packed`` rearranges
+        the mosaic as :func:`optics.pack_mosaic`, one channel for each pixel of the pattern.
+        ``none`` returns the mosaic unchanged.
 
     Raises
     ------
@@ -173,7 +174,7 @@ class ColourFilterArray(nn.Module):
         self.rows = "/".join("".join(channels[i] for i in row) for row in indices.tolist())
         self.indices: Tensor
         self.kernel: Tensor | None
-        # The pattern belongs to the device and not to what is learned.
+        # The pattern is a property of the device, not a part of the state.
         self.register_buffer("indices", indices, persistent=False)
         kernel = malvar_kernel(indices) if method == "malvar" else None
         self.register_buffer("kernel", kernel, persistent=False)
@@ -185,12 +186,12 @@ class ColourFilterArray(nn.Module):
 
     @property
     def interpolates(self) -> bool:
-        """Whether each pixel is given all colours; otherwise the mosaic is handed on."""
+        """Whether all colours of each pixel are interpolated; otherwise the mosaic is returned."""
         return self.method in get_args(Interpolation)
 
     @property
     def picture_channels(self) -> int:
-        """Channels that are made of one exposure: the colours, the phases, or one."""
+        """Channels of one exposure after demosaicing: the colours, the pixels of a period, or 1."""
         if self.interpolates:
             return len(self.channels)
         return math.prod(self.period) if self.method == "packed" else 1
@@ -202,7 +203,7 @@ class ColourFilterArray(nn.Module):
         ----------
         image : Tensor ``[B, exposures * C, H, W]``
         exposures : int
-            Pictures that follow each other in the channels.
+            Number of exposures, one after another in the channels.
 
         Returns
         -------
@@ -211,7 +212,7 @@ class ColourFilterArray(nn.Module):
         Raises
         ------
         ValueError
-            When the channels are not as many as the exposures have.
+            When the number of channels is not that of the exposures.
         """
         colours = len(self.channels)
         if image.ndim != 4 or image.shape[1] != exposures * colours:
@@ -223,7 +224,7 @@ class ColourFilterArray(nn.Module):
         return select(single, self.indices).unflatten(0, (image.shape[0], exposures)).squeeze(2)
 
     def demosaic(self, raw: Tensor) -> Tensor:
-        """Interpolate each exposure; or hand its mosaic on, where that is the method.
+        """Demosaic each exposure, or return its mosaic, as ``method`` says.
 
         Parameters
         ----------
@@ -252,24 +253,24 @@ class ColourFilterArray(nn.Module):
         return full.unflatten(0, raw.shape[:2]).flatten(1, 2)
 
     def in_colour(self, picture: Tensor, step: Callable[[Tensor], Tensor]) -> Tensor:
-        """Do to what :meth:`demosaic` made a step that is defined on pictures in all colours.
+        """Apply a step that needs pictures in all colours to the result of :meth:`demosaic`.
 
-        To a mosaic it is done as if each pixel had read in all colours what it read in its own,
-        and the pixel's own colour is kept of the result. That is exact for a step that treats
-        each pixel by itself, as the difference of two exposures, and wrong for one that looks at
-        its neighbours, as a convolution.
+        A mosaic is expanded to all colours by repeating the value of each pixel; after the step,
+        each pixel keeps its own colour. This is exact for a step that treats each pixel separately,
+        such as the difference of two exposures. It is wrong for a step that uses neighbouring
+        pixels, such as a convolution.
 
         Parameters
         ----------
         picture : Tensor
-            Of :meth:`demosaic`.
+            Result of :meth:`demosaic`, in its shape.
         step : callable
-            From ``[B, exposures * C, H, W]`` to ``[B, N * C, H, W]``.
+            Function from ``[B, exposures * C, H, W]`` to ``[B, N * C, H, W]``.
 
         Returns
         -------
         Tensor
-            Of N exposures, as :meth:`demosaic` makes them.
+            N exposures, in the shape of :meth:`demosaic`.
         """
         if self.interpolates:
             return step(picture)
@@ -287,7 +288,7 @@ class ColourFilterArray(nn.Module):
 
 
 def select(image: Tensor, indices: Tensor) -> Tensor:
-    """Mosaic a picture by indices on its own device."""
+    """Mosaic of a picture by indices on the same device."""
     tiled = _tiled(indices, image.shape[-2], image.shape[-1])
     raw = image[:, :1]
     for channel in range(1, image.shape[1]):
@@ -302,43 +303,43 @@ def demosaic(
     channels: str = "rgb",
     method: Interpolation = "bilinear",
 ) -> Tensor:
-    """Interpolate the channels that each pixel did not see; measured values stay as they are.
+    """Demosaic raw data: interpolate the missing channels; measured values are not changed.
 
     Parameters
     ----------
     raw : Tensor ``[B, 1, H, W]``
-        What was read, at least one period of the pattern in size.
+        Mosaic, at least one period of the pattern in size.
     pattern : str, rows of letters, or Tensor ``[h, w]``
-        Which pixel saw which channel.
+        Channel of each pixel.
     channels : str
-        A letter for each channel.
+        One letter for each channel.
     method : {"bilinear", "malvar"}
         ``bilinear``: normalised convolution (Knutsson and Westin, CVPR 1993, p. 515) with a tent
-        that reaches to the next period; for Bayer's arrays this is bilinear interpolation, for
-        another array a weighted mean of the nearest samples of a colour. ``malvar``: the linear
-        5 x 5 filters of Malvar, He and Cutler, ICASSP 2004, vol. 3, p. 485, fig. 2, for Bayer's
-        arrays; sharper, and it may leave the range of the data at edges.
+        that reaches to the next period. For Bayer arrays this is bilinear interpolation, for other
+        arrays a weighted mean of the nearest samples of a colour. ``malvar``: the linear 5 x 5
+        filters of Malvar, He and Cutler, ICASSP 2004, vol. 3, p. 485, fig. 2, for Bayer arrays;
+        they are sharper, and may leave the range of the data at edges.
 
     Returns
     -------
     Tensor ``[B, C, H, W]``
-        Linear in ``raw``. Half precision is computed, and returned, in float32. A NaN or an
-        infinity reaches the interpolated values of its own channel alone as far as the tent, and,
-        with ``malvar``, which makes each channel of all, all channels of its neighbours.
+        Linear in ``raw``. Half precision is computed, and returned, in float32. With ``bilinear`` a
+        NaN or an infinity spreads only to interpolated values of its own channel, as far as the
+        tent reaches; with ``malvar``, which uses all channels, to all channels of its neighbours.
 
     Raises
     ------
     TypeError
-        When ``raw`` is no Tensor, or as :func:`cfa_indices`.
+        When ``raw`` is not a Tensor, or as :func:`cfa_indices`.
     ValueError
-        For raw data of another shape or smaller than the pattern, another method, ``malvar``
-        with another array than Bayer's, or as :func:`cfa_indices`.
+        For raw data of the wrong shape or smaller than the pattern, an unknown method, ``malvar``
+        with an array that is not a Bayer array, or as :func:`cfa_indices`.
     """
     indices = cfa_indices(pattern, channels=channels)
     if method not in get_args(Interpolation):
         raise ValueError(
-            f"method must be one of {get_args(Interpolation)}, not {method!r}; the phases of a "
-            "mosaic are made channels by pack_mosaic"
+            f"method must be one of {get_args(Interpolation)}, not {method!r}; pack_mosaic "
+            "rearranges a mosaic to channels"
         )
     check_tensor("raw", raw)
     if raw.ndim != 4 or raw.shape[1] != 1 or not raw.is_floating_point():
@@ -351,11 +352,11 @@ def demosaic(
 
 
 def pack_mosaic(raw: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
-    """Make a channel of each phase of the pattern, in raster order: nothing is interpolated.
+    """Rearrange a mosaic to one channel for each pixel of the pattern, in raster order.
 
-    The usual input of networks for raw data (Chen, Chen, Xu and Koltun, Learning to see in the
-    dark, CVPR 2018, sec. 3.2); of ``"rggb"`` the channels are red, green beside red, green beside
-    blue, and blue.
+    Nothing is interpolated. It is the usual input of networks for raw data (Chen, Chen, Xu and
+    Koltun, Learning to see in the dark, CVPR 2018, sec. 3.2). For ``"rggb"`` the channels are red,
+    green beside red, green beside blue, and blue.
 
     Parameters
     ----------
@@ -372,9 +373,9 @@ def pack_mosaic(raw: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
     Raises
     ------
     TypeError
-        When ``raw`` is no Tensor.
+        When ``raw`` is not a Tensor.
     ValueError
-        For mosaics of another shape, or not made of whole periods, or a period below one pixel.
+        For mosaics of the wrong shape, or not of whole periods, or a period below one pixel.
     """
     h, w = image_size(period, "period")
     check_tensor("raw", raw)
@@ -389,7 +390,7 @@ def pack_mosaic(raw: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
 
 
 def unpack_mosaic(packed: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
-    """Lay the phases side by side again: what undoes :func:`optics.pack_mosaic`.
+    """Rearrange channels to a mosaic: the inverse of :func:`optics.pack_mosaic`.
 
     Parameters
     ----------
@@ -404,9 +405,9 @@ def unpack_mosaic(packed: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
     Raises
     ------
     TypeError
-        When ``packed`` is no Tensor.
+        When ``packed`` is not a Tensor.
     ValueError
-        When the channels are not as many as whole mosaics have, or for a period below one pixel.
+        When the number of channels is not a multiple of h w, or for a period below one pixel.
     """
     h, w = image_size(period, "period")
     check_tensor("packed", packed)
@@ -425,7 +426,7 @@ def _tiled(indices: Tensor, height: int, width: int) -> Tensor:
 
 
 def interpolate(raw: Tensor, indices: Tensor, channels: int) -> Tensor:
-    """Sum of the samples of a channel under a tent, over the sum of the tent at these samples."""
+    """Weighted mean of the samples of a channel under a tent, by normalised convolution."""
     h, w = indices.shape
     _check_size(raw, h, w)
     raw = _full_precision(raw)
@@ -439,7 +440,7 @@ def interpolate(raw: Tensor, indices: Tensor, channels: int) -> Tensor:
     border = (h - 1, w - 1)
     with full_precision(raw):
         total = functional.conv2d(weights, kernel, padding=border, groups=channels)
-        # Selected, not multiplied: 0 times a NaN or an infinity of another colour is no 0.
+        # Selected, not multiplied: 0 times a NaN or an infinity of another colour is NaN.
         gathered = functional.conv2d(
             torch.where(own, raw, 0.0), kernel, padding=border, groups=channels
         )
@@ -447,7 +448,7 @@ def interpolate(raw: Tensor, indices: Tensor, channels: int) -> Tensor:
 
 
 def filter_mosaic(raw: Tensor, kernel: Tensor) -> Tensor:
-    """Filter each pixel of a 2 x 2 array for each of three channels, by one convolution."""
+    """Interpolate three channels at each pixel of a 2 x 2 array by a single convolution."""
     _check_size(raw, 4, 4)
     raw = _full_precision(raw)
     height, width = raw.shape[-2:]
@@ -473,7 +474,7 @@ def malvar_kernel(indices: Tensor) -> Tensor:
     if not bayer:
         layout = indices.tolist() if has_values(indices) else tuple(indices.shape)
         raise ValueError(
-            "method='malvar' needs an array of Bayer's, 'rggb', 'bggr', 'grbg' or 'gbrg', not "
+            "method='malvar' needs a Bayer array, 'rggb', 'bggr', 'grbg' or 'gbrg', not "
             f"indices {layout}; use method='bilinear'"
         )
     # By masks rather than cases, which no compiler could follow: [3, 2, 2, 1, 1] each.

@@ -1,4 +1,4 @@
-"""Shot noise: photoelectrons are counted one by one, and a choice of gradients through the count.
+"""Shot noise, the Poisson fluctuation of photoelectron counts, with a choice of gradients.
 
 =============  ==============================  ===========================================
 estimator      forward                         gradient
@@ -26,17 +26,17 @@ __all__ = [
     "shot_noise",
 ]
 
-#: Source of a draw: one generator, or one for each picture. With the second, the noise of a picture
-#: does not depend on what else is in its batch.
+#: Source of random numbers: one generator, or one for each picture. With one for each, the noise of
+#: a picture does not depend on the other pictures in its batch.
 Generators: TypeAlias = torch.Generator | Sequence[torch.Generator]
 
 ShotNoise = Literal["gaussian", "poisson", "score", "none"]
 
-# Below this many electrons the slope of the root is held, to keep gradients finite.
+# Below this many electrons the slope of the square root is held constant, to keep gradients finite.
 _FEWEST_ELECTRONS = 1e-2
 # The smallest mean whose logarithm and inverse are normal numbers in float32.
 _TINY = 1e-30
-# More cannot be counted in 64 bits; their fluctuation is less than a billionth.
+# Larger counts do not fit into 64 bits; their relative fluctuation is less than a billionth.
 _MOST_ELECTRONS = 2.0**62
 
 
@@ -47,44 +47,42 @@ def shot_noise(
     read_noise: float = 0.0,
     generator: Generators | None = None,
 ) -> Tensor:
-    """Counts with the fluctuation of a Poisson process.
+    """Counts with shot noise: the fluctuation of a Poisson process, whose variance is its mean.
 
-    Its variance is its mean (EMVA Standard 1288, release 4.0).
+    See EMVA Standard 1288, release 4.0.
 
     Parameters
     ----------
     electrons : Tensor ``[B, ...]``, electrons
-        Mean counts x, non-negative. A mean below zero, as rounding leaves in the dark, counts as
-        zero, with the slope that it has there in the mean, 1, so that it can come back. An infinite
-        one stays infinite.
+        Mean counts x, non-negative. A negative mean, as rounding may leave in the dark, counts as
+        zero but keeps a gradient of 1, so that training can raise it again. An infinite mean stays
+        infinite.
     kind : {"gaussian", "poisson", "score", "none"}
-        ``gaussian``: ``x + sqrt(x) n``, right in mean and variance (0.1 electrons RMS remain in
-        the dark), and close in shape above some ten electrons; its pathwise gradient is unbiased
-        for mean and variance. ``poisson``: exact counts n; the gradient ``1 + (n - x) / (2 x)``
-        is that of the residual ``(n - x) / sqrt(x)`` held fixed, unbiased for every loss that is
-        linear or quadratic in the count (the former at any x, the latter above 0.01 electrons),
-        and so is its second derivative.
-        ``score``: exact counts that have no path back; only where no gradient is asked for, see
-        :meth:`optics.Sensor.expose`. ``none``: the mean.
+        ``gaussian``: ``x + sqrt(x) n`` with the right mean and variance (0.1 electrons RMS remain
+        in the dark), and nearly the right distribution above some ten electrons; its pathwise
+        gradient is unbiased for mean and variance. ``poisson``: exact counts n; the gradient
+        ``1 + (n - x) / (2 x)`` is that with the residual ``(n - x) / sqrt(x)`` held fixed. It is
+        unbiased, as is its second derivative, for every loss that is linear in the count (at any
+        x) or quadratic (above 0.01 electrons). ``score``: exact counts without a gradient, only
+        for use where none is recorded, see :meth:`optics.Sensor.expose`. ``none``: the mean.
     read_noise : float, electrons RMS
-        For ``gaussian`` only: noise of the read-out in the same draw, ``x + sqrt(x + s^2) n``. The
-        sum of two Gaussian variables is one, and costs half.
+        For ``gaussian`` only: read noise in the same draw, ``x + sqrt(x + s^2) n``. The sum of two
+        Gaussian variables is Gaussian, and one draw costs half.
     generator : torch.Generator or a sequence of them, optional
-        Source of the draw, or one for each picture; torch's default one if not given.
+        Source of the draw, or one for each picture; by default torch's global generator.
 
     Returns
     -------
     Tensor of the shape of ``electrons``, electrons
-        Computed, and returned, in float32 where ``electrons`` have half precision, which counts to
-        256 or 2048.
+        Half precision, which counts only to 256 or 2048, is computed, and returned, in float32.
 
     Raises
     ------
     TypeError
-        For what is no Tensor, and read noise that is not one number.
+        When ``electrons`` is not a Tensor, or the read noise not one number.
     ValueError
-        For electrons that are not real floating point, another kind, read noise with one that is
-        not Gaussian, or ``score`` where a gradient is asked for.
+        For electrons that are not real floating point, an unknown kind, read noise with a kind
+        other than ``gaussian``, or ``score`` where a gradient is recorded.
 
     Notes
     -----
@@ -112,12 +110,12 @@ def shot_noise(
             counts = poisson_counts(electrons, generator=generator)
             if not differentiated(electrons):
                 return counts
-            most = torch.finfo(electrons.dtype).max  # infinities have no difference
+            most = torch.finfo(electrons.dtype).max  # the difference of infinities is NaN
             finite = electrons.clamp_max(most)
             mean = finite.detach().clamp_min(0)
             held = mean.clamp_min(_FEWEST_ELECTRONS)
             root = held.sqrt()
-            # Both differences are zero, so that the value stays the whole number that it is.
+            # Both differences are zero in value and only carry the gradient.
             change = finite - finite.detach()
             spread = (held + change).sqrt() - root
             residual = (counts.clamp_max(most) - mean).div_(root)
@@ -129,12 +127,12 @@ def shot_noise(
 
 
 def _not_negative(electrons: Tensor) -> Tensor:
-    """Means below zero as zero, with a slope of 1 there too."""
+    """Set negative means to zero, with a gradient of 1."""
     return torch.where(electrons < 0, electrons - electrons.detach(), electrons)
 
 
 class _Gaussian(torch.autograd.Function):
-    """``x + sqrt(x + v) n`` and its slope, which is formed where the numbers are at hand."""
+    """``x + sqrt(x + v) n`` and its slope, which is computed in the forward pass."""
 
     generate_vmap_rule = True
 
@@ -146,7 +144,7 @@ class _Gaussian(torch.autograd.Function):
         root = _spread(electrons, fewest, variance)
         normal = standard_normal(electrons, generator)
         counts = torch.addcmul(electrons.clamp_min(0), root, normal)
-        # The root is held below the least mean: there the slope is that of the mean alone.
+        # Below the least mean the root is constant: the slope is that of the mean alone.
         slope = (normal / root.mul_(2)).mul_(electrons >= fewest).add_(1)
         return counts, slope
 
@@ -179,30 +177,30 @@ class _ForwardGaussian(_Gaussian):
 
 
 def _fewest(variance: float) -> float:
-    """Least mean of which the draw has the deviation; any, where there is another variance too."""
-    # One that single precision does not hold is none.
+    """Least mean whose square root is used; 0 if there is another variance too."""
+    # A variance below the range of single precision counts as none.
     return 0.0 if variance >= torch.finfo(torch.float32).tiny else _FEWEST_ELECTRONS
 
 
 def _spread(electrons: Tensor, fewest: float, variance: float) -> Tensor:
-    """Deviation of the draw; a finite one of infinite light, whose draw would be no number."""
+    """Standard deviation of the draw; finite for infinite light, to avoid NaN."""
     held = electrons.clamp(fewest, torch.finfo(electrons.dtype).max)
     return held.add_(variance).sqrt_()
 
 
 def _slope_of_the_mean(slope: Tensor, electrons: Tensor, variance: float) -> Tensor:
-    """The kept slope, a constant to autograd, with its own slope to the mean."""
+    """The kept slope, a constant to autograd, with its derivative to the mean."""
     fewest = _fewest(variance)
     root = _spread(electrons, fewest, variance)
-    # The factor is zero, so that the value stays the one that it is.
+    # The factor is zero in value and only carries the derivative.
     return torch.addcmul(slope, slope - 1, root.detach() / root - 1)
 
 
 def poisson_counts(electrons: Tensor, *, generator: Generators | None = None) -> Tensor:
-    """Exact counts of the mean ``electrons``, without a gradient; of 2**62 and more, the mean."""
+    """Exact counts of the mean ``electrons``, without a gradient; from 2**62 on the mean."""
     mean = electrons.detach().clamp_min(0)
-    # What is no number stays none, as with the Gaussian draw: whoever trains looks for it in the
-    # loss. The sampler itself would stop a CPU in other words, and a GPU for good.
+    # NaN stays NaN, as with the Gaussian draw, so that it shows in the loss. The sampler itself
+    # raises another error for it on a CPU, and an unrecoverable one on a GPU.
     countable = mean < _MOST_ELECTRONS
     rate = torch.where(countable, mean, 0)
     if generator is None or isinstance(generator, torch.Generator):
@@ -253,19 +251,19 @@ def between(low: float, high: float, pictures: Tensor, generator: Generators | N
     return low * (high / low) ** drawn
 
 
-#: What to do with a number.
+#: Advice where a seed was given instead of a generator.
 OF_A_SEED = "of a seed make torch.Generator().manual_seed(seed)"
 
 
 def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> list[torch.Generator]:
-    """Check that there is a generator for each picture.
+    """Return the generators as a list, one for each picture.
 
     Raises
     ------
     TypeError
-        For what is no generator and no sequence of them, such as a seed.
+        When this is not a sequence of generators, such as a seed.
     ValueError
-        When the numbers differ.
+        When their number is not that of the pictures.
     """
     if not isinstance(generators, Sequence) or isinstance(generators, str):
         raise TypeError(
@@ -284,7 +282,7 @@ def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> lis
 
 
 def refuse_path_gradient(electrons: Tensor) -> None:
-    """Raise a ValueError when the counts of the score function would be differentiated."""
+    """Raise a ValueError when counts of ``kind="score"`` would be differentiated."""
     if differentiated(electrons):
         raise ValueError(
             "shot_noise='score' has no gradient through its counts: call "
@@ -295,18 +293,18 @@ def refuse_path_gradient(electrons: Tensor) -> None:
 
 
 def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
-    """Logarithm of the probability of each picture's counts, given their means.
+    """Log-likelihood of each picture's counts, given their means.
 
-    ``sum n log x - x - log n!`` over all but the first dimension. Its gradient ``n / x - 1`` to
-    the means is the score. Half precision is computed in float32. Means of 2**62 and more, which
-    are not drawn but counted as they are, add nothing.
+    It is ``sum n log x - x - log n!`` over all but the first dimension. Its gradient to the means,
+    ``n / x - 1``, is the score. Half precision is computed in float32. Means of 2**62 and more,
+    which are not drawn but returned as they are, contribute 0.
 
     Parameters
     ----------
     counts : Tensor ``[B, ...]``, electrons
-        What was counted; taken as given, without a gradient.
+        Counts n, without a gradient.
     electrons : Tensor ``[B, ...]``, electrons
-        The means.
+        Means x.
 
     Returns
     -------
@@ -315,7 +313,7 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
     Raises
     ------
     TypeError
-        For what is no Tensor.
+        When one is not a Tensor.
     ValueError
         When the shapes differ.
     """
@@ -327,7 +325,7 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
             f"{tuple(counts.shape)} and {tuple(electrons.shape)}"
         )
     counts, electrons = single(counts.detach()), single(electrons)
-    # What is too many to count is its mean, of which infinite light has no difference.
+    # Too large counts equal their mean; for infinite light the difference would be NaN.
     certain = (counts == electrons) & (electrons >= _MOST_ELECTRONS)
     counts, electrons = torch.where(certain, 0, counts), torch.where(certain, 0, electrons)
     logarithm = electrons.clamp_min(_TINY).log()
@@ -338,12 +336,12 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
 def score_surrogate(
     loss: Tensor, log_likelihood: Tensor, *, baseline: Tensor | float | None = None
 ) -> Tensor:
-    """Give losses the gradient of their expectation over the counts, whatever the loss.
+    """Losses with the gradient of their expectation over the counts, for any loss.
 
-    The score function (REINFORCE) estimator, Williams, Machine Learning 8:229 (1992):
-    ``d E[loss] = E[d loss + (loss - baseline) d log p(counts)]``. It asks nothing of the loss,
-    which may be a decision or a count of bits, and pays with a variance that grows with the
-    number of pixels.
+    This is the score function (REINFORCE) estimator, Williams, Machine Learning 8:229 (1992):
+    ``d E[loss] = E[d loss + (loss - baseline) d log p(counts)]``. The loss need not be
+    differentiable: it may be a decision or a number of bits. The price is a variance that grows
+    with the number of pixels.
 
     Parameters
     ----------
@@ -353,21 +351,21 @@ def score_surrogate(
     log_likelihood : Tensor ``[B]``
         From :meth:`optics.Sensor.expose` or :func:`poisson_log_likelihood`.
     baseline : Tensor ``[B]`` or float, optional
-        What a picture's loss is compared with, independent of its noise; it lowers the variance
-        and leaves the mean as it is. By default the mean loss of the other pictures, or 0 for a
-        single one.
+        Value that is subtracted from a picture's loss; it must not depend on that picture's noise.
+        It lowers the variance of the gradient and leaves its mean unchanged. By default the mean
+        loss of the other pictures, or 0 for a single one.
 
     Returns
     -------
     Tensor ``[B]``
-        The values of ``loss``; take their mean and go backward.
+        The values of ``loss``; call ``backward`` on their mean.
 
     Raises
     ------
     TypeError
-        When the loss or the log-likelihood is no Tensor.
+        When the loss or the log-likelihood is not a Tensor.
     ValueError
-        When the two are not of one shape ``[B]``, or the baseline is of another one.
+        When the two do not have the same shape ``[B]``, or the baseline has another one.
     """
     check_tensor("loss", loss)
     check_tensor("log_likelihood", log_likelihood)

@@ -1,4 +1,4 @@
-"""Wavefronts off the axis: Zernike coefficients in places of the picture.
+"""Wavefronts off the axis: Zernike coefficients at places of the image.
 
 ::
 
@@ -6,9 +6,9 @@
     table along a radius ──field_coefficients───┴─► [P, Q, L or 1, J] ──Aberration──► Pupil
                                                                       ──► VaryingImaging
 
-The places span the picture from the first pixel to the last, and a height is 1 at its corners. Axes
-of picture and pupil are parallel, as +x and +y of the image: light that lags in the half of the
-pupil towards +x goes towards +x.
+The places span the image from the first pixel to the last, and the image height is 1 at its
+corners. The axes of image and pupil are parallel, with +x and +y those of the image: light that
+lags in the half of the pupil towards +x goes towards +x.
 """
 
 import math
@@ -43,37 +43,39 @@ def seidel_coefficients(
     defocus: float | Tensor = 0.0,
     tilt: float | Tensor = 0.0,
 ) -> Tensor:
-    """Zernike coefficients of Seidel's aberrations in places of the picture.
+    """Zernike coefficients of the Seidel aberrations at places of the image.
 
     ``W = W040 r^4 + W131 r^2 (h . r) + W222 (h . r)^2 + W220 h^2 r^2 + W020 r^2 + W111 (h . r)``
-    with the point r of the pupil, 1 at its rim, and h of the picture, 1 at its corners (Born and
-    Wolf, Principles of Optics, sec. 5.3; Wyant and Creath, Applied Optics and Optical Engineering
-    11, 1992, sec. III, have the coefficients): written in Zernike polynomials it is exact.
+    with the pupil coordinate r, 1 at the rim, and the image coordinate h, 1 at the corners (Born
+    and Wolf, Principles of Optics, sec. 5.3; the coefficients are in Wyant and Creath, Applied
+    Optics and Optical Engineering 11, 1992, sec. III). The Zernike polynomials represent it
+    exactly.
 
     Parameters
     ----------
     places : int or (int, int)
-        How many (P, Q), two or more along each side, of which the first and the last lie on the
-        picture's border.
+        Number of places (P, Q), two or more along each side; the first and the last lie on the
+        border of the image.
     size : int or (int, int), pixels
-        Height and width of the picture: their ratio counts.
+        Height and width of the image; only their ratio matters.
     spherical, coma, astigmatism, field_curvature : float or Tensor, scalar or ``[L]``, metres
-        W040, W131, W222 and W220: optical path at the rim of the pupil for a corner of the
-        picture; half a wave is ``0.5 * 550e-9``. ``[L]`` are those of each wavelength. Light that
-        lags at the rim, W > 0, has its focus behind the sensor, and positive coma flares away from
-        the axis, and moves the mean of the light by as much as a tilt of W131, or of
-        ``(1 + e**2) W131`` with a central stop of e of the diameter: the opposite tilt takes it
-        back. W220 is the sagittal one, Petzval's and half of W222.
+        W040, W131, W222 and W220: optical path at the rim of the pupil for a corner of the image;
+        half a wave is ``0.5 * 550e-9``. ``[L]`` are those of each wavelength. W > 0 means that
+        light lags at the rim: the focus is then behind the sensor. Positive coma flares away from
+        the axis. It moves the centroid of the light by as much as a tilt of W131 does, or of
+        ``(1 + e**2) W131`` with a central obscuration of e of the diameter; the opposite tilt
+        compensates this. W220 is the sagittal field curvature: that of Petzval plus half of W222.
     defocus, tilt : float or Tensor, scalar or ``[L]``, metres
-        W020 and W111, which with ``[L]`` are axial and lateral colour: a tilt of W moves the corner
+        W020 and W111. With ``[L]`` they are axial and lateral colour: a tilt of W moves the corner
         outwards by ``2 W N`` with the working f-number N, :attr:`Pupil.image_distance` over the
-        diameter. PSFs that move magnify the picture, and change the irradiance of an even scene by
-        the ratio of the areas. Distortion moves farther, and is :class:`Projection`'s.
+        diameter. PSFs that shift magnify the image, and change the irradiance of a uniform scene by
+        the ratio of the areas. For distortion, a larger shift, use :class:`Projection`.
 
     Returns
     -------
     Tensor ``[P, Q, L or 1, 11]``, metres RMS
-        Of Noll's 1 to 11, as :class:`Aberration` takes them, with gradients to all tensors.
+        Coefficients of Noll indices 1 to 11, for :class:`Aberration`, with gradients to all
+        tensors.
 
     Raises
     ------
@@ -130,30 +132,29 @@ def field_coefficients(
     indices: Sequence[int] | None = None,
     angle: float = math.pi / 2,
 ) -> Tensor:
-    """Zernike coefficients in places of the picture from a table of a lens along one radius.
+    """Zernike coefficients at places of the image, from a table of a lens along one radius.
 
-    A lens of revolution has the same wavefront all around, turned with the place: a pair ``c cos(m
-    theta) + s sin(m theta)`` at an angle further by a is that with ``theta - a``. Between heights
-    the coefficients are interpolated linearly.
+    A rotationally symmetric lens has the same wavefront at every azimuth, rotated with the place:
+    a pair ``c cos(m theta) + s sin(m theta)`` at an azimuth larger by a is the same with
+    ``theta - a``. Between heights the coefficients are interpolated linearly.
 
     Parameters
     ----------
     table : Tensor ``[R, J]``, or ``[R, L, J]`` for each of L wavelengths, metres RMS
-        Coefficients at R heights, of the path by which light lags: of waves, times the wavelength;
-        of fringe polynomials, as :func:`fringe_to_noll` says. Those of OpticStudio, where a path is
-        positive if the light is ahead, have the other sign, see :func:`import_zernikes`. A
-        parameter is trained.
+        Coefficients at R heights, of the path by which light lags. Multiply coefficients in waves
+        by the wavelength, and convert fringe polynomials as :func:`fringe_to_noll` says. In
+        OpticStudio a path is positive if the light is ahead: change the sign, see
+        :func:`import_zernikes`. A parameter is trained.
     heights : Tensor or sequence ``[R]``
-        Of the points of the image, in one unit, whatever it is: growing from 0, the axis, to the
-        corner of the picture.
+        Image heights in any common unit, increasing from 0, the axis, to the corner of the image.
     places, size
         As in :func:`seidel_coefficients`.
     indices : sequence of int, optional
-        Noll's, by default ``1, ..., J``: both of each pair, sine and cosine.
+        Noll indices, by default ``1, ..., J``. They must contain both of each pair, sine and
+        cosine.
     angle : float, radians
-        In which the table's points lie, from +x to +y: by default along y. A lens looks in a mirror
-        as it does itself, so that it does not matter whether y points up, in picture and pupil
-        alike, as in most programs, or down.
+        Azimuth of the table's points, from +x to +y; by default along y. As the lens is mirror
+        symmetric, y may point up, in image and pupil alike, as in most programs, or down.
 
     Returns
     -------
@@ -163,11 +164,11 @@ def field_coefficients(
     Raises
     ------
     TypeError
-        When the table is no Tensor, the angle not one number, or heights or indices are no sequence
-        of them.
+        When the table is not a Tensor, the angle not one number, or heights or indices not a
+        sequence.
     ValueError
-        When table or angle are not real and finite of these shapes, the heights are not finite, do
-        not grow from 0 or are not as many, an index is given twice or without the other of its
+        When table or angle are not real and finite of these shapes, the heights are not finite, not
+        increasing from 0 or not R of them, an index is given twice or without the other of its
         pair, or there are fewer than two places along a side.
     """
     check_real("table", table, "[R, J] or [R, L, J]")
@@ -183,7 +184,7 @@ def field_coefficients(
     check_finite("heights", heights.detach(), "any unit")
     if looked_at(heights) and not (bool((heights.diff() > 0).all()) and float(heights[0]) == 0):
         raise ValueError(
-            f"heights must grow from 0, the axis, to the corner of the picture, not "
+            f"heights must increase from 0, the axis, to the corner of the picture, not "
             f"{heights.tolist()}"
         )
     terms = table.shape[-1]
@@ -242,8 +243,8 @@ def _turn(indices: tuple[int, ...], terms: int, angle: Tensor) -> Tensor:
         partner = nm_to_noll(order, -frequency)
         if partner not in indices:
             raise ValueError(
-                f"indices must hold both of a pair, and {number} turns into {partner}: give it "
-                "too, with zeros where the table has none"
+                f"indices must hold both of a pair, but {partner}, the partner of {number}, is "
+                "missing: add it, with zeros where the table has none"
             )
         # A cosine loses to its sine what the sine gives back.
         turn[..., indices.index(partner), place] = torch.sin(frequency * angle)

@@ -1,9 +1,9 @@
-"""What a data sheet says of a sensor: its photon transfer curve, and the figures of EMVA 1288.
+"""Photon transfer curve of a sensor, and the figures of EMVA 1288 for its data sheet.
 
 ::
 
     photons ─► electrons, shot noise ─► full well ─► binning ─► gain, read noise ─► codes
-               mean and variance are carried through, without a draw
+               mean and variance are propagated, without random numbers
 """
 
 import math
@@ -19,27 +19,27 @@ from .sensor import Sensor
 
 __all__ = ["PhotonTransfer", "photon_transfer"]
 
-# Light of the curve that is drawn by default, of the threshold and of saturation, and its points.
+# Default range of light, as factors of the threshold and of saturation, and number of points.
 _LEAST, _MOST, _POINTS = 0.1, 1.25, 65
 # Levels whose codes are summed at once.
 _ROWS = 64
-# Deviations beyond which a normal distribution has nothing, in float64, and next to nothing.
+# Standard deviations beyond which a normal distribution is 0 in float64, and negligible.
 _FAR = 50.0
 _TAIL = 9.0
-# Steps of a deviation in which charges are added up: they make a variance larger by a sixth of
-# their square, 2e-5 of it; and how few charges are left out.
+# Steps per standard deviation in sums over charges, which raise the variance by 2e-5 of it, a sixth
+# of their square; and the probability below which charges are left out.
 _STEPS = 100
 _UNLIKELY = 1e-16
-# By so much light in float32 may miss the saturation that it is meant to be.
+# Tolerance for light that should be at saturation, given in float32.
 _ROUNDED = 1e-6
 
 
 @dataclass(frozen=True)
 class PhotonTransfer:
-    """Mean and noise of a sensor against the light on a pixel, and what follows of them.
+    """Mean and noise of a sensor against the light on a pixel, and figures of merit.
 
-    Its channels are those of several quantum efficiencies, or the colours of a colour filter array
-    whose pixels have a pattern; of other sensors there is one.
+    The C channels are those of several quantum efficiencies, or the colours of a colour filter
+    array whose pixels have a fixed pattern; otherwise C is 1.
     """
 
     photons: Tensor = field(repr=False)
@@ -47,53 +47,42 @@ class PhotonTransfer:
     mean: Tensor = field(repr=False)
     """Mean code of each channel, DN ``[C, N]``, black level included."""
     variance: Tensor = field(repr=False)
-    """Variance in time of a pixel's code, DN^2 ``[C, N]``: shot, dark, read, quantisation noise."""
+    """Temporal variance of a pixel's code, DN^2 ``[C, N]``: shot, dark, read and quantisation
+    noise."""
     spatial_variance: Tensor = field(repr=False)
-    """Variance between read-outs of their means, DN^2 ``[C, N]``: of the maps of PRNU and DSNU,
-    together and binned as they are, before the ends of the range are reached."""
+    """Variance of the mean codes between pixels (after binning), DN^2 ``[C, N]``, due to the maps
+    of PRNU and DSNU together, without clipping at the ends of the range."""
+    snr: Tensor = field(repr=False)
+    """Electrons of the light over the temporal noise ``[C, N]``, by the formula of the standard; 0
+    without light. The noise is not clipped: the ends of the range, which reduce :attr:`variance`,
+    do not improve this ratio. NaN beyond the saturation capacity."""
+    total_snr: Tensor = field(repr=False)
+    """Electrons of the light over the temporal and spatial noise together ``[C, N]``; 0, NaN and
+    without clipping as :attr:`snr`."""
     dark_mean: Tensor
     """Mean code of each channel in the dark, DN ``[C]``."""
     dark_noise: float
-    """Noise of a read-out in the dark, its rounding included, electrons RMS."""
+    """Temporal noise of a read-out in the dark, quantisation included, electrons RMS."""
     system_gain: float
-    """K, DN for an electron."""
+    """System gain K, DN per electron."""
     threshold: Tensor
     """Absolute sensitivity threshold of each channel: photons on a pixel with an SNR of 1
     ``[C]``."""
     saturation: Tensor
-    """Saturation capacity of each channel: photons that fill the well, or reach the top code,
-    ``[C]``."""
+    """Saturation capacity of each channel: photons on a pixel that reach the full well or the top
+    code, ``[C]``."""
     saturated_electrons: float
-    """Electrons of a read-out that the saturation capacity is, those of the dark not among them;
-    of the channel that has the fewest."""
+    """Saturation capacity in electrons of a read-out, without those of the dark current, for the
+    channel that has the fewest."""
     largest_snr: float
-    """Noise in time alone, at the saturation capacity."""
+    """SNR at the saturation capacity, with temporal noise only."""
     limit: str
     """What saturates first: ``full well`` or ``converter``."""
-
-    @property
-    def snr(self) -> Tensor:
-        """Mean above the dark over the noise in time ``[C, N]``; 0 where there is neither.
-
-        NaN beyond the saturation capacity, where noise is cut off as light is, and there is none.
-        """
-        return self._over(self.variance)
-
-    @property
-    def total_snr(self) -> Tensor:
-        """Likewise, over the noise in time and between pixels together ``[C, N]``."""
-        return self._over(self.variance + self.spatial_variance)
 
     @property
     def dynamic_range(self) -> Tensor:
         """Saturation over threshold, dB (20 times the logarithm) ``[C]``."""
         return 20 * (self.saturation / self.threshold).log10()
-
-    def _over(self, variance: Tensor) -> Tensor:
-        signal = self.mean - self.dark_mean[:, None]
-        ratio = torch.where(signal == 0, 0.0, signal / variance.sqrt())
-        end = self.saturation[:, None] * (1 + _ROUNDED)
-        return torch.where(self.photons > end, math.nan, ratio)
 
     def __str__(self) -> str:
         def each(values: Tensor, form: str) -> str:
@@ -116,18 +105,18 @@ class PhotonTransfer:
 
 @torch.no_grad()
 def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTransfer:
-    """Photon transfer curve of a sensor, and the figures of its data sheet, without a draw.
+    """Photon transfer curve and data sheet figures of a sensor, computed without random numbers.
 
-    For one exposure of the whole time, with the gain that the sensor has; another light's is that
-    of ``with sensor.under(photons):``. Where a colour filter array interpolates, the curve is that
-    of the pixels before.
+    They hold for one exposure of the whole time, with the present gain of the sensor; call it
+    within ``with sensor.under(photons):`` for the gain of another light level. With a colour filter
+    array the curve is that of the pixels before demosaicing.
 
     Parameters
     ----------
     sensor : Sensor
     photons : Tensor ``[N]``, photons/pixel, optional
-        Light on a pixel; by default 65 values, evenly in their logarithm, from a tenth of the least
-        threshold to a quarter more than saturates the least sensitive channel.
+        Light on a pixel; by default 65 values, evenly spaced in the logarithm, from a tenth of the
+        lowest threshold to 1.25 times the saturation of the least sensitive channel.
 
     Returns
     -------
@@ -137,19 +126,20 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
     Raises
     ------
     TypeError
-        For what is no sensor, or light that is no Tensor.
+        When the sensor is not a Sensor, or the light not a Tensor.
     ValueError
-        For light that is not ``[N]``, finite and not negative; for maps of two sizes, of no whole
-        blocks of the binning, or without a pixel of each colour.
+        For light that is not ``[N]``, finite and non-negative; for maps of different sizes, sizes
+        that are not multiples of the binning, or maps without a pixel of each colour.
 
     Notes
     -----
-    Figures are those of EMVA Standard 1288, release 4.0 linear (2021): with ``s^2`` the variance in
-    the dark, electrons, the threshold is ``(1/2 + sqrt(1/4 + s^2)) / QE``, the dynamic range
-    saturation over threshold. Mean and variance of the curve are those of normal
-    numbers of electrons, cut off at the full well, added up over binned pixels, read with normal
-    noise, rounded to codes and cut off at the ends of the range, all summed numerically: right for
-    counts of more than some ten.
+    The figures are those of EMVA Standard 1288, release 4.0 linear (2021). With the variance in the
+    dark ``s^2``, in electrons squared, the threshold is ``(1/2 + sqrt(1/4 + s^2)) / QE``, the
+    dynamic range is saturation over threshold, and the SNR of ``e`` electrons of light is
+    ``e / sqrt(e + s^2)``. Mean and variance of the curve are those of a normally distributed number
+    of electrons that is clipped at the full well, summed over binned pixels, read with normal
+    noise, rounded to codes and clipped at the ends of the range. They are summed numerically, and
+    valid for counts above some ten.
 
     Examples
     --------
@@ -165,7 +155,7 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
         raise TypeError(f"sensor must be an optics.Sensor, not {type(sensor).__name__}")
     own = sensor.quantum_efficiency
     patterns = _patterns(sensor)
-    # A measured map need not average 0: its mean is a part of the response, or of the dark.
+    # The mean of a measured map may differ from 0: it belongs to the response, or to the dark.
     response, offset = torch.stack([each.mean(1) for each in patterns], 1)
     efficiency = torch.tensor(own if isinstance(own, tuple) else (own,), dtype=torch.float64)
     sensitivity = efficiency * response
@@ -188,11 +178,20 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
     mean, variance = _codes(sensor, sensitivity[:, None] * light + dark, offset)
     dark_mean, _ = _codes(sensor, torch.full_like(offset, dark)[:, None], offset)
     fewest = float(saturated.min())
+    between = _between(patterns, efficiency[:, None] * light) * pixels**2
+    signal = pixels * sensitivity[:, None] * light
+    beyond = light > saturation[:, None] * (1 + _ROUNDED)
+    snr, total_snr = (
+        torch.where(signal == 0, 0.0, signal / noise.sqrt()).masked_fill(beyond, math.nan)
+        for noise in (shot * signal + in_dark, shot * signal + in_dark + between)
+    )
     return PhotonTransfer(
         photons=light,
         mean=mean,
         variance=variance,
-        spatial_variance=_between(patterns, efficiency[:, None] * light) * (pixels / gain) ** 2,
+        spatial_variance=between / gain**2,
+        snr=snr,
+        total_snr=total_snr,
         dark_mean=dark_mean[:, 0],
         dark_noise=math.sqrt(in_dark),
         system_gain=1 / gain,
@@ -205,7 +204,7 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
 
 
 def _ratio(signal: float, noise: float) -> float:
-    """Infinite where there is no noise, and 0 where there is no signal either."""
+    """Signal over noise; infinite without noise, and 0 without signal and noise."""
     if noise == 0:
         return math.inf if signal > 0 else 0.0
     return signal / noise
@@ -222,16 +221,17 @@ def _checked(photons: Tensor) -> Tensor:
 
 
 def _patterns(sensor: Sensor) -> list[Tensor]:
-    """Response and offset ``[2, P]`` of each read-out, the means of its pixels.
+    """Response and offset ``[2, P]`` of each read-out, the means over its binned pixels.
 
-    For each colour of a colour filter array; once where all channels have the same pixels.
+    One tensor for each colour of a colour filter array; a single one where all channels have the
+    same pixels.
     """
     maps = sensor.prnu_map, sensor.dsnu_map
     if maps == (None, None):
         return [torch.tensor([[1.0], [0.0]], dtype=torch.float64)]
     shapes = {tuple(each.shape) for each in maps if each is not None}
     if len(shapes) > 1:
-        raise ValueError(f"the maps of prnu and dsnu are of one sensor, and not of {shapes} pixels")
+        raise ValueError(f"the maps of prnu and dsnu must have the same size, not {shapes} pixels")
     prnu, dsnu = (0.0 if each is None else each.to("cpu", torch.float64) for each in maps)
     deviations, offsets = torch.broadcast_tensors(*map(torch.as_tensor, (prnu, dsnu)))
     pattern = torch.stack([1 + deviations.clamp_min(-1), offsets])
@@ -242,8 +242,8 @@ def _patterns(sensor: Sensor) -> list[Tensor]:
     parts = [pattern[:, seen == colour] for colour in range(len(colours))]
     if not all(part.numel() for part in parts):
         raise ValueError(
-            f"the maps of prnu and dsnu are of {list(seen.shape)} pixels, and not all colours of "
-            f"the cfa are among them: give at least {list(sensor.cfa.period)}"
+            f"the maps of prnu and dsnu have {list(seen.shape)} pixels, which do not include all "
+            f"colours of the cfa: give at least {list(sensor.cfa.period)}"
         )
     return parts
 
@@ -258,16 +258,16 @@ def _between(patterns: list[Tensor], electrons: Tensor) -> Tensor:
 
 
 def _codes(sensor: Sensor, electrons: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the codes of a pixel, DN and DN^2, that gathers so many electrons.
+    """Mean and variance of the codes, DN and DN^2 ``[C, N]``, for mean ``electrons`` on a pixel.
 
-    Of each channel ``[C, N]``. The ``offset [C]``, electrons, comes after the full well.
+    The ``offset [C]``, electrons, is added after the full well.
     """
     variance = torch.zeros_like(electrons) if sensor.shot_noise == "none" else electrons
     pixels, noise = sensor.binning**2, sensor.read_noise**2
     well = math.inf if sensor.full_well is None else sensor.full_well
     held = pixels * electrons.clamp_max(well)
     codes, variances = _converted(sensor, held, pixels * variance + noise, offset[:, None])
-    # What the wells cut off is no normal number any more.
+    # Clipping at the full well makes the distribution non-normal.
     for at in ((variance > 0) & (electrons + _TAIL * variance.sqrt() > well)).nonzero():
         place = tuple(at.tolist())
         charges, parts = _cut_off(float(electrons[place]), well, pixels)
@@ -280,16 +280,16 @@ def _codes(sensor: Sensor, electrons: Tensor, offset: Tensor) -> tuple[Tensor, T
 
 
 def _cut_off(electrons: float, well: float, pixels: int) -> tuple[Tensor, Tensor]:
-    """Charges of pixels that are read as one, electrons, from full wells down, and their parts.
+    """Charges of binned pixels, electrons, from full wells down, and their probabilities.
 
-    Of normal numbers that are cut off, on a lattice: each lies between two of its points, and is
-    divided among them so that its mean stays.
+    The clipped normal distribution of each pixel is put on a lattice: each value is divided between
+    the two nearest points so that the mean is kept.
     """
     deviation = math.sqrt(electrons)
     step = deviation / _STEPS
     points = math.ceil(max(0.0, well - electrons + _TAIL * deviation) / step) + 2
     ends = (well - electrons) / deviation - torch.arange(-1, points, dtype=torch.float64) / _STEPS
-    # What a number falls short of an end in the mean: of its slopes the differences are the parts.
+    # Mean amount by which a number falls short of an end: its second differences are the parts.
     density = ends.square().div(-2).exp() / math.sqrt(2 * math.pi)
     short = ends * torch.special.ndtr(ends) + density
     short[0] = short[1] + 1 / _STEPS  # none is above the well
@@ -304,7 +304,7 @@ def _cut_off(electrons: float, well: float, pixels: int) -> tuple[Tensor, Tensor
 def _converted(
     sensor: Sensor, charge: Tensor, variance: Tensor, offset: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the codes of a charge of each pixel, a normal number of electrons."""
+    """Mean and variance of the codes of a normally distributed charge of each pixel."""
     gain = float(sensor.gain)
     mean = (charge + sensor.binning**2 * offset) / gain + sensor.black_level
     variance = variance / gain**2
@@ -319,7 +319,7 @@ def _clipped(mean: Tensor, variance: Tensor, low: float, high: float) -> tuple[T
     ends = [(end - mean).div(deviation).clamp(-_FAR, _FAR) for end in (low, high)]
     densities = [a.square().div(-2).exp() / math.sqrt(2 * math.pi) for a in ends]
     below, above = torch.special.ndtr(ends[0]), torch.special.ndtr(-ends[1])
-    # About the mean of what is clipped, in its deviations.
+    # First and second moment about the unclipped mean, in standard deviations.
     first = densities[0] - densities[1] + ends[0] * below + ends[1] * above
     second = 1 - below - above + ends[0] * densities[0] - ends[1] * densities[1]
     second = second + ends[0].square() * below + ends[1].square() * above

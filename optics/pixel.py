@@ -1,4 +1,4 @@
-"""The pixel: what its area does to contrast, binning, and what differs from pixel to pixel."""
+"""The pixel: the MTF of its area, binning, and fixed patterns."""
 
 import math
 
@@ -22,30 +22,30 @@ __all__ = ["bin_pixels", "fixed_pattern", "pixel_mtf"]
 def pixel_mtf(
     frequency: Tensor, *, pitch: float | Tensor, fill_factor: float | Tensor = 1.0
 ) -> Tensor:
-    """Contrast that a square pixel leaves of a sine along one of its sides.
+    """Modulation transfer function of the area of a square pixel, along one of its sides.
 
-    ``sin(pi w f) / (pi w f)`` with the active width ``w = pitch sqrt(fill_factor)`` (Boreman,
+    It is ``sin(pi w f) / (pi w f)`` with the active width ``w = pitch sqrt(fill_factor)`` (Boreman,
     Modulation Transfer Function in Optical and Electro-Optical Systems, 2001, ch. 2). Multiply
-    an optical transfer function by ``pixel_mtf(fy)[:, None] * pixel_mtf(fx)`` to put the pixel
-    into a PSF. The light that a fill factor loses belongs to the quantum efficiency.
+    an optical transfer function by ``pixel_mtf(fy)[:, None] * pixel_mtf(fx)`` to include the pixel
+    in a PSF. The light that a fill factor loses belongs to the quantum efficiency.
 
     Parameters
     ----------
     frequency : Tensor of any shape, cycles/m
     pitch : float or scalar Tensor, m
-        Distance of the pixels.
+        Pixel pitch.
     fill_factor : float or scalar Tensor
         Active area of a pixel over its whole area, in (0, 1].
 
     Returns
     -------
     Tensor of the shape of ``frequency``
-        1 at frequency 0. Beyond 1 / w it is negative where contrast is reversed.
+        1 at frequency 0; negative where contrast is reversed, beyond 1 / w.
 
     Raises
     ------
     TypeError
-        When the frequency is no Tensor.
+        When the frequency is not a Tensor.
     ValueError
         For a pitch or fill factor out of its range.
     """
@@ -57,7 +57,7 @@ def pixel_mtf(
 
 
 def bin_pixels(charge: Tensor, factor: int) -> Tensor:
-    """Sum blocks of pixels.
+    """Bin pixels: the sums over blocks of k x k pixels.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def bin_pixels(charge: Tensor, factor: int) -> Tensor:
     Raises
     ------
     TypeError
-        For what is no Tensor.
+        When the charge is not a Tensor.
     ValueError
         When the blocks do not tile the picture, or it is not real floating point.
     """
@@ -95,20 +95,20 @@ def fixed_pattern(
     resolution: tuple[int, int] | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor | None:
-    """Draw a pattern of pixels, or check a measured one.
+    """Draw a fixed pattern of pixels, or check a measured one.
 
     Parameters
     ----------
     name : str
-        What errors call it.
+        Name of the pattern in errors.
     value : float, ``unit`` RMS, or Tensor ``[H, W]``, ``unit``
-        Spread of a normal distribution, or the pattern.
+        Standard deviation of a normal distribution, or the measured pattern.
     unit : str
-        What it counts.
+        Unit of the pattern.
     resolution : (H, W), pixels, optional
-        Size of what is drawn, and what a measured pattern must have.
+        Size of the pattern to draw; a measured pattern must have it, too.
     generator : torch.Generator, optional
-        Source of the draw; torch's default one if not given.
+        Source of the draw; by default torch's global generator.
 
     Returns
     -------
@@ -117,8 +117,8 @@ def fixed_pattern(
     Raises
     ------
     ValueError
-        For a negative spread, one without a resolution, or a pattern that is not finite and real
-        ``[H, W]`` of that size.
+        For a negative standard deviation, one without a resolution, or a pattern that is not finite
+        and real ``[H, W]`` of that size.
     """
     if isinstance(value, Tensor):
         fits = resolution is None or tuple(value.shape) == resolution

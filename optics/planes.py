@@ -1,13 +1,13 @@
-"""Fields as two real planes, and their centred Fourier transform by even and odd halves.
+"""Fields as two real planes, and their centred Fourier transform by even and odd parts.
 
 ::
 
     amplitude, phase [..., H, W] ─polar_planes─► [..., 2, H, W] ─centred_dft─► [..., 2, h, w]
 
-The real and the imaginary part of a field stand one behind the other, and real cosines and sines
-act on both alike. Folded about its centre, a field has an even half, which only the cosines see,
-and an odd one, which only the sines see; the same two products give a frequency and its negative.
-Along each axis that is a quarter of the multiplications of a complex matrix.
+The real and the imaginary part of a field are stacked, and real cosines and sines act on both.
+About its centre a field has an even part, which only the cosines transform, and an odd part, which
+only the sines transform; the same two products give a frequency and its negative. Along each axis
+that is a quarter of the multiplications of a complex matrix.
 """
 
 import math
@@ -28,7 +28,7 @@ __all__ = ["as_field", "as_planes", "centred_dft", "polar_planes"]
 def as_planes(field: Tensor) -> Tensor:
     """Real and imaginary part ``[..., 2, H, W]`` of a field, complex or real ``[..., H, W]``.
 
-    Half precision becomes float32: light spans more than it holds.
+    Half precision becomes float32, as its range is too small for light.
     """
     if field.is_complex():
         planes = torch.stack((field.real, field.imag), -3)
@@ -46,7 +46,7 @@ def as_field(planes: Tensor) -> Tensor:
 def polar_planes(amplitude: Tensor, phase: Tensor) -> Tensor:
     """Planes ``[..., 2, H, W]`` of ``amplitude exp(i phase)``.
 
-    The gradient to the phase is made of the result: cosine and sine are computed once.
+    The gradient to the phase is computed from the result: cosine and sine are computed once.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ def centred_dft(
 ) -> Tensor:
     """Two-dimensional Fourier transform of a field to freely chosen, centred output samples.
 
-    What :func:`~optics.fourier.matrix_dft` makes with kernels of
-    :func:`~optics.fourier.dft_matrix`, in half of its time.
+    It equals :func:`~optics.fourier.matrix_dft` with kernels of
+    :func:`~optics.fourier.dft_matrix`, in half the time.
 
     Parameters
     ----------
@@ -120,12 +120,12 @@ def centred_dft(
     size : (int, int)
         Samples (h, w) of the output.
     step : float, sequence of floats, or Tensor ``[L]``, cycles/sample
-        Spacing of the output. A tensor goes the way of complex matrices, with a gradient to it.
+        Frequency interval of the output. A tensor is computed by complex matrices, with a gradient.
     norm : {"backward", "ortho", "forward"}
         Factor of each of the two kernels, see :func:`~optics.fourier.dft_matrix`.
     phase : bool
-        Whether the phase of the output counts. Intensities do without it, and save the turn that
-        brings an even grid from its middle, about which it is folded, to its origin.
+        Whether the phase of the output is needed. Irradiance does not need it, which saves the
+        phase factor from the centre of an even grid, about which it is folded, to its origin.
 
     Returns
     -------
@@ -247,7 +247,7 @@ class _CentredTransform(torch.autograd.Function):
 
 def _transformed(planes: Tensor, axes: tuple[_Axis, _Axis]) -> Tensor:
     """Rows, then columns."""
-    # Light spans more than half precision holds.
+    # The range of half precision is too small for light.
     with full_precision(planes):
         return _along(_along(planes, axes[0], -2), axes[1], -1)
 

@@ -1,8 +1,8 @@
 """Plates in the Fourier plane: complex transmissions of known elements.
 
 Frequencies are in cycles per pixel of the picture, on the centred grid ``(i - N // 2) / N`` of
-:func:`optics.frequencies`; angles turn from +fx to +fy. A plate whose rim has a radius carries the
-part of each sample that it covers, so that the radius has a gradient.
+:func:`optics.frequencies`; angles turn from +fx to +fy. A round plate is anti-aliased: samples at
+its rim are covered in part, so that its radius has a gradient.
 """
 
 import math
@@ -57,14 +57,14 @@ STOPPED: tuple[FilterStart, ...] = ("dark_field", "phase_contrast")
 def spiral(
     size: int | tuple[int, int], *, charge: int = 1, device: torch.device | str | None = None
 ) -> Tensor:
-    """Spiral phase plate ``exp(i charge phi)``: steps of any direction become bright edges.
+    """Spiral phase plate ``exp(i charge phi)``: makes edges of any direction bright.
 
     Parameters
     ----------
     size : int or (int, int)
         Samples (H, W) of the Fourier plane.
     charge : int
-        Turns of the phase around the zero order, which is blocked; not 0.
+        Number of 2 pi turns of the phase around the zero order, which is blocked; not 0.
     device : torch.device, optional
         Of the result.
 
@@ -76,13 +76,13 @@ def spiral(
     Raises
     ------
     ValueError
-        When the charge is 0 or no whole number.
+        When the charge is 0 or not a whole number.
 
     Notes
     -----
     Fürhapter, Jesacher, Bernet, Ritsch-Marte, Opt. Express 13:689 (2005). A sample at
-    -1/2 cycles/pixel, on the rim of an even grid, stands for +1/2 as well and carries the mean of
-    both, so that the image of a point is dark on its axis for every odd charge.
+    -1/2 cycles/pixel, on the rim of an even grid, also represents +1/2 and has the mean of both
+    values, so that the image of a point is dark on its axis for every odd charge.
     """
     if not index_of(charge):
         raise ValueError(f"charge must be a whole number of turns, not 0, but is {charge}")
@@ -97,14 +97,14 @@ def knife_edge(
     angle: float | Tensor = 0.0,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Straight edge through the zero order: gradients of phase or index become bright or dark.
+    """Knife edge through the zero order: makes gradients of phase or index bright or dark.
 
-    Passes ``fx cos(angle) + fy sin(angle) > 0`` and blocks the other half plane (Foucault;
-    Schlieren: Settles, Schlieren and Shadowgraph Techniques, 2001). A sample of which the part c
-    lies in the open half has ``t = sin(pi c / 2)``: on the edge itself half of the light passes,
-    and two opposite edges together pass all of it at every frequency. On the rim of an even grid c
-    is the mean of those at -1/2 and +1/2 cycles/pixel, for which the sample stands, so that
-    opposite edges are mirror images.
+    It passes ``fx cos(angle) + fy sin(angle) > 0`` and blocks the other half plane (Foucault test;
+    schlieren: Settles, Schlieren and Shadowgraph Techniques, 2001). A sample with the fraction c in
+    the open half has ``t = sin(pi c / 2)``: on the edge itself half of the light passes, and two
+    opposite edges together pass all of it at every frequency. On the rim of an even grid, where a
+    sample represents -1/2 and +1/2 cycles/pixel, c is the mean of both, so that opposite edges are
+    mirror images.
 
     Parameters
     ----------
@@ -155,16 +155,16 @@ def dark_field(
     ring: tuple[float, float] | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Round stop on the zero order: what is even disappears, what scatters remains.
+    """Round stop on the zero order: blocks undiffracted light and passes scattered light.
 
-    The dark-ground method (Born and Wolf, Principles of Optics, sec. 8.6.3).
+    This is the dark-ground method (Born and Wolf, Principles of Optics, sec. 8.6.3).
 
     Parameters
     ----------
     size : int or (int, int)
         Samples (H, W) of the Fourier plane.
     stop : float or Tensor ``[...]``, cycles/pixel
-        Radius, with a soft edge of linear coverage one sample wide, and a gradient. The zero
+        Radius of the stop. Its soft edge, linear over one sample, gives a gradient. The zero
         frequency is blocked at any radius.
     ring : (float, float), cycles/pixel, optional
         Inner and outer radius of a stop that is a ring, see :func:`phase_contrast`.
@@ -194,12 +194,13 @@ def phase_contrast(
     ring: tuple[float, float] | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Zernike's phase plate: the zero order is shifted and, to raise the contrast, weakened.
+    """Zernike's phase plate: shifts the phase of the zero order and may attenuate it.
 
     With a shift of ``+pi/2`` a weak phase phi, ``exp(i phi)``, is imaged as ``1 + 2 phi``; with
-    ``-pi/2`` as ``1 - 2 phi`` (Zernike, Physica 9:686, 1942; Goodman, sec. 8.1.3). A sample that
-    the rim of a ``stop`` cuts has the mean of both amplitudes, and loses light: half of it, with
-    ``|t| = 0.71``, where the plate covers half of it and shifts by ``pi/2``.
+    ``-pi/2`` as ``1 - 2 phi`` (Zernike, Physica 9:686, 1942; Goodman, sec. 8.1.3). Attenuation of
+    the zero order raises the contrast. A sample at the rim of the plate has the weighted mean of
+    both amplitudes, and loses light: half of it, with ``|t| = 0.71``, if the plate covers half of
+    the sample and shifts by ``pi/2``.
 
     Parameters
     ----------
@@ -210,11 +211,11 @@ def phase_contrast(
     stop : float or Tensor ``[...]``, cycles/pixel
         Radius of the plate; see :func:`dark_field`.
     transmittance : float or Tensor ``[...]``, in [0, 1]
-        Share ``|t|^2`` of the light that passes the plate. Below 1e-12 its root is a line.
+        Fraction ``|t|^2`` of the light that passes the plate. Below 1e-12 the root is linear.
     ring : (float, float), cycles/pixel, optional
-        Inner and outer radius of a plate that is a ring, for the light of an annular condenser:
-        :func:`optics.annular_source` within it. It replaces the zero order, which then passes as
-        all else does; no ``stop`` then.
+        Inner and outer radius of an annular plate, for light of an annular condenser:
+        :func:`optics.annular_source` within these radii. It replaces the plate on the zero order,
+        which then passes unchanged; ``stop`` must not be given.
     device : torch.device, optional
         Of the result; by default that of the tensors given.
 
@@ -246,8 +247,9 @@ def zernike_filter(
 ) -> Tensor:
     """Coherent transfer function of a circular pupil with a wavefront of Zernike polynomials.
 
-    ``P(-lambda f_l f)`` (Goodman, Fourier Optics, eq. 7-20), where P is ``exp(2 pi i W)`` within
-    the rim, as of an :class:`Aberration` in a :class:`Pupil`: light goes to where W rises.
+    It is ``P(-lambda f_l f)`` (Goodman, Fourier Optics, eq. 7-20), where P is ``exp(2 pi i W)``
+    within the rim, as for an :class:`Aberration` in a :class:`Pupil`: light is deflected towards
+    increasing W.
 
     Parameters
     ----------
@@ -265,11 +267,11 @@ def zernike_filter(
     Raises
     ------
     TypeError
-        When the coefficients are no Tensor, the cut-off is not one number, or the indices are no
+        When the coefficients are not a Tensor, the cut-off not one number, or the indices not a
         sequence.
     ValueError
-        When the cut-off is not positive, the coefficients are not finite ``[J]``, there are none,
-        they are complex, or not as many indices.
+        When the cut-off is not positive, the coefficients are not finite ``[J]``, empty or complex,
+        or the number of indices differs.
     """
     check_scalar("cutoff", cutoff, "cycles/pixel")
     check_positive("cutoff", cutoff, "cycles/pixel")
@@ -339,7 +341,7 @@ def gaussian_pass(
     if not (
         low is None
         or high is None
-        or isinstance(low, Tensor)  # they may cross, as what is learned may
+        or isinstance(low, Tensor)  # learned cut-offs may cross
         or isinstance(high, Tensor)
         or low < high
     ):
@@ -381,8 +383,9 @@ def filter_start(
     Raises
     ------
     ValueError
-        For an unknown name, or a stop that is negative, or of a filter without one, or a ring that
-        is none, or comes with a stop.
+        For an unknown name, or a stop that is negative, reaches beyond the highest frequency, as
+        one in samples does, or is given for a filter without one; for an invalid ring, or a ring
+        together with a stop.
     """
     if name not in get_args(FilterStart):
         raise ValueError(f"no filter is called {name!r}; choose from {get_args(FilterStart)}")
@@ -393,6 +396,7 @@ def filter_start(
         if value is not None and name not in STOPPED:
             raise ValueError(f"{given} is that of {' or '.join(STOPPED)}, not {name!r}")
     size = image_size(size)
+    check_stop(stop, math.hypot(*(length // 2 / length for length in size)))
     if name == "random":
         turns = torch.rand(size, dtype=torch.float64, generator=generator)
         return phasor(2 * math.pi * turns)
@@ -406,6 +410,20 @@ def filter_start(
         "high_pass": lambda: gaussian_pass(size, low=0.05),
         "band_pass": lambda: gaussian_pass(size, low=0.05, high=0.1),
     }[name]()
+
+
+def check_stop(radius: float, highest: float = math.sqrt(0.5)) -> None:
+    """Raise a ValueError for a stop beyond the highest frequency, such as one given in samples.
+
+    Beside it nothing is left: a dark field passes no light and has no gradient, and phase contrast
+    shifts all light alike. The corner of any plane lies at 1 / sqrt 2 cycles/pixel or within.
+    """
+    if radius > highest:
+        raise ValueError(
+            f"a stop of {radius:g} cycles/pixel covers the whole Fourier plane, whose highest "
+            f"frequency is {highest:.4g}: give a smaller stop_radius, or in partial light a "
+            "smaller lamp; 3 samples of 32 are 3/32"
+        )
 
 
 def _number(value: float | Tensor, like: Tensor) -> Tensor:

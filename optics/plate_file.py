@@ -1,11 +1,11 @@
-"""Plates: what any element passes, as files that a maker can use, and back.
+"""Plates: transmittance and phase of any element as files for a manufacturer, and back.
 
 ::
 
     Tensor, Element,  ──export_plate──► PATH_transmittance.tif, .csv ──import_plate──► complex
     FourierFilter                       PATH_phase.tif, .csv                           [H, W]
 
-A relief in a known glass is better written by ``fabrication``, which keeps its heights.
+Write a relief in a known glass with ``fabrication`` instead, which keeps its heights.
 """
 
 import math
@@ -54,9 +54,9 @@ class FabricatedPlate(NamedTuple):
     transmission : Tensor, complex128 ``[H, W]``
         Amplitude, ``sqrt(transmittance) exp(i phase)``.
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     wavelength : float or None, metres
-        That the phase is of; None where it was not said.
+        Wavelength of the phase; None if it is not in the files.
     """
 
     transmission: Tensor
@@ -65,7 +65,7 @@ class FabricatedPlate(NamedTuple):
 
 
 class PlateFiles(NamedTuple):
-    """Where :func:`export_plate` wrote.
+    """Paths of the files that :func:`export_plate` wrote.
 
     Attributes
     ----------
@@ -88,27 +88,27 @@ def export_plate(
 ) -> PlateFiles:
     """Write transmittance and phase of a plate, as 16-bit greyscale TIFF and as tables.
 
-    The transmittance is that of light, ``|t|^2``, as a maker measures it and
-    :class:`optics.AmplitudeMask` takes it; a maker of optical densities wants ``-log10`` of it.
-    The phase is that of ``t``, in 0 to ``2 pi``, a delay counting as positive; a plate that is 1
-    everywhere, or real, has files for both all the same.
+    The transmittance is that of power, ``|t|^2``, as it is measured and as the argument of
+    :class:`optics.AmplitudeMask`; the optical density is ``-log10`` of it. The phase is that of
+    ``t``, in 0 to ``2 pi``, positive for a delay. All files are written, also for a plate without
+    absorption or with a real transmission.
 
     Parameters
     ----------
     plate : Tensor, complex or real ``[H, W]``; Element; or FourierFilter
-        Amplitude transmission t, ``|t| <= 1``. An element is written as it stands, with the etch
-        error that was drawn.
+        Amplitude transmission t, ``|t| <= 1``. An element is written as it is, including a drawn
+        etch error.
     path : str or Path
         ``PATH_transmittance.tif``, ``PATH_transmittance.csv``, ``PATH_phase.tif`` and
-        ``PATH_phase.csv`` are written; an ending ``.tif`` or ``.csv`` is left out.
+        ``PATH_phase.csv`` are written; an ending ``.tif`` or ``.csv`` is dropped.
     spacing : float, metres
-        Distance of the samples; an element brings its own. In the Fourier plane of a 4f system of
-        focal length f it is ``wavelength * f / (P * pixel_pitch)`` for a filter of P samples.
+        Sampling interval; an element has its own. In the Fourier plane of a 4f system of focal
+        length f it is ``wavelength * f / (P * pixel_pitch)`` for a filter of P samples.
     wavelength : float, metres, optional
-        That the phase is of. By default the ``design_wavelength`` of an element that has one;
-        needed for other elements whose transmission depends on it.
+        Wavelength of the phase. By default the ``design_wavelength`` of an element that has one; it
+        is required for other elements whose transmission depends on it.
     overwrite : bool
-        Replace files of these names.
+        Replace existing files.
 
     Returns
     -------
@@ -117,23 +117,24 @@ def export_plate(
     Raises
     ------
     TypeError
-        For anything else than a tensor, an element or a filter; for a spacing or a wavelength that
-        is not one number, or is a parameter.
+        For anything but a Tensor, an element or a filter; for a spacing or a wavelength that is not
+        one number, or is a parameter.
     ValueError
-        For a transmission that is not ``[H, W]`` and finite, or above 1: a plate makes no light;
-        for a spacing or a wavelength that is missing, not positive, or given beside an element; for
-        a wavelength that is not within 1e-9 to 1e-2 metres, or the ending of another format.
+        For a transmission that is not ``[H, W]`` and finite, or with |t| > 1, as a plate is
+        passive; for a spacing or a wavelength that is missing or not positive, or a spacing given
+        for an element; for a wavelength that is not within 1e-9 to 1e-2 metres, or the ending of
+        another format.
     FileExistsError
-        When a file is there already.
+        When a file exists already.
 
     Notes
     -----
-    A code of the TIFF is 1/65535 of the light, or 1/65536 of a turn, and at most half of one
-    wrong; the resolution tags are in pixels/cm. The tables have twelve digits behind the point, a
-    row for each y, and the pitch and the wavelength in micrometres in lines that begin with
-    ``#``. Where no light passes, the phase is 0. Each file appears whole or not at all.
+    A code of the TIFF is 1/65535 of the light, or 1/65536 of 2 pi; the rounding error is at most
+    half a code. The resolution tags are in pixels/cm. The tables have one row for each y, with
+    twelve decimals, and the pitch and the wavelength in micrometres in lines that begin with ``#``.
+    Where no light passes, the phase is 0. Each file is written completely or not at all.
     """
-    # JSON holds no number of numpy or torch.
+    # JSON cannot hold numbers of numpy or torch.
     if spacing is not None:
         spacing = one_number("spacing", spacing, "metres")
     if wavelength is not None:
@@ -163,7 +164,7 @@ def export_plate(
             "orientation": ORIENTATION,
         }
         codes = np.rint(values / _CODE[quantity]).astype(np.int64)
-        # A whole turn is none.
+        # A phase of 2 pi is 0.
         codes = (codes % (CODES + 1)).astype(np.uint16)
         coded = described | {"code": _CODE[quantity]}
         contents += [
@@ -180,9 +181,9 @@ def import_plate(path: str | Path) -> FabricatedPlate:
     Parameters
     ----------
     path : str or Path
-        PATH as it was given there: with ``.tif`` the TIFFs are read, exact to half a code, with
-        ``.csv`` or without an ending the tables, exact to twelve digits. One of the paths that
-        were returned there does as well.
+        PATH as given to :func:`export_plate`, or one of the paths that it returned. With ``.tif``
+        the TIFFs are read, exact to half a code; with ``.csv`` or without an ending the tables,
+        exact to twelve digits.
 
     Returns
     -------
@@ -191,8 +192,8 @@ def import_plate(path: str | Path) -> FabricatedPlate:
     Raises
     ------
     ValueError
-        For files that are none, damaged, or not of one plate; it names the file and what is
-        wrong.
+        For files of another format, damaged files, or files of different plates; the message names
+        the file and the fault.
     """
     path = Path(path)
     table = path.suffix.lower() not in (".tif", ".tiff")
@@ -241,11 +242,11 @@ def _of(
         check_wavelength("wavelength", wavelength)
     if plate.places is not None:
         raise ValueError(
-            f"{type(plate).__name__} has another transmission for each of {plate.places[0]} x "
-            f"{plate.places[1]} places of the picture: no plate in a pupil is that; export the one "
-            "of a place"
+            f"{type(plate).__name__} has a different transmission for each of {plate.places[0]} x "
+            f"{plate.places[1]} places of the image, and is not a single plate; export the "
+            "transmission of one place"
         )
-    # Two wavelengths tell an element that has one transmission for all.
+    # Two wavelengths show whether the transmission depends on the wavelength.
     asked = [500e-9, 600e-9] if wavelength is None else [wavelength]
     held = next(iter((*plate.parameters(), *plate.buffers())), torch.empty(0))
     with torch.no_grad():
@@ -268,7 +269,7 @@ def _numbers(transmission: Tensor) -> dict[str, np.ndarray]:
     transmittance = (field.real.square() + field.imag.square()).numpy()
     largest = float(transmittance.max()) ** 0.5
     if largest > 1 + 1e-6:  # single precision's phasors are not quite 1 long
-        raise ValueError(f"a plate makes no light: |t| must be at most 1, not {largest:.4g}")
+        raise ValueError(f"a plate is passive: |t| must be at most 1, not {largest:.4g}")
     phase = np.remainder(field.angle().numpy(), _TURN)
     # Just below a whole turn the remainder is rounded to one.
     phase[(phase >= _TURN) | (transmittance == 0)] = 0
@@ -276,7 +277,7 @@ def _numbers(transmission: Tensor) -> dict[str, np.ndarray]:
 
 
 def _read(file: Path, quantity: str, *, table: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    """One of the two, and what both must agree in."""
+    """Read one of the two files, and the metadata in which both must agree."""
     content = file.read_bytes()
     try:
         numbers, metadata = read_table(content) if table else read_tiff(content)

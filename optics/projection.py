@@ -1,4 +1,4 @@
-"""Where a lens puts the points of a scene, and how bright: distortion, lateral colour, falloff.
+"""Distortion, lateral colour and falloff: positions and brightness of the points of a scene.
 
 ::
 
@@ -33,7 +33,7 @@ __all__ = ["Projection", "distort", "distortion_fit", "relative_illumination"]
 Surround: TypeAlias = Literal["zero", "replicate"]
 
 _PADDING: dict[str, str] = {"zero": "zeros", "replicate": "border"}
-# Radii at which a polynomial is looked at for a fold.
+# Number of radii at which a polynomial is checked for a fold.
 _LOOKS = 257
 
 
@@ -44,25 +44,26 @@ def distort(
     magnification: Tensor | Sequence[float] | None = None,
     boundary: Surround = "replicate",
 ) -> Tensor:
-    """Image a scene with radial distortion and lateral colour; light is moved, not made.
+    """Image of a scene with radial distortion and lateral colour; light is conserved.
 
-    The pixel at radius r from the middle sees the scene at ``r (1 + k1 r^2 + k2 r^4 + ...) / m_c``
-    (Brown's polynomial, Photogramm. Eng. 32:444, 1966, from image to scene, so that none is to be
-    inverted). The radius is 1 at the corner. Positive terms are a barrel, negative ones a
-    pincushion. A part of the scene that is imaged smaller is brighter, by the ratio of the areas:
-    the sum over a picture is that of the part of the scene that it shows, if that is smooth.
+    The pixel at radius r from the centre shows the scene at ``r (1 + k1 r^2 + k2 r^4 + ...) / m_c``
+    (Brown's polynomial, Photogramm. Eng. 32:444, 1966, from image to scene, so that it need not be
+    inverted). The radius is 1 at the corner. Positive terms give barrel distortion, negative ones
+    pincushion distortion. A part of the scene that is imaged smaller is brighter, by the ratio of
+    the areas: the sum over an image is that over the part of the scene that it shows, if the scene
+    is smooth.
 
     Parameters
     ----------
     scene : Tensor ``[B, C, H, W]``
         Linear light, without distortion.
     radial : Tensor ``[K]`` or a sequence
-        ``k1, k2, ...``; :func:`distortion_fit` finds those of a lens.
+        Coefficients ``k1, k2, ...``; :func:`distortion_fit` finds those of a lens.
     magnification : Tensor ``[C]`` or ``[1]``, or a sequence, optional
-        Size of each channel's image, or of all; 1 by default. Channels that differ have lateral
+        Magnification of each channel's image, or of all; 1 by default. Different ones give lateral
         colour.
     boundary : {"zero", "replicate"}
-        What lies outside of the scene, where a barrel looks.
+        What lies outside of the scene, which a barrel distortion shows.
 
     Returns
     -------
@@ -71,17 +72,19 @@ def distort(
     Raises
     ------
     TypeError, ValueError
-        For anything but real pictures ``[B, C, H, W]``, another boundary, terms or magnifications
-        that are no sequence of numbers, magnifications that are not positive or not one a channel,
-        and a polynomial that folds: two places of the picture would see one point of the scene.
+        For anything but real pictures ``[B, C, H, W]``, an unknown boundary, terms or
+        magnifications that are not a sequence of numbers, magnifications that are not positive or
+        not one per channel, and a polynomial that folds: two points of the image would show the
+        same point of the scene.
 
     Notes
     -----
-    Between the pixels of the scene it is linear, which takes contrast: half way between two of them
-    ``cos(pi f)`` is left at f cycles/pixel. Where the scene is imaged smaller, single pixels of it
-    alias: in a barrel whose corner comes in by 20 %, one alone arrives with 0.9 to 1.4 of its
-    light, and with all of it in the mean over its places. Draw such a scene finer, and bin the
-    picture. Half precision is computed, and returned, in float32, also under autocast.
+    The scene is interpolated linearly between its pixels, which lowers contrast: half way between
+    two of them to ``cos(pi f)`` at f cycles/pixel. Where the scene is imaged smaller, it is
+    aliased: with a barrel distortion of 20 % at the corner, a single bright pixel has 0.9 to 1.4 of
+    its light in the image, depending on its position, and all of it in the mean. Sample such a
+    scene more finely, and bin the image. Half precision is computed, and returned, in float32, also
+    under autocast.
     """
     check_real("scene", scene, "[B, C, H, W]")
     if scene.ndim != 4:
@@ -95,7 +98,7 @@ def distort(
     with full_precision(scene):
         if scene.dtype != torch.float64:
             scene = scene.float()
-        # What stands for an argument that was not given is on the CPU; a GPU does not wait for it.
+        # Defaults of arguments are on the CPU; they are copied without waiting for a GPU.
         terms, scales = (part.to(scene, non_blocking=not scene.is_cpu) for part in (terms, scales))
         y, x = _places(scene.shape[-2], scene.shape[-1], scene)
         square = y.square() + x.square()
@@ -112,34 +115,34 @@ def distort(
             padding_mode=_PADDING[boundary],
             align_corners=False,
         ).transpose(0, 1)
-        # Trained on an accelerator, where nobody looks, terms may fold; light stays light.
+        # Terms trained on an accelerator are not checked and may fold; light stays non-negative.
         return seen * ((stretch * slope).abs() / scales.square()[:, None, None])
 
 
 def distortion_fit(ideal: Tensor, real: Tensor, *, terms: int = 3) -> Tensor:
-    """Coefficients for :func:`distort` from a table of a lens: least squares.
+    """Coefficients for :func:`distort` from a table of a lens, by least squares.
 
     Parameters
     ----------
     ideal, real : Tensor ``[N]``
-        Heights of image points without and with distortion, in one unit, whatever it is, from the
-        axis, where they are alike, to the corner of the picture, which is the last of ``real``.
+        Image heights without and with distortion, in any common unit, from the axis, where they are
+        equal, to the corner of the picture, which is the last of ``real``.
     terms : int
-        How many coefficients.
+        Number of coefficients.
 
     Returns
     -------
     Tensor ``[terms]``
-        ``k1, k2, ...``. torch's least squares, and so this, is no single graph of
-        ``torch.compile``.
+        ``k1, k2, ...``. ``torch.compile`` makes no single graph of it, due to torch's least
+        squares.
 
     Raises
     ------
     TypeError
-        For what is no Tensor.
+        When a table is not a Tensor.
     ValueError
-        For tables that do not fit together, are shorter than the terms, or not in order; for terms
-        that are no whole number from 1 on.
+        For tables of different lengths, shorter than the number of terms, or not increasing; for
+        ``terms`` that is not a whole number from 1 on.
     """
     check_tensor("ideal", ideal)
     check_tensor("real", real)
@@ -154,13 +157,13 @@ def distortion_fit(ideal: Tensor, real: Tensor, *, terms: int = 3) -> Tensor:
     check_between("real", real, 0, math.inf, "any unit")
     if looked_at(real) and not bool((real.diff() > 0).all() & (real[-1] > 0)):
         raise ValueError(
-            "real must grow from the axis to the corner of the picture, its last height, above 0: "
-            "sort the table, and cut it where the lens folds its picture over"
+            "real must increase from the axis to the corner of the picture, its last height, above "
+            "0: sort the table, and cut it where the image of the lens folds over"
         )
     if looked_at(ideal) and not bool((ideal.diff() > 0).all()):
         raise ValueError(
-            "ideal must grow from the axis to the corner of the picture: sort the table, with one "
-            "row for each height"
+            "ideal must increase from the axis to the corner of the picture: sort the table, with "
+            "one row for each height"
         )
     radius = real.double() / real[-1]
     powers = radius[:, None] ** (2 * torch.arange(1, terms + 1, device=real.device) + 1)
@@ -174,21 +177,21 @@ def relative_illumination(
     half_field: float | Tensor,
     radial: Tensor | Sequence[float] = (),
 ) -> Tensor:
-    """The law of the fourth power of the cosine.
+    """Relative illumination of an image by the cosine-fourth law.
 
-    ``cos^4(theta)`` with ``tan(theta) = r_scene tan(half_field)``: the obliquity of the pupil and
-    of the sensor, and the square of the longer way (Reiss, J. Opt. Soc. Am. 35:283, 1945). The
-    areas that :func:`distort` counts belong to it: together they are ``sin(theta) cos(theta) /
-    theta`` for a fisheye, ``r = f theta``. Magnifications are left out: lateral colour is small.
+    It is ``cos^4(theta)`` with ``tan(theta) = r_scene tan(half_field)``: the obliquity of pupil and
+    sensor, and the square of the longer path (Reiss, J. Opt. Soc. Am. 35:283, 1945). The ratio of
+    areas in :func:`distort` comes in addition: together they are ``sin(theta) cos(theta) / theta``
+    for a fisheye, ``r = f theta``. Magnifications are neglected, as lateral colour is small.
 
     Parameters
     ----------
     size : int or (int, int), pixels
-        Height and width of the picture.
+        Height and width of the image.
     half_field : float or scalar Tensor, radians
-        Angle from the axis of a corner of the scene, below a right angle; its sign does not matter.
+        Field angle of a corner of the scene, below a right angle; its sign does not matter.
     radial : Tensor ``[K]`` or a sequence
-        Of a lens with distortion, as in :func:`distort`.
+        Distortion of the lens, as in :func:`distort`.
 
     Returns
     -------
@@ -198,9 +201,9 @@ def relative_illumination(
     Raises
     ------
     TypeError
-        When the angle is not one number, or the terms are no sequence of numbers.
+        When the angle is not one number, or the terms are not a sequence of numbers.
     ValueError
-        For another size, angle or terms.
+        For a size, angle or terms out of their range.
     """
     height, width = image_size(size)
     angle = _angle(half_field)
@@ -221,16 +224,16 @@ class Projection(nn.Module):
     radial, magnification : Tensor or sequence
         As in :func:`distort`; parameters are trained.
     half_field : float or Tensor, radians
-        As in :func:`relative_illumination`; 0 has no falloff, nor a slope to learn one.
+        As in :func:`relative_illumination`; 0 has no falloff, and no gradient to learn one.
     flat_field : Tensor ``[H, W]`` or ``[C, H, W]``, optional
-        Relative illumination in 0..1 besides, such as a measured one.
+        Additional relative illumination in 0..1, such as a measured one.
     boundary : str
         As in :func:`distort`.
 
     Raises
     ------
     TypeError, ValueError
-        As the functions; for a flat field of another shape, or not in 0..1.
+        As the functions; for a flat field of the wrong shape, or not in 0..1.
     """
 
     radial: Tensor
@@ -272,12 +275,12 @@ class Projection(nn.Module):
         self.boundary: Surround = boundary
 
     def forward(self, scene: Tensor) -> Tensor:
-        """Put each point of ``scene [B, C, H, W]`` into its place, see :func:`distort`.
+        """Distort a ``scene [B, C, H, W]``, see :func:`distort`; the falloff is not applied.
 
         Raises
         ------
         TypeError, ValueError
-            As :func:`distort`; when the flat field is one for other channels.
+            As :func:`distort`; when the flat field has a different number of channels.
         """
         field = self.flat_field
         if field is not None and field.ndim == 3 and len(field) not in (1, scene.shape[1]):
@@ -292,7 +295,7 @@ class Projection(nn.Module):
         )
 
     def illumination(self, size: tuple[int, int]) -> Tensor:
-        """Relative illumination of a picture.
+        """Relative illumination of an image: the cosine-fourth law times the flat field.
 
         Parameters
         ----------
@@ -301,7 +304,7 @@ class Projection(nn.Module):
 
         Returns
         -------
-        Tensor ``[H, W]``, or ``[C, H, W]`` of such a flat field
+        Tensor ``[H, W]``, or ``[C, H, W]`` if the flat field has channels
 
         Raises
         ------
@@ -373,7 +376,7 @@ def _check_monotone(terms: Tensor) -> None:
     if bool(((stretch <= 0) | (slope <= 0)).any()):
         raise ValueError(
             f"radial = {terms.detach().tolist()} folds the picture over: r (1 + k1 r^2 + ...) must "
-            "grow from the middle to the corner, r = 1"
+            "increase from the centre to the corner, r = 1"
         )
 
 
@@ -389,13 +392,13 @@ def _polynomial(terms: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _half_sides(height: int, width: int) -> tuple[float, float]:
-    """Half of the width and of the height, in half diagonals."""
+    """Half the width and half the height, in half diagonals."""
     diagonal = math.hypot(height, width)
     return width / diagonal, height / diagonal
 
 
 def _places(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows ``[H, 1]`` and columns ``[W]`` from the middle, in half diagonals."""
+    """Positions of rows ``[H, 1]`` and columns ``[W]`` from the centre, in half diagonals."""
     unit = 2 / math.hypot(height, width)
     own = {"device": like.device, "dtype": like.dtype}
     y = (torch.arange(height, **own) - (height - 1) / 2) * unit

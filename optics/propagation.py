@@ -1,19 +1,19 @@
 """Free-space propagation of a field ``[..., H, W]`` between parallel planes.
 
-Fields are complex amplitudes of ``exp(i (k z - w t))`` with the carrier ``exp(i k z)`` taken out:
-a plane wave along the axis stays as it is. The phases that remain are formed in float64 without
+Fields are complex amplitudes of ``exp(i (k z - w t))`` without the carrier ``exp(i k z)``: a plane
+wave along the axis does not change. The remaining phases are computed in float64, without
 subtracting large numbers, and rounded once to the precision of the field.
 
 ============================  ===============  =======================================
-function                      grid             holds
+function                      output grid      valid
 ============================  ===============  =======================================
-:func:`angular_spectrum`      stays            at any angle and distance
-:func:`fresnel`               stays            at small angles
+:func:`angular_spectrum`      unchanged        at any angle and distance
+:func:`fresnel`               unchanged        at small angles
 :func:`fraunhofer`            ``λ z / (N dx)`` far away, or in a lens's focal plane
 ============================  ===============  =======================================
 
-With ``output_spacing``, ``output_size`` or ``output_centre`` each gives the field at the samples
-that are asked for, so a focus can be looked at finely and a wide beam coarsely.
+With ``output_spacing``, ``output_size`` or ``output_centre`` each function computes the field on
+that output grid instead, such as a fine one for a focus and a coarse one for a wide beam.
 """
 
 import math
@@ -38,27 +38,27 @@ from .quantity import (
 
 __all__ = ["FarField", "angular_spectrum", "fraunhofer", "fresnel"]
 
-# A square aperture of half the grid's width comes out right to 2e-3 with 64 frequencies left on
-# each side of the axis, to 2e-2 with 26 and to 8e-2 with 13 (against Fresnel's integrals).
+# The error of a square aperture of half the grid's width is 2e-3 with 64 frequencies left on each
+# side of the axis, 2e-2 with 26 and 8e-2 with 13 (against Fresnel's integrals).
 _FEWEST_FREQUENCIES = 16
-# The same of the samples of Fresnel's kernel, in which a band-limited one is cut in the same way: a
-# beam with a waist of 20 samples is right to 1e-2 with 16 of them and to 7e-4 with 32; of a square
-# aperture of half the grid's width, most of the error is in its edge (0.17, as on its own grid).
+# The same limit for the samples of a band-limited Fresnel kernel. The error of a beam with a waist
+# of 20 samples is 1e-2 with 16 of them and 7e-4 with 32. For a square aperture of half the grid's
+# width, most of the error is at its edge (0.17, as on its own grid).
 _FEWEST_SAMPLES = 16
-# Frequencies along an axis, unless the field alone asks for more: 2 GB in single precision.
+# Largest number of frequencies along an axis, unless the field itself needs more: 2 GB in float32.
 _MOST_FREQUENCIES = 2**14
 
 
 class FarField(NamedTuple):
-    """Field on a grid of its own.
+    """A field and the sampling interval of its grid.
 
     Attributes
     ----------
     field : Tensor ``[..., H, W]``
-        Complex amplitude, the axis, or the ``output_centre``, at ``(H // 2, W // 2)``.
+        Complex amplitude, with the axis, or the ``output_centre``, at ``(H // 2, W // 2)``.
     spacing : (float or Tensor, float or Tensor)
-        Distance of its rows and of its columns, metres; tensors ``[...]`` where an argument was.
-        Of a square field they are equal, and ``spacing[0]`` goes to what comes next.
+        Sampling interval of rows and of columns, metres; tensors ``[...]`` if an argument was one.
+        For a square field they are equal: give ``spacing[0]`` to the next propagation.
     """
 
     field: Tensor
@@ -98,36 +98,36 @@ def angular_spectrum(
     output_size: SupportsIndex | tuple[SupportsIndex, SupportsIndex] | None = None,
     output_centre: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """Propagate by the angular spectrum of plane waves: exact scalar diffraction.
+    """Propagate a field by the angular spectrum of plane waves: exact scalar diffraction.
 
-    ``H = exp(i (kz - k) z)`` with ``kz - k = -k s / (1 + sqrt(1 - s))``, ``s = (λ f / n)**2``
-    and ``k = 2 pi n / λ``: the difference without its cancellation.
+    The transfer function is ``H = exp(i (kz - k) z)`` with ``kz - k = -k s / (1 + sqrt(1 - s))``,
+    ``s = (λ f / n)**2`` and ``k = 2 pi n / λ``, a form without cancellation.
 
     Parameters
     ----------
     field : Tensor ``[..., H, W]``
-        Complex amplitude; a real one has no phase. Half precision is computed in float32.
+        Complex amplitude; a real field has phase 0. Half precision is computed in float32.
     spacing, wavelength, distance, refractive_index : float or Tensor ``[...]``
-        Distance of the samples, vacuum wavelength and distance of the planes in metres, the
-        index of the medium between. Tensors carry a gradient, and their shape broadcasts with
+        Sampling interval, vacuum wavelength and distance between the planes in metres, and the
+        refractive index of the medium. Tensors carry a gradient, and their shape broadcasts with
         the leading dimensions of the field: a wavelength ``[C]`` goes with ``[B, C, H, W]``. A
-        negative distance goes back.
+        negative distance propagates backwards.
     band_limit : bool
-        Set H to 0 where its phase turns by more than half a turn from one frequency to the next:
-        above ``1 / (λ sqrt((2 df z)**2 + 1))`` along each axis, with ``df`` the spacing of the
-        frequencies. These waves would wrap around.
+        Set H to 0 where its phase changes by more than pi from one frequency to the next: above
+        ``1 / (λ sqrt((2 df z)**2 + 1))`` along each axis, with the frequency interval ``df``. These
+        waves would wrap around.
     pad : bool
-        Propagate on at least twice the grid, zero outside of the field, and cut the grid out
-        again, so that nothing that leaves on one side comes in on the other. Without, the field
-        is periodic.
+        Propagate on a grid of at least twice the size, zero outside of the field, and crop the
+        result, so that light that leaves on one side does not enter on the other. If False, the
+        field is periodic.
     output_spacing : float, metres, optional
-        Distance of the output's samples, by default that of the field's. ``spacing`` must be one
-        number then.
+        Sampling interval of the output, by default that of the field. ``spacing`` must then be one
+        number.
     output_size : int or (int, int), optional
         Samples (h, w) of the output, by default (H, W).
     output_centre : (float, float), metres
-        Place (y, x) of the output's sample ``(h // 2, w // 2)``, from the field's sample
-        ``(H // 2, W // 2)``. The grid is padded until it holds a window that lies so far out.
+        Position (y, x) of the output's sample ``(h // 2, w // 2)``, relative to the field's sample
+        ``(H // 2, W // 2)``. The grid is padded until it contains the output window.
 
     Returns
     -------
@@ -136,21 +136,21 @@ def angular_spectrum(
     Raises
     ------
     TypeError
-        For an output spacing or centre that is no number, or a spacing that is several, or
-        learned, with one of the output.
+        For an output spacing or centre that is not a number; with an output grid, for a
+        ``spacing`` that is several numbers or a parameter.
     ValueError
         For a field that is not complex or real floating point ``[..., H, W]``, one that is not
-        finite, a quantity out of its range, a wavelength (in the medium) over ten times as long
-        as the grid is wide, as one in nanometres is, or shapes that do not broadcast. Also for an
+        finite, a quantity out of its range, a wavelength (in the medium) more than ten times the
+        width of the grid, as one in nanometres is, or shapes that do not broadcast. Also for an
         output so wide that the padded grid has more than 16384 samples along an axis.
 
     Warns
     -----
     UserWarning
-        When the band limit leaves less than half of the grid's band: without padding always, with
-        it (when the waves cut away have left the grid anyway) if fewer than 16 frequencies are
-        left on each side of the axis. Tensors are looked at on the CPU only; of several
-        wavelengths or distances, the worst is told.
+        When the band limit leaves less than half of the grid's band: without padding always; with
+        padding, where the removed waves have left the grid anyway, if fewer than 16 frequencies
+        are left on each side of the axis. Tensors are checked on the CPU only. For several
+        wavelengths or distances the worst is reported.
 
     Notes
     -----
@@ -158,24 +158,24 @@ def angular_spectrum(
     K. Matsushima, T. Shimobaba, Opt. Express 17, 19662-19673 (2009), eqs. (13) and (21).
 
     Evanescent waves (``s > 1``) decay with ``|z|`` forwards and backwards, because growing ones
-    amplify nothing but noise; the band limit, which is about waves that travel, leaves them. At
-    ``s = 1`` exactly the derivative of the square root to wavelength and spacing is infinite
-    and counts as 0.
+    would only amplify noise. The band limit applies to propagating waves and leaves them. Exactly
+    at ``s = 1`` the derivative of the square root to wavelength and spacing is infinite and is set
+    to 0.
 
     ::
 
         field ─pad─► FFT ─► × H(f; λ/n, z) ─► FFT⁻¹ ─crop─► field at z
                                         └──► sum at the output's samples, where some are given
 
-    The sum over the frequencies at samples of one's own is two matrix products. The padded grid
-    holds every way from a sample of the field to one of the output, so that the band limit, which
-    follows from it, leaves what reaches the output: K. Matsushima, Opt. Express 18, 18453-18463
-    (2010), with the band about the axis also for an output beside it.
+    With an output grid, the sum over the frequencies is two matrix products. The padded grid
+    contains every path from a sample of the field to one of the output. The band limit follows from
+    the size of this grid, so that it leaves the waves that reach the output: K. Matsushima, Opt.
+    Express 18, 18453-18463 (2010), but with a band about the axis also for an off-axis output.
     """
     field, medium = _checked(field, spacing, wavelength, distance, refractive_index)
     plane = _plane(field, (spacing, spacing), output_spacing, output_size, output_centre)
     if plane:
-        # The size of the grid hangs on it.
+        # The size of the grid depends on the spacing.
         spacing = one_number("spacing", spacing, "metres", remedy="call it for each")
         medium = medium._replace(spacing=spacing)
         rows, columns = (axis._replace(spacing=float(axis.spacing)) for axis in plane)
@@ -200,31 +200,33 @@ def fresnel(
     output_size: SupportsIndex | tuple[SupportsIndex, SupportsIndex] | None = None,
     output_centre: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """Propagate with Fresnel's transfer function ``exp(-i pi λ z f**2 / n)``, or his integral.
+    """Propagate a field by Fresnel diffraction, the paraxial approximation.
 
-    :func:`angular_spectrum` to the first order in ``s = (λ f / n)**2``: the phase differs by
-    ``k z s**2 / 8``. It costs the same, and is here to compare with closed forms. Samples of about
+    On the grid of the field, the transfer function is ``exp(-i pi λ z f**2 / n)``:
+    :func:`angular_spectrum` to the first order in ``s = (λ f / n)**2``, with a phase error of
+    ``k z s**2 / 8``. It costs the same, and serves comparisons with closed forms. Samples of about
     a wavelength, as in diffractive networks, send light far beyond small angles.
 
-    To samples of one's own it sums Fresnel's integral,
-    ``u(x') = 1 / (i λ z) · sum u(x) exp(i pi (x' - x)**2 / (λ z)) dx**2``: right from where the
-    transfer function begins to fail up to any distance, at a cost that depends on neither the
-    distance nor the spacing.
+    With an output grid, Fresnel's integral is summed instead,
+    ``u(x') = 1 / (i λ z) · sum u(x) exp(i pi (x' - x)**2 / (λ z)) dx**2``. It is valid from the
+    distance where the transfer function begins to fail up to any distance. Its cost depends neither
+    on the distance nor on the spacing.
 
     Parameters
     ----------
     field, spacing, wavelength, distance, refractive_index
         See :func:`angular_spectrum`; ``spacing`` may be a tensor in every case.
     band_limit : bool
-        Set the transfer function to 0 where its phase turns by more than half a turn from one
-        frequency to the next: above ``1 / (2 df λ |z|)`` along each axis. Of the integral, that
-        is the kernel from one sample to the next: beyond ``|x' - x| = λ |z| / (2 dx)``, where no
-        frequency of the field's grid goes, and where its copies would lie; over the last
-        ``sqrt(λ |z|)`` it fades as a squared sine.
+        Set the transfer function to 0 where its phase changes by more than pi from one frequency to
+        the next: above ``1 / (2 df λ |z|)`` along each axis. For the integral, set the kernel to 0
+        where its phase changes by more than pi from one sample to the next: beyond
+        ``|x' - x| = λ |z| / (2 dx)``, which no frequency of the field's grid reaches, and where
+        its aliased copies would lie. Over the last ``sqrt(λ |z|)`` the kernel fades as a squared
+        sine.
     pad : bool
-        See :func:`angular_spectrum`; the integral knows no periodic field.
+        See :func:`angular_spectrum`; the integral needs True, as its field is not periodic.
     output_spacing, output_size, output_centre
-        See :func:`angular_spectrum`; here an output far beside the axis costs nothing.
+        See :func:`angular_spectrum`; here an output far off the axis costs nothing.
 
     Returns
     -------
@@ -233,17 +235,17 @@ def fresnel(
     Raises
     ------
     TypeError
-        For an output spacing or centre that is no number.
+        For an output spacing or centre that is not a number.
     ValueError
-        See :func:`angular_spectrum`; with samples of one's own also for ``pad=False`` and for a
-        distance of 0.
+        See :func:`angular_spectrum`; with an output grid also for ``pad=False`` and for a distance
+        of 0.
 
     Warns
     -----
     UserWarning
-        See :func:`angular_spectrum`. With samples of one's own: when the band limit leaves fewer
-        than 16 samples of the kernel on each side, ``λ |z| < 32 dx**2``, or when the output is
-        wider than the light of the field's samples reaches.
+        See :func:`angular_spectrum`. With an output grid: when the band limit leaves fewer than 16
+        samples of the kernel on each side, ``λ |z| < 32 dx**2``, or when the output is wider than
+        the light of the field's samples reaches.
 
     Notes
     -----
@@ -259,8 +261,8 @@ def fresnel(
         return _filtered(field, _fresnel_transfer(size, medium, band_limit, field.device))
     if not pad:
         raise ValueError(
-            "pad=False is of a periodic field, on its own grid; leave it out with an output of "
-            "its own, or take angular_spectrum"
+            "pad=False propagates a periodic field on its own grid; leave it out with an output "
+            "grid, or use angular_spectrum"
         )
     _check_kernel(medium)
     if band_limit:
@@ -281,49 +283,49 @@ def fraunhofer(
     output_size: SupportsIndex | tuple[SupportsIndex, SupportsIndex] | None = None,
     output_centre: tuple[float, float] = (0.0, 0.0),
 ) -> FarField:
-    """Far field, or the field in the focal plane of a lens, by one transform.
+    """Far field, or field in the focal plane of a lens, by one Fourier transform.
 
-    ``u(x') = exp(i pi x'**2 / (λ z)) / (i λ z) · F u (x' / (λ z))``, λ in the medium; power is
-    kept: ``sum |u|**2`` times the area of a sample.
+    ``u(x') = exp(i pi x'**2 / (λ z)) / (i λ z) · F u (x' / (λ z))``, with λ in the medium. Power,
+    ``sum |u|**2`` times the area of a sample, is conserved.
 
     Parameters
     ----------
     field : Tensor ``[..., H, W]``
-        Complex or real, the axis at ``(H // 2, W // 2)``.
+        Complex or real amplitude, with the axis at ``(H // 2, W // 2)``.
     spacing, wavelength, distance, refractive_index : float or Tensor ``[...]``
-        See :func:`angular_spectrum`; the distance, or the focal length, is positive.
+        See :func:`angular_spectrum`; the distance, or the focal length, must be positive.
     quadratic_phase : bool
-        Include the first factor, which free space and a lens right at the field have. The
-        default, without, is the field of a lens one focal length behind the field; the intensity
-        is the same.
+        Include the first factor, as for free space, or a lens in the plane of the field. Without
+        it, the default, the result is that of a lens one focal length behind the field. The
+        irradiance is the same.
     output_spacing : float, metres, optional
-        Distance of the output's rows and columns, by default ``λ z / (N dx)`` of each.
+        Sampling interval of the output's rows and columns, by default ``λ z / (N dx)`` for each.
     output_size, output_centre
         See :func:`angular_spectrum`.
 
     Returns
     -------
     FarField ``(field [..., h, w], spacing (rows, columns))``
-        The output's centre, by default zero frequency, at ``(h // 2, w // 2)``; sample spacings,
-        metres.
+        Field, with the output's centre (by default zero frequency) at ``(h // 2, w // 2)``, and its
+        sampling intervals, metres.
 
     Raises
     ------
     TypeError
-        For an output spacing or centre that is no number.
+        For an output spacing or centre that is not a number.
     ValueError
         See :func:`angular_spectrum`; also for a distance that is not positive.
 
     Warns
     -----
     UserWarning
-        For an output that reaches beyond ``λ z / (2 dx)``: the far field of samples repeats
-        itself. Tensors are looked at on the CPU only.
+        For an output that reaches beyond ``λ z / (2 dx)``, where the far field of a sampled field
+        repeats itself. Tensors are checked on the CPU only.
 
     Notes
     -----
-    Goodman, 3rd ed., eqs. 4-25 and 5-19. In free space it holds for ``z`` well above
-    ``2 D**2 / λ``, D the extent of the field. To samples of one's own the transform is two matrix
+    Goodman, 3rd ed., eqs. 4-25 and 5-19. In free space it is valid for ``z`` well above
+    ``2 D**2 / λ``, with the extent D of the field. With an output grid the transform is two matrix
     products, see :func:`~optics.fourier.dft_matrix`.
     """
     check_positive("distance", distance, "metres")
@@ -351,7 +353,7 @@ def fraunhofer(
 
 
 def _scalar(value: float | Tensor) -> float | Tensor:
-    """Undo the two dimensions that :func:`_checked` puts behind a tensor."""
+    """Remove the two trailing dimensions that :func:`_checked` adds to a tensor."""
     return value[..., 0, 0] if isinstance(value, Tensor) else value
 
 
@@ -362,7 +364,7 @@ def _checked(
     distance: float | Tensor,
     refractive_index: float | Tensor,
 ) -> tuple[Tensor, _Medium]:
-    """Bring the field to a complex type, and the quantities to float64 beside it."""
+    """Convert the field to a complex type, and the quantities to float64 on its device."""
     check_complex("field", field, "[..., H, W]")
     check_finite("field", field)
     check_positive("spacing", spacing, "metres")
@@ -409,7 +411,7 @@ def _plane(
     size: SupportsIndex | tuple[SupportsIndex, SupportsIndex] | None,
     centre: tuple[float, float],
 ) -> _Plane | None:
-    """Check what is asked of the output, of spacings that are its ``own``; None for nothing."""
+    """Check the output grid; ``own`` are its spacings by default. None if no grid is given."""
     if not isinstance(centre, tuple | list) or len(centre) != 2:
         raise TypeError(f"output_centre must be two numbers (y, x) in metres, not {centre!r}")
     y, x = (one_number("output_centre", side, "metres") for side in centre)
@@ -429,7 +431,7 @@ def _plane(
 def _grid(
     field: Tensor, pad: bool, spacing: float | Tensor = 1.0, plane: _Plane | None = None
 ) -> tuple[int, int]:
-    """Periodic grid for the field and, padded, every way from it to the output."""
+    """Size of the periodic grid; padded, it contains every path from field to output."""
     height, width = field.shape[-2:]
     if not pad:
         return height, width
@@ -441,13 +443,13 @@ def _grid(
 
 def _padded(axis: _Axis, spacing: float) -> int:
     wide = axis.samples + (axis.size * axis.spacing + 2 * abs(axis.centre)) / spacing
-    # Rounding of the ratio is no sample.
+    # The rounding error of the ratio must not add a sample.
     samples = max(2 * axis.samples, math.ceil(wide * (1 - 1e-12)))
     if samples > max(_MOST_FREQUENCIES, 2 * axis.samples):
         raise ValueError(
             f"output_size * output_spacing, {axis.size} * {axis.spacing:g} m centred at "
             f"{axis.centre:g} m, needs a grid of {samples} samples {spacing:g} m apart, more than "
-            f"{_MOST_FREQUENCIES}: all are in metres; for an output as wide, take fresnel"
+            f"{_MOST_FREQUENCIES}: give all lengths in metres, or use fresnel for so wide an output"
         )
     return fast_size(samples)
 
@@ -455,7 +457,7 @@ def _padded(axis: _Axis, spacing: float) -> int:
 def _filtered(
     field: Tensor, transfer: Tensor, spacing: float | Tensor = 1.0, plane: _Plane | None = None
 ) -> Tensor:
-    """Multiply the spectrum, on the grid of ``transfer``; the field lies at its origin."""
+    """Multiply the spectrum by ``transfer``, on its grid, with the field at the grid's origin."""
     height, width = field.shape[-2:]
     rows, columns = transfer.shape[-2:]
     # Axis by axis, so that rows of nothing but padding are never transformed.
@@ -471,7 +473,7 @@ def _filtered(
 
 
 def _kernel(build: Callable[..., Tensor], field: Tensor, axis: _Axis, *given: object) -> Tensor:
-    """Matrix of one axis, of the field's type; of numbers it is kept."""
+    """Matrix of one axis, of the field's type; kept for reuse if its arguments are numbers."""
 
     def make() -> Tensor:
         return build(field.device, axis, *given).to(field.dtype)
@@ -486,7 +488,7 @@ def _synthesis(device: torch.device, axis: _Axis, period: int, spacing: float) -
     place = (coordinates(axis.size, device=device) * axis.spacing + axis.centre) / spacing
     frequency = torch.fft.fftfreq(period, dtype=torch.float64, device=device)
     waves = _turned((place + axis.samples // 2)[:, None] * frequency)
-    # The highest frequency of an even number stands for both its signs.
+    # With an even number, the highest frequency stands for both signs.
     return torch.where(frequency == -0.5, waves.real, waves) / period
 
 
@@ -526,15 +528,15 @@ def _integral_kernel(
     kernel = _turned((squares - 2 * there * here) / (2 * reach) - reach.sign() / 8)
     zone = reach.abs().sqrt()
     if band_limit:
-        # The end lies where the kernel changes its sign from sample to sample, so that a sharp one
-        # would leave half a sample behind: of a beam up to 9 %, of which this leaves 0.5 %.
+        # At its end the kernel changes sign from sample to sample, so that a sharp cut would leave
+        # half a sample: up to 9 % of a beam, of which the fade leaves 0.5 %.
         left = (zone / (2 * spacing) - (there - here).abs() / zone).clamp(0, 1)
         kernel = kernel * torch.sin(torch.pi / 2 * left).square()
     return kernel * (spacing / zone)
 
 
 def _turned(turns: Tensor) -> Tensor:
-    """``exp(i 2 pi turns)``; whole turns change nothing but the accuracy of sine and cosine."""
+    """``exp(i 2 pi turns)``; whole turns are removed for the accuracy of sine and cosine."""
     return phasor(2 * torch.pi * (turns - turns.detach().round()))
 
 
@@ -584,7 +586,7 @@ def _quarter_frequencies(size: tuple[int, int], device: torch.device) -> tuple[T
 
 
 def _mirrored(quarter: Tensor, size: tuple[int, int]) -> Tensor:
-    """Complete a transfer function that is even along both axes, at a quarter of the cost."""
+    """Complete a transfer function that is even along both axes from a quarter of it."""
     for axis, n in ((-2, size[0]), (-1, size[1])):
         rest = quarter.narrow(axis, 1, (n - 1) // 2).flip(axis)
         quarter = torch.cat((quarter, rest), axis)
@@ -592,11 +594,11 @@ def _mirrored(quarter: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _each(*quantities: float | Tensor) -> list[tuple[float, ...]]:
-    """Every combination of the quantities, as floats; none where they are not looked at."""
+    """Every combination of the quantities, as floats; empty where values are not checked."""
     tensors = [value for value in quantities if isinstance(value, Tensor)]
     if torch.compiler.is_compiling() or not all(looked_at(value) for value in tensors):
         return []
-    if not tensors:  # nor does a default device come in
+    if not tensors:  # without torch, whose default device may be an accelerator
         return [tuple(map(float, quantities))]
     values = (torch.as_tensor(value, dtype=torch.float64).detach() for value in quantities)
     columns = [column.flatten() for column in torch.broadcast_tensors(*values)]
@@ -604,7 +606,7 @@ def _each(*quantities: float | Tensor) -> list[tuple[float, ...]]:
 
 
 def _warn_band(medium: _Medium, size: tuple[int, int], pad: bool) -> None:
-    """Warn where the band limit makes the answer doubtful; no accelerator is awaited."""
+    """Warn if the band limit makes the result doubtful; never waits for an accelerator."""
     doubtful = []
     for spacing, wavelength, distance in _each(*medium):
         step = 1 / (min(size) * spacing)
@@ -621,7 +623,7 @@ def _warn_band(medium: _Medium, size: tuple[int, int], pad: bool) -> None:
         reason += f"{_FEWEST_FREQUENCIES}; use more or wider samples, fraunhofer, fresnel with an "
         reason += "output_spacing"
     else:
-        reason = "and the waves cut away would still land on the unpadded grid; use pad=True"
+        reason = "and the removed waves would still reach the unpadded grid; use pad=True"
     warnings.warn(
         f"at a distance of {distance:.3g} m the band limit leaves {100 * part:.2g} % of the band "
         f"of the grid, {reason}, or a shorter distance",
@@ -633,27 +635,27 @@ def _warn_band(medium: _Medium, size: tuple[int, int], pad: bool) -> None:
 def _check_kernel(medium: _Medium) -> None:
     if any(distance == 0 for _, _, distance in _each(*medium)):
         raise ValueError(
-            "distance must not be 0 for Fresnel's integral to samples of its own; take "
-            "angular_spectrum, which is right near the field"
+            "distance must not be 0 for Fresnel's integral on an output grid; use "
+            "angular_spectrum, which is valid near the field"
         )
 
 
 def _warn_kernel(medium: _Medium) -> None:
-    """Warn where few samples of Fresnel's kernel are left."""
+    """Warn if few samples of Fresnel's kernel are left."""
     few = [(w * abs(z) / (2 * dx * dx), z) for dx, w, z in _each(*medium)]
     left, distance = min(few, default=(math.inf, 0.0))
     if left < _FEWEST_SAMPLES:
         warnings.warn(
             f"at a distance of {distance:.3g} m Fresnel's kernel has {left:.3g} samples on each "
             f"side, fewer than {_FEWEST_SAMPLES}; use finer samples, a longer distance or "
-            "angular_spectrum, which is right near the field",
+            "angular_spectrum, which is valid near the field",
             UserWarning,
             stacklevel=3,
         )
 
 
 def _warn_reach(medium: _Medium, plane: _Plane, beyond: str, *, near: bool) -> None:
-    """Warn of an output wider than the directions that the field's samples can hold."""
+    """Warn of an output beyond the directions in which a sampled field sends light."""
     wide = []
     for axis in plane:
         for spacing, wavelength, distance, step in _each(*medium, axis.spacing):
@@ -663,9 +665,9 @@ def _warn_reach(medium: _Medium, plane: _Plane, beyond: str, *, near: bool) -> N
     ratio, edge, lit, spacing = max(wide, default=(0.0,) * 4)
     if ratio > 1 + 1e-6:
         warnings.warn(
-            f"the output reaches {edge:.3g} m from the axis, and samples {spacing:.3g} m apart "
-            f"send light to {lit:.3g} m; beyond, {beyond}: use finer samples of the field, or a "
-            "smaller output_size or output_spacing, all in metres",
+            f"the output reaches {edge:.3g} m from the axis, but samples {spacing:.3g} m apart "
+            f"send light only to {lit:.3g} m; beyond, {beyond}: use finer samples of the field, or "
+            "a smaller output_size or output_spacing, all in metres",
             UserWarning,
             stacklevel=3,
         )

@@ -5,8 +5,8 @@
     pupil [..., H, W] ──centred DFT──► amplitude at each pixel ──|.|^2──► psf [..., h, w]
     open aperture x elements x defocus                                   sum = throughput <= 1
 
-A PSF is never scaled to sum one behind the user's back: light that a mask stops, or that falls
-outside of the window, is missing from it, and from the photons.
+A PSF is never normalised to a sum of one: light that a mask stops, or that falls outside of the
+window, is missing from it, and from the photons.
 """
 
 import math
@@ -45,7 +45,7 @@ __all__ = [
     "raised_cosine",
 ]
 
-# Part of the light by which a PSF may hold more than passes: rounding, in any precision.
+# Tolerance by which a PSF may hold more light than passes the pupil: rounding, in any precision.
 _MADE = 0.01
 
 
@@ -60,12 +60,12 @@ def psf_from_pupil(
     incident_power: float | Tensor | None = None,
     oversample: int = 1,
 ) -> Tensor:
-    """Point-spread function of a lens with a given pupil, in its focal plane.
+    """Point-spread function (PSF) of a lens with a given pupil, in its focal plane.
 
     ``psf = |sum_jk P[j, k] exp(-2 pi i (x xi + y eta) / (lambda f))|^2 (d p / (lambda f))^2 / E``
-    with the spacing d of the pupil, the pitch p of the pixels and the incident power E: the
+    with the sampling interval d of the pupil, the pixel pitch p and the incident power E: the
     irradiance at each pixel's centre times the pixel's area (Goodman, Fourier Optics, sec. 5.2).
-    The transform is a matrix product, so that all wavelengths share the pixels' grid.
+    The transform is a matrix product, so that all wavelengths share the pixel grid.
 
     Parameters
     ----------
@@ -75,43 +75,43 @@ def psf_from_pupil(
         Several are broadcast against the dimension in front of H: a pupil ``[H, W]`` or
         ``[..., L, H, W]`` gives PSFs ``[..., L, h, w]``.
     focal_length : float or scalar Tensor, metres
-        Distance of pupil and image.
+        Distance from pupil to image.
     pupil_spacing, pixel_pitch : float or scalar Tensor, metres
     size : int or (int, int), pixels
         Size (h, w) of the window; the axis falls on the pixel ``(h // 2, w // 2)``.
     incident_power : float or Tensor, optional, a scalar or ``[...]`` as the pupil
-        What the PSF is a fraction of, in units of ``sum |pupil|^2``: that sum itself by default,
-        for each pupil by itself. Give that of the open aperture, and a mask costs light. The soft
-        edge of :func:`circular_aperture` has less of it than its area, half of an amplitude being a
-        quarter of the light: the PSF is 2 % too bright at 32 samples across the aperture, 1 % at 64
-        and 0.5 % at 128.
+        Power that the PSF is a fraction of, in units of ``sum |pupil|^2``; by default that sum, for
+        each pupil. With that of the open aperture, light that a mask absorbs is missing from the
+        PSF. A sample at the soft edge of :func:`circular_aperture` with half the amplitude has only
+        a quarter of the light: the power is less than the area, and the PSF is 2 % too bright at 32
+        samples across the aperture, 1 % at 64 and 0.5 % at 128.
     oversample : int, odd
-        Points along a side of a pixel at which the irradiance is taken. Their mean is that over
-        the pixel's area, whose contrast :func:`optics.pixel_mtf` is; one point leaves the area out,
-        which a pixel much smaller than ``lambda f / D`` may.
+        Points along a side of a pixel at which the irradiance is computed. Their mean approximates
+        the integral over the pixel's area, whose MTF is :func:`optics.pixel_mtf`. A single point
+        neglects the area, which is valid for pixels much smaller than ``lambda f / D``.
 
     Returns
     -------
     Tensor, real ``[..., h, w]``
-        Its sum is the throughput: the passed fraction of the light times the part within the
-        window, where the points lie no further apart than ``lambda f / D``.
+        Its sum is the throughput: the fraction of the light that passes times the part within the
+        window, if the points lie no farther apart than ``lambda f / D``.
 
     Raises
     ------
     ValueError
         For lengths that are not positive, an even ``oversample``, a pupil with a NaN or, without
         ``incident_power``, without light, or one sampled so coarsely that the window, ``size``
-        pixels wide, reaches into the periodic copies of the PSF; for a wavelength over ten times
-        as long as the pupil's grid is wide, as one in nanometres is, or wavelengths or powers that
+        pixels wide, reaches into the periodic copies of the PSF; for a wavelength more than ten
+        times the width of the pupil's grid, as one in nanometres is, or wavelengths or powers that
         do not broadcast with the pupils.
     TypeError
-        For a length that is not one number, as a pitch of rows and one of columns.
+        For a length that is not one number, such as separate pitches of rows and columns.
 
     Warns
     -----
     UserWarning
-        When the PSF holds more light than passes the pupil, by 1 % or more: its points lie further
-        apart than ``lambda f / D``. (They may also hold too little, which nothing tells.)
+        When the PSF holds 1 % or more light than passes the pupil: its points lie farther apart
+        than ``lambda f / D``. (The PSF may then also hold too little light, without a warning.)
     """
     check_complex("pupil", pupil, "[..., H, W]")
     leading = check_wavelengths(pupil, wavelength)
@@ -145,9 +145,9 @@ def _warn_of_light(psf: Tensor, pupil: Tensor, power: float | Tensor) -> None:
     share = (psf.sum((-2, -1)) / passed[..., 0, 0]).detach()
     if bool((share > 1 + _MADE).any()):
         warnings.warn(
-            # Without the number: the same words in each step of a training, shown once.
+            # Without the number, so that the warning is the same in each training step: shown once.
             f"the PSF holds over {100 * _MADE:g} % more light than passes the pupil: its points "
-            "lie further apart than lambda f / D. Give a larger oversample, or smaller pixels",
+            "lie farther apart than lambda f / D. Give a larger oversample, or smaller pixels",
             UserWarning,
             stacklevel=3,
         )
@@ -172,8 +172,8 @@ def psf_from_planes(
     step = cycles_per_sample(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
     check_sampling(step, size)
     step = tuple(s / oversample for s in step) if isinstance(step, tuple) else step / oversample
-    # The axis is a point in the middle of its pixel; with an even number of pixels the window of
-    # points begins half a pixel before its own middle, and a few at its end are not needed.
+    # The axis is a point in the middle of its pixel. With an even number of pixels the window of
+    # points is larger by a few at its end, which are cut off below.
     height, width = (oversample * n + (oversample - 1) * (n % 2 == 0) for n in size)
     amplitude = centred_dft(planes, (height, width), step=step, norm="ortho", phase=False)
     psf = amplitude.square().sum(-3) / incident_power
@@ -181,19 +181,19 @@ def psf_from_planes(
         psf = psf[..., : oversample * size[0], : oversample * size[1]]
         psf = psf.unflatten(-2, (size[0], oversample)).unflatten(-1, (size[1], oversample))
         psf = psf.sum((-3, -1))
-    # A NaN in the pupil is in every pixel, of which there are fewer to look at.
+    # A NaN in the pupil reaches every pixel, and there are fewer pixels to check.
     if not is_finite(psf):
         check_finite("pupil", planes)
         if not bool(torch.as_tensor(incident_power).all()):
             raise ValueError(
-                "pupil passes no light for the PSF to be a fraction of: give incident_power, that "
-                "of the open aperture"
+                "pupil passes no light, so that the PSF has no scale: give incident_power, that of "
+                "the open aperture"
             )
     return psf
 
 
 def check_oversample(oversample: int) -> int:
-    """The number of points along a pixel's side; an odd one, or a ValueError."""
+    """Return the number of points along a pixel's side; raise a ValueError unless it is odd."""
     oversample = whole_number("oversample", oversample)
     if oversample % 2 == 0:
         raise ValueError(
@@ -212,12 +212,12 @@ def amplitude_spread(
     pixel_pitch: float | Tensor,
     size: int | tuple[int, int],
 ) -> Tensor:
-    """Image of a coherent point: the amplitude whose transform is the pupil.
+    """Amplitude spread function h: the image of a coherent point, whose transform is the pupil.
 
     The coherent transfer function at f is ``P(-lambda f_l f)`` (Goodman, Fourier Optics, eq.
-    7-20), and ``sum |h|^2`` is its mean square over the frequencies that the pixels can hold. h
-    falls off slowly: of a window alone, the transfer function has ripples about these values, on
-    the bright side too.
+    7-20), and ``sum |h|^2`` is its mean square over the frequencies up to the Nyquist frequency.
+    h decays slowly: truncation by the window makes the transfer function ripple about these values,
+    also above them.
 
     Parameters
     ----------
@@ -253,11 +253,11 @@ def amplitude_transfer(
 ) -> Tensor:
     """Coherent transfer function ``P(-lambda f_l f)`` on the frequencies of a periodic picture.
 
-    Between its samples the pupil is interpolated by raised cosines, whose transform is Nyquist's
-    window: light that the pupil sends to the central half of its period, further than which
-    :func:`optics.audit_sampling` wants none, keeps its amplitude, and the copies are cut off. What
-    overshoots the brightest sample at an edge is limited to it, or to 1 where that is more: no
-    frequency is amplified.
+    The pupil is interpolated between its samples by raised cosines, whose transform is a Nyquist
+    window: light in the central half of the period keeps its amplitude, and the copies are cut off.
+    (:func:`optics.audit_sampling` demands that no light falls outside of this half.) Overshoot at
+    an edge is limited to the brightest sample, or to 1 if that is more, so that no frequency is
+    amplified.
 
     Parameters
     ----------
@@ -267,13 +267,13 @@ def amplitude_transfer(
     focal_length, pupil_spacing, pixel_pitch : float, metres
         As in :func:`psf_from_pupil`.
     size : (int, int), pixels
-        Of the picture (h, w).
+        Size (h, w) of the picture.
 
     Returns
     -------
     Tensor, complex ``[..., L, h, w]``
-        At the centred frequencies ``(i - n // 2) / n`` cycles/pixel; the zero one is the pupil's
-        sample ``N // 2``.
+        Values at the centred frequencies ``(i - n // 2) / n`` cycles/pixel; that of the zero
+        frequency is the pupil's sample ``N // 2``.
     """
     field = as_field(as_planes(pupil))
     step = cycles_per_sample(field, wavelengths, focal_length, pupil_spacing, pixel_pitch)
@@ -300,11 +300,11 @@ def _raised_cosines(
 
 
 def raised_cosine(away: Tensor) -> Tensor:
-    """Nyquist's pulse of roll-off 1/2: weights of samples that are so many spacings away.
+    """Raised-cosine pulse of roll-off 1/2: weights of samples ``away`` intervals away.
 
     Its transform is 1 on the central half of a period, and 0 from 3/4 of one on.
     """
-    # cos(pi a / 2) / (1 - a^2), which is 0 / 0 at 1, in halves that are not.
+    # cos(pi a / 2) / (1 - a^2), which is 0 / 0 at 1, as a sum of two regular terms.
     halves = torch.sinc((away + 1) / 2) + torch.sinc((away - 1) / 2)
     return torch.sinc(away) * halves * (math.pi / 4)
 
@@ -337,13 +337,13 @@ def cycles_per_sample(
     pupil_spacing: float | Tensor,
     pixel_pitch: float | Tensor,
 ) -> Tensor | tuple[float, ...] | float:
-    """Cycles per sample of the pupil and pixel; a tensor as soon as one length is a tensor."""
+    """Cycles per pupil sample and pixel; a tensor if one length is a tensor."""
     if isinstance(wavelength, Sequence) and not wavelength:
         raise ValueError("wavelength must hold at least one, in metres")
     if isinstance(wavelength, Tensor) and not wavelength.numel():
         raise ValueError("wavelength must hold at least one, in metres")
     for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
-        # Not by its range: a PSF follows from ratios, so that all lengths may be in another unit.
+        # Its range is not checked: only ratios matter, so that all lengths may share another unit.
         check_positive("wavelength", each, "metres")
     lengths = (focal_length, pupil_spacing, pixel_pitch)
     for name, value in zip(("focal_length", "pupil_spacing", "pixel_pitch"), lengths, strict=True):
@@ -351,7 +351,7 @@ def cycles_per_sample(
         check_positive(name, value, "metres")
     for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
         check_extent(each, pupil_spacing, max(pupil.shape[-2:]), "the pupil")
-    # In double: half precision, which numbers of numpy may have too, holds no product of lengths.
+    # In double: products of lengths underflow in half precision, which numpy numbers may have too.
     focal_length, pupil_spacing, pixel_pitch = (
         value.double() if isinstance(value, Tensor) else float(value) for value in lengths
     )

@@ -1,4 +1,4 @@
-"""What front ends that blur by point-spread functions have in common: all but the blur."""
+"""The common base of front ends that blur by point-spread functions: everything but the blur."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -31,26 +31,26 @@ __all__ = ["PSFImaging"]
 
 
 class PSFImaging(FrontEnd):
-    """Incoherent imaging by PSFs, which a class that extends it says how to blur by.
+    """Base class of incoherent imaging by PSFs; a subclass defines the blur.
 
     ::
 
         scene [B, C, H, W] ──placed──► points where they fall ──blur──► image ──lit──► irradiance
                             projection                               falloff, colours
 
-    With working distances, each picture is blurred as one that lies at one of them, drawn from its
-    own generator.
+    With working distances, each picture is blurred for one of them, drawn from the picture's own
+    generator.
 
     Attributes
     ----------
     pupil : Pupil, optional
-        Where the PSFs come from; None where they are fixed, or a parameter.
+        Source of the PSFs; None where they are fixed, or a parameter.
     spectral_response : Tensor ``[C, L]``, optional
-        Share of the PSF of each of L wavelengths in each channel's light.
+        Weight of the PSF of each of L wavelengths in the light of each channel.
     projection : Projection, optional
-        Distortion and lateral colour before the blur, falloff behind it.
+        Distortion and lateral colour before the blur, falloff after it.
     colour : ColourChannels, optional
-        Lamps and filters that make channels of the bands of the scene.
+        Lamps and filters that form the channels from the bands of the scene.
     """
 
     spectral_response: Tensor | None
@@ -91,11 +91,11 @@ class PSFImaging(FrontEnd):
             raise ValueError(f"channels={channels}, but the PSFs and their response make {own}")
         colour = self.colour
         if colour is not None and colour.bands != wanted:
-            raise ValueError(f"colour is for {colour.bands} bands, and there are PSFs of {wanted}")
+            raise ValueError(f"colour has {colour.bands} bands, but the PSFs have {wanted}")
         if colour is not None and response is not None:
             raise ValueError(
-                "colour makes channels of several bands, each with a PSF of its own, and a "
-                "spectral_response takes one for each channel: give one of the two"
+                "colour forms each channel from several bands with a PSF each, and a "
+                "spectral_response assumes one PSF for each channel: give one of the two"
             )
         self.in_channels = wanted
         self.out_channels = wanted if colour is None else colour.channels
@@ -106,14 +106,15 @@ class PSFImaging(FrontEnd):
         """Point-spread functions of each channel of the scene, ``[..., C, h, w]``."""
 
     def _distinct(self, psf: Tensor) -> Tensor:
-        """PSFs ``[..., C or 1, h, w]`` of channels, one for all where they have the same.
+        """PSFs ``[..., C or 1, h, w]`` of the channels; a single one where all have the same.
 
-        Of those of wavelengths ``[..., L, h, w]``, as the channels respond to them.
+        They are weighted sums, by the spectral response, of the PSFs of the wavelengths
+        ``[..., L, h, w]``.
         """
         return _seen(psf, self.spectral_response)
 
     def _of_each(self, psf: Tensor) -> Tensor:
-        """:meth:`_distinct` with all channels, ``[..., C, h, w]``."""
+        """:meth:`_distinct`, expanded to all channels, ``[..., C, h, w]``."""
         psf = self._distinct(psf)
         return psf.expand(*psf.shape[:-3], self.in_channels, *psf.shape[-2:])
 
@@ -125,12 +126,12 @@ class PSFImaging(FrontEnd):
         distance: Tensor | float | None = None,
         pixel: bool = True,
     ) -> Tensor:
-        """Modulation transfer function of each channel, of all wavelengths that it sees together.
+        """Polychromatic modulation transfer function (MTF) of each channel.
 
-        The transfer functions of the wavelengths are added as the light of each counts in the
-        channel, by ``spectral_response`` or ``colour`` and by what the pupil passes of it, so that
-        a phase between them costs contrast. See :meth:`Pupil.mtf`; neither a restoration is in it,
-        nor what a low rank leaves out.
+        The optical transfer functions of the wavelengths are added, with the weight of each in the
+        channel (``spectral_response`` or ``colour``) and the light that the pupil passes at it. A
+        phase difference between them thus lowers the contrast. See :meth:`Pupil.mtf`. A restoration
+        and the error of a low rank are not included.
 
         Parameters
         ----------
@@ -143,15 +144,14 @@ class PSFImaging(FrontEnd):
         Returns
         -------
         Tensor ``[C, F]``, or ``[D, C, F]`` for several distances; with places ``[(D,) P, Q, C, F]``
-            In 0..1, and 1 at zero frequency: relative to a large area. 0 of a channel that sees no
-            light.
+            In 0..1, normalised to 1 at zero frequency; 0 for a channel without light.
 
         Raises
         ------
         TypeError
             As :meth:`Pupil.otf`.
         ValueError
-            Without a pupil: see :func:`optics.mtf` for that of a PSF. As :meth:`Pupil.otf`.
+            Without a pupil: use :func:`optics.mtf` for a fixed PSF. As :meth:`Pupil.otf`.
 
         Warns
         -----
@@ -160,7 +160,7 @@ class PSFImaging(FrontEnd):
         """
         if self.pupil is None:
             raise ValueError(
-                "a fixed PSF has no transfer function beyond its pixels: see optics.mtf"
+                "mtf needs a Pupil: for a fixed PSF, sampled by its pixels, use optics.mtf"
             )
         response = self.spectral_response if self.colour is None else self.colour.matrix
         found = self.pupil.otf(frequency, angle=angle, distance=distance, pixel=pixel)
@@ -172,12 +172,12 @@ class PSFImaging(FrontEnd):
 
     @property
     def draws(self) -> bool:
-        """Whether a distance is drawn for each scene."""
+        """Whether a working distance is drawn for each scene."""
         return self._working is not None
 
     @property
     def working_distances(self) -> Tensor | None:
-        """Where scenes lie, float64 ``[D]``, metres, whatever the module was cast to."""
+        """Distances of scenes, metres ``[D]``, float64 whatever the module's dtype; or None."""
         if self._working is None:
             return None
         assert self.pupil is not None
@@ -189,17 +189,18 @@ class PSFImaging(FrontEnd):
 
     @property
     def scene_distance(self) -> Tensor | float | None:
-        """Where scenes lie, metres: all at one (:meth:`at`), or each at one of several ``[D]``.
+        """Distance of the scenes, metres: that of :meth:`at`, or the working distances ``[D]``.
 
-        None in focus.
+        None if all scenes are in focus.
         """
         return self.working_distances if self._all_at is None else self._all_at
 
     @contextmanager
     def at(self, distance: float) -> Iterator[None]:
-        """Put all scenes at one distance for a while; what restores them does not know it.
+        """Put all scenes at one distance within a ``with`` block; a restoration stays unchanged.
 
-        What is drawn is drawn all the same, so that the sensor has the noise that it had.
+        Working distances are still drawn, though not used, so that the generator gives the sensor
+        the same noise as before.
 
         Parameters
         ----------
@@ -209,12 +210,12 @@ class PSFImaging(FrontEnd):
         Yields
         ------
         None
-            The working distances are back afterwards.
+            The working distances are restored at the end of the block.
 
         Raises
         ------
         TypeError, ValueError
-            When it is not one positive number, or there is no pupil.
+            When the distance is not one positive number, or there is no pupil.
         """
         self._check_pupil()
         check_number("distance", distance, "metres")
@@ -229,10 +230,10 @@ class PSFImaging(FrontEnd):
     def _depths(
         self, scene: Tensor, distance: Tensor | float | None, generator: Generators | None
     ) -> tuple[Tensor | float | None, Tensor | None]:
-        """Where PSFs are needed, as :meth:`psf` takes it, and which of them ``[B]`` pictures have.
+        """Distances at which PSFs are needed, and the index ``[B]`` of the PSF of each picture.
 
-        None where all have the same PSF, or each its own in their order. What is drawn under
-        :meth:`at` is not used.
+        The index is None where all pictures have the same PSF, or each its own in their order. A
+        distance that is drawn under :meth:`at` is not used.
         """
         self._check_scene(scene)
         count = scene.shape[0]
@@ -241,22 +242,22 @@ class PSFImaging(FrontEnd):
         if isinstance(distance, Tensor) and distance.shape not in ((), (count,)):
             raise ValueError(
                 f"distance must be one number, or one for each of the {count} pictures, not "
-                f"{tuple(distance.shape)}; for several depths in one scene give distances when an "
-                "optics.IncoherentImaging is made, and use its image_layers"
+                f"{tuple(distance.shape)}; for several depths in one scene give distances to "
+                "optics.IncoherentImaging at construction, and use its image_layers"
             )
         drawn = None
         if distance is None and self._working is not None:
             drawn = one_of(len(self._working), scene, generator)
-        if not count:  # nothing to blur, whichever its PSF
+        if not count:  # an empty batch needs no PSF
             return None, None
         if distance is None and self._all_at is None:
             return self.working_distances, drawn
         if isinstance(distance, Tensor) and distance.ndim and _known(distance):
-            return distance.unique(return_inverse=True)  # of equal ones, PSFs are made once
+            return distance.unique(return_inverse=True)  # equal distances share one PSF
         return self._all_at if distance is None else distance, None
 
     def placed(self, scene: Tensor) -> Tensor:
-        """Move the points of a scene to where they fall, by the projection; nothing is blurred.
+        """Distort a scene by the projection, without blur; unchanged if there is none.
 
         Parameters
         ----------
@@ -269,7 +270,7 @@ class PSFImaging(FrontEnd):
         return scene if self.projection is None else self.projection(scene)
 
     def lit(self, image: Tensor) -> Tensor:
-        """Give a blurred image the falloff of the projection, and the colours of the camera.
+        """Apply the falloff of the projection and the colours of the camera to a blurred image.
 
         Parameters
         ----------
@@ -285,7 +286,7 @@ class PSFImaging(FrontEnd):
         return image if self.colour is None else self.colour(image)
 
     def _throughput(self, passed: Tensor) -> Tensor:
-        """Mean of what channels pass ``[..., C]`` of their light; with colours, of white light."""
+        """Mean of the channels' throughputs ``[..., C]``; with colours, that of white light."""
         passed = passed.reshape(-1, self.in_channels).mean(0)
         return passed.mean() if self.colour is None else self.colour.throughput(passed)
 
@@ -308,15 +309,15 @@ class PSFImaging(FrontEnd):
 
 
 def _known(distance: Tensor) -> bool:
-    """Whether its numbers may be compared here, and nobody asks for their slope."""
+    """Whether the values may be compared here, and no gradient to them is recorded."""
     return looked_at(distance) and not differentiated(distance)
 
 
 def _seen(of_bands: Tensor, response: Tensor | None) -> Tensor:
-    """What ``[..., C, h, w]`` channels see that respond ``[C, L]`` to L wavelengths."""
+    """Sum over L wavelengths, weighted by the response ``[C, L]``: ``[..., C, h, w]``."""
     if response is None:
         return of_bands
-    # Light spans more than half precision holds.
+    # The range of PSF values exceeds that of half precision.
     with full_precision(of_bands):
         return torch.einsum("cl,...lyx->...cyx", response.to(of_bands.dtype), of_bands)
 
@@ -336,7 +337,7 @@ def _check_working(distances: Sequence[float] | Tensor) -> tuple[float, ...]:
 
 
 def _check_response(response: Tensor, bands: int) -> None:
-    """Raise a ValueError for a response that is not passive, or not one to so many PSFs."""
+    """Raise a ValueError for a response that makes light, or does not fit the number of PSFs."""
     check_tensor("spectral_response", response)
     response = response.detach()
     check_finite("spectral_response", response)

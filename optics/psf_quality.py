@@ -1,4 +1,4 @@
-"""How good a point-spread function is: its peak, and the light within a circle."""
+"""Quality of a point-spread function: Strehl ratio and encircled energy."""
 
 import math
 import warnings
@@ -20,34 +20,34 @@ from .quantity import (
 
 __all__ = ["encircled_energy", "strehl", "window_light"]
 
-# Part by which two PSFs may differ in their light and still be relative to it.
+# Difference in the light of two PSFs above which a warning is given.
 _OTHER_LIGHT = 0.05
-# Mean of the OTF along the edge of the band up to which aliasing moves at most 2 % of the light
-# in or out of a circle; that of an open aperture reaches it at Q = 1.6.
+# Up to this mean of the OTF along the edge of the band, aliasing moves at most 2 % of the light
+# into or out of a circle. An open aperture reaches it at Q = 1.6.
 _ALIASED = 0.1
 
 
 def strehl(psf: Tensor, ideal: Tensor, *, passed: float | Tensor | None = None) -> Tensor:
     """Strehl ratio: the irradiance on the axis relative to that of an ideal PSF.
 
-    Each is taken relative to its own light (the ratio of the volumes under the OTFs; Mahajan,
-    Optical Imaging and Aberrations II, sec. 8.3), so that absorption does not count as
-    aberration. Light that falls beside the window must count: that of a diffractive element in
-    other orders, which a window does not hold, needs ``passed``.
+    Each PSF is normalised to its own light (the ratio of the volumes under the OTFs; Mahajan,
+    Optical Imaging and Aberrations II, sec. 8.3), so that absorption does not count as aberration.
+    Light outside of the window must be included: give ``passed`` if there is much of it, as in
+    other orders of a diffractive element.
 
     Parameters
     ----------
     psf, ideal : Tensor, real ``[..., h, w]``
-        On the same window, which without ``passed`` should hold nearly all of the light of both.
+        PSFs on the same window. Without ``passed`` it should hold nearly all light of both.
     passed : float or Tensor ``[...]``, optional
-        Light behind the elements of ``psf`` over that of ``ideal``, inside of the window or not,
-        for PSFs that are fractions of the same light, as those of a :class:`Pupil`: 1 for elements
-        of phase alone. By default that in the window.
+        Transmitted light of ``psf`` over that of ``ideal``, inside and outside of the window, for
+        PSFs that are fractions of the same light, as those of a :class:`Pupil`: 1 for phase
+        elements. By default the ratio of the light in the window.
 
     Returns
     -------
     Tensor ``[...]``
-        1 for a flat wavefront, less for any other (by Schwarz's inequality).
+        1 for a flat wavefront, less for any other (by the Schwarz inequality).
 
     Raises
     ------
@@ -80,9 +80,9 @@ def strehl(psf: Tensor, ideal: Tensor, *, passed: float | Tensor | None = None) 
         if bool(((share - 1).abs() > _OTHER_LIGHT).any()):
             warnings.warn(
                 f"psf and ideal hold different light, {float(share.min()):.3g} to "
-                f"{float(share.max()):.3g} of it: the ratio is too high by what falls beside the "
-                "window of psf and is not absorbed. Give passed, the light that passes the "
-                "elements (1 where they are phase alone)",
+                f"{float(share.max()):.3g} of it: light of psf outside of the window that is not "
+                "absorbed makes the ratio too high. Give passed, the light that passes the "
+                "elements (1 for phase elements)",
                 UserWarning,
                 stacklevel=2,
             )
@@ -92,22 +92,23 @@ def strehl(psf: Tensor, ideal: Tensor, *, passed: float | Tensor | None = None) 
 def encircled_energy(
     psf: Tensor, radius: float | Sequence[float] | Tensor, *, pixel_pitch: float
 ) -> Tensor:
-    """Light within a circle about the axis, in units of the PSF: a fraction of what came in.
+    """Encircled energy: the light within a circle about the axis, in the unit of the PSF.
 
-    The OTF is integrated with the circle's own transform, ``R J1(2 pi R f) / f`` (Mahajan,
-    sec. 2.3), which is exact for a PSF that the pixels sample without aliasing, Q of 2 or more;
-    summing pixels inside of a circle is wrong by up to the light of its rim. The pixels of most
-    cameras are too coarse for it: form the PSF on finer ones, k times as many with
-    ``pixel_pitch / k``. With ``oversample`` it is the light of lens and pixel, whose area spreads
-    it: of an open circle at Q = 2.17, 0.38 instead of 0.41 lies within one pixel of the axis. What
-    came in is too little by the soft edge of a pupil, see :func:`psf_from_pupil`.
+    For the PSF of a pupil it is a fraction of the incident light. The OTF is integrated with the
+    circle's transform, ``R J1(2 pi R f) / f`` (Mahajan, sec. 2.3). This is exact for a PSF without
+    aliasing, Q of 2 or more; a sum over pixels inside of a circle is wrong by up to the light at
+    its rim. The pixels of most cameras are too coarse for it: compute the PSF on finer pixels, k
+    times as many with ``pixel_pitch / k``. With ``oversample`` the result is that of lens and
+    pixel, whose area spreads the light: for an open circle at Q = 2.17, 0.38 instead of 0.41 lies
+    within one pixel of the axis. The soft edge of a pupil makes the incident light too small, see
+    :func:`psf_from_pupil`.
 
     Parameters
     ----------
     psf : Tensor, real ``[..., h, w]``
     radius : float, sequence, or Tensor ``[R]``, metres
-        In the plane of the pixels; at most half of the window's shorter side, beyond which the
-        circle would count the periodic copies of the PSF.
+        Radius in the plane of the pixels; at most half of the window's shorter side, beyond which
+        the circle would include the periodic copies of the PSF.
     pixel_pitch : float, metres
 
     Returns
@@ -119,14 +120,14 @@ def encircled_energy(
     TypeError
         When the pitch is not one number.
     ValueError
-        When the PSF is not real and finite ``[..., h, w]``, a length not positive, or a radius too
-        large or none.
+        When the PSF is not real and finite ``[..., h, w]``, a length not positive, a radius too
+        large, or no radius given.
 
     Warns
     -----
     UserWarning
-        When the OTF at the edge of the band, half a cycle per pixel, is above 0.1 in the mean:
-        the pixels alias the PSF, and the light may be far too much or too little.
+        When the mean of the OTF at the edge of the band, half a cycle per pixel, is above 0.1: the
+        pixels alias the PSF, and the result may be far too large or too small.
     """
     check_real("psf", psf, "[..., h, w]")
     check_finite("psf", psf)
@@ -159,7 +160,7 @@ def encircled_energy(
 
 
 def window_light(name: str, psf: Tensor) -> Tensor:
-    """Sum of a PSF, ``[...]``, which its measures are relative to."""
+    """Sum of a PSF, ``[...]``, to which its measures are normalised."""
     light = psf.sum((-2, -1))
     if looked_at(light):
         values = psf.detach()
@@ -167,17 +168,18 @@ def window_light(name: str, psf: Tensor) -> Tensor:
         least = 16 * torch.finfo(values.dtype).eps * values.abs().sum((-2, -1))
         if not bool((light.detach().abs() > least).all()):
             raise ValueError(
-                f"{name} holds no light, or as much below zero as above, and so nothing is "
-                "relative to it; a signed kernel passes the modulus of its Fourier transform"
+                f"{name} holds no light, or as much below zero as above, so that it cannot be "
+                "normalised; the response of a signed kernel is the modulus of its Fourier "
+                "transform"
             )
     return light
 
 
 def _warn_aliased(psf: Tensor, transfer: Tensor) -> None:
-    """Warn of a PSF whose transform ``[..., h, w]`` has not come down at the edge of the band."""
+    """Warn of a PSF whose transform ``[..., h, w]`` has not decayed at the edge of the band."""
     if not looked_at(psf):
         return
-    # In the mean along an edge, in which noise cancels and what is aliased does not.
+    # The mean along an edge cancels noise, but not aliasing.
     edges = (transfer.detach().real[..., 0, :], transfer.detach().real[..., :, 0])
     left = torch.stack([edge.mean(-1).abs() for edge in edges]).amax(0)
     share = left / psf.detach().abs().sum((-2, -1))

@@ -4,8 +4,8 @@
 
     open aperture x elements x defocus ──psf_from_pupil──► psf [(D,) L, h, w]
 
-The phases of elements and of defocus are added first, so that one sine and one cosine serve them
-all, and the field stays in two real planes on its way to the PSF.
+The phases of elements and of defocus are added first, so that a single sine and cosine are computed
+for all of them. The field is kept in two real planes until the PSF is formed.
 """
 
 import math
@@ -53,23 +53,23 @@ from .quantity import (
 __all__ = ["Pupil", "check_same_everywhere", "middle_wavelength", "pupil_of"]
 
 _SQUARE_PIXELS = (
-    "pixels are square: for oblong ones give the pitch of which both sides are multiples, k and l "
-    "times it, and average the light over each, torch.nn.functional.avg_pool2d(image, (k, l))"
+    "pixels are square: for pixels of k by l times a pitch give that pitch, and average the image "
+    "over each pixel, torch.nn.functional.avg_pool2d(image, (k, l))"
 )
 
 
-# Part of a spacing by which those of one grid may differ.
+# Relative tolerance for spacings that should be equal.
 _ROUNDED = 1e-9
-# Points along a pixel's side, of which a lens needs more only where its lengths are in two units.
+# Points along a pixel's side; a lens needs more only if its lengths are in different units.
 _MOST_POINTS = 31
-# Part of the largest amplitude below which a sample is dark: a millionth of the light.
+# Samples below this fraction of the largest amplitude, a millionth of the light, count as dark.
 _DARK = 1e-3
-# Part of the cut-off below which no frequency says anything; all in line pairs/mm are.
+# Frequencies below this fraction of the cut-off lose no contrast, as do all in line pairs/mm.
 _NO_CONTRAST_LOST = 1e-3
 
 
 def _check_elements(elements: Sequence[Element]) -> None:
-    """Refuse what is no sequence of elements, such as one that stands alone."""
+    """Raise a TypeError unless this is a sequence of elements, and not a single one."""
     others = (
         [part for part in elements if not isinstance(part, Element)]
         if (isinstance(elements, Sequence | nn.ModuleList))
@@ -83,12 +83,12 @@ def _check_elements(elements: Sequence[Element]) -> None:
 
 
 def middle_wavelength(wavelengths: Sequence[float]) -> float:
-    """The middle one by length, whatever their order; of an even number the longer of two."""
+    """The median wavelength; of an even number of wavelengths the longer of the middle two."""
     return sorted(wavelengths)[len(wavelengths) // 2]
 
 
 def _width(opening: Tensor) -> float:
-    """Samples from rim to rim of an opening ``[N]``, of those at the rim the part that is open."""
+    """Width of an opening ``[N]`` in samples; samples at the rim count by their amplitude."""
     part = opening / opening.max()
     lit = (part > _DARK).nonzero()[:, 0]
     first, last = int(lit[0]), int(lit[-1])
@@ -96,17 +96,17 @@ def _width(opening: Tensor) -> float:
 
 
 def _open(opening: Tensor) -> Tensor:
-    """Samples of which at least a half is open: where the rim passes, they lie within it."""
+    """Samples with more than half of the largest amplitude: their centres lie within the rim."""
     return opening > opening.max() / 2
 
 
 def pupil_of(module: nn.Module) -> tuple["Pupil", nn.Module | None]:
-    """The pupil in a module, or the module itself, and what has it as its ``pupil``.
+    """The only pupil in a module, or the module itself, and the part that has it as ``pupil``.
 
     Raises
     ------
     TypeError
-        For what is no module.
+        When this is not a module.
     ValueError
         For a module with no pupil or several.
     """
@@ -125,12 +125,12 @@ def pupil_of(module: nn.Module) -> tuple["Pupil", nn.Module | None]:
 
 
 def check_same_everywhere(pupil: "Pupil") -> None:
-    """Raise a ValueError for a pupil whose PSF changes from place to place of the picture."""
+    """Raise a ValueError for a pupil whose PSF varies over the field."""
     if pupil.places is not None:
         raise ValueError(
-            f"the pupil has another wavefront or opening in each of {pupil.places[0]} x "
-            f"{pupil.places[1]} places of the picture: give it to optics.VaryingImaging, or leave "
-            "out the element that has places; of an Aberration, give coefficients [J] or [L, J]"
+            f"the pupil has a different wavefront or opening at each of {pupil.places[0]} x "
+            f"{pupil.places[1]} places of the image: use optics.VaryingImaging, or leave out the "
+            "element that has places; give an Aberration coefficients [J] or [L, J]"
         )
 
 
@@ -144,60 +144,62 @@ class Pupil(nn.Module):
     Parameters
     ----------
     elements : sequence of Element
-        On one grid, in any order. An optimiser of the pupil trains them.
+        Elements in the pupil, on one grid, in any order. An optimiser of the pupil trains them.
     wavelengths : sequence of float, metres
         One PSF is formed at each.
     focal_length : float, metres
-        Of the lens, a thin one in its pupil. The image lies at :attr:`image_distance` behind it:
-        in the focal plane for a focus at infinity, further away for a nearer one. Where the
-        elements focus by themselves, ``Lens(focal_length=-focal_length)`` among them takes it
-        away.
+        Focal length of a thin lens in the pupil. The image lies at :attr:`image_distance` behind
+        it: in the focal plane for a focus at infinity, farther away for a nearer focus. If the
+        elements focus by themselves, add ``Lens(focal_length=-focal_length)`` to the elements to
+        cancel this lens.
     pixel_pitch : float, metres
-        Of rows and of columns. Oblong pixels are k by l square ones each, over which the image is
-        averaged.
+        Pitch of rows and of columns. For pixels that are not square, compute with smaller square
+        ones, k by l for each, and average the image over them.
     psf_size : int or (int, int), pixels
+        Size of the window of the PSF.
     size, spacing : int or (int, int); float, metres, optional
         Grid of the pupil, needed when there are no elements.
     aperture : Tensor, real ``[H, W]``, optional
-        Amplitude of the open aperture, in 0..1: by default the largest circle on the grid. The
-        light it lets in is what throughput is a fraction of, so that a code in it costs nothing:
-        one that is to be paid for, a coded aperture in a lens that was open, is an
-        :class:`AmplitudeMask` among the elements. A parameter is trained as it is; an
-        :class:`AmplitudeMask` stays within 0..1.
+        Amplitude of the open aperture, in 0..1; by default the largest circle on the grid.
+        Throughput is a fraction of the light in this aperture, so that a code in it costs no light.
+        If it should, as a coded aperture in a lens that was open, use an :class:`AmplitudeMask`
+        among the elements instead. A parameter is trained directly and may leave 0..1; an
+        :class:`AmplitudeMask` stays within.
     focus : float, metres
-        Distance in front of the pupil that is sharp, beyond the focal length.
+        Distance in front of the pupil that is in focus; larger than the focal length.
     oversample : int, odd
-        Points along a side of a pixel at which the irradiance is taken: 1, its centre, for pixels
-        that are small beside ``lambda s' / D``; 3 or 5 integrate over the area of larger ones, as
-        those of most cameras are. At Q = 0.83 the light in the pixel on the axis is 4.2 % too much
-        with 3, 1.5 % with 5, 0.7 % with 7.
+        Points along a side of a pixel at which the irradiance is computed. 1, the pixel's centre,
+        suits pixels that are small compared with ``lambda s' / D``; 3 or 5 integrate over the area
+        of larger ones, as most cameras have. At Q = 0.83 the light in the pixel on the axis is
+        4.2 % too high with 3, 1.5 % with 5, 0.7 % with 7.
 
     Raises
     ------
     TypeError
-        For elements or wavelengths that are in no sequence or are none, for an aperture that is no
-        Tensor, and for a length that is not one number or is a parameter, which nothing would
-        train: train a :class:`Lens` among the elements, or what :func:`psf_from_pupil` is given.
+        For elements or wavelengths that are not a sequence of such, for an aperture that is not a
+        Tensor, and for a length that is not one number or is a parameter, which would not be
+        trained: train a :class:`Lens` among the elements, or call :func:`psf_from_pupil`.
     ValueError
-        When the elements do not share a grid, or the places that they have, the pupil is sampled
-        too coarsely for the window, the focus lies within the focal length, where a lens makes no
-        real image, or the points in a pixel lie further apart than ``lambda s' / D``, with the
-        image distance ``s'``: the sum of the PSF would not be its light.
+        When the elements do not share one grid, or one grid of places; the pupil is sampled too
+        coarsely for the window; the focus lies within the focal length, where a lens forms no real
+        image; or the points in a pixel lie farther apart than ``lambda s' / D``, with the image
+        distance ``s'``: the sum of the PSF would not be its light.
 
     Warns
     -----
     UserWarning
         When the window is a tenth of ``lambda s' / D`` or less, as with a length that is not in
-        metres. When light passes by more than a sample beyond the diameter of an
-        :class:`Aberration`, where its wavefront is flat. Later, once, for a distance at which the
-        phase of the defocus changes by more than pi from sample to sample at the rim of what is
-        lit, R from the axis: ``|1 / distance - 1 / focus - P| R spacing / lambda > 1/2``, P being
-        the powers ``1 / f`` of each :class:`Lens` among the elements. Its light would fall where it
-        does not. Distances on an accelerator are not looked at, nor any where other phases stand
-        beside a :class:`Lens`, which may undo its power. Where an :class:`Aberration` or a
-        :class:`CubicMask` stands with no others than those and masks of amplitude, the whole
-        wavefront is looked at, each step of more than pi within what is lit: the same size of
-        defocus is told whatever made it.
+        metres. When the open aperture extends by more than a sample beyond the diameter of an
+        :class:`Aberration`, where the wavefront is flat. Later, once, for a distance at which the
+        phase of the defocus changes by more than pi from sample to sample at the rim of the
+        illuminated pupil, at the distance R from the axis:
+        ``|1 / distance - 1 / focus - P| R spacing / lambda > 1/2``, where P is the sum of the
+        powers ``1 / f`` of each :class:`Lens` among the elements. The PSF would be aliased. This
+        is not checked for distances on an accelerator, nor where other phases stand beside a
+        :class:`Lens`, as they may cancel its power. Where the elements are an :class:`Aberration`
+        or a :class:`CubicMask`, with or without a :class:`Lens` and amplitude masks, the whole
+        wavefront is checked within the illuminated pupil for steps of more than pi, so that the
+        same defocus gives the warning whatever causes it.
     """
 
     aperture: Tensor
@@ -265,7 +267,7 @@ class Pupil(nn.Module):
         if focus <= focal_length:
             raise ValueError(
                 f"focus must be beyond the focal length of {focal_length:g} metres, not at "
-                f"{focus:g}: a lens makes no real image of what is nearer"
+                f"{focus:g}: a lens forms no real image of nearer points"
             )
         if aperture is None and min(self.size) < 2:
             raise ValueError(
@@ -310,23 +312,23 @@ class Pupil(nn.Module):
         if max(quality) > 10 * max(self.psf_size):
             warnings.warn(
                 f"lambda s' / D is {max(quality):.3g} pixels, with the image distance s', and the "
-                f"window {self.psf_size}: nearly all light falls beside it; give all lengths in "
-                "metres, or a larger psf_size",
+                f"window {self.psf_size}: nearly all light falls outside of it; give all lengths "
+                "in metres, or a larger psf_size",
                 UserWarning,
                 stacklevel=2,
             )
         if self._flat_beyond():
             warnings.warn(
-                "light passes by more than a sample beyond the diameter of an Aberration, whose "
-                "wavefront is flat there: give the aperture of that diameter, or the largest "
-                "circle on the grid, by spacing = diameter / (samples - 1)",
+                "the open aperture extends more than a sample beyond the diameter of an "
+                "Aberration, whose wavefront is flat there: give an aperture of that diameter, or "
+                "choose spacing = diameter / (samples - 1), so that the default aperture has it",
                 UserWarning,
                 stacklevel=2,
             )
 
     @property
     def places(self) -> tuple[int, int] | None:
-        """Places (P, Q) of the picture, each with its own wavefront or opening; None for one PSF.
+        """Places (P, Q) of the image with a wavefront or opening each; None if there is one PSF.
 
         Raises
         ------
@@ -341,27 +343,28 @@ class Pupil(nn.Module):
 
     @property
     def image_distance(self) -> float:
-        """Distance s' of pupil and image, metres: ``1 / s' = 1 / focal_length - 1 / focus``.
+        """Distance s' from pupil to image, metres: ``1 / s' = 1 / focal_length - 1 / focus``.
 
-        The lens law (Goodman, Fourier Optics, sec. 5.3). A lens focused on twice its focal length
-        has its image there, 1:1, and a disk of diffraction twice as wide as at infinity.
+        This is the lens equation (Goodman, Fourier Optics, sec. 5.3). A lens focused at twice its
+        focal length has its image at the same distance, 1:1, and an Airy disk that is twice as wide
+        as for infinity.
         """
         return self.focal_length / (1 - self.focal_length / self.focus)
 
     @property
     def diameter(self) -> float:
-        """Widest extent along x or y of the open aperture, metres, with what is dark in it.
+        """Widest extent of the open aperture along x or y, metres, including obscured parts.
 
-        Each lit sample stands for its spacing, and those at the rim for their amplitude, relative
-        to the largest: of a :func:`optics.circular_aperture` it is the diameter, to 1e-3 at 16
-        samples across and 4e-5 at 64. A tail below a thousandth of the largest amplitude is dark.
+        Each open sample counts as one spacing; samples at the rim count by their amplitude,
+        relative to the largest. For :func:`optics.circular_aperture` the error is 1e-3 at 16
+        samples across and 4e-5 at 64. Amplitudes below a thousandth of the largest count as dark.
         """
         opening = single(self.aperture.detach())
         return self.spacing * max(_width(opening.amax(axis)) for axis in (1, 0))
 
     @property
     def q_sampling(self) -> tuple[float, ...]:
-        """``Q = lambda s' / (D p)`` at each wavelength; from 2 on the PSF is sampled in full."""
+        """``Q = lambda s' / (D p)`` at each wavelength; with Q >= 2 the PSF is not aliased."""
         diameter = self.diameter
         return tuple(
             w * self.image_distance / (diameter * self.pixel_pitch) for w in self.wavelengths
@@ -369,20 +372,20 @@ class Pupil(nn.Module):
 
     @property
     def working_f_number(self) -> Tensor:
-        """Image distance over the diameter of a full circle as large as the aperture, scalar.
+        """Image distance over the diameter of a full circle of the aperture's area, scalar.
 
-        ``N (1 + m)``, what :func:`optics.image_irradiance` takes: the light of the open aperture is
-        its area, so that a central stop counts, and the elements do not, whose part is the PSF's.
-        The soft edge of :func:`optics.circular_aperture` makes it about 1 % too large at 32 samples
-        across, half of that at 64.
+        It is ``N (1 + m)``, the argument of :func:`optics.image_irradiance`. The area is measured
+        by the light of the open aperture, so that a central obscuration counts. The elements do not
+        count: their losses are in the PSF. The soft edge of :func:`optics.circular_aperture` makes
+        the number about 1 % too large at 32 samples across, half of that at 64.
         """
         area = self.incident_power * self.spacing**2
         return self.image_distance * (math.pi / 4 / area).sqrt()
 
     def _wavelengths(self) -> Tensor:
-        """Wavelengths ``[L]``, metres, in float64 whatever the module was cast to.
+        """Wavelengths ``[L]``, metres, in float64 whatever the module's dtype.
 
-        Each call makes a copy: an element may change in place what it is given.
+        Each call makes a copy, as an element may change its argument in place.
         """
         device = self.aperture.device
         return kept_copy(
@@ -396,7 +399,7 @@ class Pupil(nn.Module):
         Parameters
         ----------
         distance : float or Tensor ``[D]``, metres, optional
-            From the pupil to the point that sends the light; in focus by default.
+            Distance from the pupil to the point source; in focus by default.
 
         Returns
         -------
@@ -406,9 +409,10 @@ class Pupil(nn.Module):
         return as_field(self._planes(distance)[0])
 
     def _planes(self, distance: Tensor | float | None) -> tuple[Tensor, Tensor | None]:
-        """:meth:`field` in two real planes, ``[..., L, 2, H, W]``, and the phase in it, unwrapped.
+        """:meth:`field` in two real planes, ``[..., L, 2, H, W]``, and its unwrapped phase.
 
-        That is of all that says its own, ``[..., L or 1, H, W]``, in radians, or None.
+        The phase, ``[..., L or 1, H, W]``, in radians, is the sum over the phase elements and the
+        defocus, or None if there are none.
         """
         amplitude, phase = single(self.aperture)[None], None
         for element in self.elements:
@@ -431,21 +435,21 @@ class Pupil(nn.Module):
         return planes.expand(*planes.shape[:-4], bands, *planes.shape[-3:]), phase
 
     def _defocus(self, distance: Tensor | float) -> Tensor:
-        """Phase of a point that is not in the focus, ``[(D,) (1, 1,) L, H, W]``, radians."""
+        """Phase of a point out of focus, ``[(D,) (1, 1,) L, H, W]``, radians."""
         wavelength = self._wavelengths()
         path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
         if path.ndim > 2 and self.places is not None:
             if path.ndim > 3:
                 raise ValueError(
-                    f"distance must be one number or [D], metres, not {list(path.shape[:-2])}: all "
-                    "places see the same ones"
+                    f"distance must be one number or [D], metres, not {list(path.shape[:-2])}: it "
+                    "is the same for all places"
                 )
             path = path[:, None, None]
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
 
     def _flat_beyond(self) -> bool:
-        """Whether what is open reaches more than a sample beyond the rim of an Aberration."""
+        """Whether the open aperture extends more than a sample beyond the rim of an Aberration."""
         rims = [rim(part) for part in self.elements if isinstance(part, Aberration)]
         if not rims:
             return False
@@ -454,7 +458,7 @@ class Pupil(nn.Module):
         opening = single(self.aperture.detach()).cpu()
         if not _open(opening)[beyond].any():
             return False
-        for part in self.elements:  # what darkens the ring
+        for part in self.elements:  # an amplitude mask may darken the outer ring
             if isinstance(part, Element) and not isinstance(part, PhaseElement):
                 passed = part.transmission(self._wavelengths()).detach().abs().cpu()
                 opening = opening * passed.flatten(0, -3).amax(0)
@@ -468,7 +472,7 @@ class Pupil(nn.Module):
         *,
         stacklevel: int,
     ) -> None:
-        """Warn, once, of steps from pi on from sample to sample: they act as smaller ones."""
+        """Warn once of phase steps above pi from sample to sample, which are aliased."""
         if self._warned or torch.compiler.is_compiling():
             return
         found = coarse_phase(self, distance, planes, phase)
@@ -482,7 +486,7 @@ class Pupil(nn.Module):
         Parameters
         ----------
         distance : Tensor ``[D]`` or float, metres, optional
-            Of the point source in front of the pupil; the focus if not given.
+            Distance of the point source in front of the pupil; in focus by default.
 
         Returns
         -------
@@ -492,8 +496,8 @@ class Pupil(nn.Module):
         Warns
         -----
         UserWarning
-            Once, for a distance, or a :class:`Lens`, :class:`Aberration` or :class:`CubicMask`
-            among the elements, by which the phase changes by more than pi from sample to sample.
+            Once, if a distance, or a :class:`Lens`, :class:`Aberration` or :class:`CubicMask` among
+            the elements, makes the phase change by more than pi from sample to sample.
         """
         planes, phase = self._planes(distance)
         self._check_phase(distance, planes, phase, stacklevel=4)  # beyond a module's two calls
@@ -516,22 +520,22 @@ class Pupil(nn.Module):
         distance: Tensor | float | None = None,
         pixel: bool = True,
     ) -> Tensor:
-        """Optical transfer function of the image, and of the pixels that integrate it.
+        """Optical transfer function (OTF) of the pupil and, by default, of the pixel area.
 
-        From the wavefront, and so neither cut by the window of the PSF nor folded at half a cycle
-        per pixel, as :func:`optics.otf` of a PSF is.
+        It is computed from the wavefront. Unlike :func:`optics.otf` of a PSF, it is neither
+        truncated by the window of the PSF nor aliased at half a cycle per pixel.
 
         Parameters
         ----------
         frequency : Tensor, real ``[F]``, cycles/m
-            In the image, 1000 cycles/m to a line pair per millimetre; ``0.5 / pixel_pitch`` is the
-            Nyquist frequency.
+            Spatial frequency in the image. One line pair per millimetre is 1000 cycles/m;
+            ``0.5 / pixel_pitch`` is the Nyquist frequency.
         angle : float or scalar Tensor, radians
             Direction in which the sine varies: 0 along a row, pi / 2 along a column.
         distance : float or Tensor ``[D]``, metres, optional
-            Of the scene; in focus by default. Several are the through-focus curve.
+            Distance of the scene; in focus by default. Several give a through-focus curve.
         pixel : bool
-            With the contrast that the area of the pixels leaves, :func:`optics.pixel_mtf`.
+            Include the MTF of the pixel area, :func:`optics.pixel_mtf`.
 
         Returns
         -------
@@ -543,14 +547,14 @@ class Pupil(nn.Module):
         ------
         TypeError, ValueError
             As in :func:`optics.otf_along`, for a distance of 0, and for several distances that are
-            no Tensor.
+            not a Tensor.
 
         Warns
         -----
         UserWarning
-            When all frequencies but 0 are below a thousandth of the cut-off, as those in line
-            pairs/mm or in cycles/pixel are. Once, for a phase that changes by more than pi from
-            sample to sample, as in :meth:`forward`.
+            When all frequencies are below a thousandth of the cut-off, and not all 0, as in line
+            pairs/mm or cycles/pixel. Once, if the phase changes by more than pi from sample to
+            sample, as in :meth:`forward`.
         """
         planes, phase = self._planes(distance)
         found = otf_along(
@@ -573,12 +577,12 @@ class Pupil(nn.Module):
         return found * (across * down).to(found.real.dtype)
 
     def _check_unit(self, frequency: Tensor) -> None:
-        """Warn of frequencies in another unit: so low ones a lens leaves all contrast."""
+        """Warn of frequencies that seem to be in another unit: so low that no contrast is lost."""
         if not (looked_at(frequency) and has_values(self.aperture) and frequency.numel()):
             return
         highest = float(frequency.detach().abs().max())
         spread = max(self.wavelengths) * self.image_distance
-        # By the whole grid first: to find the diameter is to wait for the device of the aperture.
+        # First with the whole grid: finding the diameter has to wait for the aperture's device.
         if not 0 < highest < _NO_CONTRAST_LOST * max(self.size) * self.spacing / spread:
             return
         cutoff = self.diameter / spread
@@ -601,8 +605,8 @@ class Pupil(nn.Module):
     ) -> Tensor:
         """Modulation transfer function: the modulus of :meth:`otf`.
 
-        With the area of the pixels by default, also with ``oversample=1``, whose PSF has none of
-        it: beside the MTF of that PSF, or a lens's own, put ``pixel=False``.
+        By default it includes the pixel area, even with ``oversample=1``, whose PSF does not. To
+        compare it with the MTF of that PSF, or with that of a lens alone, give ``pixel=False``.
 
         Parameters
         ----------
@@ -615,7 +619,8 @@ class Pupil(nn.Module):
         Returns
         -------
         Tensor ``[L, F]``, or ``[D, L, F]``, with places ``[(D,) P, Q, L, F]``
-            In 0..1. It has a gradient, to train the elements for contrast: 0 where it is 0.
+            In 0..1. It has a gradient, to train the elements for contrast, which is 0 where the
+            MTF is 0.
 
         Raises
         ------
@@ -631,12 +636,14 @@ class Pupil(nn.Module):
         return modulus(found)
 
     def amplitude_spread(self) -> Tensor:
-        """Image of a coherent point in focus, complex ``[L, h, w]``; see the function's name.
+        """Amplitude spread function in focus, complex ``[L, h, w]``: the image of a coherent point.
+
+        See :func:`optics.amplitude_spread`.
 
         Raises
         ------
         ValueError
-            With ``oversample``: pixels add up irradiance, and not amplitude.
+            When ``oversample`` is above 1: pixels integrate irradiance, not amplitude.
         """
         self._check_amplitude()
         return amplitude_spread(
@@ -649,21 +656,21 @@ class Pupil(nn.Module):
         )
 
     def amplitude_transfer(self, size: int | tuple[int, int]) -> Tensor:
-        """Coherent transfer function in focus, at the frequencies of a periodic picture.
+        """Coherent transfer function in focus, at the frequencies of a periodic image.
 
-        What the transform of a field is multiplied with (Goodman, Fourier Optics, eq. 7-20).
+        The Fourier transform of a field is multiplied by it (Goodman, Fourier Optics, eq. 7-20).
 
         Parameters
         ----------
         size : int or (int, int), pixels
-            Of the picture (h, w).
+            Size (h, w) of the image.
 
         Returns
         -------
         Tensor, complex ``[L, h, w]``
-            At the centred frequencies ``(i - n // 2) / n`` cycles/pixel, as
-            :func:`optics.coherent_image` takes it: the elements' amplitude there, interpolated and
-            at most 1; in the middle that of the pupil's middle.
+            Values at the centred frequencies ``(i - n // 2) / n`` cycles/pixel, as for
+            :func:`optics.coherent_image`: the amplitude in the pupil, interpolated and at most 1.
+            The zero frequency has that of the pupil's central sample.
 
         Raises
         ------
@@ -683,8 +690,8 @@ class Pupil(nn.Module):
     def _check_amplitude(self) -> None:
         if self.oversample > 1:
             raise ValueError(
-                f"oversample={self.oversample} integrates irradiance over the pixels, and a "
-                "coherent image is one of amplitudes: take smaller pixels, and bin in the sensor"
+                f"oversample={self.oversample} integrates irradiance over the pixels, but a "
+                "coherent image needs amplitudes: use smaller pixels, and bin in the sensor"
             )
 
     @property

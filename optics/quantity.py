@@ -1,8 +1,8 @@
-"""Physical quantities: what a public function asks of its arguments.
+"""Physical quantities: checks of the arguments of public functions.
 
-An error names the argument and its unit, what came and what is allowed. Values are looked at on
-the CPU only, because looking at a tensor on an accelerator would stop it, and neither while
-compiling nor under ``torch.vmap``, where there are none; shapes and types are checked everywhere.
+An error names the argument and its unit, the given value and what is allowed. Values are checked
+only on the CPU, because reading a tensor on an accelerator would make it wait. They are not checked
+while compiling or under ``torch.vmap``, where there are none. Shapes and types are always checked.
 """
 
 import math
@@ -48,7 +48,7 @@ __all__ = [
 def device_for(
     device: torch.device | str | None, *values: float | Tensor | None
 ) -> torch.device | str | None:
-    """Device asked for, or that of the first tensor that lives on an accelerator, or any."""
+    """The given device, or that of the first tensor on an accelerator, or of the first tensor."""
     if device is not None:
         return device
     devices = [value.device for value in values if isinstance(value, Tensor)]
@@ -56,14 +56,15 @@ def device_for(
 
 
 def looked_at(value: Tensor) -> bool:
-    """Whether the numbers of a tensor are there, and cost nothing to look at."""
+    """Whether the values of a tensor can be read without waiting for a device."""
     return value.device.type == "cpu" and has_values(value)
 
 
 def has_values(value: Tensor) -> bool:
-    """Whether the numbers of a tensor are there, on whatever device.
+    """Whether a tensor has values, on any device.
 
-    What is done once, such as an inverse or an estimate, looks at them on an accelerator too.
+    Functions that are called once, such as an inverse or an estimate, also read them on an
+    accelerator.
     """
     if torch.compiler.is_compiling() or value.device.type == "meta":
         return False
@@ -71,10 +72,10 @@ def has_values(value: Tensor) -> bool:
 
 
 def mapped(value: Tensor) -> bool:
-    """Whether ``torch.vmap`` hides the numbers of a tensor."""
+    """Whether ``torch.vmap`` hides the values of a tensor."""
     if torch.compiler.is_compiling():
         return False
-    # Of a gradient of each picture, vmap(grad(f)), the batch is within the tensor that is tracked.
+    # With per-picture gradients, vmap(grad(f)), the batched tensor is inside the tracked one.
     functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
     while functorch.is_functorch_wrapped_tensor(value):
         if functorch.is_batchedtensor(value):
@@ -84,7 +85,7 @@ def mapped(value: Tensor) -> bool:
 
 
 def differentiated(value: Tensor) -> bool:
-    """Whether somebody asks for a derivative to ``value``, backwards or in forward mode."""
+    """Whether a derivative to ``value`` is recorded, in reverse or forward mode."""
     if torch.is_grad_enabled() and value.requires_grad:
         return True
     if torch.compiler.is_compiling():
@@ -93,9 +94,9 @@ def differentiated(value: Tensor) -> bool:
 
 
 def full_precision(value: Tensor) -> torch.autocast:
-    """Context without autocast, in which light is computed: it spans more than half precision."""
+    """Context without autocast: the range of half precision is too small for light."""
     device = value.device.type
-    # Tensors without data have no autocast to leave, and refuse to be asked for it.
+    # There is no autocast for tensors without data, and torch raises an error for their device.
     return torch.autocast("cpu" if device == "meta" else device, enabled=False)
 
 
@@ -132,7 +133,7 @@ def check_finite(name: str, value: float | Tensor, unit: str = "") -> None:
 
 
 def check_tensor(name: str, value: object) -> None:
-    """Raise a TypeError for what is no Tensor, such as an array."""
+    """Raise a TypeError unless ``value`` is a Tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{name} must be a Tensor, not {type(value).__name__}: make one of an array with "
@@ -141,7 +142,7 @@ def check_tensor(name: str, value: object) -> None:
 
 
 def check_number(name: str, value: object, unit: str = "") -> None:
-    """Raise a TypeError for what is neither a Tensor nor one real number, such as a list."""
+    """Raise a TypeError unless ``value`` is a Tensor or one real number."""
     if not isinstance(value, Tensor) and not _is_number(value):
         raise TypeError(
             f"{name} must be one number or a Tensor{_in(unit)}, not {value!r}; make a Tensor of "
@@ -150,9 +151,9 @@ def check_number(name: str, value: object, unit: str = "") -> None:
 
 
 def check_scalar(name: str, value: object, unit: str = "", *, remedy: str = "") -> None:
-    """Raise a TypeError for what is not one real number: a list, or a Tensor of several.
+    """Raise a TypeError unless ``value`` is one real number, also as a Tensor.
 
-    ``remedy`` says what to do where several are meant.
+    ``remedy`` is the advice if several were given.
     """
     if not (value.numel() == 1 if isinstance(value, Tensor) else _is_number(value)):
         several = isinstance(value, Tensor | np.ndarray | Sequence) and not isinstance(value, str)
@@ -166,21 +167,21 @@ def one_number(
 ) -> float:
     """Return ``value`` as a float, checked by :func:`check_scalar`.
 
-    A TypeError for what is to be trained, of which the number alone would be taken; ``learned``
-    says what is learned instead.
+    Raise a TypeError for a Tensor that requires a gradient, which would not be trained; ``learned``
+    is the advice what to train instead.
     """
     check_scalar(name, value, unit, remedy=remedy)
     if isinstance(value, Tensor) and value.requires_grad:
         instead = f", or {learned}" if learned else ""
         raise TypeError(
-            f"{name} is not learned here, where its number alone is used: give a float{_in(unit)}, "
+            f"{name} is not learned here, as only its value is used: give a float{_in(unit)}, "
             f"such as {float(value.detach()):g}{instead}"
         )
     return float(value)
 
 
 def is_finite(value: float | Tensor) -> bool:
-    """Whether ``value`` has no NaN and no infinity; True for a tensor that is not looked at."""
+    """Whether ``value`` has no NaN and no infinity; True for a tensor that is not checked."""
     if not isinstance(value, Tensor):
         return -math.inf < value < math.inf
     if not looked_at(value):
@@ -223,7 +224,7 @@ def check_between(
 def check_wavelength(name: str, value: float | Tensor) -> None:
     """Raise a ValueError unless ``value`` is within 1e-9 to 1e-2 metres, everywhere.
 
-    From soft X-rays to millimetre waves. What is beyond is in another unit.
+    The range is that of soft X-rays to millimetre waves: other values are in another unit.
     """
     check_positive(name, value, "metres")
     if isinstance(value, Tensor):
@@ -239,18 +240,18 @@ def check_wavelength(name: str, value: float | Tensor) -> None:
         )
 
 
-# By how much a wavelength may be longer than a grid is wide; one in another unit is by far more.
+# Largest wavelength in widths of a grid; a wavelength in another unit is far longer.
 _FAR_LONGER = 10
 
 
 def check_extent(
     wavelength: float | Tensor, spacing: float | Tensor, samples: int, grid: str = "the grid"
 ) -> None:
-    """Raise a ValueError for a wavelength that is far longer than a grid is wide.
+    """Raise a ValueError for a wavelength of more than ten times the width of a grid.
 
-    No light passes so small an opening: it is in another unit. The two broadcast. A ratio, so that
-    all lengths may be in another unit than metres; and not at once, as a PSF is the same for all
-    that have one ``lambda f / (D p)``, such as of lengths that are 1.
+    Such a wavelength is in another unit. Wavelength and spacing broadcast. Only their ratio is
+    checked, so that all lengths may be in another unit than metres. The limit is generous, because
+    a PSF depends only on ``lambda f / (D p)``, so that all lengths may also be 1.
     """
     for value in (wavelength, spacing):
         if isinstance(value, Tensor) and not looked_at(value):
@@ -285,10 +286,9 @@ def check_complex(name: str, value: Tensor, shape: str) -> None:
 
 
 def as_real(name: str, value: float | Tensor) -> Tensor:
-    """Return ``value`` as a floating-point tensor; one that is such stays the very same.
+    """Return ``value`` as a floating-point tensor; such a tensor is returned itself.
 
-    What is computed with a quantity takes its type, in which whole numbers would cut phases to
-    whole radians.
+    Results take the dtype of a quantity; integers would truncate phases to whole radians.
     """
     if not isinstance(value, Tensor):
         check_number(name, value)
@@ -306,9 +306,9 @@ def as_numbers(
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Return one number or several, as a sequence, an array or a Tensor, as a Tensor.
+    """Return one number or several (a sequence, an array or a Tensor) as a Tensor.
 
-    A TypeError for what holds anything else, such as text or None.
+    Raise a TypeError for anything else, such as text or None.
     """
     try:
         return torch.as_tensor(values, dtype=dtype, device=device)
@@ -317,15 +317,15 @@ def as_numbers(
 
 
 def as_picture(name: str, picture: Tensor | np.ndarray) -> Tensor:
-    """Return a picture of real numbers in a floating type that can be transformed.
+    """Return a picture of real numbers in a floating-point dtype that can be transformed.
 
-    Whole numbers come in torch's default type. A TypeError for what is no Tensor and no array, a
-    ValueError for an array that is not real; :func:`check_real` refuses such a Tensor.
+    Integers are converted to torch's default type. Raise a TypeError unless it is a Tensor or an
+    array, and a ValueError for an array that is not real; :func:`check_real` does so for a Tensor.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype.kind not in "uif":
             raise ValueError(f"{name} must be real numbers [..., H, W], not {picture.dtype}")
-        # A copy: pictures are often read-only, and TIFF has its own order of bytes.
+        # A copy, as pictures are often read-only, and TIFF has its own byte order.
         picture = torch.tensor(picture.astype(picture.dtype.newbyteorder("=")))
     if not isinstance(picture, Tensor):
         raise TypeError(
@@ -337,7 +337,7 @@ def as_picture(name: str, picture: Tensor | np.ndarray) -> Tensor:
 
 
 def index_of(value: object) -> int | None:
-    """Whole number that ``value`` is, of Python, numpy or torch, or None; 2.0 is none."""
+    """``value`` as an int, if it is an integer of Python, numpy or torch, otherwise None."""
     try:
         return operator.index(value)  # pyright: ignore[reportArgumentType]
     except TypeError:
@@ -345,7 +345,7 @@ def index_of(value: object) -> int | None:
 
 
 def whole_number(name: str, value: SupportsIndex, *, least: int = 1) -> int:
-    """Return ``value`` as an int; raise a ValueError for no whole number of at least ``least``."""
+    """Return ``value`` as an int; raise a ValueError unless it is whole and at least ``least``."""
     number = index_of(value)
     if number is None or number < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value}")
@@ -375,9 +375,9 @@ def map_size(name: str, values: Tensor) -> tuple[int, int]:
 
 
 def hold(module: nn.Module, name: str, value: Tensor | None) -> None:
-    """Make ``value`` a part of ``module``: a parameter stays the very same, the rest is a buffer.
+    """Register ``value`` in ``module``: a parameter as the same object, anything else as a buffer.
 
-    An optimiser that was built on the caller's parameter must train this module.
+    An optimiser of the caller's parameter then trains this module.
     """
     if isinstance(value, nn.Parameter):
         module.register_parameter(name, value)

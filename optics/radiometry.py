@@ -1,4 +1,4 @@
-"""The camera equation: from the light of a scene to photons on a pixel.
+"""Radiometry: from the light of a scene to photons on a pixel (the camera equation).
 
 ::
 
@@ -51,7 +51,7 @@ _PHOTOPIC = (
     0.00001499,
 )
 # fmt: on
-# Part of a wavelength by which single precision may put it beyond the end of a table.
+# Relative tolerance of a wavelength at the end of a table, for single precision.
 _ROUNDED = 1e-6
 
 
@@ -63,29 +63,31 @@ def image_irradiance(
     magnification: float | Tensor = 0.0,
     field_angle: float | Tensor = 0.0,
 ) -> Tensor:
-    """Irradiance that a lens makes of the radiance of a scene.
+    """Irradiance of an image that a lens forms of a scene of given radiance.
 
-    ``E = pi T L cos^4(angle) / (4 N^2 (1 + m)^2)``, the exposure of ISO 12232:2019 over its time,
-    for a lens without coma whose pupils are alike. Linear: luminance in cd/m^2 gives lux.
+    ``E = pi T L cos^4(angle) / (4 N^2 (1 + m)^2)``: the exposure of ISO 12232:2019 divided by its
+    time, for a lens without coma and with a pupil magnification of 1. It is linear: luminance in
+    cd/m^2 gives illuminance in lux.
 
     Parameters
     ----------
     radiance : float or Tensor ``[...]``, W/(m^2 sr)
-        Of the scene at full scale. A matt surface that reflects a fraction r of the irradiance E
-        has ``r E / pi``.
+        Radiance of the scene at full scale. A Lambertian surface that reflects a fraction r of the
+        irradiance E has ``r E / pi``.
     f_number : float or Tensor ``[...]``
-        Focal length over the diameter of the pupil. :attr:`Pupil.working_f_number` holds
-        ``N (1 + m)`` already: leave the magnification at 0. It counts the light of the samples, of
-        which the soft edge of :func:`optics.circular_aperture` takes part: N is too large, and
-        photons are too few, by about 1 and 2 % at 32 samples across, twice that at 16, half at 64.
+        Focal length over the diameter of the pupil. :attr:`Pupil.working_f_number` is already
+        ``N (1 + m)``: leave the magnification at 0 with it. It is computed from the light of the
+        samples, which the soft edge of :func:`optics.circular_aperture` reduces: N is too large by
+        about 1 %, and photons are too few by about 2 %, at 32 samples across; twice that at 16,
+        half at 64.
     transmittance : float or Tensor ``[...]``
-        Of lens and filters at this wavelength, in 0..1. What is in a PSF, as a mask in a
-        :class:`Pupil`, does not belong here.
+        Transmittance of lens and filters at this wavelength, in 0..1. Losses that a PSF contains,
+        such as a mask in a :class:`Pupil`, do not belong here.
     magnification : float or Tensor ``[...]``
-        Size of the image over that of the object: 0 far away, 1 for 1:1.
+        Size of the image over that of the object: 0 for a distant object, 1 for 1:1.
     field_angle : float or Tensor ``[...]``, radians
-        Between the axis and the chief ray, less than a right angle. A map ``[H, W]``, the
-        arctangent of the radius over the image distance, makes a map of the light fall-off.
+        Angle between the axis and the chief ray, less than a right angle. A map ``[H, W]``, the
+        arctangent of the radius over the image distance, gives a map of the falloff.
 
     Returns
     -------
@@ -118,24 +120,24 @@ def exposure_photons(
 ) -> Tensor:
     """Photons on one pixel: ``E A t lambda / (h c)`` (EMVA Standard 1288, release 4.0, sec. 2.1).
 
-    That is 50.34 for 1 uW/cm^2 of 1 um on 1 um^2 in 1 ms.
+    For example, 1 uW/cm^2 at 1 um on 1 um^2 in 1 ms is 50.34 photons.
 
     Parameters
     ----------
     irradiance : float or Tensor ``[...]`` or ``[..., L]``, W/m^2
-        On the sensor, as of :func:`image_irradiance`.
+        Irradiance on the sensor, as from :func:`image_irradiance`.
     wavelength : float or Tensor ``[L]``, metres
-        Of the light, 1e-9 to 1e-2: white light is a sum over bands, each with its own irradiance,
-        as of :func:`band_irradiance`.
+        Wavelength of the light, 1e-9 to 1e-2. For white light sum over bands, each with its own
+        irradiance, as from :func:`band_irradiance`.
     pixel_pitch : float or Tensor ``[...]``, metres
-        Side of a square pixel, at most 1e-2: all of its area counts, because the quantum efficiency
-        holds the fill factor.
+        Side of a square pixel, at most 1e-2. The whole area counts, because the quantum efficiency
+        contains the fill factor.
     exposure_time : float or Tensor ``[...]``, s
 
     Returns
     -------
     Tensor ``[...]`` or ``[..., L]``, photons/pixel
-        What ``Sensor(photons=...)`` takes, of a scene at full scale. All arguments broadcast.
+        The argument of ``Sensor(photons=...)`` for a scene at full scale. All arguments broadcast.
         Half precision is computed, and returned, in float32.
 
     Raises
@@ -146,7 +148,7 @@ def exposure_photons(
     check_between("irradiance", irradiance, 0, math.inf, "W/m^2")
     check_wavelength("wavelength", wavelength)
     check_positive("pixel_pitch", pixel_pitch, "metres")
-    check_between("pixel_pitch", pixel_pitch, 0, 1e-2, "metres")  # what is more is micrometres
+    check_between("pixel_pitch", pixel_pitch, 0, 1e-2, "metres")  # more would be micrometres
     check_positive("exposure_time", exposure_time, "s")
     per_joule = _full(wavelength) / (_PLANCK * _LIGHT_SPEED)
     per_area = _full(irradiance) * _full(exposure_time) * per_joule
@@ -155,11 +157,11 @@ def exposure_photons(
 
 
 def luminous_efficiency(wavelength: float | Tensor) -> Tensor:
-    """Luminous efficiency V of daylight vision: what an eye makes of a watt, 1 at 555 nm.
+    """Luminous efficiency V of photopic vision, relative to 1 at 555 nm.
 
-    V(lambda) of the CIE of 1924 (ISO/CIE 23539:2023), tabulated every 5 nm from 380 to 780 nm and
-    linear in between, within 0.0023 of its values every nm. Times 683 lm/W it is the luminous
-    efficacy.
+    It is V(lambda) of the CIE of 1924 (ISO/CIE 23539:2023), tabulated every 5 nm from 380 to 780 nm
+    and interpolated linearly, within 0.0023 of the values tabulated every nm. Times 683 lm/W it is
+    the luminous efficacy.
 
     Parameters
     ----------
@@ -187,8 +189,8 @@ def luminous_efficiency(wavelength: float | Tensor) -> Tensor:
 def blackbody(wavelength: float | Tensor, *, temperature: float | Tensor) -> Tensor:
     """Spectral radiance of a black body: ``2 h c^2 / lambda^5 / (exp(h c / lambda k T) - 1)``.
 
-    Planck's law (Planck 1901). A lamp of incandescent light, the CIE's illuminant A, is one of
-    2856 K; sunlight is about one of 5500 K.
+    It is Planck's law (Planck 1901). Incandescent light, CIE standard illuminant A, is a black body
+    of 2856 K; sunlight is about one of 5500 K.
 
     Parameters
     ----------
@@ -208,7 +210,7 @@ def blackbody(wavelength: float | Tensor, *, temperature: float | Tensor) -> Ten
     check_wavelength("wavelength", wavelength)
     check_positive("temperature", temperature, "K")
     light, heat = _tensor(_full(wavelength)), _tensor(_full(temperature))
-    # lambda^5 is beyond single precision. Of exp(-x), as exp(x) overflows in the ultraviolet.
+    # lambda^5 underflows in single precision; exp(-x) is used, as exp(x) overflows in the UV.
     length = light.double()
     fall = -_PLANCK * _LIGHT_SPEED / (_BOLTZMANN * length * heat.double())
     found = 2 * _PLANCK * _LIGHT_SPEED**2 / length**5 * fall.exp() / -fall.expm1()
@@ -216,16 +218,16 @@ def blackbody(wavelength: float | Tensor, *, temperature: float | Tensor) -> Ten
 
 
 def interpolate_spectrum(values: Tensor, wavelength: Tensor, *, at: float | Tensor) -> Tensor:
-    """Columns of a table at other wavelengths, linearly: a lamp's, a filter's, an efficiency's.
+    """Spectrum of a lamp, a filter or a sensor at other wavelengths, by linear interpolation.
 
     Parameters
     ----------
     values : Tensor ``[..., N]``
-        Of the table, of any unit.
+        Values of the table, in any unit.
     wavelength : Tensor ``[N]``, metres
-        Of the table, in rising order.
+        Wavelengths of the table, in increasing order.
     at : float or Tensor ``[L]``, metres
-        Within the table: what is beyond its ends it does not tell.
+        Wanted wavelengths, within the range of the table.
 
     Returns
     -------
@@ -235,10 +237,10 @@ def interpolate_spectrum(values: Tensor, wavelength: Tensor, *, at: float | Tens
     Raises
     ------
     TypeError
-        When values or wavelength is no Tensor.
+        When values or wavelength is not a Tensor.
     ValueError
         For values that are not finite or not one for each wavelength, fewer than two wavelengths,
-        ones that do not rise, or ones to look at beyond them.
+        wavelengths that do not increase, or wanted ones outside of the table.
     """
     check_tensor("values", values)
     check_tensor("wavelength", wavelength)
@@ -253,52 +255,52 @@ def interpolate_spectrum(values: Tensor, wavelength: Tensor, *, at: float | Tens
     table, known = _tensor(_full(values)), wavelength.double()
     light = _tensor(_full(at)).to(known.device)  # a number has none
     if looked_at(known) and bool((known.diff() <= 0).any()):
-        raise ValueError("wavelength must rise from row to row: sort the table by it")
+        raise ValueError("wavelength must increase from row to row: sort the table by it")
     wanted = light.double()
     if looked_at(wanted) and looked_at(known):
         ends = (wanted.min(), wanted.max(), known[0], known[-1])
         low, high, first, last = (float(end.detach()) for end in ends)
         if low < first * (1 - _ROUNDED) or high > last * (1 + _ROUNDED):
             raise ValueError(
-                f"at reaches from {1e9 * low:.4g} to {1e9 * high:.4g} nm, and the table from "
-                f"{1e9 * first:.4g} to {1e9 * last:.4g} nm: take fewer wavelengths, or add rows of "
-                "what is known beyond, such as 0"
+                f"at reaches from {1e9 * low:.4g} to {1e9 * high:.4g} nm, but the table only from "
+                f"{1e9 * first:.4g} to {1e9 * last:.4g} nm: give fewer wavelengths, or add rows "
+                "with known values beyond, such as 0"
             )
     found = _linear(wanted.clamp(known[0], known[-1]), known, table)
     return found.to(torch.result_type(table, light))
 
 
 def band_irradiance(illuminance: float | Tensor, spectrum: Tensor, *, wavelength: Tensor) -> Tensor:
-    """Irradiance of each band of light of a spectrum and an illuminance, watts of lux.
+    """Irradiance of each spectral band, from an illuminance in lux and a relative spectrum.
 
-    ``E_l = E_v s_l / (683 lm/W sum V(lambda_l) s_l)`` (ISO/CIE 23539:2023). Linear: luminance in
-    cd/m^2 gives radiance in W/(m^2 sr), which :func:`image_irradiance` takes.
+    ``E_l = E_v s_l / (683 lm/W sum V(lambda_l) s_l)`` (ISO/CIE 23539:2023). It is linear: luminance
+    in cd/m^2 gives radiance in W/(m^2 sr), the argument of :func:`image_irradiance`.
 
     Parameters
     ----------
     illuminance : float or Tensor ``[...]``, lux
-        Of all bands together.
+        Illuminance of all bands together.
     spectrum : Tensor ``[..., L]``
-        Power of each band, of any scale: of a spectrum per nanometre, such as :func:`blackbody`,
-        its values where they are evenly spread; otherwise times the width of each band.
+        Power of each band, in any scale. For a spectrum per nanometre, such as :func:`blackbody`,
+        give its values if the bands have equal widths; otherwise multiply them by the widths.
     wavelength : Tensor ``[L]``, metres
-        Of the middles of the bands, some 10 nm apart or less: 405, 415 to 695 nm for 400 to 700.
-        They hold the light that is seen: a filter in the camera is a ``transmittance`` of
-        :func:`image_irradiance`, and no part of the spectrum.
+        Centres of the bands, some 10 nm apart or less: 405, 415 to 695 nm for 400 to 700. The bands
+        must contain all visible light of the lamp. A filter in the camera belongs to the
+        ``transmittance`` of :func:`image_irradiance`, not to the spectrum.
 
     Returns
     -------
     Tensor ``[..., L]``, W/m^2
-        What comes before the bands broadcasts. Half precision is computed, and returned, in
-        float32.
+        Leading dimensions broadcast. Half precision is computed, and returned, in float32.
 
     Raises
     ------
     TypeError
-        When spectrum or wavelength is no Tensor.
+        When spectrum or wavelength is not a Tensor.
     ValueError
-        For a quantity out of its range, a spectrum of another number of bands than the wavelengths,
-        or one without light that is seen, as of an infrared lamp, of which lux say nothing.
+        For a quantity out of its range, a spectrum whose number of bands is not that of the
+        wavelengths, or one without visible light, such as an infrared lamp, for which lux do not
+        determine the power.
     """
     check_tensor("spectrum", spectrum)
     check_tensor("wavelength", wavelength)
@@ -313,15 +315,15 @@ def band_irradiance(illuminance: float | Tensor, spectrum: Tensor, *, wavelength
     seen = (power * luminous_efficiency(wavelength)).sum(-1, keepdim=True)
     if looked_at(seen) and not bool((seen > 0).all()):
         raise ValueError(
-            "spectrum has no light that an eye sees, 380 to 780 nm, of which lux say nothing: give "
-            "its W/m^2 to image_irradiance"
+            "spectrum has no visible light, 380 to 780 nm, so that lux do not determine its power: "
+            "give its W/(m^2 sr) to image_irradiance"
         )
     lux = _full(illuminance)
     return (lux[..., None] if isinstance(lux, Tensor) else lux) * (power / (_EFFICACY * seen))
 
 
 def _linear(place: Tensor, known: Tensor, values: Tensor) -> Tensor:
-    """Values ``[..., N]`` at rising places ``[N]``, linearly at others within them."""
+    """Linear interpolation of values ``[..., N]`` at increasing places ``[N]``."""
     right = torch.searchsorted(known, place.detach().contiguous()).clamp(1, len(known) - 1)
     left = right - 1
     part = (place - known[left]) / (known[right] - known[left])
@@ -330,7 +332,7 @@ def _linear(place: Tensor, known: Tensor, values: Tensor) -> Tensor:
 
 
 def _full(value: float | Tensor) -> float | Tensor:
-    """Half precision holds neither photons on a square metre nor the area of a pixel."""
+    """Half precision to float32: photons per square metre overflow, areas of pixels underflow."""
     if isinstance(value, Tensor) and value.element_size() < 4:
         return value.float()
     return value

@@ -1,4 +1,4 @@
-"""The steps of a sensor as functions: each has the numbers that it needs, and ``sensor`` has all.
+"""The steps of a sensor as functions, each with the numbers that it needs.
 
 ::
 
@@ -37,13 +37,13 @@ __all__ = [
 
 
 def check_irradiance(irradiance: Tensor) -> None:
-    """Raise a TypeError for light that is no Tensor, a ValueError unless it is floating point."""
+    """Raise a TypeError unless the irradiance is a Tensor, a ValueError unless floating point."""
     check_tensor("irradiance", irradiance)
     if not irradiance.is_floating_point():
         raise ValueError(
             f"irradiance must be real floating point, full scale 1, not {irradiance.dtype}: "
-            "codes are divided by their range, as image.float() / 255, and made linear light "
-            "by srgb_to_linear; the irradiance of a field is its squared modulus"
+            "divide codes by their range, as image.float() / 255, and convert them to linear light "
+            "with srgb_to_linear; the irradiance of a field is its squared modulus"
         )
 
 
@@ -52,17 +52,17 @@ def check_exposures(picture: Tensor, exposures: int) -> None:
     whole_number("exposures", exposures)
     if picture.ndim > 2 and picture.shape[-3] % exposures:
         raise ValueError(
-            f"exposures={exposures} follow each other in the channels [B, {exposures} * C, H, W], "
-            f"not {tuple(picture.shape)}"
+            f"exposures={exposures} need their channels one after another, [B, {exposures} * C, H, "
+            f"W], not {tuple(picture.shape)}"
         )
 
 
 def check_codes(
     codes: Tensor, exposures: int, cfa: ColourFilterArray | None, *, bit_depth: int | None, top: int
 ) -> None:
-    """Raise a TypeError or a ValueError for what is not the codes of so many exposures.
+    """Raise a TypeError or a ValueError unless these are the codes of so many exposures.
 
-    Their range is looked at on a CPU alone, for it would stop an accelerator.
+    Their range is checked only on a CPU: the check would make an accelerator wait.
     """
     check_tensor("codes", codes)
     if not codes.is_floating_point():
@@ -85,26 +85,26 @@ def check_codes(
 def channel_values(
     values: tuple[float, ...], picture: Tensor, exposures: int, cfa: ColourFilterArray | None
 ) -> Tensor:
-    """One number for each channel, as they meet what the pixels see.
+    """Values of the channels, in a shape that broadcasts with a picture.
 
     Parameters
     ----------
     values : tuple of C floats
-        Quantum efficiencies, or what follows from them.
+        Quantum efficiencies, or factors computed from them.
     picture : Tensor ``[..., H, W]``
-        What they are to be multiplied with.
+        Picture that they will be multiplied with.
     exposures : int
     cfa : ColourFilterArray, optional
-        Puts each pixel behind one of the channels.
+        If given, each pixel has the value of its own channel.
 
     Returns
     -------
-    Tensor ``[exposures * C, 1, 1]``, or of the pixels ``[1, 1, H, W]`` behind colour filters
+    Tensor ``[exposures * C, 1, 1]``, or ``[1, 1, H, W]`` behind colour filters
 
     Raises
     ------
     ValueError
-        When the picture has other channels.
+        When the picture has the wrong channels.
     """
     device = picture.device
     each = kept(  # in float64 whatever the module was cast to
@@ -117,8 +117,8 @@ def channel_values(
         raise ValueError(
             f"the sensor has a quantum_efficiency for each of {len(values)} channels, and takes "
             f"irradiance [B, {exposures} exposures * {len(values)}, H, W], not "
-            f"{tuple(picture.shape)}: give it one number, or one for each channel that is made in "
-            "front of it"
+            f"{tuple(picture.shape)}: give one quantum_efficiency, or one for each channel of the "
+            "irradiance"
         )
     return each.repeat(exposures, 1, 1)
 
@@ -126,7 +126,7 @@ def channel_values(
 def _fitting(name: str, pattern: Tensor, picture: Tensor) -> Tensor:
     if picture.shape[-2:] != pattern.shape:
         raise ValueError(
-            f"the {name} pattern is of {tuple(pattern.shape)} pixels, the picture of "
+            f"the {name} pattern has {tuple(pattern.shape)} pixels, the picture "
             f"{tuple(picture.shape[-2:])}; give resolution=(H, W) of the picture"
         )
     return pattern.to(picture.dtype)
@@ -135,17 +135,18 @@ def _fitting(name: str, pattern: Tensor, picture: Tensor) -> Tensor:
 def mean_electrons(
     seen: Tensor, made: float | Tensor, *, deviations: Tensor | None = None, dark: float = 0.0
 ) -> Tensor:
-    """``made seen (1 + deviations) + dark``, what the electrons of each pixel are in the mean.
+    """Mean electrons of each pixel, ``made seen (1 + deviations) + dark``.
 
     Parameters
     ----------
     seen : Tensor ``[..., H, W]``
         Irradiance on the pixels, full scale 1.
     made : float or Tensor that broadcasts to it, electrons
-        At irradiance 1: photons times quantum efficiency.
+        Electrons at irradiance 1: photons times quantum efficiency.
     deviations : Tensor ``[H, W]``, optional
-        Of the pixels' sensitivities, relative; none is below 0.
+        Relative deviations of the pixels' sensitivities; a sensitivity below 0 counts as 0.
     dark : float, electrons
+        Electrons of the dark current.
 
     Returns
     -------
@@ -170,9 +171,9 @@ def counted(
     read_noise: float = 0.0,
     generator: Generators | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Counts of the mean ``electrons``, and the logarithm of how probable they were, if scored.
+    """Counts with shot noise about the mean ``electrons``, and their log-likelihood if scored.
 
-    ``read_noise``, electrons RMS, is that of :func:`optics.shot_noise`, and is left out where
+    ``read_noise``, electrons RMS, is passed to :func:`optics.shot_noise`. It is not used where
     ``kind="score"`` is scored.
     """
     if kind == "score" and scored:
@@ -184,7 +185,7 @@ def counted(
 def stored(
     counts: Tensor, *, full_well: float | None = None, offsets: Tensor | None = None, binning: int
 ) -> Tensor:
-    """Charge that is read: counts that a pixel holds, with its offset, summed over blocks.
+    """Charge to read out: counts up to the full well, plus the offset, binned.
 
     Parameters
     ----------
@@ -200,7 +201,7 @@ def stored(
     Raises
     ------
     ValueError
-        For offsets of another size, or blocks that do not tile the picture.
+        For offsets of the wrong size, or blocks that do not tile the picture.
     """
     charge = counts if full_well is None else clip(counts, -math.inf, full_well)
     if offsets is not None:
@@ -218,7 +219,7 @@ def converted(
     converter: Converter,
     generator: Generators | None = None,
 ) -> Tensor:
-    """Codes of charges: ``charge inverse + black_level``, with the noise of the read-out, rounded.
+    """Codes of charges: ``charge inverse + black_level``, with read noise, rounded and clipped.
 
     Parameters
     ----------
@@ -228,7 +229,7 @@ def converted(
     black_level : float, DN
     bit_depth : int, optional
     read_noise : float, electrons RMS
-        0 where the counts have it already.
+        0 if the counts already contain it.
     converter : str
         As in :func:`optics.digitise`.
     generator : torch.Generator or a sequence of them, optional
@@ -237,7 +238,7 @@ def converted(
     -------
     Tensor of the shape of ``charge``, DN
     """
-    if isinstance(inverse, Tensor):  # of infinite light a slope of 0, clipped, is not 0 times that
+    if isinstance(inverse, Tensor):  # infinite charge would make a clipped gradient 0 times inf
         charge = charge.clamp_max(torch.finfo(charge.dtype).max)
     signal = charge * inverse
     if black_level > 0:
@@ -260,18 +261,18 @@ def developed(
     full: float | Tensor = 1.0,
     cfa: ColourFilterArray | None = None,
 ) -> Tensor:
-    """Picture of codes: ``(codes - black_level) / (top - black_level)``, in its colours.
+    """Measurement of codes: ``(codes - black_level) / (top - black_level)``, demosaicked.
 
     Parameters
     ----------
     codes : Tensor ``[B, C, H, W]``, DN
     black_level, top : float, DN
     balance : Tensor that broadcasts to the codes, optional
-        What each is multiplied with, up to ``full``.
+        Factors of the white balance; the products are limited to ``full``.
     full : float or scalar Tensor
-        What a pixel reads that can hold no more, of full scale 1.
+        Measurement of a saturated pixel, full scale 1.
     cfa : ColourFilterArray, optional
-        Says what is made of its mosaics.
+        Demosaics, or packs, the mosaics.
 
     Returns
     -------
@@ -289,12 +290,12 @@ def developed(
 def shape_developed(
     channels: int, height: int, width: int, *, binning: int, cfa: ColourFilterArray | None
 ) -> tuple[int, int, int]:
-    """Channels, height and width of what is read of light of a shape; a ValueError if nothing is.
+    """Shape of the measurement for a shape of the irradiance; a ValueError if it does not fit.
 
     Parameters
     ----------
     channels : int
-        Of the irradiance, all exposures together.
+        Channels of the irradiance, all exposures together.
     height, width : int, pixels
     binning : int
     cfa : ColourFilterArray, optional
@@ -302,6 +303,7 @@ def shape_developed(
     Returns
     -------
     (int, int, int)
+        Channels, height and width.
     """
     rows = columns = binning
     made = channels
@@ -310,22 +312,22 @@ def shape_developed(
         made = channels // colours * cfa.picture_channels
         if channels % colours:
             raise ValueError(
-                f"a colour filter array of {colours} colours takes as many channels of each "
-                f"exposure, and {channels} are none such"
+                f"a colour filter array of {colours} colours needs {colours} channels for each "
+                f"exposure, not {channels} in all"
             )
         if cfa.method == "packed":
             rows, columns = cfa.period
     if height % rows or width % columns:
         what = "binning" if binning > 1 else "the packed mosaic"
         raise ValueError(
-            f"{what} takes pictures of whole blocks of {rows} x {columns} pixels, not of "
+            f"{what} needs pictures of whole blocks of {rows} x {columns} pixels, not "
             f"{height} x {width}: choose another size"
         )
     if cfa is not None and cfa.interpolates:
         least = cfa.period if cfa.kernel is None else (4, 4)  # for the mirror at its edges
         if height < least[0] or width < least[1]:
             raise ValueError(
-                f"demosaicing={cfa.method!r} takes pictures of at least {least[0]} x {least[1]} "
-                f"pixels, not of {height} x {width}: choose another size"
+                f"demosaicing={cfa.method!r} needs pictures of at least {least[0]} x {least[1]} "
+                f"pixels, not {height} x {width}: choose another size"
             )
     return made, height // rows, width // columns

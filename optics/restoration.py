@@ -1,4 +1,4 @@
-"""What a camera computes after its sensor to undo its blur.
+"""Restoration: the deblurring that a camera computes after its sensor.
 
 ::
 
@@ -28,10 +28,10 @@ from .quantity import (
 
 __all__ = ["Wiener", "wiener"]
 
-# Power, -120 dB, below which a frequency stays dark instead of infinite.
+# Least denominator, -120 dB: a frequency without power stays 0 instead of infinite.
 _DARK = 1e-12
-# Least share of a PSF's light by which a dark border is brightened: a corner has about 1/4. Where a
-# PSF that is far from its centre leaves less, there is little but noise.
+# Least share of a PSF's light that a dark border is divided by; a corner has about 1/4. Where an
+# off-centre PSF leaves less, there is little but noise.
 _LEAST_SHARE = 0.1
 _PSFS = "[C, h, w], [h, w] or [D, C, h, w]"
 
@@ -44,19 +44,19 @@ def wiener(
     exponent: float = 2.0,
     boundary: Boundary = "replicate",
 ) -> Tensor:
-    """Undo a blur as far as the noise allows: Wiener's filter.
+    """Deblur a picture with the Wiener filter, as far as the noise allows.
 
-    ``F picture . conj(H) / (|H|^2 + r (f / f_N)^p)`` with ``H = F psf``, the frequency f from its
-    origin and Nyquist's ``f_N`` of 1/2 cycle/pixel. Of white noise and signals whose power falls
-    as ``f^-p`` it makes the least mean squared error of all linear filters. With p > 0 the mean
-    comes back exactly: a PSF that sums to a throughput of 1/2 is made up for. Of several PSFs, each
-    as likely, one of which blurred the picture, ``conj(H)`` and ``|H|^2`` are means over them; the
-    mean is then exact where their sums are equal.
+    The filter is ``F picture . conj(H) / (|H|^2 + r (f / f_N)^p)`` with ``H = F psf``, the radial
+    frequency f and the Nyquist frequency ``f_N`` of 1/2 cycle/pixel. For white noise and a signal
+    whose power falls as ``f^-p`` it has the least mean squared error of all linear filters. With
+    p > 0 the mean is restored exactly, so that a PSF with a throughput of 1/2 is compensated. If
+    one of several equally likely PSFs blurred the picture, ``conj(H)`` and ``|H|^2`` are means over
+    them; the mean is then exact if the PSFs have equal sums.
 
     Parameters
     ----------
     picture : Tensor ``[B, C, H, W]``
-        Blurred, linear light.
+        Blurred picture, linear light.
     psf : Tensor ``[C, h, w]``, ``[h, w]`` for all channels, or ``[D, C, h, w]`` for D likely ones
         Its centre is ``(h // 2, w // 2)``, as in :func:`optics.convolve`.
     noise_to_signal : float or Tensor, ``[C]`` or scalar
@@ -64,12 +64,12 @@ def wiener(
     exponent : float
         p: 2 for natural scenes (Field, J. Opt. Soc. Am. A 4:2379, 1987), 0 for white signals.
     boundary : str
-        As the picture was blurred: the default is that of the front ends, and
-        :func:`optics.convolve` has another one, zero. A circular one is inverted as it is. Of all
-        others, the picture is continued by twice the PSF's width, fading from one border into the
-        opposite one, so that no edge rings there. With zero its border is brightened before, by
-        the share of the PSF that brought light there, and its noise with it: by 2 at a side and 4
-        in a corner, 10 at most.
+        Boundary with which the picture was blurred. The default is that of the front ends;
+        :func:`optics.convolve` has a different default, ``zero``. With ``circular`` the picture is
+        inverted as it is. Otherwise it is padded by twice the PSF's width with a fade from one
+        border to the opposite one, to avoid ringing. With ``zero`` the dark border is first divided
+        by the share of the PSF's light that arrived there, which also amplifies its noise: by 2 at
+        a side and 4 in a corner, at most 10.
 
     Returns
     -------
@@ -78,8 +78,8 @@ def wiener(
     Raises
     ------
     TypeError, ValueError
-        For anything but real pictures ``[B, C, H, W]``, a PSF of other channels or, with a circular
-        boundary, larger than the picture; a ratio that is negative; an exponent below 0.
+        For anything but real pictures ``[B, C, H, W]``, a PSF with the wrong channels or, with a
+        circular boundary, larger than the picture; a ratio that is negative; an exponent below 0.
 
     Notes
     -----
@@ -124,12 +124,12 @@ def wiener(
 
 
 class Wiener(nn.Module):
-    """Wiener's filter with a noise-to-signal ratio that is learned.
+    """Wiener filter with a trainable noise-to-signal ratio.
 
     Parameters
     ----------
     noise_to_signal : float or Tensor, ``[C]`` or scalar
-        Where it starts from, see :func:`wiener`; its logarithm is trained.
+        Initial ratio, see :func:`wiener`; its logarithm is trained.
     exponent : float
         See :func:`wiener`.
 
@@ -138,7 +138,7 @@ class Wiener(nn.Module):
     TypeError
         For an exponent that is not one number, or is a parameter.
     ValueError
-        For a ratio that is not positive, or neither one number nor one a channel; for an exponent
+        For a ratio that is not positive, or neither one number nor one per channel; for an exponent
         below 0.
     """
 
@@ -161,25 +161,27 @@ class Wiener(nn.Module):
 
     @property
     def noise_to_signal(self) -> Tensor:
-        """Power of the noise over that of the signal at Nyquist's frequency, ``[C]`` or scalar."""
+        """Noise power over signal power at the Nyquist frequency, ``[C]`` or scalar."""
         return self.log_ratio.exp()
 
     def know(self, psf: Tensor | None) -> None:
-        """Use this PSF from now on, whatever the camera's is: of a device, that of its design.
+        """Use a given PSF from now on, instead of the one that :meth:`forward` receives.
+
+        For example, a real device restores with the PSF of its design or a measured one.
 
         Parameters
         ----------
         psf : Tensor as :func:`wiener` takes it, or None
-            Its sum is its throughput, as :func:`optics.measured_psf` gives it: of twice the sum the
-            picture is half as bright. None for the camera's own, as at first. A checkpoint does
-            not hold it.
+            Its sum must be its throughput, as :func:`optics.measured_psf` gives it: with twice the
+            sum the restored picture is half as bright. None returns to the PSF of the camera. The
+            given PSF is not saved in a checkpoint.
 
         Raises
         ------
         TypeError
-            For anything else.
+            When it is neither a Tensor nor None.
         ValueError
-            When it is not a PSF: real, finite, not negative, with some light in each channel.
+            When it is not a PSF: real, finite, non-negative, with some light in each channel.
         """
         if psf is not None:
             _check_known(psf)
@@ -201,7 +203,7 @@ class Wiener(nn.Module):
 
 
 def _share(psf: Tensor, size: tuple[int, int]) -> Tensor:
-    """Light that a grey picture keeps between dark surroundings, over its own, ``[1, C, H, W]``."""
+    """Fraction of the light that a grey picture keeps in a dark surround, ``[1, C, H, W]``."""
     likely = psf.mean(0) if psf.ndim == 4 else psf.expand(-1 if psf.ndim == 3 else 1, -1, -1)
     kept = convolve(psf.new_ones(1, len(likely), *size), likely, boundary="zero")
     whole = likely.sum((-2, -1), keepdim=True).clamp_min(_DARK)
@@ -209,7 +211,7 @@ def _share(psf: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _continued(picture: Tensor, size: int, axis: int) -> Tensor:
-    """Continue an axis to a period of ``size``, fading from its last sample into its first."""
+    """Pad an axis to a period of ``size``, with a fade from its last sample to its first."""
     length = picture.shape[axis]
     if size == length:
         return picture
@@ -231,7 +233,7 @@ def _centre(kernel: tuple[int, int], size: tuple[int, int], like: Tensor) -> Ten
 
 
 def _frequency(size: tuple[int, int], like: Tensor) -> Tensor:
-    """Distance from the zero frequency over Nyquist's, ``[H, W // 2 + 1]``."""
+    """Radial frequency over the Nyquist frequency, ``[H, W // 2 + 1]``."""
     own = {"device": like.device, "dtype": like.dtype}
     y = torch.fft.fftfreq(size[0], **own)[:, None]
     return 2 * torch.hypot(y, torch.fft.rfftfreq(size[1], **own))
@@ -242,7 +244,7 @@ def _power(transfer: Tensor) -> Tensor:
 
 
 def _check(picture: Tensor, psf: Tensor, exponent: float) -> int:
-    """Refuse what does not fit; returns the number of channels."""
+    """Check the arguments; return the number of channels."""
     check_real("picture", picture, "[B, C, H, W]")
     check_real("psf", psf, _PSFS)
     channels = picture.shape[1] if picture.ndim == 4 else 0
@@ -257,7 +259,7 @@ def _check(picture: Tensor, psf: Tensor, exponent: float) -> int:
 
 
 def _check_known(psf: Tensor) -> None:
-    """Refuse what would restore to nonsense, and only once a picture comes."""
+    """Check a known PSF now, rather than when the first picture is restored."""
     if not isinstance(psf, Tensor):
         raise TypeError(f"psf must be a Tensor {_PSFS}, not {type(psf).__name__}")
     check_real("psf", psf, _PSFS)
@@ -271,7 +273,7 @@ def _check_known(psf: Tensor) -> None:
     if least < 0 or light <= 0:
         raise ValueError(
             f"a PSF is not negative and sums to its throughput, above 0; here the least value is "
-            f"{least:.4g} and the least sum {light:.4g}: optics.measured_psf makes one of a picture"
+            f"{least:.4g} and the least sum {light:.4g}: use optics.measured_psf on a picture"
         )
 
 

@@ -1,4 +1,4 @@
-"""A network that a camera computes after its sensor: noise, blur, mosaic and binning undone.
+"""A restoration network after the sensor: denoising, deblurring, demosaicing, upscaling.
 
 ::
 
@@ -20,36 +20,37 @@ __all__ = ["RestorationUNet"]
 
 
 class RestorationUNet(nn.Module):
-    """A U-Net whose output is its input and what it has learned to add.
+    """A residual U-Net for restoration: its output is its input plus a learned correction.
 
-    Residual blocks at several scales (U-Net: Ronneberger, Fischer and Brox, MICCAI 2015,
+    It has residual blocks at several scales (U-Net: Ronneberger, Fischer and Brox, MICCAI 2015,
     arXiv:1505.04597; for restoration, Zhang et al., DRUNet, arXiv:2008.13751). No layer has a bias
-    or a normalisation, so that the network is homogeneous, ``net(a x) = a net(x)`` for a >= 0: it
-    holds at noise levels that it was not trained at (Mohan et al., ICLR 2020, arXiv:1906.05478),
-    and a picture does not depend on its batch. It begins as the identity, or as an interpolation.
+    or a normalisation, so that the network is homogeneous, ``net(a x) = a net(x)`` for a >= 0. It
+    therefore generalises to noise levels that it was not trained at (Mohan et al., ICLR 2020,
+    arXiv:1906.05478), and a result does not depend on the batch. It starts as the identity, or as
+    an interpolation.
 
     Parameters
     ----------
     channels : int
-        Of the pictures that it is given.
+        Channels of the input.
     out_channels : int, optional
-        Of the pictures that it returns, by default as many. With others the picture begins as the
-        mean of the given channels.
+        Channels of the output, by default those of the input. If they differ, each output channel
+        starts as the mean of the input channels.
     width : int
-        Feature maps at full size; twice as many at each scale below.
+        Feature maps at full size; twice as many at each coarser scale.
     scales : int
-        Sizes that features are computed at, each half of the one before: with one block, a pixel
-        depends on those up to about ``3 * 2**scales`` away.
+        Number of scales, each of half the size of the one before. With one block, a pixel depends
+        on those up to about ``3 * 2**scales`` away.
     blocks : int
         Residual blocks of two convolutions at each scale, on the way down and up.
     upscaling : int
-        Side of the block of pixels that is returned for each pixel: the binning of the sensor, or
-        2 for a packed mosaic. The picture begins as bilinear interpolation.
+        Output pixels per input pixel along each side: the binning of the sensor, or 2 for a packed
+        mosaic. The output starts as a bilinear interpolation.
 
     Raises
     ------
     ValueError
-        For any of them that is no whole number of at least 1.
+        For an argument that is not a whole number of at least 1.
     """
 
     def __init__(
@@ -79,14 +80,14 @@ class RestorationUNet(nn.Module):
         self.head = _convolution(self.in_channels, width)
         self.down = nn.ModuleList(body(features) for features in widths)
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in pairs)
-        # Each pixel doubled, rather than four of its own: on even ground no pattern can appear.
+        # Nearest neighbours instead of a transposed convolution, which could add a pattern.
         self.grow = nn.ModuleList(
             nn.Sequential(nn.Conv2d(b, a, 1, bias=False), nn.UpsamplingNearest2d(scale_factor=2))
             for a, b in pairs
         )
         self.up = nn.ModuleList(body(features) for features in widths[:-1])
         self.tail = _convolution(width, self.out_channels * self.upscaling**2)
-        nn.init.zeros_(self.tail.weight)  # nothing is added at first
+        nn.init.zeros_(self.tail.weight)  # the correction is zero at first
         self.skip: nn.Module = nn.Identity()
         if self.out_channels != self.in_channels:
             self.skip = nn.Conv2d(self.in_channels, self.out_channels, 1, bias=False)
@@ -98,7 +99,7 @@ class RestorationUNet(nn.Module):
         Parameters
         ----------
         picture : Tensor ``[B, channels, H, W]``
-            Encoded as the network was trained, of any size.
+            Pictures of any size, with the encoding (linear or sRGB) of training.
 
         Returns
         -------
@@ -155,5 +156,5 @@ class _Residual(nn.Module):
 
 
 def _convolution(before: int, after: int) -> nn.Conv2d:
-    # Pixels outside are those of the border: zeros would be a dark frame.
+    # Pad with the border pixels: zeros would be a dark frame.
     return nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate", bias=False)

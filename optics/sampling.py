@@ -1,7 +1,7 @@
 """Audit of sampling: whether the pupil is sampled finely enough.
 
-It leaves what it looks at untouched, costs one transform and one PSF, and its tensors can be
-penalties.
+The audit does not change the pupil. It costs one transform and one PSF, and its tensors can be used
+as penalties in training.
 """
 
 import math
@@ -20,37 +20,37 @@ from .quantity import looked_at
 
 __all__ = ["SamplingAudit", "audit_sampling"]
 
-# Shares of the light above which they are a problem: beyond the window, and wrapped around.
+# Shares of the light above which there is a problem: outside of the window, and wrapped around.
 LOST, WRAPPED = 0.05, 0.01
-# Share by which the window may hold more light than passed.
+# Tolerance by which the window may hold more light than passed.
 _MADE = 0.01
-# Part of |t| beyond 1 that is no rounding any more, and modulus below which a sample is dark.
+# Excess of |t| over 1 that is more than rounding, and modulus below which a sample is dark.
 _AMPLIFIED, _DARK = 1e-3, 1e-3
 
 
 class SamplingAudit(NamedTuple):
-    """How well a pupil is sampled at its L wavelengths; tensors ``[(D,) L]``.
+    """Sampling of a pupil at its L wavelengths; tensors ``[(D,) L]``.
 
-    Where the wavefront changes across the picture, ``[(D,) P, Q, L]``.
+    If the wavefront varies over the field, they are ``[(D,) P, Q, L]``.
 
     Attributes
     ----------
     phase_step : Tensor, radians
-        Largest phase difference of neighbouring open samples, in 0..pi. A step of ``a`` sends
-        light to ``a / pi`` of half a period of the PSF; from pi on it comes in again at the other
-        side, and as it is wrapped such a step cannot be told from a smaller one. A mask with
-        jumps by design, as a binary one, has large steps.
+        Largest phase difference between neighbouring open samples, in 0..pi. A step of ``a`` sends
+        light to ``a / pi`` of half a period of the PSF. Beyond pi the light is aliased to the other
+        side, and a wrapped step cannot be distinguished from a smaller one. A mask with phase jumps
+        by design, such as a binary one, has large steps.
     q : Tensor ``[L]``
-        ``lambda s' / (D p)`` with the image distance s', pixels in a unit of diffraction.
+        ``Q = lambda s' / (D p)`` with the image distance s': unit of diffraction over pixel pitch.
     cutoff : Tensor ``[L]``, cycles/pixel
-        Highest frequency of the irradiance, ``1 / q``. Above 1/2 the pixels alias it.
+        Cut-off frequency of the irradiance, ``1 / q``. Above 1/2 the pixels alias it.
     wrap_energy : Tensor
-        Fraction of the passed light outside of the central half of the PSF's period.
+        Fraction of the transmitted light outside of the central half of the PSF's period.
     window_loss : Tensor
-        Fraction of the passed light outside of the window ``psf_size``. Below zero, beyond
-        rounding, the points of the PSF lie too far apart, and their sum is not its light. In
-        coherent light, which no window cuts, it is what comes over the seam of the continued
-        picture, see :class:`CoherentImaging`: 0 with a circular boundary, which has none.
+        Fraction of the transmitted light outside of the window ``psf_size``. If it is below zero by
+        more than rounding, the points of the PSF lie too far apart, and their sum is not its light.
+        Coherent imaging has no window: there it is the light that crosses the seam of the padded
+        picture, see :class:`CoherentImaging`, and 0 with a circular boundary, which has no seam.
     wavelength : Tensor ``[L]``, metres
     """
 
@@ -62,7 +62,7 @@ class SamplingAudit(NamedTuple):
     wavelength: Tensor
 
     def problems(self) -> list[str]:
-        """Judgements in words, with numbers, the worst of all depths and places; empty if well."""
+        """Problems in words and numbers, for the worst depth and place; empty if there are none."""
         found: list[str] = []
         for band, wavelength in enumerate(self.wavelength.tolist()):
             at = f"at {wavelength * 1e9:.4g} nm "
@@ -76,9 +76,9 @@ class SamplingAudit(NamedTuple):
                 )
             if float(q.min()) < 2:
                 found.append(
-                    f"{at}Q = lambda s' / (D p) is {float(q.min()):.3g}, below 2: the PSF holds up "
-                    f"to {float(cutoff.max()):.3g} cycles/pixel and what lies "
-                    "above 0.5 is folded back below it"
+                    f"{at}Q = lambda s' / (D p) is {float(q.min()):.3g}, below 2: the PSF has "
+                    f"frequencies up to {float(cutoff.max()):.3g} cycles/pixel, and those "
+                    "above 0.5 are aliased"
                 )
             if float(wrap.max()) > WRAPPED:
                 found.append(
@@ -94,7 +94,7 @@ class SamplingAudit(NamedTuple):
             if float(loss.min()) < -_MADE:
                 found.append(
                     f"{at}the window holds {-100 * float(loss.min()):.3g} % more light than passes "
-                    "the pupil: the points of the PSF lie further apart than lambda s' / D; use a "
+                    "the pupil: the points of the PSF lie farther apart than lambda s' / D; use a "
                     "larger oversample, or smaller pixels"
                 )
         return found
@@ -108,40 +108,40 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     module : nn.Module
         A :class:`optics.Pupil`, or a module that contains exactly one.
     distance : Tensor ``[D]`` or float, metres, optional
-        Of the point source in front of the pupil; by default the working distances of a front end
-        that has some, otherwise the focus.
+        Distance of the point source in front of the pupil; by default the working distances of the
+        front end if it has any, otherwise the focus.
 
     Returns
     -------
     SamplingAudit
-        With gradients to the pupil's elements, except for ``q`` and ``cutoff``, which they do not
-        change. Call ``problems()`` for words.
+        With gradients to the pupil's elements, except for ``q`` and ``cutoff``, which do not depend
+        on them. ``problems()`` describes problems in words.
 
     Raises
     ------
     TypeError
-        For what is no module.
+        When ``module`` is not a module.
     ValueError
         For a module with no pupil or several, or a pupil that passes no light.
 
     Warns
     -----
     UserWarning
-        When an element amplifies, ``|t| > 1``, which none does that is passive.
+        When an element amplifies, ``|t| > 1``, which no passive element does.
 
     Notes
     -----
-    ``q`` and ``cutoff`` after Goodman, Fourier Optics, sec. 6.3 (the cut-off of the intensity is
-    ``D / (lambda s')``). Where the light falls in its period is integrated from the pupil's
-    transform, padded to twice its size, because the intensity has twice the bandwidth of the
-    amplitude; no window and no pixel enters.
+    ``q`` and ``cutoff`` follow Goodman, Fourier Optics, sec. 6.3 (the cut-off of the irradiance is
+    ``D / (lambda s')``). ``wrap_energy`` is integrated over the pupil's transform, padded to twice
+    its size, because the irradiance has twice the bandwidth of the amplitude. It does not depend on
+    the window or the pixels.
     """
     pupil, owner = pupil_of(module)
     if distance is None:
         distance = getattr(owner, "working_distances", None)
     field = pupil.field(distance=distance)
     _check_passive(field, pupil.aperture)
-    # Not psf_from_pupil, which warns of what `problems` tells.
+    # Not psf_from_pupil, which would warn of what `problems` reports.
     psf = psf_from_planes(
         as_planes(field),
         wavelength=pupil.wavelengths,
@@ -168,7 +168,7 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
 
 
 def _check_passive(field: Tensor, aperture: Tensor) -> None:
-    """Speak of elements that make more of the light than the open aperture has."""
+    """Warn of elements that amplify the light of the open aperture."""
     if not looked_at(field):
         return
     gain = float((field.detach().abs() / aperture.detach().clamp_min(_DARK).to(field.real)).max())
@@ -197,7 +197,7 @@ def _phase_step(field: Tensor) -> Tensor:
 
 
 def _wrap_energy(field: Tensor) -> Tensor:
-    """Fraction of the light further than a quarter of a period from the axis, along y or x."""
+    """Fraction of the light farther than a quarter of a period from the axis, along y or x."""
     height, width = (2 * n for n in field.shape[-2:])
     spectrum = torch.fft.fft2(field, s=(height, width))
     energy = (spectrum.real.square() + spectrum.imag.square()).double()

@@ -8,9 +8,9 @@
                       measurement ◄─ demosaicing ◄─ (y - black) / (top - black) ◄─ ADC ◄─ / gain
                          0..1                                                   0 .. top   DN
 
-Each step is a function of ``read_out.py``. Here are the numbers, which of them is the light, and
-the order. Every step has a gradient to its input, in training and in evaluation alike: ``noise.py``
-and ``converter.py`` say which ones there are.
+Each step is a function in ``read_out.py``. This file holds the parameters, the choice of the light
+level and the order of the steps. Every step has a gradient to its input, in training and in
+evaluation; ``noise.py`` and ``converter.py`` list the choices.
 """
 
 import math
@@ -63,12 +63,13 @@ __all__ = ["Reading", "Sensor"]
 
 
 class Reading(NamedTuple):
-    """What a sensor read, and how probable its counts were."""
+    """A measurement and the log-likelihood of its counts."""
 
     measurement: Tensor
     """Codes as a fraction of their range, ``[B, C, H, W]``: black level 0, top code 1."""
     log_likelihood: Tensor | None
-    """Of the counts, ``[B]``, for ``shot_noise="score"``; see :func:`optics.score_surrogate`."""
+    """Log-likelihood of the counts, ``[B]``, for ``shot_noise="score"``, otherwise None; see
+    :func:`optics.score_surrogate`."""
 
 
 class Sensor(nn.Module):
@@ -77,76 +78,77 @@ class Sensor(nn.Module):
     Parameters
     ----------
     photons : float, photons/pixel
-        Mean photons on one pixel at irradiance 1 over the whole exposure time. They follow neither
-        ``exposure_time`` nor the f-number of a lens by themselves: see
-        :func:`optics.exposure_photons`.
+        Mean photons on one pixel at irradiance 1 over the whole exposure time. They do not follow
+        ``exposure_time`` or the f-number of a lens by themselves:
+        :func:`optics.exposure_photons` computes them.
     photon_range : (float, float) or Tensor ``[2]``, photons/pixel, optional
-        Least and most light: that of each picture is drawn between them, evenly in its logarithm,
-        in training and in evaluation, as that of scenes by day and by night. ``photons``, within
-        the range, is the light for which gain and black level are given. By default all pictures
-        have ``photons``.
+        Lowest and highest light level. The photons of each picture are drawn between them, evenly
+        in the logarithm, in training and in evaluation, as for scenes by day and by night.
+        ``photons`` must lie within the range; gain and black level are given for that light. By
+        default all pictures have ``photons``.
     automatic_gain : bool
-        Let the gain follow another light, that of ``photon_range`` or of :meth:`under`: pictures
-        stay as bright, up to the full well, as with the automatic ISO of a camera, and their noise
-        changes. Without, the gain stays, and pictures of less light are darker.
+        Scale the gain with the light where that differs from ``photons``, by ``photon_range`` or
+        :meth:`under`. Pictures keep their brightness, up to the full well, and their noise changes,
+        as with the automatic ISO of a camera. If False, the gain is fixed, and pictures with less
+        light are darker.
     quantum_efficiency : float, or tuple of C floats or Tensor ``[C]``
-        Electrons for each photon on the pixel, its fill factor included, in (0, 1]. Several are
-        those of the channels, or of the colours of the ``cfa``.
+        Electrons per photon on the pixel, fill factor included, in (0, 1]. Give several for the
+        channels, or for the colours of the ``cfa``.
     read_noise : float, electrons RMS
         Gaussian noise of each read-out.
     dark_current : float, electrons/s
         Thermal electrons, not subtracted.
     exposure_time : float, s
-        Time over which they gather, and nothing else.
+        Time over which the dark current accumulates. It changes nothing else.
     full_well : float, electrons, optional
-        Capacity of a pixel; unlimited by default. With less than irradiance 1 makes, what is
-        brighter than ``full_well / (photons * quantum_efficiency)`` is lost.
+        Capacity of a pixel; unlimited by default. If irradiance 1 generates more, pixels saturate
+        at irradiance ``full_well / (photons * quantum_efficiency)``.
     bit_depth : int, optional
-        Resolution of the converter, 1 to 16. None does not round, and then **one DN is the whole
-        range** of the converter: its top is 1 DN.
+        Resolution of the converter in bits, 1 to 16. With None the converter does not round, and
+        **one DN is its whole range**: its top code is 1 DN.
     gain : float, electrons/DN, optional
-        Inverse of the system gain K of EMVA 1288. By default the electrons of irradiance 1, of the
-        most sensitive channel, stand at the top code, ``binning**2 * photons * quantum_efficiency /
-        (top - black_level)``, so that a measurement is the irradiance; it ends where the full well
-        does. So few photons have their noise spread over the codes, as at an ISO without end, and
-        what is above the top code is clipped. ``binning**2 * full_well / (top - black_level)``, of
-        a camera of fixed gain, spends all codes on the well instead, and the measurement is other
-        than the irradiance: ``photons * quantum_efficiency / full_well`` times it.
+        Inverse of the system gain K of EMVA 1288. By default irradiance 1 in the most sensitive
+        channel reaches the top code: ``binning**2 * photons * quantum_efficiency / (top -
+        black_level)``. The measurement then equals the irradiance, up to the full well; what is
+        above the top code is clipped. With few photons their noise covers many codes, as at an ISO
+        setting without a limit. A camera of fixed gain has ``binning**2 * full_well / (top -
+        black_level)`` instead: the full well reaches the top code, and the measurement is
+        ``photons * quantum_efficiency / full_well`` times the irradiance.
     black_level : float, DN
-        Offset of the converter: a whole number of codes, up to half of the range (without
-        rounding any fraction up to 0.5). It is subtracted again, so that a black pixel reads 0.
-        At 0 half of the noise about zero is clipped away, which brightens the dark by 0.4 read
-        noises and, in an exposure that is subtracted, biases the difference: four read noises,
-        ``4 * read_noise / gain``, help where what is read is subtracted or averaged as it is. Who
-        clips it at 0 first, as a picture of one exposure must be, has the brighter dark again.
+        Offset of the converter: a whole number of codes, up to half of the range (with
+        ``bit_depth=None`` any fraction up to 0.5). It is subtracted again, so that a black pixel
+        reads 0. With 0, noise below zero is clipped: black pixels read 0.4 read noises too bright
+        in the mean, and a difference of exposures is biased. A level of four read noises,
+        ``4 * read_noise / gain``, avoids this if measurements are subtracted or averaged unclipped.
+        Clipping them at 0 first, as a picture of one exposure needs, brings the bias back.
     prnu : float, fraction RMS, or Tensor ``[H, W]``
-        Photo response non-uniformity: spread of the pixels' sensitivities, or their measured
-        relative deviations.
+        Photo response non-uniformity: RMS spread of the pixels' sensitivities, or a map of their
+        measured relative deviations.
     dsnu : float, electrons RMS, or Tensor ``[H, W]``
-        Dark signal non-uniformity: spread of the pixels' offsets in the dark, or the measured
-        offsets. It is in every exposure, and has no shot noise of its own.
+        Dark signal non-uniformity: RMS spread of the pixels' offsets in the dark, or a map of the
+        measured offsets. It is added in every exposure, and has no shot noise.
     resolution : (H, W) or int, pixels, optional
-        Pixels of the sensor, before binning; needed to draw a pattern, which then is the same in
-        every picture and channel.
+        Pixels of the sensor, before binning. It is needed to draw a pattern, which is then the same
+        in every picture and channel.
     binning : int
-        Side of the blocks of pixels whose charges are summed before the one read-out.
+        Side of the blocks of pixels whose charges are summed before a single read-out.
     cfa : str, rows of letters, or Tensor ``[h, w]``, optional
-        Colour filter array, such as ``"rggb"``, see :mod:`optics.mosaic`: each pixel sees one
-        channel, and the others are interpolated after the converter, or the mosaic is handed on.
+        Colour filter array, such as ``"rggb"``, see :mod:`optics.mosaic`. Each pixel measures one
+        channel; ``demosaicing`` says what follows after the converter.
     cfa_channels : str
-        A letter for each channel of the irradiance, of either case as in the pattern.
+        One letter for each channel of the irradiance, in upper or lower case as in the pattern.
     demosaicing : {"bilinear", "malvar", "packed", "none"}
-        Interpolation of the colours, as in :func:`optics.demosaic`. ``packed`` and ``none``
-        interpolate nothing: with ``packed`` the measurement has a channel for each of the ``h x w``
-        phases of the pattern, at ``1 / h`` of the height and ``1 / w`` of the width
-        (:func:`optics.pack_mosaic`), with ``none`` one channel, the mosaic as it is.
+        ``bilinear`` and ``malvar`` interpolate the missing colours, as :func:`optics.demosaic`.
+        ``packed`` gives one channel for each of the ``h x w`` pixels of the pattern, at ``1 / h``
+        of the height and ``1 / w`` of the width (:func:`optics.pack_mosaic`). ``none`` gives the
+        mosaic as one channel.
     white_balance : bool
-        Multiply what is read of each channel, or pixel of the mosaic, by the largest of the quantum
-        efficiencies over its own, so that grey light reads grey, up to what a saturated pixel reads
-        of the most sensitive channel, so that white does: the top code, or a full well below it,
-        without the offset (``dsnu``) of the pixel. Of pictures whose gain follows a
-        ``photon_range`` that is the full well in its least light: in more light the other channels
-        of what fills it read more. The noise is multiplied too.
+        Multiply each channel, or each pixel of the mosaic, by the largest quantum efficiency over
+        its own, so that grey light reads grey. The result is limited to what a saturated pixel of
+        the most sensitive channel reads, so that white stays white: the top code, or the full well
+        if it is below the top code, without ``dsnu``. Where the gain follows a ``photon_range``,
+        this limit is the full well in the lowest light: in more light, a saturated pixel reads more
+        in the other channels. The noise is multiplied too.
     trainable_gain : bool
         Make the logarithm of ``gain`` a parameter.
     shot_noise : {"gaussian", "poisson", "score", "none"}
@@ -154,30 +156,31 @@ class Sensor(nn.Module):
     converter : {"straight_through", "dithered"}
         Gradient of the converter, as in :func:`optics.digitise`.
     generator : torch.Generator, optional
-        Source of the patterns, drawn once, here; torch's default one if not given.
+        Source of the patterns, which are drawn once, at construction; by default torch's global
+        generator.
 
     Raises
     ------
     TypeError
-        For several numbers where one is asked for, or for a parameter: of all quantities the
-        patterns and, by ``trainable_gain``, the gain are learned.
+        For several numbers where one is needed, or for a parameter: only the patterns and, with
+        ``trainable_gain``, the gain can be learned.
     ValueError
         For a quantity out of its range, a pattern without resolution or with a NaN, a ``prnu`` of
-        1 RMS or more, as of a map of gains, binning of a mosaic, quantum efficiencies of other
-        channels than the mosaic's, a white balance of one efficiency, or a mosaic that is to be
-        handed on where there is none.
+        1 RMS or more (as a map of gains has), binning together with a ``cfa``, quantum efficiencies
+        that are not those of the colours of the ``cfa``, a white balance with a single quantum
+        efficiency, or ``demosaicing`` of ``packed`` or ``none`` without a ``cfa``.
 
     Warns
     -----
     UserWarning
-        For a full well that is full below irradiance 1 and the top code, unless a gain is given; of
-        a range, in its most light. It is counted for one exposure of the whole time: each of
-        several has its part of the light, and its well is as much less full. For a dark current
-        that gathers more than a quarter of the electrons of the top code, unless a gain is given;
-        of a range, in its least light. For a black level that is too narrow in the least light of a
-        range, see :meth:`under`, or, unless a gain is given, holds less than half a read noise.
-        For a straight-through converter with less than 0.3 DN of read noise, once a gradient is to
-        pass it: at the first such pass, and not under ``torch.compile``.
+        If pixels saturate below both irradiance 1 and the top code, unless a gain is given; with a
+        ``photon_range``, in its highest light. This assumes one exposure of the whole time: each of
+        several exposures has only its share of the light. If the dark current generates more than a
+        quarter of the electrons of the top code, unless a gain is given; with a ``photon_range``,
+        in its lowest light. If the black level is too low in the lowest light of a range, see
+        :meth:`under`, or, unless a gain is given, above 0 and below half a read noise. If a
+        straight-through converter has less than 0.3 DN of read noise: at the first forward pass
+        that records a gradient, and not under ``torch.compile``.
     """
 
     _warned = False
@@ -222,7 +225,7 @@ class Sensor(nn.Module):
             full_well=full_well,
             gain=gain,
         )
-        #: Light of the pictures, least and most; None where all have the same.
+        #: Lowest and highest photons/pixel of the pictures; None where all have the same.
         self.photon_range = light_range(float(photons), photon_range)
         self.automatic_gain = bool(automatic_gain)
         bit_depth, top = converter_range(bit_depth, black_level)
@@ -243,7 +246,7 @@ class Sensor(nn.Module):
         )
         binning = int(binning)
         self.photons = float(photons)
-        #: A number, or a tuple of one for each channel.
+        #: One number, or a tuple with one for each channel.
         self.quantum_efficiency: float | tuple[float, ...] = (
             efficiencies[0] if len(efficiencies) == 1 else efficiencies
         )
@@ -290,11 +293,11 @@ class Sensor(nn.Module):
             most.warn_of_well(stacklevel=2)
 
     def _judge_gradient(self, codes: Tensor) -> None:
-        """Warn, once, of a gradient that is asked for and is wrong."""
+        """Warn once if a gradient is recorded that the converter makes wrong."""
         if self._warned or torch.compiler.is_compiling():
             return
         if not differentiated(codes):
-            return  # who evaluates reads codes, and both estimators draw from the same ones
+            return  # without a gradient both estimators draw the same codes
         most = self.photons if self.photon_range is None else self.photon_range[1]
         if self.bit_depth is not None and self.converter == "straight_through":
             light = self._in_light(most)  # where the noise is least
@@ -302,8 +305,8 @@ class Sensor(nn.Module):
             light.warn_of_slope(stacklevel=2)
 
     def _in_light(self, photons: float) -> InLight:
-        """What limits the sensor in a light."""
-        # A learned gain is looked at where that does not wait for a GPU; there, where it began.
+        """Limits of the sensor at a light level."""
+        # A learned gain is read where that does not wait for a GPU; otherwise its start is used.
         gain = self._gain
         if self.log_gain is not None and looked_at(self.log_gain):
             gain = math.exp(float(self.log_gain.detach()))
@@ -320,57 +323,59 @@ class Sensor(nn.Module):
             black_level=self.black_level,
             dark=self.dark_current * self.exposure_time,
             automatic_gain=self.automatic_gain,
-            # Balanced, all channels are full at once; of a range in its least light alone.
+            # With a white balance all channels saturate together; of a range only in its lowest
+            # light.
             several=isinstance(own, tuple) and (varies or not self.white_balance),
         )
 
     def holds(self, photons: float) -> bool:
-        """Whether the full well holds what irradiance 1 makes in a light, or what the top code is.
+        """Whether the full well holds the electrons of irradiance 1, or of a lower top code.
 
         Parameters
         ----------
         photons : float, photons/pixel
-            At irradiance 1 over the whole exposure time, with the gain of :meth:`under` it.
+            Light level: photons at irradiance 1 over the whole exposure time. The gain is that of
+            :meth:`under` this light.
 
         Returns
         -------
         bool
-            True without a full well.
+            True if no full well is given.
 
         Raises
         ------
         TypeError, ValueError
-            When it is not one number, or not positive and finite.
+            When ``photons`` is not one number, or not positive and finite.
         """
         return self._in_light(light_of(photons)).held
 
     @property
     def gain(self) -> float | Tensor:
-        """Electrons for one DN; a scalar tensor where it is trainable."""
+        """Electrons per DN; a scalar tensor if it is trainable."""
         return self._gain if self.log_gain is None else self.log_gain.exp()
 
     @contextmanager
     def under(self, photons: float, *, exposure_time: float | None = None) -> Iterator[None]:
-        """Expose all pictures to another light for a while, with the gain in proportion.
+        """Set another light level for all pictures within a ``with`` block.
 
-        The picture stays as bright as it was, up to the full well, as with the ISO dial of a
-        camera: full scale stays where it was on the range of the converter, and the noise grows or
-        shrinks with the light. The black level stays too, in DN: give one that is wide enough for
-        the least light. Without ``automatic_gain`` the gain stays instead, and full scale moves.
+        With ``automatic_gain`` the gain is scaled by the same factor: pictures keep their
+        brightness, up to the full well, and the noise changes, as with the ISO setting of a camera.
+        The black level keeps its DN, so it has to be high enough for the lowest light. Without
+        ``automatic_gain`` the gain is fixed, and the brightness of the pictures follows the light.
 
         Parameters
         ----------
         photons : float, photons/pixel
             At irradiance 1 over the whole exposure time, for each picture.
         exposure_time : float, s, optional
-            Over which the dark current gathers meanwhile; by default as before. The light does not
-            follow it: of twice the time in the same scene, give twice the photons, too.
+            Time over which the dark current accumulates; by default unchanged. The light does not
+            follow it: for twice the time at the same scene, also give twice the photons.
 
         Yields
         ------
         None
-            The sensor is set back afterwards. Other threads see the change meanwhile: give each a
-            ``copy.deepcopy``.
+            The sensor is restored at the end of the block. Other threads see the change: give each
+            thread a ``copy.deepcopy``.
 
         Raises
         ------
@@ -380,9 +385,9 @@ class Sensor(nn.Module):
         Warns
         -----
         UserWarning
-            When a full well that was enough is not in that light (:meth:`holds`), or a black level
-            holds fewer than three read noises, and fewer than it did. Dark current
-            is not looked at.
+            If a full well that was sufficient is not so in this light (:meth:`holds`), or if the
+            black level is below three read noises, and fewer of them than before. The dark current
+            is not checked.
         """
         photons, time = light_of(photons), self.exposure_time
         if exposure_time is not None:
@@ -408,17 +413,17 @@ class Sensor(nn.Module):
                     self.log_gain.copy_(held)
 
     def rescale_gain(self, factor: float) -> None:
-        """Multiply the gain, in place; one that is learned goes on from there.
+        """Multiply the gain by a factor, in place; a trainable gain is trained on from there.
 
         Parameters
         ----------
         factor : float
-            Electrons for one DN, new over old.
+            New gain over old gain, in electrons/DN.
 
         Raises
         ------
         TypeError, ValueError
-            When it is no number, or not positive and finite.
+            When it is not a number, or not positive and finite.
         """
         check_scalar("factor", factor)
         factor = float(factor)
@@ -431,7 +436,7 @@ class Sensor(nn.Module):
 
     @property
     def _joins_noise(self) -> bool:
-        """Whether nothing lies between two Gaussian noises, so that one draw is both."""
+        """Whether shot noise and read noise can be one Gaussian draw, with no step between them."""
         return (
             self.shot_noise == "gaussian"
             and self.full_well is None
@@ -441,7 +446,7 @@ class Sensor(nn.Module):
 
     @property
     def mean_photons(self) -> float:
-        """Mean light of the pictures, photons/pixel at irradiance 1: ``photons``, or of a range."""
+        """Mean photons/pixel at irradiance 1: ``photons``, or the mean over ``photon_range``."""
         if self.photon_range is None:
             return self.photons
         low, high = self.photon_range
@@ -450,14 +455,14 @@ class Sensor(nn.Module):
     def electrons(self, irradiance: Tensor, *, exposures: int = 1) -> Tensor:
         """Mean electrons ``QE Phi (1 + PRNU) + D t / exposures`` of each pixel, before any noise.
 
-        Phi is ``photons``, also where the light of pictures is drawn from a range.
+        Phi is ``photons`` times the irradiance. ``photon_range`` is not used.
 
         Parameters
         ----------
         irradiance : Tensor ``[B, C, H, W]``
-            What the pixels see, behind a colour filter array, full scale 1.
+            Irradiance on the pixels, behind a colour filter array if there is one; full scale 1.
         exposures : int
-            Captures that share the exposure time.
+            Number of exposures that share the exposure time.
 
         Returns
         -------
@@ -466,10 +471,10 @@ class Sensor(nn.Module):
         Raises
         ------
         TypeError
-            When the picture is no Tensor.
+            When the irradiance is not a Tensor.
         ValueError
-            When a picture is not real floating point, or does not fit a pattern of the sensor, or
-            the exposures are not one or more, or do not divide its channels.
+            When the irradiance is not real floating point or does not fit a pattern of the sensor,
+            or when ``exposures`` is below 1 or does not divide the channels.
         """
         check_irradiance(irradiance)
         check_exposures(irradiance, exposures)
@@ -486,7 +491,7 @@ class Sensor(nn.Module):
         exposures: int = 1,
         generator: Generators | None = None,
     ) -> Reading:
-        """Expose and read out, and say how probable the counts were.
+        """Expose and read out; also return the log-likelihood of the counts.
 
         Parameters
         ----------
@@ -496,8 +501,8 @@ class Sensor(nn.Module):
         Returns
         -------
         Reading
-            ``log_likelihood`` is None unless ``shot_noise="score"``, whose measurement has no
-            gradient to the irradiance: the likelihood carries it.
+            ``log_likelihood`` is None unless ``shot_noise="score"``. With ``"score"`` the
+            measurement has no gradient to the irradiance; the log-likelihood has it.
         """
         codes, likelihood = self._read(irradiance, exposures, generator, scored=True)
         return Reading(self._developed(codes, exposures), likelihood)
@@ -509,7 +514,7 @@ class Sensor(nn.Module):
         exposures: int = 1,
         generator: Generators | None = None,
     ) -> Tensor:
-        """Expose, and give what the camera writes: :meth:`forward` before :meth:`from_codes`.
+        """Expose and return raw codes: :meth:`forward` without the step :meth:`from_codes`.
 
         Parameters
         ----------
@@ -519,8 +524,8 @@ class Sensor(nn.Module):
         Returns
         -------
         Tensor ``[B, C, h, w]``, DN
-            From 0 to the top code, with the black level in it; ``[B, exposures, h, w]`` mosaics
-            behind a colour filter array.
+            From 0 to the top code, black level included. With a colour filter array:
+            mosaics ``[B, exposures, h, w]``.
 
         Raises
         ------
@@ -530,30 +535,30 @@ class Sensor(nn.Module):
         return self._read(irradiance, exposures, generator, scored=False)[0]
 
     def from_codes(self, codes: Tensor, *, exposures: int = 1) -> Tensor:
-        """Make of a camera's codes what :meth:`forward` gives: the digital half of the sensor.
+        """Convert raw codes to the measurement of :meth:`forward`: the digital part of the sensor.
 
         Parameters
         ----------
         codes : Tensor ``[B, C, h, w]``, floating point, DN
-            As :meth:`codes` gives them; integers of a real camera of these numbers after
-            ``codes.float()``.
+            As :meth:`codes` returns them, or the codes of a real camera with the same parameters,
+            after ``codes.float()``.
         exposures : int
-            Captures among the C.
+            Number of exposures among the C channels.
 
         Returns
         -------
         Tensor ``[B, C, h, w]``
-            As of :meth:`forward`: the black level taken off, full scale 1, white balanced where it
-            is asked for, and all colours at each pixel, or the mosaic as ``demosaicing`` says.
+            As :meth:`forward`: without the black level, full scale 1, with the white balance if
+            there is one, demosaicked or as a mosaic as ``demosaicing`` says.
 
         Raises
         ------
         TypeError
-            For codes that are no Tensor.
+            For codes that are not a Tensor.
         ValueError
-            For codes that are not floating point, or of other channels than the exposures have; on
-            a CPU also for codes that are not from 0 to the top code, such as those of a converter
-            of more bits.
+            For codes that are not floating point, or whose channels do not fit the exposures; on a
+            CPU also for codes outside of 0 to the top code, such as those of a converter with more
+            bits.
         """
         check_codes(codes, exposures, self.cfa, bit_depth=self.bit_depth, top=self.top)
         return self._developed(codes, exposures)
@@ -573,9 +578,9 @@ class Sensor(nn.Module):
         )
 
     def _full(self) -> float | Tensor:
-        """What a saturated pixel reads, of full scale 1; of a range, in the least light.
+        """Measurement of a saturated pixel, full scale 1; of a range, in the lowest light.
 
-        Without its DSNU, which comes after the well.
+        The DSNU, which is added after the full well, is left out.
         """
         if self.full_well is None:
             return 1.0
@@ -592,58 +597,59 @@ class Sensor(nn.Module):
         exposures: int = 1,
         generator: Generators | None = None,
     ) -> Tensor:
-        """Expose and read out.
+        """Expose and read out: irradiance to measurement.
 
         Parameters
         ----------
         irradiance : Tensor ``[B, C, H, W]``
             Light on the sensor, full scale 1 over the whole exposure time. Without patterns,
-            binning and colour filters any shape will do. Half precision is computed in float32.
+            binning and colour filters it may have any shape. Half precision is computed in float32.
         exposures : int
-            Captures that share the exposure time; each gathers its part of the dark current. Read
-            noise is paid by each. With a colour filter array C is ``exposures`` times the number
-            of colours, exposure by exposure, and each exposure is a mosaic of its own.
+            Number of exposures that share the exposure time. Each accumulates its share of the dark
+            current, and each has its own read noise. With a colour filter array, C is ``exposures``
+            times the number of colours, in the order of the exposures, and each exposure is a
+            mosaic of its own.
         generator : torch.Generator or a sequence of them, optional
             Source of all noise; the same state gives the same measurement.
 
         Returns
         -------
         Tensor ``[B, C, H, W]``, or as :meth:`picture_shape` says
-            ``(codes - black_level) / (top - black_level)``: 0 at the black level, and a little
-            below, 1 at the top code.
+            ``(codes - black_level) / (top - black_level)``: 0 at the black level, 1 at the top
+            code. Noise below the black level gives small negative values.
 
         Raises
         ------
         TypeError
-            When the picture is no Tensor, or the generator is none.
+            When the irradiance is not a Tensor, or the generator not a torch.Generator.
         ValueError
-            For a picture that is not real floating point, or does not fit the patterns, the
-            binning, the colour filters or the exposures, for no exposure, or when
-            ``shot_noise="score"`` is to be differentiated.
+            For irradiance that is not real floating point, or does not fit the patterns, the
+            binning, the colour filters or the exposures; for ``exposures`` below 1; or when
+            ``shot_noise="score"`` would be differentiated.
         """
         codes = self.codes(irradiance, exposures=exposures, generator=generator)
         return self._developed(codes, exposures)
 
     def picture_shape(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
-        """Shape of what :meth:`forward` makes of light of a shape.
+        """Shape of the measurement of :meth:`forward` for a given shape of the irradiance.
 
         Parameters
         ----------
         channels : int
-            Of the irradiance, all exposures together.
+            Channels of the irradiance, all exposures together.
         height, width : int, pixels
-            Of the irradiance.
+            Size of the irradiance.
 
         Returns
         -------
         (int, int, int)
-            Channels, height and width: fewer pixels with binning and where a mosaic is packed, and
-            as many channels as :attr:`optics.ColourFilterArray.picture_channels` for an exposure.
+            Channels, height and width. Binning and a packed mosaic have fewer pixels; a colour
+            filter array has :attr:`optics.ColourFilterArray.picture_channels` for each exposure.
 
         Raises
         ------
         ValueError
-            For light that does not fit the binning or the colour filters.
+            For a shape that does not fit the binning or the colour filters.
         """
         return shape_developed(channels, height, width, binning=self.binning, cfa=self.cfa)
 
@@ -655,7 +661,7 @@ class Sensor(nn.Module):
         *,
         scored: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Codes, DN, and the logarithm of how probable their counts were, where that is scored."""
+        """Codes, DN, and the log-likelihood of their counts if ``scored``."""
         check_irradiance(irradiance)
         if irradiance.dtype not in (torch.float32, torch.float64):
             irradiance = irradiance.float()
@@ -685,7 +691,7 @@ class Sensor(nn.Module):
         return codes, likelihood
 
     def _drawn_light(self, irradiance: Tensor, generator: Generators | None) -> Tensor | None:
-        """Light of each picture ``[B, 1, 1, 1]`` in parts of ``photons``; None of all alike."""
+        """Light of each picture ``[B, 1, 1, 1]`` over ``photons``; None where all are alike."""
         if self.photon_range is None:
             return None
         if irradiance.ndim != 4:

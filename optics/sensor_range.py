@@ -1,4 +1,4 @@
-"""The numbers that a sensor may have, and what to give where it has others."""
+"""Allowed ranges of the parameters of a sensor, and the advice where one is out of range."""
 
 import math
 import warnings
@@ -27,20 +27,20 @@ __all__ = [
 
 # Below this noise in DN the straight-through gradient of the converter is off by a third or more.
 _LEAST_NOISE = 0.3
-# Read noises, of four that are advised, below which a black level clips more than 1 in 1000.
+# A black level below this many read noises clips more than 1 in 1000; four are advised.
 _LEAST_BLACK = 3
-# And read noises z below which it takes away less than about half of what it is for: the dark is
-# too bright by phi(z) - z Phi(-z) of them, 0.40 without one and 0.20 with half of one.
+# Below this many read noises a black level removes less than about half of the bias of the dark.
+# With z read noises the bias is phi(z) - z Phi(-z) of them: 0.40 at 0 and 0.20 at 0.5.
 _IDLE_BLACK = 0.5
-# Part of the range that the dark may take before the light that is lost is worth a word: of a long
-# exposure of little light it is a tenth.
+# Part of the range that the dark current may fill without a warning. In a long exposure of little
+# light it fills a tenth.
 _MUCH_DARK = 0.25
-# Numbers that are meant to be equal are off by their rounding, of a learned gain in float32.
+# Tolerance for numbers that should be equal: a learned gain is rounded to float32.
 _ROUNDED = 1e-6
 
 _ALLOWED = {
     "photons": "give a positive number of photons/pixel (shot_noise='none' for no noise)",
-    "photon_range": "give the least and the most light, photons/pixel, both positive",
+    "photon_range": "give the lowest and the highest photons/pixel, both positive",
     "quantum_efficiency": "give a fraction in (0, 1], or one for each channel",
     "read_noise": "give electrons RMS, 0 or more",
     "dark_current": "give electrons/s, 0 or more",
@@ -59,30 +59,30 @@ _ALLOWED = {
 
 
 class InLight(NamedTuple):
-    """What limits a sensor in a light, as its most sensitive channel meets it."""
+    """Limits of a sensor at a light level, in its most sensitive channel."""
 
     photons: float
     """Photons on a pixel at irradiance 1."""
     made: float
-    """Electrons that they make on it."""
+    """Photoelectrons of a pixel at irradiance 1."""
     top: float
     """Electrons on a pixel that reach the top code."""
     full_well: float | None
-    """Electrons that it holds."""
+    """Capacity of a pixel, electrons; None if unlimited."""
     read_noise: float
-    """DN RMS."""
+    """Read noise, DN RMS."""
     black_level: float
-    """DN."""
+    """Black level, DN."""
     dark: float
-    """Electrons that gather on it in the dark."""
+    """Electrons of the dark current on a pixel."""
     automatic_gain: bool
-    """Whether the top code follows the light."""
+    """Whether the gain follows the light."""
     several: bool = False
-    """Whether other channels read something else of what fills it."""
+    """Whether saturated pixels read differently in different channels."""
 
     @property
     def held(self) -> bool:
-        """Whether a well holds all that irradiance 1 makes, or that the converter tells apart."""
+        """Whether the full well holds the electrons of irradiance 1, or of a lower top code."""
         needed = min(self.made, self.top) * (1 - _ROUNDED)
         return self.full_well is None or self.full_well >= needed
 
@@ -92,56 +92,57 @@ class InLight(NamedTuple):
         return self.read_noise < _LEAST_NOISE
 
     def warn_of_well(self, *, remedy: str = "", stacklevel: int) -> None:
-        """Warn of a well that is full too early."""
+        """Warn if pixels saturate below both irradiance 1 and the top code."""
         if self.held or self.full_well is None:
             return
         full = self.full_well / self.made
         most = self.full_well / (min(self.made, self.top) if self.automatic_gain else self.made)
         channel = ", in the most sensitive channel," if self.several else ""
         warnings.warn(
-            f"with {self.photons:g} photons/pixel irradiance 1 makes {self.made:g} electrons in "
-            f"one exposure of the whole time, full_well={self.full_well:g} holds {full:.3g} of "
-            f"them: all light above {full:.3g}{channel} reads {self.full_well / self.top:.3g}. "
+            f"with {self.photons:g} photons/pixel irradiance 1 generates {self.made:g} electrons "
+            f"in one exposure of the whole time, but full_well={self.full_well:g}: pixels "
+            f"saturate at irradiance {full:.3g}{channel} and read "
+            f"{self.full_well / self.top:.3g}. "
             f"Give up to {most * self.photons:g} photons/pixel{remedy}",
             UserWarning,
             stacklevel=stacklevel + 1,
         )
 
     def warn_of_dark(self, *, remedy: str, stacklevel: int) -> None:
-        """Warn of a dark current that fills much of the range of the converter."""
+        """Warn if the dark current fills much of the range of the converter."""
         share = self.dark / self.top
         if share <= _MUCH_DARK * (1 + _ROUNDED):
             return
         lost = f"light above {1 - share:.3g} reads 1" if share < 1 else "any light reads 1"
         warnings.warn(
             f"with {self.photons:g} photons/pixel {self.top:g} electrons reach the top code, and "
-            f"{self.dark:g} gather in the dark: black reads {min(share, 1):.3g}, and {lost}. Give "
-            f"less dark_current * exposure_time, more photons{remedy}",
+            f"the dark current generates {self.dark:g}: black reads {min(share, 1):.3g}, and "
+            f"{lost}. Give less dark_current * exposure_time, more photons{remedy}",
             UserWarning,
             stacklevel=stacklevel + 1,
         )
 
     def warn_of_black(self, before: "InLight", *, remedy: str = "", stacklevel: int) -> None:
-        """Warn of a black level that is too narrow, and holds less of the noise than it did.
+        """Warn if the black level is too low for the noise, and lower relative to it than before.
 
-        With a remedy also of one that never held half a read noise.
+        With a remedy, also warn if it is below half a read noise (0 excepted).
         """
         narrow = 0 < self.black_level < _LEAST_BLACK * self.read_noise
         less = self.read_noise > before.read_noise * (1 + _ROUNDED)
         if narrow and (less or (remedy and self.black_level < _IDLE_BLACK * self.read_noise)):
             warnings.warn(
                 f"with {self.photons:g} photons/pixel the read noise is {self.read_noise:.3g} DN, "
-                f"and black_level={self.black_level:g} holds "
-                f"{self.black_level / self.read_noise:.3g} of it: what is below is clipped away, "
-                "which brightens the dark of exposures that are subtracted or averaged, and some "
-                "of a mosaic's. Build the sensor with a black level for its least light: four "
-                f"read noises, at most half of the range{remedy}",
+                f"and black_level={self.black_level:g} is only "
+                f"{self.black_level / self.read_noise:.3g} times that: noise below code 0 is cut, "
+                "so that the dark is too bright where exposures are subtracted or averaged, and "
+                "partly in a mosaic. Build the sensor with a black level for its lowest light: "
+                f"four read noises, at most half of the range{remedy}",
                 UserWarning,
                 stacklevel=stacklevel + 1,
             )
 
     def warn_of_slope(self, *, stacklevel: int) -> None:
-        """Warn of a straight-through gradient that is wrong."""
+        """Warn if the straight-through gradient is wrong."""
         if not self.misleads:
             return
         warnings.warn(
@@ -156,7 +157,7 @@ class InLight(NamedTuple):
 
 
 def check_allowed(name: str, value: object, allowed: bool) -> None:
-    """Raise a ValueError for a value that is not allowed, with what to give."""
+    """Raise a ValueError with advice for a value that is not allowed."""
     if not allowed:
         raise ValueError(f"{name}={value!r} is out of range; {_ALLOWED[name]}")
 
@@ -169,7 +170,7 @@ def check_choices(
     bit_depth: int | None,
     read_noise: float,
 ) -> None:
-    """Raise a ValueError for a choice that there is not, or a gradient that needs noise."""
+    """Raise a ValueError for an unknown choice, or a dithered gradient without read noise."""
     check_allowed("demosaicing", demosaicing, demosaicing in get_args(Demosaicing))
     check_allowed("shot_noise", shot_noise, shot_noise in get_args(ShotNoise))
     check_allowed("converter", converter, converter in get_args(Converter))
@@ -181,20 +182,20 @@ def check_choices(
 
 
 def check_numbers(quantum_efficiency: Any, **numbers: Any) -> tuple[float, ...]:  # noqa: ANN401
-    """Check the physical numbers of a sensor; gives the quantum efficiencies, one or one a channel.
+    """Check the physical numbers of a sensor; return the quantum efficiency of all or each channel.
 
     Raises
     ------
     TypeError
-        For what is no number, several, or a parameter, which would not be learned.
+        When one is not a single number, or is a parameter, which would not be learned.
     ValueError
-        For one out of its range.
+        When one is out of its range.
     """
     for name, value in numbers.items():
         _check_single(name, value)
     efficiencies = _efficiencies(quantum_efficiency)
     for name, value in numbers.items():
-        if value is None:  # a full well or a gain of the sensor's own choice
+        if value is None:  # the default of a full well or a gain
             continue
         enough = value >= 0 if name in ("read_noise", "dark_current") else value > 0
         check_allowed(name, value, bool(enough and (value < math.inf or name == "full_well")))
@@ -204,14 +205,14 @@ def check_numbers(quantum_efficiency: Any, **numbers: Any) -> tuple[float, ...]:
 
 
 def converter_range(bit_depth: Any, black_level: Any) -> tuple[int | None, int]:  # noqa: ANN401
-    """Bits of a converter, and its top code; without rounding its range is one DN.
+    """Bits of a converter and its top code, which is 1 DN without rounding.
 
     Raises
     ------
     TypeError
-        For a black level that is no number.
+        When the black level is not a number.
     ValueError
-        For either out of its range.
+        When either is out of its range.
     """
     _check_single("black_level", black_level)
     check_allowed("bit_depth", bit_depth, bit_depth is None or index_of(bit_depth) in range(1, 17))
@@ -229,9 +230,9 @@ def light_of(photons: Any) -> float:  # noqa: ANN401 - what a caller gives
     Raises
     ------
     TypeError
-        For what is not one number, or is to be learned.
+        When it is not one number, or is a parameter.
     ValueError
-        For one that is not positive and finite.
+        When it is not positive and finite.
     """
     light = one_number("photons", photons, "photons/pixel")
     check_allowed("photons", photons, 0 < light < math.inf)
@@ -239,28 +240,28 @@ def light_of(photons: Any) -> float:  # noqa: ANN401 - what a caller gives
 
 
 def light_range(photons: float, given: Any) -> tuple[float, float] | None:  # noqa: ANN401
-    """Least and most light of pictures, photons/pixel.
+    """Lowest and highest light of the pictures, photons/pixel.
 
     Raises
     ------
     TypeError
-        For what is no pair of numbers.
+        When it is not a pair of numbers.
     ValueError
-        For numbers that are not positive, finite and in their order, or not around ``photons``.
+        When the numbers are not positive, finite and increasing, or ``photons`` is not between.
     """
     if given is None:
         return None
     if isinstance(given, Tensor | np.ndarray) and given.ndim == 1:
         given = tuple(given)
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
-        raise TypeError(f"photon_range must be (least, most), photons/pixel, not {given!r}")
+        raise TypeError(f"photon_range must be (lowest, highest), photons/pixel, not {given!r}")
     for number in given:
         _check_single("photon_range", number)
     low, high = float(given[0]), float(given[1])
     check_allowed("photon_range", (low, high), 0 < low < high < math.inf)
     if not low <= photons <= high:
         raise ValueError(
-            f"photons={photons:g}, for which the gain is made, must lie within "
+            f"photons={photons:g}, for which the gain is given, must lie within "
             f"photon_range=({low:g}, {high:g})"
         )
     return low, high
@@ -274,47 +275,47 @@ def check_colours(
     binning: int,
     white_balance: bool,
 ) -> None:
-    """Raise a ValueError where what a sensor does with colours contradicts itself."""
+    """Raise a ValueError for colour settings of a sensor that contradict each other."""
     if cfa is None and demosaicing not in get_args(Interpolation):
         raise ValueError(
-            f"demosaicing={demosaicing!r} hands the mosaic of a colour filter array on, and "
-            "there is none: give cfa, as 'rggb'"
+            f"demosaicing={demosaicing!r} returns the mosaic of a colour filter array, but "
+            "there is none: give cfa, such as 'rggb'"
         )
     if cfa is not None and binning > 1:
         raise ValueError(
-            f"binning={binning} would add up pixels of different colours of the cfa; give one "
-            "of the two: where binning stands for the area of a pixel, bin the irradiance in "
-            "front of the sensor, bin_pixels(irradiance, k) / k**2"
+            f"binning={binning} would add pixels of different colours of the cfa; give only one "
+            "of the two. To model larger pixels, bin the irradiance in front of the sensor: "
+            "bin_pixels(irradiance, k) / k**2"
         )
     several = len(efficiencies) > 1
     if several and cfa is not None and len(efficiencies) != len(cfa.channels):
         raise ValueError(
-            f"quantum_efficiency must be one number or {len(cfa.channels)}, of the "
+            f"quantum_efficiency must be one number or {len(cfa.channels)}, for the "
             f"colours {cfa.channels!r} of the cfa, not {efficiencies}"
         )
     if white_balance and not several:
         raise ValueError(
-            "white_balance needs the quantum_efficiency of each channel, as (0.45, 0.55, 0.4)"
+            "white_balance needs the quantum_efficiency of each channel, such as (0.45, 0.55, 0.4)"
         )
 
 
 def check_deviations(pattern: Tensor) -> None:
-    """Raise a ValueError for measured sensitivities that are no small deviations."""
+    """Raise a ValueError for a measured map of sensitivities with a spread of 1 RMS or more."""
     if not looked_at(pattern):
         return
     spread = float(pattern.double().square().mean().sqrt())
     if spread >= 1:
         raise ValueError(
-            f"prnu is a map of {spread:g} RMS, and relative deviations have less than 1: give a "
-            "map of gains less 1, and per cent divided by 100; the 1 % of a data sheet is 0.01"
+            f"prnu is a map of {spread:g} RMS, but relative deviations have less than 1: subtract "
+            "1 from a map of gains, and divide per cent by 100; the 1 % of a data sheet is 0.01"
         )
 
 
 def _refuse_parameter(name: str, value: object) -> None:
-    """Raise a TypeError for a parameter, or what follows from one, which would not be learned."""
+    """Raise a TypeError for a Tensor that requires a gradient: it would not be learned."""
     if isinstance(value, Tensor) and value.requires_grad:
         raise TypeError(
-            f"{name} is not learned by a sensor, which takes its number alone; give a number, "
+            f"{name} is not learned by a sensor, which uses only its value: give a number, "
             "float(value). trainable_gain=True learns the gain, and the light in front of the "
             "sensor can be scaled by a parameter"
         )
@@ -335,15 +336,15 @@ def _efficiencies(value: Any) -> tuple[float, ...]:  # noqa: ANN401 - what a cal
 
 
 def _check_single(name: str, value: object) -> None:
-    """Raise a TypeError for several numbers, or for what is none."""
+    """Raise a TypeError unless the value is one number."""
     _refuse_parameter(name, value)
     several = hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
     default = value is None and name in ("full_well", "gain")
     one = isinstance(value, Tensor) and value.numel() == 1
     if not (default or one) and (several or not hasattr(value, "__float__")):
         advice = (
-            ": what differs from colour to colour belongs to the light in front of the sensor, as "
-            "in ColourFilters and mix_colours"
+            ": to vary it between colours, scale the light in front of the sensor, as "
+            "ColourFilters and mix_colours do"
         )
         told = advice if several and not isinstance(value, str | bytes) else ""
         raise TypeError(f"{name} must be one number, not {value!r}{told}")

@@ -1,13 +1,13 @@
-"""Motion during the exposure, and a shutter that opens and closes meanwhile.
+"""Motion during the exposure, and a coded shutter.
 
 ::
 
     scene ──► moves by d while code[0] .. code[T-1] let light through ──► lens ──► irradiance
               PSF: the path of a point, as bright as the shutter was open there
 
-A longer exposure gathers more light and blurs more. A code that flutters keeps the frequencies that
-a shutter loses which stays open, for some of the light; what is best depends on the motion, on the
-noise and on what the picture is for, so that it is learned.
+A longer exposure gathers more light but blurs more. A fluttered shutter keeps the frequencies that
+an open shutter loses, at the cost of light. The best code depends on the motion, the noise and the
+use of the picture, so that it is learned.
 """
 
 import math
@@ -41,12 +41,12 @@ __all__ = ["CodedExposure", "ShutterStart", "motion_psf", "shutter_code"]
 
 ShutterStart: TypeAlias = Literal["open", "fluttered", "random"]
 
-# Points of the path on a length of a pixel: the light of one is spread over the pixels around it,
-# so that few would show as beats.
+# Points of the path per pixel of its length: fewer would show as beats, as the light of each is
+# spread over the pixels around it.
 _POINTS_A_PIXEL = 8
-# Motion is cut at so many times its RMS, so that a window holds it.
+# Drawn motion is limited to this many times its RMS, so that the window holds it.
 _FARTHEST = 3.0
-# Sides of a picture by which scenes may move, RMS: a window grows with the square of its motion.
+# Largest RMS motion, in sides of a picture: the window grows with the square of the motion.
 _MOST_SIDES = 4
 # Of 26 open slots in 52, found by Raskar et al. in a search for the flattest spectrum.
 _FLUTTERED = "1010000111000001010000110011110111010111001001100111"
@@ -59,20 +59,20 @@ def shutter_code(
     share: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Transmission of a shutter in equal slots of the exposure.
+    """Transmission of a shutter in equal time slots of the exposure.
 
     Parameters
     ----------
     name : str
-        ``open`` in the middle of the exposure; ``fluttered``, the code of 52 slots of Raskar,
-        Agrawal and Tumblin (ACM Trans. Graph. 25:795, 2006), half of which are open; ``random``, in
-        slots that are drawn.
+        ``open``: open in the middle of the exposure. ``fluttered``: the code of 52 slots of Raskar,
+        Agrawal and Tumblin (ACM Trans. Graph. 25:795, 2006), half of which are open. ``random``:
+        open in randomly drawn slots.
     slots : int
-        Ignored by ``fluttered``.
+        Number of slots; ignored by ``fluttered``.
     share : float, optional
-        Part of the slots that are open, above 0 and up to 1: all of an open shutter by default, and
-        half of a random one. The nearest number of slots is taken, of an open shutter the nearest
-        that leaves the middle of the exposure where it is.
+        Fraction of the slots that are open, above 0 and up to 1; by default all for ``open`` and
+        half for ``random``. It is rounded to a whole number of slots; for ``open``, to one that
+        keeps the open time in the middle of the exposure.
     generator : torch.Generator, optional
         Source of ``random``; torch's default one if not given.
 
@@ -86,30 +86,30 @@ def shutter_code(
     TypeError
         For a share that is not one number.
     ValueError
-        For another name, fewer than one slot, or a share out of range or of a fluttered shutter.
+        For an unknown name, fewer than one slot, or a share out of range or for ``fluttered``.
 
     Warns
     -----
     UserWarning
-        When the nearest share of the slots is off by more than half of the share.
+        When rounding to whole slots changes the share by more than half of it.
     """
     slots = whole_number("slots", slots)
     if name not in get_args(ShutterStart):
-        raise ValueError(f"a shutter starts as one of {get_args(ShutterStart)}, not {name!r}")
+        raise ValueError(f"a shutter name must be one of {get_args(ShutterStart)}, not {name!r}")
     if share is not None:
         share = one_number("share", share)
     if share is not None and not 0 < share <= 1:
-        raise ValueError(f"share must be above 0 and up to 1, not {share}: it is of the slots")
+        raise ValueError(f"share must be a fraction of the slots, above 0 and up to 1, not {share}")
     if name == "fluttered":
         if share is not None:
-            raise ValueError("a fluttered shutter has a share of its own, one half: leave it out")
+            raise ValueError("a fluttered shutter always has a share of one half: leave share out")
         return torch.tensor([float(slot) for slot in _FLUTTERED])
     count = open_slots(name, slots, share)
     if share is not None and abs(count / slots - share) > share / 2:
-        whole = ", which stay about the middle," if name == "open" else ""
+        whole = ", centred in the exposure," if name == "open" else ""
         warnings.warn(
-            f"share={share:g} of {slots} slots{whole} is {count} at the nearest, "
-            f"{count / slots:.3g} of the exposure: give more slots, or the share that is meant",
+            f"share={share:g} of {slots} slots{whole} is rounded to {count}, "
+            f"{count / slots:.3g} of the exposure: give more slots, or that share",
             UserWarning,
             stacklevel=2,
         )
@@ -121,7 +121,7 @@ def shutter_code(
 
 
 def open_slots(name: ShutterStart, slots: int, share: float | None) -> int:
-    """How many slots of an open or a random shutter are open, see :func:`shutter_code`."""
+    """Number of open slots of an open or a random shutter, see :func:`shutter_code`."""
     if name == "random":
         return max(1, round(slots * (0.5 if share is None else share)))
     odd = slots % 2
@@ -132,35 +132,35 @@ def open_slots(name: ShutterStart, slots: int, share: float | None) -> int:
 def motion_psf(
     displacement: Tensor | Sequence[float], code: Tensor | None = None, *, size: int
 ) -> Tensor:
-    """Point-spread function of straight, even motion during one exposure.
+    """Point-spread function of straight, uniform motion during one exposure.
 
     A point of the scene moves from ``-displacement / 2`` to ``displacement / 2``. In each of T
-    equal slots of the time the shutter lets ``code`` of its light through, which is spread over the
-    four pixels around the point as bilinear interpolation does. So an open shutter makes a uniform
-    line, and the transform of the PSF is near that of the code in time (Raskar, Agrawal and
-    Tumblin, ACM Trans. Graph. 25:795, 2006).
+    equal time slots the shutter transmits the fraction ``code`` of its light, which is distributed
+    over the four nearest pixels with bilinear weights. An open shutter thus gives a uniform line,
+    and the transform of the PSF is close to that of the code in time (Raskar, Agrawal and Tumblin,
+    ACM Trans. Graph. 25:795, 2006).
 
     Parameters
     ----------
     displacement : Tensor ``[..., 2]`` or a sequence, pixels
-        ``(x, y)`` of the motion during the whole exposure, open or not.
+        Motion ``(x, y)`` during the whole exposure, whether the shutter is open or not.
     code : Tensor ``[T]`` in 0..1, optional
         Transmission of the shutter in each slot; 1 by default.
     size : int, pixels
-        Odd side of the window. It holds a motion of ``size - 1`` along each axis; light that falls
-        beyond is lost.
+        Odd side of the window. It holds a motion of ``size - 1`` along each axis; light beyond the
+        window is lost.
 
     Returns
     -------
     Tensor ``[..., size, size]``
-        Not negative, with the sum ``code.mean()``: the light that passes.
+        Non-negative PSF with the sum ``code.mean()``, the light that passes.
 
     Raises
     ------
     TypeError
-        For a code that is no Tensor, or a displacement that is not of numbers.
+        For a code that is not a Tensor, or a displacement that does not hold numbers.
     ValueError
-        For a displacement of another shape, a code that is not ``[T]`` in 0..1, an even size.
+        For a displacement of the wrong shape, a code that is not ``[T]`` in 0..1, an even size.
     """
     moved = single(as_real("displacement", as_numbers("displacement", displacement, "pixels")))
     if moved.ndim == 0 or moved.shape[-1] != 2:
@@ -186,7 +186,7 @@ def motion_psf(
 
 
 class CodedExposure(FrontEnd):
-    """A shutter that lets light through in some slots of an exposure, while the scene moves.
+    """A coded shutter, open in some slots of an exposure during which the scene moves.
 
     ::
 
@@ -198,19 +198,19 @@ class CodedExposure(FrontEnd):
         Transmission in each of T equal slots of the exposure, or a name for :func:`shutter_code`.
         A shorter exposure is a code that is 0 in the rest of it.
     motion : float, pixels
-        RMS distance along each axis by which scenes move during the whole exposure. Each scene
-        moves straight and evenly, by a distance that is drawn from a normal distribution and cut at
-        three times this: what a hand does, to first order.
+        RMS displacement of scenes along each axis during the whole exposure. Each scene moves
+        straight and uniformly, by a displacement that is drawn from a normal distribution and
+        limited to three times this: a first-order model of hand shake.
     slots : int
-        Of a code that is named.
+        Number of slots of a code that is given by name.
     trainable : bool
-        Learn the code, as ``sigmoid(raw)``: a start of 0 or 1 begins within 0.001 of it. Otherwise
+        Train the code, as ``sigmoid(raw)``: a start of 0 or 1 begins 0.001 away from it. If False,
         it is used exactly as given.
     lens : optics.FrontEnd, optional
-        What the light passes besides, of one exposure: two would see two motions. Linear in the
-        radiance: what passes in each slot adds up, which fields that interfere do not.
+        Optics that form the image. It must take a single exposure, as two would see different
+        motions, and be linear in the radiance, as the light of the slots is added.
     channels : int
-        Of the scene, where there is no lens.
+        Channels of the scene, if there is no lens.
     boundary : str
         As in :func:`optics.convolve`.
     generator : torch.Generator, optional
@@ -220,15 +220,15 @@ class CodedExposure(FrontEnd):
     ------
     TypeError
         For a code that is neither a name nor a Tensor, a motion that is not one number or is a
-        parameter, or a lens of another kind.
+        parameter, or a lens that is not a front end.
     ValueError
-        For a code that is not ``[T]`` in 0..1, a negative motion, a lens of several exposures or
-        in which light interferes (:attr:`FrontEnd.interferes`), another boundary.
+        For a code that is not ``[T]`` in 0..1, a negative motion, a lens with several exposures or
+        in which light interferes (:attr:`FrontEnd.interferes`), or an unknown boundary.
 
     Notes
     -----
-    The scene moves as a whole, in front of the camera: its border is continued as ``boundary``
-    says. Photons of :class:`optics.Sensor` are those of a shutter that is open all the time.
+    The scene moves as a whole; beyond its border it is continued as ``boundary`` says. The
+    ``photons`` of :class:`optics.Sensor` are those of a shutter that is open all the time.
     """
 
     fixed: Tensor
@@ -258,15 +258,15 @@ class CodedExposure(FrontEnd):
         check_part("lens", lens, FrontEnd)
         if lens is not None and lens.exposures != 1:
             raise ValueError(
-                f"the lens takes {lens.exposures} exposures, each of which would see another "
+                f"the lens takes {lens.exposures} exposures, each of which would see a different "
                 "motion: give one of a single exposure, such as optics.IncoherentImaging(...)"
             )
         if lens is not None and lens.interferes:
             raise ValueError(
-                f"light interferes in the lens, {type(lens).__name__}, whose picture of a scene "
-                "that moved and was dimmed is not the sum of those of the slots: give one that is "
-                "linear in radiance, such as optics.IncoherentImaging(...), or a FourierFilter "
-                "with illumination='incoherent'"
+                f"light interferes in the lens, {type(lens).__name__}, so that its image is not "
+                "the sum of the images of the slots: give one that is linear in radiance, such as "
+                "optics.IncoherentImaging(...), or a FourierFilter with "
+                "illumination='incoherent'"
             )
         self.lens = lens
         self.in_channels = whole_number("channels", channels) if lens is None else lens.in_channels
@@ -274,7 +274,7 @@ class CodedExposure(FrontEnd):
         self.exposures = 1
         self.motion = _checked_motion(motion)
         self.boundary: Boundary = boundary
-        self._moves = False  # within `moving`, of one that moves otherwise
+        self._moves = False  # within `moving`, if scenes move outside of it
 
     @property
     def code(self) -> Tensor:
@@ -283,12 +283,12 @@ class CodedExposure(FrontEnd):
 
     @property
     def psf_size(self) -> int:
-        """Side of the window that holds the farthest motion, pixels."""
+        """Side of the window that holds the largest motion, pixels."""
         return 2 * math.ceil(_FARTHEST * self.motion / 2) + 1
 
     @property
     def draws(self) -> bool:
-        """Whether a motion is drawn for each scene, or something by the lens."""
+        """Whether a motion is drawn for each scene, or the lens draws random numbers."""
         return self._draws_motion or (self.lens is not None and self.lens.draws)
 
     @property
@@ -297,26 +297,26 @@ class CodedExposure(FrontEnd):
 
     @contextmanager
     def moving(self, motion: float) -> Iterator[None]:
-        """Let scenes move by another distance for a while, each in the direction that it had.
+        """Set another RMS motion within a ``with`` block; each scene keeps its direction.
 
-        What is drawn is drawn all the same, so that the sensor has the noise that it had; one with
-        a motion of 0 draws nothing, and has other noise within.
+        The same numbers are drawn as outside of the block, so that the sensor has the same noise.
+        Only a shutter whose motion was 0, which draws none, has different noise within.
 
         Parameters
         ----------
         motion : float, pixels
-            RMS distance along each axis during the whole exposure.
+            RMS displacement along each axis during the whole exposure.
 
         Yields
         ------
         None
-            The motion is set back afterwards. Other threads see the change meanwhile: give each a
-            ``copy.deepcopy``.
+            The motion is restored at the end of the block. Other threads see the change: give each
+            thread a ``copy.deepcopy``.
 
         Raises
         ------
         TypeError, ValueError
-            When it is not one number of at least 0, or is a parameter.
+            When the motion is not one number of at least 0, or is a parameter.
         """
         before = self.motion, self._moves
         self.motion, self._moves = _checked_motion(motion), self._moves or self.motion > 0
@@ -326,17 +326,17 @@ class CodedExposure(FrontEnd):
             self.motion, self._moves = before
 
     def throughput(self) -> Tensor:
-        """Share of the time that the shutter is open, times what the lens passes."""
+        """Mean transmission of the shutter over the exposure, times the throughput of the lens."""
         open_for = self.code.mean()
         return open_for if self.lens is None else open_for * self.lens.throughput()
 
     def psf(self, *, displacement: Tensor | Sequence[float] = (0.0, 0.0)) -> Tensor:
-        """What motion and shutter make of a point, without the lens, see :func:`motion_psf`.
+        """Point-spread function of motion and shutter, without the lens, see :func:`motion_psf`.
 
         Parameters
         ----------
         displacement : Tensor ``[..., 2]`` or a sequence, pixels
-            ``(x, y)`` of the motion during the exposure; at rest by default.
+            Motion ``(x, y)`` during the exposure; at rest by default.
 
         Returns
         -------
@@ -357,10 +357,11 @@ class CodedExposure(FrontEnd):
         ----------
         scene : Tensor ``[B, C, H, W]``
         displacement : Tensor ``[2]`` or ``[B, 2]``, pixels, optional
-            ``(x, y)`` by which all scenes move during the exposure, or each; drawn by default. At
-            most ``psf_size - 1`` along each axis, of which the window holds all light.
+            Motion ``(x, y)`` of all scenes during the exposure, or of each; drawn by default. At
+            most ``psf_size - 1`` along each axis, so that the window holds all light.
         generator : torch.Generator or a sequence of them, optional
-            Draws the motion, that of each picture from its own; torch's default one if not given.
+            Source of the drawn motion, or one for each picture; by default torch's global
+            generator.
 
         Returns
         -------
@@ -369,8 +370,8 @@ class CodedExposure(FrontEnd):
         Raises
         ------
         TypeError, ValueError
-            When the scene has other channels, or for displacements that are not one a picture, or
-            farther than the window holds, or a motion of more than four times the longer side.
+            When the scene has the wrong channels, for displacements that are not one per picture or
+            larger than the window holds, or a motion of more than four times the longer side.
         """
         check_real("scene", scene, "[B, C, H, W]")
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
@@ -423,7 +424,7 @@ class CodedExposure(FrontEnd):
         return displacement
 
     def combine(self, raw: Tensor) -> Tensor:
-        """What the lens makes of the exposure; without one the exposure itself."""
+        """Combine the exposure as the lens does; without a lens return it unchanged."""
         if self.lens is not None:
             return self.lens.combine(raw)
         check_raw(raw, self.in_channels)
@@ -439,7 +440,7 @@ class CodedExposure(FrontEnd):
 
 
 def behind_shutter(front_end: FrontEnd | None) -> FrontEnd | None:
-    """What forms the image: the lens behind a shutter, any other front end itself."""
+    """The front end that forms the image: the lens behind a shutter, any other one itself."""
     return front_end.lens if isinstance(front_end, CodedExposure) else front_end
 
 

@@ -1,4 +1,4 @@
-"""Contrast of a whole camera from one picture of a tilted edge, after ISO 12233.
+"""MTF of a whole camera from one picture of a slanted edge, after ISO 12233.
 
 ::
 
@@ -30,33 +30,36 @@ from .quantity import (
 
 __all__ = ["SlantedEdge", "slanted_edge_mtf"]
 
-# Pixels of the picture on either side of the edge that the profile needs at least.
+# Least number of pixels that the profile needs on either side of the edge.
 _LEAST_SIDE = 4
-# Scatter of the rows' centroids about the line, in pixels, that no straight edge has.
+# Scatter of the rows' centroids about the line, in pixels, from which on an edge is not straight.
 _CROOKED = 1.0
-# Part of the bright border that has the largest value where it is saturated; noise of the dark one,
-# in codes and in parts of the step, that a bright one shows too, by mean second differences: 2 of
-# them are a deviation, and a smooth tail has none.
-_SATURATED, _CODES, _NOISE = 0.5, 1.5, 1e-3
+# Part of a border that has the outermost value where it is cut off; noise of the other one, in
+# codes and in parts of the step, that it would show too, by mean second differences: 2 of them are
+# a deviation, and a smooth tail has none.
+_CUT_OFF, _CODES, _NOISE = 0.5, 1.5, 1e-3
+# Part of the step by which a side may slope: beyond this, and beyond so many standard errors, the
+# light is uneven, or the blur is wider than the picture.
+_SLOPED, _SURE = 0.03, 4.0
 
 
 class SlantedEdge(NamedTuple):
-    """What :func:`slanted_edge_mtf` measured in pictures ``[..., H, W]``.
+    """Result of :func:`slanted_edge_mtf` for pictures ``[..., H, W]``.
 
     Attributes
     ----------
     mtf : Tensor ``[..., F]``
-        Contrast at each frequency, 1 at zero.
+        Modulation transfer function, 1 at frequency 0.
     frequency : Tensor ``[F]``, cycles/pixel
-        Across the edge.
+        Frequencies, measured perpendicular to the edge.
     angle : Tensor ``[...]``, radians
-        From a column to the edge, positive where the edge goes to +x as y grows.
+        Angle from a column to the edge, positive if the edge goes to +x as y grows.
     lsf : Tensor ``[..., N]``, 1/pixel
-        Line spread function across the edge, with an integral of 1 over the picture; without the
-        window. It holds the width of a bin, which the MTF does not.
+        Line spread function perpendicular to the edge, with an integral of 1 over the picture,
+        without the window. It includes the width of a bin, which is corrected in the MTF.
     position : Tensor ``[..., N]``, pixels
-        Where the line spread function was measured, from the edge; its steps, of a bin each, are
-        not quite even.
+        Positions of the line spread function, relative to the edge. The steps, one bin each, are
+        not exactly equal.
     """
 
     mtf: Tensor
@@ -66,7 +69,7 @@ class SlantedEdge(NamedTuple):
     position: Tensor
 
     def frequency_at(self, contrast: float = 0.5) -> Tensor:
-        """Lowest frequency at which the contrast has fallen so far: MTF50 for 0.5, linear between.
+        """Lowest frequency at which the MTF falls to a contrast, interpolated: MTF50 for 0.5.
 
         Parameters
         ----------
@@ -76,7 +79,7 @@ class SlantedEdge(NamedTuple):
         Returns
         -------
         Tensor ``[...]``, cycles/pixel
-            NaN where it stays above up to the last frequency, or is below at the first.
+            NaN if the MTF stays above up to the last frequency, or is below at the first.
 
         Raises
         ------
@@ -88,7 +91,7 @@ class SlantedEdge(NamedTuple):
         check_scalar("contrast", contrast)
         if not 0 < contrast < 1:
             raise ValueError(f"contrast must lie between 0 and 1, not at {contrast}")
-        frequency, order = self.frequency.sort()  # they are told in any order
+        frequency, order = self.frequency.sort()  # which may be in any order
         mtf = self.mtf[..., order]
         below = mtf < contrast
         # The first of them; 0 too where there is none.
@@ -105,63 +108,70 @@ class SlantedEdge(NamedTuple):
 def slanted_edge_mtf(
     picture: Tensor | np.ndarray, *, frequency: Tensor | None = None, oversampling: int = 4
 ) -> SlantedEdge:
-    """Modulation transfer function from a picture of an edge that is a few degrees off a column.
+    """Modulation transfer function (MTF) from a picture of an edge a few degrees off a column.
 
-    The e-SFR of ISO 12233:2017, annex D: the centroids of the rows' differences give the line of
-    the edge; the pixels are sorted by their distance from it into bins of a quarter pixel, as far
-    as half of the rows reach; the difference of this profile, under a Hamming window, is
-    transformed, and what bins and differences take is given back. Frequencies are counted across
-    the edge, not along the row. What is measured is all that happened to the picture: lens, pixel,
-    colour filter array, codec.
+    This is the e-SFR of ISO 12233:2017, annex D. The centroids of the rows' differences give the
+    line of the edge. The pixels are sorted by their distance from it into bins of a quarter pixel,
+    as far as half of the rows reach. The difference of this profile, under a Hamming window, is
+    Fourier transformed, and corrected for the MTF of bins and differences. Frequencies are measured
+    perpendicular to the edge, not along the row. The result includes everything that affected the
+    picture: lens, pixel, colour filter array, codec. It also includes uneven light, as a slope of
+    the sides counts as blur or as contrast: light that changes by 10 % over the picture, across the
+    edge, changes the contrast by 2.5 %, up or down depending on its direction, if the dark side is
+    black, and by more if the step is smaller.
 
     Parameters
     ----------
     picture : Tensor or array, real ``[..., H, W]``
-        Linear light of any scale, also whole numbers as of a PNG (sRGB as fractions through
-        :func:`optics.srgb_to_linear`), not saturated, with one straight edge that runs from the
-        first row to the last: 2 to 10 degrees off a column. For one along a row give
-        ``picture.mT``. Each channel has a line of its own.
+        Linear light of any scale, also integers as of a PNG (convert sRGB with
+        :func:`optics.srgb_to_linear`), evenly illuminated and not clipped at either end. One
+        straight edge must run from the first row to the last, 2 to 10 degrees off a column. For an
+        edge along a row give ``picture.mT``. The line is fitted for each channel.
     frequency : Tensor, real ``[F]``, cycles/pixel, optional
-        From 0 to half the oversampling; by default 101 from 0 to 1, or to that half.
+        From 0 to half the oversampling; by default 101 values from 0 to 1, or to that half.
     oversampling : int
-        Bins in a pixel.
+        Bins per pixel.
 
     Returns
     -------
     SlantedEdge
-        Of the type of the picture, single precision for half and torch's default type for whole
-        numbers; :func:`optics.psf_from_mtf` makes a PSF of its curve. It follows every value of the
-        picture, and so can be part of a loss. Line spread functions of several pictures are as long
-        as the shortest.
+        In the dtype of the picture; single precision for half, torch's default type for integers.
+        :func:`optics.psf_from_mtf` makes a PSF of its curve. It depends differentiably on every
+        value of the picture, so that it can be part of a loss. Line spread functions of several
+        pictures are cut to the shortest.
 
     Raises
     ------
     TypeError
-        For a picture that is no Tensor and no array, or frequencies that are no Tensor.
+        For a picture that is neither a Tensor nor an array, or frequencies that are not a Tensor.
     ValueError
         For a picture that is not real and finite, too small, or without one straight edge that
-        crosses all rows; for frequencies that these bins do not hold; under ``torch.vmap``,
-        for the edge decides how many bins there are (and ``torch.compile`` makes no single graph).
+        crosses all rows; for frequencies beyond those of the bins; under ``torch.vmap``, as the
+        edge decides the number of bins (for which ``torch.compile`` also makes no single graph).
 
     Warns
     -----
     UserWarning
-        When the bright side looks saturated: more than half of its border has the largest value,
-        which is the highest of the picture's whole numbers or has none of the noise that the dark
-        side has. Of a picture without noise, or in fractions of one, nothing else tells a clipped
-        edge from a steep one.
+        When a side seems to be clipped: more than half of the border of the bright side has the
+        largest value, or of the dark side the smallest, and that value is the end of the picture's
+        integer type (of int16 -32768, not 0), or has no noise although the other side has. In a
+        picture without noise, or of fractions, a clipped edge cannot be distinguished from a steep
+        one otherwise.
+
+        When a side slopes by more than 3 % of the step, from the edge to the border, in a fit to
+        its outer half: the light is uneven, or the blur is as wide as the picture.
 
     Notes
     -----
-    A Gaussian blur of 0.5 to 1.5 pixels in 64 x 64, at 2 to 10 degrees, is met within 0.005 at
-    every frequency up to 1. The window takes part of a wide spread, which lifts the contrast, the
-    more the narrower the picture is, whatever its rows: a Gaussian of 1.5 pixels by 0.012 in a
-    width of 40, 0.004 in 64 and 0.002 in 100, and diffraction with ``lambda N`` of 2.2 pixels,
-    whose spread has no end, by 0.025 in 64 and 0.011 in 144. Noise of 1 % of the step scatters it
-    by up to 0.02 in 64 x 64, and as a modulus it stays above zero: beyond the cut-off it reads 0.03
-    of noise.
+    For a Gaussian blur of 0.5 to 1.5 pixels in 64 x 64, at 2 to 10 degrees, the error is below
+    0.005 at every frequency up to 1. The window cuts part of a wide line spread, which raises the
+    contrast, the more the narrower the picture is, whatever its number of rows: for a Gaussian of
+    1.5 pixels by 0.012 in a width of 40, 0.004 in 64 and 0.002 in 100; for diffraction with
+    ``lambda N`` of 2.2 pixels, whose line spread does not end, by 0.025 in 64 and 0.011 in 144.
+    Noise of 1 % of the step scatters the MTF by up to 0.02 in 64 x 64. As a modulus it stays above
+    zero: beyond the cut-off it is 0.03 due to noise.
     """
-    highest = _highest(picture)
+    ends = _ends(picture)
     picture = as_picture("picture", picture)
     check_real("picture", picture, "[..., H, W]")
     check_finite("picture", picture)
@@ -184,14 +194,32 @@ def slanted_edge_mtf(
     check_between("frequency", frequency, 0, oversampling / 2, "cycles/pixel")
     frequency = frequency.to(picture.device)
     double = picture.double()
-    measured = [
+    found = [
         _measure(each, frequency.double(), oversampling)
         for each in double.reshape(-1, *picture.shape[-2:])
     ]
-    if any(_saturated(each, highest) for each in double.detach().reshape(-1, *picture.shape[-2:])):
+    measured = [one for one, _ in found]
+    flat = double.detach().reshape(-1, *picture.shape[-2:])
+    if any(_cut_off(each, ends[1]) for each in flat):
         warnings.warn(
             "the bright side of the edge has one value, the largest, as of a saturated picture, "
             "whose contrast comes out too high: expose shorter",
+            UserWarning,
+            stacklevel=2,
+        )
+    if any(_cut_off(-each, -ends[0]) for each in flat):
+        warnings.warn(
+            "the dark side of the edge has one value, the smallest, as of a picture whose black is "
+            "cut off, whose contrast comes out too high, or of a side without light: raise the "
+            "black level, or light the dark side more",
+            UserWarning,
+            stacklevel=2,
+        )
+    if (sloped := max(sloped for _, sloped in found)) > _SLOPED:
+        warnings.warn(
+            f"a side of the edge slopes by {100 * sloped:.2g} % of the step, as of uneven light, "
+            "which is taken for blur or for contrast: light it evenly, divide by a picture of the "
+            "light alone, or, of a wide blur, give more columns",
             UserWarning,
             stacklevel=2,
         )
@@ -216,8 +244,8 @@ def slanted_edge_mtf(
     )
 
 
-def _measure(picture: Tensor, frequency: Tensor, oversampling: int) -> SlantedEdge:
-    """What one picture ``[H, W]`` shows."""
+def _measure(picture: Tensor, frequency: Tensor, oversampling: int) -> tuple[SlantedEdge, float]:
+    """What one picture ``[H, W]`` shows, and the part of the step by which a side slopes."""
     height, width = picture.shape
     middle, slope = _line(picture)
     x = torch.arange(width, dtype=torch.float64, device=picture.device)
@@ -268,29 +296,52 @@ def _measure(picture: Tensor, frequency: Tensor, oversampling: int) -> SlantedEd
     # One for the width of a bin, one for the difference of two, one for the evenness of a step.
     left = torch.sinc(along / oversampling) ** 3
     mtf = _modulus(real, imaginary) / (spread.sum().abs() * left)
-    return SlantedEdge(mtf, frequency, slope.atan(), lsf, place * across)
+    sloped = _sloped(centre.detach(), (profile / (profile[-1] - profile[0])).detach(), side)
+    return SlantedEdge(mtf, frequency, slope.atan(), lsf, place * across), sloped
 
 
-def _highest(picture: Tensor | np.ndarray) -> float:
-    """Highest value of the type of a picture of whole numbers; infinity of fractions."""
+def _ends(picture: Tensor | np.ndarray) -> tuple[float, float]:
+    """Lowest and highest value of the type of a picture of whole numbers; infinite of fractions."""
     if isinstance(picture, np.ndarray):
-        return np.iinfo(picture.dtype).max if picture.dtype.kind in "ui" else math.inf
-    if not isinstance(picture, Tensor) or picture.is_floating_point() or picture.is_complex():
-        return math.inf
-    return math.inf if picture.dtype == torch.bool else torch.iinfo(picture.dtype).max
+        whole = np.iinfo(picture.dtype) if picture.dtype.kind in "ui" else None
+    else:
+        kind = picture.dtype if isinstance(picture, Tensor) else torch.bool
+        counted = not (kind.is_floating_point or kind.is_complex or kind == torch.bool)
+        whole = torch.iinfo(kind) if counted else None
+    if whole is None:
+        return -math.inf, math.inf
+    return float(whole.min), float(whole.max)
 
 
-def _saturated(picture: Tensor, highest: float) -> bool:
+def _cut_off(picture: Tensor, highest: float) -> bool:
     """Whether the bright side of an edge ``[H, W]`` is cut off at the largest value."""
     dark, bright = picture[:, :2], picture[:, -2:]
     if bright.mean() < dark.mean():
         dark, bright = bright, dark
     largest = picture.max()
-    if float((bright == largest).double().mean()) <= _SATURATED:
+    if float((bright == largest).double().mean()) <= _CUT_OFF:
         return False
     noise = float(dark.diff(n=2, dim=0).abs().mean())
     told = max(_CODES * float(code_step(picture)), _NOISE * float(bright.mean() - dark.mean()))
     return float(largest) >= highest or noise > told
+
+
+def _sloped(distance: Tensor, profile: Tensor, side: int) -> float:
+    """Change of a side of the edge from there to its end, the larger of the two; 0 if by chance.
+
+    By the least-squares line through the outer half of each.
+    """
+    outer = len(profile) // 4
+    if outer < 3:
+        return 0.0
+    x = torch.stack([distance[:outer], distance[-outer:]])
+    y = torch.stack([profile[:outer], profile[-outer:]])
+    x, y = (each - each.mean(1, keepdim=True) for each in (x, y))
+    power = x.square().sum(1)
+    slope = (x * y).sum(1) / power
+    noise = (y - slope[:, None] * x).square().sum(1) / (outer - 2)
+    sure = slope.abs() > _SURE * (noise / power).sqrt()
+    return float((slope.abs() * sure).max()) * side
 
 
 def _modulus(real: Tensor, imaginary: Tensor) -> Tensor:

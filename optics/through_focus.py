@@ -1,11 +1,11 @@
-"""Contrast against where the sensor stands, and where it is best: field curvature and colour.
+"""Contrast through focus, and the position of best focus: field curvature and axial colour.
 
 ::
 
     field in the pupil x r^2 / 2 (1 / z - 1 / s') ──autocorrelation──► contrast in the plane at z
                                                   over z ──parabola──► best focus
 
-A sensor that is moved sees what a scene at another distance would send: one wavefront is both.
+Moving the sensor is equivalent to a scene at another distance: both are a defocus of the wavefront.
 """
 
 import math
@@ -27,10 +27,10 @@ from .quantity import as_numbers, check_finite
 
 __all__ = ["ThroughFocus", "contrast_in_planes", "quarter_cycle", "through_focus"]
 
-# Planes of the default: how far apart, and how far beyond the outermost focus of rays, in depths of
-# a quarter wave; and how many at most.
+# Default planes: their distance, and their range beyond the outermost ray focus, in quarter-wave
+# depths of focus; and their largest number.
 _STEP, _BEYOND, _MOST = 0.5, 4.0, 257
-# Contrast that differs by less is the same in all planes: rounding is up to 1e-6.
+# A curve whose contrast varies by less has no best focus: rounding is up to 1e-6.
 _SAME = 1e-5
 
 
@@ -39,45 +39,45 @@ class ThroughFocus:
     """Contrast of a lens in planes around its image; tensors float64 on the CPU."""
 
     image_distance: float
-    """From the pupil to the plane that positions are told from, metres."""
+    """Distance from the pupil to the plane of position 0, metres."""
     pixel_pitch: float
-    """Metres."""
+    """Pixel pitch, metres."""
     wavelength: Tensor
-    """``[L]``, metres."""
+    """Wavelengths ``[L]``, metres."""
     weights: Tensor
-    """Share of each wavelength in the light that comes in and is seen, ``[L]``."""
+    """Weight of each wavelength: its share in the detected light before the elements, ``[L]``."""
     frequency: Tensor
-    """``[F]``, cycles/m in the plane."""
+    """Frequencies ``[F]``, cycles/m in the plane."""
     position: Tensor
-    """Of the planes, ``[Z]``, metres from the image of the focus: positive behind it."""
+    """Positions of the planes, ``[Z]``, metres from the image of the focus: positive behind it."""
     contrast: Tensor
     """Modulation transfer function ``[(D,) (P, Q,) L, Z, F, 2]``: tangential and sagittal, as
     :attr:`LensPerformance.contrast`."""
     polychromatic: Tensor
-    """That of all wavelengths together, ``[(D,) (P, Q,) Z, F, 2]``."""
+    """Modulation transfer function of all wavelengths together, ``[(D,) (P, Q,) Z, F, 2]``."""
     distance: tuple[float, ...] | None = None
-    """Of the scene, metres; None in focus."""
+    """Distances of the scene, metres; None in focus."""
     places: Tensor | None = None
-    """Where the P Q places lie, ``[P, Q, 2]``: y and x from the middle, in half diagonals; None of
-    a lens that is the same everywhere."""
+    """Positions of the P Q places, ``[P, Q, 2]``: y and x from the centre, in half diagonals; None
+    for a lens that is the same over the field."""
 
     @property
     def best_focus(self) -> Tensor:
         """Position of the largest contrast ``[(D,) (P, Q,) L, F, 2]``, metres.
 
-        Between the planes, by a parabola. NaN where the outermost plane has the largest, so that it
-        may lie beyond, and where there is none: of fewer than three planes, and where contrast is
-        the same in all of them to 1e-5, as it is of no frequency and above the cut-off.
+        It is interpolated between the planes by a parabola. NaN if the outermost plane has the
+        largest contrast, as the maximum may lie beyond it; with fewer than three planes; and if the
+        contrast is the same in all planes to 1e-5, as at frequency 0 and above the cut-off.
         """
         return _peak(self.position, self.contrast)
 
     @property
     def polychromatic_focus(self) -> Tensor:
-        """That of all wavelengths together, ``[(D,) (P, Q,) F, 2]``, metres."""
+        """Best focus of all wavelengths together, ``[(D,) (P, Q,) F, 2]``, metres."""
         return _peak(self.position, self.polychromatic)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the fields and the best focus; None for what is not known.
+        """All fields and the best focus as JSON types; None for values that are not finite.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class ThroughFocus:
         return "\n".join(told_table(list(self._rows())))
 
     def _rows(self) -> Iterator[list[str]]:
-        """The table: a row for each frequency, distance and place that is shown."""
+        """Rows of the table: one for each frequency, distance and shown place."""
         single = len(self.wavelength) == 1
         bands = [f"{1e9 * each:.4g} nm" for each in self.wavelength.tolist()]
         yield [
@@ -131,34 +131,36 @@ def through_focus(
     weights: Sequence[float] | Tensor | None = None,
     pixel: bool = True,
 ) -> ThroughFocus:
-    """Contrast of a lens against the position of the sensor, over wavelengths and the field.
+    """Through-focus contrast of a lens: MTF against the position of the sensor.
 
-    The difference of tangential and sagittal best focus is its astigmatism, their course over the
-    places its field curvature, that over the wavelengths its axial colour. Against the distance of
-    the scene, as for an extended depth of field, give many distances and ``position=[0.0]``.
+    The difference between tangential and sagittal best focus shows astigmatism, their change over
+    the places field curvature, and their change with wavelength axial colour. For contrast against
+    the distance of the scene, as for an extended depth of field, give many distances and
+    ``position=[0.0]``.
 
     Parameters
     ----------
     lens : nn.Module
         A :class:`optics.Pupil`, or a module that contains exactly one, such as a front end.
     position : sequence or Tensor ``[Z]``, metres, optional
-        Of the planes, growing, from the image of the focus: positive farther from the lens. By
-        default they are half a depth of a quarter wave apart, ``lambda s'^2 / D^2`` with the middle
-        wavelength, and reach eight beyond 0 and the mean foci of rays (by least squares; none
-        nearer than s' / 2 or farther than 1.5 s' from the pupil); where that needs more than 257,
-        they stand farther apart.
+        Increasing positions of the planes, from the image of the focus: positive farther from the
+        lens. By default the planes are half a quarter-wave depth of focus apart, ``lambda s'^2 /
+        D^2`` with the middle wavelength. They extend eight planes beyond 0 and the mean foci of
+        rays (by least squares; none nearer than s' / 2 or farther than 1.5 s' from the pupil). If
+        that needs more than 257 planes, they are farther apart.
     frequency : sequence or Tensor ``[F]``, cycles/m, optional
-        By default a quarter of a cycle per pixel, or half of the lowest cut-off where that is less.
+        Frequencies of the contrast; by default a quarter of a cycle per pixel, or half of the
+        lowest cut-off if that is less.
     distance : float, or sequence or Tensor ``[D]``, metres, optional
-        Of the scene; by default the working distances of a front end that has some, otherwise the
-        focus.
+        Distance of the scene; by default the working distances of the front end if it has any,
+        otherwise the focus.
     picture : int or (int, int), pixels, optional
-        Height and width of the picture, as for :func:`lens_performance`.
+        Height and width of the image, as for :func:`lens_performance`.
     weights : sequence or Tensor ``[L]``, optional
-        How much each wavelength counts in what all have together: the spectrum of the scene times
-        the response of the sensor, in any unit. Equal by default.
+        Weight of each wavelength in the polychromatic contrast: the spectrum of the scene times the
+        response of the sensor, in any unit. Equal by default.
     pixel : bool
-        With the contrast that the area of the pixels leaves.
+        Include the MTF of the pixel area.
 
     Returns
     -------
@@ -168,29 +170,29 @@ def through_focus(
     Raises
     ------
     TypeError
-        For what is no module.
+        When ``lens`` is not a module.
     ValueError
-        For positions that do not grow, are not finite, none, or at the pupil or before it, and as
-        :func:`lens_performance` for the rest.
+        For positions that are empty, not finite, not increasing, or at or in front of the pupil,
+        and as :func:`lens_performance` for the rest.
 
     Warns
     -----
     UserWarning
-        As :func:`lens_performance`, also for the defocus of planes that are given, where the
-        samples of the pupil hold that of the scene and not that of the outermost planes.
+        As :func:`lens_performance`; also for given planes, if the pupil is sampled finely enough
+        for the defocus of the scene but not for that of the outermost planes.
 
     Notes
     -----
-    In the plane at z, with the image distance s', the wavefront is further by ``r^2 / 2 (1 / z - 1
-    / s')``, and a frequency f shears the pupil by ``lambda z f`` (Goodman, Fourier Optics, sec. 6.4
-    and 5.2): Fresnel's diffraction, paraxial and scalar. It is symmetric about the focus but for
-    that scale, which moves the best focus of a perfect lens towards the pupil, unmeasurably unless
-    a depth of focus is a good part of s'. A small path of W at the rim of a pupil of the diameter D
-    moves the focus by ``8 W s'^2 / D^2`` (Mahajan, Optical Imaging and Aberrations I, sec. 1.6): of
-    Seidel's terms ``W = W220 + W222`` the tangential one and ``W = W220`` the sagittal. The pupil
-    is thin, and the same wavefront seen from all planes; the longer way of oblique rays is not
-    modelled. The largest contrast is that among the planes: of a lens whose best focus lies beyond
-    them, a side maximum may be it.
+    In the plane at z, with the image distance s', the wavefront has the additional path ``r^2 / 2
+    (1 / z - 1 / s')``, and a frequency f shears the pupil by ``lambda z f`` (Goodman, Fourier
+    Optics, sec. 6.4 and 5.2): paraxial, scalar Fresnel diffraction. It is symmetric about the focus
+    except for that scale, which moves the best focus of a perfect lens towards the pupil, by a
+    negligible amount unless the depth of focus is a large part of s'. A small path W at the rim of
+    a pupil of diameter D moves the focus by ``8 W s'^2 / D^2`` (Mahajan, Optical Imaging and
+    Aberrations I, sec. 1.6). With Seidel terms ``W = W220 + W222`` moves the tangential focus and
+    ``W = W220`` the sagittal one. The pupil is thin, with the same wavefront for all planes; the
+    longer path of oblique rays is not modelled. The largest contrast is that among the planes: if
+    the best focus lies beyond them, a side maximum may be found instead.
 
     Examples
     --------
@@ -222,7 +224,7 @@ def quarter_cycle(pupil: Pupil) -> float:
 def contrast_in_planes(
     found: Examined, position: Tensor | None = None, *, pixel: bool = True
 ) -> ThroughFocus:
-    """:func:`through_focus` of a lens that is examined, without a look at its samples."""
+    """:func:`through_focus` of an examined lens, without the check of its sampling."""
     pupil = found.pupil
     if position is None:
         number = pupil.image_distance / pupil.diameter
@@ -250,19 +252,19 @@ def _check_position(position: Sequence[float] | Tensor, image_distance: float) -
         raise ValueError(f"position must hold planes in growing order, not {planes.tolist()}")
     if float(planes[0]) <= -image_distance:
         raise ValueError(
-            "position is metres from the image of the focus, and the pupil stands at "
+            "position is metres from the image of the focus, and the pupil is at "
             f"{-image_distance:g}: planes must lie behind it, not at {float(planes[0]):g}"
         )
     return planes
 
 
 def _check_ends(found: Examined, position: Tensor, *, stacklevel: int) -> None:
-    """Warn of samples that hold the defocus of the scene and not that of the outermost planes.
+    """Warn if the pupil is too coarse for the defocus of the outermost planes, but not the scene's.
 
-    Not once for all, as the pupil warns of a scene: of that it may still have to.
+    It does not use up the pupil's own warning, which is given once.
     """
     pupil = found.pupil
-    # As of points at the distances that bend the wavefront as much.
+    # The planes are converted to scene distances with the same defocus.
     vergence = 1 / (pupil.image_distance + position[[0, -1]]) - 1 / pupil.image_distance
     sharp = 1 / pupil.focus + vergence
     seen = 0.0 if found.distance is None else 1 / found.distance[:, None] - 1 / pupil.focus
@@ -287,12 +289,12 @@ def _around(foci: Tensor, depth: float, image_distance: float) -> Tensor:
 
 
 def _foci(found: Examined) -> Tensor:
-    """Where rays have their foci: nearest and farthest of all directions, metres."""
+    """Positions of the ray foci, the nearest and the farthest of all directions, metres."""
     pupil = found.pupil
     y, x = (coordinates(n, spacing=pupil.spacing)[:-1] for n in pupil.size)
     place = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).flatten(0, 1)
-    # Steps from sample to sample are the slopes of the rays, which a lens bends in proportion to
-    # their place: by a matrix, of which those of a cylinder are the eigenvectors.
+    # Phase steps from sample to sample are ray slopes. A lens makes them proportional to the
+    # position, by a matrix whose eigenvectors are the axes of astigmatism.
     here = found.field[..., :-1, :-1].conj()
     steps = torch.stack(
         [here * there for there in (found.field[..., 1:, :-1], found.field[..., :-1, 1:])], -1
@@ -311,7 +313,7 @@ def _foci(found: Examined) -> Tensor:
 
 
 def _peak(position: Tensor, contrast: Tensor) -> Tensor:
-    """Where contrast ``[..., Z, F, 2]`` is largest, ``[..., F, 2]``; NaN at an end or if flat."""
+    """Position of the largest contrast, ``[..., Z, F, 2]`` to ``[..., F, 2]``; NaN if none."""
     curves = contrast.movedim(-3, -1)
     if len(position) < 3:
         return torch.full_like(curves[..., 0], math.nan)
@@ -324,7 +326,7 @@ def _peak(position: Tensor, contrast: Tensor) -> Tensor:
         ]
         for values in (position.expand_as(curves), curves)
     )
-    # Of the parabola through three points that are so far from the middle one.
+    # Vertex of the parabola through three points, relative to the middle one.
     slope = low * right.square() - high * left.square()
     bend = 2 * (low * right - high * left)
     found = position[middle] + torch.where(bend == 0, 0.0, slope / bend)
@@ -332,7 +334,7 @@ def _peak(position: Tensor, contrast: Tensor) -> Tensor:
 
 
 def _flat(contrast: Tensor) -> Tensor:
-    """Whether contrast ``[..., Z, F, 2]`` has no largest, ``[..., F, 2]``."""
+    """Whether contrast ``[..., Z, F, 2]`` is the same in all planes, ``[..., F, 2]``."""
     return (contrast.amax(-3) - contrast.amin(-3) < _SAME) | (contrast.shape[-3] < 3)
 
 

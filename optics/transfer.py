@@ -12,11 +12,11 @@ def srgb_to_linear(encoded: Tensor) -> Tensor:
     """Linear light of sRGB values ``encoded``, both 0..1 and of any shape (IEC 61966-2-1).
 
     Half precision, whose steps are as coarse as codes, is computed, and returned, in float32.
-    Raises a TypeError for what is no Tensor, and a ValueError for codes that are not yet divided by
-    their range.
+    Raises a TypeError unless the argument is a Tensor, and a ValueError for integer codes that are
+    not divided by their range.
     """
     encoded = _checked("encoded", encoded)
-    # The clamps keep the branch that `where` discards from putting a NaN into the gradient.
+    # Without the clamps the branch that `where` discards would make the gradient NaN.
     curve = ((encoded.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
     return torch.where(encoded <= 0.04045, encoded / 12.92, curve)
 
@@ -25,7 +25,8 @@ def linear_to_srgb(light: Tensor) -> Tensor:
     """SRGB values of linear ``light``, both 0..1 and of any shape (IEC 61966-2-1).
 
     Half precision is computed, and returned, in float32.
-    Raises a TypeError for what is no Tensor, and a ValueError for whole or complex numbers.
+    Raises a TypeError unless the argument is a Tensor, and a ValueError for integers or complex
+    numbers.
     """
     light = _checked("light", light)
     curve = 1.055 * light.clamp_min(0.0031308) ** (1 / 2.4) - 0.055

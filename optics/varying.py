@@ -1,19 +1,19 @@
-"""Blur that changes across the picture, as a short sum of convolutions.
+"""Blur that varies over the field, as a short sum of convolutions.
 
 ::
 
     pupil, or PSFs [P, Q, (C,) h, w] ──low_rank_psf──► eigen-PSFs [R, (C,) h, w], weights [R, P, Q]
     scene [B, C, H, W] ──projection──► x each weight ──convolve──► sum over R ──► irradiance
 
-A lens has another PSF in each place of its field. Between places where it is known it is
-interpolated; the set is then written with few eigen-PSFs,
+The PSF of a lens varies over its field. It is known at a grid of places and interpolated between
+them; the set is then written as a sum of few eigen-PSFs,
 
 ``psf(x) = sum_r a_r(x) e_r``, so that ``image = sum_r (a_r scene) * e_r``
 
-(Flicker and Rigaut, J. Opt. Soc. Am. A 22:504, 2005; the weights act on the scene, before the
-convolution, for each point spreads its own light). The sums of the PSFs, their light, are kept at
-every rank; what is left out besides is bounded by a number. Scenes at several distances have a set
-of PSFs at each, and each picture the eigen-PSFs of its own.
+(Flicker and Rigaut, J. Opt. Soc. Am. A 22:504, 2005). The weights multiply the scene before the
+convolution, as each point spreads its own light. The sums of the PSFs, their light, are exact at
+every rank; the remaining error has a computed bound. Scenes at several distances have a set of PSFs
+for each distance, and each picture uses the eigen-PSFs of its own distance.
 """
 
 import math
@@ -46,25 +46,26 @@ from .quantity import (
 
 __all__ = ["LowRankPSF", "VaryingImaging", "low_rank_psf", "varying_blur"]
 
-# Two singular values are told apart when they differ by so many rounding errors of the PSFs: the
-# directions that belong to them turn by about a hundredth at most when rounded otherwise.
+# Two singular values count as different if they differ by this many rounding errors of the PSFs.
+# Rounding then turns their singular vectors by about a hundredth at most.
 _TOLD_APART = 100
 
 
 class LowRankPSF(NamedTuple):
-    """PSFs of a grid of places as a sum of few."""
+    """PSFs on a grid of places as a sum of few eigen-PSFs."""
 
     basis: Tensor
-    """Eigen-PSFs ``[R, (C,) h, w]``: a mean of the PSFs with weights of their light, of unit sum,
-    and differences from it, which sum to 0 and have the size of what differs; below full rank the
-    largest first, and the PSFs they make may be negative. At full rank they are no principal ones
-    and in no order: take a smaller rank rather than the first few of them."""
+    """Eigen-PSFs ``[R, (C,) h, w]``. The first is the mean of the PSFs, weighted by their light,
+    with unit sum. The others are differences from it: they sum to 0 and carry the size of the
+    differences. Below full rank they are sorted, the largest first, and the approximated PSFs may
+    be negative. At full rank they are not principal components and not sorted: choose a smaller
+    rank instead of taking the first few."""
     weights: Tensor
-    """Coefficients ``[R, P, Q]`` at the places: the first are the PSFs' sums, the others
-    orthonormal, unless all of fewer pixels than places are taken."""
+    """Coefficients ``[R, P, Q]`` at the places. The first are the sums of the PSFs. The others are
+    orthonormal, except at full rank when the PSFs have fewer pixels than there are places."""
     error_bound: Tensor
-    """Largest sum of ``|psf - approximation|`` over the places and channels, scalar: no more than
-    this part of a scene's light can fall on other pixels than it should."""
+    """Largest sum of ``|psf - approximation|`` over the places and channels, scalar: at most this
+    fraction of a scene's light falls on wrong pixels."""
 
 
 def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
@@ -73,31 +74,31 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     Parameters
     ----------
     psfs : Tensor, real ``[P, Q, (C,) h, w]``
-        PSFs at P x Q places, which span the picture from border to border; C channels of one lens
+        PSFs at P x Q places, which span the image from border to border. The C channels of a lens
         share the weights.
     rank : int
-        1 to P Q. Of all approximations that have the PSFs' own sums, so that they make no light,
-        the best one in the mean square: the sums times a mean PSF, and the singular value
-        decomposition's of what differs from that (Eckart and Young, Psychometrika 1:211, 1936).
-        Of several channels, whose weights are shared, the sums over the channels are kept.
+        Number of eigen-PSFs, 1 to P Q. The approximation keeps the sum of each PSF, so that it
+        makes no light, and is the best such one in the mean square: the sums times a mean PSF, plus
+        the truncated singular value decomposition of the rest (Eckart and Young, Psychometrika
+        1:211, 1936). With several channels, the sums over the channels are kept.
 
     Returns
     -------
     LowRankPSF
-        At full rank, of as many eigen-PSFs as places or pixels, what depends on the product of
-        basis and weights, as a picture does, has its gradient while any place has light. Below it,
-        both have theirs while the singular values that are kept differ from each other and from
-        those that are left out. Where two that are kept coincide, their product still has its own;
-        where one coincides with one that is left out, the best approximation is not unique: the
-        weights of both are held, and the eigen-PSFs follow the PSFs. So it is with values of 0,
-        where fewer PSFs differ than the rank has eigen-PSFs, as when a lens is trained from one
-        wavefront everywhere: what changes is followed in the weights that are held, any across the
-        others.
+        At full rank (as many eigen-PSFs as places or pixels) the product of basis and weights, and
+        any image made of it, has its gradient as long as any place has light. Below full rank,
+        basis and weights each have a gradient as long as the kept singular values differ from each
+        other and from those left out. If two kept values coincide, the product still has its
+        gradient. If a kept value coincides with one left out, the best approximation is not unique:
+        the gradient holds the weights of both constant, and the eigen-PSFs follow the PSFs. The
+        same holds for singular values of 0, if fewer PSFs differ than there are eigen-PSFs, as when
+        a lens is trained from one wavefront for all places: the change is followed with the
+        weights that are held, which are arbitrary but orthogonal to the others.
 
     Raises
     ------
     ValueError
-        When the PSFs are not real and finite ``[P, Q, (C,) h, w]``, or sum to 0 in all places, or
+        When the PSFs are not real and finite ``[P, Q, (C,) h, w]``, or sum to 0 at all places, or
         the rank is not 1 to P Q.
     """
     check_real("psfs", psfs, "[P, Q, (C,) h, w]")
@@ -108,16 +109,17 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     rows, columns, *shape = psfs.shape
     rank = _rank_of(rank, rows * columns)
     table = psfs.reshape(rows * columns, -1)
-    # Of fewer pixels than places, as many eigen-PSFs are all.
+    # With fewer pixels than places, full rank is the number of pixels.
     rank = min(rank, table.shape[1])
     light = psfs.sum((-2, -1)).reshape(len(table), -1).mean(1, keepdim=True)
     if looked_at(light) and bool(table.any()) and not bool(light.any()):
         raise ValueError(
-            "psfs sum to 0 in all places, and sums are kept: decompose them by torch.linalg.svd"
+            "psfs sum to 0 at all places, but their sums are kept: use torch.linalg.svd instead"
         )
-    with full_precision(table):  # whose rounding would be the larger error
-        # M 1 = s puts s among what M's columns span. The best such M of rank R is the table's part
-        # along s, and of the rest, whose rows sum to 0, the best of rank R - 1.
+    with full_precision(table):  # lower precision would round more than a low rank leaves out
+        # The condition M 1 = s puts s into the column space of M. The best such M of rank R is the
+        # table's part along s, plus the best approximation of rank R - 1 of the rest, whose rows
+        # sum to 0.
         mean = light.mT @ table / light.square().sum().clamp_min(torch.finfo(table.dtype).tiny)
         weights, basis = _best_rest(table, light, mean, rank - 1)
     weights, basis = torch.cat((light, weights), 1), torch.cat((mean, basis))
@@ -131,7 +133,7 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
 def _best_rest(table: Tensor, light: Tensor, mean: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Factors ``[PQ, R]`` and ``[R, pixels]`` of the best approximation of ``table - light mean``.
 
-    What is exact is written without a decomposition, which has no derivative where values are 0.
+    An exact one is made without a decomposition, which has no derivative where values are 0.
     """
     places, pixels = table.shape
     across = _complement(light)
@@ -140,8 +142,8 @@ def _best_rest(table: Tensor, light: Tensor, mean: Tensor, rank: int) -> tuple[T
     if rank == pixels - 1:
         sums_to_0 = _complement(torch.ones_like(table[:1].mT))
         return (table - light @ mean) @ sums_to_0, sums_to_0.mT
-    # The weights are the factor that turns, and the eigen-PSFs are linear in the PSFs: those of
-    # value 0, of as many weights of their own, have a gradient as well.
+    # The weights are the orthonormal factor, and the eigen-PSFs are linear in the PSFs, so that
+    # those of singular value 0 have a gradient too.
     scale = torch.linalg.vector_norm(table.detach())
     decomposed = _LowRank if torch.compiler.is_compiling() else _ForwardLowRank
     basis, weights = decomposed.apply(table.mT @ across, scale, rank)[:2]
@@ -149,9 +151,9 @@ def _best_rest(table: Tensor, light: Tensor, mean: Tensor, rank: int) -> tuple[T
 
 
 def _complement(line: Tensor) -> Tensor:
-    """Orthonormal columns ``[N, N - 1]`` across a line ``[N, 1]``: Householder's reflection.
+    """Orthonormal columns ``[N, N - 1]``, orthogonal to a line ``[N, 1]``: Householder reflection.
 
-    They change smoothly with it, but for where its first number changes its sign.
+    They change smoothly with the line, except where its first number changes sign.
     """
     tiny = torch.finfo(line.dtype).tiny
     unit = line / line.square().sum().clamp_min(tiny).sqrt()
@@ -262,18 +264,18 @@ def _inverse(kept: Tensor, other: Tensor, scale: Tensor) -> Tensor:
 def varying_blur(
     scene: Tensor, basis: Tensor, weights: Tensor, *, boundary: Boundary = "replicate"
 ) -> Tensor:
-    """Blur with PSFs interpolated between places.
+    """Blur a scene with PSFs that are interpolated between places.
 
     Parameters
     ----------
     scene : Tensor ``[B, C, H, W]``
         Half precision is computed, and returned, in float32.
     basis : Tensor ``[R, h, w]``, or ``[R, C, h, w]`` for one in each channel
-        Of pictures that have PSFs of their own, ``[B, R, (C,) h, w]``.
+        Eigen-PSFs; ``[B, R, (C,) h, w]`` if each picture has its own.
     weights : Tensor ``[R, P, Q]``, or ``[B, R, P, Q]``
-        At places that span the picture from the first to the last pixel (a side of a single pixel
-        lies in the middle); bilinear in between, so that each point's PSF is a mean of its
-        neighbours' (an error bound holds there too).
+        Weights at places that span the picture from the first to the last pixel (a side of a single
+        pixel lies in the middle). They are interpolated bilinearly, so that the PSF of a point is a
+        weighted mean of those of the neighbouring places, and an error bound holds there too.
     boundary : str
         As in :func:`optics.convolve`.
 
@@ -284,7 +286,7 @@ def varying_blur(
     Raises
     ------
     TypeError
-        When one of them is no Tensor.
+        When one of them is not a Tensor.
     ValueError
         When the shapes are not these, or the scene is not real floating point.
     """
@@ -320,61 +322,64 @@ def varying_blur(
 
 
 class VaryingImaging(PSFImaging):
-    """Incoherent imaging with PSFs that change across the field.
+    """Incoherent imaging with PSFs that vary over the field.
 
     Parameters
     ----------
     psfs : Pupil, or Tensor, real ``[P, Q, h, w]`` or ``[P, Q, L, h, w]``
-        PSFs at places that span the picture from border to border. Of a pupil they are those of its
-        :attr:`~Pupil.places`, as of an :class:`Aberration` with coefficients ``[P, Q, L or 1, J]``,
-        which is trained; a parameter of PSFs, in fractions of the light, is trained as it is.
+        PSFs at places that span the image from border to border. A pupil gives those at its
+        :attr:`~Pupil.places`, as with an :class:`Aberration` with coefficients
+        ``[P, Q, L or 1, J]``, which is trained. PSFs that are a parameter, in fractions of the
+        light, are trained directly.
     rank : int
-        Eigen-PSFs to use, see :func:`low_rank_psf`; each costs one convolution.
+        Number of eigen-PSFs, see :func:`low_rank_psf`; each costs one convolution.
     spectral_response : Tensor ``[C, L]``, optional
-        Share of each of the L PSFs of a place in each channel's light, rows summing to at most 1; a
-        parameter is trained as it is. By default channel c has PSF c.
+        Weight of each of the L PSFs of a place in the light of each channel. Rows sum to at most 1;
+        a parameter is trained directly. By default channel c has PSF c.
     channels : int, optional
         Channels of the scene: those of the PSFs, or 3, all with the same PSFs.
     working_distances : sequence of float, array or Tensor ``[D]``, metres, optional
-        Where flat scenes lie, as of :class:`IncoherentImaging`: each picture at one of them, drawn
-        evenly, with the eigen-PSFs of that distance. It takes a pupil.
+        Distances of flat scenes, as in :class:`IncoherentImaging`: each picture lies at one of
+        them, drawn with equal probability, and is blurred with the eigen-PSFs of that distance.
+        This needs a pupil.
     projection : Projection, optional
-        Distortion and lateral colour before the blur, falloff behind it.
+        Distortion and lateral colour before the blur, falloff after it.
     colour : ColourChannels, optional
-        Lamps and filters that make channels of the bands of the scene, each of which is blurred by
-        PSFs of its own, see :class:`IncoherentImaging`. Without, each band is a channel.
+        Lamps and filters that form the channels from the bands of the scene. Each band is blurred
+        by its own PSFs, see :class:`IncoherentImaging`. By default each band is a channel.
     boundary : str
         As in :func:`optics.convolve`.
 
     Raises
     ------
     TypeError
-        When the PSFs are no Pupil and no Tensor, or the projection or the colours are none.
+        When the PSFs are neither a Pupil nor a Tensor, or the projection or the colours are of
+        another type.
     ValueError
-        For an unknown boundary; PSFs that are not real of these shapes, negative, or brighter than
-        the light; when a pupil has one wavefront for all places; the rank is not 1 to P Q; the
-        response is of other PSFs or brighter than the light; the channels are not those of the
-        PSFs; working distances are not positive ``[D]``, or there is no pupil for them; or the
-        colours are of another number of bands, or there is a response beside them.
+        For an unknown boundary; PSFs that are not real of these shapes, negative, or sum to more
+        than 1; a pupil with the same wavefront for all places; a rank that is not 1 to P Q; a
+        response that does not fit the PSFs or has rows that sum to more than 1; channels that are
+        not those of the PSFs; working distances that are not positive ``[D]``, or without a pupil;
+        or colours with another number of bands, or together with a response.
 
     Notes
     -----
-    At every rank a point's picture has the light of its PSF (of several channels, all of them
-    together). Below full rank some of it, up to half of :meth:`error_bound`, is on wrong pixels,
-    and as much is missing on others, where irradiance can fall below zero. It is not clipped:
-    that would make light, not be linear in the scene, and take the gradient where the error is. A
-    larger rank is the remedy.
+    At every rank the image of a point has the light of its PSF (with several channels, the sum over
+    them). Below full rank some of it, up to half of :meth:`error_bound`, is on wrong pixels, and
+    the same amount is missing on others, where irradiance can become negative. It is not clipped:
+    clipping would add light, break linearity, and remove the gradient where the error is. Use a
+    larger rank instead.
 
-    Between places PSFs are interpolated, not wavefronts: give so many that neighbours differ
-    little. With a wave of coma in the corner and half a wave each of astigmatism and field
-    curvature, what lies half way is off by up to 0.31 of its light, summed over the pixels, with 5
-    x 5 places, 0.16 with 7 x 7 and 0.10 with 9 x 9. A PSF that moves from place to place is, half
-    way, two that are half as bright: what moves by a pixel from one to the next, as lateral colour
-    does, belongs to the projection.
+    Between places the PSFs are interpolated, not the wavefronts: give enough places that
+    neighbouring PSFs differ little. With one wave of coma in the corner and half a wave each of
+    astigmatism and field curvature, the error half way between places, summed over the pixels, is
+    up to 0.31 of the light with 5 x 5 places, 0.16 with 7 x 7 and 0.10 with 9 x 9. A PSF that
+    shifts from place to place becomes, half way, two PSFs of half the light: a shift of a pixel
+    between places, as from lateral colour, belongs in the projection.
     """
 
     psfs: Tensor
-    # PSFs that were taken apart, and of what they are the sum. Not a part of the state.
+    # The last PSFs that were decomposed, and the result. Not a part of the state.
     _kept: tuple[tuple[int, torch.dtype, torch.device], Tensor, LowRankPSF] | None = None
 
     def __init__(
@@ -408,7 +413,7 @@ class VaryingImaging(PSFImaging):
 
     @property
     def places(self) -> tuple[int, int]:
-        """Places (P, Q) of the picture at which PSFs are known, from border to border."""
+        """Number of places (P, Q) at which PSFs are known; they span the image to its borders."""
         if self.pupil is None:
             return self.psfs.shape[0], self.psfs.shape[1]
         assert self.pupil.places is not None  # it has them, or was refused
@@ -425,12 +430,12 @@ class VaryingImaging(PSFImaging):
         Returns
         -------
         Tensor ``[P, Q, C, h, w]``, or ``[D, P, Q, C, h, w]`` for several distances
-            Fractions of the light, also where all channels have the same.
+            Fractions of the light; repeated for each channel where all have the same PSFs.
 
         Raises
         ------
         ValueError
-            For a distance without a pupil.
+            When a distance is given and the PSFs are fixed.
         """
         return self._of_each(self._of_wavelengths(distance))
 
@@ -443,14 +448,14 @@ class VaryingImaging(PSFImaging):
         return self.psfs[:, :, None] if self.psfs.ndim == 4 else self.psfs
 
     def throughput(self) -> Tensor:
-        """Share of the light of an even scene that the picture has, in the mean of its channels.
+        """Fraction of the light of a uniform scene that reaches the image, mean over the channels.
 
-        Between places PSFs are interpolated, so that a place on the border stands for half as much
-        of the picture as one within, and one in a corner for a quarter. Without the falloff of a
-        projection; with colours, of white light through the filters; also a mean over the working
-        distances, or at that of :meth:`at`. PSFs that move from place to place, as with Seidel's
-        coma or a tilt, magnify the picture: an even scene's irradiance then differs from this by
-        the ratio of the areas on which its light lies.
+        PSFs are interpolated between places, so that a place on the border has half the weight of
+        one within, and a corner a quarter. The falloff of a projection is not included. With
+        colours it is that of white light through the filters. It is also the mean over the working
+        distances, or the value at the distance of :meth:`at`. PSFs that shift from place to place,
+        as with Seidel coma or a tilt, magnify the image: the irradiance of a uniform scene then
+        differs from this value by the ratio of the illuminated areas.
         """
         rows, columns = (_trapezium(n) for n in self.places)
         light = self.psf(distance=self.scene_distance).sum((-2, -1))
@@ -458,19 +463,19 @@ class VaryingImaging(PSFImaging):
         return self._throughput((light * parts).sum((-3, -2)))
 
     def error_bound(self) -> Tensor:
-        """Largest part of the light that the low rank puts in the wrong place, scalar.
+        """Largest fraction of the light that the low rank puts on wrong pixels, scalar.
 
-        Of all working distances, or at that of :meth:`at`.
+        It is the largest over all working distances, or the value at the distance of :meth:`at`.
         """
-        # Of what is kept a number of one's own, which may be changed in place.
+        # A copy of the kept number, which the caller may change in place.
         return self._taken_apart(self.scene_distance).error_bound.max().clone()
 
     def _taken_apart(self, distance: Tensor | float | None) -> LowRankPSF:
-        """:func:`low_rank_psf` of the PSFs, which is found once for as long as they stay the same.
+        """:func:`low_rank_psf` of the PSFs, kept for as long as the PSFs stay the same.
 
-        Those of several distances ``[D]`` lie in front of each factor, and of the bound.
-        They are compared by their values, in a hundredth of the decomposition's time: so it does
-        not matter who changed them, or how.
+        Several distances ``[D]`` are the first dimension of each factor, and of the bound. The PSFs
+        are compared by value, in a hundredth of the decomposition's time, so that any change of
+        them is noticed.
         """
         psfs = self._distinct(self._of_wavelengths(distance))  # no larger than it must be
         if not has_values(psfs) or differentiated(psfs):
@@ -478,7 +483,7 @@ class VaryingImaging(PSFImaging):
         of = self.rank, psfs.dtype, psfs.device
         kept = self._kept
         if kept is None or kept[0] != of or not torch.equal(kept[1], psfs):
-            # What is made in inference mode could not be trained with later.
+            # A tensor made in inference mode could not be used in training later.
             with torch.inference_mode(False), torch.no_grad():
                 psfs = psfs.clone()
                 kept = self._kept = of, psfs, _apart(psfs, self.rank)
@@ -500,11 +505,11 @@ class VaryingImaging(PSFImaging):
         ----------
         scene : Tensor ``[B, C, H, W]``
         distance : float or Tensor, scalar or ``[B]``, metres, optional
-            From the pupil to all scenes, or to each; by default one of the working distances, or
-            in focus.
+            Distance from the pupil to all scenes, or to each; by default one of the working
+            distances, or in focus.
         generator : torch.Generator or a sequence of them, optional
-            Draws the working distances, one of each picture from its own; torch's default one if
-            not given.
+            Source of the drawn working distances, or one for each picture; by default torch's
+            global generator.
 
         Returns
         -------
@@ -514,13 +519,13 @@ class VaryingImaging(PSFImaging):
         Raises
         ------
         TypeError
-            When the scene is no Tensor.
+            When the scene is not a Tensor.
         ValueError
             When it is not of this shape, or not real floating point, or for distances that are not
-            one a picture, or without a pupil.
+            one per picture, or that are given without a pupil.
         """
         where, which = self._depths(scene, distance, generator)
-        if not scene.shape[0]:  # nothing to blur; what was taken apart stays
+        if not scene.shape[0]:  # an empty batch needs no decomposition
             return self.lit(single(self.placed(scene)))
         basis, weights, _ = self._taken_apart(where)
         if which is not None:
@@ -530,7 +535,7 @@ class VaryingImaging(PSFImaging):
         return self.lit(varying_blur(self.placed(scene), basis, weights, boundary=self.boundary))
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return ``raw`` unchanged, also of several exposures: their channels side by side."""
+        """Return ``raw`` unchanged; several exposures stay one after another in the channels."""
         check_raw(raw, self.out_channels)
         return raw
 
@@ -552,7 +557,7 @@ def _apart(psfs: Tensor, rank: int) -> LowRankPSF:
 
 
 def _trapezium(places: int) -> Tensor:
-    """Parts of a line that places from end to end of it stand for, ``[places]``."""
+    """Weights ``[places]`` of the trapezium rule for places from end to end of a line."""
     parts = torch.ones(places, dtype=torch.float64)
     if places > 1:
         parts[[0, -1]] = 0.5
@@ -562,8 +567,8 @@ def _trapezium(places: int) -> Tensor:
 def _places(pupil: Pupil) -> tuple[int, int]:
     if pupil.places is None:
         raise ValueError(
-            "the pupil has one PSF for all places: give it to optics.IncoherentImaging, or put an "
-            "Aberration with coefficients [P, Q, L or 1, J], or a Vignetting, into it"
+            "the pupil has one PSF for all places: use optics.IncoherentImaging, or add an "
+            "Aberration with coefficients [P, Q, L or 1, J], or a Vignetting, to the pupil"
         )
     return pupil.places
 

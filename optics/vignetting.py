@@ -1,4 +1,4 @@
-"""Light that a lens cuts off beside the axis: another aperture in each place of the picture.
+"""Vignetting: light that a lens cuts off at off-axis places, by a different aperture at each.
 
 ::
 
@@ -21,35 +21,35 @@ __all__ = ["Vignetting", "vignetting_shift"]
 
 
 class Vignetting(Element):
-    """A round rim in front of the stop, or behind it, which cuts off light beside the axis.
+    """A round rim in front of or behind the stop, which vignettes off-axis light.
 
-    From a point beside the axis, the mount of a lens that is not in the stop looks displaced
-    against the stop, in proportion to the height, and a lens-shaped part is left open (the "cat's
-    eye"; Smith, Modern Optical Engineering, ch. 9). Corners become darker. In focus, diffraction
-    blurs them more along the radius, where the opening is narrow; out of focus, the PSF has the
-    shape of the opening, and is narrow there. In a :class:`Pupil` for :class:`VaryingImaging`,
-    whose PSFs are shares of the light that the open stop lets in, it does both. The projection of
-    light onto a tilted sensor is :func:`relative_illumination`.
+    Seen from an off-axis point, the mount of a lens outside of the stop is displaced against the
+    stop, in proportion to the image height, and a lens-shaped opening is left (the "cat's eye";
+    Smith, Modern Optical Engineering, ch. 9). Corners become darker. In focus, diffraction blurs
+    them more in the radial direction, in which the opening is narrow; out of focus, the PSF has the
+    shape of the opening, and is narrow in that direction. In a :class:`Pupil` for
+    :class:`VaryingImaging`, whose PSFs are fractions of the light of the open stop, both effects
+    are included. The cosine-fourth law is :func:`relative_illumination`.
 
     Parameters
     ----------
     size : int or (int, int)
         Samples (H, W) of the pupil.
     spacing : float, metres
-        Distance of the samples.
+        Sampling interval.
     diameter : float, metres
-        Of the rim, as large as it looks in the pupil: that of the stop or more, as a rim that is
-        smaller is the stop itself. Where both are as large, the soft edges of the two multiply in
-        the middle of the picture, which costs 1.4 % of the light of 40 samples across and 0.9 % of
-        60; a rim that is wider by two samples costs 3e-6 of it, and by three nothing.
+        Diameter of the rim as seen in the pupil: that of the stop or more, as a smaller rim would
+        be the stop itself. If both are equal, the two soft edges multiply in the centre of the
+        image, which costs 1.4 % of the light at 40 samples across and 0.9 % at 60. A rim that is
+        wider by two samples costs 3e-6 of it, and by three nothing.
     shift : float, metres
-        By which its middle lies beside that of the stop for a corner of the picture, in the pupil:
-        towards the place of the picture, or away from it where it is negative, as for a rim on the
+        Displacement of the rim's centre from that of the stop, in the pupil, for a corner of the
+        image: towards the place in the image, or away from it if negative, as for a rim on the
         other side of the stop. See :func:`vignetting_shift`.
     places : int or (int, int)
-        Places (P, Q), from border to border of the picture, two or more along each side.
+        Number of places (P, Q), from border to border of the image, two or more along each side.
     picture : int or (int, int)
-        Height and width of the picture, pixels; its middle is the axis.
+        Height and width of the image, pixels; its centre is the axis.
 
     Raises
     ------
@@ -90,7 +90,7 @@ class Vignetting(Element):
         self.places = (y.shape[0], y.shape[1])
         amplitude = circular_aperture(
             self.size,
-            # Not a float, of which an opening beyond the grid would be told: there is no light.
+            # A tensor, as a float would warn of an opening beyond the grid, where no light is.
             diameter=y.new_tensor(self.diameter),
             spacing=self.spacing,
             centre=(self.shift * y, self.shift * x),
@@ -98,7 +98,7 @@ class Vignetting(Element):
         self.register_buffer("open", amplitude[:, :, None], persistent=False)
 
     def transmission(self, wavelength: Tensor) -> Tensor:
-        """What the rim leaves open, the same for all wavelengths.
+        """Amplitude transmission of the rim, the same for all wavelengths.
 
         Parameters
         ----------
@@ -121,32 +121,31 @@ class Vignetting(Element):
 
 
 def vignetting_shift(loss: float, *, diameter: float, rim: float | None = None) -> float:
-    """Displacement of a round rim that cuts off a share of the light of a round stop.
+    """Displacement of a round rim that cuts off a given share of the light of a round stop.
 
-    Circles of radii R and r, whose middles lie d apart, share ``R^2 (a - sin a cos a) + r^2 (b -
-    sin b cos b)`` of area, with the angles ``cos a = (d^2 + R^2 - r^2) / 2 d R`` and ``cos b =
-    (d^2 + r^2 - R^2) / 2 d r`` of their segments (as in the transfer function of a ring: O'Neill,
-    J. Opt. Soc. Am. 46:285, 1956).
+    Circles of radii R and r, with centres d apart, overlap by the area ``R^2 (a - sin a cos a) +
+    r^2 (b - sin b cos b)``, with the angles ``cos a = (d^2 + R^2 - r^2) / 2 d R`` and ``cos b =
+    (d^2 + r^2 - R^2) / 2 d r`` of their segments (as in the transfer function of an annulus:
+    O'Neill, J. Opt. Soc. Am. 46:285, 1956).
 
     Parameters
     ----------
     loss : float
         Share of the area of the stop that is cut off, 0 or more and below 1.
     diameter : float, metres
-        Of the stop.
+        Diameter of the stop.
     rim : float, metres, optional
         Diameter of the rim, that of the stop or more; by default the same.
 
     Returns
     -------
     float, metres
-        For :class:`Vignetting`; of no loss, the farthest.
+        For :class:`Vignetting`; for a loss of 0 it is the largest such displacement.
 
     Raises
     ------
     ValueError
-        When the share is not in this range, a length not positive, or the rim smaller than the
-        stop.
+        When the loss is not in this range, a length not positive, or the rim smaller than the stop.
     """
     rim = diameter if rim is None else rim
     check_positive("diameter", diameter, "metres")

@@ -26,7 +26,7 @@ __all__ = [
     "zernike_basis",
 ]
 
-# Of the University of Arizona's set.
+# Number of fringe polynomials in the set of the University of Arizona.
 _FRINGES = 37
 
 
@@ -93,8 +93,8 @@ def nm_to_noll(order: int, frequency: int) -> int:
 def noll_to_ansi(index: int) -> int:
     """Index of ANSI Z80.28, ``(n (n + 2) + m) / 2`` from 0, of Noll's index from 1.
 
-    Both have unit RMS and the cosine for ``m > 0``, so that a coefficient keeps its value.
-    (ANSI's y points up, however: in an ANSI drawing the sines have the other sign.)
+    Both sets have unit RMS and the cosine for ``m > 0``, so that a coefficient keeps its value.
+    (In ANSI drawings y points up: there the sines have the opposite sign.)
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def ansi_to_noll(index: int) -> int:
 def fringe_to_noll(index: int) -> int:
     """Noll's index, from 1, of a fringe index of the University of Arizona, 1 to 37.
 
-    Fringe polynomials stand in order of ``n + |m|``, up to 10, with the larger frequency and the
+    Fringe polynomials are ordered by ``n + |m|``, up to 10, with the larger frequency and the
     cosine first; the last, 37, is the spherical one of order 12 (Wyant and Creath, Applied Optics
     and Optical Engineering 11, 1992, table III).
 
@@ -155,13 +155,13 @@ def fringe_to_noll(index: int) -> int:
     Raises
     ------
     ValueError
-        For an index that is none of these.
+        For an index outside of 1 to 37.
 
     Notes
     -----
-    A fringe polynomial is 1 at the rim, not in RMS: a fringe coefficient divided by ``sqrt(n + 1)``
-    for ``m = 0``, by ``sqrt(2 (n + 1))`` otherwise, is the one that belongs to Noll's index. (Where
-    the instrument's y points up, the sines have the other sign.)
+    A fringe polynomial is 1 at the rim instead of having unit RMS: divide a fringe coefficient by
+    ``sqrt(n + 1)`` for ``m = 0``, or by ``sqrt(2 (n + 1))`` otherwise, to get the coefficient of
+    Noll's index. (If the instrument's y points up, the sines have the opposite sign.)
     """
     index = whole_number("fringe index", index)
     if index > _FRINGES:
@@ -255,14 +255,14 @@ def zernike_basis(
     Parameters
     ----------
     indices : int or sequence of int
-        How many, from Noll 1 on; or which, by Noll's index.
+        Number of polynomials, from Noll index 1 on; or a sequence of Noll indices.
     size : int or (int, int)
         Samples (H, W).
     diameter, spacing : float or Tensor (scalar)
-        Diameter of the disk and distance of the samples, metres.
+        Diameter of the disk and sampling interval, metres.
     soft_edge : bool
-        Continue the polynomials by ``sqrt(1/2)`` samples beyond the rim, as far as
-        :func:`~optics.aperture.circular_aperture` of the same diameter lets light pass in part.
+        Continue the polynomials by ``sqrt(1/2)`` samples beyond the rim, as far as the soft edge of
+        :func:`~optics.aperture.circular_aperture` of the same diameter extends.
     device, dtype
         Of the result: by default the device of a tensor among the arguments, and
         ``torch.get_default_dtype()``. It is computed in float64 and rounded once.
@@ -270,18 +270,18 @@ def zernike_basis(
     Returns
     -------
     Tensor ``[J, H, W]``
-        Each with unit RMS over the disk and 0 outside, so that the RMS of a sum is the norm of
-        its coefficients. Sampling leaves errors in the inner products, means over the samples in
-        the disk: with N of them across it, 24 or more, up to ``3.5 / N`` among the first 11, ``5 /
-        N`` among 21, ``7.5 / N`` among 37 and ``18 / N`` among 66.
+        Polynomials with unit RMS over the disk and 0 outside, so that the RMS of a sum is the norm
+        of its coefficients. Due to sampling, inner products (means over the samples in the disk)
+        have errors: with N samples across, 24 or more, up to ``3.5 / N`` among the first 11,
+        ``5 / N`` among 21, ``7.5 / N`` among 37 and ``18 / N`` among 66.
 
     Raises
     ------
     TypeError
         For indices that are neither a whole number nor a sequence.
     ValueError
-        For no or a bad index, a size that is not positive, or lengths that are not positive
-        scalars.
+        For an empty sequence or an index below 1, a size that is not positive, or lengths that are
+        not positive scalars.
     """
     # Of numpy's too; a tensor of one index is no count.
     count = index_of(indices) if getattr(indices, "ndim", 0) == 0 else None

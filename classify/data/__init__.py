@@ -4,11 +4,11 @@ Files: ``dataset`` what every loader returns, ``arrays`` what it may hold · ``h
 ``folder``, ``image_table``, ``medmnist``, ``scene_file``, ``from_torch``, ``phantom`` the sources ·
 ``split`` parts that share no lesion · ``audit`` duplicates, leaks and contradictions · ``against``
 what two data sets share · ``scan`` pictures as they are compared, ``near`` those that look alike ·
-``archive`` files in folders and zips · ``table`` what is said of them · ``decode`` files to arrays,
-``sixteen`` with all their bits, ``colour`` by profiles · ``cache`` decoded arrays on disk. A
-phantom: ``draws`` numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures``
-what it consists of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene`` people, hair and
-camera.
+``archive`` files in folders and zips · ``table`` what is said of them, ``lesion_table`` pictures
+that its rows name · ``decode`` files to arrays, ``sixteen`` with all their bits, ``colour`` by
+profiles · ``cache`` decoded arrays on disk. The phantom: ``draws`` random numbers, ``canvas`` how
+it is drawn, ``lesion`` and its ``structures`` what it consists of, ``skin`` and ``haemoglobin`` how
+it reflects light, ``scene`` people, hair and camera.
 """
 
 from .against import CrossAudit, audit_against

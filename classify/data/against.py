@@ -1,4 +1,4 @@
-"""What two data sets share, before one is judged by a classifier that was trained on the other.
+"""Pictures and groups that two data sets share, such as a training set and an external test set.
 
 ::
 
@@ -31,50 +31,51 @@ class Same(NamedTuple):
     reference_images: tuple[str, ...]
     """Identifiers in the reference."""
     same_label: bool
-    """Whether all of them are of one class, by its name."""
+    """Whether all of them have the same class, by name."""
 
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CrossAudit:
-    """What :func:`audit_against` found. Printing it says so in words; empty fields are good news.
+    """Findings of :func:`audit_against`. Printing it lists them; an empty field means none.
 
-    "Reference" is the set that the other one is compared with.
+    "Reference" is the data set that the audited one is compared with.
     """
 
     images: int
-    """Pictures that were audited."""
+    """Number of audited pictures."""
     reference_images: int
-    """Pictures that they were compared with."""
+    """Number of pictures of the reference."""
     exact: tuple[Same, ...]
     """Pictures of equal pixels that are in both sets."""
     near: tuple[Near, ...]
-    """Near duplicates that are no exact ones, the most similar first: an audited picture, and one
-    of the reference. Groups and labels are the same where their names are."""
+    """Near duplicates that are not exact ones, the most similar first: an audited picture, and one
+    of the reference. Groups and labels are compared by name."""
     groups: tuple[str, ...]
-    """Lesions, or other groups, that are named in both sets."""
+    """Names of lesions, or other groups, that are in both sets."""
     uncounted: tuple[str, ...]
-    """Of these, those that are no finding, for they may be numbers of each set: names of digits
-    alone, and those that in both sets are the name of their only picture."""
+    """Of these, names that do not count, because each set may have numbered its groups: names that
+    are only digits, and names that in both sets are the name of their only picture."""
     names: int
-    """Pictures of one name in both sets."""
+    """Number of picture names that are in both sets."""
     names_alike: int
     """Of these, the pictures that are duplicates, exact or near."""
     touched: tuple[str, ...]
-    """Audited pictures to leave out: they have a duplicate in the reference, exact or near, or are
-    of a group that is named there; and all others of the groups of such pictures."""
+    """Audited pictures to leave out: those with an exact or near duplicate in the reference, those
+    of a group that is also there, and all others of their groups."""
     reference_touched: tuple[str, ...]
-    """The pictures of the reference of which this is so, with all others of their groups."""
+    """The corresponding pictures of the reference, with all others of their groups."""
     blank: int
-    """Pictures of one colour, in both sets: duplicates where pixels and names are equal."""
+    """Number of pictures of one colour, in both sets; they are duplicates only if pixels and names
+    are equal."""
     complete: bool
     """False when near duplicates may be missing: see :attr:`stopped`, :attr:`aligned` and
     :attr:`blank`."""
     stopped: bool
-    """True when there were more near duplicates than a million pairs, of which as many are listed;
-    :attr:`touched` is of all of them."""
+    """True when there were more than a million pairs of near duplicates: only a million are listed,
+    but :attr:`touched` includes all of them."""
     aligned: bool
-    """False when only the most alike pairs were aligned: crops and shifts may be missing."""
+    """False when only the most similar pairs were aligned: crops and shifts may be missing."""
 
     @property
     def touched_share(self) -> float:
@@ -83,11 +84,11 @@ class CrossAudit:
 
     @property
     def reference_touched_share(self) -> float:
-        """Share of the pictures of the reference that are in the audited set as well."""
+        """Share of the pictures of the reference that are also in the audited set."""
         return len(self.reference_touched) / self.reference_images
 
     def to_dict(self) -> dict[str, object]:
-        """Everything, as what JSON can hold."""
+        """Return all fields, in types that JSON can hold."""
         return {
             **vars(self),
             "exact": [record._asdict() for record in self.exact],
@@ -144,28 +145,28 @@ def audit_against(
 ) -> CrossAudit:
     """Look for pictures and lesions that a data set shares with another one.
 
-    For a test set from elsewhere and the set that a classifier was trained on: what both have makes
-    the results too good. Pictures are compared as :func:`audit` does within one set, each of one
-    set with each of the other. The sets may differ in size, in depth, in that one is grey, and in
-    encoding, if each says its own (:attr:`LesionDataset.encoding`); exact duplicates have one size
-    and as many channels, and are near ones otherwise. Frames of other proportions differ: read
-    files of both sets with one geometry.
+    Use it for an external test set and the training set of a classifier: shared pictures make test
+    results too good. Pictures are compared as in :func:`audit`, each of one set with each of the
+    other. The sets may differ in picture size, bit depth, colour or grey, and encoding, if each
+    states its own (:attr:`LesionDataset.encoding`). Exact duplicates have equal size and channels;
+    otherwise duplicates are near ones. Frames of different proportions do not match: read the files
+    of both sets with the same geometry.
 
-    Groups are the same where their names are, unless these may be numbers of each set: digits
-    alone, or in both sets the name of their only picture. If they do mean the same, give both a
-    prefix (:meth:`LesionDataset.grouped`), and they count. Blank pictures are the same where their
-    pixels and their names are.
+    Groups are equal if their names are, unless each set may have numbered its groups: names that
+    are only digits, or in both sets the name of their only picture. If such names do mean the same
+    groups, add a prefix to both (:meth:`LesionDataset.grouped`). Blank pictures are equal if their
+    pixels and names are.
 
-    On one core, 10 000 pictures against 10 000 take half a minute; the time goes with the product
-    of both numbers. Memory beyond the pictures is as for :func:`audit` of both together.
+    On one core, 10 000 pictures against 10 000 take half a minute; the time grows with the product
+    of both numbers. Memory in addition to the pictures is as for :func:`audit` of both together.
 
     Parameters
     ----------
     dataset : LesionDataset
-        The pictures that are audited, of 8 pixels a side or more, such as a test set.
+        The audited pictures, at least 8 pixels along a side, such as a test set.
     reference : LesionDataset
-        Those that they must not be among, such as the training part of another set. Classes and
-        groups are compared by their names.
+        The pictures that they must not share, such as the training part of another set. Classes and
+        groups are compared by name.
     threshold : float
         Correlation above which a pair counts as near duplicates, in (0, 1).
     align : bool
@@ -178,10 +179,10 @@ def audit_against(
     Raises
     ------
     TypeError
-        For what is no data set of this library.
+        When an argument is not a :class:`LesionDataset`.
     ValueError
-        When the threshold is none, pictures are too small, or the sets have different numbers of
-        channels other than 1 and 3.
+        When ``threshold`` is not in (0, 1), pictures are too small, or the sets have different
+        numbers of channels other than 1 and 3.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""What the arrays of a data set may be, codes, names, labels, masks, rows, and what holds them.
+"""Checks of the arrays of a data set (codes, names, labels, masks, rows), and their container.
 
-Each is checked once, when the data set is made, and in words that name what is wrong with it.
+Each array is checked once, when the data set is made.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 import torch
 from torch import Tensor
+
+from .archive import listed
 
 __all__ = [
     "DEPTHS",
@@ -166,16 +168,16 @@ def warn_of_classes(
     if len(present) == 1:
         warnings.warn(
             f"{where} has pictures of one class only, {classes[present[0]]}: a trained run can be "
-            "tested on them, but no classifier can be trained or compared by them alone. To train, "
+            "tested on them, but they cannot train or compare classifiers. To train, "
             f"add pictures of at least one other class{or_else}",
             stacklevel=3,
         )
     elif empty := sorted(set(range(len(classes))) - set(present)):
-        named = ", ".join(classes[label] for label in empty[:10]) + ", ..." * (len(empty) > 10)
+        named = listed(classes[label] for label in empty)
         warnings.warn(
-            f"{where} has labels up to {present[-1]} and no picture of {named}, which a classifier "
-            "would be given outputs for all the same: number the labels from 0 without gaps, or "
-            "give the names of all classes if these are meant",
+            f"{where} has labels up to {present[-1]} and no picture of {named}, but a classifier "
+            "would have outputs for them: number the labels from 0 without gaps, or give the names "
+            "of all classes if they are intended",
             stacklevel=3,
         )
 
@@ -196,10 +198,9 @@ def warn_of_absent(
     """
     there = set(present)
     if absent := [name for name in classes if name not in there]:
-        named = ", ".join(absent[:10]) + ", ..." * (len(absent) > 10)
         warnings.warn(
-            f"{where} has no picture of {named}, which classes names: a run that knows the class "
-            "can be tested on the others, but a classifier trained here would not learn it",
+            f"{where} has no picture of {listed(absent)}, which classes= lists: a run with this "
+            "class can be tested on the others, but a classifier trained here would not learn it",
             stacklevel=stacklevel,
         )
 
@@ -221,10 +222,10 @@ def warn_of_grey(images: Tensor, *, where: str) -> None:
         if (codes[:, 1:] != codes[:, :1]).any():
             return
     warnings.warn(
-        f"{where} has grey pictures alone, and each becomes three equal channels, to each of which "
-        "a sensor gives light and noise of its own: three times the light of a camera without "
-        "colours, and three planes to code. Give channels=1 (--data.channels 1) for such a camera, "
-        "or channels=3 if three are meant",
+        f"{where} has only grey pictures, and each becomes three equal channels, for each of which "
+        "a sensor has separate light and noise: three times the light of a monochrome camera, and "
+        "three planes to code. Give channels=1 (--data.channels 1) for such a camera, or "
+        "channels=3 if three are intended",
         stacklevel=3,
     )
 
@@ -288,8 +289,8 @@ class MappedFile(NamedTuple):
         # So it has where another file was given the name.
         if now[:2] == self.state[:2] and now != self.state:
             raise ValueError(
-                f"{self.path} was written to, or touched, while a data set reads its pictures from "
-                "it: open it anew, and replace such a file by renaming another, as "
+                f"{self.path} was modified, or touched, while a data set reads its pictures from "
+                "it: open it again, and replace such a file by renaming a new one, as "
                 "classify.save_scenes does"
             )
 

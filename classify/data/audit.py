@@ -1,7 +1,7 @@
-"""What is wrong with a data set, and with a split of it, before anything is trained.
+"""Errors in a data set, and in a split of it, found before training.
 
-Files that cannot be read, missing rows and unknown labels are refused by the loaders, by name.
-What is looked for here is what reads well and is wrong all the same.
+The loaders refuse unreadable files, missing rows and unknown labels, and name them. The audit looks
+for errors in data that can be read: duplicates, leaks, contradictory labels and empty pictures.
 """
 
 from collections import defaultdict
@@ -43,13 +43,13 @@ class Near(NamedTuple):
     second: str
     """Identifiers."""
     similarity: float
-    """Correlation in the best pose, after alignment where that was needed."""
+    """Correlation in the best pose, after alignment if that was needed."""
     same_group: bool
     same_label: bool
 
 
 class Conflict(NamedTuple):
-    """One thing under several labels."""
+    """Equal pixels, or one group, with several labels."""
 
     kind: Literal["pixels", "group"]
     """Pictures with equal pixels, or all pictures of one group."""
@@ -59,56 +59,56 @@ class Conflict(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """Something that is in more than one part of a split."""
+    """An image, group or duplicate that is in more than one part of a split."""
 
     kind: Literal["image", "group", "exact", "near"]
-    """One identifier; one group; pictures with equal pixels; a near duplicate."""
+    """Kind of leak: one identifier, one group, equal pixels, or a near duplicate."""
     names: tuple[str, ...]
-    """The identifier or the group, alone; or the pictures."""
+    """The identifier, the group, or the pictures."""
     parts: tuple[str, ...]
-    """The parts that it is in; or that of each picture."""
+    """The parts that contain the identifier or group, or the part of each picture."""
 
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Audit:
-    """What :func:`audit` found. Printing it says so in words; empty fields are good news."""
+    """Findings of :func:`audit`. Printing it lists them; an empty field means none was found."""
 
     images: int
-    """Pictures that were looked at."""
+    """Number of pictures that were checked."""
     groups: int
-    """Lesions, or other groups, among them."""
+    """Number of lesions, or other groups, among them."""
     exact: tuple[tuple[str, ...], ...]
     """Sets of pictures with equal pixels, as identifiers."""
     near: tuple[Near, ...]
-    """Pairs of near duplicates that are no exact ones, the most similar first."""
+    """Pairs of near duplicates that are not exact ones, the most similar first."""
     complete: bool
-    """False when there were more near duplicates than a million pairs, not all was aligned that
-    should be, or blank pictures were passed over: near duplicates may be missing."""
+    """False when near duplicates may be missing: there were more than a million pairs, not all
+    candidates were aligned, or blank pictures were skipped."""
     aligned: bool
-    """False when so many pictures look alike that only the most alike of their pairs were aligned:
-    crops and shifts may be missing."""
+    """False when so many pictures look alike that only the most similar pairs were aligned: crops
+    and shifts may be missing."""
     conflicts: tuple[Conflict, ...]
-    """Equal pixels, or one group, with different labels: a group may have several where it is a
-    patient, and not where it is a lesion. Similar pictures: :attr:`near`, where ``same_label`` is
+    """Equal pixels, or one group, with different labels. A patient may have lesions of several
+    classes; a single lesion may not. For similar pictures see :attr:`near` with ``same_label``
     False."""
     blank: tuple[str, ...]
-    """Pictures of one colour (black ones among them): no channel varies by more than 4 codes. Of
-    these, duplicates are looked for where their pixels are equal, and not where they are near."""
+    """Pictures of one colour, such as black ones: no channel varies by more than 4 codes. They are
+    searched for exact duplicates, but not for near ones."""
     empty_masks: tuple[str, ...]
     """Pictures whose mask marks nothing."""
     stopped: bool = False
-    """True when there were more near duplicates than a million pairs, of which as many are listed:
-    leaks may be missing."""
+    """True when there were more than a million pairs of near duplicates: only a million are listed,
+    and leaks may be missing."""
     parts: tuple[str, ...] = ()
-    """Names of the parts of the split; none when no split was given."""
+    """Names of the parts of the split; empty if no split was given."""
     leaks: tuple[Leak, ...] = ()
     """Pictures or groups that are in more than one part of the split."""
     shared_lesions: float | None = None
-    """Share of the test images whose group is in training; None without these two parts."""
+    """Share of the test images whose group is also in training; None without these two parts."""
 
     def to_dict(self) -> dict[str, object]:
-        """Everything, as what JSON can hold."""
+        """Return all fields, in types that JSON can hold."""
         records: dict[str, object] = {
             name: [record._asdict() for record in getattr(self, name)]
             for name in ("near", "conflicts", "leaks")
@@ -130,13 +130,15 @@ class Audit:
             found_line("  of these in different groups", map(near_words, strangers), "pairs"),
             found_line("  of these under different labels", map(near_words, disagreeing), "pairs"),
             self._labelled("pixels", "label conflicts (equal pixels)"),
-            # Of patients, most often nothing is wrong.
-            self._labelled("group", "groups of several labels (wrong of lesions, not of patients)"),
+            # For patients this is usually correct.
+            self._labelled(
+                "group", "groups with several labels (an error for lesions, not for patients)"
+            ),
             found_line("blank images (one colour)", self.blank, "images"),
             found_line("empty masks", self.empty_masks, "images"),
         ]
         if self.parts:
-            lines.append(f"split into {', '.join(self.parts)}, on more than one side:")
+            lines.append(f"split into {', '.join(self.parts)}, found in more than one part:")
             lines += [self._leaked(kind) for kind in ("image", "group", "exact", "near")]
         if self.shared_lesions is not None:
             lines.append(
@@ -174,33 +176,33 @@ def audit(
                 └─ 20 x 20 ── all pairs, eight poses ──┬──► r > threshold ────────► near
                                                        └──► r > 0.88 ── aligned ──► near
 
-    Near duplicates are pairs whose area-averaged 20 x 20 pictures, each channel freed of its mean,
-    correlate above ``threshold`` in one of the eight poses of the square: flips, rotations by
-    right angles, JPEG and changes of contrast. Small crops and shifts are found by alignment:
-    pairs that are somewhat alike, and are more so to first order in scale and shift (tangent
-    distance [1]_), are registered at 32 x 32 pixels by Gauss-Newton steps [2]_ and must then
-    correlate above 0.98 (or ``threshold`` where that is more). Alignment reaches 8 % of half the
-    side, that is crops that keep 95 % of the side or more. What is black in both pictures, as the
-    surround of a dermoscope, must not be what makes them alike: without it and the cells beside it
-    they must correlate as much, if a quarter of the frame is left.
+    Near duplicates are pairs that correlate above ``threshold`` in one of the eight poses of the
+    square, after averaging to 20 x 20 cells and subtracting the mean of each channel. This finds
+    flips, rotations by right angles, JPEG and changes of contrast. Small crops and shifts are found
+    by alignment: pairs that are somewhat similar, and more so to first order in scale and shift
+    (tangent distance [1]_), are registered at 32 x 32 pixels by Gauss-Newton steps [2]_. They must
+    then correlate above 0.98 (or ``threshold`` if that is higher). Alignment covers 8 % of half the
+    side, that is, crops that keep at least 95 % of the side. Areas that are black in both pictures,
+    such as the surround of a dermoscope, do not count as similarity: without them and the cells
+    beside them the pictures must correlate as much, if a quarter of the frame is left.
 
-    On one core it takes half a minute for the 10 015 pictures of HAM10000, and the time of the
-    plain comparison goes with the square of their number. Alignment has a budget: of the pairs
-    and poses the million most alike at most, of which 50 000 at most are registered. Pictures
-    of a common layout use it up; ``aligned`` then says so. Memory beyond the pictures is 40 kB for
-    each, the budget, and a block of pairs.
+    On one core the 10 015 pictures of HAM10000 take half a minute; the time of the plain comparison
+    grows with the square of their number. Alignment has a budget: at most the million most similar
+    pairs and poses, of which at most 50 000 are registered. Pictures of a common layout can use it
+    up; ``aligned`` is then False. Memory in addition to the pictures: 40 kB per picture, the
+    budget, and a block of pairs.
 
     Parameters
     ----------
     dataset : LesionDataset
-        Pictures of 8 pixels a side or more.
+        Data set to check; its pictures need at least 8 pixels along a side.
     split : Split, or mapping of str to LesionDataset, optional
-        Parts of the data set, matched by identifier; call them ``train``, ``validation`` and
-        ``test`` where they are that. Pictures may be in no part.
+        Parts of the data set, matched by identifier. In a mapping, use the names ``train``,
+        ``validation`` and ``test`` for these parts. Pictures may be in no part.
     threshold : float
         Correlation above which a pair counts as near duplicates, in (0, 1).
     align : bool
-        Also find crops and shifts. Without it, near duplicates are the plain 20 x 20 criterion.
+        Also find crops and shifts. If False, only the 20 x 20 comparison is used.
 
     Returns
     -------
@@ -209,10 +211,10 @@ def audit(
     Raises
     ------
     TypeError
-        For what is no data set of this library, or no split.
+        When ``dataset`` is not a :class:`LesionDataset`, or ``split`` not a split.
     ValueError
-        When the threshold is none, the pictures are too small, or parts hold images that the data
-        set does not have.
+        When ``threshold`` is not in (0, 1), the pictures are too small, or parts contain images
+        that the data set does not have.
 
     References
     ----------
@@ -270,7 +272,7 @@ def audit(
 
 
 def check_threshold(threshold: float) -> None:
-    """Refuse, by a ValueError, what is no correlation that tells pictures apart."""
+    """Raise a ValueError unless ``threshold`` is a correlation between 0 and 1."""
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must be a correlation between 0 and 1, got {threshold!r}")
 
@@ -318,7 +320,7 @@ def _parts(split: Parts | None) -> dict[str, LesionDataset]:
     found = split.parts if isinstance(split, Split) else split
     if not isinstance(found, Mapping):
         raise TypeError(
-            'split must be a Split, or parts by name, such as {"train": dataset, "test": another}, '
+            'split must be a Split, or a mapping such as {"train": dataset, "test": another}, '
             f"not {type(split).__name__}"
         )
     for part in found.values():
@@ -364,7 +366,7 @@ def _leaks(
     for kind, pictures in kinds:
         for names in pictures:
             placed = [(name, part) for name in names for part in sides.get(name, ())]
-            # One picture in two parts is a leaked image, and no duplicate of itself.
+            # A picture that is in two parts is a leaked image, not a duplicate of itself.
             if len({name for name, _ in placed}) > 1 and len({part for _, part in placed}) > 1:
                 yield Leak(kind, tuple(n for n, _ in placed), tuple(p for _, p in placed))
 
@@ -373,7 +375,7 @@ def _leaks(
 
 
 def found_line(what: str, names: Iterable[str], unit: str = "", more: str = "") -> str:
-    """How many were found, and the first of them."""
+    """Number of findings, and the first of them."""
     texts = list(names)
     if not texts:
         return f"{what}: none{more}"
@@ -381,15 +383,15 @@ def found_line(what: str, names: Iterable[str], unit: str = "", more: str = "") 
 
 
 def passed_over(stopped: bool, aligned: bool, blank: int) -> str:
-    """What the search for near duplicates did not look at."""
+    """What the search for near duplicates left out."""
     said = ", and more that are not listed" if stopped else ""
     if not aligned:
         said += ", with only the most alike pairs aligned (others may be crops or shifts)"
-    return said + (f", with {blank} blank images passed over" if blank else "")
+    return said + (f", with {blank} blank images skipped" if blank else "")
 
 
 def near_words(pair: Near) -> str:
-    """Two pictures and how alike they are."""
+    """Two pictures and their similarity."""
     return f"{pair.first} ~ {pair.second} ({pair.similarity:.3f})"
 
 

@@ -66,6 +66,7 @@ def load_pixels(
     members: Iterable[Member],
     decoder: Decoder,
     cache: CacheOption = None,
+    stacklevel: int = 3,
 ) -> Pixels:
     """Open the decoded pictures of an archive, decoding them first where that was not done yet.
 
@@ -88,6 +89,8 @@ def load_pixels(
         with it, or the user's cache folder where that cannot be written, or memory where neither
         can. In a cache folder that archives may share, an entry of a folder is known by where
         that folder lies, too.
+    stacklevel : int
+        As of :func:`warnings.warn`, counted from here.
 
     Raises
     ------
@@ -101,7 +104,7 @@ def load_pixels(
     """
     pixels = _loaded(archive, find, identifiers, members, decoder, cache)
     for note in pixels.notes:
-        warnings.warn(note, stacklevel=3)
+        warnings.warn(note, stacklevel=stacklevel)
     return pixels
 
 

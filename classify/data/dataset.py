@@ -1,7 +1,7 @@
-"""Labelled scenes held as arrays: the one data type that every loader returns.
+"""Labelled pictures held as arrays: the data type that every loader returns.
 
-Pictures stay the codes that they are, of 8 bits or 16, and, when they come from a cache, on disk (a
-memory map); a subset shares them. Whoever needs a batch asks :meth:`LesionDataset.gather` for it.
+Pictures stay integer codes of 8 or 16 bits and, if they come from a cache, on disk (a memory map);
+a subset shares them. :meth:`LesionDataset.gather` copies a batch.
 """
 
 import operator
@@ -48,14 +48,14 @@ __all__ = [
     "joined",
 ]
 
-#: The seven diagnoses of HAM10000, in the order of every label, logit and table here.
+#: The seven diagnoses of HAM10000, in the order used for all labels, logits and tables.
 LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
 
 _ROWS = 256  # pictures hashed at once
 
-#: What to do with a data set of torch, in errors.
-FROM_TORCH = "make one of a data set of torch with classify.from_torch(dataset, groups=)"
+#: Advice in errors for a torch data set.
+FROM_TORCH = "convert a torch data set with classify.from_torch(dataset, groups=)"
 
 
 class Lesion(NamedTuple):
@@ -66,9 +66,9 @@ class Lesion(NamedTuple):
     label: int
     """Index into :attr:`LesionDataset.classes`."""
     mask: Tensor | None
-    """True on the lesion, bool ``[H, W]``; None where the source has no mask."""
+    """True on the lesion, bool ``[H, W]``; None if the source has no mask."""
     group: str
-    """Pictures of one lesion share a group; a split must not divide it."""
+    """Lesion of the picture; a split must not divide the pictures of one group."""
     identifier: str
     """Name of the picture, unique in its data set."""
 
@@ -84,14 +84,16 @@ class Batch(NamedTuple):
     def take(self, rows: Tensor) -> "Batch":
         """Copy the pictures ``rows`` (int64 ``[M]``, repeats allowed), on their device."""
         images = self.images
-        if images.dtype == torch.uint16:  # torch copies hardly any of these; the bits are the same
+        if (
+            images.dtype == torch.uint16
+        ):  # torch supports few uint16 operations; the bits are the same
             images = images.view(torch.int16)
         return Batch(images.index_select(0, rows).view(self.images.dtype), self.labels[rows])
 
 
 def _collated(lesions: Sequence[Lesion], **_: object) -> Batch:
-    """What torch's ``DataLoader`` makes of several items, as :meth:`LesionDataset.gather` does."""
-    # torch stacks hardly any uint16 tensors; the bits are the same.
+    """Collate several items for torch's ``DataLoader``, as :meth:`LesionDataset.gather` does."""
+    # torch supports few uint16 operations; the bits are the same.
     kind = lesions[0].image.dtype
     bits = [item.image.view(torch.int16 if kind == torch.uint16 else kind) for item in lesions]
     labels = torch.tensor([item.label for item in lesions])
@@ -99,7 +101,7 @@ def _collated(lesions: Sequence[Lesion], **_: object) -> Batch:
 
 
 # By default a loader stacks the fields of an item, and a mask that is None cannot be stacked. This
-# is how torch is told of a type of one's own (the docstring of default_collate).
+# registers another way (see the docstring of torch's default_collate).
 default_collate_fn_map[Lesion] = _collated
 
 
@@ -107,21 +109,21 @@ default_collate_fn_map[Lesion] = _collated
 class LesionDataset:
     """Pictures with labels, groups and, where known, lesion masks.
 
-    ``dataset[i]`` is a :class:`Lesion`; everything else is seen in the order of the rows. The
-    arrays are checked once, here; :meth:`subset` shares them. torch's ``DataLoader`` makes a
-    :class:`Batch` of several items, as :meth:`gather` does.
+    ``dataset[i]`` is a :class:`Lesion`; all attributes are in the order of the rows. The arrays are
+    checked once, at construction; :meth:`subset` shares them. torch's ``DataLoader`` combines
+    several items into a :class:`Batch`, as :meth:`gather` does.
 
     Parameters
     ----------
     images : Tensor or array, uint8 or uint16 ``[N, C, H, W]``
-        Codes, on the CPU, the largest of which is white. May be a memory map (open it with
-        ``mode="c"``), whose file must not be written to: reading from it is refused then. Of a
-        Tensor that was made of such a map the file is not known, and not checked.
+        Codes, on the CPU; the largest code of the type is white. May be a memory map (open it with
+        ``mode="c"``). If its file is written to later, reading from it raises an error. For a
+        Tensor made from such a map, the file is unknown and not checked.
     labels : Tensor, array or sequence of int, ``[N]``
         Indices into ``classes``.
     groups : sequence of str or int, length N
-        Lesion (or patient) of each picture. A picture on its own gets a group of its own, such as
-        its identifier: unknown ("NA", "unknown", ...) is no group.
+        Lesion (or patient) of each picture. Give a picture of an unknown lesion its own group, such
+        as its identifier; "NA", "unknown", ... are refused.
     identifiers : sequence of str or int, length N
         Unique name of each picture.
     classes : sequence of str
@@ -129,16 +131,16 @@ class LesionDataset:
     masks : Tensor or array, bool or uint8 ``[N, H, W]``, optional
         Non-zero on the lesion.
     has_mask : Tensor or array, bool ``[N]``, optional
-        Which pictures have a mask; all of them when ``masks`` is given without it.
+        Which pictures have a mask; by default all of them if ``masks`` is given.
     metadata : mapping of str to array of length N, optional
         Further columns (age, sex, site, ...).
     encoding : {"srgb", "linear"}, optional
-        What the codes are: sRGB as of a picture file, or proportional to light as of a camera's
-        raw data. A system that takes them for something else is then refused; without it, they
-        are what the system says.
+        Meaning of the codes: sRGB as in a picture file, or proportional to light as in a camera's
+        raw data. A system that expects another encoding is then refused. If not given, the system's
+        setting is used.
     fingerprint : str, optional
-        Identity of the content; hashed from classes, names, labels, groups, pictures and masks
-        when it is first asked for if not given.
+        Identity of the content. By default it is hashed from classes, names, labels, groups,
+        pictures and masks at first use.
 
     Raises
     ------
@@ -149,9 +151,9 @@ class LesionDataset:
     Warns
     -----
     UserWarning
-        When there are more than four channels, and at most four columns: they seem to come last.
-        When no fingerprint is given, and no code of 16 bits is above 4095, or of 8 above 1: they
-        become nearly black.
+        When there are more than four channels and at most four columns: the channels seem to come
+        last. When no fingerprint is given, and no 16-bit code is above 4095, or no 8-bit code above
+        1: the pictures become nearly black.
     """
 
     def __init__(
@@ -175,15 +177,15 @@ class LesionDataset:
         names = as_names(identifiers, "identifiers", count)
         if len(set(names)) < count:
             name, times = Counter(names).most_common(1)[0]
-            raise ValueError(f"identifiers must be unique, but {name!r} is there {times} times")
+            raise ValueError(f"identifiers must be unique, but {name!r} occurs {times} times")
         if looks_turned(images):
             _, channels, height, width = images.shape
             warnings.warn(
-                f"images {list(images.shape)} are taken for {channels} channels of {height} x "
-                f"{width} pixels; where the channels come last, give np.moveaxis(images, -1, 1)",
+                f"images {list(images.shape)} are taken as {channels} channels of {height} x "
+                f"{width} pixels; if the channels come last, give np.moveaxis(images, -1, 1)",
                 stacklevel=2,
             )
-        if not fingerprint:  # those who read pictures from files say it of each
+        if not fingerprint:  # loaders of files warn for each picture
             warn_of_nearly_black(images, stacklevel=2)
         listed = classes.tolist() if isinstance(classes, np.ndarray) else tuple(classes)
         kinds = as_names(listed, "classes", len(listed))
@@ -191,7 +193,7 @@ class LesionDataset:
             raise ValueError(f"classes must be different names, at least one, got {kinds}")
         masks, has_mask = checked_masks(masks, has_mask, images)
         columns = {}
-        if metadata is not None:  # not its truth, which a DataFrame has none of
+        if metadata is not None:  # not its truth value, which a DataFrame lacks
             columns = {name: np.asarray(column) for name, column in metadata.items()}
         for name, column in columns.items():
             if column.shape[:1] != (count,):
@@ -269,7 +271,7 @@ class LesionDataset:
 
     @property
     def channels(self) -> int:
-        """C of the pictures."""
+        """Number of channels C of the pictures."""
         return self._arrays.images.shape[1]
 
     @property
@@ -279,7 +281,7 @@ class LesionDataset:
 
     @property
     def encoding(self) -> SceneEncoding | None:
-        """What the codes are, ``srgb`` or ``linear``; None where nobody said."""
+        """Encoding of the codes, ``srgb`` or ``linear``; None if it was not given."""
         return self._arrays.encoding
 
     @property
@@ -295,7 +297,7 @@ class LesionDataset:
 
     @property
     def targets(self) -> Tensor:
-        """The labels ``[N]`` under torchvision's name for them."""
+        """The labels ``[N]``, under the name that torchvision uses."""
         return self.labels
 
     @cached_property
@@ -328,8 +330,8 @@ class LesionDataset:
     def fingerprint(self) -> str:
         """Identity of the content.
 
-        A subset's derives from its source's and from the names that it holds, in their order:
-        subsets of subsets agree with subsets taken at once.
+        The fingerprint of a subset derives from that of its source and from its picture names, in
+        their order. A subset of a subset therefore agrees with the same subset taken at once.
         """
         if torch.equal(self._rows, torch.arange(len(self._arrays.identifiers))):
             return self._arrays.fingerprint
@@ -341,8 +343,8 @@ class LesionDataset:
         Raises
         ------
         ValueError
-            When the index is not integers ``[B]`` or bool ``[N]``; when a file that the pictures
-            are read from was written to.
+            When the index is not integers ``[B]`` or bool ``[N]``, or when the file of the pictures
+            was modified.
         """
         self._arrays.check_files()
         rows = self._rows[as_index(index, len(self))]
@@ -354,7 +356,7 @@ class LesionDataset:
         Raises
         ------
         ValueError
-            When one of the rows has no mask; as :meth:`gather`.
+            When one of the rows has no mask; also as in :meth:`gather`.
         """
         self._arrays.check_files()
         rows = self._rows[as_index(index, len(self))]
@@ -364,18 +366,18 @@ class LesionDataset:
             raise ValueError(
                 f"{len(without)} of the {len(rows)} images have no lesion mask ({', '.join(names)}"
                 f"{', ...' if len(without) > len(names) else ''}); "
-                "keep to dataset.subset(dataset.has_mask)"
+                "use dataset.subset(dataset.has_mask)"
             )
         return self._arrays.masks.index_select(0, rows) != 0
 
     def subset(self, index: Index) -> "LesionDataset":
-        """Show only the rows ``index`` (int ``[M]``, or bool ``[N]``), in that order.
+        """Return a data set of the rows ``index`` (int ``[M]``, or bool ``[N]``), in that order.
 
         Raises
         ------
         ValueError
-            When no row is left or a row is there twice. Oversample while drawing batches: a
-            picture that a data set holds twice could land on both sides of a later split.
+            When no row is left or a row occurs twice. Oversample when drawing batches instead: a
+            picture that occurs twice could be put into two parts by a later split.
         """
         positions = as_index(index, len(self))
         rows = self._rows[positions]
@@ -383,15 +385,15 @@ class LesionDataset:
             raise ValueError("a subset needs at least one image, got an empty index")
         if len(torch.unique(rows)) < len(rows):
             raise ValueError(
-                "a subset holds each image once, but the index repeats some; "
+                "a subset contains each image once, but the index repeats some; "
                 "repeat images with gather(...) instead, after the split"
             )
         return self._view(self._arrays, rows)
 
     def taken_as(self, encoding: SceneEncoding | None) -> "LesionDataset":
-        """Show the same codes, said to be of another ``encoding`` than their source could know.
+        """Return the same data set with another ``encoding`` of its codes.
 
-        For light in files that others fill with sRGB. The identity stays: it is the same content.
+        For linear light in file formats that usually hold sRGB. The fingerprint does not change.
 
         Raises
         ------
@@ -402,10 +404,10 @@ class LesionDataset:
         return self._view(self._arrays.taken_as(encoding), self._rows)
 
     def grouped(self, groups: Names) -> "LesionDataset":
-        """Show the same pictures, said to belong together otherwise: by patient, for one.
+        """Return the same pictures with other groups, for instance by patient.
 
-        For sources that do not say it, and to split, resample and test by something coarser than
-        the lesion. The groups are a part of the identity: it is another data set to a run.
+        For sources without groups, and to split, resample and test by a coarser unit than the
+        lesion. The groups are part of the fingerprint: for a run this is another data set.
 
         Parameters
         ----------
@@ -419,7 +421,7 @@ class LesionDataset:
         Raises
         ------
         ValueError
-            When they are not one name for each row, or one is missing ("NA", "unknown", ...).
+            When there is not one name for each row, or one is missing ("NA", "unknown", ...).
         """
         names = _checked_groups(groups, self.identifiers)
         whole = list(self._arrays.groups)
@@ -428,14 +430,14 @@ class LesionDataset:
         return self._view(self._arrays.grouped(tuple(whole)), self._rows)
 
     def redrawn(self, images: Array, *, masks: Array | None = None) -> "LesionDataset":
-        """Give each row another picture; its label, names, columns and encoding stay.
+        """Return a data set with another picture in each row; all other columns and encoding stay.
 
         Parameters
         ----------
         images : Tensor or array, uint8 or uint16 ``[N, C, H, W]``
-            Of any size.
+            The new pictures, of any size.
         masks : Tensor or array, bool or uint8 ``[N, H, W]``, optional
-            Of these pictures; without, they have none.
+            Their masks; by default none.
 
         Raises
         ------
@@ -457,7 +459,7 @@ class LesionDataset:
         return made.taken_as(self.encoding)
 
     def same_set_as(self, other: "LesionDataset") -> bool:
-        """Whether both are parts of one data set, as a split makes them.
+        """Return whether both are parts of one data set, as after a split.
 
         Parameters
         ----------
@@ -470,17 +472,17 @@ class LesionDataset:
         return self._arrays.identifiers is other._arrays.identifiers
 
     def shared(self, other: "LesionDataset", *, named: bool = False) -> tuple[str, ...]:
-        """Names of the pictures that ``other`` shows too.
+        """Return the names of the pictures that are also in ``other``.
 
-        Of two parts of one data set, those of its rows that are in both; of two data sets, those of
-        equal codes, whatever their names are. Pictures that are of one colour all over, as black
-        frames are, must have one name, too: they may be equal by chance.
+        For two parts of one data set, these are the rows in both. For two data sets, they are the
+        pictures with equal codes, whatever their names. Pictures of a single colour, such as black
+        frames, must also have equal names, since their codes may be equal by chance.
 
         Parameters
         ----------
         other : LesionDataset
         named : bool
-            Only those that have the same name there, too.
+            Return only pictures that also have the same name in ``other``.
 
         Returns
         -------
@@ -489,7 +491,7 @@ class LesionDataset:
         Raises
         ------
         TypeError
-            For what is no data set of this library.
+            When ``other`` is not a :class:`LesionDataset`.
         """
         check_dataset(other)
         if self.same_set_as(other):
@@ -512,7 +514,7 @@ class LesionDataset:
 
     @cached_property
     def _hashes(self) -> list[bytes]:
-        """Of the codes of each row: equal ones are of equal codes, within sets of one kind."""
+        """Hashes of the codes of each row, comparable between sets of one kind."""
         return [
             sha256(codes).digest()
             for block in torch.arange(len(self)).split(_ROWS)
@@ -526,13 +528,13 @@ def _is_flat(image: Tensor) -> bool:
 
 
 def _checked_groups(groups: Names, identifiers: Sequence[str]) -> tuple[str, ...]:
-    """Groups of the pictures that have these identifiers; a picture's own is always a name."""
+    """Checked groups of the pictures with these identifiers; an identifier is always allowed."""
     names = as_names(groups, "groups", len(identifiers))
     for position, (name, own) in enumerate(zip(names, identifiers, strict=True)):
         if name != own and is_missing(name):
             raise ValueError(
-                f"groups[{position}] is {name!r}, and unknown is no group: give a picture on "
-                "its own a name of its own, such as its identifier"
+                f"groups[{position}] is {name!r}, which is not a group: give a picture of an "
+                "unknown lesion its own group, such as its identifier"
             )
     return names
 
@@ -540,7 +542,7 @@ def _checked_groups(groups: Names, identifiers: Sequence[str]) -> tuple[str, ...
 def joined(parts: Sequence[LesionDataset], places: Sequence[Tensor]) -> LesionDataset | None:
     """The data set of which these are ``parts``, each at its ``places`` in it, int64 ``[M]``.
 
-    None of parts that do not share their arrays, or do not have a place for each picture.
+    None if the parts do not share their arrays, or lack a place for a picture.
     """
     arrays = parts[0]._arrays
     if any(part._arrays is not arrays for part in parts) or any(
@@ -552,7 +554,7 @@ def joined(parts: Sequence[LesionDataset], places: Sequence[Tensor]) -> LesionDa
 
 
 def check_dataset(dataset: object) -> None:
-    """Refuse, by a TypeError, what is no ``dataset`` of this library."""
+    """Raise a TypeError unless ``dataset`` is a :class:`LesionDataset`."""
     if not isinstance(dataset, LesionDataset):
         remedy = f"; {FROM_TORCH}" if isinstance(dataset, Dataset | DataLoader) else ""
         raise TypeError(
@@ -561,12 +563,12 @@ def check_dataset(dataset: object) -> None:
 
 
 def check_classes(dataset: LesionDataset) -> None:
-    """Refuse a ``dataset`` that no classifier can learn from.
+    """Raise an error for a ``dataset`` that cannot train a classifier.
 
     Raises
     ------
     TypeError
-        For what is no data set of this library.
+        When ``dataset`` is not a :class:`LesionDataset`.
     ValueError
         When fewer than two classes have pictures.
     """

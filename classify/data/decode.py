@@ -39,15 +39,15 @@ __all__ = [
 
 #: What is said of pictures that are transparent somewhere: how many, and their names.
 TRANSPARENT = (
-    "{} are transparent somewhere, and are taken as if they were not, with the colours that lie "
-    "under it: {}; if these are not meant, flatten them onto their background"
+    "{} have transparent parts, and are read as opaque, with the colours stored there: {}; if "
+    "these are not intended, flatten the pictures onto their background"
 )
 _OTHER_COLOURS = (
     "{} have a colour profile that is not applied, as their 16 bits are kept: {}; convert them to "
     "sRGB if they are in other colours"
 )
 _UNREAD_PROFILE = (
-    "{} have a colour profile that cannot be read, or that of another kind of pictures, and are "
+    "{} have a colour profile that cannot be read, or that of another kind of picture, and are "
     "taken as sRGB: {}; convert them to sRGB if they are in other colours"
 )
 
@@ -100,11 +100,11 @@ class Decoded(NamedTuple):
 class Decoder:
     """How files become arrays.
 
-    Orientation tags are obeyed, in images and in masks alike. Grey, palette and CMYK pictures
-    become RGB, or all of them grey where one channel is asked for, and those of 16 bits have 8
-    where they are not asked for. Pictures with a colour profile are converted to sRGB, unless their
-    codes are no sRGB; where 16 bits are kept, a profile of other colours is dropped, with a
-    warning. So is an alpha channel, where it lets anything through.
+    Orientation tags are applied, in images and in masks. Grey, palette and CMYK pictures become
+    RGB, or all become grey if one channel is requested. 16-bit pictures are reduced to 8 bits
+    unless 16 are requested. Pictures with a colour profile are converted to sRGB, unless their
+    codes are not sRGB; if 16 bits are kept, a profile of other colours is dropped, with a warning.
+    An alpha channel is also dropped, with a warning if anything is transparent.
     Images are reduced with a Lanczos filter on the codes, masks by area: a pixel is on the lesion
     when more than about half of it is. Masks that are transparent somewhere are refused, and so
     are maps of several labels (0, 1, 2, or 0, 1, 255; areas of several greys or colours), of which
@@ -319,7 +319,7 @@ class Decoder:
             )
         picture, opaque = with_alpha(picture)
         if not opaque:
-            raise ValueError("the mask is transparent somewhere; flatten it to black and white")
+            raise ValueError("the mask has transparent parts; flatten it to black and white")
         exact = raw.format not in ("JPEG", "MPO")  # which leave any values
         if raw.mode.startswith("I;16"):
             codes = grey_codes(raw)
@@ -462,7 +462,7 @@ def _untouched(data: bytes) -> Image.Image:
     most = Image.MAX_IMAGE_PIXELS
     if most is not None and picture.width * picture.height > most:
         raise ValueError(
-            f"it claims {picture.width}x{picture.height} pixels, and at most {most} are decoded"
+            f"it claims {picture.width}x{picture.height} pixels, but at most {most} are decoded"
         )
     check_pages(picture)
     return picture
@@ -473,7 +473,7 @@ def check_pages(picture: Image.Image) -> None:
     frames = getattr(picture, "n_frames", 1)
     # Not in a JPEG, behind which phones put the brightness of a screen, or depth.
     if frames > 1 and picture.format not in ("MPO", "TIFF"):
-        raise ValueError(f"it holds {frames} frames; save one picture a file")
+        raise ValueError(f"it holds {frames} frames; save one picture per file")
     if not isinstance(picture, TiffImagePlugin.TiffImageFile) or frames == 1:
         return
     pages = 0
@@ -483,7 +483,7 @@ def check_pages(picture: Image.Image) -> None:
     picture.seek(0)
     if pages > 1:
         raise ValueError(
-            f"it holds {pages} pages; save one picture a file, or an array [N, C, H, W] for "
+            f"it holds {pages} pages; save one picture per file, or an array [N, C, H, W] for "
             "classify.SceneFile"
         )
 
@@ -497,7 +497,7 @@ def _check_one_label(codes: np.ndarray) -> None:
     if small or _has_plateau(codes):
         values = listed(map(str, np.unique(codes).tolist()), 6)
         raise ValueError(
-            f"the mask holds the values {values}, labels of which it does not say which are the "
+            f"the mask holds the values {values}, and does not say which of these labels is the "
             "lesion; save it in black and white"
         )
 
@@ -545,7 +545,7 @@ def _on_black(colours: np.ndarray) -> np.ndarray:
         amid &= off[row : row + height - 2, column : column + width - 2]
     if amid.sum() >= _SPOT:
         raise ValueError(
-            "the mask holds several colours, labels of which it does not say which are the "
+            "the mask holds several colours, and does not say which of these labels is the "
             "lesion; save it in black and white"
         )
     return codes

@@ -60,17 +60,17 @@ def ImageFolder(
     workers: int | None = None,
     progress: bool = True,
 ) -> LesionDataset:
-    """Pictures in class folders, ``root/<class>/.../<file>``, as a folder or a zip of it.
+    """Load pictures in class folders, ``root/<class>/.../<file>``, from a folder or a zip.
 
-    Folders do not say which pictures belong together (one lesion, one patient), and a split by
-    lesion has to know: give a table of it with ``groups``, or say it of what is returned with
-    :meth:`LesionDataset.grouped`. Without, every picture is a group of its own, named like the
-    picture: its path below ``root``. Files that are no pictures (``.jpg .jpeg .jpe .jfif .png .bmp
-    .tif .tiff .webp``), or lie beside the class folders, are left alone.
+    Folders do not say which pictures belong together (one lesion, one patient), which a split by
+    lesion needs: give a table with ``groups``, or use :meth:`LesionDataset.grouped` on the result.
+    Otherwise every picture is a group of its own, named like the picture: its path below ``root``.
+    Files that are not pictures (``.jpg .jpeg .jpe .jfif .png .bmp .tif .tiff .webp``), or are
+    beside the class folders, are ignored.
 
-    A data set that is divided, ``root/<part>/<class>/.../<file>`` with folders that are called
-    ``train``, ``val``, ``test`` or as :func:`given_split` knows them, and nothing else, has the
-    classes of all parts and a column of them: ``given_split(dataset, dataset.metadata["part"])``.
+    A divided data set, ``root/<part>/<class>/.../<file>`` with only folders called ``train``,
+    ``val``, ``test`` or another name of :func:`given_split`, gets the classes of all parts and a
+    column ``part``: ``given_split(dataset, dataset.metadata["part"])``.
 
     Parameters
     ----------
@@ -79,37 +79,36 @@ def ImageFolder(
     image_size : int, pixels
         Side of the square pictures, 8 to 1024.
     geometry : {"crop", "squeeze"}
-        The centred square of the frame, or the whole frame squeezed into one.
+        ``crop`` takes the centred square of the frame; ``squeeze`` scales the whole frame to one.
     classes : sequence of str, optional
-        The class folders in the order that labels shall have, and other classes that a run knows
-        and that have no folder here; by default the folders, sorted as text: ``10`` comes before
-        ``2``. Letters with accents, of groups too, become Unicode's NFC.
+        The class folders in the wanted order of labels; it may include classes without a folder
+        here, such as those of a run. By default the folders, sorted as text: ``10`` comes before
+        ``2``. Accented letters, also of groups, are converted to Unicode's NFC.
     groups : path, optional
-        CSV, or tab-separated text, of the columns ``image`` (or ``file``, or another that
-        :func:`ImageTable` knows) and ``group`` (or ``patient_id``, or ``lesion_id``: of several,
-        the first of these three; else the only one that is named as such, as ``scene`` or
-        ``Subject ID``). An image is named by its path below ``root`` or by the end of that, its
-        file name at least, also without the suffix; or by an absolute path, or one with ``..`` from
-        the folder of the table. A row for each picture; others are left alone.
+        CSV, or tab-separated text, with a column ``image`` (or ``file``, or another one of
+        :func:`ImageTable`) and a column ``group`` (or ``patient_id``, or ``lesion_id``: the first
+        of these three; else the only one with the name of a group, such as ``scene`` or ``Subject
+        ID``). An image is named by its path below ``root``, or by the end of that path, at least
+        the file name, with or without suffix; or by an absolute path, or one with ``..`` from the
+        folder of the table. Every picture needs a row; other rows are ignored.
     bit_depth : {8, 16}, optional
-        Of the codes. 16 keeps those of PNG and TIFF files, grey or in colour, and refuses files of
-        another depth. 8 reduces them, and so does the default, with a warning.
+        Bits of the codes. 16 keeps those of PNG and TIFF files, grey or colour, and refuses files
+        of another depth. 8 reduces 16-bit files, and so does the default, with a warning.
     white_level : int
-        Code of pictures of 16 bits that is white: 4095 for those of a camera of 12 bits, whose
-        codes lie in the low ones. Pictures of 8 bits stay as they are, with a warning.
+        Code that is white in 16-bit pictures: 4095 for a 12-bit camera that fills the low bits.
+        8-bit pictures are not changed, with a warning.
     channels : {1, 3}, optional
-        1 for a camera without colours: grey files as they are, and of colours the luminance of
-        their codes (ITU-R BT.709). 3 makes three equal channels of grey, of which a sensor gives
-        each light and noise of its own, and so does the default, with a warning where all pictures
-        are grey.
+        1 for a monochrome camera: grey files are kept, and colours become the luminance of their
+        codes (ITU-R BT.709). 3 makes three equal channels of grey, each of which has its own light
+        and noise in a sensor; so does the default, with a warning if all pictures are grey.
     encoding : {"srgb", "linear"}, optional
-        What the codes are, see :class:`LesionDataset`. By default those of 8 bits are sRGB, as of
-        picture files; with ``bit_depth=16`` or a ``white_level`` they may be a camera's raw data,
-        and nothing is said. Those of files with another colour profile are converted to sRGB,
-        unless 16 bits are kept, there is a ``white_level``, or they are said to be linear.
+        Meaning of the codes, see :class:`LesionDataset`. By default 8-bit codes are sRGB, as in
+        picture files; with ``bit_depth=16`` or a ``white_level`` they may be raw data of a camera,
+        and the encoding is None. Files with another colour profile are converted to sRGB, unless 16
+        bits are kept, ``white_level`` is given, or the encoding is linear.
     cache, workers, progress
-        As for :func:`HAM10000`: pictures that were replaced at their place by others of equal sizes
-        and modification times are not noticed, delete the cache then.
+        As in :func:`HAM10000`. A picture replaced by another one of equal size and modification
+        time is not noticed: then delete the cache.
 
     Returns
     -------
@@ -120,27 +119,27 @@ def ImageFolder(
     FileNotFoundError
         When ``root`` or ``groups`` does not exist.
     ValueError
-        When there are no class folders, one of them has no picture, ``classes`` leaves one out or
-        names one twice, or pictures cannot be used: all of them by name. When the table of groups
-        lacks a column or pictures, or is not clear. When an option is unknown.
+        When there are no class folders, one of them has no picture, ``classes`` lacks one or lists
+        one twice, or pictures cannot be used. The message lists all of them. When the table of
+        groups lacks a column or pictures, or is ambiguous. When an option is unknown.
     TypeError
-        When ``groups`` is no path.
+        When ``groups`` is not a path.
     OSError
         When the cache cannot be written.
 
     Warns
     -----
     UserWarning
-        When there is one class only, and ``classes`` does not name it; when it names one that has
-        no folder; when all pictures are grey and ``channels`` is not given; when pictures are
-        transparent somewhere, have codes above ``white_level``, become nearly black, lose bits, or
-        have a colour profile that is not applied, as where 16 bits are kept; when classes are
-        called like the parts of a split. When class folders hold pictures of a kind that is not
-        read (``.heic .gif .jp2 .dcm`` ...), or differ in capital letters or spaces alone. When the
-        table of groups has a column that joins whole groups, as patients do lesions, and the one
-        that is taken is not called ``group``; when names of groups differ in capital letters or
-        spaces alone, or as ``1``, ``01``, ``1.0``, or one that looks like a word for what is not
-        known (``?``, ``9999``) has more than a fifth of at least 20 pictures.
+        When there is only one class, and ``classes`` is not given; when a class of ``classes`` has
+        no folder; when all pictures are grey and ``channels`` is not given; when pictures have
+        transparent parts, have codes above ``white_level``, become nearly black, lose bits, or have
+        a colour profile that is not applied, as where 16 bits are kept; when classes have names of
+        the parts of a split. When class folders contain pictures of a format that is not read
+        (``.heic .gif .jp2 .dcm`` ...), or their names differ only in case or spaces. When the table
+        of groups has a column that joins whole groups, as patients join lesions, and the used
+        column is not called ``group``; when names of groups differ only in case or spaces, or as
+        ``1``, ``01``, ``1.0``; or when a group that looks like a placeholder for an unknown value
+        (``?``, ``9999``) has more than a fifth of at least 20 pictures.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -155,9 +154,8 @@ def ImageFolder(
     )
     if groups is not None and not isinstance(groups, str | os.PathLike):
         raise TypeError(
-            f"groups is the path of a table, not {type(groups).__name__}: of groups that are at "
-            "hand, say .grouped(groups) of the data set that is returned, in the order of its "
-            "identifiers"
+            f"groups must be the path of a table, not {type(groups).__name__}: pass groups in "
+            "memory to .grouped(groups) of the returned data set, in the order of its identifiers"
         )
     with Archive(root) as archive:
         by_class, parts = _by_class(archive)
@@ -213,8 +211,8 @@ def _groups(path: Path, identifiers: Sequence[str], root: Path) -> list[str]:
         column = others[0]
     if column is None:
         raise ValueError(
-            f"{path} does not say what belongs together: it needs one of the columns "
-            f"{', '.join(GROUPS)}, and has {', '.join(table)}"
+            f"{path} has no column of groups: it needs one of the columns {', '.join(GROUPS)}, and "
+            f"has {', '.join(table)}"
         )
     for name, values in coarser_columns(table, column).items():
         warnings.warn(
@@ -237,8 +235,8 @@ def _groups(path: Path, identifiers: Sequence[str], root: Path) -> list[str]:
     warn_of_placeholders(together, where=str(path), column=column, stacklevel=3)
     if unclear := [key for key, times in Counter(keys).items() if times > 1]:
         raise ValueError(
-            f"{path} has rows that several pictures have the name of: {listed(unclear)}; give "
-            "their paths below the folder"
+            f"{path} has rows whose names fit several pictures: {listed(unclear)}; give their "
+            "paths below the folder"
         )
     return together
 
@@ -263,7 +261,7 @@ def _in_other_letters(identifiers: Sequence[str], names: Sequence[str], root: st
     known = dict.fromkeys(small, "")
     keys = [_key(i.casefold(), known, root.casefold(), "") for i in identifiers[:_FEW]]
     meant = [f"{small[key]} ({i})" for key, i in zip(keys, identifiers, strict=False) if key]
-    return f"; capital letters count: {listed(meant)}" if meant else ""
+    return f"; names are case-sensitive: {listed(meant)}" if meant else ""
 
 
 def _by_class(archive: Archive) -> tuple[dict[str, list[Member]], dict[str, str]]:
@@ -284,16 +282,16 @@ def _by_class(archive: Archive) -> tuple[dict[str, list[Member]], dict[str, str]
             others = sorted(set(folders) - set(called))
             beside = [*(f"{name}/" for name in others), *direct]
             warnings.warn(
-                f"classes of {archive.root} are called like parts of a split: {listed(called)}. If "
-                "these are parts, have nothing but <part>/<class>/<picture> there: remove "
+                f"classes of {archive.root} have names of parts of a split: {listed(called)}. If "
+                "they are parts, keep only <part>/<class>/<picture> there: remove "
                 f"{listed(beside, 3)}",
                 stacklevel=3,
             )
     unread = [m.path for m in archive.members if m.suffix in UNREAD]
     if unread := [path for path in unread if path.count("/") > depth]:
         warnings.warn(
-            f"{len(unread)} files of {archive.root} are pictures of a kind that is not read, and "
-            f"are left alone: {listed(unread, 3)}; save them as PNG, or take them out",
+            f"{len(unread)} files of {archive.root} are pictures of a format that is not read, and "
+            f"are ignored: {listed(unread, 3)}; save them as PNG, or remove them",
             stacklevel=3,
         )
     known = classes.values() if parts else map(composed, folders)

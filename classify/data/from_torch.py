@@ -1,4 +1,4 @@
-"""Data sets of torch and torchvision: pictures with their labels, read once into arrays.
+"""Conversion of torch and torchvision data sets into arrays of pictures and labels.
 
 ::
 
@@ -50,34 +50,35 @@ def from_torch(
     encoding: SceneEncoding | None = None,
     progress: bool = True,
 ) -> LesionDataset:
-    """Read a map-style data set of torch, such as torchvision's, into memory.
+    """Read a map-style torch data set, such as torchvision's, into memory.
 
-    Each picture is read once: a random view would be the only one that is ever shown. Let
-    :func:`joint.fit` augment instead.
+    Each picture is read once, so a random transform would be fixed for ever. Use the augmentation
+    of :func:`joint.fit` instead.
 
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        With a length, and items ``(picture, label)``, of which further entries are left alone. A
-        picture is a Tensor ``[C, H, W]`` or ``[H, W]``, an array ``[H, W, C]`` or ``[H, W]``, or
-        one of PIL: floats in 0..1, or codes of 8 or 16 bits, whose largest is white. All have one
-        shape. Palettes, CMYK, YCbCr, HSV and LAB of PIL become RGB, and its alpha is dropped.
+        Data set with a length, and items ``(picture, label)``; further entries are ignored. A
+        picture is a Tensor ``[C, H, W]`` or ``[H, W]``, an array ``[H, W, C]`` or ``[H, W]``, or a
+        PIL image: floats in 0..1, or codes of 8 or 16 bits, where the largest code is white. All
+        have one shape. PIL images with palette, CMYK, YCbCr, HSV or LAB become RGB, and alpha is
+        dropped.
     classes : sequence of str, optional
-        By default the ``classes`` of the data set (of a ``Subset``, of what it is one of), those of
-        several words joined by commas, and "0", "1", ... where it has none.
+        Names of the classes. By default the ``classes`` of the data set (for a ``Subset``, of its
+        source), with several words joined by commas, or "0", "1", ... if it has none.
     groups : sequence of str or int, length N, optional
-        Lesion (or patient) of each picture, which a split keeps together. By default each picture
-        is one of its own: nothing in such a data set says otherwise.
+        Lesion (or patient) of each picture, whose pictures a split keeps together. By default each
+        picture is a group of its own, since such a data set does not state groups.
     identifiers : sequence of str or int, length N, optional
-        Unique names; by default the paths of torchvision's folders below their root, and row
-        numbers otherwise. A ``Subset`` has those of what it is one of.
+        Unique names. By default the paths of torchvision's folders below their root, otherwise row
+        numbers. A ``Subset`` uses those of its source.
     bit_depth : {8, 16}
-        Codes that floats are rounded to.
+        Bits of the codes that floats are rounded to.
     encoding : {"srgb", "linear"}, optional
-        What the codes are, see :class:`LesionDataset`. By default those of 8 bits are sRGB, as of
-        picture files; those of 16 may be a camera's raw data, and nothing is said.
+        Meaning of the codes, see :class:`LesionDataset`. By default 8-bit codes are sRGB, as in
+        picture files; 16-bit codes may be raw data of a camera, and the encoding is None.
     progress : bool
-        Show a bar, on a terminal.
+        Show a progress bar, on a terminal.
 
     Returns
     -------
@@ -86,18 +87,18 @@ def from_torch(
     Raises
     ------
     TypeError
-        When the data set has no length, or its items are no pairs.
+        When the data set has no length, or its items are not pairs.
     ValueError
-        When a picture is none, has another shape than the first or values outside of 0..1, and as
-        :class:`LesionDataset` does.
+        When an item is not a picture, has another shape than the first or values outside 0..1, and
+        as in :class:`LesionDataset`.
 
     Warns
     -----
     UserWarning
-        When nobody named the classes, and there are numbers below the highest label that no picture
-        has; when there is one class only, and ``classes`` does not name it. When pictures of PIL
-        are transparent somewhere: as :func:`ImageFolder`. When all become nearly black, as
-        :class:`LesionDataset` says: codes of 12 bits in 16, or 0 and 1 in uint8.
+        When the classes have no names, and a number below the highest label has no picture; when
+        there is only one class, and ``classes`` is not given. When PIL images have transparent
+        parts, as in :func:`ImageFolder`. When all pictures become nearly black, see
+        :class:`LesionDataset`: 12-bit codes in 16 bits, or 0 and 1 in uint8.
     """
     count = _length(dataset)
     if bit_depth not in DEPTHS.values():
@@ -114,7 +115,7 @@ def from_torch(
             images = torch.empty(count, *codes.shape, dtype=codes.dtype)
         if (codes.shape, codes.dtype) != (images.shape[1:], images.dtype):
             raise ValueError(
-                f"picture {row} is {codes.dtype} {list(codes.shape)}, and those before are "
+                f"picture {row} is {codes.dtype} {list(codes.shape)}, but those before are "
                 f"{images.dtype} {list(images.shape[1:])}: resize and crop all of them to one "
                 "size, and convert them to one mode and type, in the transform of the data set"
             )
@@ -150,8 +151,8 @@ def _length(dataset: Dataset[Any]) -> int:
         count = -1
     if count < 0 or not hasattr(dataset, "__getitem__"):
         raise TypeError(
-            f"from_torch reads map-style data sets, with a length and items, and "
-            f"{type(dataset).__name__} has none: make a list of its pairs, as list(dataset)"
+            f"from_torch reads map-style data sets, with a length and items, but "
+            f"{type(dataset).__name__} has none: make a list of its pairs, such as list(dataset)"
         )
     if count == 0:
         raise ValueError(f"the data set is empty: {type(dataset).__name__} has no items")
@@ -169,13 +170,13 @@ def _pair(dataset: Dataset[Any], row: int) -> tuple[object, int]:
     label = as_integer(item[1])
     if label is None:
         raise TypeError(
-            f"the label of item {row} must be an integer, the number of its class, not "
-            f"{type(item[1]).__name__}: make one in the data set, such as {_as_label(item[1])}"
+            f"the label of item {row} must be an integer, the index of its class, not "
+            f"{type(item[1]).__name__}: convert it in the data set, such as {_as_label(item[1])}"
         )
     if label < 0:
         raise ValueError(
-            f"item {row} has the label {label}, and classes are counted from 0: leave out what has "
-            "no label, as with torch.utils.data.Subset"
+            f"item {row} has the label {label}, but classes are counted from 0: leave out items "
+            "without a label, for instance with torch.utils.data.Subset"
         )
     return item[0], label
 
@@ -206,7 +207,7 @@ def _codes(picture: object, row: int, bit_depth: int) -> Tensor:
     turned = isinstance(picture, np.ndarray) and picture.ndim == 3  # as in files: channels last
     if not isinstance(picture, Tensor | np.ndarray):
         raise ValueError(
-            f"picture {row} must be a Tensor, an array or one of PIL, not {type(picture).__name__}"
+            f"picture {row} must be a Tensor, an array or a PIL image, not {type(picture).__name__}"
         )
     values = as_tensor(picture).detach().cpu()
     values = values.movedim(-1, 0) if turned else values
@@ -238,12 +239,12 @@ def _codes(picture: object, row: int, bit_depth: int) -> Tensor:
 def _remedy(low: float, high: float) -> str:
     """What to do about floats that reach from ``low`` to ``high``."""
     if not math.isfinite(high - low):
-        return "look where they were made, as by a division of 0 by 0"
+        return "check where they were computed, for instance by a division of 0 by 0"
     if low >= 0 and high > 2:
         return "divide codes of 8 bits by 255, or give them as uint8"
     return (
-        "leave Normalize out of the transform, the classifier has its own, and random views too, "
-        "which training draws"
+        "remove Normalize from the transform, since the classifier normalises, and random "
+        "transforms, since training augments"
     )
 
 

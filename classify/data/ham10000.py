@@ -1,4 +1,4 @@
-"""HAM10000 as people download it: 10015 dermoscopic pictures of pigmented lesions."""
+"""HAM10000 as downloaded: 10015 dermoscopic pictures of pigmented lesions."""
 
 import os
 from collections.abc import Iterable
@@ -9,20 +9,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from .archive import ZIP_ERRORS, Archive, Member, listed
-from .arrays import content_hash
-from .cache import CacheOption, load_pixels
+from .cache import CacheOption
 from .dataset import LESION_CLASSES, LesionDataset
 from .decode import Decoder, Geometry
-from .table import (
-    Table,
-    check_once,
-    chosen_rows,
-    is_missing,
-    mask_name,
-    pictures_of,
-    read_table,
-    typed_column,
-)
+from .lesion_table import dataset_of_rows, lesion_groups
+from .table import Table, check_once, read_table
 
 __all__ = ["HAM10000"]
 
@@ -41,13 +32,13 @@ def HAM10000(
     progress: bool = True,
     limit: int | None = None,
 ) -> LesionDataset:
-    """HAM10000, decoded once into a cache of 8-bit arrays.
+    """Load HAM10000, decoded once into a cache of 8-bit arrays.
 
-    The folder or zip may be laid out as Kaggle has it (``HAM10000_metadata.csv`` and folders of
-    pictures) or as Dataverse has it (``HAM10000_metadata`` or ``.tab`` beside zips, also all of
-    it in one zip). Pictures are found by name, ``<image_id>.jpg``, ``.jpeg`` or ``.png``, and masks
-    as ``<image_id>_segmentation.png``, anywhere below ``root``; a picture without a row of
-    metadata (the ISIC 2018 test set) is left alone. Rows come in the order of their image ids.
+    The folder or zip may have the layout of Kaggle (``HAM10000_metadata.csv`` and folders of
+    pictures) or of Dataverse (``HAM10000_metadata`` or ``.tab`` beside zips, or everything in one
+    zip). Pictures are found by name, ``<image_id>.jpg``, ``.jpeg`` or ``.png``, and masks as
+    ``<image_id>_segmentation.png``, anywhere below ``root``. Pictures without a row of metadata
+    (the ISIC 2018 test set) are ignored. Rows are sorted by image id.
 
     Parameters
     ----------
@@ -56,39 +47,38 @@ def HAM10000(
     image_size : int, pixels
         Side of the square pictures, 8 to 1024.
     geometry : {"crop", "squeeze"}
-        The centred square of the 4:3 frame, which keeps pixels square, or the whole frame squeezed
-        into a square.
+        ``crop`` takes the centred square of the 4:3 frame, which keeps pixels square; ``squeeze``
+        scales the whole frame to a square.
     duplicates : path, optional
         CSV with columns ``image_a,image_b``: pairs that show one lesion under two lesion ids
         [2]_. Their lesions become one group.
     cache : path, False or None
-        Folder for the decoded pictures; False to keep them in memory. By default
-        ``<name of root>.cache`` beside ``root``, or ``~/.cache/lens2label`` where that cannot be
-        written. The entry is renewed when a picture, the size or the geometry changes: a picture
-        has changed when its CRC-32 (in a zip) or its size or modification time (in a folder) has.
+        Folder for the decoded pictures; False keeps them in memory. By default
+        ``<name of root>.cache`` beside ``root``, or ``~/.cache/lens2label`` if that cannot be
+        written. The entry is renewed when a picture, the size or the geometry changes. A picture
+        has changed if its CRC-32 (in a zip) or its size or modification time (in a folder) has.
     workers : int, optional
-        Threads that decode; one for each core by default.
+        Number of decoding threads; by default one per core.
     progress : bool
-        Show a bar while decoding, on a terminal.
+        Show a progress bar while decoding, on a terminal.
     limit : int, optional
-        Keep only so many images, chosen before decoding: shared out like the classes, six of each
-        where that is possible, and the same ones every time.
+        Keep only this many images, chosen before decoding. They are divided among the classes in
+        proportion, with at least six of each where possible, and are the same every time.
 
     Returns
     -------
     LesionDataset
-        ``groups`` are lesions, and a picture whose lesion is unknown ("NA", "unknown", ...) is one
-        of its own; ``metadata`` has ``lesion_id``, ``dx_type``, ``age`` (years, NaN
-        where unknown), ``sex``, ``localization`` and whatever further columns there are. The codes
-        are sRGB.
+        ``groups`` are lesions; a picture whose lesion is unknown ("NA", "unknown", ...) is a group
+        of its own. ``metadata`` has ``lesion_id``, ``dx_type``, ``age`` (years, NaN where unknown),
+        ``sex``, ``localization`` and any further columns. The codes are sRGB.
 
     Raises
     ------
     FileNotFoundError
         When ``root`` or ``duplicates`` does not exist.
     ValueError
-        When the metadata is missing, incomplete or names an unknown diagnosis, when rows have no
-        picture, or when pictures or masks cannot be used: all of them by name.
+        When the metadata is missing, incomplete or has an unknown diagnosis, when rows have no
+        picture, or when pictures or masks cannot be used. The message lists all of them.
     OSError
         When the cache cannot be written.
 
@@ -104,34 +94,20 @@ def HAM10000(
     )
     with Archive(root) as archive:
         table = _read_metadata(archive)
-        groups = _merged(table, duplicates)
-        rows = chosen_rows(table["image_id"], table["dx"], limit)
-        table = {name: [column[row] for row in rows] for name, column in table.items()}
-        identifiers = table.pop("image_id")
-        wanted = {*identifiers, *map(mask_name, identifiers)}
-        pixels = load_pixels(
+        groups, diagnoses = _merged(table, duplicates), table.pop("dx")
+        return dataset_of_rows(
             archive,
-            lambda: pictures_of(archive, identifiers, wanted, table="metadata", column="image_id"),
-            identifiers=identifiers,
-            members=[m for m in archive.members if m.stem in wanted or m.suffix == ".zip"],
+            table,
+            column="image_id",
+            title="metadata",
+            ages=("age",),
+            diagnoses=diagnoses,
+            classes=LESION_CLASSES,
+            groups=groups,
             decoder=decoder,
             cache=cache,
+            limit=limit,
         )
-    labels = [LESION_CLASSES.index(name) for name in table.pop("dx")]
-    groups = [groups[row] for row in rows]
-    return LesionDataset(
-        images=pixels.images,
-        labels=labels,
-        groups=groups,
-        identifiers=identifiers,
-        masks=pixels.masks,
-        has_mask=pixels.has_mask,
-        metadata={
-            name: typed_column(name, column, where=f"{archive.root}: the metadata")
-            for name, column in table.items()
-        },
-        fingerprint=content_hash(pixels.digest, LESION_CLASSES, labels, groups, identifiers),
-    ).taken_as("srgb")
 
 
 def _read_metadata(archive: Archive) -> Table:
@@ -141,9 +117,9 @@ def _read_metadata(archive: Archive) -> Table:
         raise ValueError(
             f"{archive.root} has no metadata: expected HAM10000_metadata.csv, .tab or without a "
             f"suffix, found {listed(sorted({m.name for m in archive.members}), 5) or 'no files'}. "
-            "What is not HAM10000 is read from a folder for each class (classify.ImageFolder; with "
-            "--data, no pictures, tables or zips may lie beside these folders), or by a table of "
-            "its labels (classify.ImageTable; --data labels.csv --data.root pictures)"
+            "Other data sets are read from one folder per class (classify.ImageFolder; with "
+            "--data, no pictures, tables or zips may lie beside these folders), or with a table of "
+            "labels (classify.ImageTable; --data labels.csv --data.root pictures)"
         )
     try:
         texts = {member.read() for member in files}
@@ -178,17 +154,14 @@ def _metadata_files(members: Iterable[Member]) -> list[Member]:
 def _merged(table: Table, duplicates: str | os.PathLike[str] | None) -> list[str]:
     """Group of each row: its lesion, or the first of the lesions that duplicates join.
 
-    A picture of an unknown lesion is one of its own.
+    A picture of an unknown lesion is a group of its own.
     """
-    lesions = [
-        name if is_missing(lesion) else lesion
-        for lesion, name in zip(table["lesion_id"], table["image_id"], strict=True)
-    ]
+    lesions = lesion_groups(table["lesion_id"], table["image_id"])
     if duplicates is None:
         return lesions
     path = Path(duplicates).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"the list of duplicates {path} does not exist or is no file")
+        raise FileNotFoundError(f"the list of duplicates {path} does not exist or is not a file")
     pairs = read_table(path.read_bytes(), ("image_a", "image_b"), str(path))
     names, lesion = np.unique(lesions, return_inverse=True)
     row_of = {name: row for row, name in enumerate(table["image_id"])}

@@ -1,4 +1,4 @@
-"""Pictures of a folder or zip, and a table that says what each shows."""
+"""Pictures of a folder or zip, and a table of their labels."""
 
 import os
 import shlex
@@ -46,6 +46,7 @@ from .table import (
     text_of,
     unreadable_zips,
     warn_of_alike,
+    warn_of_commas,
     warn_of_placeholders,
 )
 
@@ -74,7 +75,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     progress: bool = True,
     limit: int | None = None,
 ) -> LesionDataset:
-    """Pictures of a folder or zip, labelled by a table: ``image,label`` and what else it has.
+    """Load pictures of a folder or zip, labelled by a table with columns such as ``image,label``.
 
     ::
 
@@ -82,82 +83,83 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         a.jpg,benign,P1,61             +      pictures/more/ c.png          ─►  LesionDataset
         more/c,malignant,P2,
 
-    A cell names a picture by its path below ``root``, or by as much of the end of that as tells it
-    from the others: its file name, or that without the suffix (``.jpg .jpeg .jpe .jfif .png .bmp
-    .tif .tiff .webp``). A path to there may be absolute, too, or lead with ``..`` from the folder
-    of the table. Letters with accents are the same in either form that Unicode has (NFC, or macOS's
-    NFD); those of labels and groups become NFC. Zips in ``root`` are looked into where a picture is
-    not beside them. A mask is found as ``<picture>_segmentation``, beside the picture or
-    by that name elsewhere (but not beside another picture of the name of this one), unless a column
-    names the masks. Rows come in the order of their names.
+    A cell names a picture by its path below ``root``, or by the end of that path if it is unique:
+    the file name, with or without its suffix (``.jpg .jpeg .jpe .jfif .png .bmp .tif .tiff
+    .webp``). The path may also be absolute, or relative to the folder of the table with ``..``.
+    Accented letters match in either Unicode form (NFC, or macOS's NFD); labels and groups are
+    converted to NFC. Zips in ``root`` are searched for pictures that are not found outside them. A
+    mask is found as ``<picture>_segmentation``, beside the picture or elsewhere (but not beside
+    another picture of the same name), unless a column names the masks. Rows are sorted by name.
 
     Parameters
     ----------
     table : path
-        CSV in UTF-8, or text divided by tabs or semicolons, with a header: a file, or its path or
-        name below ``root``.
+        CSV in UTF-8, or text with tabs or semicolons as separators, with a header: a file, or its
+        path or name below ``root``.
     root : path, optional
         Folder or zip of the pictures; by default the folder of the table. Nothing is extracted.
     image : str, optional
-        Column of the pictures; by default the first that there is of ``image``, ``image_name``,
-        ``image_id``, ``isic_id``, ``file_name``, ``filename``, ``file``, ``path``; where there is
-        none, in whatever capital letters.
+        Column of the pictures; by default the first existing one of ``image``, ``image_name``,
+        ``image_id``, ``isic_id``, ``file_name``, ``filename``, ``file``, ``path``. If none exists
+        in lower case, upper and mixed case are accepted.
     label : str
-        Column of the class of each picture, in words or as a number. A column for each class, as
-        the challenges of ISIC have them, is what :func:`ISIC` reads.
+        Column of the class of each picture, as text or as a number. For a table with one column per
+        class, as in the ISIC challenges, use :func:`ISIC`.
     group : str, optional
-        Column of what belongs together, one lesion or one patient; by default the first that there
-        is of ``group``, ``patient_id`` and ``lesion_id``, read alike. Without any, and with the
-        column of the pictures, every picture is a group of its own, and a split can put pictures of
-        one patient on both sides.
+        Column of the lesion or patient, whose pictures a split keeps together; by default the first
+        existing one of ``group``, ``patient_id`` and ``lesion_id``, found as for ``image``. If
+        there is none, or if this is the column of the pictures, every picture is a group of its
+        own, and a split can put pictures of one patient into both training and test.
     mask : str, optional
-        Column of the masks, named like the pictures; an empty cell is a picture without one.
+        Column of the masks, named like the pictures; an empty cell means no mask.
     classes : sequence of str, optional
-        The labels in the order that they shall have, and others that a run knows and this table
-        has no picture of. Those of the table by default, sorted, numbers as numbers.
+        The labels in the wanted order; it may include classes without a picture in this table, such
+        as those of a run. By default the labels of the table, sorted, numbers by value.
     image_size : int, pixels
         Side of the square pictures, 8 to 1024.
     geometry : {"crop", "squeeze"}
-        The centred square of the frame, or the whole frame squeezed into one.
+        ``crop`` takes the centred square of the frame; ``squeeze`` scales the whole frame to one.
     bit_depth, white_level, channels, encoding
-        What the codes are, as for :func:`ImageFolder`.
+        Meaning of the codes, as in :func:`ImageFolder`.
     cache, workers, progress, limit
-        As for :func:`HAM10000`; what is not noticed of a changed picture, :func:`ImageFolder` says.
+        As in :func:`HAM10000`; see :func:`ImageFolder` for changes of a picture that the cache does
+        not notice.
 
     Returns
     -------
     LesionDataset
         ``identifiers`` are the cells that name the pictures. ``metadata`` has the other columns,
-        that of the groups too: as numbers where all that is known of one is (int64, or float64 with
-        NaN where a cell is empty, "NA", "N/A", "#N/A", "nan", "None", "NULL", "<NA>" or "unknown"),
-        and otherwise as text.
+        including that of the groups. A column is numeric if all its known cells are numbers (int64,
+        or float64 with NaN where a cell is empty, "NA", "N/A", "#N/A", "nan", "None", "NULL",
+        "<NA>" or "unknown"), and text otherwise.
 
     Raises
     ------
     FileNotFoundError
         When ``table`` or ``root`` does not exist.
     ValueError
-        When a column is not there, or several have one name; when rows have no picture, no label
-        (any of these words but "unknown", unless ``classes`` names it) or no group, or several have
-        one picture; when a cell names several pictures, or a mask that is not there; when
-        ``classes`` leaves out one that the table has, or names one twice; when pictures or masks
-        cannot be used: all of them by name. When an option is unknown.
+        When a column is missing, or several have one name; when rows have no picture, no label (any
+        of these words except "unknown", unless ``classes`` names it) or no group, or several rows
+        have one picture; when a cell names several pictures, or a missing mask; when ``classes``
+        lacks a class of the table, or lists one twice; when pictures or masks cannot be used. The
+        message lists all of them. Also when an option is unknown.
     OSError
         When the cache cannot be written.
 
     Warns
     -----
     UserWarning
-        When ``root`` is given and has pictures without a row: they are left alone. When there is
-        one class only, and ``classes`` does not name it; when no row has one that it names. When no
-        ``group`` is given, and a column that is named as one (``patient``, ``Subject ID``,
+        When ``root`` is given and has pictures without a row, which are ignored. When there is only
+        one class, and ``classes`` is not given; when a class of ``classes`` has no row. When no
+        ``group`` is given, and a column with the name of a group (``patient``, ``Subject ID``,
         ``scene``, ``session``, ``video``) has some value several times, or joins whole groups of
-        the column that was found (of any but ``group``). When labels or groups differ in capital
-        letters or spaces alone, or groups as ``1``, ``01`` and ``1.0`` do; when a group that looks
-        like a word for what is not known (``?``, ``9999``) has more than a fifth of at least 20
-        pictures. When all pictures are grey and ``channels`` is not given. When pictures are
-        transparent somewhere, have codes above ``white_level``, become nearly black, lose bits, or
-        have a colour profile that is not applied, as where 16 bits are kept.
+        the column that was found (unless that is ``group``). When labels or groups differ only in
+        case or spaces, or groups as ``1``, ``01`` and ``1.0`` do; when a group that looks like a
+        placeholder for an unknown value (``?``, ``9999``) has more than a fifth of at least 20
+        pictures. When numbers of another column have a comma (``1,5``) and stay text. When
+        all pictures are grey and ``channels`` is not given. When pictures have transparent parts,
+        have codes above ``white_level``, become nearly black, lose bits, or have a colour profile
+        that is not applied, as where 16 bits are kept.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -172,7 +174,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     )
     with _archive(table, root) as archive:
         where, content = _content(table, archive)
-        text_of(content, where)  # before columns are missed that only another alphabet hides
+        text_of(content, where)  # first, since a wrong text encoding would hide columns
         said = _columns(
             read_header(content), where, image=image, label=label, group=group, mask=mask
         )
@@ -198,6 +200,9 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
                 warn_of_placeholders(groups, where=where, column=said.group, stacklevel=2)
         if group is None:
             _warn_of_groups(cells, said, where)
+        more = [name for name in cells if name not in (said.image, said.label, said.mask)]
+        measures = {name: cells[name] for name in more if name != said.group}
+        warn_of_commas(measures, where=where, stacklevel=2)
         rows = chosen_rows(names, cells[said.label], limit)
         path = Path(table).expanduser()
         folder = path.parent if path.is_file() else archive.root
@@ -221,7 +226,6 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     if channels is None:
         warn_of_grey(pixels.images, where=str(table))
     identifiers, groups = [names[row] for row in rows], [groups[row] for row in rows]
-    more = [name for name in cells if name not in (said.image, said.label, said.mask)]
     return LesionDataset(
         images=pixels.images,
         labels=labels,
@@ -236,7 +240,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
 
 
 class _Columns(NamedTuple):
-    """Which column says what."""
+    """Names of the columns that are read."""
 
     image: str
     label: str
@@ -249,12 +253,14 @@ def _archive(table: str | os.PathLike[str], root: str | os.PathLike[str] | None)
         return Archive(root)
     path = Path(table).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"there is no table at {path}; give its file, or root= with it")
+        raise FileNotFoundError(
+            f"there is no table at {path}; give the path of its file, or root= and its name there"
+        )
     return Archive(path.parent)
 
 
 def _content(table: str | os.PathLike[str], archive: Archive) -> tuple[str, bytes]:
-    """Where the table is, and its bytes: a file that was named comes before one in the archive."""
+    """Location and bytes of the table: a given file comes before one in the archive."""
     path = Path(table).expanduser()
     if path.is_file():
         return str(path), path.read_bytes()
@@ -270,11 +276,11 @@ def _columns(
     group: str | None,
     mask: str | None,
 ) -> _Columns:
-    """The columns that were given, and those that their names tell."""
+    """The columns that were given, or found by their usual names."""
     if label is None:  # pyright: ignore[reportUnnecessaryComparison]
         raise ValueError(
-            f"{where}: a data set has a label for each picture, so label=None names no column; "
-            "of pictures without labels, joint.predict says what a run sees in them"
+            f"{where}: label must name a column, not None, since a data set has a label for each "
+            "picture; for pictures without labels use joint.predict"
         )
     if image is None:
         image = column_of(IMAGES, header) or IMAGES[0]
@@ -284,7 +290,7 @@ def _columns(
         header,
         [name for name in (image, label, group, mask) if name is not None],
         where,
-        remedy="say with image= and label= which columns these are (--data.image, --data.label)",
+        remedy="name these columns with image= and label= (--data.image, --data.label)",
     )
     return _Columns(image, label, group, mask)
 
@@ -303,8 +309,8 @@ def _classes(
     if absent:
         raise ValueError(
             f"{where} has no {said.label} for {len(absent)} of {len(names)} pictures: "
-            f"{listed(absent)}; fill these cells, or take the rows out (or name the word in "
-            "classes= if it is a class)"
+            f"{listed(absent)}; fill these cells, or remove the rows (or, if such a word is a "
+            "class, name it in classes=)"
         )
     found = _in_order(sorted(set(labels)), said.label, where)
     warn_of_alike(found, what="class", where=where, column=said.label, numbers=False, stacklevel=3)
@@ -320,17 +326,17 @@ def _classes(
 
 
 def _warn_of_groups(cells: Table, said: _Columns, where: str) -> None:
-    """Warn of a column that may say what belongs together, and was not given as that."""
+    """Warn of a column that may be the group, and was not given as such."""
     if said.group is not None:
         count = len(set(cells[said.group]))
         for name, values in coarser_columns(cells, said.group).items():
             if name in (said.image, said.label, said.mask):
                 continue
             warnings.warn(
-                f"the groups of {where} are the {count} of {said.group!r}, and its column {name!r} "
-                f"of {values} values joins them: give it as the group (group={name!r}, "
-                f"--data.group {shlex.quote(name)}) if a split must not divide it, or else "
-                f"{said.group!r}",
+                f"the groups of {where} are the {count} values of {said.group!r}, but its column "
+                f"{name!r} with {values} values joins them: if a split must keep its values "
+                f"together, give group={name!r} (--data.group {shlex.quote(name)}), otherwise "
+                f"group={said.group!r}",
                 stacklevel=3,
             )
         return
@@ -340,24 +346,24 @@ def _warn_of_groups(cells: Table, said: _Columns, where: str) -> None:
         if name in (said.image, said.label, said.mask) or not several or not may_group(name):
             continue
         warnings.warn(
-            f"{where} has a column {name!r} of {len(set(known))} values for {len(known)} pictures, "
-            "and each picture is taken for a lesion of its own: give it as the group "
-            f"(group={name!r}, --data.group {shlex.quote(name)}) if it says which belong together, "
-            f"or else the column of the pictures, {said.image!r}",
+            f"{where} has a column {name!r} with {len(set(known))} values for {len(known)} "
+            "pictures, but each picture is taken as a lesion of its own: if the column says which "
+            f"pictures belong together, give group={name!r} (--data.group {shlex.quote(name)}), "
+            f"otherwise group={said.image!r}",
             stacklevel=3,
         )
 
 
 def _in_order(labels: list[str], column: str, where: str) -> tuple[str, ...]:
-    """Labels as they are sorted: by their value where all are numbers."""
+    """Labels in sorted order: by value if all are numbers."""
     values = number_column(labels)
     if values.dtype.kind not in "if" or np.isnan(values).any():
         return tuple(labels)
     equal = [label for label, value in zip(labels, values, strict=True) if sum(values == value) > 1]
     if equal:
         raise ValueError(
-            f"{where} writes one number in several ways in {column}: {listed(equal)}; a class "
-            "needs one name"
+            f"{where} writes the same number in several ways in {column}: {listed(equal)}; use one "
+            "way for each class"
         )
     return tuple(labels[row] for row in np.argsort(values))
 
@@ -427,7 +433,7 @@ def _one_for_each(
     if missing := [name for name, files in zip(names, found, strict=True) if not files]:
         raise ValueError(
             f"{len(missing)} of {len(names)} rows of {where} have no {what} in {archive.root}: "
-            f"{listed(missing)}; expected a path below it, a file name, or one without its suffix "
+            f"{listed(missing)}; expected a path below it, or a file name with or without suffix "
             f"({' '.join(SUFFIXES)}){_in_other_letters(missing, archive)}{unreadable_zips(archive)}"
         )
     unclear = [
@@ -437,14 +443,14 @@ def _one_for_each(
     ]
     if unclear:
         raise ValueError(
-            f"{where} has names that several files of {archive.root} have: {listed(unclear)}; give "
+            f"{where} has names that fit several files of {archive.root}: {listed(unclear)}; give "
             "more of their paths"
         )
     return [files[0] for files in found]
 
 
 def _in_other_letters(names: Sequence[str], archive: Archive) -> str:
-    """What an error adds where the first names are those of files but for their capital letters."""
+    """Text for an error where the first names differ from those of files only in case."""
     meant = []
     for name in names[:_FEW]:
         end = f"/{as_path(name)}".casefold()
@@ -456,7 +462,7 @@ def _in_other_letters(names: Sequence[str], archive: Archive) -> str:
             ):
                 meant.append(f"{name} ({member.path})")
                 break
-    return f"; capital letters count: {listed(meant)}" if meant else ""
+    return f"; names are case-sensitive: {listed(meant)}" if meant else ""
 
 
 def _masks_by_column(
@@ -476,7 +482,7 @@ def _masks_by_column(
 def _masks_by_name(
     images: Sequence[Member], find: Callable[[str], list[Member]], archive: Archive
 ) -> list[Member | None]:
-    """The mask of each picture that has one: beside it, or elsewhere where the name is clear."""
+    """The mask of each picture that has one: beside it, or elsewhere if the name is unique."""
     found = []
     for image in images:
         folder, slash, _ = image.path.rpartition("/")
@@ -488,8 +494,8 @@ def _masks_by_name(
     several += [path for path, times in shared.items() if times > 1]
     if several:
         raise ValueError(
-            f"{archive.root} does not say which mask is whose: {listed(several)}; name them in a "
-            "column of the table, and give it as mask="
+            f"several masks in {archive.root} fit the same picture: {listed(several)}; name the "
+            "masks in a column of the table, and give that as mask="
         )
     return [files[0] if files else None for files in found]
 
@@ -497,11 +503,11 @@ def _masks_by_name(
 def _not_anothers(
     masks: Iterable[Member], image: Member, find: Callable[[str], list[Member]]
 ) -> list[Member]:
-    """The masks that lie beside ``image``, or beside no picture of its name."""
+    """The masks that are beside ``image``, or beside no picture of the same name."""
     left, own = [], image.path.rpartition("/")[0]
     for mask in masks:
         folder, slash, _ = mask.path.rpartition("/")
-        # What is found by the end of its path alone lies elsewhere.
+        # A mask found only by the end of its path is elsewhere.
         beside = {m.path.rpartition("/")[0] for m in find(f"{folder}{slash}{image.stem}")}
         if folder == own or folder not in beside:
             left.append(mask)
@@ -516,7 +522,7 @@ def _warn_of_others(members: Iterable[Member], archive: Archive, where: str) -> 
     ]
     if others:
         warnings.warn(
-            f"{where} has no row for {len(others)} pictures of {archive.root}, which are left "
-            f"alone: {listed(others)}",
+            f"{where} has no row for {len(others)} pictures of {archive.root}, which are ignored: "
+            f"{listed(others)}",
             stacklevel=4,
         )

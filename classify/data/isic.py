@@ -7,22 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from .archive import Archive, Member, listed
-from .arrays import content_hash
-from .cache import CacheOption, load_pixels
+from .cache import CacheOption
 from .dataset import LESION_CLASSES, LesionDataset
 from .decode import Decoder, Geometry
+from .lesion_table import dataset_of_rows, lesion_groups
 from .table import (
     Table,
     check_once,
-    chosen_rows,
     given_table,
     is_missing,
-    mask_name,
-    pictures_of,
     read_header,
     read_member,
     read_table,
-    typed_column,
 )
 
 __all__ = ["ISIC"]
@@ -54,20 +50,20 @@ def ISIC(
     progress: bool = True,
     limit: int | None = None,
 ) -> LesionDataset:
-    """A part of the ISIC 2018 (task 3) or ISIC 2019 challenge, as downloaded.
+    """Load a part of the ISIC 2018 (task 3) or ISIC 2019 challenge, as downloaded.
 
-    The folder or zip holds the ground truth, a CSV with one column for each class and a 1 in one
-    of them (``image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`` in 2018 [1]_; ``image,MEL,NV,BCC,AK,BKL,DF,VASC,
-    SCC,UNK`` in 2019 [2]_), and the pictures ``<image>.jpg``, ``.jpeg`` or ``.png`` anywhere below
-    it, also in zips inside. A mask is found as ``<image>_segmentation.png``. Rows come in the order
-    of their names; pictures without a row are left alone.
+    The folder or zip contains the ground truth, a CSV with one column per class and a single 1 in
+    each row (``image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`` in 2018 [1]_; ``image,MEL,NV,BCC,AK,BKL,DF,
+    VASC,SCC,UNK`` in 2019 [2]_), and the pictures ``<image>.jpg``, ``.jpeg`` or ``.png`` anywhere
+    below it, also in inner zips. A mask is found as ``<image>_segmentation.png``. Rows are sorted
+    by name; pictures without a row are ignored.
 
-    Where there is a CSV of metadata with a row for these images (``..._LesionGroupings.csv`` of
-    2018, ``..._Metadata.csv`` of 2019), also in zips inside, its columns are joined and
-    ``lesion_id`` makes the groups; of several, a table with ``lesion_id`` is taken. An image
-    without a lesion id (empty, "NA", "N/A", "nan", "None", "NULL", "<NA>" or "unknown": 2 084 of
-    the 25 331 of 2019) is a group of its own. Where no image has one a warning says so: every image
-    is then its own group, and a split can put one lesion on both sides.
+    A CSV of metadata with a row for these images (``..._LesionGroupings.csv`` of 2018,
+    ``..._Metadata.csv`` of 2019), also in inner zips, is joined, and its ``lesion_id`` gives the
+    groups. Of several tables, one with ``lesion_id`` is used. An image without a lesion id (empty,
+    "NA", "N/A", "nan", "None", "NULL", "<NA>" or "unknown": 2 084 of the 25 331 of 2019) is a group
+    of its own. If no image has a lesion id, a warning says so: every image is then its own group,
+    and a split can put one lesion into both training and test.
 
     Parameters
     ----------
@@ -76,32 +72,32 @@ def ISIC(
     image_size : int, pixels
         Side of the square pictures, 8 to 1024.
     geometry : {"crop", "squeeze"}
-        The centred square of the frame, which keeps pixels square, or the whole frame squeezed
-        into a square.
+        ``crop`` takes the centred square of the frame, which keeps pixels square; ``squeeze``
+        scales the whole frame to a square.
     truth : path, optional
-        The ground truth: its path or name below ``root`` (plain files before those in zips
-        inside), or a file elsewhere. To be given where ``root`` has several (training and test).
+        The ground truth: its path or name below ``root`` (plain files are searched before inner
+        zips), or a file elsewhere. Required if ``root`` has several (training and test).
     metadata : path, optional
         The table of metadata, given in the same way.
     cache, workers, progress, limit
-        As for :func:`HAM10000`.
+        As in :func:`HAM10000`.
 
     Returns
     -------
     LesionDataset
-        ``classes`` are those of HAM10000, in its order, and in 2019 ``scc`` and, where an image
-        has it, ``unk``. What 2019 calls AK (actinic keratosis) is ``akiec``. ``metadata`` has the
-        further columns; ``age_approx`` in years, NaN where unknown. The codes are sRGB.
+        ``classes`` are those of HAM10000, in its order, and for 2019 also ``scc`` and, if an image
+        has it, ``unk``. AK (actinic keratosis) of 2019 is ``akiec``. ``metadata`` has the other
+        columns; ``age_approx`` is in years, NaN where unknown. The codes are sRGB.
 
     Raises
     ------
     FileNotFoundError
         When ``root``, ``truth`` or ``metadata`` does not exist.
     ValueError
-        When the ground truth is missing, unclear, has other classes, rows that are not one-hot or
-        several rows for an image; when metadata lack images or name one twice; when several files
-        have the name given and differ; when rows have no picture, or pictures or masks cannot be
-        used: all of them by name.
+        When the ground truth is missing, ambiguous, has other classes, rows that are not one-hot or
+        several rows for an image; when metadata lack images or list one twice; when several
+        different files have the given name; when rows have no picture, or pictures or masks cannot
+        be used. The message lists all of them.
     OSError
         When the cache cannot be written.
 
@@ -120,51 +116,31 @@ def ISIC(
         image_size=image_size, geometry=geometry, workers=workers, progress=progress, bit_depth=8
     )
     with Archive(root) as archive:
-        where, table = _one_table(archive, truth, "ground truth", _is_truth)
+        where, table = _read_truth(archive, truth)
         names, diagnoses, classes = _diagnoses(table, where)
         columns = {name: cells for name, cells in table.items() if name not in _COLUMNS}
         columns |= _joined(archive, metadata, names)
         if all(map(is_missing, columns.get("lesion_id", ()))):
             warnings.warn(
                 f"{archive.root} has no lesion_id for any image: each image is a group of its own, "
-                "and a split can put pictures of one lesion on both sides; give the table that has "
-                "it with metadata=",
+                "and a split can put pictures of one lesion into both training and test; give the "
+                "table that has lesion_id with metadata=",
                 UserWarning,
                 stacklevel=2,
             )
-        rows = chosen_rows(names, diagnoses, limit)
-        columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
-        identifiers = columns.pop("image")
-        wanted = {*identifiers, *map(mask_name, identifiers)}
-        pixels = load_pixels(
+        return dataset_of_rows(
             archive,
-            lambda: pictures_of(archive, identifiers, wanted, table="ground truth", column="image"),
-            identifiers=identifiers,
-            members=[m for m in archive.members if m.stem in wanted or m.suffix == ".zip"],
+            columns,
+            column="image",
+            title="ground truth",
+            ages=("age", "age_approx"),
+            diagnoses=diagnoses,
+            classes=classes,
+            groups=lesion_groups(columns.get("lesion_id", [""] * len(names)), names),
             decoder=decoder,
             cache=cache,
+            limit=limit,
         )
-    labels = [classes.index(diagnoses[row]) for row in rows]
-    lesions = columns.get("lesion_id", [""] * len(identifiers))
-    groups = [
-        name if is_missing(lesion) else lesion
-        for lesion, name in zip(lesions, identifiers, strict=True)
-    ]
-    return LesionDataset(
-        images=pixels.images,
-        labels=labels,
-        groups=groups,
-        identifiers=identifiers,
-        classes=classes,
-        masks=pixels.masks,
-        has_mask=pixels.has_mask,
-        metadata={name: _as_column(name, cells) for name, cells in columns.items()},
-        fingerprint=content_hash(pixels.digest, classes, labels, groups, identifiers),
-    ).taken_as("srgb")
-
-
-def _as_column(name: str, cells: Sequence[str]) -> np.ndarray:
-    return typed_column("age" if name == "age_approx" else name, cells)
 
 
 def _is_truth(header: Sequence[str]) -> bool:
@@ -175,42 +151,34 @@ def _is_metadata(header: Sequence[str]) -> bool:
     return "image" in header and not _is_truth(header)
 
 
-def _one_table(
-    archive: Archive,
-    given: str | os.PathLike[str] | None,
-    what: str,
-    fits: Callable[[Sequence[str]], bool],
-) -> tuple[str, Table]:
-    """Find the table that was given, or the only one that fits; it must have a column image."""
+def _read_truth(archive: Archive, given: str | os.PathLike[str] | None) -> tuple[str, Table]:
+    """Location and columns of the ground truth: the given table, or the only one."""
     if given is not None:
-        return _given_table(archive, given, what)
-    tables = _tables(archive.members, archive, fits) or _tables(archive.deep, archive, fits)
+        where, content = given_table(archive, given, what="ground truth", option="truth")
+        return where, read_table(content, ("image",), where)
+    tables = _tables(archive.members, archive, _is_truth)
+    tables = tables or _tables(archive.deep, archive, _is_truth)
     if not tables:
         names = listed(sorted({member.name for member in archive.members}), 5)
         raise ValueError(
-            f"{archive.root} has no {what}: expected a .csv with the columns image, MEL, NV, ... "
-            f"(ISIC2018_Task3_..._GroundTruth.csv, ISIC_2019_..._GroundTruth.csv), found "
+            f"{archive.root} has no ground truth: expected a .csv with the columns image, MEL, NV, "
+            "... (ISIC2018_Task3_..._GroundTruth.csv, ISIC_2019_..._GroundTruth.csv), found "
             f"{names or 'no files'}"
         )
     if len(set(tables.values())) > 1:
         raise ValueError(
-            f"{archive.root} has several tables of {what}: {listed(tables)}; name the one to use "
-            f"with {_option(what)}="
+            f"{archive.root} has several tables of ground truth: {listed(tables)}; name the one to "
+            "use with truth="
         )
     path, content = next(iter(tables.items()))
     where = f"{archive.root}: {path}"
     return where, read_table(content, ("image",), where)
 
 
-def _given_table(archive: Archive, given: str | os.PathLike[str], what: str) -> tuple[str, Table]:
-    where, content = given_table(archive, given, what=what, option=_option(what))
-    return where, read_table(content, ("image",), where)
-
-
 def _tables(
     members: Iterable[Member], archive: Archive, fits: Callable[[Sequence[str]], bool]
 ) -> dict[str, bytes]:
-    """Contents of the CSV files whose header fits, by path."""
+    """Contents by path of the CSV files with a fitting header."""
     found = {}
     for member in members:
         if member.suffix == ".csv":
@@ -220,12 +188,8 @@ def _tables(
     return found
 
 
-def _option(what: str) -> str:
-    return "truth" if what == "ground truth" else "metadata"
-
-
 def _diagnoses(table: Table, where: str) -> tuple[list[str], list[str], tuple[str, ...]]:
-    """Names of the images, the class of each, and the classes."""
+    """Names of the images, their classes, and all classes."""
     names = table["image"]
     check_once(names, where)
     columns = [column for column in _COLUMNS if column in table]
@@ -247,19 +211,20 @@ def _diagnoses(table: Table, where: str) -> tuple[list[str], list[str], tuple[st
             for row in np.flatnonzero(~one_hot)
         ]
         raise ValueError(
-            f"{where} has {len(bad)} rows that are not one-hot: {listed(bad)}; a row needs one 1 "
-            f"and otherwise 0 in {', '.join(columns)}"
+            f"{where} has {len(bad)} rows that are not one-hot: {listed(bad)}; a row needs a "
+            f"single 1, and 0 elsewhere, in {', '.join(columns)}"
         )
     diagnoses = [kinds[label] for label in cells.argmax(axis=1)]
-    if "unk" not in diagnoses:  # the training set of 2019 has the column, and nobody in it
+    if "unk" not in diagnoses:  # the column exists in the training set of 2019, but is empty
         kinds = [kind for kind in kinds if kind != "unk"]
     return names, diagnoses, tuple(kinds)
 
 
 def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Sequence[str]) -> Table:
-    """Columns of the metadata in the order of ``names``; none where there are no metadata."""
+    """Columns of the metadata in the order of ``names``; empty if there are no metadata."""
     if given is not None:
-        tables = [_given_table(archive, given, "metadata")]
+        where, content = given_table(archive, given, what="metadata", option="metadata")
+        tables = [(where, read_table(content, ("image",), where))]
     else:
         tables = _metadata(archive.members, archive, names)
         if not any("lesion_id" in table for _, table in tables):
@@ -287,10 +252,10 @@ def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Seque
 def _metadata(
     members: Iterable[Member], archive: Archive, names: Sequence[str]
 ) -> list[tuple[str, Table]]:
-    """Tables of metadata with a row for any of these images; those of equal content once."""
+    """Tables of metadata with a row for any of these images, without copies."""
     places: dict[bytes, str] = {}
     for path, content in _tables(members, archive, _is_metadata).items():
         places.setdefault(content, f"{archive.root}: {path}")
     tables = [(where, read_table(content, ("image",), where)) for content, where in places.items()]
-    # Metadata of another part may lie beside those of this one.
+    # The folder may also hold metadata of another part.
     return [entry for entry in tables if not set(names).isdisjoint(entry[1]["image"])]

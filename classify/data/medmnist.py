@@ -28,10 +28,10 @@ def MedMNIST(
     classes: Sequence[str] | None = None,
     encoding: SceneEncoding | None = None,
 ) -> LesionDataset:
-    """A two-dimensional, single-label MedMNIST file [1]_, such as ``dermamnist.npz``.
+    """Load a two-dimensional, single-label MedMNIST file [1]_, such as ``dermamnist.npz``.
 
     The file does not say which pictures show one lesion: each is a group of its own, and the parts
-    of DermaMNIST share lesions [2]_. Numbers on it say little about new patients.
+    of DermaMNIST share lesions [2]_. Results on it say little about new patients.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ def MedMNIST(
         The ``.npz``: arrays ``{train,val,test}_images``, uint8 ``[N, H, W]`` or ``[N, H, W, 3]``,
         and ``{train,val,test}_labels``, integers ``[N, 1]``.
     part : {"all", "train", "val", "test"}
-        Which of the fixed parts; the metadata column ``part`` tells them apart.
+        Fixed part to load; the metadata column ``part`` has the part of each picture.
     image_size : int, pixels, optional
         Resize to this side, 8 to 1024 (Lanczos, antialiased); as stored by default.
     classes : sequence of str, optional
         Names of the classes; by default those of DermaMNIST (:data:`LESION_CLASSES`) for seven
         classes and "0", "1", ... otherwise.
     encoding : {"srgb", "linear"}, optional
-        What the codes are. By default those of colour pictures are sRGB, and of grey ones nothing
-        is said: they are X-rays, ultrasound and fluorescence as well, whose curve no file tells.
+        Meaning of the codes. By default sRGB for colour pictures, and None for grey ones, which may
+        be X-rays, ultrasound or fluorescence with an unknown curve.
 
     Returns
     -------
@@ -59,14 +59,14 @@ def MedMNIST(
     FileNotFoundError
         When ``path`` does not exist.
     ValueError
-        When it is no MedMNIST file, has no picture in that part, has several labels for one
+        When it is not a MedMNIST file, has no picture in that part, has several labels for one
         picture, or is three-dimensional; when an option is unknown.
 
     Warns
     -----
     UserWarning
-        When nobody named the classes, and there is one only, or numbers below the highest label
-        that no picture has.
+        When ``classes`` is not given, and there is only one class, or a number below the highest
+        label has no picture.
 
     References
     ----------
@@ -123,7 +123,7 @@ def _resized(image: np.ndarray, decoder: Decoder) -> np.ndarray:
 def _read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Images and flat labels of each part, checked."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist or is no file; give a MedMNIST .npz")
+        raise FileNotFoundError(f"{path} does not exist or is not a file; give a MedMNIST .npz")
     names = ("train", "val", "test")
     needed = [f"{name}_{what}" for name in names for what in ("images", "labels")]
     try:

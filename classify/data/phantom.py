@@ -1,6 +1,6 @@
-"""Procedural dermoscopy: lesions of the seven classes with true masks, made from a recipe.
+"""Synthetic dermoscopy: procedural lesions of the seven classes with exact masks.
 
-For testing pipelines, and for experiments that real pictures do not allow (the same lesion at
+For tests of pipelines, and for experiments that real pictures do not allow (the same lesion at
 another contrast, at other wavelengths); **not for clinical claims**::
 
     (seed, lesion) ─► outline, structures ─► melanin, blood, keratin ─► reflectance ─► lesion
@@ -55,7 +55,7 @@ _PIXELS = 2**20  # drawn at once
 
 
 class PhantomMaps(NamedTuple):
-    """What is true of some pictures of a phantom, in the pose of the picture."""
+    """Ground truth of some pictures of a phantom, in the pose of each picture."""
 
     mask: Tensor
     """True on the lesion, bool ``[N, S, S]``."""
@@ -66,9 +66,9 @@ class PhantomMaps(NamedTuple):
     blood: Tensor
     """Volume fraction of blood in the dermis, ``[N, S, S]``."""
     keratin: Tensor
-    """Cover by scale or fibrosis, 0..1, ``[N, S, S]``."""
+    """Coverage by scale or fibrosis, 0..1, ``[N, S, S]``."""
     structures: Tensor
-    """Where each structure is, 0..1, ``[N, K, S, S]``; all 0 for one that is not there."""
+    """Map of each structure, 0..1, ``[N, K, S, S]``; all 0 for a structure that is absent."""
     names: tuple[str, ...]
     """Names of the K structures."""
 
@@ -89,66 +89,68 @@ def LesionPhantom(  # noqa: PLR0913 - what a picture of skin depends on
     device: str | torch.device = "cpu",
     progress: bool = False,
 ) -> LesionDataset:
-    """Procedural lesions of all seven classes, with true masks.
+    """Generate synthetic lesions of all seven classes, with exact masks.
 
-    Picture i is a function of ``seed``, i and the options, and of nothing else: a larger ``count``
-    appends pictures and changes none, and another ``image_size``, ``contrast``, ``skin``,
-    ``blur``, ``wavelengths`` or ``encoding`` shows the same lesions. Some lesions have several
-    pictures, in other poses and light, as often as in HAM10000. Contrast against the skin, colour
-    and size are those of HAM10000, class by class (``docs/phantom.md``).
+    Picture i depends only on ``seed``, i and the options. A larger ``count`` appends pictures
+    without changing the others, and another ``image_size``, ``contrast``, ``skin``, ``blur``,
+    ``wavelengths`` or ``encoding`` shows the same lesions. Some lesions have several pictures, in
+    other poses and light, as often as in HAM10000. Contrast against the skin, colour and size match
+    HAM10000, class by class (``docs/phantom.md``).
 
     Parameters
     ----------
     count : int
-        Pictures.
+        Number of pictures.
     image_size : int, pixels
         Side of the square pictures, 16 to 512; the field is 9 mm wide.
     seed : int
-        Source of everything, 0 to 2^63 - 1.
+        Seed of all random numbers, 0 to 2^63 - 1.
     difficulty : float
-        0..1: chance that a lesion resembles another class, in colour and by one of its
-        structures, how faint lesions are, and the strength of what is irrelevant (light, camera,
-        hair).
+        0..1: the probability that a lesion resembles another class, in colour and in one of its
+        structures; the faintness of lesions; and the strength of irrelevant variation (light,
+        camera, hair).
     contrast : float
-        0..2: factor on what the lesion adds to the skin around it; 0 hides it.
+        0..2: factor on the difference between the lesion and the skin around it; 0 hides it.
     balance : float
-        0..1: class shares are those of HAM10000 to this power; 1 is its imbalance of 58 to 1, 0
-        is none.
+        0..1: class shares are those of HAM10000 to this power; 1 keeps its imbalance of 58 to 1, 0
+        balances the classes.
     skin : (float, float) or {"light", "medium", "dark"}
         Range of the melanosome fraction of healthy skin, within 0..0.5, or one of
         ``SKIN_TYPES``: 0.013..0.063, 0.11..0.16 and 0.18..0.43.
     blur : float, metres
-        Standard deviation of a Gaussian blur, on the skin, 0 to 1e-3.
+        Standard deviation of a Gaussian blur, in metres on the skin, 0 to 1e-3.
     wavelengths : sequence of float, metres, optional
         Bands of a spectral camera, 400e-9 to 1000e-9, in place of red, green and blue.
     bit_depth : {8, 16}
-        Of the codes. Rounding to 8 bits errs by 0.26 % of the light in white (RMS), as much as the
-        shot noise of 150 000 photons; for as much light, or contrasts as faint, take 16.
+        Bits of the codes. The rounding error of 8 bits is 0.26 % of the light in white (RMS), as
+        much as the shot noise of 150 000 photons. Use 16 for that much light, or such low contrast.
     encoding : {"srgb", "linear"}
-        What the codes are: by the curve of sRGB, those of more than three bands too, or, for a
-        system that takes light, proportional to it. Of dark skin 8 linear bits show little.
+        Meaning of the codes: ``srgb`` applies the sRGB curve, also to more than three bands;
+        ``linear`` codes are proportional to light, for systems that take light. With 8 bits, linear
+        codes have little resolution for dark skin.
     device : str or torch.device
-        Where the pictures are drawn. The lesions are the same on every device, and on one device
-        the bits are; between devices, codes may differ by rounding.
+        Device that computes the pictures. The lesions are the same on every device, and the codes
+        are reproducible on one device; between devices, codes may differ by rounding.
     progress : bool
-        Show a bar, on a terminal.
+        Show a progress bar, on a terminal.
 
     Returns
     -------
     LesionDataset
-        Codes ``[count, C, image_size, image_size]`` with masks (out to where the lesion has a
-        quarter of its pigment, as a person would draw it) and the columns
+        Codes ``[count, C, image_size, image_size]`` with masks (they extend to where the lesion has
+        a quarter of its pigment, as a person would draw them). ``metadata`` has the columns
         ``melanosome_fraction`` (of the skin), ``radius_mm`` and ``structures`` (names, joined by
-        "+") in ``metadata``. C is 3, the primaries of sRGB, without ``wavelengths``; with them it
-        is their number, and a channel is reflectance against a white standard under the picture's
-        light.
+        "+"). Without ``wavelengths``, C is 3, the primaries of sRGB. With ``wavelengths``, C is
+        their number, and a channel is the reflectance relative to a white standard under the
+        picture's light.
 
     Raises
     ------
     ValueError
-        When an option is outside of its range.
+        When an option is out of its range.
     TypeError
-        When ``count``, ``image_size`` or ``seed`` is no integer, or another number is none.
+        When ``count``, ``image_size`` or ``seed`` is not an integer, or another number is not a
+        number.
 
     Examples
     --------
@@ -170,7 +172,7 @@ def LesionPhantom(  # noqa: PLR0913 - what a picture of skin depends on
     image_size, seed, balance = look.size, look.seed, float(balance)
     pictures = _lesions(count, seed, balance)
     channels = len(look.wavelengths or WAVELENGTHS)
-    # NumPy's: torch writes single rows of uint8 alone.
+    # A NumPy array: torch can assign single rows only for uint8.
     images = np.empty((count, channels, image_size, image_size), f"u{bit_depth // 8}")
     masks = np.empty((count, image_size, image_size), np.uint8)
     people, radii, structures = np.empty(count), np.empty(count), []
@@ -186,7 +188,7 @@ def LesionPhantom(  # noqa: PLR0913 - what a picture of skin depends on
             bar.update(len(rows))
     options = [count, image_size, seed, look.difficulty, look.contrast, balance]
     options += [list(look.skin), look.blur]
-    options += [] if bit_depth == 8 else [16]  # what was hashed before stays as it was
+    options += [] if bit_depth == 8 else [16]  # keeps the earlier hashes of 8-bit data
     options += [] if encoding == "srgb" else [encoding]
     return LesionDataset(
         images=images,
@@ -210,17 +212,17 @@ def phantom_maps(
     skin: tuple[float, float] | SkinType = "light",
     device: str | torch.device = "cpu",
 ) -> PhantomMaps:
-    """Masks, pigments and structures of the pictures ``rows`` of a :func:`LesionPhantom`.
+    """Return masks, pigments and structures of the pictures ``rows`` of a :func:`LesionPhantom`.
 
-    ``skin_reflectance(maps.melanin, maps.dermal, maps.blood, maps.keratin)`` is what the camera
-    then looks at, through hair and blur and in its light.
+    ``skin_reflectance(maps.melanin, maps.dermal, maps.blood, maps.keratin)`` is the reflectance
+    that the camera sees, before hair, blur and its light.
 
     Parameters
     ----------
     rows : sequence of int
-        Which pictures, 0 or more.
+        Indices of the pictures, 0 or more.
     image_size, seed, difficulty, contrast, balance, skin, device
-        As they were given to :func:`LesionPhantom`.
+        As given to :func:`LesionPhantom`.
 
     Returns
     -------
@@ -230,9 +232,9 @@ def phantom_maps(
     Raises
     ------
     ValueError
-        When an option is outside of its range or there is no row.
+        When an option is out of its range or there is no row.
     TypeError
-        When ``image_size``, ``seed`` or a row is no integer, or another number is none.
+        When ``image_size``, ``seed`` or a row is not an integer, or another number is not a number.
     """
     look = _checked(
         size=image_size, seed=seed, difficulty=difficulty, contrast=contrast, balance=balance,
@@ -240,7 +242,7 @@ def phantom_maps(
     )  # fmt: skip
     rows = [_integer("a row", row) for row in rows]
     if len(rows) == 0 or min(rows) < 0:
-        raise ValueError(f"rows={rows} must be at least one picture, each 0 or more")
+        raise ValueError(f"rows={rows} must name at least one picture, by indices of 0 or more")
     pictures = _lesions(max(rows) + 1, look.seed, float(balance))
     scenes = [scene for _, scene, _ in _scenes(pictures, rows, look, trace=True)]
     return PhantomMaps(
@@ -275,12 +277,12 @@ def _checked(
         if not allowed:
             raise ValueError(f"{name}={value!r} is out of range; give {rule}")
     try:
-        # A tensor shows whether it can be used, which its name alone does not.
+        # Only a tensor shows whether the device can be used.
         where = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={device!r} cannot be used here ({error}); give 'cpu'") from None
     return Look(
-        # Of one value one number: what is hashed tells 0 from 0.0, and knows none of NumPy's.
+        # One type per value: the hash distinguishes 0 from 0.0, and takes no NumPy numbers.
         size=size, seed=seed, difficulty=float(difficulty), contrast=float(contrast), skin=tone,
         blur=float(blur),
         wavelengths=None if wavelengths is None else checked_wavelengths(wavelengths),
@@ -322,7 +324,7 @@ def _tone(skin: tuple[float, float] | SkinType) -> tuple[float, float]:
 
 
 def _lesions(count: int, seed: int, balance: float) -> list[tuple[int, int]]:
-    """Lesion and class of each picture: the class that lacks most of its share comes next."""
+    """Lesion and class of each picture: the class furthest below its share comes next."""
     times = np.arange(1, _LESIONS.shape[1] + 1)
     shares = (_LESIONS @ times) ** balance
     shares = shares / shares.sum()
@@ -343,7 +345,7 @@ def _lesions(count: int, seed: int, balance: float) -> list[tuple[int, int]]:
 def _scenes(
     pictures: list[tuple[int, int]], rows: Sequence[int], look: Look, *, trace: bool = False
 ) -> Iterator[tuple[list[int], Scene, Draws]]:
-    """Batches of rows, each with its scenes and what is still to be drawn for their pictures."""
+    """Batches of rows, each with its scenes and the remaining random draws of their pictures."""
     step = max(1, _PIXELS // look.size**2)
     for start in range(0, len(rows), step):
         some = list(rows[start : start + step])

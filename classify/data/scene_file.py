@@ -21,40 +21,39 @@ _WORDS = ("groups", "identifiers", "classes", "encoding")
 _COLUMN = "metadata."
 # One damaged label must not cost a name for each class up to it.
 _MOST_CLASSES = 10_000
-# A picture of at most so many columns may be one whose channels come last.
 _LARGE = ("images", "masks")  # what is left in the file
 _LOCAL_HEAD, _LENGTHS = 30, 26  # bytes of a file's own head in a zip; where its lengths stand
 
 
 def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
-    """Scenes in an ``.npz`` of plain arrays, as :func:`save_scenes` or ``numpy.savez`` writes it.
+    """Load scenes from an ``.npz`` of plain arrays, written by :func:`save_scenes` or ``np.savez``.
 
     ::
 
         np.savez("scenes.npz", images=codes, labels=labels, classes=["benign", "malignant"],
                  groups=patients, encoding="linear")
 
-    Nothing is resized or reduced: pictures of 16 bits, of many bands and of oblong frames stay what
-    they are. Those of a file that is not compressed stay on the disk, too, and are read as they are
-    asked for; it is read through once, for its checksums. Such a file must not be written to while
-    the data set is used, which is refused then; :func:`save_scenes` replaces it, and may.
+    Nothing is resized or reduced: 16-bit pictures, many bands and oblong frames are kept. Pictures
+    of an uncompressed file stay on disk and are read when needed; the file is read once completely,
+    for its checksums. Such a file must not be modified while the data set is in use, otherwise
+    reading raises an error; :func:`save_scenes` may replace it.
 
     Parameters
     ----------
     path : path
-        The ``.npz``. Its arrays, of which all but the first two may be missing:
+        The ``.npz``. Its arrays, of which only the first two are required:
 
-        - ``images``: codes, uint8 or uint16 ``[N, C, H, W]``, the largest of which is white,
+        - ``images``: codes, uint8 or uint16 ``[N, C, H, W]``; the largest code is white,
         - ``labels``: integers ``[N]``,
         - ``classes``: names ``[K]``; by default numbers from 0,
         - ``groups``: str or int ``[N]``, the lesion or patient that a split must not divide; by
           default each picture is a group of its own,
         - ``identifiers``: str or int ``[N]``; by default numbers from 0,
-        - ``channels``: C, to be said of pictures of at most 4 columns and more channels than that:
-          they look like pictures whose channels come last,
+        - ``channels``: C, needed for pictures of at most 4 columns and more channels than that,
+          which look as if their channels came last,
         - ``encoding``: ``"srgb"`` or ``"linear"``, see :class:`LesionDataset`,
         - ``masks``: bool or uint8 ``[N, H, W]``, non-zero on the lesion, with ``has_mask``, bool
-          ``[N]``, where some have none,
+          ``[N]``, if some have none,
         - ``metadata.<name>``: further columns ``[N]``.
 
     Returns
@@ -66,17 +65,18 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
     FileNotFoundError
         When ``path`` does not exist.
     ValueError
-        When it is no such file, or its arrays do not fit together; with its name.
+        When it is not such a file, or its arrays do not fit together; the message has its name.
 
     Warns
     -----
     UserWarning
-        When there is one class only, or no names of classes, and numbers below the highest label
-        that no picture has; as :class:`LesionDataset`, when all pictures become nearly black.
+        When there is only one class. When the file has no names of classes, and a number below the
+        highest label has no picture. When all pictures become nearly black, see
+        :class:`LesionDataset`.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist or is no file; give an .npz of scenes")
+        raise FileNotFoundError(f"{path} does not exist or is not a file; give an .npz of scenes")
     arrays = _read(path)
     images, labels = arrays["images"], arrays["labels"]
     try:
@@ -93,7 +93,7 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
         identifiers = arrays.get("identifiers", numbers)
         with warnings.catch_warnings():
             # Here the file has said how many channels there are.
-            warnings.filterwarnings("ignore", message=".*where the channels come last")
+            warnings.filterwarnings("ignore", message=".*if the channels come last")
             return LesionDataset(
                 images=images,
                 labels=labels.astype(np.int64),
@@ -114,26 +114,26 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
 
 
 def save_scenes(dataset: LesionDataset, path: str | os.PathLike[str]) -> None:
-    """Write scenes to an ``.npz``, of which :func:`SceneFile` makes a data set of the same content.
+    """Write scenes to an ``.npz``, which :func:`SceneFile` loads with the same content.
 
-    It is known by that content: its ``fingerprint`` is that of a :class:`LesionDataset` of the same
-    arrays, and not that of a phantom, of decoded files, or of a part of a data set, which are known
-    by where they come from. A run that began with one of these is resumed with that. An encoding
-    that only :meth:`LesionDataset.taken_as` gave is a part of the content from then on.
+    The ``fingerprint`` of the loaded data set is a hash of the content, as for a
+    :class:`LesionDataset` of the same arrays. It differs from that of a phantom, of decoded files,
+    or of a part of a data set, which depend on their origin; resume a run with the data set that it
+    began with. An encoding given by :meth:`LesionDataset.taken_as` becomes part of the content.
 
     Parameters
     ----------
     dataset : LesionDataset
-        Of a subset, what it shows is written.
+        Data set to write; of a subset, only its rows.
     path : path
-        Ends in ``.npz``. A file that is there is replaced, once the new one is complete.
+        File name ending in ``.npz``. An existing file is replaced when the new one is complete.
 
     Raises
     ------
     TypeError
-        For what is no data set of this library.
+        When ``dataset`` is not a :class:`LesionDataset`.
     ValueError
-        When the suffix is another, or a column of metadata holds objects.
+        When the suffix is not ``.npz``, or a column of metadata contains Python objects.
     OSError
         When the file cannot be written.
     """
@@ -246,13 +246,13 @@ def _check_layout(images: np.ndarray, channels: np.ndarray | None) -> None:
         if looks_turned(images):
             raise ValueError(
                 f"images {list(images.shape)} seem to have their channels last; save "
-                "np.moveaxis(images, -1, 1), or, if they have not, channels="
-                f"{images.shape[1]} beside them"
+                "np.moveaxis(images, -1, 1), or, if they do not, also save channels="
+                f"{images.shape[1]}"
             )
     elif images.ndim == 4 and images.shape[1] != channels:
         raise ValueError(
-            f"images {list(images.shape)} have {images.shape[1]} channels, and the file says "
-            f"{channels}; they are [N, C, H, W]"
+            f"images {list(images.shape)} have {images.shape[1]} channels, but the file says "
+            f"{channels}; images must be [N, C, H, W]"
         )
 
 

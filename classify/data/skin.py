@@ -39,8 +39,8 @@ def skin_reflectance(
     scattered back by the upper dermis or by the dermis below, and is covered by keratin:
     ``R = exp(-2 * 1.9 * 0.006 * m * mu_mel) * (0.55 t + (1 - t) * exp(-7 / sqrt(3 (1 + s/a))))``
     with the reduced scattering s and the absorption a of the dermis in 1/cm, and the share t that
-    the upper dermis sends back: blue more than red, which makes deep pigment blue-grey (Tyndall
-    effect). Every pigment only takes light away; keratin brightens dark skin.
+    the upper dermis scatters back: blue more than red, which makes deep pigment blue-grey (Tyndall
+    effect). Pigments only absorb light; keratin brightens dark skin.
 
     With the wavelength l in nm, melanosomes absorb ``6.6e11 l^-3.33``, skin without pigment
     ``0.244 + 85.3 exp(-(l - 154) / 66.2)``, and the dermis scatters ``45.3 (l / 500)^-1.292``:
@@ -57,7 +57,7 @@ def skin_reflectance(
     blood : Tensor, array or float ``[...]``, volume fraction
         Blood in the dermis.
     keratin : Tensor, array or float ``[...]``
-        Cover by scale or fibrosis, 0..1.
+        Coverage by scale or fibrosis, 0..1.
     wavelengths : sequence of float, metres
         400e-9 to 1000e-9; by default the centres of a camera's red, green and blue.
     saturation : float
@@ -94,7 +94,7 @@ def checked_wavelengths(wavelengths: Sequence[float]) -> tuple[float, ...]:
         bands = tuple(float(band) for band in wavelengths)
     except (TypeError, ValueError):
         raise ValueError(
-            f"wavelengths={wavelengths!r} must be a sequence of metres, as (550e-9, 850e-9)"
+            f"wavelengths={wavelengths!r} must be a sequence of metres, such as (550e-9, 850e-9)"
         ) from None
     # To a femtometre: 1000 * 1e-9 is a little more than 1000e-9.
     wrong = [band for band in bands if not _RANGE[0] <= round(band * 1e9, 6) <= _RANGE[1]]

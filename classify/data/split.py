@@ -1,13 +1,12 @@
 """Training, validation and test parts that share no lesion.
 
-A random split of pictures puts two pictures of one lesion on both sides: for HAM10000, of which
-80 % are for training, 39 % of the test pictures and 67 % of the melanomas. Here whole groups move,
-and every class is shared out in proportion.
+A random split of pictures puts pictures of one lesion into both training and test: with 80 % of
+HAM10000 for training, this concerns 39 % of the test pictures and 67 % of the melanomas. Here whole
+groups are assigned, and every class is divided in proportion.
 
-Two ways to share out: ``balanced`` looks at all the groups, so that every part gets its share of
-every class; ``hash`` looks at one group's name only, so that a group stays where it is when
-others come and go. Neither asks in which row a picture stands. Or somebody has divided them
-already: ``given_split``.
+There are two methods. ``balanced`` uses all groups, so that every part gets its share of every
+class. ``hash`` uses only the name of each group, so that a group stays in its part when others are
+added or removed. Neither depends on the order of the rows. ``given_split`` takes an existing split.
 """
 
 import hashlib
@@ -45,23 +44,23 @@ _PART_OF = {word: part for part, words in _PARTS.items() for word in words}
 class Split:
     """The parts of a data set; unpacks to them: ``train, validation, test = split(dataset)``.
 
-    Printing it shows a table, and says what a reader of results has to know.
+    Printing it shows a table, and whether parts share lesions or lack a class.
     """
 
     train: LesionDataset
     validation: LesionDataset | None
-    """None when the split was in two."""
+    """None for a split into two parts."""
     test: LesionDataset
-    """The part that results are of."""
+    """The part that results are computed on."""
     indices: tuple[Tensor, ...]
     """Rows of the data set in each part, ascending int64."""
     by: By
     """What is kept together: ``lesion`` or ``image``."""
     seed: int
     method: Method | Literal["given"] = "balanced"
-    """How it was divided, see :func:`split`; ``given`` by :func:`given_split`."""
+    """Method of :func:`split`; ``given`` for :func:`given_split`."""
     fold: tuple[int, int] | None = None
-    """Which of how many folds is the test part, counted from 0; None outside of :func:`k_folds`."""
+    """Index of the test fold, from 0, and number of folds; None except for :func:`k_folds`."""
 
     def __iter__(self) -> Iterator[LesionDataset]:
         return iter(self.parts.values())
@@ -77,18 +76,18 @@ class Split:
 
     @property
     def whole(self) -> LesionDataset | None:
-        """The pictures of all parts as they were divided; None of parts of several data sets."""
+        """The data set that was split; None if the parts come from several data sets."""
         return joined(list(self), self.indices)
 
     @property
     def shared_lesions(self) -> float:
-        """Share of the test images whose lesion is in training too; 0 for a split by lesion."""
+        """Share of the test images whose lesion is also in training; 0 for a split by lesion."""
         known = set(self.train.groups)
         return sum(group in known for group in self.test.groups) / len(self.test)
 
     @property
     def absent(self) -> tuple[tuple[str, str], ...]:
-        """Each (class, part) where a class of the data set has no image."""
+        """Each (class, part) such that the part has no image of the class."""
         counts = torch.stack([part.counts for part in self])
         return tuple(
             (name, part)
@@ -120,8 +119,8 @@ class Split:
         shared = f"{self.shared_lesions:.1%} of the test images share their lesion with training"
         groups = [group for part in self for group in part.groups]
         if len(set(groups)) == len(groups):
-            # True of every such data set, and no sign that patients were kept apart.
-            shared = "no two pictures are said to show one lesion, so that none can be shared"
+            # This holds for every such data set, and does not show that patients were separated.
+            shared = "every picture is a group of its own, so that no lesion can be shared"
         lines.append(f"{how}: {shared}")
         why = "" if self.method == "given" else ": too few lesions"
         lines += [f"{name} is absent from {part}{why}" for name, part in self.absent]
@@ -136,39 +135,40 @@ def split(
     seed: int = 0,
     method: Method = "balanced",
 ) -> Split:
-    """Divide a data set into training, validation and test part.
+    """Divide a data set into training, validation and test parts.
 
-    ``balanced``: groups are dealt out one after another, large ones first and those of like size in
-    an order hashed from ``seed`` and their names; each goes to the part that is the least full, for
-    its classes, in proportion to the part's fraction (Sainte-Laguë's rule). Sizes are alike that
-    have the same ``floor(4 log2(size))``: up to 7 pictures equal ones, then those of a range a
-    fifth wide (8 and 9, 10 and 11, 12 and 13, 14 and 15, 16 to 19, ...). So each part gets its
-    share of every class and of lesions with many pictures, the order of rows plays no role, and no
-    random-number generator does. A class with at least as many groups as there are parts is in
-    every part (where groups mix classes that can fail: :attr:`Split.absent` tells). Where a part
-    would stay empty, as with two lesions of each class in three parts, a group of a class that is
-    not enough for all parts goes to the one that is the least full of pictures of all classes.
+    ``balanced``: groups are assigned one after another. Large groups come first, and those of
+    similar size in an order hashed from ``seed`` and their names. Each group goes to the part that
+    is the least full, for its classes, relative to the part's fraction (Sainte-Laguë's rule). Sizes
+    are similar if they have the same ``floor(4 log2(size))``: up to 7 pictures only equal sizes,
+    then ranges about a fifth wide (8 and 9, 10 and 11, 12 and 13, 14 and 15, 16 to 19, ...). Each
+    part thus gets its share of every class and of lesions with many pictures, independently of the
+    order of rows and without a random-number generator. A class with at least as many groups as
+    there are parts is in every part (this can fail where groups mix classes: see
+    :attr:`Split.absent`). Where a part would stay empty, as with two lesions of each class in three
+    parts, a group of a class with fewer groups than parts goes to the part that is the least full
+    over all classes.
 
-    ``hash``: a group's part depends on ``seed``, ``fractions`` and its own name, and on nothing
-    else. Groups that are added or removed move no other; a larger training fraction (test and
-    validation shrinking) takes none away from training. The price: sizes and class shares hold
+    ``hash``: the part of a group depends only on ``seed``, ``fractions`` and the group's name.
+    Adding or removing groups does not move others; a larger training fraction (with smaller test
+    and validation fractions) removes no group from training. In return, sizes and class shares hold
     only in expectation. A class with G groups of s pictures has ``G f +- sqrt(G f (1 - f))``
     groups in a part of fraction f: the 73 df of HAM10000 have 15 +- 3 in a test part of 20 %.
-    A group that is renamed moves: join known duplicates before the first split.
+    A renamed group may move: join known duplicates before the first split.
 
     Parameters
     ----------
     dataset : LesionDataset
-        What to divide.
+        Data set to divide.
     fractions : sequence of 2 or 3 float
         Shares of training, validation and test, or of training and test; they sum to 1.
     by : {"lesion", "image"}
-        Move whole groups; or single images, as most published numbers did: their test results are
-        too good, see :attr:`Split.shared_lesions`.
+        Assign whole groups, or single images. Most published numbers are of splits by image, whose
+        test results are too good: see :attr:`Split.shared_lesions`.
     seed : int
-        Another seed, another split.
+        Another seed gives another split.
     method : {"balanced", "hash"}
-        Stratified; or a function of each group's name alone, for data that still grow.
+        Stratified, or by the hash of each group's name, for data sets that still grow.
 
     Returns
     -------
@@ -177,10 +177,10 @@ def split(
     Raises
     ------
     TypeError
-        For what is no data set of this library.
+        When ``dataset`` is not a :class:`LesionDataset`.
     ValueError
-        When the fractions are no shares, ``by``, ``seed`` or ``method`` is unknown, the data set
-        has only one class, or a part would be empty.
+        When ``fractions`` are not positive numbers of sum 1, ``by``, ``seed`` or ``method`` is
+        invalid, the data set has only one class, or a part would be empty.
     """
     shares = _checked(fractions)
     seed = _checked_seed(by, seed)
@@ -199,29 +199,29 @@ def split(
 
 
 def given_split(dataset: LesionDataset, parts: Sequence[str] | np.ndarray) -> Split:
-    """Divide a data set as somebody has done already: by a word for each picture.
+    """Divide a data set by an existing split: the name of a part for each picture.
 
     Parameters
     ----------
     dataset : LesionDataset
-        What to divide.
+        Data set to divide.
     parts : sequence of str, length N
         ``train`` (or ``training``), ``validation`` (``val``, ``valid``) or ``test`` (``testing``)
-        of each row, small or capital: a column of a table, such as ``dataset.metadata["part"]``.
-        Nothing need be ``validation``.
+        for each row, in lower or upper case: a column of a table, such as
+        ``dataset.metadata["part"]``. The validation part may be missing.
 
     Returns
     -------
     Split
-        Of ``method="given"``; ``by`` is ``lesion`` where no lesion is in two parts.
+        With ``method="given"``; ``by`` is ``lesion`` if no lesion is in two parts.
 
     Raises
     ------
     TypeError
-        For what is no data set of this library.
+        When ``dataset`` is not a :class:`LesionDataset`.
     ValueError
-        When there is not one word for each row, or another one; when nothing is for training, or
-        for the test; when the data set has only one class.
+        When there is not one name for each row, or a name is unknown; when the training or the test
+        part is empty; when the data set has only one class.
 
     Warns
     -----
@@ -243,23 +243,23 @@ def given_split(dataset: LesionDataset, parts: Sequence[str] | np.ndarray) -> Sp
     if not part.all():
         found = Counter(word for word, name in zip(words, part, strict=True) if not name)
         raise ValueError(
-            "the part of a picture is train, validation or test, and these are said: "
-            f"{listed(f'{word!r} ({count} times)' for word, count in found.most_common())}; name "
-            "the parts so, and leave the pictures out that are in none"
+            "the part of a picture must be train, validation or test, but these were given: "
+            f"{listed(f'{word!r} ({count} times)' for word, count in found.most_common())}; rename "
+            "the parts, and leave out the pictures that are in none"
         )
     indices = [np.flatnonzero(part == name) for name in _PARTS]
     for name, index in zip(_PARTS, indices, strict=True):
         if len(index) == 0 and name != "validation":
             raise ValueError(
-                f"no picture is said to be for {name}: there are {listed(sorted(set(words)))}"
+                f"no picture is in the {name} part: parts has {listed(sorted(set(words)))}"
             )
     pairs = set(zip(dataset.groups, part.tolist(), strict=True))
     several = [group for group, times in Counter(group for group, _ in pairs).items() if times > 1]
     if several:
         warnings.warn(
             f"{len(several)} of {len(set(dataset.groups))} lesions (or patients) are in more than "
-            f"one part of the split that was given: {listed(sorted(several), 3)}; results of such "
-            "parts are too good",
+            f"one part of the given split: {listed(sorted(several), 3)}; test results of such a "
+            "split are too good",
             stacklevel=2,
         )
     by: By = "image" if several else "lesion"
@@ -267,7 +267,7 @@ def given_split(dataset: LesionDataset, parts: Sequence[str] | np.ndarray) -> Sp
 
 
 def part_of(word: str) -> str:
-    """The part that a ``word`` of a table or a folder names; empty where it names none."""
+    """The part that a ``word`` of a table or a folder names; empty if it names none."""
     return _PART_OF.get(word.strip().lower(), "")
 
 
@@ -281,11 +281,11 @@ def k_folds(
 ) -> tuple[Split, ...]:
     """Divide a data set into folds, each of which is the test part once.
 
-    The groups are dealt out as by :func:`split` with ``balanced``, to parts of equal fractions.
-    So every image is tested exactly once, no group is on both sides, a class with at least
-    ``folds`` groups is in every fold, and the share of each class in a fold differs from its
-    share in the whole by no more than the largest group and one image: ``(largest + 1) / images
-    of the fold``, where each group has one class (for HAM10000 with 10 folds: 0.001, one image).
+    The groups are assigned as by :func:`split` with ``balanced``, to parts of equal fractions.
+    Every image is tested exactly once, no group is in two parts, and a class with at least
+    ``folds`` groups is in every fold. The share of each class in a fold differs from its share in
+    the data set by at most ``(largest + 1) / images of the fold``, with ``largest`` the size of the
+    largest group, if each group has one class (for HAM10000 with 10 folds: 0.001, one image).
 
     ::
 
@@ -297,16 +297,16 @@ def k_folds(
     Parameters
     ----------
     dataset : LesionDataset
-        What to divide.
+        Data set to divide.
     folds : int
-        How many; at least 2, or 3 with a validation part.
+        Number of folds; at least 2, or 3 with a validation part.
     by : {"lesion", "image"}
-        Move whole groups, or single images as :func:`split` does.
+        Assign whole groups, or single images, as in :func:`split`.
     seed : int
-        Another seed, other folds.
+        Another seed gives other folds.
     validation : bool
-        Use the fold after the test fold as validation part, to choose epochs and thresholds on;
-        otherwise it belongs to training.
+        Use the fold after the test fold for validation, to choose epochs and thresholds; otherwise
+        it belongs to training.
 
     Returns
     -------
@@ -315,10 +315,10 @@ def k_folds(
     Raises
     ------
     TypeError
-        For what is no data set of this library.
+        When ``dataset`` is not a :class:`LesionDataset`.
     ValueError
-        When ``folds``, ``by`` or ``seed`` is not what it must be, the data set has only one class,
-        or a fold would be empty.
+        When ``folds``, ``by`` or ``seed`` is invalid, the data set has only one class, or a fold
+        would be empty.
     """
     least = 3 if validation else 2
     number = as_integer(folds)
@@ -411,10 +411,10 @@ def _checked(fractions: Sequence[float]) -> np.ndarray:
 
 
 def _size_class(size: int) -> int:
-    """``floor(4 log2(size))`` in whole numbers: up to 7 each size is its own class.
+    """``floor(4 log2(size))`` in integer arithmetic: up to 7 each size is its own class.
 
-    In the order of exact sizes no seed would matter where patients differ in their numbers of
-    pictures.
+    With the order of exact sizes the seed would have no effect where patients differ in their
+    numbers of pictures.
     """
     return (size**4).bit_length() - 1
 
@@ -435,10 +435,10 @@ def _dealt(
 ) -> np.ndarray:
     """Part of each group, for counts ``[groups, classes]`` in the order of dealing.
 
-    Equal shares tie often. With ``level`` the part with the fewest images then takes the group;
-    without it the first does, and so gets the remainder of every class. Where all classes have
-    fewer groups than there are parts, the smallest part gets nothing so. With ``scarce`` it is the
-    part that is the emptiest, all classes together, that takes such a group, and none stays empty.
+    Equal shares tie often. With ``level``, the part with the fewest images then takes the group;
+    without it, the first part does, and so gets the remainder of every class. Where all classes
+    have fewer groups than there are parts, the smallest part then gets nothing. With ``scarce``,
+    the part that is the emptiest over all classes takes such a group, and no part stays empty.
     """
     total = counts.sum(axis=0)
     have = np.zeros((len(shares), len(total)))

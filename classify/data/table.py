@@ -16,13 +16,13 @@ import numpy as np
 
 from .archive import ZIP_ERRORS, Archive, Member, listed
 from .arrays import as_integer
-from .decode import Picture
 
 __all__ = [
     "GROUPS",
     "IMAGES",
     "UNLABELLED",
     "Table",
+    "age_column",
     "as_path",
     "check_columns",
     "check_grouped",
@@ -37,14 +37,13 @@ __all__ = [
     "may_group",
     "number_column",
     "paths_below",
-    "pictures_of",
     "read_header",
     "read_member",
     "read_table",
     "text_of",
-    "typed_column",
     "unreadable_zips",
     "warn_of_alike",
+    "warn_of_commas",
     "warn_of_placeholders",
 ]
 
@@ -52,7 +51,6 @@ Table = dict[str, list[str]]
 """A column of cells for each name."""
 
 _FEW = 6  # images that a limit leaves to each class, so that three parts of a split can have some
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 #: Cells of no label, in lower case: what pandas, SQL and Excel write.
 UNLABELLED = ("", "na", "n/a", "#n/a", "nan", "none", "null", "<na>")
 # Words that stand for an unknown patient where somebody did not leave the cell empty.
@@ -75,6 +73,7 @@ _HEAD = re.compile(rf"(?:{_QUOTED}|[^\r\n])*")
 # Lines before the header: empty ones, and that in which Excel is told what divides the cells.
 _BEFORE = re.compile(r"(?:(?:sep=[^\r\n])?[ ]*(?:\r\n|\r|\n))*", re.IGNORECASE)
 _SPACE = re.compile(r"(?<!\d) | (?!\d)")  # but not between numbers
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _WHOLE = re.compile(r"0*([0-9]+)(?:\.0*)?")
 
 
@@ -296,7 +295,7 @@ def warn_of_placeholders(
     if name.strip().lower() in _PLACEHOLDERS and len(groups) >= _MANY and 5 * times > len(groups):
         warnings.warn(
             f"{where} has {times} of {len(groups)} pictures in one group {name!r}, which looks "
-            f"like a word for what is not known: give each of them a {column} of its own if it is",
+            f"like a placeholder for an unknown value: if so, give each of them its own {column}",
             stacklevel=stacklevel + 1,
         )
 
@@ -313,7 +312,7 @@ def check_grouped(
     if absent := [name for name, group in zip(names, groups, strict=True) if is_missing(group)]:
         raise ValueError(
             f"{where} has no {column} for {len(absent)} of {len(names)} pictures: "
-            f"{listed(absent)}; add them (a picture on its own gets a name of its own){hint}"
+            f"{listed(absent)}; add them (give a picture of an unknown one a unique name){hint}"
         )
 
 
@@ -386,10 +385,8 @@ def _quotas(counts: np.ndarray, limit: int) -> list[int]:
     return quotas.tolist()
 
 
-def typed_column(name: str, column: Sequence[str], *, where: str = "the metadata") -> np.ndarray:
-    """Cells as an array: ages are numbers, nan where unknown, everything else is text."""
-    if name != "age":
-        return np.array(column)
+def age_column(column: Sequence[str], *, where: str) -> np.ndarray:
+    """Ages as numbers, nan where unknown."""
     try:
         return np.array([np.nan if is_missing(age) else float(age) for age in column])
     except ValueError as error:
@@ -408,6 +405,32 @@ def number_column(column: Sequence[str]) -> np.ndarray:
     if len(known) == len(column) and all(cell.lstrip("+-").isdecimal() for cell in known):
         return np.array([int(cell) for cell in column], dtype=np.int64)
     return np.array([np.nan if is_missing(cell) else float(cell) for cell in column])
+
+
+def warn_of_commas(table: Table, *, where: str, stacklevel: int) -> None:
+    """Warn of columns of numbers some of which have a comma: they stay text.
+
+    ``1,500`` is 1.5 in some languages and 1500 in others.
+
+    Parameters
+    ----------
+    table : mapping of str to list of str
+        Columns that may hold numbers.
+    where : str
+        The table, for the message.
+    stacklevel : int
+        As of :func:`warnings.warn`, counted from here.
+    """
+    for name, column in table.items():
+        known = [cell for cell in column if not is_missing(cell)]
+        commas = [cell for cell in known if _DECIMAL_COMMA.fullmatch(cell)]
+        others = (cell for cell in known if not _DECIMAL_COMMA.fullmatch(cell))
+        if commas and not any(map(_is_name, others)):
+            warnings.warn(
+                f"{where} has numbers with a comma in {name}, such as {commas[0]}, which are read "
+                "as text: write a decimal comma as a point, and no separators of thousands",
+                stacklevel=stacklevel + 1,
+            )
 
 
 def _is_name(cell: str) -> bool:
@@ -460,21 +483,6 @@ def composed(name: str) -> str:
 def mask_name(identifier: str) -> str:
     """Name, without a suffix, of the file that holds the mask of a picture."""
     return f"{identifier}_segmentation"
-
-
-def pictures_of(
-    archive: Archive, identifiers: Sequence[str], wanted: set[str], *, table: str, column: str
-) -> list[Picture]:
-    """Picture and mask of each row; ``table`` and ``column`` say in an error whose row it is."""
-    files = archive.pictures(wanted, _SUFFIXES)
-    missing = [name for name in identifiers if name not in files]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(identifiers)} rows of the {table} have no picture in "
-            f"{archive.root}: {listed(missing)}; expected <{column}>.jpg, .jpeg or .png, anywhere "
-            f"below it{unreadable_zips(archive)}"
-        )
-    return [Picture(files[name], files.get(mask_name(name))) for name in identifiers]
 
 
 def unreadable_zips(archive: Archive) -> str:

@@ -1,17 +1,17 @@
-"""What the system sees, what decides in it, what it costs, and where accuracy is lost.
+"""Analysis of a trained system: what it uses, what it costs, and where accuracy is lost.
 
-Folders: ``contrast`` how far a lesion stands out, and whether that decides · ``information`` what a
-picture tells of its class, without training · ``tolerancing`` away from the design.
+Folders: ``contrast`` contrast of lesions, and whether it decides · ``information`` information of a
+picture about its class, without training · ``tolerancing`` deviations from the design.
 
-Files: ``region`` lesion, ring and contour, ``segment`` masks where there are none, ``colour``
-L*a*b* and CIEDE2000 with gradients · ``altered`` pictures without some of what they tell ·
-``kept`` which details and regions are handed on, ``reliance`` which details decide, a ``ring`` of
-frequencies at a time · ``optimal_image`` what the system takes for a class · ``attribution`` where
-accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies paired over lesions ·
-``rate_map`` where bits go, ``rate_change`` where they move to, ``rate_accuracy`` what they buy,
-``rate_distortion`` what codecs make of picture files, ``curve_difference`` how far two such curves
-are apart · ``passes`` a data set with the noise of the evaluation, ``by_lesion`` intervals that
-draw lesions.
+Files: ``region`` lesion, ring and contour, ``segment`` masks for pictures without, ``colour``
+L*a*b* and CIEDE2000 with gradients · ``altered`` pictures with some information removed · ``kept``
+details and regions that reach the classifier, ``reliance`` frequencies that decide, a ``ring`` at a
+time · ``optimal_image`` the best picture of a class · ``attribution`` losses of accuracy by stage,
+``ledger`` costs of a picture, ``scores`` accuracies paired over lesions · ``rate_map`` bits by
+region, ``rate_change`` their change between systems, ``rate_accuracy`` accuracy against rate,
+``rate_distortion`` fidelity against rate, ``curve_difference`` differences of such curves ·
+``passes`` passes of a data set with the noise of the evaluation, ``by_lesion`` intervals by
+resampling lesions.
 """
 
 from .altered import Alteration, altered, equal_contrast, keep_region

@@ -1,13 +1,13 @@
-"""Pictures without some of what they tell, to see whether the answer is in the rest.
+"""Pictures with some information removed, to see whether the rest suffices for the class.
 
 ::
 
-    picture, mask ─┬─ keep_region ────► one region as it is, the others one colour each
-                   └─ equal_contrast ─► every lesion as far from its skin as all others
+    picture, mask ─┬─ keep_region ────► one region unchanged, the others one colour each
+                   └─ equal_contrast ─► every lesion with the same colour distance to its skin
     data set ──altered──► data set of such pictures, to test or to train on
 
-A classifier that fails on altered pictures may only not be used to them; one that was trained on
-them as well says whether the answer is in what was left.
+A classifier may fail on altered pictures only because it has not seen such pictures. One that was
+also trained on them shows whether the remaining information suffices.
 """
 
 import inspect
@@ -24,14 +24,14 @@ from joint.stages import Encoding, check_codes
 from optics import clip, linear_to_srgb, srgb_to_linear
 
 from .colour import exact
-from .contrast.causal import scale_contrast, seen_means
+from .contrast.causal import mean_colours, scale_contrast
 from .rate_map import REGIONS
 from .region import check_masks, regions
 
 __all__ = ["Alteration", "altered", "equal_contrast", "keep_region"]
 
-#: From pictures ``[B, C, H, W]`` in 0..1 and masks ``[B, H, W]`` to pictures. One with a parameter
-#: ``encoding`` that is not given yet is told what the pictures are.
+#: Function from pictures ``[B, C, H, W]`` in 0..1 and masks ``[B, H, W]`` to pictures. If it has a
+#: parameter ``encoding`` that is not set, it gets the encoding of the pictures.
 Alteration = Callable[..., Tensor]
 
 
@@ -43,10 +43,10 @@ def keep_region(
     band: float = 3.0,
     encoding: Encoding = "srgb",
 ) -> Tensor:
-    """Keep one region of each picture; the rest of the lesion and of the skin become flat.
+    """Keep one region of each picture; the rest of the lesion and of the skin become uniform.
 
-    Flat is the mean light of what is replaced on that side of the border, so that place, outline
-    and colour of the lesion remain: what a codec could send beside the region for a few bytes.
+    Each side of the border is filled with the mean light of its replaced pixels, so that place,
+    outline and colour of the lesion remain, which a codec could send in addition for a few bytes.
 
     Parameters
     ----------
@@ -54,16 +54,16 @@ def keep_region(
     masks : Tensor, bool ``[B, H, W]``
         True on the lesion.
     region : {"lesion", "boundary", "background", "none"}
-        As in :func:`rate_map`; of ``none``, a flat lesion on flat skin is left.
+        As in :func:`rate_map`; with ``none``, a uniform lesion on uniform skin remains.
     band : float, pixels
-        Reach of the boundary to either side.
+        Half width of the boundary.
     encoding : {"srgb", "linear"}
-        What the pictures are.
+        Encoding of the pictures.
 
     Returns
     -------
     Tensor ``[B, C, H, W]``
-        Without a border (an empty or full mask), there is no boundary to keep.
+        An empty or full mask has no boundary to keep.
 
     Raises
     ------
@@ -102,23 +102,23 @@ def equal_contrast(
     outer: float = 10.0,
     encoding: Encoding = "srgb",
 ) -> Tensor:
-    """Bring the mean colours of each lesion and its ring to one distance, along their own line.
+    """Scale the contrast of each lesion, so that all have the same colour distance to their ring.
 
-    How much a lesion stands out then no longer tells its class; in which direction it does, and
-    what structure it has, still do.
+    The amount of contrast is then no longer informative about the class; its direction in colour
+    space, and the structure of the lesion, still are.
 
     Parameters
     ----------
     images : Tensor ``[B, C, H, W]`` in 0..1
     masks : Tensor, bool ``[B, H, W]``
     distance : float, ΔE*ab
-        Of the means in L*a*b*; of a grey, of those in L*.
+        Distance of the mean colours in L*a*b*; for grey pictures in L*.
     strongest : float
-        Largest factor on the contrast: of a lesion that hardly differs from its skin, more would
-        only be noise.
+        Largest factor on the contrast: for a lesion that hardly differs from its skin, a larger one
+        would only amplify noise.
     inner, outer, encoding
-        As in :func:`scale_contrast`, and the same pictures are refused. The change fades within
-        2 pixels of the lesion, or within ``inner`` where that is less.
+        As in :func:`scale_contrast`, which refuses the same pictures. The change fades out within 2
+        pixels of the lesion, or within ``inner`` if that is less.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def equal_contrast(
     """
     if not (distance > 0 and strongest > 0):
         raise ValueError(f"distance and strongest must be positive, not {distance} and {strongest}")
-    lesion, skin = seen_means(images, masks, inner=inner, outer=outer, encoding=encoding)
+    lesion, skin = mean_colours(images, masks, inner=inner, outer=outer, encoding=encoding)
     apart = (lesion - skin).norm(dim=-1)
     factor = (distance / apart.clamp_min(1e-6)).clamp_max(strongest)
     factor = factor.nan_to_num(1.0)  # no lesion or no skin: refused below, in words
@@ -146,27 +146,27 @@ def equal_contrast(
 def altered(
     dataset: LesionDataset, alteration: Alteration, *, batch_size: int = 256
 ) -> LesionDataset:
-    """Make a data set of altered pictures, rounded to codes; names, lesions and masks stay.
+    """Make a data set of altered pictures, rounded to codes; names, lesions and masks are kept.
 
     Parameters
     ----------
     dataset : LesionDataset
-        All pictures with masks, see :attr:`LesionDataset.has_mask`; where contrast is scaled, all
-        with skin around the lesion, see :func:`scalable`.
+        All pictures need masks, see :attr:`LesionDataset.has_mask`; to scale contrast, also skin
+        around the lesion, see :func:`scalable`.
     alteration : callable
         From float pictures and masks to float pictures of the same shape. If it has a parameter
-        ``encoding`` that is not given yet, as :func:`keep_region` has within ``functools.partial``,
-        it is given that of the data set, where there is one.
+        ``encoding`` that is not set, such as :func:`keep_region` within ``functools.partial``, it
+        gets the encoding of the data set, if that is known.
     batch_size : int
-        Pictures that are altered together.
+        Number of pictures that are altered together.
 
     Raises
     ------
     TypeError
-        For what is no data set.
+        When ``dataset`` is no LesionDataset.
     ValueError
-        When a picture has no mask, or the alteration changes a shape, gives what is no finite
-        number or refuses a picture; for a batch size below 1.
+        When a picture has no mask, or the alteration changes a shape, returns a value that is not
+        finite or refuses a picture; for a batch size below 1.
     """
     check_dataset(dataset)
     check_batch_size(batch_size)
@@ -180,14 +180,15 @@ def altered(
         changed = alteration(scenes, own)
         if changed.shape != scenes.shape:
             raise ValueError(
-                f"an alteration keeps the shape: {list(scenes.shape)} became {list(changed.shape)}"
+                "an alteration must keep the shape, but "
+                f"{list(scenes.shape)} became {list(changed.shape)}"
             )
         bad = (~changed.isfinite()).flatten(1).any(1)
         if bool(bad.any()):
             first = dataset.identifiers[int(rows[bad.nonzero()[0]])]
             raise ValueError(
-                f"an alteration gives finite numbers, and of {int(bad.sum())} of {len(rows)} "
-                f"pictures it did not, the first is {first}: look for a division by 0"
+                f"an alteration must return finite numbers, but for {int(bad.sum())} of "
+                f"{len(rows)} pictures it did not, the first is {first}: check for a division by 0"
             )
         images.append((white * clip(changed)).round().to(batch.images.dtype))
         masks.append(own)

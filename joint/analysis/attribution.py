@@ -1,15 +1,15 @@
-"""Where accuracy is lost on the way from light to label.
+"""Attribution of the loss of accuracy to the stages from light to label.
 
 ::
 
     real:   scene ─ optics ─ mosaic ─ shot noise ─ electronics ─ converter ─ codec ─ classifier
-    ladder: all ideal ─► optics real ─► ... ─► codec real        (a step is what the stage takes)
-    alone:  all real, one of them ideal                          (what mending that stage gives)
+    ladder: all ideal ─► optics real ─► ... ─► codec real        (a step is the loss of the stage)
+    alone:  all real, one of them ideal                          (the gain by an ideal stage)
 
-The classifier is the same in every row, and so is the seed of a picture's noise. The draws are
-the same only as far as the stages draw as many: counts (``shot_noise="poisson"``) draw more or
-fewer by their light, and what follows is other noise. The classifier was trained behind the real
-stages: an ideal one may be a picture that it has never seen, and its loss negative.
+The classifier is the same in every row, and so is the seed of a picture's noise. The noise itself
+is the same only while all stages draw the same number of values: with ``shot_noise="poisson"`` that
+depends on the light, and later stages get other noise. The classifier was trained behind the real
+stages: an ideal stage may give pictures that it has never seen, and the loss may be negative.
 """
 
 import copy
@@ -33,7 +33,7 @@ __all__ = ["LOSSES", "Attribution", "Loss", "Mended", "Omitted", "Step", "attrib
 
 Loss = Literal["optics", "mosaic", "shot_noise", "electronics", "binning", "converter", "codec"]
 
-#: What may be made ideal, in the order of the light.
+#: Stages and effects that can be made ideal, in the order of the light.
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 
@@ -41,27 +41,27 @@ class Step(NamedTuple):
     """A step of the ladder: one more stage is real."""
 
     stage: Loss | None
-    """Which; None where all are ideal."""
+    """The stage that becomes real; None if all are ideal."""
     scores: Scores
     lost: Scores
-    """What the step took: the scores before it minus those after it."""
+    """Loss of the step: the scores before it minus those after it."""
 
 
 class Mended(NamedTuple):
-    """All stages are real but one."""
+    """The system with one ideal stage; all others are real."""
 
     stage: Loss
     scores: Scores
     gained: Scores
-    """Minus the scores of the real system."""
+    """Its scores minus those of the real system."""
     interaction: Scores
-    """What the stage takes of the ladder minus what mending it alone gives back. Positive: the
-    rest hides it (another stage still loses the same detail). Negative: its loss shows beside the
-    others only. 0 for all stages means that losses add up."""
+    """Loss of the stage in the ladder minus the gain by making it ideal alone. Positive: other
+    stages hide the gain, because they lose the same detail. Negative: the loss occurs only together
+    with the others. 0 for all stages means that losses are additive."""
 
 
 class Omitted(NamedTuple):
-    """A stage that stays as it is in every row."""
+    """A stage that is real in every row, and the reason."""
 
     stage: Loss
     reason: str
@@ -72,15 +72,15 @@ class Attribution(Record):
     """Accuracy between the ideal and the real camera, stage by stage."""
 
     ladder: tuple[Step, ...]
-    """From all ideal to all real: the losses of its steps add up to :attr:`lost`, exactly."""
+    """Steps from all ideal to all real: their losses add up to :attr:`lost`, exactly."""
     alone: tuple[Mended, ...]
-    """The real system with one stage ideal, in the order of the light."""
+    """The real system with one ideal stage, in the order of the light."""
     lost: Scores
-    """Ideal minus real."""
+    """Scores with all stages ideal minus those of the real system."""
     interaction: Scores
-    """Of all: :attr:`lost` minus the sum of what mending each stage alone would give."""
+    """Total interaction: :attr:`lost` minus the sum of the gains by one ideal stage."""
     omitted: tuple[Omitted, ...]
-    """Stages that stay as they are, and why."""
+    """Stages that stay real, with the reasons."""
     pictures: int
     level: float
     resamples: int
@@ -96,7 +96,7 @@ class Attribution(Record):
         )
         rows = [
             f"{self.pictures} pictures; {100 * self.level:g} % intervals over lesions",
-            "lost: before the stage is real less after it; gained: the stage ideal less all real",
+            "lost: scores before the stage is real minus after; gained: stage ideal minus all real",
             _row(*ladder),
         ]
         for stage, scores, lost in self.ladder:
@@ -106,7 +106,7 @@ class Attribution(Record):
         for stage, _, gained, interaction in self.alone:
             rows.append(_row(stage, *signed(gained), *signed(interaction)))
         rows.append(_row("", "", "in all", *signed(self.interaction)))
-        rows += [f"{stage} stays as it is: {reason}" for stage, reason in self.omitted]
+        rows += [f"{stage} stays real: {reason}" for stage, reason in self.omitted]
         return "\n".join(rows)
 
 
@@ -125,16 +125,18 @@ def attribute(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> Attribution:
-    """Swap the stages of a system for ideal ones, and see what accuracy that gives.
+    """Replace the stages of a system by ideal ones, and measure the change of accuracy.
+
+    The stages, and what an ideal one means:
 
     ========== ==================================================================================
-    optics     the sensor sees the scene: no blur, all its light, one exposure
-    mosaic     every pixel sees all colours (and so all of the light)
-    shot_noise photons come without noise, as of infinite light
+    optics     the sensor measures the scene: no blur, all its light, one exposure
+    mosaic     every pixel measures all colours (and so all of the light)
+    shot_noise photons have no noise, as for infinite light
     electronics no read noise, dark current, fixed patterns or full well
     binning    every pixel is read by itself: the picture is larger
     converter  codes are not rounded; the range is the same
-    codec      the classifier sees the measurement
+    codec      the classifier gets the measurement
     ========== ==================================================================================
 
     Parameters
@@ -144,27 +146,27 @@ def attribute(
     dataset : LesionDataset
         Pictures that it was not trained on.
     stages : sequence of str, optional
-        What is swapped; by default all that is there and can be, but binning, without which the
-        classifier would see lesions larger than in training.
+        Stages to replace; by default all that the system has and that can be replaced, except
+        binning, without which lesions would be larger than in training.
     batch_size : int
-        Pictures in one pass; there are two passes a stage and one more.
+        Pictures per pass; there are two passes per stage and one more.
     seed : int
         Source of the noise, as in :func:`joint.evaluate`, and the same in all rows.
     resamples, level, generator
-        Of the bootstrap; each draw holds the same lesions in all rows.
+        Settings of the bootstrap; each resample has the same lesions in all rows.
 
     Returns
     -------
     Attribution
-        Its last row is the system as it is, and its numbers are those of :func:`joint.evaluate`.
+        The last row of the ladder is the real system, with the numbers of :func:`joint.evaluate`.
 
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is no ImagingSystem, or ``dataset`` no LesionDataset.
     ValueError
-        For a system without a classifier, a stage that it does not have, that cannot be swapped
-        or is named twice.
+        For a system without a classifier, or for a stage that it does not have, that cannot be
+        replaced or is named twice.
     """
     check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)
@@ -211,7 +213,7 @@ def _chosen(
         if "mosaic" in there and (why := _mosaic_obstacle(system)):
             omitted.append(Omitted("mosaic", why))
         if "binning" in there:
-            unlike = "without it lesions are larger than in training; name it to see"
+            unlike = "without it lesions are larger than in training; name it to include it"
             omitted.append(Omitted("binning", _binning_obstacle(system) or unlike))
         kept = {row.stage for row in omitted}
         return tuple(s for s in there if s not in kept), tuple(omitted)
@@ -249,29 +251,29 @@ def _is_there(system: ImagingSystem, stage: Loss) -> bool:
 
 
 def _obstacle(system: ImagingSystem) -> str | None:
-    """Why a scene cannot stand for what the front end makes of it."""
+    """Reason why the scene cannot replace the image of the front end, or None."""
     front = system.front_end
     if front is None or front.in_channels == front.out_channels:
         return None
     return (
-        f"it makes {front.out_channels} channels of {front.in_channels}, and what follows takes "
-        "no others"
+        f"it makes {front.out_channels} channels from {front.in_channels}, and the next stages "
+        "take no others"
     )
 
 
 def _mosaic_obstacle(system: ImagingSystem) -> str | None:
-    """Why a picture in all colours cannot stand for the mosaic."""
+    """Reason why a picture in full colour cannot replace the mosaic, or None."""
     mosaic = None if system.sensor is None else system.sensor.cfa
     if mosaic is None or mosaic.interpolates:
         return None
-    return f"what follows takes the mosaic itself (demosaicing={mosaic.method!r})"
+    return f"the next stages take the mosaic itself (demosaicing={mosaic.method!r})"
 
 
 def _binning_obstacle(system: ImagingSystem) -> str | None:
-    """Why pixels that are read one by one cannot stand for the blocks of them."""
+    """Reason why single pixels cannot replace binned ones, or None."""
     if system.restoration is None:
         return None
-    return "the restoration was trained to make the pixels of the scene of those that are read"
+    return "the restoration was trained on binned pixels, which it enlarges to those of the scene"
 
 
 _OBSTACLES: dict[Loss, Callable[[ImagingSystem], str | None]] = {
@@ -294,7 +296,7 @@ def _idealised(system: ImagingSystem, ideal: frozenset[Loss]) -> ImagingSystem:
             if stage in ideal:
                 change(sensor)
         if sensor.read_noise == 0 or sensor.bit_depth is None:
-            # The same codes; the other estimator has no gradient without noise, and refuses.
+            # The codes are the same; the score estimator needs shot noise.
             sensor.converter = "straight_through"
     return system.replace(
         front_end=None if "optics" in ideal else system.front_end,

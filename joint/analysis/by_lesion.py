@@ -1,4 +1,4 @@
-"""Values of pictures whose lesions are drawn: medians, rank correlations and their intervals."""
+"""Medians and rank correlations of pictures, with intervals by resampling lesions."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 def checked(
     values: Array, labels: Array, classes: Sequence[str], groups: Sequence[str] | None
 ) -> tuple[Array, Array, Array, Array]:
-    """Values, labels, number of the lesion and whether there is a value, each ``[N]``."""
+    """Checked values, labels, lesion numbers and whether there is a value, each ``[N]``."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1:
         raise ValueError(f"values must be one number for each picture [N], not {values.shape}")
@@ -44,12 +44,12 @@ def checked(
 
 
 def lesions_in(member: Array, onehot: Array) -> Array:
-    """Lesions in each column of ``[N, K]``: of fewer than two every draw is the same."""
+    """Number of lesions in each column of ``[N, K]``; with fewer than two all resamples agree."""
     return np.array([len(np.unique(member[column > 0])) for column in onehot.T], dtype=int)
 
 
 def equal_lesions_in(member: Array, onehot: Array) -> Array:
-    """As many lesions of one size tell as much of each column of ``[N, K]``, as in a report."""
+    """Number of lesions of equal size with the same information as each column of ``[N, K]``."""
     sizes = np.stack([np.bincount(member, column) for column in onehot.T], 1)
     return equal_units(sizes.sum(0), (sizes**2).sum(0))
 
@@ -84,10 +84,10 @@ def medians(values: Array, weights: Array) -> Array:
 
 
 def median_interval(draws: Array, lesions: int, level: float) -> Interval:
-    """Interval of a median, or of a difference of two, by its draws of so many lesions.
+    """Interval of a median, or of a difference of two, from resamples of ``lesions`` lesions.
 
-    All of n values lie on one side of their median in one case of ``2**(n - 1)``: where that is
-    more often than the level leaves, no draw of them is far enough, and it is NaN.
+    All n values lie on the same side of the median with probability ``2**(1 - n)``. If that exceeds
+    ``1 - level``, no resample is extreme enough, and the interval is NaN.
     """
     if 2.0 ** (1 - lesions) > 1 - level + 1e-9:
         return Interval(math.nan, math.nan)
@@ -95,10 +95,10 @@ def median_interval(draws: Array, lesions: int, level: float) -> Interval:
 
 
 def known_interval(draws: Array, level: float) -> Interval:
-    """Interval by draws of what exists in almost all of them, and else NaN.
+    """Interval of a number that exists in almost all resamples, otherwise NaN.
 
-    Where more are missing than the level leaves out, those that are left would agree: they are the
-    ones in which the lesions are less extreme.
+    If it is missing in a share of more than ``1 - level``, the rest would agree too well: these are
+    the resamples with less extreme lesions.
     """
     if np.isnan(draws).mean() > 1 - level + 1e-9:
         return Interval(math.nan, math.nan)
@@ -106,7 +106,7 @@ def known_interval(draws: Array, level: float) -> Interval:
 
 
 def rank_correlation(first: Array, second: Array) -> Array:
-    """Spearman's along the last axis; NaN of a constant, and where a number is missing."""
+    """Spearman's correlation along the last axis; NaN for a constant, or with a missing number."""
     ranks = [rankdata(part, axis=-1) for part in np.broadcast_arrays(first, second)]
     one, two = (part - part.mean(-1, keepdims=True) for part in ranks)
     size = np.sqrt((one**2).sum(-1) * (two**2).sum(-1))
@@ -117,12 +117,12 @@ def rank_correlation(first: Array, second: Array) -> Array:
 def widened_interval(
     value: float, draws: Array, lesions: int, level: float, *, least: float = -math.inf
 ) -> Interval:
-    """Interval of a number by its draws ``[r]`` of so many lesions, at ``least`` so low.
+    """Interval of a number from its resamples ``[r]`` of n lesions, with lower limit ``least``.
 
-    Draws of n lesions vary by sqrt((n - 1) / n) of what their mean does, and of a spread that is
-    known from n alone Student's t takes the place of the normal's quantile: the ends of the draws
-    are moved away from the value by both (Hesterberg, Am. Stat. 69:371, 2015). NaN of one lesion,
-    which every draw holds, and of none.
+    Resamples of n lesions have only sqrt((n - 1) / n) of the true standard error, and for a spread
+    that is estimated from n values Student's t replaces the normal quantile. Both factors move the
+    ends of the interval away from the value (Hesterberg, Am. Stat. 69:371, 2015). NaN for fewer
+    than two lesions.
     """
     if lesions < 2:
         return Interval(math.nan, math.nan)
@@ -138,7 +138,7 @@ def widened_intervals(
 ) -> list[Interval]:
     """:func:`widened_interval` of each of several numbers ``[n]`` of the same lesions ``member``.
 
-    Their draws are ``[r, n]``.
+    Their resamples are ``[r, n]``.
     """
     count = len(np.unique(member))
     return [

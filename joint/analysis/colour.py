@@ -1,10 +1,10 @@
-"""Luminance, CIE Lab and the colour difference CIEDE2000 of light, with gradients everywhere.
+"""Luminance, CIE L*a*b* and the colour difference CIEDE2000, with finite gradients everywhere.
 
 ::
 
     sRGB codes ─srgb_to_linear─► light [.., 3, H, W] ─► luminance Y
                                           └─► lab L*a*b* ─► ciede2000
-                 light [.., C, H, W] ─► seen: L*a*b*, or L* of each channel
+                 light [.., C, H, W] ─► perceptual: L*a*b*, or L* of each channel
 """
 
 import math
@@ -17,10 +17,10 @@ __all__ = [
     "exact",
     "lab",
     "light_of_lab",
-    "light_of_seen",
+    "light_of_perceptual",
     "luminance",
+    "perceptual",
     "root",
-    "seen",
 ]
 
 # Linear sRGB to XYZ and the white D65 of the 2 degree observer (IEC 61966-2-1), in the digits of
@@ -38,9 +38,9 @@ _GREY = 1e-16  # square of a chroma, or of a difference, that is none
 
 
 def exact(values: Tensor) -> Tensor:
-    """Values in single precision, or double where they are: half has no digits for a cube root.
+    """Values in single precision, or double if they are: half is too coarse for a cube root.
 
-    Nor can it count: bfloat16 stops at 256, float16 at 2048.
+    Half precision cannot count either: bfloat16 stops at 256, float16 at 2048.
     """
     return values if values.dtype == torch.float64 else values.float()
 
@@ -54,7 +54,7 @@ def luminance(light: Tensor) -> Tensor:
 def lab(light: Tensor) -> Tensor:
     """CIE L*a*b* under D65 ``[..., 3, H, W]`` of linear sRGB light of the same shape.
 
-    Light outside of 0..1 is continued, not clipped. The gradient is finite everywhere.
+    Light outside 0..1 is extrapolated, not clipped. The gradient is finite everywhere.
     """
     xyz = (_white_scaled().to(light) @ light.flatten(-2)).unflatten(-1, light.shape[-2:])
     x, y, z = _root_curve(xyz).unbind(-3)
@@ -73,16 +73,16 @@ def light_of_lab(colours: Tensor) -> Tensor:
     return (back @ xyz.flatten(-2)).unflatten(-1, colours.shape[-2:])
 
 
-def seen(light: Tensor) -> Tensor:
-    """Light ``[..., C, H, W]`` on axes on which equal steps look about equal.
+def perceptual(light: Tensor) -> Tensor:
+    """Perceptual values of light ``[..., C, H, W]``, in which equal steps look about equal.
 
-    L*a*b* of three channels; of any other number L* of each channel, as of a grey of that light.
+    L*a*b* for three channels; for any other number L* of each channel, as for grey of that light.
     """
     return lab(light) if light.shape[-3] == 3 else 116 * _root_curve(light) - 16
 
 
-def light_of_seen(values: Tensor) -> Tensor:
-    """Light ``[..., C, H, W]`` of what :func:`seen` gives: its inverse."""
+def light_of_perceptual(values: Tensor) -> Tensor:
+    """Light ``[..., C, H, W]`` of perceptual values: the inverse of :func:`perceptual`."""
     return light_of_lab(values) if values.shape[-3] == 3 else _cube_curve((values + 16) / 116)
 
 
@@ -99,8 +99,8 @@ def ciede2000(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
     Returns
     -------
     Tensor of the broadcast shape
-        Differences, without ``dim``. Where two colours are equal, and on the grey axis, where the
-        formula has a cusp, the gradient of the cusp's part is 0; it is finite everywhere.
+        Differences, without ``dim``. For equal colours, and on the grey axis, where the formula has
+        a cusp, the gradient of that part is 0. The gradient is finite everywhere.
 
     Raises
     ------
@@ -153,8 +153,8 @@ def ciede2000(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def _root_curve(light: Tensor) -> Tensor:
-    """CIE's cube root of light relative to white's, which its tangent continues in the dark."""
-    # The clamp keeps the branch that `where` discards from putting a NaN into the gradient.
+    """CIE's cube root of light relative to white, continued by its tangent in the dark."""
+    # The clamp avoids a NaN gradient from the branch that `where` discards.
     return torch.where(light > _DARK, light.clamp_min(_DARK) ** (1 / 3), _SLOPE * light + _OFFSET)
 
 

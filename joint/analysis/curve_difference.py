@@ -1,4 +1,4 @@
-"""How far two curves of accuracy against rate are apart, and how sure that is.
+"""Difference of two curves of accuracy against rate, with its interval.
 
 ::
 
@@ -6,10 +6,10 @@
     draws of both ─────────┴──────► the same of each ────┴─ judge ──► intervals, p
 
 An accuracy that was measured on few pictures often falls from one rate to the next, and
-:func:`compress.bd_rate` refuses such a curve. Here neighbours that fall are pooled (isotonic
-regression, Barlow et al., 1972: the likeliest curve that does not fall), which is said; what
-is left may be too short for a rate at equal accuracy, and then there is none, and why is said too.
-Curves of PSNR or another fidelity are compared in the same way.
+:func:`compress.bd_rate` refuses such a curve. Here falling neighbours are pooled and reported
+(isotonic regression, Barlow et al., 1972: the most likely curve that does not fall). If the pooled
+curve is too short for a rate at equal accuracy, the result is nan, with the reason. Curves of PSNR
+or another fidelity are compared in the same way.
 """
 
 import itertools
@@ -42,60 +42,60 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 Judge = Callable[[float, Array], tuple[Interval, float]]
-"""Interval and two-sided p of no difference, of a difference and its draws ``[R]``, of which those
-that do not exist are nan."""
+"""Function from a difference and its resamples ``[R]``, nan where it does not exist, to its
+interval and the two-sided p of no difference."""
 
 
 MINIMUM_OVERLAP = 0.3
-"""Share of the narrower curve's range that two must have in common: less than the 0.5 of
-:func:`compress.bd_rate`, as curves of accuracy are short, and those of codecs at their usual
-settings begin and end at different qualities."""
+"""Share of the narrower curve's range that both curves must cover. It is less than the 0.5 of
+:func:`compress.bd_rate`, because curves of accuracy are short, and codecs at their usual settings
+cover different ranges of quality."""
 
 
 @final
 @dataclass(frozen=True)
 class RateDifference:
-    """How far a curve is from another, in bits and in accuracy, or whatever the curves are of."""
+    """Difference of a curve from another, in bits and in accuracy (or another metric)."""
 
     family: str
     """Name of the curve."""
     anchor: str
-    """Name of the other."""
+    """Name of the reference curve."""
     rate: float
-    """Bits that the curve needs beyond the anchor at equal accuracy, percent: -50 is half.
-    nan where there is none."""
+    """Excess of bits over the anchor at equal accuracy, percent: -50 means half. nan if there is
+    none."""
     rate_interval: Interval | None
-    """Over lesions or pictures; in a study over seeds, too."""
+    """Interval of ``rate`` over lesions or pictures; in a study also over seeds."""
     rate_known: float | None
-    """Share of the draws in which it exists."""
+    """Share of the resamples in which ``rate`` exists."""
     rate_reason: str | None
-    """Why there is none, or no interval."""
+    """Reason for a missing rate or interval."""
     rate_p: float | None
-    """Two-sided, of equal bits at equal accuracy; in a study, and there alone, adjusted for all
-    that are compared. None without an interval."""
+    """Two-sided p of equal bits at equal accuracy; adjusted for the number of comparisons only in a
+    study. None without an interval."""
     accuracy: float
-    """What the curve has beyond the anchor at equal rate; nan where there is none."""
+    """Excess of accuracy over the anchor at equal rate; nan if there is none."""
     accuracy_interval: Interval | None
-    """Over lesions or pictures; in a study over seeds, too."""
+    """Interval of ``accuracy`` over lesions or pictures; in a study also over seeds."""
     accuracy_known: float | None
-    """Share of the draws in which it exists."""
+    """Share of the resamples in which ``accuracy`` exists."""
     accuracy_reason: str | None
-    """Why there is none, or no interval."""
+    """Reason for a missing accuracy or interval."""
     verdict: str
-    """``fewer bits``, ``more bits`` or ``not shown``: of the bits at equal accuracy."""
+    """``fewer bits``, ``more bits`` or ``not shown``, for the bits at equal accuracy."""
 
 
 class DrawnCurve(NamedTuple):
-    """A curve as it is, and on other lesions, pictures or seeds."""
+    """A curve, and its resamples over lesions, pictures or seeds."""
 
     name: str
     rate: Array
     """``[n]``."""
     accuracy: Array
-    """``[n]``; infinite where a point is lossless, and is left out of the difference, of a draw as
-    of the curve itself."""
+    """``[n]``; infinite for a lossless point, which is left out of the difference, in the curve and
+    in each resample."""
     drawn_rate: Array
-    """``[R, n]``; of no draws there are no intervals."""
+    """``[R, n]``; without resamples there are no intervals."""
     drawn_accuracy: Array
     """``[R, n]``."""
 
@@ -112,15 +112,15 @@ def curve_difference(
     undrawn: str = "nothing was drawn",
     few: str | None = None,
 ) -> RateDifference:
-    """How far a ``curve`` is from an ``anchor``, at equal accuracy and at equal rate.
+    """Difference of a ``curve`` from an ``anchor``, at equal accuracy and at equal rate.
 
-    ``judge`` makes the intervals, of ``level``, and is given the bits as logarithms of their ratio.
-    There is none where the difference does not exist in more draws than an interval leaves out on a
-    side: among those in which it does, the curves are nearer to each other than they are. Of which
-    draws, is ``counted``: the first so many where others, of a part of the luck alone, follow them.
-    ``undrawn`` says why there are no draws, where there are none; ``few``, as "5 pictures are",
-    what is too few where all draws make no interval, by default they. ``metric`` is what accuracy
-    is called.
+    ``judge`` makes the intervals of ``level``; it gets the bits as logarithms of their ratio. There
+    is no interval if the difference is missing in more resamples than an interval leaves out on one
+    side: in those where it exists, the curves are too close to each other. ``counted`` is the
+    number of resamples, from the first, that count for this, if others follow that vary only in
+    part. ``undrawn`` is the reason for missing resamples. ``few``, such as "5 pictures are", names
+    what is too few if all resamples give no interval; by default the resamples. ``metric`` is the
+    name of the accuracy.
     """
 
     def told(
@@ -188,27 +188,27 @@ def rate_difference(
     anchor, test : (array ``[n]``, array ``[n]``)
         Rates and accuracies, see :func:`pooled`.
     at : {"accuracy", "rate"}
-        ``accuracy``: percent of the rate at equal accuracy, as :func:`compress.bd_rate`, where
-        what was pooled is one point. ``rate``: accuracy at equal rate, as
-        :func:`compress.bd_quality`.
+        ``accuracy``: difference of the rate at equal accuracy in percent, as
+        :func:`compress.bd_rate`, with pooled points as one. ``rate``: difference of the accuracy at
+        equal rate, as :func:`compress.bd_quality`.
     minimum_overlap : float
-        As there, with a smaller default.
+        As in these functions, with a smaller default.
     names : (str, str)
-        What the two are called where there is no difference.
+        Names of the two curves, for the reason.
     metric : str
-        What accuracy is called there.
+        Name of the accuracy, for the reason.
 
     Returns
     -------
     float
-        nan where there is none.
+        The difference; nan if there is none.
     str or None
-        Then why.
+        The reason for nan.
 
     Raises
     ------
     ValueError
-        For an ``at`` or a minimum overlap that is none, or rates without their accuracies.
+        For an invalid ``at`` or minimum overlap, or different numbers of rates and accuracies.
     """
     if at not in ("accuracy", "rate"):
         raise ValueError(f"curves differ at equal 'accuracy' or at equal 'rate', not at {at!r}")
@@ -244,15 +244,15 @@ def rate_difference(
 def pooled(
     rate: npt.ArrayLike, accuracy: npt.ArrayLike, *, merge: bool = False
 ) -> tuple[Array, Array]:
-    """The nearest curve that does not fall, by least squares (pool adjacent violators).
+    """The nearest non-decreasing curve, by least squares (pool adjacent violators).
 
     Parameters
     ----------
     rate, accuracy : array ``[n]``
-        In any order; points of one rate are one, of their mean accuracy.
+        In any order; points with equal rates become one, with their mean accuracy.
     merge : bool
-        Give points of one accuracy as one, at the geometric mean of their rates, so that the curve
-        grows.
+        Merge points with equal accuracies into one at the geometric mean of their rates, so that
+        the curve increases strictly.
 
     Returns
     -------
@@ -275,19 +275,19 @@ def pooled(
 
 
 def falls(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Between which neighbours, by rate, the accuracy falls."""
+    """Pairs of neighbouring rates between which the accuracy falls."""
     pairs = itertools.pairwise(zip(rates, accuracies, strict=True))
     return tuple((low, high) for (low, before), (high, after) in pairs if after < before)
 
 
 def check_overlap(share: float) -> None:
-    """Refuse, by a ValueError, what is no share of a range."""
+    """Raise a ValueError for a share outside 0..1."""
     if not 0 <= share <= 1:
         raise ValueError(f"minimum_overlap is a share from 0 to 1, not {share}")
 
 
 def told_setting(setting: str, value: object) -> str:
-    """A point of a curve by its setting, as ``--codec`` takes it; empty of one that has none."""
+    """A setting and its value as text, as ``--codec`` takes it; empty without a setting."""
     if value is None or isinstance(value, bool):
         value = json.dumps(value)
     shown = f"{value:g}" if isinstance(value, float) else value
@@ -295,7 +295,7 @@ def told_setting(setting: str, value: object) -> str:
 
 
 def told_difference(each: RateDifference, metric: str) -> str:
-    """A difference in a line of text, of accuracies that are called ``metric``."""
+    """A difference as a line of text; ``metric`` is the name of the accuracy."""
     bits = _told(each.rate, each.rate_interval, each.rate_reason, "+.1f", " % bits")
     better = _told(each.accuracy, each.accuracy_interval, each.accuracy_reason, "+.4f", "")
     shown = "" if each.rate_p is None else f", {each.verdict}, p = {each.rate_p:.3g}"

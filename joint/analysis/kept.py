@@ -1,15 +1,15 @@
-"""What of the scene reaches the classifier: which details, and where, before and after training.
+"""Details of the scene that reach the classifier, by frequency and region, for several systems.
 
 ::
 
     scene ──────────────────────┐
       └─► system a ─► handed a ─┼─ radial spectra, differences by region ─► Kept
-      └─► system b ─► handed b ─┘   the same draws of lesions for all
+      └─► system b ─► handed b ─┘   the same resamples of lesions for all
 
-Two numbers for each annulus of spatial frequencies. *Power* is that of the handed pictures by that
-of the scenes: more than 1 is emphasised, less is suppressed. *Coherence* is the share of the handed
-power that is the scene, passed through one gain for the annulus: what is missing was invented, or
-depends on the picture.
+There are two numbers for each annulus of spatial frequencies. *Power* is the power of the
+classifier's input over that of the scenes: above 1 it is emphasised, below 1 suppressed.
+*Coherence* is the share of the input's power that is the scene times a single gain for the annulus;
+the rest was added, or depends on the picture.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,63 +48,63 @@ class Annulus(NamedTuple):
     """A ring of spatial frequencies."""
 
     low: float
-    """Cycles/pixel of the scene."""
+    """Lower limit, cycles/pixel of the scene."""
     high: float
-    """Likewise."""
+    """Upper limit, cycles/pixel of the scene."""
     power: float
-    """Of what the classifier is handed / of the scene."""
+    """Power of the classifier's input / power of the scene."""
     power_interval: Interval
-    """Of the power."""
+    """Interval of the power."""
     coherence: float
-    """0 to 1."""
+    """Coherence of input and scene, 0 to 1."""
     coherence_interval: Interval
-    """Of the coherence."""
+    """Interval of the coherence."""
     change: float
     """Power / that of the first system; 1 for the first."""
     change_interval: Interval
-    """Paired: the same lesions are drawn for both."""
+    """Paired interval of the change: both systems have the same resampled lesions."""
 
 
 class RegionDifference(NamedTuple):
-    """How far the handed picture is from the scene in a region."""
+    """Difference of the classifier's input from the scene in a region."""
 
     region: str
     """``picture``, or one of :data:`REGIONS`."""
     rms: float
-    """Root of the mean squared difference, in codes of 8 bits."""
+    """Root mean square difference, in codes of 8 bits."""
     interval: Interval
-    """Of the RMS."""
+    """Interval of the RMS."""
     change: float
     """RMS / that of the first system; 1 for the first."""
     change_interval: Interval
-    """Paired, likewise."""
+    """Paired interval of the change."""
 
 
 class KeptBy(NamedTuple):
-    """What one system keeps."""
+    """Results of one system."""
 
     name: str
-    """Of the system."""
+    """Name of the system."""
     annuli: tuple[Annulus, ...]
-    """From low frequencies to high ones."""
+    """Results by frequency, from low to high."""
     differences: tuple[RegionDifference, ...]
-    """Of the picture, then of each region."""
+    """Differences of the whole picture, then of each region."""
 
 
 @dataclass(frozen=True)
 class Kept(Record):
-    """What several systems keep of the same scenes."""
+    """Details of the same scenes that several systems keep."""
 
     systems: tuple[KeptBy, ...]
-    """In the order in which they were given."""
+    """Results by system, in the order given."""
     pictures: int
-    """That the frequencies are of."""
+    """Number of pictures, for the frequencies."""
     masked: int
-    """Pictures with a mask, which the regions are of."""
+    """Number of pictures with a mask, for the regions."""
     level: float
-    """Of confidence of the intervals."""
+    """Confidence level of the intervals."""
     resamples: int
-    """Draws behind them."""
+    """Number of resamples for the intervals."""
 
     def __str__(self) -> str:
         rows = [
@@ -139,26 +139,26 @@ def kept(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> Kept:
-    """Compare what systems hand to their classifiers with the scenes.
+    """Compare the classifiers' input pictures of several systems with the scenes.
 
     Parameters
     ----------
     systems : mapping of name to ImagingSystem
-        At least one, in evaluation mode (modes are restored); each is compared with the first.
-        Handed pictures have the channels of the scenes; where they are smaller, the scenes are
-        reduced to them by area.
+        At least one; run in evaluation mode (modes are restored). Each is compared with the first.
+        The classifiers' inputs must have the channels of the scenes; if they are smaller, the
+        scenes are reduced to their size by area.
     dataset : LesionDataset
-        Pictures; their masks, where there are some, for the regions.
+        Pictures; masks, if there are some, define the regions.
     annuli : int
-        Rings of equal width from 0 to 0.5 cycles/pixel; the mean itself is in none.
+        Number of rings of equal width from 0 to 0.5 cycles/pixel; the mean belongs to none.
     band : float, pixels of the handed picture
-        Reach of the boundary to either side, as in :func:`rate_map`.
+        Half width of the boundary, as in :func:`rate_map`.
     batch_size : int
-        Pictures in one pass.
+        Pictures per pass.
     seed : int
-        Source of the sensor's noise, as in :func:`joint.evaluate`.
+        Random seed of the sensor's noise, as in :func:`joint.evaluate`.
     resamples : int
-        Draws of the lesions, the same for all systems.
+        Number of resamples of the lesions, the same for all systems.
     level : float
         Confidence level in (0, 1).
     generator : torch.Generator, optional
@@ -168,15 +168,15 @@ def kept(
     -------
     Kept
         NaN for a ring without power, for regions without masks, and for intervals of one lesion.
-        Intervals of few lesions are wider, by Student's t, as those of :func:`rate_map`.
+        For few lesions, intervals are widened by Student's t, as in :func:`rate_map`.
 
     Raises
     ------
     TypeError
-        For systems without names, or what is no system or no data set.
+        When ``systems`` is no mapping of names to systems, or ``dataset`` no LesionDataset.
     ValueError
-        Without a system or a ring, when handed pictures have other channels than the scenes, or for
-        scenes that a system takes for what they are not.
+        Without a system or a ring, when classifiers' inputs have other channels than the scenes, or
+        when scenes and a system differ in their encoding.
     """
     if not isinstance(systems, Mapping):
         raise TypeError(
@@ -208,7 +208,7 @@ def kept(
             first = (power, powers, rms, differences)
         gain, gains = _divided(power, first[0]), _divided(powers, first[1])
         growth, growths = _divided(rms, first[2]), _divided(differences, first[3])
-        # A region is of the lesions that have pixels of it.
+        # A region is averaged over the lesions that have pixels in it.
         shown = [member[pixels > 0] for pixels in each[-1].T]
         of_power = _intervals(power, powers, everyone, level)
         of_coherence = _intervals(coherence, coherences, everyone, level)
@@ -249,12 +249,12 @@ def kept(
 def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
     """Sum the cross-spectrum of two stacks of pictures over rings of spatial frequencies.
 
-    The mean of each channel is taken off and a Hann window put on, so that the frame is no edge.
+    The mean of each channel is subtracted and a Hann window applied, so that the border is no edge.
 
     Parameters
     ----------
     first, second : Tensor ``[B, C, H, W]``
-        The same one twice gives its power spectrum.
+        Stacks of one shape; the same one twice gives its power spectrum.
     annuli : int
         Rings of equal width from 0 to 0.5 cycles/pixel; the corners beyond are left out, and so is
         the frequency 0.
@@ -322,8 +322,8 @@ def _summed(
             handed = without(scenes, generator=part.noise).handed.double()
             if handed.shape[1] != scenes.shape[1]:
                 raise ValueError(
-                    f"{name} hands {handed.shape[1]} channels on, and the scenes have "
-                    f"{scenes.shape[1]}: what is kept of them cannot be compared"
+                    f"the classifier's input of {name} has {handed.shape[1]} channels, but the "
+                    f"scenes have {scenes.shape[1]}: they cannot be compared"
                 )
             size = (handed.shape[-2], handed.shape[-1])
             scene = adaptive_avg_pool2d(scenes.double(), size)
@@ -366,7 +366,7 @@ def _ratios(
 def _intervals(
     values: Array, draws: Array, lesions: Sequence[Array], level: float
 ) -> list[Interval]:
-    """Of numbers ``[n]`` that are 0 or more, by draws ``[r, n]`` of their lesions."""
+    """Intervals of non-negative numbers ``[n]`` from resamples ``[r, n]`` of their lesions."""
     return [
         widened_interval(float(values[k]), draws[:, k], len(np.unique(own)), level, least=0.0)
         for k, own in enumerate(lesions)

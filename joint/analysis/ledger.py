@@ -1,4 +1,4 @@
-"""What a picture costs from light to label, beside the accuracy that it buys."""
+"""Costs of a picture from light to label, with the accuracy of the system."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,38 +25,38 @@ __all__ = ["Ledger", "StageCost", "ledger"]
 
 
 class StageCost(NamedTuple):
-    """What a stage is made of, and what it computes."""
+    """Number of parameters and operations of a stage."""
 
     stage: Stage
     parameters: int
-    """Learned numbers."""
+    """Number of learned parameters."""
     macs: int | None
-    """Multiply-accumulates of convolutions and matrix products for one picture; None where light
-    or the pixels do the work."""
+    """Multiply-accumulates of convolutions and matrix products for one picture; None for optics
+    and sensor, which do not compute."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What one picture costs from light to label; None where a system has no such stage."""
+    """Costs of one picture from light to label; None if a system has no such stage."""
 
     pictures: int
-    """Over which the means are taken."""
+    """Number of pictures over which means are taken."""
     photons: float | None
-    """On the sensor, over all of its pixels, channels and exposures, photons/picture."""
+    """Photons on the sensor, over all of its pixels, channels and exposures, photons/picture."""
     throughput: float | None
-    """Share of a point's light that passes the front end."""
+    """Share of a point's light that the front end transmits."""
     exposures: int
-    """Captures that share the exposure time."""
+    """Number of exposures that share the exposure time."""
     pixels_read: int | None
-    """Values that are converted, values/picture."""
+    """Values that are read and converted, values/picture."""
     converted_bits: int | None
-    """From the converter, bits/picture."""
+    """Output of the converter, bits/picture."""
     coded_bits: float | None
-    """From the codec, bits/picture; of which kind, :attr:`rate` says."""
+    """Output of the codec, bits/picture; :attr:`rate` is its kind."""
     rate: str | None
-    """``rounded`` or ``bytes``, as in :class:`compress.Coded`."""
+    """Kind of the rate, ``rounded`` or ``bytes``, as in :class:`compress.Coded`."""
     coded_bytes: float | None
-    """Of the files that the codec writes, bytes/picture; None where not counted."""
+    """Size of the files that the codec writes, bytes/picture; None if not counted."""
     stages: tuple[StageCost, ...]
     """Parameters and operations of each stage."""
     scores: Scores | None
@@ -66,7 +66,7 @@ class Ledger:
 
     @property
     def parameters(self) -> int:
-        """Learned numbers of all stages."""
+        """Number of learned parameters of all stages."""
         return sum(cost.parameters for cost in self.stages)
 
     @property
@@ -119,27 +119,27 @@ def ledger(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> Ledger:
-    """Add up light, bits, numbers and computation of a system, beside the accuracy they buy.
+    """Sum up light, bits, parameters and computation of a system, and measure its accuracy.
 
     Parameters
     ----------
     system : ImagingSystem
-        Any stages; it is left as it is.
+        A system with any stages; it is not changed.
     dataset : LesionDataset
-        Over which light, bits and accuracy are measured.
+        Data set for light, bits and accuracy.
     count_bytes : bool
         Write every picture with the codec and count the bytes.
     batch_size, seed
         As in :func:`joint.evaluate`.
     resamples, level, generator
-        Of the intervals of the accuracies; of a single lesion they have none (nan).
+        Settings of the intervals of the accuracies; nan for a single lesion.
 
     Returns
     -------
     Ledger
         Computation is counted by :class:`torch.utils.flop_counter.FlopCounterMode`, two operations
-        to a multiply-accumulate: Fourier transforms and elementwise steps are not in it, nor is
-        the entropy coder.
+        to a multiply-accumulate. Fourier transforms, elementwise steps and the entropy coder are
+        not counted.
 
     Raises
     ------

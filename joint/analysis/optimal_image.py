@@ -1,4 +1,4 @@
-"""The picture that a system takes for a class more than any other, within a budget.
+"""The picture with the highest score of a class, within a budget of light and bits.
 
 ::
 
@@ -6,9 +6,9 @@
      ▲                                                       bits      │
      └──────────── gradient of logit - roughness - rate * bits ◄───────┘
 
-What comes out is what the *whole* system listens to: behind a front end that loses fine detail, or
-a codec that does not send it, the optimal scene has none. One such picture is an anecdote of its
-start and of the training; make several.
+The result shows what the *whole* system responds to: if the front end or the codec loses fine
+detail, the optimal scene has none. A single picture depends on its start and on the training; make
+several.
 """
 
 import math
@@ -27,31 +27,30 @@ from optics.quantity import whole_number
 
 __all__ = ["OptimalImage", "optimal_image", "total_variation"]
 
-# The bounded scene keeps this far from black and white, where it could not be moved any more.
+# Smallest distance of the bounded scene from black and white, where its gradient is 0.
 _MARGIN = 1e-3
 
 
 @dataclass(frozen=True)
 class OptimalImage:
-    """Scenes that a system takes for a class, and the way to them."""
+    """Result of :func:`optimal_image`: scenes with high scores of a class."""
 
     target: int
     """The class."""
     scenes: Tensor
-    """Best of each start ``[B, C, H, W]`` in 0..1, encoded as the system's scenes are."""
+    """Best scene of each start ``[B, C, H, W]`` in 0..1, encoded as the system's scenes."""
     handed: Tensor
-    """What the classifier is handed of them ``[B, C', H', W']``."""
+    """Input of the classifier for these scenes ``[B, C', H', W']``."""
     logits: Tensor
-    """Class scores of them ``[B, K]``."""
+    """Class scores of these scenes ``[B, K]``."""
     best: Tensor
-    """Best value of what is maximised so far, after each step ``[steps + 1, B]``; it never
-    falls."""
+    """Best value of the objective so far, after each step ``[steps + 1, B]``; it never falls."""
     light: Tensor
     """Mean linear radiance of the scenes ``[B]``, full scale being 1."""
     bpp: Tensor | None
     """Bits per pixel of the codec ``[B]``; None without one."""
     encoding: Encoding = "srgb"
-    """What scenes and handed pictures are: that of the system."""
+    """Encoding of scenes and ``handed``: that of the system."""
 
 
 def total_variation(images: Tensor) -> Tensor:
@@ -81,19 +80,19 @@ def optimal_image(
     light: float | None = None,
     seed: int = 0,
 ) -> OptimalImage:
-    """Climb the logit of a class by changing the scene (Erhan et al. 2009), through every stage.
+    """Maximise the logit of a class over the scene (Erhan et al. 2009), through every stage.
 
-    What is maximised is ``logit - roughness * total_variation - rate * bpp``. The noise of the
-    sensor is the same at every step. The system is left as it is.
+    The objective is ``logit - roughness * total_variation - rate * bpp``. The noise of the sensor
+    is the same at every step. The system is not changed.
 
     Parameters
     ----------
     system : ImagingSystem
         With a classifier; evaluated in evaluation mode.
     start : Tensor ``[B, C, H, W]`` in 0..1
-        Scenes to begin from, encoded as the system's scenes are: pictures, or grey with some
-        noise. The system is given scenes of their dtype where its weights have it too, and else
-        of float32; a step is taken in float32 at least.
+        Initial scenes, encoded as the system's scenes: pictures, or grey with some noise. They keep
+        their dtype if the system's weights have it too, otherwise they become float32; steps are
+        computed in float32 at least.
     target : int
         The class.
     steps : int
@@ -105,8 +104,8 @@ def optimal_image(
     rate : float
         Price of the codec's bits, logits/(bit/pixel).
     light : float, optional
-        Largest mean linear radiance of a scene, full scale being 1: a brighter scene is dimmed
-        to it as a whole. Without it, only 0..1 bounds the scene.
+        Largest mean linear radiance of a scene, full scale being 1; a brighter scene is dimmed as a
+        whole. By default the scene is only limited to 0..1.
     seed : int
         Source of the noise.
 
@@ -223,11 +222,11 @@ def _check(
             f"start must be a Tensor, float scenes [B, C, H, W], not {type(start).__name__}"
         )
     if system.classifier is None:
-        raise ValueError("an optimal image needs a classifier, and the system has none")
+        raise ValueError("an optimal image needs a classifier, but the system has none")
     if light is not None and getattr(system.front_end, "phase_depth", None) is not None:
         raise ValueError(
-            "scenes of this front end are no light but what delays it (phase_depth): leave light "
-            "out"
+            "scenes of this front end are transparent objects, not light (phase_depth): leave "
+            "light out"
         )
     if start.ndim != 4 or not start.is_floating_point() or len(start) == 0:
         raise ValueError(
@@ -241,6 +240,6 @@ def _check(
     if not (roughness >= 0 and rate >= 0):
         raise ValueError(f"roughness and rate must be 0 or more, not {roughness} and {rate}")
     if rate > 0 and system.codec is None:
-        raise ValueError(f"rate={rate:g} prices the bits of a codec, and the system has none")
+        raise ValueError(f"rate={rate:g} weights the bits of a codec, but the system has none")
     if light is not None and not 0 < light <= 1:
         raise ValueError(f"light must lie in (0, 1], the share of full scale, not {light}")

@@ -1,16 +1,17 @@
-"""A data set, batch by batch, with the noise that :func:`joint.evaluate` gives each picture."""
+"""Pictures on their way through a system, with the noise that :func:`joint.evaluate` gives them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from classify import LesionDataset
 from joint.device import device_of
 from joint.feed import Feed, Shown
 from joint.kinds import check_batch_size, check_suited
-from joint.system import ImagingSystem
+from joint.system import ImagingSystem, SystemOutput, evaluating
 
-__all__ = ["passes"]
+__all__ = ["one_pass", "passes"]
 
 
 def passes(
@@ -37,3 +38,13 @@ def passes(
     check_suited(system, dataset)
     feed = Feed(dataset, device_of(system), resident=False)
     return feed.shown(torch.arange(len(dataset)).split(batch_size), seed=seed)
+
+
+def one_pass(
+    system: ImagingSystem, dataset: LesionDataset, rows: Sequence[int] | Tensor, *, seed: int = 0
+) -> tuple[Shown, SystemOutput]:
+    """A few pictures, those of these ``rows``, in one pass without gradients."""
+    feed = Feed(dataset.subset(rows), device_of(system), resident=False)
+    with evaluating(system), torch.no_grad():
+        (shown,) = feed.shown([torch.arange(len(rows))], seed=seed)
+        return shown, system(shown.scenes, generator=shown.noise)

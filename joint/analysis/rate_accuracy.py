@@ -1,4 +1,4 @@
-"""Accuracy against rate: what a trained system makes of the bits of several codecs.
+"""Accuracy against rate: a trained system with several codecs.
 
 ::
 
@@ -44,7 +44,7 @@ from .curve_difference import (
 __all__ = ["AccuracyCurve", "AccuracyPoint", "RateCurves", "rate_curves"]
 
 Setting: TypeAlias = tuple[str, Sequence[object]]
-"""What changes along a curve, and its value in each evaluation."""
+"""Name of the setting that changes along a curve, and its value in each evaluation."""
 
 
 @final
@@ -53,15 +53,15 @@ class AccuracyPoint:
     """A system with its codec at one setting."""
 
     rate: float
-    """Mean bits per pixel: of its files where they were counted, or estimated."""
+    """Mean bits per pixel: of the files if they were counted, otherwise estimated."""
     accuracy: float
-    """Or another metric."""
+    """Accuracy, or another metric."""
     interval: Interval | None
-    """Over lesions, or pictures where nothing says what belongs together."""
+    """Interval over lesions, or over pictures without groups."""
     point: OperatingPoint
-    """Light, quality and so on that were asked for."""
+    """Requested light, quality and so on."""
     value: object = None
-    """Of the setting; None where there is none."""
+    """Value of the setting; None without a setting."""
 
 
 @final
@@ -75,9 +75,10 @@ class AccuracyCurve:
     counted: bool
     """Whether all rates are those of files."""
     falls: tuple[tuple[float, float], ...]
-    """Between which rates the accuracy falls, so that it is pooled."""
+    """Pairs of rates between which the accuracy falls, and is pooled."""
     setting: str = ""
-    """What changes from point to point, as ``quality``; empty where nothing says."""
+    """Name of the setting that changes from point to point, such as ``quality``; empty if not
+    known."""
 
 
 @final
@@ -87,17 +88,17 @@ class RateCurves(Record):
 
     metric: str
     unit: str
-    """What the intervals are over: ``lesions`` or ``pictures``."""
+    """Resampled units of the intervals: ``lesions`` or ``pictures``."""
     level: float
-    """Their confidence."""
+    """Confidence level of the intervals."""
     curves: tuple[AccuracyCurve, ...]
-    """In the order that they were given in."""
+    """Curves in the order given."""
     anchor: str
-    """Name of the one that the others are compared with."""
+    """Name of the reference curve."""
     differences: tuple[RateDifference, ...]
-    """Of every other curve from the anchor."""
+    """Difference of every other curve from the anchor."""
     uncoded: AccuracyPoint | None
-    """Without a codec, where that was given; its rate is nan."""
+    """The system without a codec, if given; its rate is nan."""
 
     def __str__(self) -> str:
         share = f"{100 * self.level:g} % intervals over {self.unit}"
@@ -132,39 +133,39 @@ def rate_curves(
     level: float = 0.95,
     seed: int = 0,
 ) -> RateCurves:
-    """Curves of accuracy against bits per pixel, and how far each is from one of them.
+    """Curves of accuracy against bits per pixel, and their differences from one of them.
 
-    All evaluations are of the same pictures, of whose lesions the same halves are drawn for all of
-    them, so that what is luck of all curves cancels in their differences. They are of these trained
-    systems: that others, trained with other seeds, would differ is what
-    :func:`joint.study.rate_accuracy` adds.
-    Rates are means over all pictures, and are not drawn.
+    All evaluations are of the same pictures. The same halves of the lesions are drawn for all, so
+    that common chance cancels in the differences. The results hold for these trained systems;
+    :func:`joint.study.rate_accuracy` also includes the variation between training seeds. Rates are
+    means over all pictures, and are not resampled.
 
     Parameters
     ----------
     evaluations : mapping from str to sequence of Evaluation
-        By the name of a curve, one for each setting of its codec: of
-        ``evaluate(system, test, quality=q, count_bytes=True)``. Without counted bytes a rate is
-        what the codec estimates.
+        Evaluations by the name of the curve, one for each setting of its codec, from
+        ``evaluate(system, test, quality=q, count_bytes=True)``. Without counted bytes a rate is the
+        codec's estimate.
     metric : str
-        One of :data:`classify.metric_names.METRICS`, or that of a class such as ``recall.mel``, of
-        which more is better.
+        One of :data:`classify.metric_names.METRICS`, or a metric of a class such as ``recall.mel``,
+        for which more is better.
     anchor : str, optional
-        Name of the curve that the others are compared with; the first by default.
+        Name of the reference curve; the first by default.
     uncoded : Evaluation, optional
         The system without its codec, as a reference.
     settings : mapping from str to (str, sequence), optional
-        What changes along a curve, and its value in each evaluation, by the name of the curve:
-        ``{"k-means": ("colors", (2, 4, 8))}``. Of others it is what was asked of their evaluations,
-        where that is one number, as the quality.
+        Setting that changes along a curve, and its value in each evaluation, by the name of the
+        curve: ``{"k-means": ("colors", (2, 4, 8))}``. By default it is the requested number of
+        the evaluations, if there is one, such as the quality.
     minimum_overlap : float
-        As in :func:`compress.bd_rate`; lower than there, as curves of accuracy are short.
+        As in :func:`compress.bd_rate`, with a smaller default, because curves of accuracy are
+        short.
     resamples : int
-        Draws.
+        Number of resamples.
     level : float
-        Confidence of the intervals.
+        Confidence level of the intervals.
     seed : int
-        Source of the draws.
+        Random seed of the resamples.
 
     Returns
     -------
@@ -173,19 +174,19 @@ def rate_curves(
     Raises
     ------
     ValueError
-        Without a curve; for a metric that is unknown or of which less is better, an anchor that is
-        not there, evaluations of other pictures, or without class scores or a rate; for settings of
-        no curve, or not one value for each evaluation; for no draws, a level or an overlap that is
-        no share.
+        Without a curve; for a metric that is unknown or for which less is better, an unknown
+        anchor, evaluations of other pictures, or without class scores or a rate; for settings of an
+        unknown curve, or with another number of values than evaluations; for no resamples, or a
+        level or an overlap that is no share.
 
     Notes
     -----
-    Differences are Bjøntegaard's (VCEG-M33, 2001; :func:`compress.bd_rate`). Their intervals lie
-    between two of the differences on random halves of the lesions, as those of
-    :func:`classify.bootstrap_difference`: where a class has few lesions, draws with replacement
-    call equal codecs different too often. There is no interval where a difference does not exist
-    in more of the draws than an interval leaves out on a side: 2.5 % at 95 %. Each p and verdict is
-    of one difference: of several that are looked at, one differs by chance more often.
+    Differences are Bjøntegaard's (VCEG-M33, 2001; :func:`compress.bd_rate`). The limits of their
+    intervals are quantiles of the differences on random halves of the lesions, as in
+    :func:`classify.bootstrap_difference`: if a class has few lesions, resampling with replacement
+    finds equal codecs different too often. There is no interval if a difference is missing in more
+    resamples than an interval leaves out on one side: 2.5 % at 95 %. Each p and verdict is for a
+    single difference: among several, one differs by chance more often.
     """
     check_overlap(minimum_overlap)
     check_resampling(resamples, level)
@@ -213,7 +214,7 @@ def rate_curves(
     for name, (_, values) in told.items():
         if len(values) != len(evaluations.get(name, ())):
             raise ValueError(
-                f"settings need one value for each evaluation of a curve: {name!r} has "
+                f"settings need one value for each evaluation of a curve, but {name!r} has "
                 f"{len(evaluations.get(name, ()))} evaluations and {len(values)} values"
             )
     bootstrap = _Bootstrap(metric, resamples, level, seed)

@@ -1,4 +1,4 @@
-"""Where two systems spend their bits on the same pictures, such as by joint training.
+"""Change of the bits by region between two systems on the same pictures.
 
 ::
 
@@ -22,7 +22,7 @@ __all__ = ["RateChange", "RegionChange", "rate_change"]
 
 
 class RegionChange(NamedTuple):
-    """How a region of the pictures of a class is paid for, before and after."""
+    """Density of bits in a region of the pictures of a class, before and after."""
 
     name: str
     """The class, or ``all``."""
@@ -34,7 +34,7 @@ class RegionChange(NamedTuple):
     change: float
     """After minus before."""
     interval: Interval
-    """Of the change; wider of few lesions, by Student's t."""
+    """Interval of the change; for few lesions widened by Student's t."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def rate_change(
     Parameters
     ----------
     before, after : RateMap
-        Of the same data set with the same band. A picture that one of them left out is left out.
+        Maps of the same data set with the same band. Pictures that are missing in one of them are
+        left out.
     resamples : int
         Draws; each holds the same lesions for both.
     level : float

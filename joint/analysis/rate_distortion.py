@@ -1,4 +1,4 @@
-"""Rate against distortion: what codecs make of picture files, and how far their curves are apart.
+"""Rate against distortion of codecs on picture files, and the differences of their curves.
 
 ::
 
@@ -6,9 +6,9 @@
     halves of the pictures, for all codecs alike ─────────────────────────────────────┴─► BD-rate
 
 As in the CLIC challenge, bits and squared errors of all pictures are summed before they are
-divided and turned into dB: a large picture counts by its pixels, and one that comes back exactly
-makes the PSNR of all no infinite one. ``compress.rate_curve``, of pictures of one size, takes the
-mean of the PSNR of each instead, which is higher (Jensen's inequality).
+divided and converted to dB: a large picture counts by its pixels, and a lossless one does not make
+the total PSNR infinite. ``compress.rate_curve``, for pictures of one size, takes the mean PSNR of
+the pictures instead, which is higher (Jensen's inequality).
 """
 
 import math
@@ -54,24 +54,24 @@ __all__ = [
 Distortion = Literal["psnr", "ssim", "ms_ssim"]
 
 DISTORTIONS: dict[Distortion, str] = {"psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}
-"""What curves are of, and what they are called."""
+"""Fidelity metrics of the curves, with their names for tables."""
 
 Array = npt.NDArray[np.float64]
 
 
 class DistortionPoint(NamedTuple):
-    """A codec at one setting, of all pictures."""
+    """Results of a codec at one setting over all pictures."""
 
     value: object
     """Of the setting; None where there is none."""
     bpp: float
     """Bits of all files, headers included, over all pixels."""
     psnr: float
-    """Of the mean squared error over all pixels, dB; infinite where all come back exactly."""
+    """PSNR of the mean squared error over all pixels, dB; infinite if all are lossless."""
     ssim: float
-    """Mean, weighted by the pixels of each picture; nan where one is too small."""
+    """Mean SSIM, weighted by the pixels of each picture; nan if a picture is too small."""
     ms_ssim: float
-    """As of SSIM."""
+    """Mean MS-SSIM, likewise."""
 
 
 @final
@@ -81,13 +81,14 @@ class DistortionCurve:
 
     name: str
     setting: str
-    """What changes from point to point, as ``quality``; empty where there is one point."""
+    """Name of the setting that changes from point to point, such as ``quality``; empty for a single
+    point."""
     points: tuple[DistortionPoint, ...]
-    """In the order of the settings."""
+    """Points in the order of the settings."""
     falls: tuple[tuple[float, float], ...]
-    """Between which rates the metric falls, so that it is pooled for the differences: as of a JPEG
-    coded again, which is nearly exact at its own quality and worse at a better one. Lossless
-    points are not looked at."""
+    """Pairs of rates between which the metric falls, and is pooled for the differences. This
+    happens for a JPEG that is coded again: it is nearly exact at its own quality, and worse at a
+    better one. Lossless points are not considered."""
 
 
 @final
@@ -96,21 +97,21 @@ class RateDistortion(Record):
     """Fidelity against bits per pixel of several codecs, on the same pictures."""
 
     metric: Distortion
-    """At equal values of which the bits are compared."""
+    """Metric at equal values of which the bits are compared."""
     level: float
     """Confidence of the intervals, which are over pictures."""
     pictures: int
     pixels: int
     """Of all pictures."""
     scales: int | None
-    """Of MS-SSIM; fewer than five where a picture is smaller than 161 pixels."""
+    """Number of scales of MS-SSIM; fewer than five if a picture is smaller than 161 pixels."""
     curves: tuple[DistortionCurve, ...]
     """In the order that the codecs were given in."""
     anchor: str
-    """Name of the one that the others are compared with."""
+    """Name of the reference codec."""
     differences: tuple[RateDifference, ...]
-    """From the anchor, of every other curve that has a lossy point; ``accuracy`` in them is the
-    metric. Their p and verdicts are not corrected for their number."""
+    """Differences from the anchor, of every other curve with a lossy point; their ``accuracy`` is
+    the metric. p and verdicts are not corrected for the number of comparisons."""
 
     def __str__(self) -> str:
         alike = (
@@ -163,30 +164,30 @@ def rate_distortion(
     level: float = 0.95,
     seed: int = 0,
 ) -> RateDistortion:
-    """Curves of fidelity against bits per pixel, and how far each is from one of them.
+    """Curves of fidelity against bits per pixel, and their differences from one of them.
 
-    Halves of the pictures are drawn, the same for all codecs, so that how hard the pictures are
+    The same halves of the pictures are drawn for all codecs, so that the difficulty of the pictures
     cancels in the differences; rates and fidelity are pooled on each half. A point that is lossless
-    on all pictures, whatever the metric, is left out of the differences, as it would stretch the
-    range over which they are taken; and so is one of a half, on those pictures.
+    on all pictures is left out of the differences, for every metric, because it would widen their
+    range. So is a point that is lossless on all pictures of a half, on that half.
 
     Parameters
     ----------
     measured : MeasuredPictures
         Of :func:`joint.picture.measure.measure_pictures`.
     metric : {"psnr", "ssim", "ms_ssim"}
-        At equal values of which bits are compared; MS-SSIM as it is, not in dB.
+        Metric at equal values of which bits are compared; MS-SSIM itself, not in dB.
     anchor : str, optional
-        Name of the codec that the others are compared with; the first by default.
+        Name of the reference codec; the first by default.
     minimum_overlap : float
-        How much of the narrower curve's range both must share, 0..1; smaller by default than in
+        Share of the narrower curve's range that both must cover, 0..1; smaller by default than in
         :func:`compress.bd_rate`.
     resamples : int
-        Halves that are drawn; of few pictures each half once. 0 for no intervals.
+        Number of random halves; for few pictures every half once. 0 for no intervals.
     level : float
         Confidence level in (0, 1).
     seed : int
-        Of the halves.
+        Random seed of the halves.
 
     Returns
     -------
@@ -195,8 +196,8 @@ def rate_distortion(
     Raises
     ------
     ValueError
-        For a metric, an anchor, an overlap, a number of halves or a level that there is not, or a
-        metric that a picture is too small for.
+        For an invalid metric, anchor, overlap, number of halves or level, or a metric for which a
+        picture is too small.
 
     References
     ----------

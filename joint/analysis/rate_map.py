@@ -1,4 +1,4 @@
-"""Where a codec spends its bits, by class: in the lesion, along its edge, or around it.
+"""Bits of a codec by class and region: in the lesion, along its border, and around it.
 
 ::
 
@@ -6,8 +6,8 @@
                                  ├─ bits_by_region ─► shares [N, 3] ─► density, its interval
     mask ───► measurement's size ┘
 
-That a codec encodes boundaries only is then a number: its bits share at the boundary would be 1,
-and its density there many times the null value, which is 1.
+The claim that a codec encodes only boundaries can thus be tested: the share of bits at the boundary
+would be 1, and the density there far above its null value, which is 1.
 """
 
 import copy
@@ -51,21 +51,21 @@ ALL = "all"
 
 
 class RegionRate(NamedTuple):
-    """What a region costs in the pictures of a class."""
+    """Bits of a region in the pictures of a class."""
 
     region: str
     bits: float
     """Mean, bits/picture."""
     bpp: float
-    """Bits of the region by its pixels, over all pictures, bits/pixel."""
+    """Bits of the region over its pixels, in all pictures, bits/pixel."""
     bits_share: float
-    """Mean share of the bits of a picture."""
+    """Mean share of a picture's bits."""
     area_share: float
-    """Mean share of its pixels."""
+    """Mean share of a picture's pixels."""
     density: float
-    """Mean bits share / mean area share; 1 where bits are spread evenly within each picture."""
+    """Mean bits share / mean area share; 1 if bits are spread evenly within each picture."""
     interval: Interval
-    """Of the density; wider of few lesions, by Student's t."""
+    """Interval of the density; for few lesions widened by Student's t."""
 
 
 class ClassRate(NamedTuple):
@@ -89,20 +89,20 @@ class RateMap:
     rows: tuple[ClassRate, ...]
     """All pictures, then each class."""
     side_bits: float
-    """Mean of what belongs to no pixel, and is in no region, bits/picture."""
+    """Mean side information, which belongs to no pixel and no region, bits/picture."""
     no_mask: int
-    """Pictures left out: they have no mask, or an empty or full one, which has no boundary."""
+    """Number of pictures left out for want of a boundary: no mask, or an empty or full one."""
     no_bits: int
-    """Pictures left out: all their bits are side information."""
+    """Number of pictures left out because all their bits are side information."""
     level: float
     resamples: int
     classes: tuple[str, ...]
     identifiers: tuple[str, ...]
     """Names of the pictures that were counted."""
     groups: tuple[str, ...]
-    """Their lesions."""
+    """Lesions of these pictures."""
     labels: Array
-    """Their classes ``[N]``."""
+    """Classes of these pictures ``[N]``."""
     bits: Array
     """Bits of each region of each picture ``[N, 3]``."""
     areas: Array
@@ -142,22 +142,22 @@ def rate_map(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> RateMap:
-    """Add up a codec's bits over lesion, boundary and background of each picture.
+    """Sum a codec's bits over lesion, boundary and background of each picture.
 
-    Density is a ratio of means of shares, so that its value for even spending is 1 whatever the
-    sizes of the lesions and the rates of the pictures, and a sliver of a region weighs little.
+    The density is a ratio of mean shares. It is therefore 1 for evenly spread bits, whatever the
+    sizes of the lesions and the rates of the pictures, and tiny regions have little weight.
 
     Parameters
     ----------
     system : ImagingSystem
-        With a codec that knows where its bits go: a learned one, a palette, or JPEG (whose blocks
-        are counted in the file). Neither it nor its codec is changed.
+        A system with a codec whose bits can be located: a learned one, a palette, or JPEG (whose
+        blocks are counted in the file). Neither is changed.
     dataset : LesionDataset
         Pictures with masks, at least some of them.
     band : float, pixels of the measurement
-        Reach of the boundary to either side, as in :func:`compress.bits_by_region`. Bits are
-        known for a cell of the codec (a block, a latent's pixels): a narrower band shares its
-        cells with its neighbours, and its density tends to theirs.
+        Half width of the boundary, as in :func:`compress.bits_by_region`. Bits are known per cell
+        of the codec (a block, or the pixels of a latent): a narrower band shares its cells with its
+        neighbours, and its density approaches theirs.
     batch_size : int
         Pictures in one pass.
     seed : int
@@ -232,15 +232,15 @@ def rate_map(
 def _counting(codec: Codec | None) -> Codec:
     """A codec that says where its bits go."""
     if codec is None:
-        raise ValueError("the system has no codec, and without one there are no bits")
+        raise ValueError("the system has no codec, and therefore no bits")
     if isinstance(codec, JPEG):
         codec = copy.deepcopy(codec)
         codec.block_bits = True
         return codec
     if isinstance(codec, FileCodec) and not isinstance(codec, JPEGFiles):
         raise ValueError(
-            f"{type(codec).__name__} spreads the bits of a file evenly over its pixels, as nothing "
-            "says where they went; use JPEG, KMeansCodec or a learned codec"
+            f"the bits of {type(codec).__name__} are only known for whole files, not by place; use "
+            "JPEG, KMeansCodec or a learned codec"
         )
     return codec
 

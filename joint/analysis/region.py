@@ -1,4 +1,4 @@
-"""The lesion, the skin around it and the line between them, of masks ``[B, H, W]``.
+"""Regions of masks ``[B, H, W]``: lesion, ring of skin around it, and contour.
 
 ::
 
@@ -16,14 +16,14 @@ __all__ = ["check_masks", "contour", "distance_outside", "octant", "regions", "s
 
 
 def check_masks(masks: Tensor, images: Tensor | None = None) -> None:
-    """Refuse what is no stack of masks, or does not fit its pictures ``[B, C, H, W]``.
+    """Check masks ``[B, H, W]``, also against their pictures ``[B, C, H, W]``.
 
     Raises
     ------
     TypeError
-        For what is no Tensor.
+        When masks or pictures are no Tensor.
     ValueError
-        When it does.
+        When they are no masks, or do not fit the pictures.
     """
     for name, given in ("masks", masks), ("pictures", images):
         if given is not None and not isinstance(given, Tensor):
@@ -89,8 +89,8 @@ def distance_outside(masks: Tensor, reach: float) -> Tensor:
 def regions(masks: Tensor, *, band: float = 3.0) -> tuple[Tensor, Tensor, Tensor]:
     """Lesion, boundary and background, which together are the picture, bool ``[B, H, W]`` each.
 
-    The same as in :func:`compress.bits_by_region`: in the boundary are the pixels that have one of
-    the other side at most ``band`` away. A mask that is empty or full has none.
+    As in :func:`compress.bits_by_region`: the boundary has the pixels with a pixel of the other
+    side at most ``band`` away. An empty or full mask has no boundary.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which spatial frequencies of the scene a system decides by: those that it cannot do without.
+"""Reliance of a system on spatial frequencies of the scene: its loss when they are removed.
 
 ::
 
@@ -48,7 +48,7 @@ _ROUNDING = 1e-5
 
 
 class RingScores(NamedTuple):
-    """Of the pictures as they are, of those without a ring, or a difference of the two."""
+    """Scores of the original pictures, of filtered ones, or the difference of the two."""
 
     accuracy: Score
     """Share of the pictures that are right."""
@@ -59,42 +59,42 @@ class RingScores(NamedTuple):
 
 
 class RingReliance(NamedTuple):
-    """What a ring of spatial frequencies is worth to the system."""
+    """Results for one ring of spatial frequencies."""
 
     low: float
-    """From there on, cycles/pixel of the scene."""
+    """Lower limit (included), cycles/pixel of the scene."""
     high: float
-    """To below, likewise; at most the corner of all frequencies, the root of a half."""
+    """Upper limit (excluded), likewise; at most the highest frequency, sqrt(1/2)."""
     power: float
-    """Share of the scenes' variance that lies in the ring, linear light; 1 in all."""
+    """Share of the scenes' variance in the ring, linear light; the sum over all is 1."""
     scores: RingScores
-    """Of the filtered pictures."""
+    """Scores of the filtered pictures."""
     change: RingScores
-    """Minus those of the pictures as they are, paired over lesions; negative is worse."""
+    """These scores minus those of the original pictures, paired over lesions; negative is worse."""
     flipped: float
-    """Share of the pictures that are taken for another class than as they are."""
+    """Share of the pictures whose predicted class changes."""
     clipped: float
-    """Share of the filtered values that were below 0 or above 1, and were moved there."""
+    """Share of the filtered values that were clipped to 0..1."""
     left: float
-    """Power of what was to go, after clipping / before; a smooth edge leaves some, too. NaN
-    where there was none."""
+    """Power of the removed frequencies after clipping / before; a smooth edge also leaves some. NaN
+    if there was none before."""
     left_in_codes: float
-    """Likewise of what the system is shown. The curve of sRGB makes sums and differences of the
-    frequencies that stay; some of them lie in the ring."""
+    """The same ratio in the codes that the system gets. The sRGB curve generates sums and
+    differences of the remaining frequencies; some of them lie in the ring."""
 
 
 @dataclass(frozen=True)
 class Reliance(Record):
-    """Scores of a system by the ring of frequencies that its scenes are without, or are left."""
+    """Scores of a system on scenes without, or with only, a ring of frequencies."""
 
     kind: RingFilter
-    """``stop``: without each ring. ``pass``: of each ring and the mean alone."""
+    """``stop``: scenes without the ring. ``pass``: only the ring and the mean."""
     edge: float
     """Width of the rings' edges, octaves; 0 is hard."""
     scores: RingScores
-    """Of the pictures as they are: the numbers of :func:`joint.evaluate`."""
+    """Scores of the original pictures: the numbers of :func:`joint.evaluate`."""
     rings: tuple[RingReliance, ...]
-    """In the order in which they were given."""
+    """Results by ring, in the order given."""
     pictures: int
     level: float
     resamples: int
@@ -134,17 +134,17 @@ def reliance(
     generator: torch.Generator | None = None,
     progress: bool = False,
 ) -> Reliance:
-    """Measure what a system loses with each ring of its scenes' spatial frequencies.
+    """Measure the loss of a system when rings of spatial frequencies are removed from the scenes.
 
-    The ring is taken out of the scenes, before optics and sensor, by :func:`filter_ring`; they are
-    not rounded afterwards. What is lost is what the system used *and* what it was disturbed by, as
-    it has never seen such pictures: train it again on them to learn whether a ring is needed.
-    Where two rings tell the same, neither is missed: ``kind="pass"`` shows what one alone tells,
-    and rings ``(0, f)`` and ``(f, math.inf)`` what low and high passes do.
+    :func:`filter_ring` removes the ring from the scenes, before optics and sensor, without rounding
+    afterwards. The loss includes what the system used *and* the disturbance by pictures that it has
+    never seen: train it again on them to learn whether a ring is needed. If two rings have the same
+    information, removing one has little effect: ``kind="pass"`` shows the result with one alone,
+    and rings ``(0, f)`` and ``(f, math.inf)`` are then low-pass and high-pass filters.
 
-    Codes of sRGB are a curve of the light: in them the ring is not empty, which can be much of the
-    change (:attr:`RingReliance.left_in_codes`). A system without a camera that takes its codes for
-    linear light is asked about the frequencies of the codes.
+    sRGB codes are a non-linear function of the light: in the codes the ring is not empty, which can
+    cause much of the change (:attr:`RingReliance.left_in_codes`). For a system without a camera
+    that treats its codes as linear light, the frequencies are those of the codes.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def reliance(
 
 
 class _Light(NamedTuple):
-    """What filtering did to the light, as in :class:`RingReliance`."""
+    """Effect of the filter on the light, as in :class:`RingReliance`."""
 
     power: float
     clipped: float

@@ -1,4 +1,4 @@
-"""Rings of spatial frequencies, in the light of pictures.
+"""Filters for rings of spatial frequencies, in linear light.
 
 ::
 
@@ -31,7 +31,7 @@ __all__ = [
     "taken_out",
 ]
 
-#: What becomes of a ring: it is taken out, or nothing but it and the mean is left.
+#: Kind of filter: stop removes the ring, pass keeps only the ring and the mean.
 RingFilter = Literal["stop", "pass"]
 
 #: No frequency of a picture is as high: half a cycle a pixel along both axes.
@@ -49,8 +49,8 @@ def octave_rings(size: tuple[int, int]) -> tuple[tuple[float, float], ...]:
     Returns
     -------
     tuple of (float, float), cycles/pixel
-        The octaves below 0.5, the lowest of which reaches down to 2 cycles in the shorter side;
-        first of all what is lower, last the corners beyond 0.5.
+        First the lowest frequencies, then the octaves below 0.5, the lowest of which begins at 2
+        cycles in the shorter side, last the corners above 0.5.
 
     Raises
     ------
@@ -75,29 +75,29 @@ def filter_ring(
     edge: float = 0.0,
     encoding: Encoding = "srgb",
 ) -> Tensor:
-    """Take a ring of spatial frequencies out of pictures, or leave nothing else but the mean.
+    """Remove a ring of spatial frequencies from pictures, or keep only the ring and the mean.
 
-    In linear light, where lenses filter. The pictures are continued by their mirror images (the
-    cosine transform DCT-II), so that opposite borders do not meet: a jump there would be an edge
-    that is not in the scene, with all frequencies. The mean of each channel stays.
+    The filter acts on linear light, as lenses do. The pictures are continued by their mirror images
+    (the cosine transform DCT-II), so that there is no jump between opposite borders, which would be
+    an edge with all frequencies. The mean of each channel is kept.
 
-    Hard edges are the default. They alone take out the whole ring and nothing else, and rings side
-    by side add up to the picture in either case; their price are ripples of the edge's frequency
-    along contours, which a smooth edge has fewer of.
+    By default edges are hard. Only hard edges remove exactly the ring; with hard or smooth edges,
+    adjacent rings add up to the picture. Hard edges cause ripples at the edge frequency along
+    contours; smooth edges cause fewer.
 
     Parameters
     ----------
     images : Tensor ``[B, C, H, W]`` in 0..1
     ring : (float, float), cycles/pixel
-        From a frequency on to below another, along the radius; ``(0, f)`` and ``(f, math.inf)``
-        are all that is below and above f.
+        Lower limit (included) and upper limit (excluded) of the radial frequency; ``(0, f)`` and
+        ``(f, math.inf)`` are all frequencies below and above f.
     kind : {"stop", "pass"}
-        Which part goes: the ring, or the rest of the picture.
+        stop removes the ring, pass the rest of the picture.
     edge : float, octaves
         Width over which an edge of the ring falls as a raised cosine, half of it to either side.
-        A ring narrower than that is not taken out whole.
+        A narrower ring is not removed completely.
     encoding : {"srgb", "linear"}
-        What the pictures are.
+        Encoding of the pictures.
 
     Returns
     -------
@@ -110,8 +110,9 @@ def filter_ring(
     TypeError
         When the pictures are no Tensor.
     ValueError
-        For what are no pictures, a ring that is none or holds none of their frequencies, or an
-        unknown kind, edge or encoding; on a CPU also for what is not meant to lie in 0..1.
+        When ``images`` are no pictures, for a ring that is invalid or has none of their
+        frequencies, or an unknown kind, edge or encoding; on a CPU also for values clearly outside
+        0..1.
     """
     if not isinstance(images, Tensor):
         raise TypeError(

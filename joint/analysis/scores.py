@@ -45,14 +45,15 @@ class Score(NamedTuple):
     value: float
     """The number."""
     interval: Interval
-    """Of a number as in a report; of a difference, without 0 where a paired test refuses it."""
+    """Interval of a number, as in a report; that of a difference excludes 0 if a paired test
+    rejects equality."""
 
     def __str__(self) -> str:
         return f"{self.value:.3f} {self.interval:.3f}"
 
 
 class Scores(NamedTuple):
-    """Of one system, or a difference of systems on the same lesions."""
+    """Scores of one system, or a difference of systems on the same lesions."""
 
     accuracy: Score
     """Share of the pictures that are right."""
@@ -130,9 +131,10 @@ class DrawnScores:
         self._halves = np.stack(each) / whole  # [E, r, 2]
 
     def combined(self, plus: Sequence[int], minus: Sequence[int] = (), *, parts: int = 1) -> Scores:
-        """Numbers of some systems, minus those of others, by ``parts``; each may come again.
+        """Sum of the scores of some systems minus those of others, divided by ``parts``.
 
-        Of a single lesion numbers have no interval (nan), and differences all that is possible.
+        A system may occur several times. With a single lesion, scores have no interval (nan), and
+        differences have the widest possible one.
         """
         terms = ([*plus], [*minus])
         rates, draws, differences = (

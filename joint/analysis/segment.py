@@ -1,4 +1,4 @@
-"""Lesion masks where there are none: a threshold, with what dermoscopy needs around it.
+"""Lesion masks for pictures without: a threshold, with preparation for dermoscopic pictures.
 
 ::
 
@@ -62,7 +62,7 @@ def segment(
     margin: float = 2.0,
     encoding: Encoding = "srgb",
 ) -> Tensor:
-    """Guess where the lesion is.
+    """Estimate the mask of the lesion.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def segment(
     hair : int, pixels
         Dark lines and dots narrower than this are filled first; 0 leaves them.
     margin : float, pixels
-        The mask is widened by it: experts draw a border outside of where a threshold puts it.
+        Width by which the mask is enlarged: experts draw the border outside that of a threshold.
     encoding : {"srgb", "linear"}
-        What the pictures are; light is encoded first, for all thresholds are of sRGB.
+        Encoding of the pictures; linear light is encoded first, because thresholds are in sRGB.
 
     Returns
     -------

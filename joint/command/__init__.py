@@ -1,4 +1,4 @@
-"""The commands of the command line, a file each: what it is told, checks of that, what it does.
+"""The commands of the command line, a file each: its options, their checks, what it does.
 
 ::
 
@@ -11,7 +11,7 @@ Files: ``describe`` a camera in numbers · ``train`` a run · ``evaluate`` a run
 ``predict`` what pictures show · ``report`` runs as a page · ``contrast`` whether contrast decides ·
 ``tolerance`` what errors cost · ``runs`` run folders · ``audit`` leaks of a split · ``rate`` codecs
 side by side, ``compress`` and ``decompress`` picture files, ``codec_files`` what they share ·
-``export`` one file to deploy · ``options`` what several are told and check, ``reading`` how that is
+``export`` one file to deploy · ``options`` what several have in common, ``reading`` how that is
 read.
 
 Folders: ``study`` the commands of studies.

@@ -28,7 +28,7 @@ from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.settings import OptionError, Settings
 
 from .options import Scenes, check_file, check_run_folder, scenes_at
-from .reading import check_settings, read_given
+from .reading import check_settings, read_given, read_source
 
 __all__ = ["AuditOptions", "main", "read_audit_options"]
 
@@ -104,33 +104,25 @@ class _Audited(Scenes):
     split: SplitConfig = SplitConfig()
 
 
-@dataclass(frozen=True)
-class _Sources:
-    """What has to be known before the options of the scenes are."""
-
-    data: str = "phantom"
-    against: str | None = None
-    image_size: int | None = None
-
-
 def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
     """Read where the scenes lie first, then everything with the options they have.
 
     Raises what :func:`joint.command.train.read_train_options` does.
     """
-    sources = tyro.cli(_Sources, args=arguments, return_unknown_args=True, add_help=False)[0]
-    if sources.against is None:
-        return _read(arguments, scenes_at(sources.data, sources.image_size or 128))
-    if _is_run(sources.against):
-        check_run_folder(Path(sources.against))
-        own = load_config(sources.against).data
-        size = sources.image_size or own.image_size or _trained_size(Path(sources.against))
-        return _read(arguments, read_like(scenes_at(sources.data, size), own), own)
-    size = sources.image_size or 128
-    data, others = scenes_at(sources.data, size), scenes_at(sources.against, size)
+    source = read_source(arguments)
+    where = AuditOptions.data if source.data is None else source.data
+    if source.against is None:
+        return _read(arguments, scenes_at(where, source.image_size or 128))
+    if _is_run(source.against):
+        check_run_folder(Path(source.against))
+        own = load_config(source.against).data
+        size = source.image_size or own.image_size or _trained_size(Path(source.against))
+        return _read(arguments, read_like(scenes_at(where, size), own), own)
+    size = source.image_size or 128
+    data, others = scenes_at(where, size), scenes_at(source.against, size)
     # How the first are read is only known with their options.
     first = _read(arguments, data, others).scenes.data
-    others = scenes_at(sources.against, first.image_size or size)
+    others = scenes_at(source.against, first.image_size or size)
     return _read(arguments, data, read_like(others, first))
 
 

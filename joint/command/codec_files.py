@@ -1,4 +1,4 @@
-"""What ``rate``, ``compress`` and ``decompress`` share: codecs by a word, files, what is told.
+"""What ``rate``, ``compress`` and ``decompress`` share: codecs by a word, files, what is printed.
 
 ::
 
@@ -58,7 +58,7 @@ _LEVELS = 5  # points of a learned codec of several levels, or more: each of its
 
 
 class CodecWord(NamedTuple):
-    """What ``--codec`` was told: ``jpeg:quality=50,subsampling=4:4:4``."""
+    """What ``--codec`` was given: ``jpeg:quality=50,subsampling=4:4:4``."""
 
     codec: str
     """Kind of a standard codec, or the path of a run folder."""
@@ -79,7 +79,7 @@ class CodecWord(NamedTuple):
         return next((name for name, each in self.settings.items() if len(each) > 1), "")
 
     def __str__(self) -> str:
-        """As it was told."""
+        """As it was given."""
         told = ",".join(
             f"{name}={','.join(map(_written, values))}" for name, values in self.settings.items()
         )
@@ -97,7 +97,7 @@ class ChosenCodec(NamedTuple):
 
 
 def read_codec(word: str) -> CodecWord:
-    """Read what ``--codec`` was told, before anything is loaded.
+    """Read what ``--codec`` was given, before anything is loaded.
 
     Raises
     ------
@@ -175,9 +175,9 @@ def _check_settings(word: CodecWord) -> None:
 
 
 def sweep_of(word: CodecWord, *, channels: int | None = None) -> CodecSweep:
-    """The points of a codec's curve: those that were told, or its usual ones.
+    """The points of a codec's curve: those that were given, or its usual ones.
 
-    ``channels`` are those of the pictures, where they are all alike. It is called as it was told,
+    ``channels`` are those of the pictures, where they are all alike. It is called as it was given,
     without what changes.
 
     Raises

@@ -72,9 +72,7 @@ class ContrastOptions:
 
     def check(self) -> None:
         """Refuse what cannot be, by an OptionError."""
-        check_least(self, batch_size=1, resamples=1)
-        if self.pictures is not None:
-            check_least(self, pictures=1)
+        check_least(self, batch_size=1, resamples=1, pictures=1)
         if not self.runs:
             raise OptionError("name a run folder, such as lens2label contrast runs/edge")
         twice = [str(run) for run in set(self.runs) if self.runs.count(run) > 1]

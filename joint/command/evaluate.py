@@ -11,6 +11,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,6 @@ import tyro
 from classify import (
     DecisionRule,
     LesionDataset,
-    Referral,
     Split,
     TauChoice,
     choose_cutoff,
@@ -361,7 +361,7 @@ def judge_run(
     UserWarning
         When other scenes hold pictures of the training or validation part of the run or, read in
         another way than its own, so that pictures cannot be compared, some of their names; and when
-        that cannot be told, as the run's own scenes are not to be had. When a rule is used
+        that is unknown, as the run's own scenes cannot be loaded. When a rule is used
         elsewhere than it was chosen, or judged on the pictures that it was chosen on.
     """
     rule = None if options.rule is None else load_rule(options.rule)
@@ -384,7 +384,7 @@ def judge_run(
     system.to(usable_device(options.device))
     points = options.points()
     if rule is not None:
-        _check_rule(rule, options, config, system, classes)
+        _check_rule_fits(rule, options, config, system, classes)
     if len(points) > 1:
         _check_points(points, system, dataset)
     for point in points:
@@ -455,7 +455,7 @@ class _Loaded(NamedTuple):
     side: int
     """Pixels along a side of its scenes."""
     parts: Split | None
-    """None where other scenes are judged, and its own are not to be had."""
+    """None where other scenes are judged, and its own cannot be loaded."""
 
 
 def _loaded(options: EvaluateOptions) -> _Loaded:
@@ -468,19 +468,16 @@ def _loaded(options: EvaluateOptions) -> _Loaded:
         # What is wrong with the run itself is refused here too.
         config = load_config(options.run)
         trained = load_trained(options.run, config.training)
-        try:
-            kind = trained.scenes
-        except CheckpointError as unknown:
-            raise CheckpointError(f"{unknown}. They are not to be had: {error}") from error
+        kind = trained.scenes
         system = rebuilt(config, trained, kind)
         if options.chosen():
             raise ConfigError(
                 f"{options.chosen()[0]} is chosen on the validation part of the run, whose scenes "
-                f"are not to be had: {error}"
+                f"cannot be loaded: {error}"
             ) from error
         caution(
-            f"whether the run knows pictures of {options.data} cannot be told, as its own scenes "
-            f"are not to be had: {error}"
+            f"whether the run has learned from pictures of {options.data} is unknown, as its own "
+            f"scenes cannot be loaded: {error}"
         )
         return _Loaded(config, system, kind.classes, kind.image_size[0], None)
     return _Loaded(config, system, parts.train.classes, parts.train.image_size[0], parts)
@@ -525,7 +522,7 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     return bounds
 
 
-def _check_rule(
+def _check_rule_fits(
     rule: DecisionRule,
     options: EvaluateOptions,
     config: RunConfig,
@@ -583,90 +580,71 @@ def _choose(
     here: Mapping[str, object],
 ) -> _Chosen:
     """Calibration first, tau of the scores that it makes, then a cutoff of what both make."""
-    assert seen.logits is not None  # as :func:`_seen` saw to
+    logits, labels = seen.logits, seen.labels
+    assert logits is not None  # as :func:`_seen` saw to
     fitted = {**here, "part": "validation", "pictures": seen.count}
     rule, calibrated, choice = DecisionRule(parts.train.classes), None, None
     if options.calibrate is not None:
-        rule = calibrated = _calibrate(options, rule, seen)
+        with _on_validation("--calibrate", seen):
+            rule = calibrated = _calibrate(options, rule, logits, labels)
         fitted["calibrate"] = options.calibrate
     if options.adjust is not None:
-        choice = _choose_tau(options, parts, _by(rule, seen), bounds)
-        shift = -choice.tau * as_array(log_prior(parts.train.counts))
+        scores = rule.scores(logits)
+        with _on_validation("--adjust", seen):
+            prior = log_prior(parts.train.counts)
+            choice = choose_tau(
+                scores,
+                labels,
+                log_prior=prior,
+                metric=options.adjust,
+                classes=rule.classes,
+                taus=options.taus or None,
+                **bounds,
+            )
+        shift = -choice.tau * as_array(prior)
         rule = replace(rule, offset=tuple(np.asarray(rule.offset) + shift))
         fitted |= {"adjust": choice.metric, "tau": choice.tau}
     if options.refer:
-        rule = replace(rule, referral=_choose_cutoff(options, rule.classes, _by(rule, seen)))
+        scores = rule.scores(logits)
+        with _on_validation("--refer", seen):
+            referral = choose_cutoff(
+                scores,
+                labels,
+                classes=rule.classes,
+                positive=options.refer,
+                sensitivity=options.sensitivity,
+                specificity=options.specificity,
+                assurance=options.assurance,
+                groups=seen.groups,
+            )
+        rule = replace(rule, referral=referral)
     return _Chosen(replace(rule, fitted=fitted), calibrated, choice)
 
 
-def _calibrate(options: EvaluateOptions, rule: DecisionRule, seen: Evaluation) -> DecisionRule:
-    """The temperature, or it and the biases, that are best on the validation part."""
-    assert seen.logits is not None
+@contextmanager
+def _on_validation(option: str, seen: Evaluation) -> Iterator[None]:
+    """Say of which option, and at which point, nothing can be chosen on the validation part."""
     try:
-        if options.calibrate == "bias":
-            absent = [n for k, n in enumerate(rule.classes) if not (seen.labels == k).any()]
-            if absent:
-                raise ValueError(
-                    f"there is no picture of {', '.join(absent)}, and so no bias: take --calibrate "
-                    "temperature"
-                )
-            temperature, bias = fit_bias_corrected_temperature(seen.logits, seen.labels)
-            return replace(rule, temperature=temperature, offset=tuple(bias))
-        with warnings.catch_warnings():
-            # An end of the search is no temperature to keep.
-            warnings.filterwarnings("error", "no temperature is best", UserWarning)
-            return replace(rule, temperature=fit_temperature(seen.logits, seen.labels))
+        yield
     except (ValueError, UserWarning) as error:
-        raise ConfigError(f"--calibrate on the validation part{_where(seen)}: {error}") from error
+        where = f" {seen.point}" if seen.point.asked() else ""
+        raise ConfigError(f"{option} on the validation part{where}: {error}") from error
 
 
-def _by(rule: DecisionRule, seen: Evaluation) -> Evaluation:
-    """The validation part with the scores of a rule; its report is not asked for."""
-    assert seen.logits is not None
-    return replace(seen, logits=rule.scores(seen.logits), report=None)
-
-
-def _choose_cutoff(
-    options: EvaluateOptions, classes: tuple[str, ...], seen: Evaluation
-) -> Referral:
-    """The cutoff that keeps on the validation part what was asked for."""
-    assert seen.logits is not None  # as :func:`_seen` saw to
-    try:
-        return choose_cutoff(
-            seen.logits,
-            seen.labels,
-            classes=classes,
-            positive=options.refer,
-            sensitivity=options.sensitivity,
-            specificity=options.specificity,
-            assurance=options.assurance,
-            groups=seen.groups,
-        )
-    except ValueError as error:
-        raise ConfigError(f"--refer on the validation part{_where(seen)}: {error}") from error
-
-
-def _where(seen: Evaluation) -> str:
-    return f" {seen.point}" if seen.point.asked() else ""
-
-
-def _choose_tau(
-    options: EvaluateOptions,
-    parts: Split,
-    seen: Evaluation,
-    bounds: Mapping[str, Mapping[str, float]],
-) -> TauChoice:
-    """The adjustment that is best on the validation part by the metric that was asked for."""
-    assert seen.logits is not None  # as :func:`_seen` saw to
-    try:
-        return choose_tau(
-            seen.logits,
-            seen.labels,
-            log_prior=log_prior(parts.train.counts),
-            metric=str(options.adjust),
-            classes=parts.train.classes,
-            taus=options.taus or None,
-            **bounds,
-        )
-    except ValueError as error:
-        raise ConfigError(f"--adjust on the validation part{_where(seen)}: {error}") from error
+def _calibrate(
+    options: EvaluateOptions, rule: DecisionRule, logits: np.ndarray, labels: np.ndarray
+) -> DecisionRule:
+    """The temperature, or it and the biases, that are best on the validation part."""
+    if options.calibrate == "bias":
+        absent = [name for k, name in enumerate(rule.classes) if not (labels == k).any()]
+        if absent:
+            raise ValueError(
+                f"there is no picture of {', '.join(absent)}, and so no bias: take --calibrate "
+                "temperature"
+            )
+        temperature, bias = fit_bias_corrected_temperature(logits, labels)
+        return replace(rule, temperature=temperature, offset=tuple(bias))
+    with warnings.catch_warnings():
+        # An end of the search is no temperature to keep.
+        warnings.filterwarnings("error", "no temperature is best", UserWarning)
+        return replace(rule, temperature=fit_temperature(logits, labels))

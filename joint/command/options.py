@@ -1,4 +1,4 @@
-"""What several commands are told, the checks that they share, and how they tell of failed files.
+"""Options that several commands share, their checks, and how files that failed are reported.
 
 A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 (``--system.codec.quality 50``); ``--help`` shows the options of the kinds chosen so far.
@@ -90,9 +90,9 @@ class Choice:
     data: str | None = None
     """phantom, or the path of HAM10000 (folder or zip), of class folders, of a table of labels
     (.csv, beside its pictures or with --data.root), of a MedMNIST .npz, or of an .npz of scenes."""
-    front_end: Literal["kernel", "fourier", "lens", "psf", "shutter", "custom", "none"] | None = (
-        None
-    )
+    front_end: (
+        Literal["kernel", "fourier", "lens", "psf", "compound", "shutter", "custom", "none"] | None
+    ) = None
     """Kind of the camera element."""
     sensor: Literal["sensor", "none"] | None = None
     """With or without a sensor."""
@@ -171,10 +171,10 @@ def check_run_folder(folder: Path) -> None:
 
 
 def check_least(options: object, **least: int) -> None:
-    """Refuse whole numbers that are too small."""
+    """Refuse whole numbers that are too small, of those that are given."""
     for name, bound in least.items():
         value = getattr(options, name)
-        if value < bound:
+        if value is not None and value < bound:
             option = f"--{name.replace('_', '-')}"
             raise OptionError(f"{option} must be at least {bound}, not {value}")
 

@@ -111,15 +111,12 @@ class RateOptions:
                 "name picture files, folders or zips before the options, or a run whose accuracy "
                 f"is compared, --run runs/edge{', not both' if self.pictures else ''}"
             )
-        check_least(self, resamples=0 if self.run is None else 1, batch_size=1)
+        least = 0 if self.run is None else 1
+        check_least(self, resamples=least, batch_size=1, image_size=1, limit=1)
         for name in ("image_size", "limit"):
-            if getattr(self, name) is not None:
-                check_least(self, **{name: 1})
-                if self.run is not None:
-                    option = f"--{name.replace('_', '-')}"
-                    raise OptionError(
-                        f"{option} is of pictures; of a run it is the whole test part"
-                    )
+            if self.run is not None and getattr(self, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise OptionError(f"{option} is of pictures; of a run it is the whole test part")
         self._check_metric()
         check_file("--csv", self.csv)
         check_figure("--figure", self.figure)
@@ -164,7 +161,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class _Compared(NamedTuple):
-    """Curves, and what is told beside them."""
+    """Curves, and what is reported beside them."""
 
     found: RateCurves | RateDistortion
     rows: list[dict[str, Any]]

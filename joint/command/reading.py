@@ -32,11 +32,12 @@ class Source:
     """What has to be known before the options of the scenes are."""
 
     data: str | None = None
-    image_size: int = 128
+    against: str | None = None
+    image_size: int | None = None
 
 
 def read_source(arguments: Sequence[str]) -> Source:
-    """Where the scenes lie, and how large they are to be."""
+    """Where the scenes lie, and others to compare them with, and how large they are to be."""
     return tyro.cli(Source, args=arguments, return_unknown_args=True, add_help=False)[0]
 
 

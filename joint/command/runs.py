@@ -30,7 +30,7 @@ class RunsOptions:
     root: Annotated[Path, tyro.conf.Positional]
     """Folder of the run folders, or one of them."""
     tensorboard: Path | None = None
-    """Also write what the runs have told so far for TensorBoard, into a folder of its name for each
+    """Also write the epochs of the runs so far for TensorBoard, into a folder of its name for each
     run in this one. Needs pip install "lens2label[tensorboard]"."""
     json: bool = False
     """Print JSON instead of a table."""
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _log_elsewhere(run: Path, folder: Path) -> None:
-    """Write what a run has told so far for TensorBoard, leaving the run folder alone."""
+    """Write the epochs of a run so far for TensorBoard, leaving the run folder alone."""
     with tensorboard_writer(folder) as log:
         try:
             retell(run, [log])

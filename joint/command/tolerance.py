@@ -87,11 +87,9 @@ class ToleranceOptions:
 
     def check(self) -> None:
         """Refuse what cannot be, by an OptionError."""
-        check_least(self, pictures=1, batch_size=1)
+        check_least(self, pictures=1, batch_size=1, devices=1 if self.alone else 2)
         if not self.limits:
             raise OptionError("--limits names at least one tolerance, such as defocus=0.25")
-        if self.devices is not None:
-            check_least(self, devices=1 if self.alone else 2)
         if self.good is not None and not math.isfinite(self.good):
             raise OptionError(f"--good must be a finite number, not {self.good}")
         if self.alone and self.good is not None:

@@ -11,7 +11,7 @@ import json
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             with (
                 _gone_if_empty(folder),
-                _tensorboard(options, folder) as log,
+                tensorboard_writer(folder) if options.tensorboard else nullcontext() as log,
                 hold(folder) as run,
             ):
                 stopped_by = _train_held(options, run, device, log, few)
@@ -184,8 +184,8 @@ def _is_shown(options: TrainOptions, folder: Path, few: Mapping[str, Sequence[st
     # With a start, the long way: only with the scenes can it be told whether it is that of the run.
     if not (options.resume and options.start is None and is_done(folder)):
         return False
-    asked = None if few else _asked_for(options)
-    saved = earlier(RunFolder(folder), asked, resume=True, elsewhere=True)
+    asked = options.run if options.configured and not few else None
+    saved = earlier(RunFolder(folder), asked, resume=True)
     assert saved is not None  # of a run that is done
     if not few:
         return asked in (None, saved)
@@ -206,13 +206,6 @@ def _gone_if_empty(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _tensorboard(
-    options: TrainOptions, folder: Path
-) -> AbstractContextManager[EpochListener | None]:
-    """What writes the epochs for TensorBoard, if it was asked for."""
-    return tensorboard_writer(folder) if options.tensorboard else nullcontext()
-
-
 def _log_again(folder: Path) -> None:
     """Write what a finished run has to say for TensorBoard."""
     with tensorboard_writer(folder) as log, hold(folder):
@@ -228,11 +221,6 @@ def _show_result(options: TrainOptions, folder: Path) -> int:
         numbers = result["test"].items()
         print(summary({name: value for name, value in numbers if isinstance(value, float)}))
     return 0
-
-
-def _asked_for(options: TrainOptions) -> RunConfig | None:
-    """The configuration that the options give; None when they give none."""
-    return options.run if options.configured else None
 
 
 def _few(arguments: Sequence[str], options: TrainOptions) -> dict[str, list[str]] | None:
@@ -289,9 +277,9 @@ def _train_held(
 ) -> str | None:
     """Complete the run of a folder that is held, or leave it saved; returns what stopped it."""
     loud = not (options.quiet or options.json or rank())
-    asked = _asked_for(options)
+    asked = options.run if options.configured else None
     # By few options, the rest is as it was.
-    begun = earlier(run, None if few else asked, resume=options.resume, elsewhere=True)
+    begun = earlier(run, None if few else asked, resume=options.resume)
     meant = begun
     if begun is None and (asked is None or few) and options.resume:
         # Killed before it was saved, or named by mistake: the default run is not what is meant.
@@ -314,7 +302,7 @@ def _train_held(
     if begun is None:
         check_own(config)
     else:
-        earlier(run, config, resume=options.resume, elsewhere=True)
+        earlier(run, config, resume=options.resume)
     if meant is not None:
         _check_there(config, run.path)
     dataset = build_data(config.data, progress=loud)
@@ -357,7 +345,7 @@ def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
 
     Warns of a lens whose simulation cuts off light: what is trained with it loses that light.
     """
-    system = built(config, parts.train, device)
+    system = built(config.system, parts.train, device)
     cut = what_is_cut(behind_shutter(system.front_end))
     if cut is not None:
         warnings.warn(cut, stacklevel=2)

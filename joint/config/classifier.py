@@ -1,4 +1,4 @@
-"""The judge, by its kind: how it is configured, and how it is built."""
+"""Classifiers: their configurations by kind and their construction."""
 
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ __all__ = ["CLASSIFIER_KINDS", "ClassifierConfig", "build_classifier"]
 
 
 class ClassifierConfig(Settings):
-    """A classifier, see classify.backbone."""
+    """A classifier network, see classify.backbone."""
 
     kind: Literal["classifier"] = "classifier"
     name: str = "resnet_s"
@@ -29,13 +29,14 @@ class ClassifierConfig(Settings):
         return name
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout before the last layer."""
+    """Dropout probability before the last layer."""
     head: Literal["linear", "cosine"] = "linear"
-    """The last layer: linear, or of cosines, as a margin (LDAM) wants it."""
+    """Last layer: linear, or cosine, as is usual with a margin (LDAM)."""
     weights: Path | None = None
-    """State dict to start from, .safetensors or .pth."""
+    """File of initial weights, a state dict in .safetensors or .pth."""
     frozen: str | None = added(None)
-    """Layer of the backbone up to which nothing is trained, as layer2 of a ResNet."""
+    """Name of the last frozen layer of the backbone, such as layer2 of a ResNet: layers up to it
+    are not trained."""
 
 
 CLASSIFIER_KINDS: dict[str, type[Settings]] = {
@@ -53,19 +54,19 @@ def build_classifier(
     image_size: tuple[int, int],
     mosaic: bool = False,
 ) -> nn.Module | None:
-    """Build the classifier of a configuration; its weights come from torch's generator, or a file.
+    """Build the classifier of a configuration; weights come from a file or torch's generator.
 
     Parameters
     ----------
     config : ClassifierConfig, CustomConfig or NoneConfig
     channels : int
-        Of the pictures that it is handed.
+        Channels of its input pictures.
     classes : int
-        How many there are to tell apart.
+        Number of classes.
     image_size : (int, int), pixels
         Height and width of the pictures.
     mosaic : bool
-        Whether they are a sensor's mosaic, whose pixels have one colour each.
+        Whether the pictures are a sensor's mosaic, whose pixels have one colour each.
 
     Returns
     -------
@@ -75,8 +76,8 @@ def build_classifier(
     Raises
     ------
     ValueError
-        For a file of weights that are not those of this classifier, or, where it is handed a
-        mosaic, of one that knows colours. As :func:`build_custom` does.
+        For a file whose weights do not fit this classifier, or, if its input is a mosaic, whose
+        first layer was trained on colours. As :func:`build_custom`.
     """
     match config:
         case CustomConfig():
@@ -107,9 +108,10 @@ def build_classifier(
 
 
 def _load(classifier: classify.Classifier, name: str, weights: Path, *, mosaic: bool) -> None:
-    """Let a classifier begin at the weights of a file.
+    """Load the initial weights of a classifier from a file.
 
-    Refused are those whose first layer knows colours where it is handed a mosaic.
+    If the input is a mosaic, weights whose first layer takes another number of channels are
+    refused.
     """
     record, state = classify.backbone_record(name), read_state(weights)
     handed = classifier.in_channels
@@ -118,9 +120,9 @@ def _load(classifier: classify.Classifier, name: str, weights: Path, *, mosaic: 
             known = state[key].shape[1] if key in state and state[key].ndim == 4 else handed
             if known != handed:
                 raise ValueError(
-                    f"{weights} is of a classifier of {known} channels, and the sensor hands it a "
-                    f"mosaic of {handed}, whose pixels have one colour each: begin at random "
-                    "weights, or at those of a run with the same demosaicing, or set "
+                    f"{weights} is of a classifier for {known} channels, but the sensor gives a "
+                    f"mosaic of {handed}, whose pixels have one colour each: start from random "
+                    "weights, or from those of a run with the same demosaicing, or set "
                     "sensor.demosaicing='bilinear'"
                 )
     load_state(classifier, state, source=weights, record=record, name=name)

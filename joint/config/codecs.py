@@ -1,4 +1,4 @@
-"""Every codec by its kind: how it is configured, and how it is built."""
+"""Codecs: their configurations by kind and their construction."""
 
 from typing import Annotated, Literal
 
@@ -30,13 +30,13 @@ __all__ = [
 
 
 class AutoencoderConfig(Settings):
-    """An autoencoder without a rate, see compress.Autoencoder."""
+    """An autoencoder whose rate is not trained, see compress.Autoencoder."""
 
     kind: Literal["autoencoder"] = "autoencoder"
     width_ratio: float = 3
     """Elements of the picture / elements of the latent: 6, 3 or 1.5. Not a compression ratio."""
     latent_bits: int | None = Field(default=None, ge=1, le=10)
-    """Resolution of the latent, which is then entropy-coded; float32 by default."""
+    """Bits of the quantised latent, which is then entropy-coded; float32 by default."""
 
     @field_validator("width_ratio")
     @classmethod
@@ -48,13 +48,13 @@ class AutoencoderConfig(Settings):
 
 class _LearnedConfig(Settings):
     size: compress.Size = "small"
-    """small trains on a CPU, large is for a GPU."""
+    """small can be trained on a CPU, large needs a GPU."""
     levels: int = Field(default=1, ge=1, le=64)
-    """Operating points in one model; training draws among them."""
+    """Number of quality levels of one model; training draws one for each picture."""
     level_ratio: float = Field(default=4.0, ge=1)
-    """Price of distortion of a level in units of that of the level below."""
+    """Distortion weight of a quality level over that of the level below."""
     proxy: compress.Proxy = "mixed"
-    """Stand-in for rounding in training."""
+    """Substitute for rounding in training."""
 
 
 class FactorizedConfig(_LearnedConfig):
@@ -70,13 +70,14 @@ class HyperpriorConfig(_LearnedConfig):
 
 
 class KMeansConfig(Settings):
-    """A palette for each picture, see compress.KMeansCodec."""
+    """A codec with a colour palette for each picture, see compress.KMeansCodec."""
 
     kind: Literal["kmeans"] = "kmeans"
     colors: int = Field(default=16, ge=1, le=256)
-    """Colours of the palette."""
+    """Number of colours of the palette."""
     temperature: float | None = Field(default=None, ge=1e-9)
-    """Softness of the assignment in training and for gradients; by default by each picture."""
+    """Softness of the assignment in training and for gradients; by default chosen for each
+    picture."""
 
 
 class JPEGConfig(Settings):
@@ -90,11 +91,11 @@ class JPEGConfig(Settings):
 
 
 class DifferentiableJPEGConfig(Settings):
-    """JPEG with a gradient and tables that learn, see compress.DifferentiableJPEG."""
+    """JPEG with gradients and trainable quantisation tables, see compress.DifferentiableJPEG."""
 
     kind: Literal["differentiable_jpeg"] = "differentiable_jpeg"
     quality: int = Field(default=75, ge=1, le=100)
-    """Quality of the tables from which training begins."""
+    """Quality of the initial quantisation tables."""
     subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0"
     """Resolution of the chrominance."""
     trainable: bool = True
@@ -106,7 +107,7 @@ class WebPConfig(Settings):
 
     kind: Literal["webp"] = "webp"
     quality: int = Field(default=75, ge=0, le=100)
-    """Quality of libwebp; the effort, where lossless."""
+    """Quality of libwebp; the effort if lossless."""
     lossless: bool = False
     """Code 8-bit values exactly."""
 
@@ -116,7 +117,7 @@ class JPEG2000Config(Settings):
 
     kind: Literal["jpeg2000"] = "jpeg2000"
     rate: float | None = Field(default=None, ge=1)
-    """Compression ratio; by default every bit of the irreversible wavelet, nearly lossless."""
+    """Compression ratio; by default all bits of the irreversible wavelet, nearly lossless."""
 
 
 class AVIFConfig(Settings):
@@ -164,25 +165,25 @@ CODEC_KINDS: dict[str, type[Settings]] = {
     "none": NoneConfig,
 }
 
-#: Kinds whose bits have a gradient from the start, so that training weighs them by default.
+#: Kinds whose rate is differentiable, so that training weighs it by default.
 RATED_KINDS = frozenset({"factorized", "hyperprior", "kmeans", "differentiable_jpeg"})
 
 
 def build_codec(
     config: CodecConfig, channels: int | None, *, image_size: tuple[int, int] | None = None
 ) -> compress.Codec | None:
-    """Codec of a ``config`` for pictures of so many ``channels``; None for :class:`NoneConfig`.
+    """Codec of a ``config`` for pictures with these ``channels``; None for :class:`NoneConfig`.
 
-    Without ``channels`` a codec whose files are grey or colour takes pictures as they come, and
-    another one is built for 3. A codec of one's own may ask for ``image_size``, (H, W), too. Raises
-    what :func:`build_custom` does.
+    If ``channels`` is None, a codec for both grey and colour files accepts either, and any other
+    codec is built for 3 channels. A custom codec may also take ``image_size``, (H, W). Raises the
+    errors of :func:`build_custom`.
     """
     codec = _built(config, 3 if channels is None else channels, image_size)
     return None if codec is None else for_channels(codec, channels)
 
 
 def for_channels(codec: compress.Codec, channels: int | None) -> compress.Codec:
-    """Let a codec whose files are grey or colour say which its pictures are."""
+    """Set the number of channels of a codec whose files may be grey or colour."""
     if isinstance(codec, FileCodec) and codec.takes(1) and codec.takes(3):
         codec.channels = channels
     return codec

@@ -1,4 +1,4 @@
-"""Colour filters and lamps: how a camera makes its channels of the bands of a scene.
+"""Colour filters and lamps: how a camera makes its channels from the bands of a scene.
 
 ::
 
@@ -22,50 +22,51 @@ __all__ = ["ColourConfig", "build_colour"]
 # about the bands of classify.skin_reflectance, as wide as those of common sensors.
 _CAMERA = (612e-9, 545e-9, 463e-9)
 _WIDTH = 90e-9
-# A learned filter begins within these bounds: beyond them the slope of its sigmoid is small.
+# Bounds of the initial values of a learned filter: outside them the slope of its sigmoid is small.
 _LEARNED = (0.05, 0.95)
 
 
 class ColourConfig(Settings):
-    """Lamps and filters that make channels of the bands of a scene, see optics.ColourChannels.
+    """Lamps and filters that make channels from the bands of a scene, see optics.ColourChannels.
 
-    As it is, each band is a channel. Otherwise light is counted: the sensor's photons are those of
-    white light of all bands together, of which filters absorb a part.
+    By default each band is a channel. With lamps or filters, the sensor's photons are those of
+    white light of all bands together, and filters absorb a part of them.
     """
 
     filters: Literal["none", "fixed", "learned"] = "none"
-    """Colour filters in front of the pixels; without, a pixel sees all bands."""
+    """Colour filters in front of the pixels; with none, a pixel detects all bands."""
     channels: int = Field(default=3, ge=1)
-    """Filters: the channels of an exposure."""
+    """Number of filters, which are the channels of an exposure."""
     start: Literal["bands", "camera"] = "bands"
-    """What the filters are, or learn from: parts of the bands, as wide as one another, in their
-    order; or the sensitivities of a colour camera: red, green, blue. Learned ones begin within 0.05
-    to 0.95."""
+    """Fixed filters, or initial values of learned ones. bands: parts of the bands of equal width,
+    in their order; camera: red, green and blue sensitivities of a colour camera. Learned filters
+    start within 0.05 to 0.95."""
     transmittance: tuple[float, ...] = ()
-    """Instead of start: shares of light in 0..1, those of the first filter in each band, then those
+    """Transmittances in 0..1 instead of start: those of the first filter in each band, then those
     of the next."""
     share: float | None = Field(default=None, gt=0, le=1)
-    """Part of a pixel's light that each filter stands in: by default 1 / channels, as where the
-    light is divided; 1 where each has a sensor of its own, or a mosaic (sensor.cfa)."""
+    """Share of a pixel's light that reaches each filter: by default 1 / channels, where the light
+    is divided; 1 where each filter has its own sensor, or in a mosaic (sensor.cfa)."""
     lamps: Literal["white", "fixed", "learned"] = "white"
-    """White light, as much of each band; or a lamp for each band, which share the same power."""
+    """white: the same light in each band. fixed or learned: one lamp per band; all lamps share the
+    same power."""
     patterns: int = Field(default=1, ge=1)
-    """Exposures, each in the light of a pattern of the lamps; they share the time, and the channels
-    of one follow those of the one before."""
+    """Number of exposures, each with its own pattern of the lamps. They share the exposure time;
+    the channels of an exposure follow those of the one before."""
     weights: tuple[float, ...] = ()
-    """What the patterns are, or learn from: proportions of the lamps in the first one, then those
-    in the next; by default parts of the bands, as wide as one another."""
+    """Fixed patterns, or initial values of learned ones: proportions of the lamps in the first
+    pattern, then those in the next; by default parts of the bands of equal width."""
 
     @model_validator(mode="after")
     def _of_use(self) -> Self:
         of_filters = (self.channels, self.start, self.transmittance, self.share)
         if self.filters == "none" and of_filters != (3, "bands", (), None):
             raise ValueError(
-                "channels, start, transmittance and share are those of filters='fixed' or "
-                "'learned', not 'none'"
+                "channels, start, transmittance and share are for filters='fixed' or 'learned', "
+                "not 'none'"
             )
         if self.lamps == "white" and (self.patterns, self.weights) != (1, ()):
-            raise ValueError("patterns and weights are those of lamps='fixed' or 'learned'")
+            raise ValueError("patterns and weights are for lamps='fixed' or 'learned'")
         if self.start == "camera" and (self.channels != 3 or self.transmittance):
             raise ValueError(
                 f"start='camera' is red, green and blue: it takes channels=3, not {self.channels}, "
@@ -79,17 +80,17 @@ class ColourConfig(Settings):
         patterns = [self.weights[size * row : size * (row + 1)] for row in range(self.patterns)]
         if size and any(min(row) < 0 or max(row) == 0 for row in patterns):
             raise ValueError(
-                f"weights are not negative, and each pattern has light, not {self.weights}"
+                f"weights must not be negative, and each pattern needs light, not {self.weights}"
             )
         return self
 
     @property
     def mixes(self) -> bool:
-        """Whether channels are others than the bands of the scene."""
+        """Whether the channels differ from the bands of the scene."""
         return self.filters != "none" or self.lamps != "white"
 
     def captured(self, bands: int) -> int:
-        """Channels of one exposure of a scene of so many ``bands``."""
+        """Channels of one exposure of a scene with ``bands`` bands."""
         if not self.mixes:
             return bands
         return 1 if self.filters == "none" else self.channels
@@ -104,12 +105,12 @@ def build_colour(
     ----------
     config : ColourConfig
     wavelengths : sequence of float, metres
-        Of the bands of the scene.
+        Wavelengths of the bands of the scene.
 
     Returns
     -------
     optics.ColourChannels or None
-        None where each band is a channel.
+        None if each band is a channel.
 
     Raises
     ------
@@ -141,8 +142,8 @@ def build_colour(
 def _rows(name: str, values: tuple[float, ...], count: int, of: str) -> None:
     if len(values) % count:
         raise ValueError(
-            f"{name} has {len(values)} values, which are no rows of {of}={count}: give one for "
-            "each band, row by row"
+            f"{name} has {len(values)} values, which cannot be divided into rows for {of}={count}: "
+            "give one value for each band, row by row"
         )
 
 

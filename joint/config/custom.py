@@ -1,4 +1,4 @@
-"""A stage whose class is outside of the library, by its import path.
+"""A stage whose class is outside the library and is given by its import path.
 
 ::
 
@@ -22,61 +22,60 @@ __all__ = ["CustomConfig", "build_custom", "check_custom"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
-# What the classes are of.
+# Base classes, as messages name them.
 _BASES: dict[type[nn.Module], str] = {
     optics.FrontEnd: "optics.FrontEnd",
     compress.Codec: "compress.Codec",
     nn.Module: "torch.nn.Module",
 }
-# What scenes and other stages decide, of one stage or another.
+# Arguments whose values follow from the scenes and the other stages.
 _DECIDED = ("image_size", "channels", "in_channels", "scene_size", "out_channels", "classes")
 
 
 class CustomConfig(Settings):
     """A class of your own that Python can import.
 
-    Of ``optics.FrontEnd`` for a front end, of ``compress.Codec`` for a codec, and of
-    ``torch.nn.Module`` for a restoration or a classifier.
+    It is a subclass of ``optics.FrontEnd`` for a front end, of ``compress.Codec`` for a codec, and
+    of ``torch.nn.Module`` for a restoration or a classifier.
 
-    A run folder holds its weights and this path, not its code: whoever loads the run needs the
-    module, and a run is not trained anew because the code has changed.
+    A run folder holds its weights and this path, not its code: loading the run needs the module,
+    and a change of the code does not cause a new training.
     """
 
     kind: Literal["custom"] = "custom"
     class_path: str = Field(default="", pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+)?$")
-    """Its module and its name, as in an import: mylab.filters.ColourFilter."""
+    """Module and name of the class, as in an import: mylab.filters.ColourFilter."""
     init_args: Annotated[dict[str, Argument], AfterValidator(FrozenDict)] = FrozenDict()
-    """What it is made with. Unless given here, parameters of these names are told what scenes and
-    other stages decide: image_size, (H, W), and channels or in_channels of what it is shown; a
-    restoration also those of the scene, scene_size and out_channels; a classifier classes, how
-    many there are."""
+    """Arguments of the constructor. Unless given here, parameters with these names are filled in:
+    image_size, (H, W), and channels or in_channels of its input; for a restoration also scene_size
+    and out_channels, those of the scene; for a classifier also classes, their number."""
 
 
 def build_custom(
     config: CustomConfig, base: type[_Module], stage: Stage, **decided: int | tuple[int, int]
 ) -> _Module:
-    """Import the class of a configuration, and make a stage of it.
+    """Import the class of a configuration, and construct the stage.
 
     Parameters
     ----------
     config : CustomConfig
     base : type
-        What the class must be of.
+        Required base class.
     stage : str
-        Which stage it is, for messages.
+        Name of the stage, for messages.
     **decided : int or (int, int)
-        What scenes and other stages decide, by the names of parameters that ask for it.
+        Values from the scenes and other stages, by parameter name; the class takes any of them.
 
     Returns
     -------
     nn.Module
-        Of the class ``base``.
+        An instance of ``base``.
 
     Raises
     ------
     ConfigError
-        Without a path, for one that cannot be imported or is no class of ``base``, for methods and
-        attributes that it lacks, and for arguments that it does not take.
+        When the path is empty, cannot be imported or is no subclass of ``base``, when methods or
+        attributes are missing, and for arguments that the class does not take.
     """
     kind = _imported(config.class_path, base, stage)
     made = kind(**_arguments(kind, config, stage, decided))
@@ -88,15 +87,15 @@ def build_custom(
 
 
 def check_custom(config: CustomConfig, stage: Stage) -> None:
-    """Refuse arguments that the class of a configuration does not take, before it is made.
+    """Refuse arguments that the class of a configuration does not take, before construction.
 
-    Where its package is not installed here, nothing is said: it may be where the stage is made.
+    If its package is not installed, nothing is checked: the stage may be built elsewhere.
 
     Parameters
     ----------
     config : CustomConfig
     stage : str
-        Which stage it is.
+        Name of the stage.
 
     Raises
     ------
@@ -117,7 +116,7 @@ def _arguments(
     stage: Stage,
     decided: Mapping[str, object],
 ) -> dict[str, Any]:
-    """What the class ``kind`` is made with; a ConfigError for what it does not take."""
+    """Arguments for the class ``kind``; a ConfigError for those that it does not take."""
     taken = inspect.signature(kind).parameters
     arguments = {**{name: decided[name] for name in decided if name in taken}, **config.init_args}
     check_arguments(kind, (), arguments, path=config.class_path, setting=f"{stage}.init_args")
@@ -131,12 +130,12 @@ def _imported(path: str, base: type[_Module], stage: Stage) -> type[_Module]:
             "such as mylab.filters.ColourFilter"
         )
     found = imported(path, f"{stage}.class_path")
-    # Nothing else is called: a configuration may come from a stranger.
+    # Only subclasses of the base are called: a configuration may come from a stranger.
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ConfigError(f"{stage}.class_path={path!r} must be a class of {_BASES[base]}")
+        raise ConfigError(f"{stage}.class_path={path!r} must be a subclass of {_BASES[base]}")
     if inspect.isabstract(found):
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
         raise ConfigError(
-            f"{stage}.class_path={path!r} is not written to the end: it has no {missing}"
+            f"{stage}.class_path={path!r} is an abstract class: it does not implement {missing}"
         )
     return found

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words: by its key in a file, by its option in a command.
+"""Messages about an invalid configuration: by key for a file, by option for a command.
 
 ::
 
@@ -19,12 +19,12 @@ __all__ = ["fault_line", "models_in", "option_line"]
 #: An error of pydantic, as ``ValidationError.errors()`` lists them.
 Fault: TypeAlias = Mapping[str, Any]
 
-# A field, by its name or a path of names, and what it is set to, as our errors write them.
+# A field, by its name or a path of names, and its value, as the errors of joint write them.
 _FIELD = re.compile(
     r"(?<![\w.'/-])(?P<name>[a-z]\w*(?:\.[a-z]\w*)*)\b(?:=(?P<value>'[^']*'|-?[\w.+-]*\w))?(?!\()"
 )
-_DIGITS = 24  # of a number that is shown whole
-# How they write what a flag says.
+_DIGITS = 24  # longest number that is shown in full
+# How those errors write the value of a flag.
 _FLAGS = {"True": "", "true": "", "False": "no-", "false": "no-"}
 
 
@@ -36,13 +36,13 @@ def fault_line(
     Parameters
     ----------
     fault : mapping
-        Of ``ValidationError.errors()``.
+        One item of ``ValidationError.errors()``.
     root : type
         The model that was to be read.
     whole : str
-        Name of what has the error, where it is no key of its own.
+        Name of the whole input, for an error that belongs to no single key.
     kinds : bool
-        Write the kind that has no such key too, as where it was chosen elsewhere.
+        Also write the kind that has no such key, for a kind that was chosen elsewhere.
     """
     keys = (
         fault["loc"] if kinds and fault["type"] == "extra_forbidden" else _place(fault, root).keys
@@ -53,16 +53,16 @@ def fault_line(
 def option_line(fault: Fault, root: type[BaseModel], arguments: Sequence[str]) -> str:
     """One line about an error on the command line: the option, as it is typed, and what is wrong.
 
-    Fields that the error speaks of are written as options too, and what was given as it was typed.
+    Fields that the error names are written as options too, and values as they were typed.
 
     Parameters
     ----------
     fault : mapping
-        Of ``ValidationError.errors()``.
+        One item of ``ValidationError.errors()``.
     root : type
-        The model that the options make, whose fields are ``--names`` of their own.
+        The model that the options make, whose fields are the ``--names``.
     arguments : sequence of str
-        What was typed.
+        The command line as typed.
     """
     _, path, models = _place(fault, root)
     typed = dict(_typed(arguments))
@@ -73,13 +73,13 @@ def option_line(fault: Fault, root: type[BaseModel], arguments: Sequence[str]) -
     said = _as_options(_said(fault, root), path, models)
     if said.startswith("--"):
         return said
-    # Those that were typed: of an error in several fields, the others have their defaults.
+    # Only options that were typed: the other fields of the error have their defaults.
     about = [" ".join((name, *words)) for name, words in typed.items() if _within(name, path)]
     return f"{' '.join(about) or _option(path)}: {said}" if path else said
 
 
 class _Typed(str):
-    """A word of the command line, which is shown as it is."""
+    """A word of the command line, which is shown without quotes."""
 
     __repr__ = str.__str__
 
@@ -95,11 +95,11 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
     """What is wrong, without its place."""
     given = fault.get("input")
     match fault["type"]:
-        case "value_error":  # one of ours: says what was given
+        case "value_error":  # one of joint's own, which names the value
             return fault["msg"].removeprefix("Value error, ")
-        case "json_invalid":  # what is given is the whole file
+        case "json_invalid":  # here the input is the whole file
             return fault["msg"]
-        case "missing":  # what is given is the whole table above it
+        case "missing":  # here the input is the whole table above the key
             return "it is missing"
         case "union_tag_invalid":
             tag, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "")
@@ -126,7 +126,7 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
 
 
 def _shown(given: object) -> str:
-    """What was given, of a number of many digits the first."""
+    """The given value as text; a number of many digits is shortened."""
     if isinstance(given, Mapping):
         return f"{{{', '.join(f'{key!r}: {_shown(value)}' for key, value in given.items())}}}"
     text = repr(given)
@@ -136,7 +136,7 @@ def _shown(given: object) -> str:
 
 
 def _kinds(fault: Fault, root: type[BaseModel]) -> str:
-    """Which kinds there are to choose from: those that have the keys that were given, if any do."""
+    """The kinds to choose from: those that have all given keys, or else all kinds."""
     given = fault.get("input")
     keys = set(given) if isinstance(given, Mapping) else set()
     models = [m for m in _place(fault, root).models[-1] if _kind(m) is not None]
@@ -146,14 +146,14 @@ def _kinds(fault: Fault, root: type[BaseModel]) -> str:
 
 
 class _Place(NamedTuple):
-    """Where an error is."""
+    """The place of an error."""
 
     keys: list[str]
-    """As in a file: without the kinds that pydantic puts between them."""
+    """Keys as in a file, without the kinds that pydantic inserts."""
     path: list[str]
-    """Fields among them."""
+    """Those keys that are fields of a model."""
     models: list[list[type[BaseModel]]]
-    """Models that the fields lead to, from the root on."""
+    """Possible models at each step of the path, from the root."""
 
 
 def _place(fault: Fault, root: type[BaseModel]) -> _Place:
@@ -162,7 +162,7 @@ def _place(fault: Fault, root: type[BaseModel]) -> _Place:
         here = place.models[-1]
         inner = [m.model_fields[part].annotation for m in here if part in m.model_fields]
         of_kind = [model for model in here if _kind(model) == part]
-        # Of several kinds pydantic names one first: a lens, where a shutter has a field called so.
+        # For a union pydantic inserts the kind first: "lens" is a kind, and a field of a shutter.
         if of_kind and len(here) > 1:
             here[:] = of_kind
             continue
@@ -184,14 +184,14 @@ def _kind(model: type[BaseModel]) -> object:
 
 
 def _option(path: Sequence[str]) -> str:
-    """An option as it is typed, of the fields that lead to it."""
+    """The option of a field, as it is typed, from the path of fields to it."""
     if len(path) > 1 and path[-1] == "kind":  # --front-end lens
         path = path[-2:-1]
     return f"--{'.'.join(path).replace('_', '-')}"
 
 
 def _typed(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Options that were typed, and the words of each."""
+    """Options that were typed, each with its words."""
     name: str | None = None
     words: list[str] = []
     for argument in arguments:
@@ -214,11 +214,11 @@ def _within(option: str, path: Sequence[str]) -> bool:
 
 
 def _as_options(said: str, path: Sequence[str], models: Sequence[Sequence[type[BaseModel]]]) -> str:
-    """An error that speaks of fields, as in a file or in Python, with their options instead."""
+    """The text of an error with options instead of the fields of a file or of Python."""
 
     def option(match: re.Match[str]) -> str:
         name, value = match["name"], match["value"]
-        # One word that is set to nothing may be English: it is a field where an error begins.
+        # A single word without a value may be English; at the start of an error it is a field.
         if value is None and match.start() and not re.search(r"[_.]", name):
             return match[0]
         field = _resolved(name.split("."), path, models)
@@ -234,7 +234,7 @@ def _as_options(said: str, path: Sequence[str], models: Sequence[Sequence[type[B
 def _resolved(
     names: Sequence[str], path: Sequence[str], models: Sequence[Sequence[type[BaseModel]]]
 ) -> list[str] | None:
-    """Path from the root of fields that are named from somewhere on the way; the nearest first."""
+    """Path from the root of named fields, relative to the innermost model that has them."""
     for depth in reversed(range(len(models))):
         if any(_has(model, names) for model in models[depth]):
             return [*path[:depth], *names]

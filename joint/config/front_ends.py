@@ -1,4 +1,4 @@
-"""Every camera element of a configuration, by its kind."""
+"""Front ends: their configurations by kind and their construction."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,8 +8,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 import optics
 from joint.settings import NoneConfig, Settings, added
-from optics.plate import STOPPED
+from optics.plate import STOPPED, check_stop
 
+from .compound import CompoundConfig, build_compound
 from .custom import CustomConfig, build_custom
 from .lens import LensConfig, build_lens
 from .psf import PSFConfig, build_psf
@@ -27,11 +28,11 @@ __all__ = [
 
 
 def _without_colour(given: object, remedy: str) -> object:
-    """Refuse colours of a kind that has none, and say what to do."""
+    """Refuse a colour setting for a kind that has none, and name the remedy."""
     if isinstance(given, Mapping) and "colour" in given:
         raise ValueError(
-            "colour is that of a lens or a psf, which blur each band of the scene and then make "
-            f"channels of them: {remedy}"
+            "colour is a setting of a lens or a psf, which blur each band of the scene and then "
+            f"make channels from the bands: {remedy}"
         )
     return given
 
@@ -49,9 +50,9 @@ class KernelConfig(Settings):
         )
 
     start: optics.KernelStart = "identity"
-    """Where training begins."""
+    """Initial kernel of the training."""
     kernel_size: int = Field(default=7, ge=1)
-    """Odd number of taps along a side, pixels."""
+    """Side of the kernel, an odd number of pixels."""
 
     @field_validator("kernel_size")
     @classmethod
@@ -61,13 +62,13 @@ class KernelConfig(Settings):
         return size
 
     signed: bool = True
-    """Two exposures for each filter, subtracted after the sensor; otherwise one, with a
+    """If true, two exposures per filter, subtracted after the sensor; if false, one exposure with a
     non-negative kernel. sobel and scharr are two filters, gabor and odd_gabor four. All exposures
-    share the light of one, and each is read: the pixels of a study count them all."""
+    share the light of a single one, and each is read: the pixels of a study count them all."""
     mix_channels: bool = False
     """Let each output channel gather light from all channels."""
     boundary: optics.Boundary = "replicate"
-    """What lies outside of the picture."""
+    """How the picture is continued beyond its border."""
 
 
 class FourierConfig(Settings):
@@ -81,35 +82,36 @@ class FourierConfig(Settings):
         return _without_colour(given, "a 4f system has one light for each channel; choose one")
 
     start: optics.FilterStart = "open"
-    """Where training begins."""
+    """Initial transmission of the training."""
     illumination: Literal["coherent", "incoherent", "partial"] = "coherent"
-    """Coherent light shows edges by interference; incoherent light is blurred; partial is that of a
-    lamp of some size, as the condenser of a microscope: a disc of 13 points, each of which costs as
-    much as coherent light, or a ring."""
-    source_radius: float = added(0.1, gt=0)
-    """Radius of that lamp in the Fourier plane, cycles/pixel."""
+    """coherent light shows edges by interference; incoherent light is only blurred; partial
+    coherence is that of an extended source, such as the condenser of a microscope: a disc of 13
+    points, each of which costs as much as coherent light, or a ring."""
+    source_radius: float = added(0.1, gt=0, le=0.5)
+    """Radius of the extended source in the Fourier plane, cycles/pixel; waves from a larger one
+    would be aliased."""
     source_inner_radius: float = added(0.0, ge=0)
-    """Where it is not 0, the lamp is a ring from there to source_radius, cycles/pixel: the
+    """If above 0, the source is a ring from this radius to source_radius, cycles/pixel, like the
     condenser annulus of a phase-contrast microscope."""
     oversample: int = added(1, ge=1)
-    """Points along a side of a pixel at which light is taken; 1 samples at points, and aliases."""
+    """Sample points along a side of a pixel; 1 samples only its centre, and aliases."""
     margin: int = Field(default=16, ge=0)
-    """Pixels by which the scene is continued around its border."""
+    """Pixels by which the scene is continued beyond its border."""
     stop_radius: float | None = Field(default=None, ge=0)
     """Radius of the zero-order stop of start='dark_field' or 'phase_contrast', cycles/pixel. By
-    default it is the zero frequency alone, and in partial light covers the lamp and half a sample
-    of the Fourier plane around it: of a ring it is a ring. A smaller one than that lets light pass
-    as if there were none, and is warned of."""
+    default it is only the zero frequency; in partial coherence it covers the source and half a
+    sample of the Fourier plane around it, as a ring for a ring. A smaller stop lets light pass as
+    if there were none, and causes a warning."""
     phase_depth: float | None = added(None)
-    """Scenes are transparent objects that delay light: by so many radians where they are 1 (sRGB
-    codes once they are decoded). By default they are light."""
+    """Phase delay in radians where the scene is 1 (sRGB codes after decoding): scenes are then
+    transparent objects. By default scenes are light."""
 
     @model_validator(mode="after")
     def _fields_alone_have_phases(self) -> Self:
         if self.phase_depth is not None and self.illumination == "incoherent":
             raise ValueError(
-                "phase_depth is that of coherent or partial illumination: in incoherent light no "
-                "phase is seen"
+                "phase_depth needs coherent or partial illumination: incoherent light does not "
+                "show phases"
             )
         return self
 
@@ -117,9 +119,7 @@ class FourierConfig(Settings):
     def _of_a_lamp(self) -> Self:
         for name, default in (("source_radius", 0.1), ("source_inner_radius", 0.0)):
             if self.illumination != "partial" and getattr(self, name) != default:
-                raise ValueError(
-                    f"{name} is that of illumination='partial', not {self.illumination!r}"
-                )
+                raise ValueError(f"{name} is for illumination='partial', not {self.illumination!r}")
         if self.source_inner_radius > self.source_radius:
             raise ValueError(
                 f"source_inner_radius must be at most source_radius={self.source_radius:g} "
@@ -131,13 +131,14 @@ class FourierConfig(Settings):
     def _of_a_stop(self) -> Self:
         if self.stop_radius is not None and self.start not in STOPPED:
             named = " or ".join(repr(name) for name in STOPPED)
-            raise ValueError(f"stop_radius is that of start={named}, not {self.start!r}")
+            raise ValueError(f"stop_radius is for start={named}, not {self.start!r}")
+        check_stop(self.stop_radius or 0.0)
         return self
 
 
-#: Usual cameras by name: a study writes the name alone. What has parameters in them learns from
-#: there on, unless training.stages leaves the front end out. The random mask scatters so widely
-#: that half to two thirds of its light falls beyond its window, and counts as lost.
+#: Common cameras by name, so that a study needs only the name. Their trainable parameters start
+#: there and are trained, unless training.stages leaves the front end out. The random mask scatters
+#: so widely that half to two thirds of its light falls outside its window, and counts as lost.
 BASELINES: Mapping[str, KernelConfig | FourierConfig | LensConfig | NoneConfig] = MappingProxyType(
     {
         "no_optics": NoneConfig(),
@@ -155,7 +156,7 @@ BASELINES: Mapping[str, KernelConfig | FourierConfig | LensConfig | NoneConfig] 
 
 
 def _named(value: object) -> object:
-    """A baseline for its name; anything else as it is."""
+    """The baseline of a name; anything else unchanged."""
     if not isinstance(value, str):
         return value
     if value not in BASELINES:
@@ -168,6 +169,7 @@ FrontEndConfig: TypeAlias = Annotated[
     | FourierConfig
     | LensConfig
     | PSFConfig
+    | CompoundConfig
     | ShutterConfig
     | CustomConfig
     | NoneConfig,
@@ -182,24 +184,25 @@ FRONT_END_KINDS: dict[str, type[Settings]] = {
     "fourier": FourierConfig,
     "lens": LensConfig,
     "psf": PSFConfig,
+    "compound": CompoundConfig,
     "shutter": ShutterConfig,
     "custom": CustomConfig,
     "none": NoneConfig,
 }
 
 
-def lens_of(config: FrontEndConfig) -> tuple[str, LensConfig | PSFConfig | None]:
-    """Lens of a camera, also behind a shutter, and where in the configuration it is."""
+def lens_of(config: FrontEndConfig) -> tuple[str, LensConfig | PSFConfig | CompoundConfig | None]:
+    """Path in the configuration and configuration of a camera's lens, also that of a shutter."""
     found, path = config, "front_end"
     if isinstance(found, ShutterConfig):
         found, path = found.lens, "front_end.lens"
-    return path, found if isinstance(found, LensConfig | PSFConfig) else None
+    return path, found if isinstance(found, LensConfig | PSFConfig | CompoundConfig) else None
 
 
 def build_front_end(
     config: FrontEndConfig, image_size: tuple[int, int], channels: int
 ) -> optics.FrontEnd | None:
-    """Build the element of a configuration; what is random in it comes from torch's generator.
+    """Build the front end of a configuration; random values come from torch's global generator.
 
     Parameters
     ----------
@@ -207,7 +210,7 @@ def build_front_end(
     image_size : (int, int), pixels
         Height and width of the scenes.
     channels : int
-        Of the scenes.
+        Channels of the scenes.
 
     Returns
     -------
@@ -219,13 +222,13 @@ def build_front_end(
     ValueError
         When it does not fit scenes ``[B, channels, *image_size]``.
     ConfigError
-        When the file of a PSF cannot be read, or is none, or a class of your own cannot be
-        imported or made.
+        When the file of a PSF cannot be read or holds no PSF, or a custom class cannot be imported
+        or constructed.
 
     Warns
     -----
     UserWarning
-        As :func:`joint.config.lens.build_lens` and :class:`optics.FourierFilter` say.
+        As :func:`joint.config.lens.build_lens` and :class:`optics.FourierFilter`.
     """
     match config:
         case KernelConfig():
@@ -254,6 +257,8 @@ def build_front_end(
             return build_lens(config, image_size, channels)
         case PSFConfig():
             return build_psf(config, channels)
+        case CompoundConfig():
+            return build_compound(config, image_size, channels)
         case ShutterConfig():
             return build_shutter(config, image_size, channels)
         case CustomConfig():

@@ -1,4 +1,4 @@
-"""A lens: its settings, and the pupil, the colours and the projection that are built of them.
+"""A lens: its settings, and the pupil, the colours and the projection that are built from them.
 
 ::
 
@@ -12,151 +12,145 @@ import warnings
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import AfterValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from torch import nn
 
 import optics
 from joint.settings import ConfigError, FrozenDict, Settings, added
+from optics.height_map import check_depth
 from optics.psf import check_oversample
 from optics.pupil import middle_wavelength
 
-from .bands import Wavelengths, check_bands
+from .bands import (
+    CAMERA_BANDS,
+    Distance,
+    Wavelengths,
+    bands_of,
+    check_response,
+    response_of,
+)
 from .colour import ColourConfig, build_colour
 from .off_axis import OffAxisConfig, off_axis_coefficients, varying_imaging, vignetting
 
-__all__ = ["LensConfig", "build_lens"]
+__all__ = ["LensConfig", "build_lens", "check_window"]
 
-# Middle of the bands of a colour camera, metres; see classify.skin_reflectance.
-_CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
-_VISIBLE = (460e-9, 620e-9)
 # Noll's indices of the aberrations that have a name: along x where there are two of a kind.
 _NOLL = {"astigmatism": 6, "coma": 8, "spherical": 11}
 _DEFOCUS = 4  # of the same
-# Range of a relief that a learned one may start from, in waves: its ends cannot be left.
+# Largest initial range of a learned relief, in waves: at the ends of its range it cannot move.
 _RELIEF = 0.96
 # Part of its period by which a window may be larger, as optics.Pupil allows.
 _ROUNDED = 1e-9
-# Points along a side of a pixel beyond which lengths are taken for a slip, as by optics.Pupil.
+# Points along a side of a pixel above which the lengths must be a mistake, as in optics.Pupil.
 _MOST_POINTS = 31
 # Metres: a camera with a longer lens is a telescope.
 _LONGEST = 1.0
 
 
-def _number(distance: float) -> float:
-    if math.isnan(distance):
-        raise ValueError("a distance is a number of metres, or inf, not nan")
-    return distance
-
-
-#: Metres, or inf, which JSON has no number for: there it is "inf", and read again from it.
-_Distance = Annotated[
-    float,
-    Field(allow_inf_nan=True),
-    AfterValidator(_number),
-    PlainSerializer(lambda distance: "inf" if math.isinf(distance) else distance, when_used="json"),
-]
-
-
 class LensConfig(Settings):
     """A lens that images incoherent light, with an element in its pupil: optics.IncoherentImaging.
 
-    As it is, a diffraction-limited lens: the baseline of every other.
+    With its defaults it is a diffraction-limited lens, the baseline of all others.
     """
 
     kind: Literal["lens"] = "lens"
     element: Literal["none", "phase", "height", "cubic", "random"] = "none"
-    """What lies in the pupil: nothing; a learned phase mask; a learned relief in glass; a cubic
-    phase (Dowski and Cathey 1995), whose strength is learned; a fixed random phase."""
+    """Element in the pupil: none; phase, a learned phase mask; height, a learned relief in glass;
+    cubic, a cubic phase (Dowski and Cathey 1995) of learned strength; random, a fixed random
+    phase."""
     strength: float = Field(default=0.0, ge=0)
-    """Waves at the middle wavelength: alpha of the cubic phase, its path at the rim along x or y;
-    or the range of the random one, peak to valley, which a learned element starts from, too. With
-    more than 2, or 0.1 of what is random, light falls beyond a window of 31 pixels: see
-    optics.audit_sampling. A cubic phase learns from a strength above 0 alone, such as 1."""
+    """Waves at the middle wavelength. For a cubic phase: alpha, its path at the rim along x or y.
+    For a random phase, and for the random start of a learned element: the range, peak to valley.
+    Above 2 (cubic) or 0.1 (random), light falls outside a window of 31 pixels: see
+    optics.audit_sampling. A cubic phase learns only from a strength above 0, such as 1."""
     defocus: float = 0.0
-    """Waves of defocus at the rim of the pupil, peak to valley, at the middle wavelength: with a
-    positive one, light is focused in front of the sensor. It is -W020: 1 is -0.289 (-1 / sqrt 12)
-    waves RMS of Noll's index 4, and takes a zernike 4 of 0.289 away."""
+    """Waves of defocus at the rim of the pupil, peak to valley, at the middle wavelength. A
+    positive value focuses light in front of the sensor. It is -W020: 1 is -0.289 (-1 / sqrt 12)
+    waves RMS of Noll's index 4, and cancels a zernike 4 of 0.289."""
     astigmatism: float = added(0.0)
-    """Waves RMS at the middle wavelength, of Zernike's polynomial of Noll's index 6: lines along x
-    and y. Like the other aberrations it is one length of path at all wavelengths."""
+    """Waves RMS at the middle wavelength, of the Zernike polynomial of Noll's index 6: lines along
+    x and y. Like the other aberrations, it has the same path length at all wavelengths."""
     coma: float = added(0.0)
     """Waves RMS at the middle wavelength, of Noll's index 8: a tail along x."""
     spherical: float = added(0.0)
-    """Waves RMS at the middle wavelength, of Noll's index 11, which is in best focus."""
+    """Waves RMS at the middle wavelength, of Noll's index 11: spherical aberration at best
+    focus."""
     zernike: Annotated[dict[int, float], AfterValidator(FrozenDict)] = added(FrozenDict())
-    """More of the wavefront: waves RMS at the middle wavelength by Noll's indices, from 1, positive
-    where light lags: those of OpticStudio change their sign."""
+    """Further terms of the wavefront: waves RMS at the middle wavelength by Noll's index, from 1,
+    positive where light lags. Reverse the sign of coefficients from OpticStudio."""
     off_axis: OffAxisConfig = added(OffAxisConfig())
-    """What the wavefront has more, and the light less, towards the corners of the scene; as it is,
-    nothing."""
+    """Aberrations and vignetting that grow towards the corners of the scene; none by default."""
     focus: float | None = added(None, gt=0)
-    """Metres from the lens to what is sharp; by default infinitely many."""
-    working_distances: tuple[_Distance, ...] = added(())
-    """Metres from the lens to the scenes, also inf, each of which lies at one of these, drawn
-    evenly: the element is trained for all of them. By default all are in focus."""
+    """Metres from the lens to the plane in focus; by default infinity."""
+    working_distances: tuple[Distance, ...] = added(())
+    """Metres from the lens to the scenes, inf included. Each scene lies at one of these distances,
+    drawn with equal probability: the element is trained for all of them. By default all scenes are
+    in focus."""
     focal_length: float = Field(default=20e-3, gt=0)
     """Metres."""
     f_number: float = Field(default=8.0, gt=0)
-    """Focal length / diameter. The light is that of the sensor's photons whatever the stop: where
-    stops or pixels are compared at equal illumination, scale those by (pixel_pitch / f_number)**2,
-    see optics.exposure_photons."""
+    """Focal length / diameter. The sensor's photons do not follow it: to compare stops or pixels at
+    equal illumination, scale the photons by (pixel_pitch / f_number)**2, see
+    optics.exposure_photons."""
     obscuration: float = added(0.0, ge=0, le=0.9)
-    """Diameter of a round stop in the middle of the pupil, as the second mirror of a telescope is,
-    over that of the pupil. The light of its area, obscuration**2, is missing from the throughput;
-    the f-number stays focal length / diameter."""
+    """Diameter of a round central obscuration, such as the secondary mirror of a telescope, over
+    the diameter of the pupil. The light on its area, obscuration**2, is missing from the
+    throughput; the f-number stays focal length / diameter."""
     pixel_pitch: float = Field(default=3.5e-6, gt=0)
-    """Metres."""
+    """Distance between pixels, metres."""
     pupil_size: int = Field(default=96, ge=8)
-    """Samples across the pupil; a cubic phase of a waves takes 28 a. With fewer than psf_size
-    pixel_pitch / (lambda f_number) + 1, at the shortest wavelength, copies of the PSF would lie in
-    its window, and they are refused."""
+    """Samples across the pupil; a cubic phase of a waves needs 28 a. Fewer than psf_size
+    pixel_pitch / (lambda f_number) + 1, at the shortest wavelength, are refused, because copies of
+    the PSF would lie in its window."""
     psf_size: int = Field(default=31, ge=3)
-    """Pixels of the window that holds the PSF; light that falls beyond is lost. A cubic phase of a
-    waves sends it up to 6 a lambda f_number / pixel_pitch pixels away."""
+    """Side of the window that holds the PSF, pixels; light outside it is lost. A cubic phase of a
+    waves sends light up to 6 a lambda f_number / pixel_pitch pixels away."""
     oversample: int = added(1, ge=1)
-    """Points along a side of a pixel at which light is taken, an odd number: 1, its centre; 3 or 5
-    integrate over its area, as pixels wider than lambda s' / D need."""
+    """Odd number of sample points along a side of a pixel. 1 samples the centre; 3 or 5 integrate
+    over the area, as pixels wider than lambda s' / D need."""
     wavelengths: Wavelengths | None = None
-    """One a channel of the scenes, metres; by default the bands of a colour camera, or evenly
-    spread ones. With colour, those of data.wavelengths; with a spectral_response, any number. The
-    middle wavelength is that by length, of an even number the longer of two."""
+    """One per channel of the scenes, metres; by default the bands of a colour camera, or evenly
+    spaced ones. With colour, those of data.wavelengths; with a spectral_response, any number. The
+    middle wavelength is the median; of an even number, the longer of the two in the middle."""
     spectral_response: tuple[float, ...] = added(())
-    """Of channels that see a broad band, as a monochrome camera does: parts of the light at each of
-    the wavelengths, first those of the first channel, then those of the next. Each channel's are
-    scaled to a sum of 1, as the sensor's photons are those that it sees."""
+    """For channels that see a broad band, as in a monochrome camera: shares of the light at each of
+    the wavelengths, first those of the first channel, then those of the next. The shares of each
+    channel are scaled to a sum of 1, because the sensor's photons are those that it detects."""
     colour: ColourConfig = added(ColourConfig())
-    """Lamps and filters that make channels of the bands of the scenes; as it is, each is one."""
+    """Lamps and filters that make channels from the bands of the scenes; by default each band is a
+    channel."""
     material: str = "fused_silica"
     """Glass of the relief, one of optics.MATERIALS."""
     max_height: float | None = added(None, gt=0)
-    """Deepest relief, metres; by default one wave at the middle wavelength. A deeper one can serve
-    several colours."""
+    """Maximum depth of the relief, metres; by default one wave at the middle wavelength. A deeper
+    relief can serve several colours; a depth above the width of the pupil is refused."""
     levels: int | None = Field(default=None, ge=2)
-    """Heights of the relief that can be made; any by default."""
+    """Number of heights that can be manufactured; by default the height is continuous."""
     minimum_feature: float = Field(default=0.0, ge=0)
-    """Width that the relief is averaged over, metres; its levels may have narrower steps."""
+    """Width over which the relief is averaged, metres; the steps between levels may be narrower."""
     distortion: float = added(0.0, ge=-0.5, le=0.5)
-    """By which part of its height a corner of the scene is imaged too far out; a barrel is
-    negative."""
+    """Relative distortion at a corner of the scene: excess of its image height over the undistorted
+    one. Barrel distortion is negative."""
     lateral_colour: float = added(0.0, ge=-0.1, le=0.1)
-    """By which part the picture of the last channel is larger than that of the first; refused for
-    scenes of one."""
+    """Relative excess in size of the last channel's picture over the first channel's; refused for
+    scenes of one channel."""
     axial_colour: float = added(0.0, ge=-0.1, le=0.1)
-    """By which part the focal length at the shortest wavelength is less than at the longest; in
-    between evenly, and the middle one of them, by length, keeps its focus; refused for a lens
-    of one wavelength. From 486 to 656 nm a lens of one glass has 1 / its Abbe number,
-    0.016 of crown, from 400 to 1000 nm three times as much, and an achromat hardly any."""
+    """Relative difference by which the focal length is shorter at the shortest wavelength than at
+    the longest. It is linear in between, and the middle wavelength keeps its focus; refused for a
+    lens of one wavelength. From 486 to 656 nm a lens of one glass has 1 / its Abbe number, 0.016
+    for crown glass; from 400 to 1000 nm three times as much; an achromat has hardly any."""
     singlet: str | None = added(None)
-    """Glass of a lens of one, among optics.MATERIALS: its focal length goes with 1 / (n - 1), the
-    index n at each wavelength. As with axial_colour, which it takes the place of, the middle
-    wavelength keeps its focus."""
+    """Glass of a lens made of one glass, one of optics.MATERIALS. Its focal length is proportional
+    to 1 / (n - 1), with the index n at each wavelength; the middle wavelength keeps its focus. It
+    takes the place of axial_colour."""
     half_field: float = added(0.0, ge=0, lt=1.57)
-    """Radians from the axis to a corner of the scene, towards which light falls off."""
+    """Angle from the axis to a corner of the scene, radians; light falls off towards it."""
     restoration: float | None = added(None, gt=0)
-    """Noise-to-signal ratio at Nyquist's frequency from which an optics.Wiener learns to undo the
-    blur after the sensor, of all working distances in the mean; by default it stays."""
+    """Initial noise-to-signal ratio at the Nyquist frequency of an optics.Wiener, which learns to
+    undo the blur after the sensor, averaged over the working distances; by default the blur
+    stays."""
     boundary: optics.Boundary = "replicate"
-    """What lies outside of the picture."""
+    """How the picture is continued beyond its border."""
 
     @field_validator("material", "singlet")
     @classmethod
@@ -222,8 +216,11 @@ class LensConfig(Settings):
                 f"a relief starts within one wave: strength is at most {_RELIEF}, not "
                 f"{self.strength:g}"
             )
+        if self.max_height is not None:
+            size, spacing = (self.pupil_size, self.pupil_size), _pupil_spacing(self)
+            check_depth("max_height", self.max_height, size, spacing)
         check_oversample(self.oversample)
-        widest = _spot(self, min(self.wavelengths or _CAMERA_BANDS))
+        widest = _spot(self, min(self.wavelengths or CAMERA_BANDS))
         if self.pixel_pitch > widest * self.oversample:
             enough = 2 * math.ceil((self.pixel_pitch / widest - 1) / 2) + 1
             advice = (
@@ -246,36 +243,16 @@ class LensConfig(Settings):
                 "off_axis gives each place of the scene a PSF of its own, and restoration takes "
                 "one for all: set one of the two"
             )
-        self._check_response()
+        check_response(self.spectral_response, self.wavelengths, mixes=self.colour.mixes)
         if self.element == "random" and self.strength == 0:
             raise ValueError("a random phase needs a strength above 0, in waves")
         return self
-
-    def _check_response(self) -> None:
-        given, bands = self.spectral_response, len(self.wavelengths or ())
-        if not given:
-            return
-        if not bands or len(given) % bands:
-            raise ValueError(
-                f"spectral_response has {len(given)} values, and wavelengths {bands}: give as many "
-                "values for each channel, row by row"
-            )
-        rows = [given[at : at + bands] for at in range(0, len(given), bands)]
-        if any(min(row) < 0 or max(row) == 0 for row in rows):
-            raise ValueError(
-                f"spectral_response is not negative, and each channel sees light, not {given}"
-            )
-        if self.colour.mixes:
-            raise ValueError(
-                "colour makes channels of the bands of the scenes, and spectral_response of one "
-                "channel several wavelengths: set one of the two"
-            )
 
 
 def build_lens(
     config: LensConfig, image_size: tuple[int, int], channels: int
 ) -> optics.IncoherentImaging | optics.VaryingImaging:
-    """Build the lens of a configuration; what is random in it comes from torch's generator.
+    """Build the lens of a configuration; a random phase is drawn from torch's global generator.
 
     Parameters
     ----------
@@ -283,26 +260,26 @@ def build_lens(
     image_size : (int, int), pixels
         Height and width of the scenes.
     channels : int
-        Of the scenes.
+        Channels of the scenes.
 
     Returns
     -------
     optics.IncoherentImaging or optics.VaryingImaging
-        The second where its wavefront or its opening changes towards the corners.
+        The latter if the wavefront or the aperture changes towards the corners.
 
     Raises
     ------
     ConfigError
-        When it has wavelengths, or a response, of another number of bands than the scenes; for a
-        colour of the lens that lies between wavelengths or channels where there is one.
+        When wavelengths or spectral response do not match the number of channels of the scenes; for
+        axial colour or a singlet with a single wavelength, or lateral colour with a single channel.
     ValueError
-        When its colours do not fit their bands.
+        When the filters or lamps are given for another number of bands.
 
     Warns
     -----
     UserWarning
-        When PSFs that change across the scene are made of too few, for a cubic phase of strength 0,
-        and for a focal length above 1 m, as one in millimetres is.
+        When too few eigen-PSFs represent PSFs that change across the scene, for a cubic phase of
+        strength 0, and for a focal length above 1 m, which was probably given in millimetres.
     """
     if config.focal_length > _LONGEST:
         warnings.warn(
@@ -313,8 +290,8 @@ def build_lens(
         )
     if config.element == "cubic" and config.strength == 0:
         warnings.warn(
-            "element='cubic' with strength=0 is a lens without an element, and hardly learns to be "
-            "another: a cubic phase does as much as its opposite, so that its slope at 0 is about "
+            "element='cubic' with strength=0 is a lens without an element, and hardly learns: a "
+            "cubic phase of either sign has the same effect, so that its gradient at 0 is about "
             "zero. Set a strength in waves to begin from, such as strength=1",
             UserWarning,
             stacklevel=2,
@@ -323,7 +300,7 @@ def build_lens(
     pupil = _pupil(config, image_size, channels)
     projection = _projection(config, channels)
     colour = build_colour(config.colour, pupil.wavelengths)
-    response = _response(config, channels)
+    response = response_of(config.spectral_response, config.wavelengths, channels)
     if config.off_axis.varies:
         return varying_imaging(
             pupil,
@@ -345,26 +322,13 @@ def build_lens(
     )
 
 
-def _response(config: LensConfig, channels: int) -> torch.Tensor | None:
-    if not config.spectral_response:
-        return None
-    bands = len(config.wavelengths or ())
-    parts = torch.tensor(config.spectral_response).reshape(-1, bands)
-    if len(parts) != channels:
-        raise ConfigError(
-            f"front_end.spectral_response is of {len(parts)} channels, {bands} wavelengths each, "
-            f"but the scenes have {channels}"
-        )
-    return parts / parts.sum(1, keepdim=True)
-
-
 def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
     lateral = config.lateral_colour
     if channels == 1 and lateral != 0:
         raise ConfigError(
-            f"front_end.lateral_colour={lateral:g} lies between channels, and these scenes have "
-            "one, so that it does nothing: give no lateral_colour; the wavelengths of one channel "
-            "lie beside each other by optics.seidel_coefficients(tilt=[L]), in Python"
+            f"front_end.lateral_colour={lateral:g} has no effect, because it shifts channels "
+            "against each other and these scenes have one: give no lateral_colour. In Python, "
+            "optics.seidel_coefficients(tilt=[L]) shifts the wavelengths of one channel"
         )
     if config.distortion == lateral == config.half_field == 0:
         return None
@@ -380,19 +344,17 @@ def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
 
 
 def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> optics.Pupil:
-    wavelengths = config.wavelengths
-    if not config.spectral_response:
-        check_bands(wavelengths, channels)
-    if wavelengths is None:
-        spread = torch.linspace(*_VISIBLE, channels, dtype=torch.float64)
-        if channels == 1:
-            spread = spread.new_tensor([sum(_VISIBLE) / 2])
-        wavelengths = _CAMERA_BANDS if channels == 3 else tuple(spread.tolist())
+    wavelengths = bands_of(config.wavelengths, config.spectral_response, channels)
     middle = middle_wavelength(wavelengths)
-    diameter = config.focal_length / config.f_number
-    # The aperture is the largest circle on the grid, from the first sample to the last.
-    spacing = diameter / (config.pupil_size - 1)
-    _check_window(config, min(wavelengths))
+    diameter, spacing = config.focal_length / config.f_number, _pupil_spacing(config)
+    check_window(
+        config.psf_size,
+        pupil_size=config.pupil_size,
+        f_number=config.f_number,
+        pixel_pitch=config.pixel_pitch,
+        wavelength=min(wavelengths),
+        spot=_spot(config, min(wavelengths)),
+    )
     elements = [
         _element(config, spacing, diameter, middle),
         _aberration(config, spacing, diameter, wavelengths),
@@ -438,24 +400,46 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
     )
 
 
+def _pupil_spacing(config: LensConfig) -> float:
+    """Metres between pupil samples: the aperture reaches from the first to the last one."""
+    return config.focal_length / config.f_number / (config.pupil_size - 1)
+
+
 def _spot(config: LensConfig, wavelength: float) -> float:
     """Width lambda s' / D of a PSF, metres, with the image distance s' and the diameter D."""
     focus = math.inf if config.focus is None else config.focus
     return wavelength * config.f_number / (1 - config.focal_length / focus)
 
 
-def _check_window(config: LensConfig, shortest: float) -> None:
-    """Refuse a window into which copies of the PSF reach, as a coarse pupil makes them."""
-    # In pixels: after so many times as many samples as the pupil has across, the PSF repeats.
-    spot = _spot(config, shortest) / config.pixel_pitch
-    samples, least = config.pupil_size - 1, math.ceil(config.psf_size / spot * (1 - _ROUNDED))
+def check_window(
+    psf_size: int,
+    *,
+    pupil_size: int,
+    f_number: float,
+    pixel_pitch: float,
+    wavelength: float,
+    spot: float,
+) -> None:
+    """Refuse a PSF window that holds copies of the PSF, which a coarsely sampled pupil makes.
+
+    Parameters
+    ----------
+    psf_size, pupil_size, f_number, pixel_pitch
+        As of a :class:`LensConfig`.
+    wavelength : float, metres
+        The shortest.
+    spot : float, metres
+        Width lambda s' / D of its PSF.
+    """
+    # In pixels; the PSF repeats after this width times the number of samples across the pupil.
+    pixels, samples = spot / pixel_pitch, pupil_size - 1
+    least = math.ceil(psf_size / pixels * (1 - _ROUNDED))
     if samples < least:
         raise ConfigError(
-            f"front_end.psf_size={config.psf_size} is too large for "
-            f"pupil_size={config.pupil_size}: at f_number={config.f_number:g}, "
-            f"pixel_pitch={config.pixel_pitch:g} m and {shortest * 1e9:.4g} nm such a pupil makes "
-            f"copies of the PSF every {spot * samples:.4g} pixels; set pupil_size to "
-            f"{least + 1} or more, or psf_size to less"
+            f"front_end.psf_size={psf_size} is too large for pupil_size={pupil_size}: at "
+            f"f_number={f_number:g}, pixel_pitch={pixel_pitch:g} m and {wavelength * 1e9:.4g} nm "
+            f"such a pupil makes copies of the PSF every {pixels * samples:.4g} pixels; set "
+            f"pupil_size to {least + 1} or more, or psf_size to less"
         )
 
 
@@ -494,7 +478,8 @@ def _central_stop(
     stop = optics.circular_aperture(
         config.pupil_size, diameter=config.obscuration * diameter, spacing=spacing
     )
-    # An element, and not the aperture, of which throughput is a fraction: its light is paid for.
+    # As an element and not as the aperture: throughput is a fraction of the aperture's light, and
+    # the obscured light has to be missing from it.
     return optics.AmplitudeMask((1 - stop).square(), spacing=spacing, trainable=False)
 
 
@@ -506,8 +491,8 @@ def _chromatic_power(config: LensConfig, wavelengths: tuple[float, ...]) -> torc
     spread = max(wavelengths) - min(wavelengths)
     if spread == 0:
         raise ConfigError(
-            f"front_end.{name}={getattr(config, name)} lies between wavelengths, and this lens has "
-            f"{wavelengths[0] * 1e9:g} nm alone, so that it does nothing: give several, with a "
+            f"front_end.{name}={getattr(config, name)} has no effect, because this lens has only "
+            f"one wavelength, {wavelengths[0] * 1e9:g} nm: give several wavelengths, with a "
             f"spectral_response, or no {name}"
         )
     sharp = middle_wavelength(wavelengths)
@@ -515,7 +500,7 @@ def _chromatic_power(config: LensConfig, wavelengths: tuple[float, ...]) -> torc
     if config.singlet is None:
         part = config.axial_colour * (sharp - light) / spread
     else:
-        # The lens maker's formula: the power is n - 1 times what the surfaces are.
+        # The lens maker's formula: the power is n - 1 times a constant of the surfaces.
         index = optics.refractive_index(config.singlet, light)
         part = (index - 1) / (optics.refractive_index(config.singlet, sharp) - 1) - 1
     return part / config.focal_length
@@ -546,7 +531,7 @@ def _element(
         case "height":
             wave = middle / (optics.refractive_index(config.material, middle) - 1)
             deepest = wave if config.max_height is None else config.max_height
-            # From the middle of the range, where the bounded relief moves freely.
+            # From the middle of the range, where the bounded relief has its largest gradient.
             share = 0.5 + (waves - config.strength / 2) * wave / deepest
             relief = deepest * share.clamp(0.02, 0.98)
             return optics.HeightMap(

@@ -1,4 +1,4 @@
-"""A lens whose wavefront and opening change towards the corners of the scene.
+"""A lens whose wavefront and aperture change towards the corners of the scene.
 
 ::
 
@@ -21,92 +21,101 @@ from joint.settings import Settings, added
 __all__ = [
     "FieldTerms",
     "OffAxisConfig",
+    "check_places",
     "check_rank",
     "off_axis_coefficients",
+    "tell_rank",
     "varying_imaging",
     "vignetting",
 ]
 
-# Part of a scene's light that may lie elsewhere before it is told.
+# Share of a place's light that a low rank may misplace before a warning.
 _TOLD = 0.1
 
 
 class OffAxisConfig(Settings):
-    """What a lens of revolution does off its axis, see optics.VaryingImaging.
+    """Off-axis errors of a rotationally symmetric lens, see optics.VaryingImaging.
 
-    As it is, nothing: one PSF for the whole scene. Otherwise the axis meets the middle of the
-    scene, and heights are parts of the way to its corners. Seidel's terms and the table are added
-    to each other and to what the lens has everywhere.
+    These are aberrations and vignetting; by default there are none, and the whole scene has one
+    PSF. Otherwise the optical axis is at the middle of the scene, and the relative field height is
+    1 at its corners. Seidel terms and table are added to each other and to the aberrations that the
+    lens has everywhere.
     """
 
     coma: float = 0.0
-    """Waves at the middle wavelength, at the rim of the pupil and not RMS, for a corner of the
-    scene: W131, which grows with the height. With a positive one, tails point away from the axis.
-    1 is 0.118 (1 / sqrt 72) waves RMS of Noll's index 8 or 7, and a tilt that leaves the mean of
-    the light in its place (of a pupil without vignetting), where Seidel's alone moves it: what
-    moves is the lens's distortion."""
+    """Seidel coma W131 at a corner of the scene, in waves at the middle wavelength, at the rim of
+    the pupil and not RMS; it is proportional to the field height. If positive, tails point away
+    from the axis. 1 is 0.118 (1 / sqrt 72) waves RMS of Noll's index 8 or 7, and a tilt that keeps
+    the centroid of the light in place (for a pupil without vignetting). Seidel coma alone would
+    shift it; shifts are the lens's distortion."""
     astigmatism: float = 0.0
-    """Waves as for coma: W222, which grows with the height's square. 1 is 0.204 (1 / sqrt 24) waves
-    RMS of Noll's 6 or 5, and half a wave of defocus at the rim."""
+    """Seidel astigmatism W222 in waves, as for coma; it is proportional to the square of the field
+    height. 1 is 0.204 (1 / sqrt 24) waves RMS of Noll's 6 or 5, and half a wave of defocus at the
+    rim."""
     field_curvature: float = 0.0
-    """Waves as for coma: W220, of the sagittal lines, which grows with the height's square. With a
-    positive one, corners are focused behind the sensor: of a front end's defocus it is the
-    opposite. 1 is 0.289 (1 / sqrt 12) waves RMS of Noll's 4."""
+    """Field curvature W220 of the sagittal lines in waves, as for coma; it is proportional to the
+    square of the field height. A positive value focuses corners behind the sensor, opposite to the
+    lens's defocus. 1 is 0.289 (1 / sqrt 12) waves RMS of Noll's 4."""
     heights: tuple[float, ...] = ()
-    """Of a table of the lens along one radius: heights in the image in one unit, from 0, the axis,
-    to the corner of the scene."""
+    """Image heights of a table of aberrations along one radius, in any unit, from 0, the axis, to
+    the corner of the scene."""
     indices: tuple[int, ...] = ()
     """Noll's indices of the table's columns."""
     table: tuple[float, ...] = ()
-    """Waves RMS at the middle wavelength, positive where light lags, so that those of OpticStudio
-    change their sign: those of the indices at the first height, then at the next."""
+    """Aberrations in waves RMS at the middle wavelength, positive where light lags: one per index
+    at the first height, then at the next. Reverse the sign of coefficients from OpticStudio."""
     along: Literal["x", "y"] = "y"
-    """In which direction the table's points lie; most programs of lens design put them along y."""
+    """Direction of the table's points from the axis; most lens design programs put them along y."""
     vignetting: float = added(0.0, ge=0, le=0.9)
-    """Share of the pupil, the full circle without its obscuration, that a round rim in front of the
-    stop cuts off for a corner of the scene, see optics.Vignetting: corners become darker by it and,
-    in focus, more blurred along the radius. The projection of light onto a sensor, cos^4, is the
-    lens's half_field."""
+    """Share of the pupil, counted without its obscuration, that a round rim in front of the stop
+    cuts off for a corner of the scene, see optics.Vignetting. Corners become darker by it and, in
+    focus, more blurred along the radius. The cos^4 falloff on a sensor is set by the lens's
+    half_field."""
     places: tuple[int, int] = (7, 7)
     """Rows and columns of places, from border to border of the scene, whose PSFs are computed;
     between them, PSFs are interpolated."""
     rank: int = Field(default=16, ge=1)
-    """Eigen-PSFs of which they are made, each of which costs a convolution; as many as there are
-    places make them exactly, and more are none."""
+    """Number of eigen-PSFs that represent the PSFs; each costs a convolution. As many as there are
+    places represent them exactly; a higher rank has no further effect."""
 
     @model_validator(mode="after")
     def _of_use(self) -> Self:
-        if min(self.places) < 2:
-            raise ValueError(f"places are rows and columns, two or more of each, not {self.places}")
+        check_places(self.places)
         self._check_table()
         return self
 
     def _check_table(self) -> None:
         columns = len(self.indices)
         if len(set(self.indices)) < columns or any(index < 1 for index in self.indices):
-            raise ValueError(f"indices are Noll's, from 1, each once, not {self.indices}")
+            raise ValueError(f"indices must be different Noll indices, from 1, not {self.indices}")
         if len(self.table) != len(self.heights) * columns or bool(self.heights) != bool(columns):
             raise ValueError(
-                f"table has {len(self.table)} values, and {len(self.heights)} heights of "
-                f"{columns} indices take {len(self.heights) * columns}: give heights, indices and "
+                f"table has {len(self.table)} values, but {len(self.heights)} heights with "
+                f"{columns} indices need {len(self.heights) * columns}: give heights, indices and "
                 "table together, row by row"
             )
         rising = all(low < high for low, high in zip(self.heights, self.heights[1:], strict=False))
         if self.heights and not (len(self.heights) > 1 and self.heights[0] == 0 and rising):
             raise ValueError(
-                f"heights are two or more that grow from 0, the axis, not {self.heights}"
+                f"heights must be two or more, increasing from 0, the axis, not {self.heights}"
             )
 
     @property
     def aberrates(self) -> bool:
-        """Whether a corner has another wavefront than the middle."""
+        """Whether the wavefront at a corner differs from that in the middle."""
         seidel = (self.coma, self.astigmatism, self.field_curvature)
         return any(seidel) or any(self.table)
 
     @property
     def varies(self) -> bool:
-        """Whether a corner has another PSF than the middle."""
+        """Whether the PSF at a corner differs from that in the middle."""
         return self.aberrates or self.vignetting > 0
+
+
+def check_places(places: tuple[int, int]) -> None:
+    """Refuse places between which nothing can be interpolated."""
+    if min(places) < 2:
+        raise ValueError(f"places must be two or more rows and columns, not {places}")
 
 
 def check_rank(rank: int, places: tuple[int, int]) -> None:
@@ -114,18 +123,18 @@ def check_rank(rank: int, places: tuple[int, int]) -> None:
     count = math.prod(places)
     if rank > count:
         raise ValueError(
-            f"rank={rank} is more than the {places[0]} x {places[1]} places have PSFs: give up to "
-            f"{count}"
+            f"rank={rank} is more than the number of PSFs, {places[0]} x {places[1]} places: give "
+            f"at most {count}"
         )
 
 
 class FieldTerms(NamedTuple):
-    """A wavefront in places of the scene."""
+    """Zernike terms of the wavefront at places of the scene."""
 
     coefficients: Tensor
     """``[P, Q, 1, J]``, metres RMS."""
     indices: tuple[int, ...]
-    """Noll's, of the J polynomials."""
+    """Noll's indices of the J polynomials."""
 
 
 def off_axis_coefficients(
@@ -135,7 +144,7 @@ def off_axis_coefficients(
     wavelength: float,
     obscuration: float = 0.0,
 ) -> FieldTerms:
-    """Zernike terms of a configuration in the places of a scene.
+    """Zernike terms of a configuration at the places of a scene.
 
     Parameters
     ----------
@@ -143,9 +152,9 @@ def off_axis_coefficients(
     image_size : (int, int), pixels
         Height and width of the scene.
     wavelength : float, metres
-        Of the waves of the configuration.
+        Length of a wave in the configuration.
     obscuration : float
-        Diameter of the stop in the middle of the pupil over that of the pupil.
+        Diameter of the central obscuration over that of the pupil.
 
     Returns
     -------
@@ -190,9 +199,9 @@ def vignetting(
     spacing: float,
     diameter: float,
 ) -> optics.Vignetting:
-    """The rim of a configuration, for a pupil of that diameter and spacing, in metres.
+    """Vignetting of a configuration for a pupil of this diameter and sample spacing, in metres.
 
-    It is three samples wider than the pupil, so that it leaves the middle of the scene all light.
+    The rim is three samples wider than the pupil, so that the middle of the scene loses no light.
     """
     rim = diameter + 3 * spacing
     return optics.Vignetting(
@@ -206,7 +215,7 @@ def vignetting(
 
 
 def _with_partners(indices: tuple[int, ...]) -> tuple[int, ...]:
-    """Noll's indices, each with the other one of its pair: turned, it becomes that."""
+    """Noll's indices, each with its partner, the same polynomial rotated about the axis."""
     found = set(indices)
     for index in indices:
         order, frequency = optics.noll_to_nm(index)
@@ -224,12 +233,12 @@ def varying_imaging(
     colour: optics.ColourChannels | None = None,
     boundary: optics.Boundary,
 ) -> optics.VaryingImaging:
-    """The camera of PSFs that change across the scene, as :class:`optics.VaryingImaging` says.
+    """Camera with PSFs that change across the scene, see :class:`optics.VaryingImaging`.
 
     Warns
     -----
     UserWarning
-        When its rank puts more than a tenth of a scene's light where it does not belong.
+        As :func:`tell_rank`.
     """
     camera = optics.VaryingImaging(
         psfs,
@@ -240,13 +249,18 @@ def varying_imaging(
         colour=colour,
         boundary=boundary,
     )
+    tell_rank(camera)
+    return camera
+
+
+def tell_rank(camera: optics.VaryingImaging) -> None:
+    """Warn when the rank is so low that more than a tenth of a place's light is misplaced."""
     with torch.no_grad():
         wrong = float(camera.error_bound())
     if wrong > _TOLD:
         warnings.warn(
-            f"rank={rank} of the front end puts up to {wrong:.2g} of the light of a place where it "
-            f"does not belong: give more, up to {math.prod(camera.places)}",
+            f"rank={camera.rank} of the front end puts up to {wrong:.2g} of the light of a place "
+            f"where it does not belong: give more, up to {math.prod(camera.places)}",
             UserWarning,
             stacklevel=1,  # once, wherever it is built
         )
-    return camera

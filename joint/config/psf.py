@@ -1,10 +1,10 @@
-"""A camera by its point-spread function: computed elsewhere, or a picture of a point source.
+"""A camera given by its point-spread function: computed elsewhere, or a picture of a point source.
 
 ::
 
     file ──► [C, H, W] ─┬─ psf: shares of the light ───────┬─ resampled ─► window [C, k, k]
                         └─ picture: optics.measured_psf ───┘   sum = throughput <= 1
-    of each place [P, Q, C, H, W] where the PSF changes across the scene
+    where the PSF changes across the scene, the file has one for each place: [P, Q, C, H, W]
 """
 
 import math
@@ -32,80 +32,84 @@ from .off_axis import check_rank, varying_imaging
 __all__ = ["PSFConfig", "build_psf", "read_psf"]
 
 _PICTURES = (".tif", ".tiff", ".png")
-# Named, so that no other reader sees a file from a stranger.
+# Listed, so that Pillow opens a file from a stranger with no other reader.
 _FORMATS = ("TIFF", "PNG")
 # Grey of 8, 16 or 32 bits or floats, and colours; no palette, and no opacity.
 _MODES = ("L", "I", "F", "RGB")
 # Pixels of a picture, 1448 along a side: measuring a picture of so many takes half a gigabyte.
 _MOST = 2**21
-# A tap that a trained PSF begins with at least; 1000 of them are 1e-4 of the light.
+# Smallest initial tap of a trained PSF; 1000 of them are 1e-4 of the light.
 _DARK = 1e-7
-# A pedestal is a border whose quarters of sides are alike, the brightest within so many times the
-# darkest, which the peak exceeds so many times, and as bright as this share of the light, were it
-# everywhere. Tails, speckle and kernels that fill their window are none; of rings and plateaus only
-# those of which the window cuts most off.
+# A border counts as a pedestal if the means of its quarter sides differ by at most this factor, the
+# peak exceeds the brightest mean by this factor, and a background at the darkest mean over the
+# whole window would hold more than this share of the light. Tails, speckle and kernels that fill
+# their window do not count; rings and plateaus count only if the window cuts most of them off.
 _ALIKE, _ABOVE, _PEDESTAL = 1.35, 2.0, 0.1
-# Metres: no pixel is wider, and micrometres or millimetres are told from it.
+# Metres: no pixel is wider, so that a larger value was given in micrometres or millimetres.
 _WIDEST = 1e-3
 # Eigen-PSFs by default, where there are as many places.
 _RANK = 16
 
 
 class PSFConfig(Settings):
-    """A camera that is known by its point-spread function, see optics.IncoherentImaging.
+    """A camera given by its point-spread function, see optics.IncoherentImaging.
 
-    The file is read where a run begins, and its PSF is part of the weights: a run folder that was
-    copied to another machine needs no file.
+    The file is read at the start of a run. The PSF is then part of the weights, so that a run
+    folder on another machine does not need the file.
     """
 
     kind: Literal["psf"] = "psf"
     file: Path | None = None
     """The PSF, [H, W] for all channels or [C, H, W]: .npy, or grey or RGB .tif or .png, where pages
-    of a TIFF are channels. Without one, a point, from which a trained PSF may begin."""
+    of a TIFF are channels. Without a file the PSF is a point, from which a trained PSF may
+    begin."""
     places: tuple[int, int] | None = added(None)
-    """Rows and columns of places, from border to border of the scene, whose PSFs the file has: a
-    .npy [P, Q, H, W] or [P, Q, C, H, W], interpolated in between, see optics.VaryingImaging. By
-    default there is one PSF for the whole scene."""
+    """Rows and columns of places, from border to border of the scene, for which the file has PSFs:
+    a .npy [P, Q, H, W] or [P, Q, C, H, W]. Between them, PSFs are interpolated, see
+    optics.VaryingImaging. By default there is one PSF for the whole scene."""
     rank: int | None = added(None, ge=1)
-    """Eigen-PSFs of which those of the places are made, each of which costs a convolution; by
-    default 16, or all."""
+    """Number of eigen-PSFs that represent the PSFs of the places; each costs a convolution. By
+    default 16, or the number of places if that is less."""
     content: Literal["psf", "picture"] = "psf"
-    """psf: shares of a point's light, taken as they are, the axis at [H // 2, W // 2], and dark
-    around it; picture: a linear picture of a point source, less its background and noise, as of the
-    codes of a camera, see optics.measured_psf."""
+    """psf: shares of a point's light, used as they are, with the axis at [H // 2, W // 2] and no
+    light outside the file. picture: a linear picture of a point source, such as the codes of a
+    camera, whose background and noise are removed, see optics.measured_psf."""
     throughput: float | tuple[float, ...] | None = None
-    """Part of the light that the optics pass, up to 1; several are those of the channels. Pictures,
-    and a PSF of another scale, are scaled to it, in each place; by default the PSF's own sum."""
+    """Share of the light that the optics transmit, up to 1; give several for the channels. In each
+    place the PSF is scaled to this sum. By default a PSF keeps its own sum; a picture needs a
+    throughput."""
     spacing: float | None = Field(default=None, gt=0)
-    """Distance of the file's samples, metres, with pixel_pitch; by default one is a pixel."""
+    """Distance between the file's samples, metres, to be given with pixel_pitch; by default one
+    sample is one pixel."""
     pixel_pitch: float | None = Field(default=None, gt=0)
-    """Distance of the sensor's pixels, metres, no finer than the samples."""
+    """Distance between the sensor's pixels, metres; at least spacing."""
     pixel: Literal["area", "centre"] = "area"
-    """What a pixel wider than a sample has: the light on its area; or that at its centre, times its
-    area, as a lens with oversample=1 has it."""
+    """Light of a pixel that is wider than a sample: area integrates over the pixel; centre takes
+    the light at its centre times its area, as a lens with oversample=1 does."""
     centre: Literal["common", "each", "kept"] = "common"
-    """Of a picture: the centroid of all channels or of each becomes the axis, or it is where a
-    psf has it."""
+    """Axis in a picture. common: the centroid of all channels; each: the centroid of each channel;
+    kept: [H // 2, W // 2], as for a psf."""
     background: float | None = None
-    """Of a picture, in its unit; by default the mean along its border."""
+    """Background of a picture, in its unit; by default the mean along its border."""
     noise: float | None = Field(default=None, ge=0)
-    """Standard deviation of a dark pixel of a picture, in its unit; by default of its border."""
+    """Standard deviation of a dark pixel of a picture, in its unit; by default that of the
+    border."""
     psf_size: int = Field(default=31, ge=1)
-    """Odd number of pixels along the window. Of a psf, light that falls beyond is lost; of a
-    picture, the window has all of the throughput."""
+    """Side of the window that holds the PSF, an odd number of pixels. Light of a psf outside it is
+    lost; for a picture the window holds the whole throughput."""
     trained: bool = False
-    """Learn it, as an optics.LearnedKernel of one exposure that begins with it: it never makes
-    light. Otherwise it is fixed."""
+    """Train the PSF as an optics.LearnedKernel of one exposure that starts from it and never
+    transmits more light than arrives. If false, the PSF is fixed."""
     restoration: float | None = Field(default=None, gt=0)
-    """Noise-to-signal ratio at Nyquist's frequency from which an optics.Wiener learns to undo the
-    blur of a fixed PSF after the sensor; by default it stays."""
+    """Initial noise-to-signal ratio at the Nyquist frequency of an optics.Wiener, which learns to
+    undo the blur of a fixed PSF after the sensor; by default the blur stays."""
     colour: ColourConfig = added(ColourConfig())
-    """Lamps and filters that make channels of the bands of the scenes, of which each has a PSF; as
-    it is, each is a channel."""
+    """Lamps and filters that make the channels from the bands of the scenes, each of which has a
+    PSF; by default each band is a channel."""
     wavelengths: Wavelengths | None = added(None)
-    """Of the bands of the scenes, metres; colour.start='camera' asks for them."""
+    """Wavelengths of the bands of the scenes, metres; colour.start='camera' needs them."""
     boundary: optics.Boundary = "replicate"
-    """What lies outside of the picture."""
+    """How the picture is continued beyond its border."""
 
     @field_validator("file")
     @classmethod
@@ -128,7 +132,7 @@ class PSFConfig(Settings):
     @classmethod
     def _odd(cls, size: int) -> int:
         if size % 2 == 0:
-            raise ValueError(f"psf_size must be odd, so that a pixel is its middle, not {size}")
+            raise ValueError(f"psf_size must be odd, so that a pixel is in the middle, not {size}")
         return size
 
     @model_validator(mode="after")
@@ -141,19 +145,19 @@ class PSFConfig(Settings):
         if self.spacing and self.pixel_pitch and self.pixel_pitch < self.spacing * (1 - 1e-9):
             raise ValueError(
                 f"pixel_pitch={self.pixel_pitch:g} m is finer than spacing={self.spacing:g} m: "
-                "what the file does not show, no interpolation does"
+                "interpolation cannot add detail that the file does not have"
             )
         of_pictures = (self.centre, self.background, self.noise)
         if self.content == "psf" and of_pictures != ("common", None, None):
-            raise ValueError("centre, background and noise are those of content='picture'")
+            raise ValueError("centre, background and noise are for content='picture' only")
         if self.content == "picture" and self.file is not None and self.throughput is None:
             raise ValueError(
-                "a picture does not tell how much light the optics pass: give its throughput, "
+                "a picture does not show how much light the optics transmit: give its throughput, "
                 "above 0 to 1"
             )
         if self.trained and self.restoration is not None:
             raise ValueError(
-                "restoration undoes the blur of a fixed PSF: set one of it and trained"
+                "restoration undoes the blur of a fixed PSF: set either restoration or trained"
             )
         self._check_places()
         self._check_colour()
@@ -162,7 +166,7 @@ class PSFConfig(Settings):
     def _check_places(self) -> None:
         if self.places is None:
             if self.rank is not None:
-                raise ValueError("rank is that of PSFs of several places: give places, too")
+                raise ValueError("rank is for PSFs of several places: give places, too")
             return
         if min(self.places) < 1 or self.places == (1, 1):
             raise ValueError(
@@ -173,7 +177,9 @@ class PSFConfig(Settings):
             check_rank(self.rank, self.places)
         if self.trained or self.restoration is not None:
             other = "trained" if self.trained else "restoration"
-            raise ValueError(f"{other} is of one PSF for the whole scene: set one of it and places")
+            raise ValueError(
+                f"{other} needs one PSF for the whole scene: set only one of {other} and places"
+            )
 
     def _check_colour(self) -> None:
         if not self.colour.mixes:
@@ -181,8 +187,8 @@ class PSFConfig(Settings):
         if self.trained or self.restoration is not None:
             other = "trained" if self.trained else "restoration"
             raise ValueError(
-                f"{other} is of channels with one PSF each, and colour makes channels of several "
-                "bands, each with its own: set one of the two"
+                f"{other} needs one PSF per channel, but colour makes each channel from several "
+                "bands with their own PSFs: set one of the two"
             )
         if self.colour.start == "camera" and self.wavelengths is None:
             raise ValueError(
@@ -191,20 +197,20 @@ class PSFConfig(Settings):
 
 
 def build_psf(config: PSFConfig, channels: int) -> optics.FrontEnd:
-    """Build the camera of a PSF for scenes of so many channels.
+    """Build the camera of a PSF for scenes with this number of channels.
 
     Parameters
     ----------
     config : PSFConfig
     channels : int
-        Of the scenes.
+        Channels of the scenes.
 
     Returns
     -------
     optics.FrontEnd
         An :class:`optics.IncoherentImaging`, an :class:`optics.VaryingImaging` for several places,
-        or an :class:`optics.LearnedKernel` to be trained. Its state holds the PSF, and has the same
-        shapes for every file.
+        or an :class:`optics.LearnedKernel` if trained. Its state dict holds the PSF and has the
+        same shapes for every file.
 
     Raises
     ------
@@ -223,7 +229,7 @@ def build_psf(config: PSFConfig, channels: int) -> optics.FrontEnd:
         )
     point = torch.zeros(1, config.psf_size, config.psf_size)
     kernel = optics.LearnedKernel(point, channels=channels, signed=False, boundary=config.boundary)
-    # The inverse starts dark taps from 7e-5, which over a whole window would be a veil.
+    # LearnedKernel's inverse would start dark taps at 7e-5, which sums to a veil over a window.
     with torch.no_grad():
         kernel.raw.copy_(raw_taps(psf[None, None, :, None], darkest=_DARK))
     return kernel
@@ -232,36 +238,36 @@ def build_psf(config: PSFConfig, channels: int) -> optics.FrontEnd:
 def _colour(config: PSFConfig, channels: int) -> optics.ColourChannels | None:
     bands = config.wavelengths
     check_bands(bands, channels)
-    # Of parts of the bands, and of given rows, nothing but their number counts.
+    # Filters from equal parts of the bands, or from given rows, need only the number of bands.
     return build_colour(config.colour, [math.nan] * channels if bands is None else bands)
 
 
 def read_psf(config: PSFConfig, channels: int) -> Tensor:
-    """PSFs of a configuration on the sensor's pixels; their sums are the light that they pass.
+    """PSFs of a configuration on the sensor's pixels; each sums to the light it transmits.
 
     Parameters
     ----------
     config : PSFConfig
     channels : int
-        Of the scenes.
+        Channels of the scenes.
 
     Returns
     -------
     Tensor, float64 ``[channels, psf_size, psf_size]``
-        Of several places ``[P, Q, channels, psf_size, psf_size]``.
+        With several places ``[P, Q, channels, psf_size, psf_size]``.
 
     Raises
     ------
     ConfigError
-        When the file cannot be read, has other channels or places, is brighter than the light, or
-        has no light of a channel in the window; the file and the remedy are named. For pixels wider
-        than a millimetre, as those are that are given in micrometres.
+        When the file cannot be read, has another number of channels or places, sums to more than 1,
+        or has a channel without light in the window; the message names the file and the remedy. For
+        a pixel_pitch above a millimetre, which was probably given in micrometres.
 
     Warns
     -----
     UserWarning
-        When the border of a psf is even, and so bright that a background of that level would hold
-        more than a tenth of its light; of a picture as :func:`optics.measured_psf`.
+        When the border of a psf is uniform, and so bright that a background of that level would
+        hold more than a tenth of its light. For a picture as :func:`optics.measured_psf`.
     """
     shares = _several(config.throughput)
     if len(shares) not in (0, 1, channels):
@@ -273,7 +279,8 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
     if config.file is None:
         point = torch.ones(*(config.places or ()), channels, 1, 1, dtype=torch.float64)
         return passed * _window(point, config.psf_size)
-    # Not of a run that began so, whose PSF is in its weights, and right, by the ratio.
+    # Checked here and not in PSFConfig: a saved run may have both lengths in another unit, and its
+    # PSF is right, because only their ratio counts.
     if config.pixel_pitch is not None and config.pixel_pitch > _WIDEST:
         raise ConfigError(
             f"front_end.pixel_pitch={config.pixel_pitch:g} m is wider than any pixel, {_WIDEST:g} "
@@ -295,7 +302,7 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
 
 
 def _as_places(given: np.ndarray, places: tuple[int, int]) -> np.ndarray:
-    """What a file has of each place, ``[P * Q, (C,) H, W]``."""
+    """PSFs of a file by place, ``[P * Q, (C,) H, W]``."""
     if given.ndim not in (4, 5) or given.shape[:2] != places:
         rows, columns = places
         raise ValueError(
@@ -306,15 +313,15 @@ def _as_places(given: np.ndarray, places: tuple[int, int]) -> np.ndarray:
 
 
 def _shared(given: Tensor, config: PSFConfig, passed: Tensor | None) -> Tensor:
-    """A PSF ``[C, k, k]`` of a file's numbers ``[C, H, W]``, of the light ``passed``."""
+    """PSF ``[C, k, k]`` from the values ``[C, H, W]`` of a file, scaled to the sums ``passed``."""
     if config.content == "picture":
-        assert passed is not None  # a picture does not tell it
+        assert passed is not None  # PSFConfig refuses a picture without a throughput
         return passed * _measured(given, config, config.psf_size)
     return _window(_on_pixels(_scaled(given, passed), config), config.psf_size)
 
 
 def _warn_of_pedestal(psf: Tensor) -> None:
-    """Warn of PSFs ``[N, H, W]``, one of which has at its border the even light of a background."""
+    """Warn if one of the PSFs ``[N, H, W]`` has a uniform bright border, as a background makes."""
     sides = psf[:, 0], psf[:, -1], psf[..., 0], psf[..., -1]
     parts = [part.mean(1) for side in sides for part in side.chunk(4, 1)]
     darkest, brightest = torch.stack(parts).aminmax(dim=0)
@@ -324,14 +331,14 @@ def _warn_of_pedestal(psf: Tensor) -> None:
     if found > _PEDESTAL:
         caution(
             f"the border of this PSF is as bright all around as a background that holds "
-            f"{100 * found:.0f} % of its light, and counts as a part of the PSF: if it is a "
-            "picture of a point source, give front_end.content='picture', which takes it away; if "
-            "a PSF, its window cuts off what is further out"
+            f"{100 * found:.0f} % of its light, which counts as part of the PSF: if the file is a "
+            "picture of a point source, give front_end.content='picture', which removes the "
+            "background; if it is a PSF, its window cuts off the light further out"
         )
 
 
 def _check_light(psf: Tensor, size: int) -> None:
-    """Refuse PSFs ``[P * Q, C, k, k]`` of a channel that is dark in all places."""
+    """Refuse PSFs ``[P * Q, C, k, k]`` if a channel is dark in all places."""
     for channel, light in enumerate(psf.sum((0, 2, 3)).tolist()):
         if light == 0:
             raise ValueError(
@@ -347,9 +354,9 @@ def _several(throughput: float | tuple[float, ...] | None) -> tuple[float, ...]:
 
 
 def _read(path: Path) -> np.ndarray:
-    """Numbers ``[H, W]`` or ``[C, H, W]`` of a file."""
+    """Values ``[H, W]`` or ``[C, H, W]`` of a file."""
     if path.suffix.lower() == ".npy":
-        # Not np.load, which takes any other file for a pickle, and advises to load it unsafely.
+        # Not np.load, which treats any other file as a pickle, and advises to load it unsafely.
         return np.lib.format.open_memmap(path, mode="r")
     pages = []
     with Image.open(path, formats=_FORMATS) as picture:
@@ -387,7 +394,7 @@ def _page(picture: Image.Image, path: Path, number: int) -> np.ndarray:
 
 
 def _as_channels(given: np.ndarray, channels: int) -> Tensor:
-    """Float64 ``[channels, H, W]``, of one for all or one for each."""
+    """Float64 ``[channels, H, W]`` from one PSF for all channels or one for each."""
     if given.ndim not in (2, 3) or given.size == 0 or given.dtype.kind not in "buif":
         several = " (give front_end.places for PSFs of several)" if given.ndim in (4, 5) else ""
         raise ValueError(
@@ -407,13 +414,13 @@ def _as_channels(given: np.ndarray, channels: int) -> Tensor:
 
 
 def _scaled(psf: Tensor, passed: Tensor | None) -> Tensor:
-    """Shares of the light, each channel's of the sum ``passed``, or as they are."""
+    """Shares of the light, each channel scaled to the sum ``passed``, or kept if that is None."""
     if bool((psf < 0).any()):
         raise ValueError(f"a PSF is not negative, and its least value is {float(psf.min()):.4g}")
     light = psf.sum((-2, -1), keepdim=True)
     if passed is not None:
         if not bool((light > 0).all()):
-            raise ValueError("a channel has no light, which no throughput scales")
+            raise ValueError("a channel has no light and cannot be scaled to a throughput")
         return psf * (passed / light)
     brightest = float(light.max())
     if brightest > 1 + 1e-5:
@@ -425,24 +432,24 @@ def _scaled(psf: Tensor, passed: Tensor | None) -> Tensor:
                 f"background, {scale}"
             )
         raise ValueError(
-            f"a PSF sums to the part of the light that it passes, at most 1, and this one to "
+            f"a PSF sums to the share of the light that it transmits, at most 1, but this one to "
             f"{brightest:.4g}: {scale}"
         )
     return psf
 
 
 def _on_pixels(psf: Tensor, config: PSFConfig) -> Tensor:
-    """A PSF from its own samples on the sensor's pixels, with all of its light."""
+    """A PSF resampled from its own samples to the sensor's pixels, with all of its light."""
     if config.spacing is None or config.pixel_pitch is None:
         return psf
     ratio = config.pixel_pitch / config.spacing
-    # Dark around it: the pixels then reach beyond its border, and cut no light off.
+    # Padded with dark: the pixels reach beyond the border of the PSF, and no light is cut off.
     padded = functional.pad(psf, [math.ceil(ratio) + 1] * 4)
     size = math.floor(padded.shape[-2] / ratio), math.floor(padded.shape[-1] / ratio)
     light = psf.sum((-2, -1), keepdim=True)
     computed = config.model_copy(update={"background": 0.0, "noise": 0.0, "centre": "kept"})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about pictures: the lobes of a PSF are no second source
+        warnings.simplefilter("ignore")  # meant for pictures: side lobes are no second source
         return light * _measured(padded, computed, size)
 
 
@@ -461,7 +468,7 @@ def _measured(picture: Tensor, config: PSFConfig, size: int | tuple[int, int]) -
 
 
 def _window(psf: Tensor, size: int) -> Tensor:
-    """The ``size`` pixels about the middle ``[H // 2, W // 2]``; beyond its border it is dark."""
+    """The ``size`` pixels around ``[H // 2, W // 2]``, with dark padding outside the PSF."""
     rows, columns = psf.shape[-2:]
     above, before = size // 2 - rows // 2, size // 2 - columns // 2
     return functional.pad(psf, [before, size - columns - before, above, size - rows - above])

@@ -1,4 +1,4 @@
-"""What a camera computes of its picture, by its kind: how it is configured, and how it is built."""
+"""Restoration of the sensor's picture: its configurations by kind and their construction."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -14,18 +14,19 @@ __all__ = ["RESTORATION_KINDS", "RestorationConfig", "UNetConfig", "build_restor
 
 
 class UNetConfig(Settings):
-    """A network from the picture of the sensor to that of the scene, see optics.RestorationUNet.
+    """A network from the sensor's picture to an estimate of the scene, see optics.RestorationUNet.
 
-    It makes pixels and channels of the scene, whatever binning, mosaic or colours it is given.
+    Its output has the size and channels of the scene, whatever the binning, mosaic or colours of
+    its input.
     """
 
     kind: Literal["unet"] = "unet"
     width: int = Field(default=32, ge=1)
-    """Feature maps at full size."""
+    """Number of feature maps at full resolution."""
     scales: int = Field(default=3, ge=1)
-    """Sizes of the features, each half of the one before."""
+    """Number of resolutions, each half of the one before."""
     blocks: int = Field(default=1, ge=1)
-    """Residual blocks at each size, on the way down and up."""
+    """Residual blocks at each resolution, in the encoder and in the decoder."""
 
 
 RestorationConfig: TypeAlias = Annotated[
@@ -45,15 +46,15 @@ def build_restoration(
     channels: tuple[int, int],
     sizes: tuple[tuple[int, int], tuple[int, int]],
 ) -> nn.Module | None:
-    """Build what restores the sensor's pictures; a U-Net makes channels and size of the scene.
+    """Build the restoration of a configuration; a U-Net gives the channels and size of the scene.
 
     Parameters
     ----------
     config : RestorationConfig
     channels : (int, int)
-        Of the sensor's picture, and of the scene.
+        Channels of the sensor's picture, and of the scene.
     sizes : pair of (int, int), pixels
-        Height and width of both.
+        Height and width of the sensor's picture, and of the scene.
 
     Returns
     -------
@@ -63,8 +64,8 @@ def build_restoration(
     Raises
     ------
     ValueError
-        When the scene has not as many times more pixels in height as in width, a whole number,
-        which a U-Net needs. As :func:`build_custom` does.
+        For a U-Net, when the height and width of the scene are not the same whole multiple of those
+        of the sensor's picture. As :func:`build_custom`.
     """
     if isinstance(config, NoneConfig):
         return None
@@ -85,8 +86,8 @@ def build_restoration(
     upscaling, rest = factors.pop()
     if factors or rest:
         raise ValueError(
-            f"the restoration makes whole blocks of pixels, and the scene of {whole[0]} x "
-            f"{whole[1]} is no whole number of times the picture of {size[0]} x {size[1]}: choose "
+            f"the restoration enlarges by a whole number, but the scene of {whole[0]} x "
+            f"{whole[1]} is no whole multiple of the picture of {size[0]} x {size[1]}: choose "
             "another image_size or binning, or leave out the restoration"
         )
     return optics.RestorationUNet(

@@ -1,6 +1,6 @@
-"""Everything that a run is, as data: checked, immutable, hashable, JSON.
+"""The configuration of a run: checked, immutable, hashable data that can be written as JSON.
 
-The same models make the command line (``joint.cli``) and rebuild a saved run
+The same models define the command line (``joint.cli``) and rebuild a saved run
 (:func:`joint.load_run`).
 """
 
@@ -29,6 +29,7 @@ from joint.train.training import Training
 
 from .classifier import ClassifierConfig
 from .codecs import CodecConfig, FactorizedConfig
+from .compound import CompoundConfig
 from .custom import CustomConfig, check_custom
 from .faults import fault_line
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig, ShutterConfig, lens_of
@@ -51,36 +52,37 @@ __all__ = [
 
 
 class SplitConfig(Settings):
-    """How the scenes are divided."""
+    """Division of the scenes into training, validation and test."""
 
     fractions: tuple[float, float, float] = (0.7, 0.2, 0.1)
     """Shares of training, validation and test."""
     by: Literal["lesion", "image"] = "lesion"
-    """lesion keeps all pictures of a lesion together; image is the leaky split of many papers."""
+    """lesion keeps all pictures of a lesion in one part; image divides single pictures, which lets
+    a lesion leak into several parts, as in many papers."""
     method: Literal["balanced", "hash"] = "balanced"
-    """balanced keeps every class in proportion; with hash, a lesion stays where it is when others
-    are added or removed."""
+    """balanced keeps the class shares equal in all parts; with hash, a lesion stays in its part
+    when others are added or removed."""
     folds: int | None = Field(default=None, ge=3)
-    """Divide into this many folds instead: one for the test, the next for validation, the others
-    for training; fractions and method are then of no account."""
+    """Divide into this many folds instead: one for test, the next for validation, the others for
+    training. fractions and method are then ignored."""
     fold: int = Field(default=0, ge=0)
-    """Which of the folds is the test part, from 0."""
+    """Index of the fold that is the test part, from 0."""
     seed: int = 0
-    """Source of the division."""
+    """Random seed of the division."""
     column: str | None = added(None)
-    """Column of the data set that says of each picture whether it is for train, validation (or val)
-    or test; fractions, by, method and seed are then of no account."""
+    """Column of the data set that assigns each picture to train, validation (or val) or test.
+    fractions, by, method and seed are then ignored."""
 
     @model_validator(mode="after")
     def _is_there(self) -> Self:
         if self.column is not None and self.folds is not None:
             raise ValueError(
-                f"column={self.column!r} says which part a picture is in, and folds={self.folds} "
-                "would divide anew: give one of the two"
+                f"column={self.column!r} and folds={self.folds} both divide the pictures: give one "
+                "of the two"
             )
         if self.fold and not (self.folds and self.fold < self.folds):
             raise ValueError(
-                f"fold={self.fold} is not there: there are {self.folds or 'no'} folds, counted "
+                f"fold={self.fold} does not exist: there are {self.folds or 'no'} folds, counted "
                 "from 0"
             )
         if self.folds is None:
@@ -100,7 +102,7 @@ class SplitConfig(Settings):
 
 
 def _with_kinds(settings: type[Settings], given: Any) -> Any:  # noqa: ANN401 - whatever is given
-    """The same tables, those without a kind being of the default's where it has all their keys.
+    """The same tables, with the default's kind in those without a kind whose keys it all has.
 
     As on the command line, where ``--system.sensor.photons 300`` needs no kind.
     """
@@ -118,25 +120,26 @@ def _with_kinds(settings: type[Settings], given: Any) -> Any:  # noqa: ANN401 - 
 
 
 class SystemConfig(Settings):
-    """Front end, sensor, restoration, codec, classifier."""
+    """The stages of a system: front end, sensor, restoration, codec and classifier."""
 
     front_end: FrontEndConfig = KernelConfig()
-    """The camera element."""
+    """The optics: a lens or another element in front of the sensor."""
     sensor: Annotated[SensorConfig | NoneConfig, Field(discriminator="kind")] = SensorConfig()
-    """Photons to codes."""
+    """The image sensor, which converts photons to codes."""
     restoration: RestorationConfig = added(NoneConfig())
-    """What is computed of the codes, before they are coded or judged."""
+    """Network that restores the sensor's picture before codec and classifier."""
     codec: CodecConfig = FactorizedConfig()
-    """The compressor."""
+    """The image codec, which compresses the picture."""
     classifier: Annotated[
         ClassifierConfig | CustomConfig | NoneConfig, Field(discriminator="kind")
     ] = ClassifierConfig()
-    """The judge."""
+    """The classifier, which assigns the picture to a class."""
     encoding: Encoding = "srgb"
-    """srgb: scenes are sRGB codes, linearised before the optics; linear: they are light."""
+    """srgb: scenes are sRGB codes, which are linearised before the optics; linear: scenes are
+    proportional to light."""
     # What torch.manual_seed takes.
     seed: int = Field(default=0, ge=-(2**63), lt=2**64)
-    """Source of the initial weights."""
+    """Random seed of the initial weights."""
 
     @model_validator(mode="before")
     @classmethod
@@ -146,16 +149,16 @@ class SystemConfig(Settings):
     @model_validator(mode="after")
     def _restores_what_is_read(self) -> Self:
         path, lens = lens_of(self.front_end)
-        restores = lens is not None and lens.restoration
+        restores = isinstance(lens, LensConfig | PSFConfig) and lens.restoration
         if restores and isinstance(self.sensor, SensorConfig) and self.sensor.binning > 1:
             raise ValueError(
-                f"{path}.restoration undoes the blur on pixels of the scene, and "
-                f"sensor.binning={self.sensor.binning} adds them up: set one of the two"
+                f"{path}.restoration undoes the blur on single pixels, but "
+                f"sensor.binning={self.sensor.binning} sums them: set one of the two"
             )
         if restores and isinstance(self.sensor, SensorConfig) and self.sensor.hands_on_mosaic:
             raise ValueError(
-                f"{path}.restoration undoes the blur on pictures in all colours, and "
-                f"sensor.demosaicing={self.sensor.demosaicing!r} hands on the mosaic: set "
+                f"{path}.restoration undoes the blur of pictures in full colour, but "
+                f"sensor.demosaicing={self.sensor.demosaicing!r} gives the mosaic: set "
                 "sensor.demosaicing='bilinear' or 'malvar', or leave out the restoration"
             )
         return self
@@ -168,8 +171,8 @@ class SystemConfig(Settings):
         divided = lens.colour.filters != "none" and lens.colour.share != 1
         if sensor.cfa is not None and divided:
             raise ValueError(
-                f"sensor.cfa={sensor.cfa!r} puts each pixel behind one filter, which has all of "
-                f"its light: set {path}.colour.share=1"
+                f"sensor.cfa={sensor.cfa!r} puts each pixel behind a single filter, which receives "
+                f"all of its light: set {path}.colour.share=1"
             )
         return self
 
@@ -185,9 +188,9 @@ class SystemConfig(Settings):
         return self
 
     def without_files(self) -> Self:
-        """The same stages without the files that they begin with: a checkpoint has it all.
+        """The same stages without the files of initial weights, which a checkpoint replaces.
 
-        What is built of it has the same architecture, and awaits weights.
+        A system that is built from it has the same architecture, and needs weights.
         """
         system, (_, lens) = self, lens_of(self.front_end)
         if isinstance(self.classifier, ClassifierConfig):
@@ -206,8 +209,8 @@ class SystemConfig(Settings):
         )
         return tuple(path for path in given if path is not None)
 
-    def with_lens(self, lens: LensConfig | PSFConfig) -> Self:
-        """The same stages with this ``lens``, which is behind the shutter where there is one."""
+    def with_lens(self, lens: LensConfig | PSFConfig | CompoundConfig) -> Self:
+        """The same stages with this ``lens``; with a shutter, it replaces the shutter's lens."""
         front_end: Settings = lens
         if isinstance(self.front_end, ShutterConfig):
             front_end = self.front_end.model_copy(update={"lens": lens})
@@ -215,21 +218,21 @@ class SystemConfig(Settings):
 
 
 class RunConfig(Settings):
-    """One run: scenes, system, objective, training."""
+    """The configuration of a run: scenes, system, objective and training."""
 
     data: DataConfig = PhantomConfig()
-    """The scenes."""
+    """The data set of scenes."""
     split: SplitConfig = SplitConfig()
-    """How they are divided."""
+    """Division of the scenes into training, validation and test."""
     system: SystemConfig = SystemConfig()
-    """The stages."""
+    """The stages of the system."""
 
     @field_validator("system")
     @classmethod
     def _at_the_bands_of_the_scenes(
         cls, system: SystemConfig, info: ValidationInfo
     ) -> SystemConfig:
-        # With colour alone: without, older folders name no wavelengths, and keep their digests.
+        # Only with colour: without it, older folders have no wavelengths, and keep their digests.
         data, (path, lens) = info.data.get("data"), lens_of(system.front_end)
         bands = data.wavelengths if isinstance(data, PhantomConfig) else None
         if lens is None or not lens.colour.mixes or bands is None:
@@ -239,24 +242,25 @@ class RunConfig(Settings):
                 f"{path}.wavelengths {lens.wavelengths} are not those of the scenes, "
                 f"data.wavelengths {bands}: leave them out, or give the same"
             )
-        if isinstance(lens, PSFConfig):  # which asks for them where it needs any
+        if isinstance(lens, PSFConfig):  # it checks for itself whether it needs them
             return system
-        lens = LensConfig.model_validate({**dict(lens), "wavelengths": bands})
+        lens = type(lens).model_validate({**dict(lens), "wavelengths": bands})
         return system.with_lens(lens)
 
     objective: Objective = Objective(rate=0.1, distortion=10.0)
-    """What is trained for."""
+    """The loss that training minimises."""
     training: Training = Training(monitor="balanced_accuracy")
-    """How it is trained."""
+    """Settings of the training."""
     teacher: Path | None = added(None)
-    """Run folder whose system, as it was tested, says of each training scene what this one is to
-    learn beside the labels; objective.distillation weighs it."""
+    """Run folder of a teacher for knowledge distillation: its system, as it was tested, gives the
+    class scores that this system learns beside the labels; objective.distillation is their
+    weight."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_its_own_defaults(cls, given: object) -> object:
-        # A table that sets one thing leaves the others as a run has them, which for some are others
-        # than those of an Objective or a Training in Python.
+        # A table that sets one field keeps a run's defaults for the others, some of which differ
+        # from the defaults of Objective or Training.
         if not isinstance(given, Mapping):
             return given
         tables: dict[str, Any] = _with_kinds(cls, given)
@@ -277,9 +281,8 @@ class RunConfig(Settings):
     def _is_taught(self) -> Self:
         if self.objective.distillation and self.teacher is None:
             raise ValueError(
-                f"objective.distillation={self.objective.distillation:g} weighs what a teacher "
-                "says, and there is none: give teacher, a run folder (--teacher RUN), or "
-                "objective.distillation=0"
+                f"objective.distillation={self.objective.distillation:g} needs a teacher: give "
+                "teacher, a run folder (--teacher RUN), or objective.distillation=0"
             )
         return self
 
@@ -288,15 +291,16 @@ class RunConfig(Settings):
         content = _without_minus_zero(self.model_dump(mode="json"))
         return json.dumps(content, sort_keys=True, allow_nan=False)
 
-    # By the text that names run folders: to Python True equals 1, and to a custom class it may not.
+    # Compares the text that names run folders: in Python True equals 1, which a custom class may
+    # tell apart.
     def __eq__(self, other: object) -> bool:
-        """Whether the other is the same run: of one :meth:`digest`."""
+        """Whether the other configuration is the same run: both have the same :meth:`digest`."""
         if not isinstance(other, RunConfig):
             return NotImplemented
         return self.canonical() == other.canonical()
 
     def __hash__(self) -> int:
-        """Of :meth:`canonical`: equal ones have equal hashes."""
+        """Hash of :meth:`canonical`: equal configurations have equal hashes."""
         return hash(self.canonical())
 
     def digest(self) -> str:
@@ -305,7 +309,7 @@ class RunConfig(Settings):
 
 
 def _without_minus_zero(content: Any) -> Any:  # noqa: ANN401 - whatever JSON says
-    """The same content, in which a zero has no sign: -0.0 equals 0.0, and is written otherwise."""
+    """The same content with 0.0 for -0.0, which is equal but would be written differently."""
     if isinstance(content, dict):
         return {name: _without_minus_zero(value) for name, value in content.items()}
     if isinstance(content, list):
@@ -314,24 +318,24 @@ def _without_minus_zero(content: Any) -> Any:  # noqa: ANN401 - whatever JSON sa
 
 
 def check_comes_back(config: RunConfig) -> None:
-    """Refuse a section of a class of one's own: the file of a run would lose what it adds.
+    """Refuse a section of a user-defined class: the file of the run would lose its additions.
 
     Raises
     ------
     ConfigError
-        Which section, and what to do.
+        With the section and the remedy.
     """
     for path, found, known in _foreign(config, ""):
         raise ConfigError(
             f"{path} is of the class {found.__module__}.{found.__qualname__}, and {CONFIG_FILE} "
-            f"would bring it back as {known}: no class of your own belongs in a configuration, but "
-            "for the stages that a path names (kind='custom'). Train the system with joint.fit(), "
-            f"which takes an objective and a training of any class, or make it of {known}"
+            f"would bring it back as {known}: a configuration holds classes of your own only as "
+            "stages that a path names (kind='custom'). Train the system with joint.fit(), which "
+            f"takes an objective and a training of any class, or make the section of {known}"
         )
 
 
 def check_own(config: RunConfig) -> None:
-    """Refuse what is outside of the library and is not what it is taken for.
+    """Check the classes and functions outside the library that a configuration names.
 
     Raises
     ------
@@ -347,7 +351,7 @@ def check_own(config: RunConfig) -> None:
 
 
 def _foreign(settings: Settings, place: str) -> Iterator[tuple[str, type[Settings], str]]:
-    """Path, class and declared class of what was declared as another one."""
+    """Path, class and declared classes of each section whose class is not a declared one."""
     for name, field in type(settings).model_fields.items():
         value, path = getattr(settings, name), f"{place}{name}"
         if not isinstance(value, Settings):
@@ -369,10 +373,10 @@ def _settings_in(annotation: Any) -> Iterator[type[Settings]]:  # noqa: ANN401 -
 
 
 def rests_untrained(config: RunConfig) -> bool:
-    """Whether a classifier learns in no epoch, as if it had been trained before, and is random.
+    """Whether the classifier stays at random weights, because no epoch trains it.
 
-    One of your own may have been trained wherever it is made; this is of the others. Where no
-    label is learned from, it does no harm.
+    False for a custom classifier, which may be made with trained weights, and if nothing in the
+    objective uses the classifier, where random weights do no harm.
     """
     judge, objective, training = config.system.classifier, config.objective, config.training
     random = isinstance(judge, ClassifierConfig) and judge.weights is None
@@ -382,22 +386,22 @@ def rests_untrained(config: RunConfig) -> bool:
 
 
 def run_directory(root: Path | str, config: RunConfig) -> Path:
-    """The folder of a ``config`` under ``root``: equal configurations share one."""
+    """The folder of a ``config`` under ``root``: equal configurations share a folder."""
     return Path(root) / config.digest()
 
 
 def load_config(path: Path | str) -> RunConfig:
     """Read a configuration from JSON or TOML; ``path`` is the file or a run folder.
 
-    What it leaves out is as in ``RunConfig()``. In a ``.toml`` the word ``"null"`` is one.
+    Missing fields are as in ``RunConfig()``. In a ``.toml`` the string ``"null"`` is read as null.
 
     Raises
     ------
     ConfigError
-        When the file is missing or neither, or a key or value is not known; each is listed with
-        its place, and the nearest known key.
+        When the file is missing or neither JSON nor TOML, or when keys or values are not valid;
+        each is listed with its place, and an unknown key with the nearest known one.
     TypeError, ValueError
-        For what is no path, or an empty one.
+        When ``path`` is no path, or empty.
     """
     path = as_path(path, "path")
     if path.is_dir():

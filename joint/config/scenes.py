@@ -1,4 +1,4 @@
-"""The scenes of a run as data: what can be told of each source, what lies at a path, and loading.
+"""Data sets of a run: the configuration of each kind, recognition of a path, and loading.
 
 ::
 
@@ -38,32 +38,32 @@ _DUPLICATES = "cross_lesion_duplicates.csv"  # what goes with HAM10000
 
 
 class PhantomConfig(Settings):
-    """The embedded procedural lesions."""
+    """Procedural skin lesions that the library generates."""
 
     kind: Literal["phantom"] = "phantom"
-    # Many more than any memory holds.
+    # Far more than fit into any memory.
     count: int = Field(default=1600, ge=1, le=10**9)
-    """Pictures."""
+    """Number of pictures."""
     image_size: int = Field(default=64, ge=16, le=512)
     """Pixels along a side."""
     difficulty: float = Field(default=0.5, ge=0, le=1)
-    """How often a class shows the structures of another."""
+    """How often a lesion shows the structures of another class."""
     contrast: float = Field(default=1.0, ge=0, le=2)
-    """Scale of the lesion's difference to the skin."""
+    """Scale of the difference between lesion and skin."""
     balance: float = Field(default=0.5, ge=0, le=1)
-    """Class shares are those of HAM10000 to this power: 1 is its imbalance, 0 none."""
+    """Exponent on the class shares of HAM10000: 1 gives its imbalance, 0 equal shares."""
     skin: Literal["light", "medium", "dark"] | tuple[float, float] = "light"
     """Healthy skin: a name, or a range of its melanosome fraction within 0 to 0.5."""
     blur: float = Field(default=0.0, ge=0, le=1e-3)
     """Standard deviation of a Gaussian blur on the skin, in metres."""
     wavelengths: tuple[float, ...] | None = None
-    """Bands of a spectral camera in metres; red, green and blue by default."""
+    """Wavelengths of the bands of a spectral camera, metres; red, green and blue by default."""
     bit_depth: Literal[8, 16] = added(8)
-    """Of the codes; 8 bits err as much as the shot noise of 150 000 photons."""
+    """Bits of the codes; rounding to 8 bits errs as much as the shot noise of 150 000 photons."""
     encoding: Encoding = added("srgb")
-    """Codes by the curve of sRGB, or linear: proportional to light."""
+    """srgb: codes by the sRGB curve; linear: codes proportional to light."""
     seed: int = Field(default=0, ge=0)
-    """Source of the pictures."""
+    """Random seed of the pictures."""
 
 
 class HAM10000Config(Settings):
@@ -77,13 +77,13 @@ class HAM10000Config(Settings):
     geometry: Literal["crop", "squeeze"] = "crop"
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
     duplicates: Path | None = None
-    """CSV of picture pairs that show one lesion under two names."""
+    """CSV of picture pairs that show the same lesion under two lesion names."""
     limit: int | None = Field(default=None, ge=1)
     """Use only this many pictures, in the class shares of the whole."""
 
 
 class ISICConfig(Settings):
-    """A part of the ISIC 2018 or 2019 challenge as downloaded: a folder or a zip."""
+    """Pictures of the ISIC 2018 or 2019 challenge as downloaded: a folder or a zip."""
 
     kind: Literal["isic"] = "isic"
     root: Path
@@ -93,79 +93,79 @@ class ISICConfig(Settings):
     geometry: Literal["crop", "squeeze"] = "crop"
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
     truth: Path | None = None
-    """The ground truth, where root has several."""
+    """The ground truth table, needed if root has several."""
     metadata: Path | None = None
-    """The table of metadata, where root has several."""
+    """The metadata table, needed if root has several."""
     limit: int | None = Field(default=None, ge=1)
     """Use only this many pictures, in the class shares of the whole."""
 
 
 class ClassFolders(Settings):
-    """A folder for each class."""
+    """Pictures in one folder per class."""
 
     kind: Literal["folders"] = "folders"
     root: Path
-    """Folder of the class folders."""
+    """Folder that holds the class folders."""
     image_size: int = Field(default=128, ge=8, le=1024)
     """Pixels along a side."""
     geometry: Literal["crop", "squeeze"] = "crop"
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
     classes: tuple[str, ...] | None = added(None)
-    """The classes in the order that the labels shall have, some of which may have no folder; the
-    folders, sorted, by default."""
+    """Class names in the order of the labels; a class may have no folder. By default the folder
+    names, sorted."""
     groups: Path | None = added(None)
-    """Table that says which pictures belong together, of one lesion or patient: a CSV of the
-    columns image and group (or patient_id, or lesion_id); without, each is one of its own."""
+    """Table that assigns pictures to groups, such as lesions or patients: a CSV with the columns
+    image and group (or patient_id, or lesion_id). Without it each picture is its own group."""
     bit_depth: Literal[8, 16] | None = added(None)
-    """16 keeps all bits of files that have as many; 8 reduces them, and so does the default, with a
-    warning."""
+    """16 keeps all bits of 16-bit files; 8 reduces them to 8 bits. The default reduces them, too,
+    with a warning."""
     white_level: int = added(65535, ge=1, le=65535)
-    """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits."""
+    """White code of 16-bit pictures, such as 4095 for those of a 12-bit camera."""
     channels: Literal[1, 3] | None = added(None)
-    """1 for a camera without colours, whose grey is that of the files, or their colours' luminance;
-    3 makes three equal ones of grey, and so does the default, with a warning."""
+    """1 for a monochrome camera: the grey of the files, or the luminance of colour files. 3 copies
+    grey to three equal channels. The default copies it, too, with a warning."""
     encoding: Encoding | None = added(None)
-    """What the codes are: srgb, or linear, proportional to light; by default sRGB for 8 bits, and
-    for 16, or with a white level, what the system takes them for."""
+    """Meaning of the codes: srgb, or linear, proportional to light. By default sRGB for 8 bits; for
+    16 bits, or with a white level, the encoding of the system."""
 
 
 class ImageTableConfig(Settings):
-    """Pictures of a folder or zip, and a table that says what each shows."""
+    """Pictures in a folder or zip, and a table with their labels."""
 
     kind: Literal["table"] = "table"
     table: Path
-    """The table: a CSV, or text divided by tabs or semicolons; below root, or elsewhere."""
+    """The table: a CSV, or text separated by tabs or semicolons; inside root, or elsewhere."""
     root: Path | None = None
     """Folder or zip of the pictures; by default the folder of the table."""
     image: str | None = None
-    """Column that names the pictures; by default image, image_name, image_id, isic_id, file_name,
-    filename, file or path."""
+    """Column of the file names of the pictures; by default image, image_name, image_id, isic_id,
+    file_name, filename, file or path."""
     label: str = "label"
-    """Column of the classes."""
+    """Column of the class names."""
     group: str | None = None
-    """Column that says which pictures belong together, of one lesion or patient; by default group,
-    patient_id or lesion_id, and without any each picture is one of its own."""
+    """Column that assigns pictures to groups, such as lesions or patients; by default group,
+    patient_id or lesion_id. Without such a column each picture is its own group."""
     mask: str | None = None
-    """Column that names the masks; by default one is found as the picture's name and
+    """Column of the file names of the masks; by default a mask has the picture's name with
     _segmentation."""
     classes: tuple[str, ...] | None = None
-    """The classes in the order that the labels shall have, some of which may have no row; those of
-    the table, sorted, by default."""
+    """Class names in the order of the labels; a class may have no row. By default those of the
+    table, sorted."""
     image_size: int = Field(default=128, ge=8, le=1024)
     """Pixels along a side."""
     geometry: Literal["crop", "squeeze"] = "crop"
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
     bit_depth: Literal[8, 16] | None = None
-    """16 keeps all bits of files that have as many; 8 reduces them, and so does the default, with a
-    warning."""
+    """16 keeps all bits of 16-bit files; 8 reduces them to 8 bits. The default reduces them, too,
+    with a warning."""
     white_level: int = Field(default=65535, ge=1, le=65535)
-    """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits."""
+    """White code of 16-bit pictures, such as 4095 for those of a 12-bit camera."""
     channels: Literal[1, 3] | None = added(None)
-    """1 for a camera without colours, whose grey is that of the files, or their colours' luminance;
-    3 makes three equal ones of grey, and so does the default, with a warning."""
+    """1 for a monochrome camera: the grey of the files, or the luminance of colour files. 3 copies
+    grey to three equal channels. The default copies it, too, with a warning."""
     encoding: Encoding | None = None
-    """What the codes are: srgb, or linear, proportional to light; by default sRGB for 8 bits, and
-    for 16, or with a white level, what the system takes them for."""
+    """Meaning of the codes: srgb, or linear, proportional to light. By default sRGB for 8 bits; for
+    16 bits, or with a white level, the encoding of the system."""
     limit: int | None = Field(default=None, ge=1)
     """Use only this many pictures, in the class shares of the whole."""
 
@@ -179,18 +179,18 @@ class MedMNISTConfig(Settings):
     image_size: int | None = Field(default=None, ge=8, le=1024)
     """Pixels along a side; the file's own by default."""
     encoding: Encoding | None = added(None)
-    """What the codes are: srgb, or linear, proportional to light; by default sRGB for colour
-    pictures, and for grey ones what the system takes them for."""
+    """Meaning of the codes: srgb, or linear, proportional to light. By default sRGB for colour
+    pictures; for grey ones the encoding of the system."""
 
 
 class SceneFileConfig(Settings):
-    """Scenes of any size, depth and number of channels in one file of arrays."""
+    """Scenes of any size, bit depth and number of channels in one file of arrays."""
 
     kind: Literal["file"] = "file"
     path: Path
     """The .npz file, see classify.SceneFile."""
     image_size: ClassVar[None] = None
-    """As they are in the file."""
+    """None: scenes keep the size of the file."""
 
 
 DataConfig = Annotated[
@@ -206,21 +206,23 @@ DataConfig = Annotated[
 
 
 def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
-    """Configuration of the scenes at ``source``, by what lies there.
+    """Configuration of the scenes at ``source``; the kind is recognised from what is there.
 
-    ``phantom`` is the embedded default; an ``.npz`` file is one of scenes if it has ``images``,
-    and otherwise MedMNIST; a ``.csv`` or ``.tsv`` is a table of labels; a folder that holds folders
-    without a HAM10000 name, and beside them no pictures, tables or zips, is class folders, and so
-    is a zip of one that has neither tables nor zips in it; a folder with a ground truth of the ISIC
-    challenges is ISIC; one without a HAM10000 name and with one ``.csv`` is a table and its
-    pictures; any other folder or zip is HAM10000, with a list of cross-lesion duplicates where one
-    lies beside it.
+    - ``phantom``: the generated lesions of the library.
+    - An ``.npz`` file: scenes if it has ``images``, otherwise MedMNIST.
+    - A ``.csv`` or ``.tsv``: a table of labels.
+    - A folder with a ground truth of the ISIC challenges: ISIC.
+    - A folder of folders without a HAM10000 name, and without pictures, tables or zips beside
+      them: class folders. So is a zip of such a folder that has no tables or zips inside.
+    - A folder without a HAM10000 name and with one ``.csv``: a table and its pictures.
+    - Any other folder or zip: HAM10000, with a list of cross-lesion duplicates if there is one
+      beside it.
 
     Parameters
     ----------
     source : path or str
     image_size : int, pixels
-        Side of the scenes, where it is free.
+        Side of the scenes, unless the file fixes it.
 
     Returns
     -------
@@ -229,7 +231,7 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
     Raises
     ------
     ConfigError
-        When nothing is there, or pictures without a table of their labels.
+        When nothing is there, or when pictures have no table of labels, or several.
     """
     if str(source) == "phantom":
         return PhantomConfig(image_size=image_size)
@@ -239,8 +241,8 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
         raise ConfigError(
             f"there is nothing at {path}; give a folder, a zip, or 'phantom'"
             + (
-                "; a table inside a zip is read by a file of settings, with [data] kind = 'table', "
-                "table and root (--config)"
+                "; for a table inside a zip, give [data] kind = 'table', table and root in a "
+                "settings file (--config)"
                 if inside
                 else ""
             )
@@ -271,27 +273,27 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
 
 _Data = TypeVar("_Data", bound=DataConfig)
 
-# How files become codes, and what these are: not which pictures they are, nor their size.
+# Settings of how files are decoded and what their codes mean; not the choice of pictures or size.
 _READING = ("geometry", "bit_depth", "white_level", "channels", "encoding")
 
 
 def read_like(data: _Data, other: DataConfig) -> _Data:
-    """Scenes that are read as those of another configuration are, as far as both kinds have it.
+    """Configuration of scenes with the reading settings of another one, as far as both have them.
 
-    So are scenes of one kind, and picture files as any scenes but those of the phantom, which are
-    drawn. Others say themselves what they are.
+    This applies to two configurations of one kind, and to picture files with any ``other`` but the
+    phantom, which has no files. All others are returned unchanged.
 
     Parameters
     ----------
     data : DataConfig
-        Of the scenes.
+        Configuration of the scenes.
     other : DataConfig
-        Which says the geometry, the depth, the white level, the channels and the encoding.
+        Source of geometry, bit depth, white level, channels and encoding.
 
     Returns
     -------
     DataConfig
-        That of the scenes, with these settings.
+        ``data`` with these settings.
     """
     files = hasattr(data, "geometry") and not isinstance(other, PhantomConfig)
     if not (files or type(data) is type(other)):
@@ -302,7 +304,7 @@ def read_like(data: _Data, other: DataConfig) -> _Data:
 
 
 def _are_class_folders(entries: Sequence[Path]) -> bool:
-    """Whether a folder holds folders, and beside them nothing that a data set consists of."""
+    """Whether a folder holds folders, and no pictures, tables or zips beside them."""
     folders = [e for e in entries if e.is_dir() and not passed_over(f"{e.name}/_")]
     # HAM10000 as it was downloaded may lie one folder deeper.
     inside = (path for folder in folders for path in folder.glob("*[Hh][Aa][Mm]10000*"))
@@ -314,7 +316,7 @@ def _are_class_folders(entries: Sequence[Path]) -> bool:
 
 
 def _is_zip_of_class_folders(path: Path) -> bool:
-    """Whether a zip holds pictures in folders alone, and no other kind of data set.
+    """Whether a zip holds pictures only in folders, and no other kind of data set.
 
     Tables and further zips count wherever they lie: HAM10000 and ISIC may be packed in one folder.
     """
@@ -322,7 +324,7 @@ def _is_zip_of_class_folders(path: Path) -> bool:
         with Archive(path) as archive:
             depth, folders = class_folders(archive)
             members = archive.members
-    except (OSError, ValueError):  # no usable zip, which its loader says
+    except (OSError, ValueError):  # no usable zip; the loader reports it
         return False
     pictures = [member for member in members if member.suffix in SUFFIXES]
     others = [member for member in members if member.suffix not in SUFFIXES]
@@ -335,10 +337,10 @@ def _is_zip_of_class_folders(path: Path) -> bool:
 
 
 def _table_beside_pictures(folder: Path, entries: Sequence[Path]) -> Path | None:
-    """The one table of a folder; None where zips or folders may hold HAM10000.
+    """The only table of a folder; None if zips or folders may hold HAM10000.
 
-    HAM10000's loader knows its metadata by their file's name: under another, they are a table like
-    any other, with ``label="dx"``.
+    The loader of HAM10000 finds its metadata by the file name. Under another name they are an
+    ordinary table, with ``label="dx"``.
     """
     suffixes = {entry.suffix.lower() for entry in entries if entry.is_file()}
     tables = [e for e in entries if e.suffix.lower() in _TABLES and e.name != _DUPLICATES]
@@ -354,7 +356,7 @@ def _table_beside_pictures(folder: Path, entries: Sequence[Path]) -> Path | None
 
 
 def _holds_scenes(path: Path) -> bool:
-    """Whether an ``.npz`` is one of scenes; what is no file of arrays at all, its loader says."""
+    """Whether an ``.npz`` file holds scenes; an invalid file is reported by its loader."""
     try:
         with zipfile.ZipFile(path) as archive:
             return "images.npy" in archive.namelist()

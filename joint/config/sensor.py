@@ -1,4 +1,4 @@
-"""Photons to codes: how a sensor is configured, and how it is built."""
+"""Image sensors, which convert photons to codes: their configuration and construction."""
 
 import warnings
 from typing import Literal, Self, get_args
@@ -18,50 +18,53 @@ class SensorConfig(Settings):
     photons: float = Field(default=10_000.0, gt=0)
     """Mean photons on a pixel at full scale over the whole exposure time."""
     photon_range: tuple[float, float] | None = added(None)
-    """Least and most light of pictures, photons/pixel: that of each is drawn between them."""
+    """Lowest and highest light level, photons/pixel; that of each picture is drawn between them."""
     automatic_gain: bool = added(True)
-    """Let the gain follow another light, so that pictures stay as bright."""
+    """Scale the gain with the light level, so that pictures keep their brightness."""
     quantum_efficiency: float | tuple[float, ...] = Field(default=0.6)
-    """Electrons for each photon, up to 1; several are those of the channels."""
+    """Electrons per photon, up to 1; give several for the channels."""
     read_noise: float = Field(default=2.0, ge=0)
     """Noise of the read-out, electrons RMS."""
     dark_current: float = Field(default=0.0, ge=0)
-    """Thermal electrons, electrons/s."""
+    """Dark current, electrons/s; it is not subtracted."""
     exposure_time: float = Field(default=0.01, gt=0)
     """Exposure time, s."""
     full_well: float | None = Field(default=None, gt=0)
     """Capacity of a pixel, electrons; unlimited by default."""
     bit_depth: int | None = Field(default=10, ge=1, le=16)
-    """Resolution of the converter, bits; None does not round, and one DN is its whole range."""
+    """Resolution of the converter, bits. With None it does not round, and one DN is its whole
+    range."""
     gain: float | None = Field(default=None, gt=0)
-    """Electrons for one DN; by default full scale gives the top code."""
+    """Electrons per DN; by default full scale gives the top code."""
     black_level: float = Field(default=0, ge=0)
-    """Offset of the converter, whole DN; keeps noise about zero from being cut before exposures are
-    subtracted."""
+    """Offset of the converter, whole DN; with it, noise below zero is not clipped before exposures
+    are subtracted."""
     prnu: float = Field(default=0.0, ge=0, lt=1)
     """Spread of the pixels' sensitivities, fraction RMS."""
     dsnu: float = Field(default=0.0, ge=0)
     """Spread of the pixels' offsets in the dark, electrons RMS."""
     binning: int = Field(default=1, ge=1)
-    """Side of the blocks of pixels whose charges are read as one."""
+    """Side of the blocks of pixels whose charges are summed before read-out."""
     cfa: str | None = None
-    """Colour filter array of 2 x 2 pixels, such as rggb; without one a pixel sees all colours."""
+    """Colour filter array of 2 x 2 pixels, such as rggb; without one, each pixel measures all
+    colours."""
     demosaicing: optics.Demosaicing = "bilinear"
-    """Interpolation of the colours: bilinear, or the sharper malvar; packed and none hand the
-    mosaic on, its phases as channels of half the size, or as it is."""
+    """bilinear, or the sharper malvar, interpolates the colours. packed gives the mosaic as one
+    channel per pixel of the pattern, at half the size; none gives the mosaic as it is."""
     white_balance: bool = added(False)
-    """Make grey of grey where the channels have efficiencies of their own."""
+    """Scale the channels to equal sensitivity, so that grey light reads grey, where their quantum
+    efficiencies differ."""
     trainable_gain: bool = False
     """Learn the gain."""
     shot_noise: Literal["gaussian", "poisson", "none"] = "gaussian"
-    """Exact (poisson), fast (gaussian), or none."""
+    """Model of the shot noise: poisson is exact, gaussian is fast."""
     converter: optics.Converter = "straight_through"
-    """Gradient of the converter; dithered is exact below half a DN of read noise too."""
+    """Gradient of the converter; dithered is exact also below half a DN of read noise."""
 
     @field_validator("cfa")
     @classmethod
     def _of_letters(cls, cfa: str | None) -> str | None:
-        # A file and the command line have no other way to write one, as Python has.
+        # A file and the command line have only this form; Python also takes rows or a Tensor.
         if cfa is not None and (len(cfa) != 4 or set(cfa.lower()) != set("rgb")):
             raise ValueError(
                 "cfa must be four letters for 2 x 2 pixels, of r, g and b each at least once, "
@@ -71,12 +74,12 @@ class SensorConfig(Settings):
 
     @property
     def hands_on_mosaic(self) -> bool:
-        """Whether what it gives is a mosaic, in which no pixel has all colours."""
+        """Whether the output is a mosaic, whose pixels have one colour each."""
         return self.demosaicing not in get_args(optics.Interpolation)
 
     @model_validator(mode="after")
     def _buildable(self) -> Self:
-        # The sensor knows what fits together; a fault should show before any data is read.
+        # The sensor checks its own parameters; errors should show before any data is read.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             optics.Sensor(**self.model_dump(exclude={"kind", "prnu", "dsnu"}))
@@ -89,7 +92,7 @@ SENSOR_KINDS: dict[str, type[Settings]] = {"sensor": SensorConfig, "none": NoneC
 def build_sensor(
     config: SensorConfig | NoneConfig, image_size: tuple[int, int], channels: int | None
 ) -> optics.Sensor | None:
-    """Build the sensor of a configuration; its fixed patterns come from torch's generator.
+    """Build the sensor of a configuration; its fixed patterns come from torch's global generator.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def build_sensor(
     image_size : (int, int), pixels
         Height and width of the scenes.
     channels : int, optional
-        Of an exposure; None where a front end of one's own makes them, and only it knows.
+        Channels of an exposure; None if they come from a custom front end and are not known.
 
     Returns
     -------
@@ -127,8 +130,8 @@ def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int
     several = len(own) if isinstance(own, tuple) else 1
     if config.cfa is None and channels is not None and several not in (1, channels):
         raise ValueError(
-            f"sensor.quantum_efficiency has {several} numbers, and an exposure {channels} channels;"
-            " give one number, or one for each channel"
+            f"sensor.quantum_efficiency has {several} numbers, but an exposure has {channels} "
+            "channels; give one number, or one for each channel"
         )
     if config.cfa is not None and channels not in (3, None):
         raise ValueError(

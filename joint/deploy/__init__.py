@@ -1,5 +1,6 @@
-"""What a trained system is used for.
+"""Use of a trained system.
 
-Files: ``predict`` what it says of pictures, ``decision`` a rule that was kept · ``export`` what is
-deployed, as one ``graph_file`` · ``data_sheet`` a camera in numbers.
+Files: ``predict`` classification of pictures, ``decision`` saved decision rules · ``export``
+deployment as one ``graph_file`` · ``data_sheet`` a camera in numbers,
+``traced_lens`` those of a lens of several surfaces.
 """

@@ -1,8 +1,8 @@
-"""What a camera is, in numbers, before anything is trained: as in the data sheets of its parts.
+"""Data sheet of a camera: its numbers, as in the data sheets of its parts; needs no training.
 
 ::
 
-    system ─┬─ an even grey scene ─► shapes of what is handed on, throughput
+    system ─┬─ uniform grey scene ─► shapes of the intermediate results, throughput
             ├─ front end ─► optics.lens_performance, optics.through_focus, optics.audit_sampling
             └─ sensor ─► optics.photon_transfer, in each light
 """
@@ -24,65 +24,69 @@ from optics.quantity import image_size as as_size
 from optics.quantity import whole_number
 from optics.shutter import behind_shutter
 
+from .traced_lens import TracedLens, traced_lens
+
 __all__ = ["DataSheet", "InLight", "data_sheet"]
 
 # Irradiances: not 1, which the default gain puts at the top code, where noise is cut off; and the
 # grey of a photographer's card, by which an exposure is set.
 _HALF, _GREY = 0.5, 0.18
-# How far the two sizes of an image may be apart: as corners of pixels and their centres are.
+# Tolerated difference of the two image sizes: that between corners and centres of pixels.
 _SAME_SIZE = 0.05
 
 
 class InLight(NamedTuple):
-    """Signal to noise in one light, dB of each channel: noise in time and between pixels.
+    """Signal-to-noise ratio at one light level, dB for each channel, of temporal and spatial noise.
 
-    NaN where the channel is saturated.
+    NaN for a saturated channel.
     """
 
     photons: float
-    """On a pixel at irradiance 1, photons/pixel."""
+    """Light level: photons on a pixel at irradiance 1, photons/pixel."""
     half: tuple[float, ...]
-    """At irradiance 0.5."""
+    """Signal-to-noise ratio at irradiance 0.5."""
     grey: tuple[float, ...]
-    """At irradiance 0.18."""
+    """Signal-to-noise ratio at irradiance 0.18."""
 
 
 @dataclass(frozen=True)
 class DataSheet:
-    """A camera in numbers; None where a system has no such stage."""
+    """Numbers of a camera; None if the system has no such stage."""
 
     scene: tuple[int, int, int]
     """Channels, height and width of a scene."""
     shapes: dict[str, tuple[int, ...]]
-    """Channels, height and width of what is at each plane behind the scene."""
+    """Channels, height and width of the picture at each plane behind the scene."""
     stages: str
-    """A line for each stage, with its numbers that learn, and one for the mosaic of a sensor."""
+    """One line for each stage, with its number of parameters, and one for the sensor's mosaic."""
     throughput: float | None
-    """Share of a point's light that the front end passes."""
+    """Share of a point's light that the front end transmits."""
     lens: optics.LensPerformance | None
-    """Of the one pupil in the front end."""
+    """Performance of the pupil in the front end, if there is exactly one."""
     through_focus: optics.ThroughFocus | None
-    """Where its image is sharpest, tangential and sagittal: over the field and the wavelengths."""
+    """Best tangential and sagittal focus of that pupil over the field and the wavelengths."""
     problems: tuple[str, ...]
-    """Where its simulation is not to be trusted, by :func:`optics.audit_sampling`, and where two of
-    its settings say that the picture is of another size."""
+    """Problems of the simulation by :func:`optics.audit_sampling`, and settings that contradict
+    each other about the size of the picture."""
     sensor: optics.PhotonTransfer | None
-    """Its figures after EMVA 1288."""
+    """Characteristics of the sensor by EMVA 1288."""
     light: tuple[InLight, ...]
-    """Of the sensor in its own light, and at the ends of its range, in one exposure of the whole
-    time."""
+    """Signal-to-noise ratio of the sensor at its own light level, and at the ends of its range, in
+    one exposure of the whole time."""
     values: int | None
-    """That are read out for a picture."""
+    """Number of values that are read out for a picture."""
     bits: int | None
-    """Of the converter for a picture."""
+    """Number of bits that the converter gives for a picture."""
     half_field: float = 0.0
-    """Angle of the scene's corner, radians, where the front end knows it; 0 where not."""
+    """Angle of the scene's corner, radians; 0 if the front end does not have it."""
+    traced: TracedLens | None = None
+    """Ray-traced data of the lens of several surfaces in the front end, if there is exactly one."""
 
     @property
     def field_of_view(self) -> tuple[float, float] | None:
-        """Height and width of what a picture shows in focus, metres; None at infinity.
+        """Height and width of the field in the plane of focus, metres; None for focus at infinity.
 
-        By the angle of the corner, where that is known, or else by the pixel pitch.
+        From the angle of the corner if that is known, otherwise from the pixel pitch.
         """
         if self.lens is None or self.lens.magnification == 0:
             return None
@@ -93,7 +97,7 @@ class DataSheet:
         return height * pixel, width * pixel
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the fields, :attr:`field_of_view`, and the figures of the sensor.
+        """Everything for JSON: the fields, :attr:`field_of_view`, and the numbers of the sensor.
 
         Returns
         -------
@@ -104,6 +108,7 @@ class DataSheet:
             **vars(self),
             "lens": None if self.lens is None else self.lens.to_dict(),
             "through_focus": None if through is None else _sharpest(through),
+            "traced": None if self.traced is None else _traced(self.traced),
             "field_of_view": self.field_of_view,
             "sensor": None if sensor is None else _figures(sensor),
             "light": [each._asdict() for each in self.light],
@@ -114,6 +119,7 @@ class DataSheet:
         parts = [
             "\n".join(("{} x {} x {} scenes".format(*self.scene), *self._planes())),
             self.stages,
+            *([] if self.traced is None else [str(self.traced)]),
             *([] if self.lens is None else [str(self.lens)]),
             *([] if self.through_focus is None else [str(self.through_focus)]),
             *(["\n".join(f"caution: {each}" for each in self.problems)] if self.problems else []),
@@ -142,29 +148,29 @@ class DataSheet:
 def data_sheet(
     system: ImagingSystem, *, image_size: int | tuple[int, int], channels: int = 3
 ) -> DataSheet:
-    """What a camera is, in the numbers by which people judge one; nothing needs to be trained.
+    """Data sheet of a camera, in the usual numbers of lenses and sensors; needs no training.
 
     Parameters
     ----------
     system : ImagingSystem
-        It is left as it is.
+        It is not changed.
     image_size : int or (int, int), pixels
         Height and width of the scenes.
     channels : int
-        Of the scenes.
+        Channels of the scenes.
 
     Returns
     -------
     DataSheet
         On the CPU. Print it, or see its ``lens`` (:func:`optics.lens_performance`),
         ``through_focus`` (:func:`optics.through_focus`) and ``sensor``
-        (:func:`optics.photon_transfer`); a front end with no pupil, or several, has neither of the
-        first two.
+        (:func:`optics.photon_transfer`). The first two are None for a front end with no pupil or
+        several.
 
     Raises
     ------
     TypeError
-        For what is no system.
+        When ``system`` is no ImagingSystem.
     ValueError
         When the scenes do not fit the system.
     """
@@ -202,26 +208,27 @@ def data_sheet(
         values=values,
         bits=None if values is None or depth is None else values * depth,
         half_field=half_field,
+        traced=None if front is None else traced_lens(front),
     )
 
 
 def _other_size(
     lens: optics.LensPerformance, half_field: float, size: tuple[int, int]
 ) -> Iterator[str]:
-    """Where the angle of the corner and the pixels do not agree on the size of the image."""
+    """Problem text if the angle of the corner and the pixels give different image sizes."""
     corner = lens.image_distance * math.tan(half_field)
     pixels = lens.pixel_pitch * math.hypot(*size) / 2
     if abs(corner - pixels) > _SAME_SIZE * pixels:
         yield (
             f"by half_field the corner lies {1e3 * corner:.3g} mm from the axis, and by "
             f"{size[0]} x {size[1]} pixels of {1e6 * lens.pixel_pitch:.3g} um {1e3 * pixels:.3g} "
-            "mm: the picture stands for a sensor of more or fewer pixels, whose blur is that of "
-            "its own ones"
+            "mm: the picture represents a sensor with another number of pixels, but its blur is "
+            "that of these pixels"
         )
 
 
 def _in_light(sensor: optics.Sensor) -> Iterator[InLight]:
-    """In its own light, and in the least and the most of a range."""
+    """Signal-to-noise ratio at the own light level, and at the lowest and highest of a range."""
     for photons in sorted({sensor.photons, *(sensor.photon_range or ())}):
         with sensor.under(photons):
             light = torch.tensor([_HALF, _GREY], dtype=torch.float64) * photons
@@ -241,18 +248,23 @@ def _told(ratios: tuple[float, ...]) -> str:
 
 
 def _stages(system: ImagingSystem) -> str:
-    """As the system says it, and what of the sensor is a part of it."""
+    """Text of the system, and a line for the mosaic of its sensor."""
     cfa = None if system.sensor is None else system.sensor.cfa
     return str(system) if cfa is None else f"{system}\n  {'mosaic':<11}  {cfa.extra_repr()}"
 
 
 def _sharpest(focus: optics.ThroughFocus) -> dict[str, Any]:
-    """Without the curves, which are a figure."""
+    """Through-focus results for JSON, without the curves, which belong in a figure."""
     return {
         "frequency": focus.frequency,
         "best_focus": focus.best_focus,
         "polychromatic_focus": focus.polychromatic_focus,
     }
+
+
+def _traced(lens: TracedLens) -> dict[str, Any]:
+    """Ray-traced data for JSON, with each surface as a dictionary."""
+    return lens._asdict() | {"surfaces": [each._asdict() for each in lens.surfaces]}
 
 
 def _figures(sensor: optics.PhotonTransfer) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""A decision rule of a run, as a file, and where it was chosen.
+"""Decision rule of a run as a file, with the conditions for which it was chosen.
 
 ::
 
     evaluate RUN --save-rule FILE ──► DecisionRule, fitted at {run, views, photons, quality, ...}
-    FILE, RUN ──► evaluate, predict, export: other classes are refused, another place is told
+    FILE, RUN ──► evaluate, predict, export: refuse other classes, warn of other conditions
 """
 
 import json
@@ -30,10 +30,10 @@ __all__ = ["load_rule", "place", "ruled", "save_rule", "tell_elsewhere"]
 
 
 def place(config: RunConfig, point: OperatingPoint, views: Views) -> dict[str, Any]:
-    """Where a rule is chosen or used, as plain data: run, views, and the operating point.
+    """Conditions for which a rule is chosen or used, as plain data: run, views, operating point.
 
-    What the point does not ask for is as built; None is what a system has not, or draws anew for
-    each picture.
+    Numbers that the point does not request are the system's own. None means that the system has no
+    such number, or draws it for each picture.
     """
     here = OperatingPoint(**(_as_built(config.system).asked() | point.asked()))
     unknown = dict.fromkeys(OperatingPoint._fields)
@@ -41,7 +41,7 @@ def place(config: RunConfig, point: OperatingPoint, views: Views) -> dict[str, A
 
 
 def _as_built(system: SystemConfig) -> OperatingPoint:
-    """The point at which a system works by itself, of what is one number."""
+    """The system's own operating point, as far as it is a single number."""
     front, sensor, codec = system.front_end, system.sensor, system.codec
     found: dict[str, float | None] = {}
     if isinstance(sensor, SensorConfig) and sensor.photon_range is None:
@@ -57,13 +57,13 @@ def _as_built(system: SystemConfig) -> OperatingPoint:
 
 
 def tell_elsewhere(rule: DecisionRule, here: dict[str, Any]) -> None:
-    """Warn where a rule is used elsewhere than it was chosen, of what it says of that.
+    """Warn if a rule is used under other conditions than it was chosen for.
 
     Parameters
     ----------
     rule : classify.DecisionRule
     here : dict
-        Of :func:`place`; what it leaves out is not compared.
+        Present conditions, of :func:`place`; missing ones are not compared.
     """
     others = [
         f"{name} {_words(rule.fitted[name])}, not {_words(now)}"
@@ -72,9 +72,9 @@ def tell_elsewhere(rule: DecisionRule, here: dict[str, Any]) -> None:
     ]
     if others:
         caution(
-            f"the rule was chosen elsewhere than it is used ({'; '.join(others)}): its "
-            "probabilities and its cutoff may be wrong here. Choose one here, or judge it here, "
-            "with lens2label evaluate"
+            f"the rule was chosen under other conditions ({'; '.join(others)}): its "
+            "probabilities and its cutoff may be wrong here. Choose a rule for these conditions, "
+            "or evaluate it under them, with lens2label evaluate"
         )
 
 
@@ -83,26 +83,26 @@ def _words(value: object) -> object:
 
 
 def ruled(result: Evaluation, rule: DecisionRule, *, resamples: int = 0) -> Evaluation:
-    """The same pass with the scores of a rule; the losses stay those of the scores as they were.
+    """The same results with the scores of a rule; the losses stay those of the original scores.
 
     Parameters
     ----------
     result : Evaluation
-        With class scores.
+        Results with class scores.
     rule : classify.DecisionRule
-        Of their classes.
+        Rule for the same classes.
     resamples : int
         Bootstrap resamples behind the intervals of the new report; 0 for none.
     """
     assert result.logits is not None
     scores = rule.scores(result.logits)
-    # Of these scores as they are, the report is wanted.
+    # The report is wanted for these scores, without a further decision.
     nothing = np.zeros(len(rule.classes))
     return replace(result, logits=scores).adjusted(nothing, resamples=resamples)
 
 
 def save_rule(path: Path, rule: DecisionRule) -> None:
-    """Write a rule as JSON; a file that is there is replaced."""
+    """Write a rule as JSON; an existing file is replaced."""
     write_atomically(path, f"{json.dumps(rule.to_dict(), indent=2)}\n".encode())
 
 

@@ -1,14 +1,14 @@
-"""What is deployed of a trained system, as one file that runs without this library.
+"""Export of a trained system for deployment, as one file that runs without this library.
 
 ::
 
     light ─► glass ─► silicon ─► codes ─► all colours, combined, encoded ─► measurement
-             what a factory makes   what a computer does: a file is            │
+             hardware               software: a file goes                      │
                   probabilities     from one of these     scores ◄─ handed ◄─ latent
                         ▲           to a later one          │
                         └────────────── decision rule ──────┘
 
-Two files that meet at the latent are a camera that compresses and what it sends that to.
+Two files, one to the latent and one from it, are a camera that compresses and its receiver.
 """
 
 import copy
@@ -29,7 +29,8 @@ from joint.kinds import check_system
 from joint.planes import Noise, reach
 from joint.saved.checkpoint import check_writable, write_atomically
 from joint.saved.folder import as_path
-from joint.system import ImagingSystem, evaluating
+from joint.system import ImagingSystem, evaluating, seen_by
+from optics.quantity import single
 
 from .graph_file import FORMATS
 
@@ -38,11 +39,11 @@ __all__ = ["DeployedEnd", "DeployedPlane", "Exported", "export"]
 DeployedPlane = Literal["codes", "measurement", "latent", "handed"]
 DeployedEnd = Literal["latent", "handed", "scores", "probabilities"]
 _ORDER = ("codes", "measurement", "latent", "handed", "scores", "probabilities")
-# Ends that the classes have a number at.
+# Ends with one value for each class.
 _OF_CLASSES = ("scores", "probabilities")
-# Codecs that compute exactly where they are asked to.
+# Codecs that can compute exactly.
 _EXACT = (LearnedCodec, Autoencoder)
-# Far above what another order of sums does, far below what a graph that went wrong does.
+# Far above the effect of another order of sums, far below that of a wrong graph.
 _TOLERANCE = 1e-2
 # Share of the codes of a latent, without exact sums, that may be others, by one step.
 _FLIPPED = 1e-2
@@ -50,30 +51,31 @@ _FLIPPED = 1e-2
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, and what was seen when it was read again."""
+    """An exported file, and the result of reading it again."""
 
     path: Path
     plane: DeployedPlane
-    """Where its graph begins."""
+    """Plane at which its graph begins."""
     shape: tuple[int, ...]
-    """What it takes of each picture, ``[C, H, W]``."""
+    """Shape of its input for each picture, ``[C, H, W]``."""
     classes: tuple[str, ...] | int
-    """What its scores or probabilities are of; their number, where nobody named them. None, ``()``,
-    where it gives none."""
+    """Names of the classes of its scores or probabilities; their number if they have no names;
+    ``()`` for a file without scores."""
     size: int
-    """Bytes."""
+    """Size of the file, bytes."""
     difference: float
-    """Largest difference of a value that it gives from the system's own, over the example
+    """Largest difference between an output value and that of the system, over the example
     scenes."""
     pictures: int
-    """How many those were: of others, a code at the edge between two steps may differ more."""
+    """Number of example scenes. For other scenes, a code at the edge between two steps may differ
+    more."""
     until: DeployedEnd = "scores"
-    """Where its graph ends."""
+    """Plane at which its graph ends."""
     gives: tuple[int, ...] = ()
-    """What it gives of each picture: ``[K]`` scores or probabilities, or ``[C, H, W]``."""
+    """Shape of its output for each picture: ``[K]`` scores or probabilities, or ``[C, H, W]``."""
     flipped: float = 0.0
-    """Share of the codes of a latent that fell to the other side of an edge between two steps, over
-    the example scenes: of ONNX alone, which has no exact sums."""
+    """Share of the codes of a latent that differ by a step from the system's, over the example
+    scenes; only for ONNX, which has no exact sums."""
 
     def __str__(self) -> str:
         takes, gives = (", ".join(map(str, shape)) for shape in (self.shape, self.gives))
@@ -101,39 +103,39 @@ def export(
     classes: Sequence[str] | None = None,
     rule: DecisionRule | None = None,
 ) -> Exported:
-    """Write the part of a system that a computer runs, as a graph without this library.
+    """Write the software part of a system to a file, as a graph that runs without this library.
 
-    ``.pt2`` is read by :func:`torch.export.load`, ``.onnx`` by ONNX Runtime and what compiles for
-    small devices. Either takes any number of pictures of the examples' size, gives the scores of
-    the classes before their softmax, their probabilities, or what comes before, and is read again
-    and compared before it gets its name; probabilities by their logarithms too, in which a small
-    one counts as a large one. In a file of ONNX, which has no exact sums in float64, a codec
-    computes in float32: a code at the edge between two steps may fall to the other side.
+    ``.pt2`` is read by :func:`torch.export.load`, ``.onnx`` by ONNX Runtime and by compilers for
+    small devices. Both take any number of pictures of the examples' size, and give the scores of
+    the classes before the softmax, their probabilities, or an earlier plane. The file is read again
+    and compared with the system before it gets its name; probabilities also by their logarithms, so
+    that small ones count as much as large ones. ONNX has no exact sums in float64, and a codec
+    computes in float32 there: a code at the edge between two steps may be off by one step.
 
     Parameters
     ----------
     system : ImagingSystem
-        With a classifier, if scores are wanted; it is not changed.
+        A system, with a classifier if scores are wanted; it is not changed.
     scenes : Tensor ``[B, C, H, W]``
-        Example scenes, as the system takes them: their size is the size that the file is for.
+        Example scenes, as the system takes them; the file is for scenes of their size.
     path : path
-        Ends in ``.pt2`` or ``.onnx``; a file that is there is replaced.
+        Ends in ``.pt2`` or ``.onnx``; an existing file is replaced.
     plane : {"codes", "measurement", "latent", "handed"}
-        What the file takes: the codes that the camera writes, DN as floats with the black level in
-        them, all exposures ``[B, E*C, H, W]``, mosaics ``[B, E, H, W]`` behind a colour filter
-        array; the camera's picture, encoded like the scenes; the latent of a learned codec; or what
-        a decoder gives the classifier.
+        Input of the file. codes: those that the camera writes, DN as floats with the black level
+        included, all exposures ``[B, E*C, H, W]``, mosaics ``[B, E, H, W]`` behind a colour filter
+        array. measurement: the camera's picture, encoded like the scenes. latent: that of a learned
+        codec. handed: the input of the classifier.
     until : {"latent", "handed", "scores", "probabilities"}
-        What it gives: the latent that a learned codec would write (``codec.encode``, whole numbers
-        of a factorized one), for a camera that compresses; the picture behind the codec, or that
-        of a camera without one; the scores; or probabilities, the softmax of the scores.
+        Output of the file. latent: that which a learned codec would write (``codec.encode``, whole
+        numbers for a factorized one), for a camera that compresses. handed: the picture behind the
+        codec, or that of a camera without one. scores. probabilities: the softmax of the scores.
     classes : sequence of str, optional
-        Their names, where it gives scores or probabilities, told in the file's description
+        Names of the classes for the file's description, if it gives scores or probabilities
         (``lens2label.json``: an extra file of a .pt2, a metadata property of a .onnx); by default
-        those of the system, or those of the rule where it has none.
+        those of the system, or those of the rule if the system has none.
     rule : classify.DecisionRule, optional
-        By which scores become probabilities, where it gives those. The description has it, with the
-        cutoff of a referral, which is for the reader to compare with.
+        Rule that turns scores into probabilities, if the file gives these. The description contains
+        it, with the cutoff of a referral, which the user of the file has to apply.
 
     Returns
     -------
@@ -142,31 +144,31 @@ def export(
     Raises
     ------
     TypeError
-        For what is no system, no Tensor or no path.
+        When ``system``, ``scenes`` or ``path`` is of another type.
     ValueError
-        For another suffix, plane or end, one that the system has not, an end that does not come
-        after the plane, no classifier or scenes, another number of names than of scores, the
-        system's own names in another order, a rule of other classes or without probabilities,
-        scores that are not ``[B, K]``, a stage that cannot be a graph (a codec of files, or one of
-        your own that computes outside of torch; in ONNX a hyperprior, float64), or a file that
-        gives something else. Nothing is written then.
+        For another suffix, plane or end, one that the system does not have, an end that does not
+        come after the plane, no classifier or scenes, another number of names than of scores, the
+        system's own names in another order, a rule for other classes or without probabilities,
+        scores that are not ``[B, K]``, a stage that cannot be a graph (a codec of files, or a
+        custom one that computes outside torch; in ONNX a hyperprior, float64), or a file whose
+        output differs from the system's. Nothing is written then.
     CheckpointError
-        Where no file can be written; before anything is computed, if the folder tells.
+        When no file can be written; before anything is computed, if the folder shows it.
     ImportError
         Without ONNX, for a .onnx: ``pip install "lens2label[onnx]"``.
 
     Notes
     -----
-    What the light passes before the codes is made by a factory, and a simulation of it draws its
-    noise: no file begins there. The description of a file that takes codes says of which camera:
-    black level and top code, DN, exposures, and the rows and the channels of the colour filters;
-    that of a file with a codec says at which of its qualities (null: the middle, or it has none).
+    Optics and sensor are hardware, and their simulation draws noise: no file begins before the
+    codes. The description of a file that takes codes has the data of the camera: black level and
+    top code, DN, exposures, and the rows and channels of the colour filters. That of a file with a
+    codec has its quality (null: the middle, or the codec has none).
     """
     check_system(system)
     if not isinstance(scenes, Tensor):
         raise TypeError(
-            f"scenes must be a Tensor [B, C, H, W] in 0..1, not {type(scenes).__name__}: make one "
-            "of an array with torch.as_tensor(array, dtype=torch.float32)"
+            f"scenes must be a Tensor [B, C, H, W] in 0..1, not {type(scenes).__name__}: convert "
+            "an array with torch.as_tensor(array, dtype=torch.float32)"
         )
     path = as_path(path, "path")
     check_target(path)
@@ -174,11 +176,11 @@ def export(
     _check_ends(system, plane, until)
     if rule is not None and until != "probabilities":
         raise ValueError(
-            f"a rule makes probabilities of scores, and until={until!r} ends before: give "
+            f"a rule turns scores into probabilities, but until={until!r} ends before: give "
             "until='probabilities' (--until probabilities)"
         )
     if until not in _OF_CLASSES and classes is not None:
-        raise ValueError(f"classes are those of scores, and until={until!r} gives none: leave out")
+        raise ValueError(f"until={until!r} gives no scores, which have classes: leave out classes")
     if plane not in ("latent", "handed"):
         _check_codec(system.codec, exact=form.exact, until=until)
     if not len(scenes):
@@ -197,46 +199,77 @@ def export(
             wanted, part.probabilities = by.probabilities(wanted), _Probabilities(by, wanted)
         wanted = wanted.cpu()
         takes, gives = tuple(value.shape[1:]), tuple(wanted.shape[1:])
-        description = {
-            "takes": plane,
-            "shape": ["pictures", *takes],
-            "encoding": _encoding(system, plane),
-        }
-        if plane == "codes":
-            description |= _camera(system)
-        if system.codec is not None and plane != "handed":
-            description["quality"] = getattr(system.codec, "quality", None)
-        if "latent" in (plane, until):  # two files that meet there have to agree in it, too
-            description["pixels"] = [*size]
-        if until == "scores":
-            description |= {"gives": "scores, before the softmax", "classes": named}
-        elif until == "probabilities":
-            told = None if rule is None else rule.to_dict()
-            description |= {"gives": "probabilities", "classes": named, "rule": told}
-        else:
-            description |= {
-                "gives": until,
-                "gives_shape": ["pictures", *gives],
-                "gives_encoding": _encoding(system, until),
-            }
-        # Of a single example torch.export would take it that there never are several.
+        description = _beginning(system, part, takes) | _end(system, until, gives, named, rule)
+        # From a single example torch.export would conclude that there is always one picture.
         example = value if len(value) > 1 else value.repeat(2, 1, 1, 1)
         part = part if form.exact else _inexact(part)
         content = form.write(part, example, until, json.dumps(description), _behind(part))
         run = form.read(content)
-        # One picture alone, too: the number of pictures may not have stayed free.
+        # Also with one picture: the graph may have fixed the number of pictures.
         found = [run(value), run(value[:1])]
+    difference, flipped = _compared(found, wanted, part, exact=form.exact)
+    write_atomically(path, content)
+    return Exported(
+        path, plane, takes, named, len(content), difference, len(scenes), until, gives, flipped
+    )
+
+
+def _beginning(system: ImagingSystem, part: "_Part", takes: Sequence[int]) -> dict[str, object]:
+    """Description of the input of a file."""
+    found: dict[str, object] = {
+        "takes": part.plane,
+        "shape": ["pictures", *takes],
+        "encoding": _encoding(system, part.plane),
+    }
+    if part.plane == "codes":
+        found |= _camera(system)
+    if system.codec is not None and part.plane != "handed":
+        found["quality"] = getattr(system.codec, "quality", None)
+    if "latent" in (part.plane, part.until):  # two files that meet there have to agree in it, too
+        found["pixels"] = [*part.size]
+    return found
+
+
+def _end(
+    system: ImagingSystem,
+    until: DeployedEnd,
+    gives: Sequence[int],
+    classes: tuple[str, ...] | int,
+    rule: DecisionRule | None,
+) -> dict[str, object]:
+    """Description of the output of a file."""
+    if until == "scores":
+        return {"gives": "scores, before the softmax", "classes": classes}
+    if until == "probabilities":
+        told = None if rule is None else rule.to_dict()
+        return {"gives": "probabilities", "classes": classes, "rule": told}
+    return {
+        "gives": until,
+        "gives_shape": ["pictures", *gives],
+        "gives_encoding": _encoding(system, until),
+    }
+
+
+def _compared(
+    found: Sequence[Tensor], wanted: Tensor, part: "_Part", *, exact: bool
+) -> tuple[float, float]:
+    """Largest difference of a file's output from the system's, and the share of flipped codes.
+
+    Raises
+    ------
+    ValueError
+        When the difference is more than rounding.
+    """
     pairs = [(made, wanted[: len(made)]) for made in found]
-    difference, others = _difference(pairs), ""
-    flipped = 0.0
-    step = None if until != "latent" or form.exact else _step(system.codec, wanted)
+    difference, flipped, others = _difference(pairs), 0.0, ""
+    step = None if part.until != "latent" or exact else _step(part.system.codec, wanted)
     if step is None:
         good = difference <= _tolerated(wanted)
-        if until == "probabilities":
+        if part.until == "probabilities":
             apart = _difference([(_logarithm(made), _logarithm(own)) for made, own in pairs])
             good = good and apart <= _tolerated(_logarithm(wanted))
             others = f", and by up to {apart:.2g} in their logarithms"
-    else:  # a few codes may have fallen to the other side, none further
+    else:  # a few codes may be off by one step, none by more
         steps = torch.cat(
             [((made - own).abs() / step[: len(made)]).flatten() for made, own in pairs]
         )
@@ -245,17 +278,14 @@ def export(
         others = f", and {flipped:.2%} of its codes are others" if flipped else ""
     if not good:
         raise ValueError(
-            f"the {until} of the file differ by up to {difference:.2g} from those of the "
-            f"system{others}: nothing was written{'' if form.exact else _flipped(part)}"
+            f"the {part.until} of the file differ by up to {difference:.2g} from those of the "
+            f"system{others}: nothing was written{'' if exact else _flipped(part)}"
         )
-    write_atomically(path, content)
-    return Exported(
-        path, plane, takes, named, len(content), difference, len(scenes), until, gives, flipped
-    )
+    return difference, flipped
 
 
 def _difference(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """The largest of any value; nan where one is."""
+    """Largest absolute difference of the pairs; nan if there is one."""
     return float(torch.stack([(made - own).abs().max() for made, own in pairs]).max())
 
 
@@ -264,12 +294,12 @@ def _tolerated(wanted: Tensor) -> float:
 
 
 def _logarithm(probabilities: Tensor) -> Tensor:
-    """Of the least number that has all its digits, where there is less."""
+    """Logarithm of probabilities, limited from below to the smallest normal number."""
     return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
 
 def _step(codec: nn.Module | None, latent: Tensor) -> Tensor | None:
-    """How far two neighbouring codes of a latent are apart, ``[B, M or 1, 1, 1]``, if it is one."""
+    """Distance between neighbouring codes of a quantised latent, ``[B, M or 1, 1, 1]``, or None."""
     if isinstance(codec, LearnedCodec):
         return torch.ones(len(latent), 1, 1, 1)
     if isinstance(codec, Autoencoder) and codec.latent_bits is not None:
@@ -279,7 +309,7 @@ def _step(codec: nn.Module | None, latent: Tensor) -> Tensor | None:
 
 
 def check_target(path: Path) -> None:
-    """Raise what :func:`export` raises for a file that cannot be written, without a system."""
+    """Raise the errors of :func:`export` for a file that cannot be written; needs no system."""
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"a graph is written as {' or '.join(FORMATS)}, not as {path.name!r}")
     if path.is_dir():
@@ -289,7 +319,7 @@ def check_target(path: Path) -> None:
 
 
 def _check_ends(system: ImagingSystem, plane: DeployedPlane, until: DeployedEnd) -> None:
-    """Refuse a graph from a plane to an end that the system has not, or the wrong way round."""
+    """Refuse a plane or an end that the system does not have, or an end before the plane."""
     for name, given, allowed in (
         ("plane", plane, get_args(DeployedPlane)),
         ("until", until, get_args(DeployedEnd)),
@@ -300,13 +330,13 @@ def _check_ends(system: ImagingSystem, plane: DeployedPlane, until: DeployedEnd)
         raise ValueError(f"until={until!r} does not come after plane={plane!r}: nothing is between")
     if until in _OF_CLASSES and system.classifier is None:
         raise ValueError(
-            f"the system has no classifier, so that there are no {until} to export; end before it, "
+            f"the system has no classifier, and therefore no {until} to export; end before it, "
             "with until='handed' or until='latent'"
         )
     if "latent" in (plane, until) and not isinstance(system.codec, _EXACT):
         kind = "no codec" if system.codec is None else type(system.codec).__name__
         raise ValueError(
-            f"this system has no plane 'latent', which needs a learned codec, and not {kind}"
+            f"this system has no plane 'latent', which needs a learned codec, not {kind}"
         )
     if plane == "measurement" and until == "handed" and system.codec is None:
         raise ValueError(
@@ -317,7 +347,7 @@ def _check_ends(system: ImagingSystem, plane: DeployedPlane, until: DeployedEnd)
 def _example(
     system: ImagingSystem, scenes: Tensor, plane: DeployedPlane
 ) -> tuple[Tensor, tuple[int, int]]:
-    """What a plane holds of the scenes, and how large the pictures are that a codec is given."""
+    """Values of a plane for the scenes, and the size of the codec's input pictures."""
     noise = Noise(None, scenes.device)
     if plane == "codes":
         if system.sensor is None:
@@ -345,7 +375,7 @@ def _encoding(system: ImagingSystem, plane: DeployedPlane | DeployedEnd) -> str:
 
 
 def _camera(system: ImagingSystem) -> dict[str, object]:
-    """What a camera has to have in common with the sensor for its codes to mean the same."""
+    """Properties of the sensor that a real camera must share for its codes to mean the same."""
     assert system.sensor is not None
     cfa = system.sensor.cfa
     return {
@@ -358,7 +388,7 @@ def _camera(system: ImagingSystem) -> dict[str, object]:
 
 
 class _Part(nn.Module):
-    """From one plane to a later one, tensors in and out."""
+    """The part of a system from one plane to a later one, with tensors as input and output."""
 
     def __init__(
         self,
@@ -368,7 +398,7 @@ class _Part(nn.Module):
         size: tuple[int, int],
     ) -> None:
         super().__init__()
-        # No stage that is not used: its weights would go into the file.
+        # Only stages that are used: the weights of others would go into the file.
         camera = ("front_end", "sensor", "restoration")
         unused = {
             "codes": (),
@@ -387,7 +417,7 @@ class _Part(nn.Module):
         self.probabilities: nn.Module | None = None
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return what the end is of what the plane holds, ``[B, C, H, W]``."""
+        """Return the values at the end for those of the plane, ``[B, C, H, W]``."""
         sensor, codec, classifier = self.system.sensor, self.system.codec, self.system.classifier
         if sensor is not None:  # of the plane of codes alone
             pictures = sensor.from_codes(pictures, exposures=self.system.exposures)
@@ -399,27 +429,27 @@ class _Part(nn.Module):
             pictures = codec.decode(pictures, size=self.size)
         elif codec is not None:
             pictures = codec(pictures).reconstruction
-        pictures = pictures if classifier is None else classifier(pictures)
+        pictures = pictures if classifier is None else seen_by(classifier, pictures)
         return pictures if self.probabilities is None else self.probabilities(pictures)
 
 
 class _Probabilities(nn.Module):
-    """As :meth:`classify.DecisionRule.probabilities`, which looks at what a graph does not have."""
+    """:meth:`classify.DecisionRule.probabilities` for a graph, without its checks of values."""
 
     offset: Tensor
 
     def __init__(self, rule: DecisionRule, like: Tensor) -> None:
         super().__init__()
         self.temperature = rule.temperature
-        self.register_buffer("offset", like.new_tensor(rule.offset))
+        self.register_buffer("offset", single(like).new_tensor(rule.offset))
 
     def forward(self, scores: Tensor) -> Tensor:
-        """Probabilities ``[B, K]`` of scores ``[B, K]``."""
-        return (scores / self.temperature + self.offset).softmax(1)
+        """Probabilities ``[B, K]`` of scores ``[B, K]``; in float32 for those of half precision."""
+        return (single(scores) / self.temperature + self.offset).softmax(1)
 
 
 def _half(codec: LearnedCodec | Autoencoder, *, encodes: bool) -> LearnedCodec | Autoencoder:
-    """A copy without the weights of the nets that stand on the other side of the latent."""
+    """A copy of a codec without the networks on the other side of the latent."""
     codec = copy.deepcopy(codec)
     others = ("synthesis",) if encodes else ("analysis", "side_analysis", "side_synthesis")
     for name in others:
@@ -430,25 +460,25 @@ def _half(codec: LearnedCodec | Autoencoder, *, encodes: bool) -> LearnedCodec |
 
 
 def _check_codec(codec: nn.Module | None, *, exact: bool, until: DeployedEnd) -> None:
-    """Refuse a codec that is no graph, or none of a format without sums in float64."""
+    """Refuse a codec that cannot be a graph, or not in a format without sums in float64."""
     if isinstance(codec, FileCodec | KMeansCodec):
-        after = "export what comes after it, plane='handed' (--plane handed)"
+        after = "export the part behind it, plane='handed' (--plane handed)"
         if until not in _OF_CLASSES:  # there is nothing after it
             after = f"give until='scores' and {after}; or leave the codec out of the system"
         raise ValueError(f"{type(codec).__name__} computes outside of torch: {after}")
     if isinstance(codec, HyperpriorCodec) and not exact:
         raise ValueError(
-            "HyperpriorCodec chooses its tables by exact sums in float64, which ONNX Runtime has "
-            f"not: write a .pt2{_or_later(until, 'latent', 'handed')}"
+            "HyperpriorCodec chooses its tables by exact sums in float64, which ONNX Runtime does "
+            f"not have: write a .pt2{_or_later(until, 'latent', 'handed')}"
         )
 
 
 def _flipped(part: _Part) -> str:
-    """What may have happened to a codec without exact sums."""
+    """Advice for a codec without exact sums."""
     if not isinstance(part.system.codec, _EXACT):
         return ""
     return (
-        "; in float32 a code at the edge between two steps falls to the other side: write a .pt2"
+        "; in float32 a code at the edge between two steps may be off by one step: write a .pt2"
         f"{_or_later(part.until, 'latent', 'handed')}"
     )
 
@@ -460,13 +490,13 @@ def _or_later(until: DeployedEnd, *planes: DeployedPlane) -> str:
 
 
 def _named(*planes: DeployedPlane) -> str:
-    """Planes as they are given, in Python and on the command line."""
+    """Planes as arguments in Python and as options on the command line."""
     options = " or ".join(f"--plane {plane}" for plane in planes)
     return f"plane={' or '.join(map(repr, planes))} ({options})"
 
 
 def _inexact(part: _Part) -> _Part:
-    """The same in ordinary arithmetic; the original is not changed."""
+    """A copy that computes in ordinary arithmetic; the original is not changed."""
     if not isinstance(part.system.codec, _EXACT):
         return part
     part = copy.deepcopy(part)
@@ -478,7 +508,7 @@ def _inexact(part: _Part) -> _Part:
 def _checked(
     classes: Sequence[str] | None, scores: object, own: tuple[str, ...] | None
 ) -> tuple[str, ...] | int:
-    """The names of the scores, or how many there are."""
+    """The names of the classes, or their number."""
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         made = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ValueError(f"the classifier must give scores [pictures, classes], not {made}")
@@ -489,20 +519,20 @@ def _checked(
         raise ValueError(f"classes are names, such as ('mel', 'nv'), not the one word {classes!r}")
     if len(classes) != scores.shape[1]:
         raise ValueError(
-            f"{len(classes)} classes are named, and there are {scores.shape[1]} scores"
+            f"{len(classes)} classes are named, but there are {scores.shape[1]} scores"
         )
     if own is not None and tuple(classes) != own and sorted(classes) == sorted(own):
         raise ValueError(
-            f"the scores of the system are of {', '.join(own)}, in this order, and not of "
+            f"the scores of the system are for {', '.join(own)}, in this order, not for "
             f"{', '.join(classes)}: leave classes out"
         )
     return tuple(classes)
 
 
 def _behind(part: _Part) -> str:
-    """Where a graph may begin instead, behind a stage that cannot be part of it.
+    """Advice to begin behind a stage that cannot be part of a graph.
 
-    Nothing tells which stage it is, and behind a classifier there is nothing.
+    The error does not show which stage it is; behind a classifier nothing is left.
     """
     camera, codec = part.plane == "codes", part.system.codec is not None
     later = [f"the sensor or the restoration, begin behind it, at {_named('measurement')}"] * camera

@@ -1,4 +1,4 @@
-"""Graphs as files that are read without this library: a .pt2 of torch, a .onnx of any runtime.
+"""Graphs as files that are read without this library: .pt2 for torch, .onnx for any runtime.
 
 ::
 
@@ -23,21 +23,21 @@ DESCRIPTION = "lens2label.json"
 
 
 class GraphFormat(NamedTuple):
-    """How a graph becomes a file, and is read again."""
+    """Functions that write and read one file format."""
 
     check: Callable[[], None]
-    """Raises an ImportError where the format cannot be written."""
+    """Raises an ImportError if the format cannot be written."""
     write: Callable[[nn.Module, Tensor, str, str, str], bytes]
-    """The file of a module, for inputs of an example's shape, with the name of what it gives, a
-    description, and what to do where a part of it takes values out of tensors."""
+    """Returns the file of a module. Arguments: module, example input, name of the output,
+    description, and the remedy for a stage that takes values out of tensors."""
     read: Callable[[bytes], Callable[[Tensor], Tensor]]
-    """What a file computes, on the CPU."""
+    """Returns the function that a file computes, on the CPU."""
     exact: bool
-    """Whether what reads it has sums in float64."""
+    """Whether its runtime has sums in float64."""
 
 
 def _free() -> tuple[dict[int, Any]]:
-    """The number of pictures is the reader's."""
+    """Dynamic shape with a free number of pictures."""
     return ({0: torch.export.Dim("pictures", min=1)},)
 
 
@@ -45,21 +45,22 @@ _FIXED = (
     "The number of pictures was fixed by len() or int() in the forward of a stage of your own: "
     "take pictures.shape[0], as in pictures.new_zeros(pictures.shape[0])"
 )
-# What torch.export and ONNX Runtime say, and what has happened then.
+# Messages of torch.export and ONNX Runtime, and their causes.
 _HINTS = {
     "Constraints violated (pictures)": _FIXED,
     "Got invalid dimensions for input": _FIXED,
     "Could not find an implementation for": (
-        "Of float64 it has few operations: give system.float() and scenes.float()"
+        "It has few operations in float64: give system.float() and scenes.float()"
     ),
+    "tensor(bfloat16)": "It has few operations in bfloat16: give system.float()",
 }
-# What torch says where values are needed, and not the graph of what is done to them.
+# Messages of torch about a stage that needs values of tensors while the graph is made.
 _OUTSIDE = (".numpy() is not supported", "data pointer", "data-dependent", "unbacked symbol")
 
 
 @contextmanager
 def _traced(said: str, remedy: str | None = None) -> Iterator[None]:
-    """Tell in our words what a stage cannot do; the exporters have many words for it."""
+    """Translate the various errors of the exporters into one kind of message."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a torch about itself
@@ -76,7 +77,7 @@ def _traced(said: str, remedy: str | None = None) -> Iterator[None]:
 
 
 def _graph(part: nn.Module, example: Tensor, remedy: str) -> torch.export.ExportedProgram:
-    """What is computed, as operations of torch, for any number of pictures."""
+    """Graph of torch operations of a module, for any number of pictures."""
     with _traced("torch.export cannot make a graph of this system", remedy):
         return torch.export.export(part, (example,), dynamic_shapes=_free())
 
@@ -84,7 +85,7 @@ def _graph(part: nn.Module, example: Tensor, remedy: str) -> torch.export.Export
 def _write_pt2(
     part: nn.Module, example: Tensor, gives: str, description: str, remedy: str
 ) -> bytes:
-    del gives  # a graph of torch has no names for its outputs
+    del gives  # outputs of a torch graph have no names
     file = io.BytesIO()
     torch.export.save(_graph(part, example, remedy), file, extra_files={DESCRIPTION: description})
     return file.getvalue()

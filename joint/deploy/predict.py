@@ -1,4 +1,4 @@
-"""What a trained run says of pictures that nobody has labelled, ``lens2label predict``.
+"""Classification of unlabelled pictures by a trained run, ``lens2label predict``.
 
 ::
 
@@ -41,15 +41,15 @@ __all__ = ["Prediction", "predict"]
 
 
 class Prediction(NamedTuple):
-    """What a run says of one picture."""
+    """Prediction of a run for one picture."""
 
     name: str
-    """The file; in a folder or a zip its path below that, behind the path of that where several
-    were given."""
+    """The file; in a folder or zip its path inside, preceded by the path of the folder or zip if
+    several were given."""
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
-    """Of each class, by the softmax of its score, divided by a temperature where one was given, or
-    as a rule says."""
+    """Probability of each class: the softmax of the scores, divided by the temperature if one was
+    given, or by the rule."""
     referred: bool | None = None
     """Whether the picture is referred; None without a rule that refers."""
 
@@ -72,7 +72,7 @@ class Prediction(NamedTuple):
         return {"picture": self.name, "label": self.label, **said}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the picture, its label, the probability of each class, the referral if any."""
+        """For JSON: the picture, its label, the probability of each class, the referral if any."""
         both = dict(zip(self.classes, self.probabilities, strict=True))
         said = {"picture": self.name, "label": self.label, "probabilities": both}
         return said if self.referred is None else said | {"referred": self.referred}
@@ -98,83 +98,82 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     progress: bool = False,
     failed: Callable[[str, str], object] | None = None,
 ) -> list[Prediction]:
-    """Ask a trained run what pictures show.
+    """Classify pictures with a trained run.
 
-    They are cropped, reduced and encoded as those that it was trained on were, and pass its whole
-    system: simulated optics and sensor, codec, classifier. What a real camera took has passed its
-    own optics already, and is for :func:`joint.export`.
+    Pictures are cropped, reduced and encoded as in the training, and pass the whole system:
+    simulated optics and sensor, codec, classifier. Pictures of a real camera have passed its optics
+    already; for them see :func:`joint.export`.
 
     Parameters
     ----------
     directory : path
         The run folder. The data that it was trained on need not be there.
     pictures : path or sequence of paths
-        Files (``.jpg .jpeg .png .bmp .tif .tiff .webp``), or folders and zips of them, but for the
-        masks, ``<picture>_segmentation``, that lie among those.
+        Files (``.jpg .jpeg .png .bmp .tif .tiff .webp``), or folders and zips of them; masks among
+        them, ``<picture>_segmentation``, are left out.
     views : {"identity", "mirror", "flips", "dihedral"}
         Views of each picture over which probabilities are averaged, see
         :func:`joint.average_views`.
     photons, quality, distance, motion : float, optional
         Light, quality of the codec, distance and motion instead of the system's own, as in
-        :func:`joint.evaluate`. A run of a ``photon_range`` draws the light of each picture from
-        its name, unless ``photons`` says it; so it is with working distances and ``distance``.
+        :func:`joint.evaluate`. Without ``photons``, a run with a ``photon_range`` draws the light
+        of each picture from its name; without ``distance``, a run with working distances draws
+        these in the same way.
     white_level : int, optional
-        Code of pictures of 16 bits that is white, such as 4095 where a camera of 12 bits has filled
-        the low ones; by default that of the training. Codes are then taken for what those of the
-        training were, sRGB or linear.
+        White code of 16-bit pictures, such as 4095 for a 12-bit camera that fills the low bits; by
+        default that of the training. Codes then have the encoding of the training, sRGB or linear.
     bit_depth : {8, 16}, optional
-        Of the codes, as in :class:`classify.ImageFolder`: 8 reduces all pictures, 16 keeps all bits
-        of files that have as many; by default as in the training.
+        Bits of the codes, as in :class:`classify.ImageFolder`: 8 reduces all pictures, 16 keeps all
+        bits of 16-bit files; by default as in the training.
     temperature : float
-        By which scores are divided before the softmax, so that probabilities are as sure as they
-        are right: that of :func:`classify.fit_temperature` on the validation part. It changes no
-        label.
+        Divisor of the scores before the softmax, which calibrates the probabilities: that of
+        :func:`classify.fit_temperature` on the validation part. It changes no label.
     rule : classify.DecisionRule, optional
-        Instead of a temperature: what makes probabilities and a referral of the scores, as
-        ``lens2label evaluate --save-rule`` keeps it. An offset may change labels.
+        Rule that turns scores into probabilities and a referral, instead of a temperature, as
+        ``lens2label evaluate --save-rule`` writes it. An offset may change labels.
     seed : int
-        Source of the sensor's noise, with the name of a file: neither its folder nor the other
-        pictures change it. It is other noise than in the run's own test, whatever the seed.
+        Random seed of the sensor's noise, together with the name of a file; neither its folder nor
+        other pictures matter. The noise differs from that of the run's own test for every seed.
     batch_size : int
-        Pictures in one pass.
+        Pictures per pass.
     device : torch.device or str
-        Where to compute.
+        Device of the computation.
     workers : int, optional
         Threads that decode; one for each core by default.
     progress : bool
         Show a bar, on a terminal.
     failed : callable, optional
-        Is told the name of each picture that cannot be used and the reason, and such pictures are
-        left out. By default one is enough to have no predictions, but an error.
+        Called with the name of each picture that cannot be used and the reason; such pictures are
+        left out. Without it, one such picture raises an error.
 
     Returns
     -------
     list of Prediction
-        Of each picture, in the order given, those of a folder by name.
+        One for each picture, in the order given; within a folder by name.
 
     Raises
     ------
     ConfigError, CheckpointError
-        When the run cannot be loaded, has no classifier, or was trained on scenes that no picture
-        file is one of: of other channels than grey or colours, or that are not square, or linear
-        light where nothing says that the codes of files are.
+        When the run cannot be loaded, has no classifier, or was trained on scenes that picture
+        files cannot be: with channels other than grey or colour, not square, or linear light while
+        the files are not known to be linear.
     TypeError
         For pictures or a run folder that are no paths, a ``failed`` that cannot be called, a rule
-        that is none, and several numbers, or none, where one is asked for.
+        of another type, or anything but one number where one is needed.
     FileNotFoundError
-        When a picture is not there.
+        When a picture does not exist.
     ValueError
-        For no picture; where ``failed`` is not given, for pictures that cannot be used, all of them
-        by name, those that share a reason together; for an option that is not one of those
-        allowed; for an operating point that the system does not have; for a temperature that is
-        not positive and finite, or one beside a rule; or for a rule of other classes.
+        When there is no picture; without ``failed``, for pictures that cannot be used, which are
+        all named, grouped by reason; for an option that is not allowed; for an operating point that
+        the system does not have; for a temperature that is not positive and finite, or given with a
+        rule; or for a rule for other classes.
 
     Warns
     -----
     UserWarning
-        When pictures of 16 bits are reduced to 8, or have codes that do not fit the white level;
-        when pictures are transparent somewhere; when a rule was chosen for another run, at another
-        operating point or for other views; and as :func:`joint.evaluate` of light that is lost at
+        When 16-bit pictures are reduced to 8 bits, or have codes above the white level; when
+        pictures have transparent parts; when a rule was chosen for another run, another operating
+        point or other views; and as :func:`joint.evaluate` about light that is lost at
         ``distance``.
     """
     check_batch_size(batch_size)
@@ -188,9 +187,7 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     if rule is not None and not isinstance(rule, DecisionRule):
         raise TypeError(f"rule must be a classify.DecisionRule, not {type(rule).__name__}")
     if rule is not None and temperature != 1:
-        raise ValueError(
-            f"a rule has a temperature of its own: leave temperature={temperature:g} out"
-        )
+        raise ValueError(f"a rule has its own temperature: leave temperature={temperature:g} out")
     if failed is not None and not callable(failed):
         raise TypeError(f"failed must be a function of a name and a reason, not {failed!r}")
     places = _places(pictures)
@@ -209,7 +206,7 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     )
     system = rebuilt(config, trained, kind).to(usable_device(device))
     if system.classifier is None:
-        raise ConfigError(f"the run in {directory} has no classifier: it says nothing of a picture")
+        raise ConfigError(f"the run in {directory} has no classifier and cannot label pictures")
     if rule is None:
         rule = DecisionRule(kind.classes, temperature)
     else:
@@ -218,17 +215,9 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     found: list[Prediction] = []
     with ExitStack() as held, torch.no_grad(), operating(system, point):
         warn_of_cut(system, point)
-        given = [(str(path), member) for path in places for member in _members(path, held)]
-        members = [member for _, member in given]
-        # One name may be in several folders.
-        several = len({path for path, member in given if member.path != path}) > 1
+        members = _members(places, held)
         if not members:
             raise ValueError(f"there is no picture ({' '.join(SUFFIXES)}) in what was given")
-        if several:
-            members = [
-                member if member.path == path else replace(member, path=f"{path}/{member.path}")
-                for path, member in given
-            ]
         broken: dict[str, list[str]] = {}  # names for each reason
         each = decoder.decode_each(
             [Picture(member) for member in members],
@@ -257,14 +246,26 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
 
 
 def _places(pictures: object) -> list[Path]:
-    """The paths of one picture or of several; a TypeError for what is none."""
+    """The paths of one picture or of several; a TypeError for anything else."""
     if isinstance(pictures, str | os.PathLike) or not isinstance(pictures, Iterable):
         pictures = [pictures]
     return [as_path(each, "each of pictures").expanduser() for each in pictures]
 
 
-def _members(path: Path, held: ExitStack) -> Iterator[Member]:
-    """The picture files that a path is: itself, or those of a folder or a zip."""
+def _members(places: Sequence[Path], held: ExitStack) -> list[Member]:
+    """The picture files at the given paths, each with a unique name."""
+    given = [(str(path), member) for path in places for member in _members_of(path, held)]
+    # Several folders may hold the same name.
+    if len({path for path, member in given if member.path != path}) < 2:
+        return [member for _, member in given]
+    return [
+        member if member.path == path else replace(member, path=f"{path}/{member.path}")
+        for path, member in given
+    ]
+
+
+def _members_of(path: Path, held: ExitStack) -> Iterator[Member]:
+    """The picture files at a path: the file itself, or those of a folder or a zip."""
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         if not path.exists():
             raise FileNotFoundError(f"there is no {path}")
@@ -292,13 +293,13 @@ def _decoder(
     workers: int | None,
     progress: bool,
 ) -> Decoder:
-    """How files become scenes like those of a run."""
+    """Decoder that reads files as the scenes of a run were read."""
     data, (height, width) = config.data, kind.image_size
     if height != width or kind.channels not in (1, 3):
         raise ConfigError(
             f"{directory} was trained on scenes of {kind.channels} channels and {height} x {width} "
-            "pixels, and picture files are made square, grey or in colours: pass scenes through "
-            "the system of joint.load_system instead"
+            "pixels, but picture files become square scenes in grey or colour: pass scenes "
+            "through the system of joint.load_system instead"
         )
     like = read_like(ClassFolders(root=Path()), data)
     decoder = Decoder(
@@ -316,7 +317,7 @@ def _decoder(
     said = decoder.encoding if like.encoding is None else like.encoding
     if said not in (None, config.system.encoding):
         raise ConfigError(
-            f"{directory} takes linear light, and the codes of picture files are sRGB: pass scenes "
+            f"{directory} takes linear light, but the codes of picture files are sRGB: pass scenes "
             "through the system of joint.load_system instead"
         )
     return decoder

@@ -1,13 +1,13 @@
-"""Figures of a run and of its analyses. The only module-level home of matplotlib.
+"""Figures of a run and of its analyses. Matplotlib is imported at module level only here.
 
-Files: ``system`` planes, learned element, what is handed on, optimal images · ``score`` a report,
-and one class against the rest · ``contrast`` of classes, and recall and confusion against it ·
-``frequency`` what is kept, and what each is worth · ``rate`` what bits buy · ``points`` numbers
-against light, quality, distance · ``robustness`` accuracy against imperfections · ``lens`` contrast
-through focus · ``file`` a PNG, PDF or SVG.
+Files: ``system`` planes, learned element, classifier input, optimal images · ``score`` a report,
+and each class against the rest · ``contrast`` of classes, and recall and confusion against it ·
+``frequency`` which frequencies are kept, and their effect · ``rate`` accuracy or fidelity against
+bits · ``points`` numbers against light, quality, distance · ``robustness`` accuracy against
+imperfections · ``lens`` contrast through focus · ``file`` a figure as PNG, PDF or SVG.
 
-What one panel of them shows is drawn in :mod:`joint.panel`; most of that can be had here too.
-In titles and names a dollar sign is one, and begins no formula.
+Single panels are drawn in :mod:`joint.panel`; most of those functions can be imported here too.
+A dollar sign in a title or name is printed as it is and starts no formula.
 """
 
 from joint.panel.element import draw_filter

@@ -1,4 +1,4 @@
-"""Contrast by class and plane, and what recall and confusion make of it."""
+"""Contrast by class and plane, and recall and confusion against contrast."""
 
 from collections.abc import Mapping
 
@@ -32,7 +32,7 @@ _MEASURES = {
     "delta_e": "ΔE (CIEDE2000)",
 }
 
-# Share of the contrast asked for from which a point is drawn as one of that contrast.
+# Least share of the requested contrast at which a point counts as having that contrast.
 _BEHIND = 0.98
 
 
@@ -45,32 +45,30 @@ def contrast_figure(
     Parameters
     ----------
     found : mapping of str to joint.analysis.ContrastByClass, or one
-        Of one measure and the same classes, by the name of the plane or system. Classes without a
-        picture in the first are left out.
+        Results of one measure and the same classes, by the name of the plane or system. Classes
+        without a picture in the first result are left out.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
     TypeError
-        For what is no such result.
+        For something that is not such a result.
     ValueError
-        Without results, or for those of several measures or of other classes.
+        Without results, or for results with different measures or classes.
     """
-    found = by_name(found, ContrastByClass)
-    if not found:
-        raise ValueError("there is no contrast to draw: give at least one result, by its name")
+    found = by_name(found, ContrastByClass, "contrast")
     first, *others = found.values()
     names = [row.name for row in first.classes]
     for each in others:
         if each.measure != first.measure or [row.name for row in each.classes] != names:
             raise ValueError(
-                "a figure has the contrast of one measure and the same classes: "
+                "a figure shows the contrast of one measure for the same classes, not "
                 f"{first.measure} of {', '.join(names)}, and {each.measure} of "
                 f"{', '.join(row.name for row in each.classes)}"
             )
@@ -85,33 +83,31 @@ def contrast_figure(
 
 @no_formulas()
 def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: str = "") -> Figure:
-    """Draw recall of the same lesions against their contrast, a panel for each system, three a row.
+    """Draw recall of the same lesions against their contrast: one panel per system, three in a row.
 
-    A marker is hollow where half of a class reaches less than 0.98 of the contrast asked for, as
+    A marker is hollow if half of a class reaches less than 0.98 of the requested contrast, because
     colours that a picture cannot show are clipped.
 
     Parameters
     ----------
     found : mapping of str to joint.analysis.ContrastSweep, or one
-        By the name of the system.
+        Results by the name of the system.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
     TypeError
-        For what is no such result.
+        For something that is not such a result.
     ValueError
-        Without one.
+        Without a result.
     """
-    found = by_name(found, ContrastSweep)
-    if not found:
-        raise ValueError("there is no sweep to draw: give at least one result, by its name")
+    found = by_name(found, ContrastSweep, "sweep")
     figure, axes = panel_grid(len(found), 5.0, 3.9, beside=1.4, sharey=True, title=title)
     hollow = False
     for axis, (name, sweep) in zip(axes, found.items(), strict=True):
@@ -175,20 +171,20 @@ def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: s
 def confused_pairs_figure(
     found: ConfusionContrast, *, marked: tuple[str, str] | None = None, title: str = ""
 ) -> Figure:
-    """Draw how often each pair of classes is confused against how far apart it is in contrast.
+    """Draw how often each pair of classes is confused against their distance in contrast.
 
     Parameters
     ----------
     found : joint.analysis.ConfusionContrast
     marked : (str, str), optional
-        Names of two classes, whose pair is drawn in a colour of its own.
+        Names of two classes whose pair is drawn in a separate colour.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
     """
     figure = blank_figure(7.2, 4.8)
     axis = figure.subplots()

@@ -16,43 +16,44 @@ __all__ = ["save_figure"]
 def save_figure(
     figure: Figure, path: Path | str, *, dpi: int = 110, colours: int | None = None
 ) -> None:
-    """Write a figure, whole or not at all.
+    """Write a figure to a file, which appears only when it is complete.
 
     Parameters
     ----------
     figure : Figure
-        What is written.
+        Figure to write.
     path : path
-        Of the file: ``.png`` for pixels, ``.pdf`` or ``.svg`` for lines and text that a page of
-        print can scale. A figure that is drawn anew is the same file, without a date.
+        File to write: ``.png`` for pixels, ``.pdf`` or ``.svg`` for scalable lines and text. No
+        date is stored, so drawing the same figure again gives the same file.
     dpi : int
-        Pixels an inch: of all in a PNG, else of what is a picture in the figure.
+        Pixels per inch: of a whole PNG, otherwise of the pictures within the figure.
     colours : int, optional
-        Of a PNG, at most 256: a palette of so many, a third of the bytes where a figure holds many
-        pictures. Of 256, shades of pictures move by 1 to 3 units of CIEDE2000 in the mean, to be
-        seen beside the original only. All colours are kept by default.
+        Number of colours in a palette, at most 256, for a PNG only. A palette takes a third of the
+        bytes if the figure holds many pictures. With 256 colours, shades of pictures change by 1 to
+        3 units of CIEDE2000 in the mean, visible only next to the original. By default all colours
+        are kept.
 
     Raises
     ------
     ValueError
-        For a path that ends in something else, or ``colours`` where it is no PNG.
+        For a path with another ending, or ``colours`` with a file that is not a PNG.
     """
     path = Path(path)
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise ValueError(f"a figure is written to {', '.join(_WRITERS)}, not to {path.name!r}")
     if colours is not None and write is not _png:
-        raise ValueError(f"colours are those of a .png, and {path.name!r} is none")
+        raise ValueError(f"colours apply to a .png only, not to {path.name!r}")
     write_atomically(path, write(figure, dpi, colours))
 
 
 def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
     drawn, content = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
-    # Nothing of it is transparent, and to say so of each pixel is an eighth of the bytes.
+    # The figure is opaque, and an alpha channel would take an eighth of the bytes.
     picture = Image.open(drawn).convert("RGB")
     if colours is not None:
-        # Cut at medians, then moved to the means; dither would be noise, and three times the bytes.
+        # Median cut, then moved to the means; dithering would add noise and triple the bytes.
         picture = picture.quantize(
             colours, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE
         )
@@ -62,7 +63,7 @@ def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
 
 def _pdf(figure: Figure, dpi: int, colours: int | None) -> bytes:
     content = io.BytesIO()
-    # As fonts that a publisher takes, and text that can be searched.
+    # Fonts that publishers accept, and text that can be searched.
     with rc_context({"pdf.fonttype": 42}):
         figure.savefig(content, format="pdf", dpi=dpi, metadata={"CreationDate": None})
     return content.getvalue()

@@ -1,4 +1,4 @@
-"""Spatial frequencies: which ones systems hand on, and what each is worth to them."""
+"""Spatial frequencies: which ones reach the classifier, and how much systems rely on each."""
 
 from collections.abc import Mapping
 from typing import final
@@ -17,7 +17,7 @@ _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "+++")
 
 @final
 class _PlainNumbers(LogFormatter):
-    """Labels between the decades where matplotlib has them, and these are formulas there."""
+    """Plain labels where matplotlib puts labels between decades, which would be formulas."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
@@ -25,18 +25,18 @@ class _PlainNumbers(LogFormatter):
 
 @no_formulas()
 def kept_figure(found: Kept, *, title: str = "") -> Figure:
-    """Draw which frequencies and which regions of the scene systems hand on, with intervals.
+    """Draw which frequencies and regions of the scene reach the classifier, with intervals.
 
     Parameters
     ----------
     found : joint.analysis.Kept
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
     """
     figure = blank_figure(12.5, 3.9, title=title)
     power, coherence, difference = figure.subplots(1, 3)
@@ -53,7 +53,7 @@ def kept_figure(found: Kept, *, title: str = "") -> Figure:
             axis.fill_between(middle, low, high, color=colour, alpha=0.25, linewidth=0)
         there = [d for d in system.differences if not np.isnan(d.rms)]
         at = np.arange(len(there)) + step * (number - (len(found.systems) - 1) / 2)
-        hatch = _HATCHES[number % len(_HATCHES)]  # beside the colour, for print in grey
+        hatch = _HATCHES[number % len(_HATCHES)]  # in addition to the colour, for print in grey
         difference.bar(
             at, [d.rms for d in there], 0.9 * step, color=colour, hatch=hatch, edgecolor="white"
         )
@@ -63,7 +63,7 @@ def kept_figure(found: Kept, *, title: str = "") -> Figure:
     power.axhline(1, color="grey", linestyle="--", linewidth=1)
     power.set(xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
     plain_log_axis(power, "y", minor=_PlainNumbers())
-    power.set_ylabel("power, handed / scene")
+    power.set_ylabel("power, classifier input / scene")
     coherence.set(ylim=(0, 1.02), xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
     coherence.set_ylabel("coherence with the scene")
     difference.set_ylabel("RMS difference to scene, codes of 8 bits")
@@ -80,35 +80,34 @@ def kept_figure(found: Kept, *, title: str = "") -> Figure:
 def reliance_figure(
     found: Mapping[str, Reliance] | Reliance, *, metric: str = "balanced_accuracy", title: str = ""
 ) -> Figure:
-    """Draw what each ring of the scenes' frequencies is worth, above how much light is in it.
+    """Draw the effect of each ring of the scenes' frequencies, above the power in it.
 
-    A line spans a ring, and a shade its interval. The axis is of octaves, and 0, which it does not
-    reach, stands an octave below the first end.
+    A line spans a ring, and a shade is its interval. The frequency axis is in octaves; frequency 0
+    is drawn one octave below the first boundary.
 
     Parameters
     ----------
     found : mapping of name to Reliance, or one
-        Of several systems, or of rings taken out and kept alone. Below is the power of the first.
+        Results of several systems, or of rings removed and rings kept alone. The lower panel shows
+        the power of the first.
     metric : {"accuracy", "balanced_accuracy", "auc"}
-        What the change is of.
+        Metric whose change is drawn.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
     TypeError
-        For what is no such result.
+        For something that is not such a result.
     ValueError
         For another metric, or without a result.
     """
-    found = by_name(found, Reliance)
-    if not found:
-        raise ValueError("there is no reliance to draw: give at least one result, by its name")
+    found = by_name(found, Reliance, "reliance")
     if metric not in RingScores._fields:
         raise ValueError(f"metric must be one of {', '.join(RingScores._fields)}, not {metric!r}")
     figure = blank_figure(6.8, 4.8, title=title)

@@ -1,4 +1,4 @@
-"""A lens: contrast in the plane of its sensor and through focus, field curvature, axial colour."""
+"""Figure of a lens: contrast at the sensor and through focus, field curvature, axial colour."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,7 @@ from optics.through_focus import contrast_in_planes, quarter_cycle
 
 __all__ = ["lens_figure"]
 
-# Frequencies of a curve, up to half a cycle per pixel.
+# Number of frequencies of a curve, up to half a cycle per pixel.
 _FREQUENCIES = 33
 
 
@@ -28,38 +28,39 @@ def lens_figure(
     weights: Sequence[float] | Tensor | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw what a lens leaves of contrast, where the sensor stands and around it.
+    """Draw the remaining contrast of a lens at the sensor and through focus.
 
-    Left, contrast against frequency in the plane of the sensor; beside it, of one frequency,
-    against the position of the sensor. Curves are those of three places of the picture, or of the
-    distances of the scene, for all wavelengths together, where there are several of them; or else
-    those of the wavelengths. Lines are tangential, broken ones sagittal. Then the best focus over
-    the field, where it changes across it, and over the wavelengths, where there are several:
-    tangential full, sagittal hollow. With places and distances, of the distance in the middle.
+    The left panel shows contrast against frequency at the sensor; the next one shows contrast at
+    one frequency against the position of the sensor. There is a curve for each of three places in
+    the picture, or for each distance of the scene, over all wavelengths together; with one place
+    and one distance, a curve for each wavelength. Solid lines are tangential, broken ones sagittal.
+    Further panels show the best focus over the field, if it varies, and over several wavelengths:
+    tangential filled, sagittal hollow. With places and distances, the middle distance is drawn.
 
     Parameters
     ----------
     lens : nn.Module
         As for :func:`optics.through_focus`.
     focus : optics.ThroughFocus, optional
-        Of this lens, where it is known, as of a :class:`DataSheet`: it takes most of the time.
-        Distances and weights are then its own; of several frequencies the first is drawn.
+        Result for this lens, if it is known, for example from a :class:`DataSheet`; computing it
+        takes most of the time. It has its own distances and weights; of several frequencies the
+        first is drawn.
     distance : sequence or Tensor ``[D]``, metres, optional
     picture : int or (int, int), pixels, optional
     weights : sequence or Tensor ``[L]``, optional
-        All as there.
+        As for :func:`optics.through_focus`.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`optics.through_focus`, and for distances or weights beside a ``focus``.
+        As :func:`optics.through_focus`, and for distances or weights together with a ``focus``.
 
     Warns
     -----
@@ -69,7 +70,7 @@ def lens_figure(
     if focus is not None:
         if distance is not None or weights is not None:
             raise ValueError(
-                "a focus has distances and weights of its own: give them to optics.through_focus"
+                "a focus has its own distances and weights: give them to optics.through_focus"
             )
         distance, weights = focus.distance, focus.weights
     pupil = pupil_of(lens)[0]
@@ -138,12 +139,12 @@ def _drawn(sensor: optics.ThroughFocus, focus: optics.ThroughFocus, title: str) 
 
 
 def _entitle(axis: Axes, name: str, *of: str) -> None:
-    """What a panel is, and below it of what light and scene."""
+    """Title of a panel: its name, and below it light and scene."""
     axis.set_title("\n".join(filter(None, (name, ", ".join(filter(None, of))))), fontsize=9)
 
 
 def _told_scene(found: optics.ThroughFocus) -> str:
-    """Of several distances the one in the middle, or nothing in focus."""
+    """Distance of the scene, the middle one of several; empty in focus."""
     if found.distance is None:
         return ""
     return f"scene at {told_length(found.distance[len(found.distance) // 2])}"
@@ -154,12 +155,12 @@ def _told_height(place: Tensor) -> str:
 
 
 def _of_scene(found: optics.ThroughFocus, values: Tensor) -> Tensor:
-    """Of several distances the one in the middle."""
+    """Values at the middle one of several distances."""
     return values if found.distance is None else values[len(found.distance) // 2]
 
 
 def _curves(found: optics.ThroughFocus) -> Iterator[tuple[str, str, Tensor]]:
-    """Name, colour and contrast ``[Z, F, 2]`` of each."""
+    """Name, colour and contrast ``[Z, F, 2]`` of each curve."""
     together = found.polychromatic
     if found.places is not None:
         shown = shown_places(found.places)
@@ -177,14 +178,14 @@ def _curves(found: optics.ThroughFocus) -> Iterator[tuple[str, str, Tensor]]:
 
 
 def _draw_curve(axis: Axes, across: Tensor, curve: Tensor, name: str, colour: str) -> None:
-    """Tangential and sagittal contrast ``[N, 2]``."""
+    """Draw tangential and sagittal contrast ``[N, 2]``."""
     for values, style in zip(curve.T, ("-", "--"), strict=True):
         label = name if style == "-" else None
         axis.plot(across, values, style, color=colour, linewidth=1.3, label=label)
 
 
 def _draw_focus(axis: Axes, focus: Tensor, against: Tensor) -> None:
-    """Tangential and sagittal best focus ``[N, F, 2]`` of the first frequency."""
+    """Draw tangential and sagittal best focus ``[N, F, 2]`` at the first frequency."""
     (look,) = looks(1)
     for values, name, face, size in zip(
         focus[:, 0].T, ("tangential", "sagittal"), (look.colour, "none"), (4, 8), strict=True

@@ -1,4 +1,4 @@
-"""One trained system, or several, judged elsewhere: a number against light, quality, distance."""
+"""One or more trained systems at several points: a number against light, quality or distance."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,18 +25,18 @@ _AXES: dict[Along, str] = {
     "motion": "motion, pixels RMS",
     "bpp": "rate, bits/pixel",
 }
-# Values asked for, of which each is a tick, and the part of the axis that the label of one takes.
+# Number of requested values up to which each is a tick, and the share of the axis for one label.
 _FEW, _APART = 8, 0.09
 _UNITS = {"psnr": "PSNR, dB", "psnr_scene": "PSNR against the scene, dB", "bpp": "rate, bits/pixel"}
 
 
 class _Point(NamedTuple):
-    """A number where it was measured."""
+    """A number and where it was measured."""
 
     x: float
     y: float
     low: float
-    """Lower end of its interval; y without one."""
+    """Lower end of the interval; y without an interval."""
     high: float
 
 
@@ -48,39 +48,39 @@ def points_figure(
     along: Along | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a number of evaluations against where they were made, with its interval.
+    """Draw a number of evaluations, with its interval, against their operating points.
 
-    A line for each system, and for each of the other numbers that its points differ in: over light
-    at three qualities there are three. Light has a logarithmic axis, and so have distances. Up to 8
-    values that were asked for are themselves on the axis.
+    There is a line for each system, and for each value of the other numbers in which its points
+    differ: light at three qualities gives three lines. Axes of light and distance are logarithmic.
+    Up to 8 requested values are labelled on the axis themselves.
 
     Parameters
     ----------
     found : mapping of str to sequence of Evaluation
-        By the name of the system: what :func:`joint.evaluate` returned at several points.
+        Results of :func:`joint.evaluate` at several points, by the name of the system.
     metric : str
-        One of :data:`classify.metric_names.METRICS`, that of a class such as ``recall.mel``, or one
-        of :meth:`joint.Evaluation.scalars`.
+        One of :data:`classify.metric_names.METRICS`, also of one class, such as ``recall.mel``, or
+        one of :meth:`joint.Evaluation.scalars`.
     along : {"photons", "quality", "distance", "motion", "bpp"}, optional
-        What the axis is of; by default the first of the four that differs. ``bpp`` is the rate that
-        was measured, as for a codec at several qualities: of the files, where those of all points
-        of a line were counted, and else what the codec estimates.
+        Quantity on the axis; by default the first of the four that differs. ``bpp`` is the measured
+        rate, as for a codec at several qualities: from the files if they were counted at all points
+        of a line, otherwise as the codec estimates it.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`. Points that lack the number, or the place on the axis, are left
-        out.
+        To be saved by :func:`save_figure`. Points without the number, or without a place on the
+        axis, are left out.
 
     Raises
     ------
     TypeError
         For evaluations without the names of their systems.
     ValueError
-        Where no two points differ and ``along`` is not given, none has the number, or for an axis
-        that there is not.
+        If no two points differ and ``along`` is not given, if no point has the number, or for an
+        unknown axis.
     """
     if not isinstance(found, Mapping):
         raise TypeError(
@@ -103,7 +103,7 @@ def points_figure(
     drawn = [point.x for _, points in lines for point in points]
     if axis_name in ("photons", "distance") and min(drawn) > 0:
         plain_log_axis(axis, "x")
-    if axis_name != "bpp":  # which is measured
+    if axis_name != "bpp":  # the rate is measured, not requested
         _label_asked(axis, sorted(set(drawn)))
     axis.set_xlabel(_AXES[axis_name])
     axis.set_ylabel(_UNITS.get(metric, metric.replace("_", " ")))
@@ -115,7 +115,7 @@ def points_figure(
 
 
 def _label_asked(axis: Axes, asked: Sequence[float]) -> None:
-    """Give the values that were asked for, in order, their own ticks, where they are few."""
+    """Put a tick at each requested value, given in order, if they are few."""
     if len(asked) > _FEW:
         return
     places = np.log(asked) if axis.get_xscale() == "log" else np.asarray(asked)
@@ -129,22 +129,22 @@ def _label_asked(axis: Axes, asked: Sequence[float]) -> None:
 
 
 def _varying(every: Sequence[Evaluation]) -> Along:
-    """The first number of their points that evaluations differ in."""
+    """The first number in which the points of the evaluations differ."""
     names: tuple[Along, ...] = ("photons", "quality", "distance", "motion")
     for name in names:
         if len({getattr(each.point, name) for each in every}) > 1:
             return name
     raise ValueError(
-        f"{len(every)} evaluations are of one point: evaluate at others too, as with photons=, or "
-        "say what the axis is of, along='bpp'"
+        f"{len(every)} evaluations are at one point: evaluate at others too, for example with "
+        "photons=, or name the axis, along='bpp'"
     )
 
 
 def _lines(
     name: str, evaluations: Sequence[Evaluation], along: Along, metric: str
 ) -> Iterator[tuple[str, list[_Point]]]:
-    """The lines of a system, each with what tells it from its others."""
-    within = "quality" if along == "bpp" else along  # what the points of one line differ in
+    """The lines of a system, each with the numbers that distinguish it from the others."""
+    within = "quality" if along == "bpp" else along  # the number in which points of a line differ
     groups: dict[OperatingPoint, list[Evaluation]] = {}
     for each in evaluations:
         groups.setdefault(each.point._replace(**{within: None}), []).append(each)
@@ -156,20 +156,20 @@ def _lines(
 
 
 def _places(line: Sequence[Evaluation], along: Along) -> list[float | None]:
-    """Where the points of a line are on the axis."""
+    """Positions of the points of a line on the axis."""
     if along != "bpp":
         return [getattr(each.point, along) for each in line]
     files = [each.bpp_bytes for each in line]
-    # Estimates and files of one codec differ, as points of one line must not.
+    # Estimated and counted rates of a codec differ, so a line must not mix them.
     return [each.bpp for each in line] if None in files else files
 
 
 def _point(found: Evaluation, x: float | None, metric: str) -> _Point | None:
-    """A number and where it is; None where there is none of either."""
+    """A number and its position; None if either is missing."""
     y, interval = found.scalars().get(metric), None
     if is_metric(metric) and found.report is not None:
         y, interval = found.report.number(metric), found.report.interval(metric)
-    # A distance may be infinite, which is on no axis.
+    # A distance may be infinite, which has no place on the axis.
     if x is None or y is None or not (math.isfinite(x) and math.isfinite(y)):
         return None
     low, high = interval or (y, y)

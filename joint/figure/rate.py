@@ -1,4 +1,4 @@
-"""What bits buy: accuracy, or fidelity, against the rate of several codecs."""
+"""Accuracy or fidelity against the rate of several codecs."""
 
 import math
 
@@ -17,18 +17,18 @@ __all__ = ["distortion_figure", "rate_figure"]
 def rate_figure(found: RateCurves, *, title: str = "") -> Figure:
     """Draw accuracy against bits per pixel, a line for each codec.
 
-    A codec's interval is that of each point; a dashed line with a band is the system without one.
+    Each point has its interval; a dashed line with a band is the system without a codec.
 
     Parameters
     ----------
     found : joint.analysis.RateCurves
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
@@ -72,19 +72,19 @@ def rate_figure(found: RateCurves, *, title: str = "") -> Figure:
 def distortion_figure(found: RateDistortion, *, title: str = "") -> Figure:
     """Draw fidelity against bits per pixel, a line for each codec.
 
-    It is the metric at equal values of which the bits are compared. A point without a PSNR, as it
-    is lossless, is a vertical line at its rate.
+    The fidelity is the metric at which bits are compared. A lossless point has no PSNR and is drawn
+    as a vertical line at its rate.
 
     Parameters
     ----------
     found : joint.analysis.RateDistortion
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
@@ -114,9 +114,9 @@ def distortion_figure(found: RateDistortion, *, title: str = "") -> Figure:
 
 
 def _against_rate(axis: Axes) -> None:
-    """The rate below, and the names beside the curves, where they cover nothing."""
+    """Label the rate axis, and put the names beside the curves, where they cover nothing."""
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # curves may lie in one decade
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # curves may span one decade
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("")
     axis.set_xlabel("bits/pixel")
@@ -125,7 +125,7 @@ def _against_rate(axis: Axes) -> None:
 
 
 def _reach(each: AccuracyPoint) -> tuple[float, float]:
-    """How far an interval reaches below and above its number; nowhere without one."""
+    """Distance of the ends of an interval below and above its number; 0 without an interval."""
     if each.interval is None:
         return 0.0, 0.0
     low, high = each.interval

@@ -1,4 +1,4 @@
-"""Accuracy away from the design: against the level of each imperfection."""
+"""Accuracy against the level of each imperfection."""
 
 from collections.abc import Mapping
 
@@ -29,31 +29,32 @@ def robustness_figure(
 ) -> Figure:
     """Draw accuracy against the level of each imperfection, a line for each system.
 
-    Each imperfection has a panel; its interval is shaded, and the level of a system as it is,
-    dotted. Photons have a logarithmic axis.
+    Each imperfection has a panel. The interval is shaded, and a dotted line marks the level of the
+    system as it is. The axis of photons is logarithmic.
 
     Parameters
     ----------
     found : mapping of str to joint.analysis.Robustness, or one
-        By the name of the system. A system that was not swept in an imperfection has no line there.
+        Results by the name of the system. A system has a line only in the panels of imperfections
+        that were swept for it.
     metric : {"balanced_accuracy", "accuracy"}
-        What is drawn.
+        Metric to draw.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
     TypeError
-        For what is no such result.
+        For something that is not such a result.
     ValueError
         Without a curve, or for another metric.
     """
-    found = by_name(found, Robustness)
+    found = by_name(found, Robustness, "curve")
     if metric not in Scores._fields:
         raise ValueError(f"metric must be one of {', '.join(Scores._fields)}, not {metric!r}")
     panels = list(
@@ -61,8 +62,7 @@ def robustness_figure(
     )
     if not panels:
         raise ValueError(
-            "there is no curve to draw: give at least one result of joint.analysis.robustness "
-            "that has one, by its name"
+            "there is no curve to draw: give a result of joint.analysis.robustness that has one"
         )
     figure, axes = panel_grid(len(panels), 3.5, 2.9, beside=1.4, sharey=True, title=title)
     drawn = {}

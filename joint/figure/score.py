@@ -1,4 +1,4 @@
-"""A report: what was taken for what, how far its confidence can be trusted, what it ranks."""
+"""Figures of a report: confusion matrix, reliability, and curves of each class."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -20,31 +20,31 @@ from joint.panel.score import (
 
 __all__ = ["operating_figure", "report_figure", "roc_figure"]
 
-# That can still be told apart in one panel, and looked at beside one another.
+# Numbers of curves in one panel, and of panels, that can still be told apart.
 _MOST_CURVES, _MOST_PANELS = len(COLOURS), 12
 
 
 @no_formulas()
 def report_figure(report: Report, *, title: str = "") -> Figure:
-    """Draw a report: what was taken for what, and how far its confidence can be trusted.
+    """Draw a report: its confusion matrix and its reliability diagram.
 
-    Beside the matrix stands the recall of each class, where the report has its intervals.
+    Next to the matrix is the recall of each class, if the report has its intervals.
 
     Parameters
     ----------
     report : classify.Report
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
     """
     side = 2.2 + 0.45 * len(report.classes)
     intervals = report.class_intervals.get("recall")
     beside = 0.8 if intervals is None else 2.2
-    other = max(4.6, 0.5 * side)  # not lost beside the matrix of many classes
+    other = max(4.6, 0.5 * side)  # not too small next to the matrix of many classes
     figure = blank_figure(side + other + beside, max(side, 4.4), title=title)
     left, right = figure.subplots(1, 2, width_ratios=(side + beside, other))
     drawn = draw_confusion(left, report.confusion, report.classes)
@@ -66,21 +66,21 @@ def operating_figure(
 ) -> Figure:
     """Draw the ROC curve, and precision against recall, of each class against the rest.
 
-    Of more than seven classes, those of the most pictures.
+    Of more than seven classes, those with the most pictures are drawn.
 
     Parameters
     ----------
     curves : mapping of str to classify.OperatingCurve
-        Of :func:`classify.operating_curves`.
+        From :func:`classify.operating_curves`.
     report : classify.Report, optional
-        On the same scores: the areas have its intervals.
+        Report on the same scores, for intervals of the areas.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def operating_figure(
         _check_report(report, curves)
     head = "" if not report or not report.intervals else f"\n{100 * report.level:g} % intervals"
     if len(drawn) < len(curves):
-        head += f"\nthe {len(drawn)} commonest of {len(curves)} classes"
+        head += f"\nthe {len(drawn)} most frequent of {len(curves)} classes"
     panels = []
     for area, number, draw in (
         ("AUC", "auc", draw_roc),
@@ -120,25 +120,25 @@ def operating_figure(
 def roc_figure(systems: Mapping[str, Mapping[str, OperatingCurve]], *, title: str = "") -> Figure:
     """Draw the ROC curves of several systems in the same axes, a panel for each class.
 
-    Of more than twelve classes, those of the most pictures of the first system that has them; of
-    more than seven systems, the first ones.
+    Of more than twelve classes, those with the most pictures in the first system that has them are
+    drawn; of more than seven systems, the first ones.
 
     Parameters
     ----------
     systems : mapping of str to mapping of str to classify.OperatingCurve
-        By the name of each, what :func:`classify.operating_curves` says of its classes.
+        Results of :func:`classify.operating_curves`, by the name of each system.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
     ValueError
-        Without a system, or where no class of any has pictures and others beside them.
+        Without a system, or if no class of any system has both pictures and others.
     """
     drawn = dict(islice(systems.items(), _MOST_CURVES))
     there: dict[str, OperatingCurve] = {}
@@ -163,12 +163,12 @@ def roc_figure(systems: Mapping[str, Mapping[str, OperatingCurve]], *, title: st
 
 
 def _beside(labels: Iterable[str]) -> float:
-    """Inches that a legend of these takes."""
+    """Width in inches of a legend with these labels."""
     return 0.75 + 0.06 * max(map(len, labels))
 
 
 def _commonest(curves: Mapping[str, OperatingCurve], most: int) -> dict[str, OperatingCurve]:
-    """At most so many, in their order."""
+    """The most frequent classes, at most so many, in their original order."""
     chosen = sorted(curves, key=lambda name: -curves[name].pictures)[:most]
     return {name: curve for name, curve in curves.items() if name in chosen}
 
@@ -184,7 +184,7 @@ def _check_report(report: Report, curves: Mapping[str, OperatingCurve]) -> None:
 
 
 def _area(name: str, curve: OperatingCurve, value: float, interval: Interval | None) -> str:
-    """What a legend says of a curve."""
+    """Label of a curve in the legend."""
     if math.isnan(value):
         return f"{name}: no {'others' if curve.pictures else 'pictures'}"
     known = interval is not None and not math.isnan(interval.low)

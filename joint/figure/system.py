@@ -1,4 +1,4 @@
-"""A system at work on scenes: its planes, what it hands on, what its classifier likes best."""
+"""A system applied to scenes: its planes, the classifier's input, optimal images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -11,17 +11,16 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from classify import LesionDataset
 from joint.analysis import OptimalImage
-from joint.device import device_of
-from joint.feed import Feed, Shown
+from joint.analysis.passes import one_pass
 from joint.judge.evaluation import Evaluation
 from joint.kinds import check_suited
 from joint.panel.element import draw_filter
 from joint.panel.look import blank_figure, no_formulas
-from joint.panel.planes import draw_light, draw_picture, label_guess
+from joint.panel.planes import draw_light, draw_picture, first_of_each_class, label_guess
 from joint.panel.score import SHADE, draw_confusion
 from joint.panel.screen import PlaneColours, as_codes, in_colours, plane_colours
 from joint.stages import Encoding
-from joint.system import ImagingSystem, SystemOutput, evaluating
+from joint.system import ImagingSystem
 
 __all__ = ["handed_figure", "optimal_figure", "system_figure"]
 
@@ -36,34 +35,34 @@ def system_figure(
     rows: int = 4,
     seed: int = 0,
 ) -> Figure:
-    """Draw what light goes through, the learned element, and what comes out.
+    """Draw the light at each plane, the learned element, and the classification.
 
-    Left, for one picture of each of ``rows`` classes: the scene, the light on the sensor, the
-    measurement, and what the classifier is handed. Right: the learned filter, see
+    On the left, for one picture of each of ``rows`` classes: the scene, the light on the sensor,
+    the measurement, and the classifier's input. On the right: the learned filter, see
     :func:`draw_filter`, and the confusion matrix of ``evaluation``.
 
     Parameters
     ----------
     system : ImagingSystem
     dataset : LesionDataset
-        Where the pictures come from: with the data of others, the figure is theirs too.
+        Source of the pictures. The figure shows them, so the terms of the data set apply to it.
     evaluation : Evaluation
-        Of the system, see :func:`joint.evaluate`.
+        Evaluation of the system, see :func:`joint.evaluate`.
     title : str
-        Of the figure.
+        Title of the figure.
     rows : int
-        Classes that are shown, at most.
+        Largest number of classes shown.
     seed : int
-        Source of the sensor's noise: with the seed of ``evaluation`` a picture is taken for what it
-        was taken for there.
+        Source of the sensor's noise. With the seed of ``evaluation``, each picture gets the same
+        label as there.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
     """
     index = _one_of_each_class(dataset, rows)
-    shown, output = _passed(system, dataset, index, seed)
+    shown, output = one_pass(system, dataset, index, seed=seed)
     figure = blank_figure(13.5, 1.75 * len(index) + 0.8, title=title)
     left, right = _halves(figure, "beside", (1.35, 1.0))
     names = [dataset.classes[int(label)] for label in shown.labels]
@@ -89,42 +88,41 @@ def handed_figure(
 ) -> Figure:
     """Draw what each system hands to its classifier, a row for the first picture of each class.
 
-    Light is encoded for the eye, not its differences. Beside the pictures stands what each of them
-    differs by from the scene, all by one factor;
-    where nothing differs it is grey. Smaller pictures are compared with the scene reduced to them.
+    Pictures of light are encoded as sRGB for display, their differences are not. Next to each
+    picture is its difference from the scene, all multiplied by one factor; grey is no difference.
+    A smaller picture is compared with the scene reduced to its size.
 
     Parameters
     ----------
     systems : mapping of name to ImagingSystem
-        Such as a codec before and after joint training. Those with a classifier say what they
-        take each picture for.
+        For example a codec before and after joint training. Those with a classifier also show
+        the predicted class of each picture.
     dataset : LesionDataset
-        Where the pictures come from: with the data of others, the figure is theirs too.
+        Source of the pictures. The figure shows them, so the terms of the data set apply to it.
     most : int
-        Rows; of more classes, the first ones.
+        Largest number of rows; of more classes, the first ones are drawn.
     seed : int
-        Source of the sensor's noise, the one that :func:`joint.evaluate` makes of it.
+        Source of the sensor's noise, as in :func:`joint.evaluate`.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
 
     Raises
     ------
     ValueError
-        Without a system, or for scenes that one of them takes for what they are not.
+        Without a system, or for scenes whose encoding or classes are not those of a system.
     """
     if not systems:
         raise ValueError("there is no system whose pictures could be drawn")
-    targets = dataset.targets
-    index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
+    index = first_of_each_class(dataset, most)
     handed, guesses, colours = [], [], []
     for system in systems.values():
         check_suited(system, dataset)
-        shown, output = _passed(system, dataset, index, seed)
+        shown, output = one_pass(system, dataset, index, seed=seed)
         colours.append(plane_colours(system))
         handed.append(in_colours(output.handed.float().cpu(), colours[-1].picture))
         guesses.append(None if output.logits is None else output.logits.argmax(1).tolist())
@@ -165,23 +163,23 @@ def optimal_figure(
     title: str = "",
     system: ImagingSystem | None = None,
 ) -> Figure:
-    """Draw the best optimal image of each class, and what the classifier is handed of it.
+    """Draw the best optimal image of each class, and what the classifier receives of it.
 
     Parameters
     ----------
     found : mapping of class name to OptimalImage
-        Of several starts, the one that came furthest is shown.
+        Of several starts, the best one is shown.
     classes : sequence of str
         Names of all classes.
     title : str
-        Of the figure.
+        Title of the figure.
     system : ImagingSystem, optional
-        That they were found for: it says which channels are red, green and blue.
+        System for which they were found; it determines which channels are red, green and blue.
 
     Returns
     -------
     matplotlib.figure.Figure
-        For :func:`save_figure`.
+        To be saved by :func:`save_figure`.
     """
     colours = PlaneColours() if system is None else plane_colours(system)
     figure = blank_figure(1.6 * len(found) + 0.4, 4.1, title=title)
@@ -204,18 +202,8 @@ def optimal_figure(
     return figure
 
 
-def _passed(
-    system: ImagingSystem, dataset: LesionDataset, index: Tensor, seed: int
-) -> tuple[Shown, SystemOutput]:
-    """Pictures ``index`` of a data set as :func:`joint.evaluate` passes them, with their noise."""
-    feed = Feed(dataset.subset(index), device_of(system), resident=False)
-    with evaluating(system), torch.no_grad():
-        (shown,) = feed.shown([torch.arange(len(index))], seed=seed)
-        return shown, system(shown.scenes, generator=shown.noise)
-
-
 def _as_many(scenes: Tensor, channels: int) -> Tensor:
-    """Scenes in grey, where that is what a picture of one channel is compared with."""
+    """Scenes in grey if they are compared with a picture of one channel."""
     return scenes.mean(1, keepdim=True) if channels == 1 else scenes
 
 
@@ -232,7 +220,7 @@ def _halves(
 
 
 def _one_of_each_class(dataset: LesionDataset, rows: int) -> Tensor:
-    """First picture of each class that is there, those that are hard to tell apart first."""
+    """First picture of each class in the data, starting with classes that are easily confused."""
     targets = dataset.targets
     present = sorted(
         set(targets.tolist()),

@@ -1,6 +1,6 @@
-"""What a system is worth: labels, bits and fidelity, over a set of scenes.
+"""Evaluation of a system on a set of scenes: labels, bits and fidelity.
 
-Files: ``evaluate`` the one pass over scenes, ``evaluation`` what it found · ``point`` at which
-light, blur or quality, ``light_cut`` what its simulation leaves out · ``metric`` which number ·
-``view_average`` of several views · ``referral`` of pictures to refer.
+Files: ``evaluate`` the pass over scenes, ``evaluation`` its result · ``point`` the operating point:
+light, distance, motion or quality, ``light_cut`` light that the simulation loses · ``metric`` names
+of metrics · ``view_average`` average over several views · ``referral`` pictures to refer.
 """

@@ -1,4 +1,4 @@
-"""Measure a system on labelled scenes: labels, bits and fidelity in one pass."""
+"""Evaluate a system on labelled scenes: labels, bits and fidelity in one pass."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -30,10 +30,10 @@ from .view_average import Views, average_views
 
 __all__ = ["evaluate"]
 
-# Pictures whose files are decoded where bytes are counted.
+# Number of pictures whose files are decoded to check a codec when bytes are counted.
 _DECODED = 8
 
-# Above 1, a throughput that is no rounding any more.
+# Excess of a throughput over 1 that is more than rounding.
 _ROUNDED = 1e-3
 
 
@@ -54,67 +54,67 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     shared: bool = False,
     progress: bool = False,
 ) -> Evaluation:
-    """Pass a data set through a system in evaluation mode.
+    """Evaluate a system on a data set, in evaluation mode.
 
     Parameters
     ----------
     system : ImagingSystem
-        Its modes are restored afterwards. Until then its other users see them, and the operating
-        point too: for several threads give each a ``copy.deepcopy``.
+        Its modes and operating point are changed during the call and restored afterwards: give each
+        of several threads a ``copy.deepcopy``.
     dataset : LesionDataset
-        Pictures in the size and channels that the system takes.
+        Pictures with the size and channels that the system takes.
     objective : Objective, optional
-        What ``losses`` are the terms of; by default the cross-entropy where there is a
+        Objective whose terms are the ``losses``; by default the cross-entropy, if there is a
         classifier. The task term is the plain cross-entropy, whatever the smoothing of training.
     batch_size : int
-        Pictures in one pass. The noise of a picture depends on its name and on ``seed`` alone.
+        Pictures per pass. The noise of a picture depends only on its name and on ``seed``.
     seed : int
-        Source of the sensor's noise.
+        Random seed of the sensor's noise.
     photons : float, optional
         Another light level, photons/pixel, with the sensor's gain in proportion
         (:meth:`optics.Sensor.under`).
     quality : float, optional
-        Operating point of a codec that has several: 0 to ``levels - 1`` of one that learned, 1 to
-        100 of JPEG, 0 to 100 of lossy WebP and AVIF.
+        Quality of a codec that has several: 0 to ``levels - 1`` for a learned codec, 1 to 100 for
+        JPEG, 0 to 100 for lossy WebP and AVIF.
     distance : float, metres, optional
-        Of all scenes from a lens, instead of its focus or working distances
-        (:meth:`optics.IncoherentImaging.at`). Without it each picture lies at one of the working
-        distances, drawn from its name and ``seed``, so that few pictures lie unevenly: the mean
-        over a pass at each distance has no such chance in it.
+        Distance of all scenes from a lens, instead of its focus or working distances
+        (:meth:`optics.IncoherentImaging.at`). By default each picture is at one of the working
+        distances, drawn from its name and ``seed``. For few pictures these are not evenly spread:
+        the mean over one evaluation at each distance avoids this.
     motion : float, pixels, optional
         Another RMS distance by which scenes move during the exposure
         (:meth:`optics.CodedExposure.moving`).
     views : {"identity", "mirror", "flips", "dihedral"}
         Views of each scene over which the classifier's probabilities are averaged (test-time
-        augmentation, :func:`joint.average_views`): scores, report and task loss are those
-        of the average, rate and fidelity those of the scene as it is.
+        augmentation, :func:`joint.average_views`). Scores, report and task loss are then those of
+        the average; rate and fidelity those of the unchanged scene.
     count_bytes : bool
         Also write every picture with the codec and count the bytes.
     resamples : int
         Bootstrap resamples of the lesions, for the intervals of the report; none by default.
     shared : bool
-        Divide the pictures among the processes of ``torch.distributed``. All of them must call,
-        and each returns the whole.
+        Divide the pictures among the processes of ``torch.distributed``. All of them must call, and
+        each returns the result of the whole data set.
     progress : bool
-        Show a bar, on a terminal.
+        Show a progress bar on a terminal.
 
     Raises
     ------
     TypeError
-        For what is no system, no data set or no objective, or several numbers where one is asked
-        for.
+        For arguments of another type, or several numbers where one is needed.
     ValueError
         For a batch size below 1, a seed that is no whole number, pictures that do not fit the
-        system, an operating point that it does not have, or views of a system without a classifier.
+        system, an operating point that it does not have, or views for a system without a
+        classifier.
 
     Warns
     -----
     UserWarning
-        When bytes are counted, and the codec's own rate says that it is theirs and is another, or
-        the files of the first pictures decode to something else than its reconstruction; when its
-        rate is negative or not finite; when more light leaves the front end than enters it,
-        which nothing passive does; and when much of the light at ``distance`` falls outside of the
-        window of the PSF, and is missing from all numbers.
+        When bytes are counted, and a rate of kind ``bytes`` differs from them, or the files of the
+        first pictures do not decode to the codec's reconstruction; when the rate is negative or not
+        finite; when more light leaves the front end than enters it, which no passive optics can do;
+        and when much of the light at ``distance`` falls outside the window of the PSF, and is
+        missing from all results.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -155,7 +155,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
             if output.logits is not None:
                 part.logits.append(output.logits.float())
             bar.update(count)
-        # Those of this point.
+        # Throughput and light share at this operating point.
         light = None if system.front_end is None else float(system.front_end.throughput())
         told = told_quality(system.codec)
     whole = _Part.whole(gathered(part.on_cpu()) if shared else [part.on_cpu()])
@@ -179,7 +179,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
 
 @dataclass
 class _Part:
-    """What a process found of its pictures; nothing waits for the device until the end."""
+    """Results of one process for its pictures; nothing waits for the device until the end."""
 
     rows: Tensor
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -228,7 +228,7 @@ def _light(output: SystemOutput, system: ImagingSystem) -> Iterator[tuple[str, T
 
 
 def _light_share(system: ImagingSystem, means: dict[str, float]) -> float | None:
-    """Counted as a throughput is: exposures add up, channels do not, unless they divide light."""
+    """Light share, summed as a throughput: over exposures, and over channels that divide light."""
     front = system.front_end
     if front is None or not means.get("light_of_scene", 0.0) > 0:
         return None
@@ -239,43 +239,42 @@ def _light_share(system: ImagingSystem, means: dict[str, float]) -> float | None
 
 
 def _check_passive(found: Evaluation, system: ImagingSystem) -> None:
-    """Speak of a front end that amplifies: results with it cost light that is not there.
+    """Warn of a front end that amplifies light: its results need light that does not exist.
 
-    Its share of these scenes' light says less: a phase plate, a bright border or a lamp bring more
-    light into the frame than the scenes have in it.
+    The light share is no criterion: a phase plate, a bright border or a lamp can bring more light
+    into the frame than the scenes have in it.
     """
     if found.throughput is None or found.throughput <= 1 + _ROUNDED:
         return
     caution(
-        f"{type(system.front_end).__name__} has a throughput of {found.throughput:.4g}, and no "
-        "passive optics have more than 1: its results are those of a scene that is as much "
-        "brighter. Keep each |t| of an element of your own, and what a point's light comes to, at "
-        "1 or below",
+        f"{type(system.front_end).__name__} has a throughput of {found.throughput:.4g}, but "
+        "passive optics have at most 1: the results are those of a scene that is brighter by this "
+        "factor. Keep each |t| of a custom element, and the sum of its PSF, at 1 or below",
     )
 
 
 def _check_rate(found: Evaluation, system: ImagingSystem) -> None:
-    """Speak of a codec whose rate is none, or that says what its files come to, and is wrong."""
+    """Warn of a codec with an invalid rate, or with a rate of kind ``bytes`` that is not so."""
     if found.bpp is not None and not 0 <= found.bpp < math.inf:
         caution(
-            f"the rate of {type(system.codec).__name__} comes to {found.bpp:.4g} bits/pixel: "
-            "bits_map and side_bits of its Coded must be finite, and not negative",
+            f"the rate of {type(system.codec).__name__} is {found.bpp:.4g} bits/pixel: bits_map "
+            "and side_bits of its Coded must be finite, and not negative",
         )
     if found.rate != "bytes" or found.bpp is None or found.bpp_bytes is None:
         return
     if abs(found.bpp - found.bpp_bytes) > 1e-3 * found.bpp_bytes:  # float32 sums over a map
         caution(
-            f"{type(system.codec).__name__} says that its rate is that of the bytes, "
-            f"{found.bpp:.4g} bits/pixel, but its files have {found.bpp_bytes:.4g}: believe "
+            f"{type(system.codec).__name__} declares its rate as that of the bytes, "
+            f"{found.bpp:.4g} bits/pixel, but its files have {found.bpp_bytes:.4g}: trust "
             "bpp_bytes. bits_map and side_bits of its Coded must add up to 8 times the bytes, or "
-            "its rate be 'rounded', an estimate",
+            "its rate must be declared as 'rounded', an estimate",
         )
 
 
 def _check_files(output: SystemOutput, system: ImagingSystem) -> None:
-    """Speak of a codec whose first files are of other pictures than those that are judged."""
+    """Warn of a codec whose first files do not decode to the pictures that are evaluated."""
     coded, codec, given = output.coded, system.codec, output.measurement
-    # Nets that round in their own order do not promise it, nor is a double what is compressed.
+    # Not promised by networks that round in another order, nor for float64 pictures.
     inexact = not getattr(codec, "exact", True) or given.dtype == torch.float64
     if coded is None or codec is None or inexact:
         return
@@ -283,11 +282,11 @@ def _check_files(output: SystemOutput, system: ImagingSystem) -> None:
     files = codec.compress(given[:_DECODED].float())
     try:
         decoded = codec.decompress(files).to(judged)
-    except NotImplementedError:  # of a codec that is not written to the end
+    except NotImplementedError:  # a codec without files
         return
-    except (MemoryError, torch.OutOfMemoryError, ImportError):  # no file is to blame
+    except (MemoryError, torch.OutOfMemoryError, ImportError):  # not the fault of a file
         raise
-    except Exception as error:  # one's own raises anything, and all else is measured by now
+    except Exception as error:  # a custom codec may raise anything; all else is measured already
         fault = f"{type(error).__name__}: {error}"
     else:
         fault = f"they are of the shape {list(decoded.shape)}"
@@ -298,8 +297,8 @@ def _check_files(output: SystemOutput, system: ImagingSystem) -> None:
             fault = f"they are up to {gap:.3g} away"
     caution(
         f"the files of {type(codec).__name__} do not decode to its reconstruction ({fault}): "
-        "labels and fidelity are those of the reconstruction, and the bytes are of something else. "
-        "In evaluation mode, decompress(compress(x)) must be forward(x).reconstruction",
+        "labels and fidelity are those of the reconstruction, but the bytes are those of another "
+        "picture. In evaluation mode, decompress(compress(x)) must equal forward(x).reconstruction",
     )
 
 
@@ -323,7 +322,8 @@ def _fidelity(
 
 
 def _mean_psnr(made: Tensor, original: Tensor) -> Tensor:
-    # Beyond it there is rounding, up to an infinity: x264's log ends there too, at an MSE of 1e-10.
+    # Above 100 dB the PSNR is rounding error, up to infinity; x264's log ends at an MSE of 1e-10,
+    # too.
     return psnr(made.clamp(0, 1), original).clamp_max(100).mean()
 
 

@@ -1,4 +1,4 @@
-"""What a pass over labelled scenes found: labels, bits, fidelity and light, in one record."""
+"""Result of an evaluation on labelled scenes: labels, bits, fidelity and light in one record."""
 
 from dataclasses import dataclass, field, replace
 
@@ -17,27 +17,28 @@ __all__ = ["Evaluation"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results over one data set; None where the system has no such stage."""
+    """Results over one data set; None if the system has no such stage."""
 
     count: int
-    """Pictures."""
+    """Number of pictures."""
     losses: dict[str, float]
-    """Mean of each term of the objective, before its weight, and their weighted total."""
+    """Mean of each unweighted term of the objective, and the weighted total."""
     report: Report | None
-    """Classification: accuracy, balanced accuracy, F1, AUC, confusion, each class."""
+    """Classification report: accuracy, balanced accuracy, F1, AUC, confusion, each class."""
     bpp: float | None
-    """Mean estimated rate, bits/pixel; of what kind, :attr:`rate` says."""
+    """Mean estimated rate, bits/pixel; :attr:`rate` is its kind."""
     rate: str | None
-    """``rounded`` (estimated from the symbols that would be coded) or ``bytes``."""
+    """Kind of ``bpp``: ``rounded`` (estimated from the symbols that would be coded) or
+    ``bytes``."""
     bpp_bytes: float | None
-    """Mean rate of the files that the codec writes, bits/pixel, where counted."""
+    """Mean rate of the files that the codec writes, bits/pixel, if counted."""
     psnr: float | None
-    """Mean of the pictures' PSNR, reconstruction against the codec's input, dB; a picture counts
-    for 100 at most, as one that is reproduced exactly would outweigh all others."""
+    """Mean of the pictures' PSNR, reconstruction against the codec's input, dB; each is limited to
+    100, because a picture that is reproduced exactly would outweigh all others."""
     ssim: float | None
     """Mean SSIM of the reconstruction against the codec's input; None below 11x11 pixels."""
     throughput: float | None
-    """Share of a point's light that passes the front end; of these scenes' light, see
+    """Share of a point's light that the front end transmits; for the light of these scenes see
     :attr:`light_share`."""
     logits: np.ndarray | None = field(repr=False)
     """Class scores ``[N, K]``, for paired tests."""
@@ -46,19 +47,19 @@ class Evaluation:
     identifiers: tuple[str, ...] = field(repr=False)
     """Names of the pictures, in the order of ``logits`` and ``labels``."""
     groups: tuple[str, ...] = field(repr=False)
-    """Their lesions, likewise: what :func:`classify.bootstrap_difference` resamples."""
+    """Lesions of the pictures in the same order: :func:`classify.bootstrap_difference` resamples
+    them."""
     psnr_scene: float | None = None
-    """Likewise, of the picture that leaves the system against the scene; None where their sizes or
-    channels differ."""
+    """Mean PSNR of the system's picture against the scene, dB, limited as ``psnr``; None if their
+    sizes or channels differ."""
     point: OperatingPoint = AS_BUILT
-    """Light, quality, distance and motion that were asked for."""
+    """Requested light, quality, distance and motion."""
     light_share: float | None = None
-    """Share of these scenes' light that arrived on the sensor, in all exposures together. Of an
-    even scene in incoherent light it is the throughput, but for the falloff of a projection; in
-    coherent light a filter takes more of one scene than of another. None without a front end, and
-    where the scenes are dark."""
+    """Share of these scenes' light that reached the sensor, in all exposures together. For a
+    uniform scene in incoherent light it is the throughput, except for the falloff of a projection;
+    in coherent light it depends on the scene. None without a front end, and for dark scenes."""
     quality: str | None = None
-    """Of a codec that learned several, in words: ``1.5 of 0 to 3 (the middle)``."""
+    """Quality of a learned codec with several, as text: ``1.5 of 0 to 3 (the middle)``."""
 
     def __str__(self) -> str:
         at = f", {self.point}" if self.point.asked() else ""
@@ -96,7 +97,7 @@ class Evaluation:
         return "\n".join(lines)
 
     def scalars(self) -> dict[str, float | None]:
-        """The single numbers by name: what a history, a table or a monitor reads."""
+        """The scalar results by name, as used by histories, tables and monitors."""
         labels = self.report
         return {
             **{f"loss_{name}": value for name, value in self.losses.items()},
@@ -115,11 +116,11 @@ class Evaluation:
         }
 
     def adjusted(self, offset: Tensor | np.ndarray, *, resamples: int = 0) -> "Evaluation":
-        """The same pass with ``offset`` ``[K]`` added to the class scores of every picture.
+        """The same results with ``offset`` ``[K]`` added to the class scores of every picture.
 
         With ``-tau * log_prior`` this is the post-hoc logit adjustment of Menon et al. (ICLR
         2021); choose tau on the validation part (:func:`classify.choose_tau`). The losses stay
-        those of the scores as they were.
+        those of the original scores.
 
         Parameters
         ----------
@@ -134,7 +135,7 @@ class Evaluation:
         Raises
         ------
         ValueError
-            When there are no scores, or the offset is not one finite number for each class.
+            When there are no class scores, or the offset is not one finite number for each class.
         """
         if self.logits is None or self.report is None:
             raise ValueError("there are no class scores to adjust: the system has no classifier")
@@ -160,12 +161,12 @@ class Evaluation:
         return replace(self, logits=logits, report=judged)
 
     def referred(self, referral: Referral, *, resamples: int = 0) -> "Evaluation":
-        """The same pass as a choice of two, scores, labels and report: ``refer`` and ``leave``.
+        """The same results for the two classes ``refer`` and ``leave``: scores, labels and report.
 
         Choose the cutoff on the validation part (:func:`classify.choose_cutoff`). In the report,
         the recall of ``refer`` is the sensitivity and its precision the positive predictive value,
         at the prevalence of these pictures; those of ``leave`` are the specificity and the negative
-        predictive value. The losses stay those of the scores as they were.
+        predictive value. The losses stay those of the original scores.
 
         Parameters
         ----------
@@ -180,7 +181,7 @@ class Evaluation:
         Raises
         ------
         ValueError
-            When there are no scores, or the referral is of other classes.
+            When there are no class scores, or the referral is for other classes.
         """
         if self.logits is None or self.report is None:
             raise ValueError("there are no class scores to refer by: the system has no classifier")
@@ -196,16 +197,16 @@ class Evaluation:
         return replace(self, logits=scores, labels=labels, report=judged)
 
     def to_dict(self) -> dict[str, object]:
-        """A JSON-able summary, without the scores of each picture.
+        """A summary for JSON, without the scores of each picture.
 
-        It has those numbers of :attr:`point` that were asked for.
+        It has the requested numbers of :attr:`point`.
         """
         told = {"count": self.count, **self.point.to_dict(), "rate": self.rate, **self.scalars()}
         return as_json(told | {"report": self.report})
 
 
 def _by_chance(judged: Report) -> list[str]:
-    """What the numbers come to where no picture is looked at; of one class nothing."""
+    """Metrics of guessing without looking at pictures; none for a single class."""
     there, most = int((judged.support > 0).sum()), int(judged.support.argmax())
     if there < 2:
         return []

@@ -1,4 +1,4 @@
-"""Light that the simulation of a lens leaves out, which no lens does, as numbers and in words.
+"""Light that the simulation of a lens loses although the lens does not, as numbers and as text.
 
 ::
 
@@ -14,33 +14,33 @@ from optics.sampling import LOST, WRAPPED
 
 __all__ = ["Cut", "cut_in_words", "light_cut", "what_is_cut"]
 
-# Share of the light by which one PSF loses more than another for it to be told.
+# Difference in lost light between two PSFs from which it is reported.
 _MORE = 0.01
 
 
 class Cut(NamedTuple):
-    """Shares of the light that the simulation of a pupil misplaces: of its worst wavelength."""
+    """Shares of the light that the simulation of a pupil misplaces, at its worst wavelength."""
 
     lost: float = 0.0
-    """Outside of the window that holds the PSF."""
+    """Share outside the window that holds the PSF."""
     wrapped: float = 0.0
-    """Outside of the central half of the PSF's period."""
+    """Share outside the central half of the PSF's period."""
 
 
 def light_cut(front_end: optics.FrontEnd | None, *, distance: float | None = None) -> Cut:
-    """What the simulation of a pupil leaves out, which no light does; nothing without a pupil.
+    """Light that the simulation of a pupil loses; zero without a pupil.
 
     Parameters
     ----------
     front_end : optics.FrontEnd, optional
     distance : float, metres, optional
-        Of all scenes; by default the working distances of a front end that has some, or its focus.
+        Distance of all scenes; by default the working distances of the front end, or its focus.
     """
     pupil = getattr(front_end, "pupil", None)
     if front_end is None or not isinstance(pupil, optics.Pupil):
         return Cut()
     with torch.no_grad():
-        # Of this pupil: a front end of one's own may hold others.
+        # Of this pupil: a custom front end may hold others.
         own = getattr(front_end, "working_distances", None)
         audit = optics.audit_sampling(pupil, distance=own if distance is None else distance)
         return Cut(float(audit.window_loss.max()), float(audit.wrap_energy.max()))
@@ -49,19 +49,19 @@ def light_cut(front_end: optics.FrontEnd | None, *, distance: float | None = Non
 def cut_in_words(
     pupil: optics.Pupil, cut: Cut, *, than: Cut | None = None, of: str = "", this: str = "This"
 ) -> str | None:
-    """Sentences on what is cut, where it is much, and more than what one knows of; or None.
+    """Text about lost light, if it is much and clearly more than a known loss; otherwise None.
 
     Parameters
     ----------
     pupil : optics.Pupil
     cut : Cut
-        Its own.
+        Loss of this pupil.
     than : Cut, optional
-        What is cut already elsewhere, and is told beside it; by default nothing.
+        Known loss elsewhere, which the text gives for comparison; by default none.
     of : str
-        Where that is, in words.
+        Place of the known loss, for the text.
     this : str
-        Which PSF it is, in words.
+        Name of the PSF, for the text.
     """
     known = Cut() if than is None else than
 
@@ -85,19 +85,19 @@ def cut_in_words(
         )
     if not words:
         return None
-    return f"{this} PSF is not that of the element as it would be made. {'; '.join(words)}."
+    return f"{this} PSF is not that of the manufactured element. {'; '.join(words)}."
 
 
 def what_is_cut(front_end: optics.FrontEnd | None, *, distance: float | None = None) -> str | None:
-    """What the simulation of a pupil leaves out, which no light does, in words; or None.
+    """Text about light that the simulation of a pupil loses, or None.
 
     Parameters
     ----------
     front_end : optics.FrontEnd, optional
     distance : float, metres, optional
-        As of :func:`light_cut`. What a pupil is too coarse for is then told where the distance
-        adds to it: the rest is the element's, as of a phase that is free at each sample, and alike
-        at all distances.
+        As in :func:`light_cut`. With a distance, loss from a coarsely sampled pupil is reported
+        only if the distance adds to it. The rest comes from the element, such as a phase that is
+        free at each sample, and is the same at all distances.
     """
     pupil = getattr(front_end, "pupil", None)
     if not isinstance(pupil, optics.Pupil):

@@ -1,4 +1,4 @@
-"""What a run can be judged by: a number of its report, or of its rate, fidelity and light."""
+"""Metrics of a run: numbers of its classification report, rate, fidelity and light."""
 
 import math
 from typing import Literal
@@ -22,30 +22,30 @@ __all__ = [
 _OF_LIGHT = ("throughput", "light_share")
 _OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", *_OF_LIGHT)
 STUDY_METRICS = (*METRICS, *_OF_A_RUN)
-"""Numbers that a study can be judged by: those of a classification report, and of a run. So can
-those of one class, such as ``recall.mel`` (:data:`classify.metric_names.CLASS_METRICS`), and the
-terms of its objective, ``loss_`` and their names."""
+"""Metrics of a study: those of a classification report, and of a run. Metrics of one class, such as
+``recall.mel`` (:data:`classify.metric_names.CLASS_METRICS`), and terms of the objective, ``loss_``
+and their name, can be used too."""
 TERM = "loss_"
-"""What stands before the name of a term of an objective; its number is that before the weight."""
+"""Prefix of the name of an objective's term as a metric; its value is unweighted."""
 
 
 def is_study_metric(metric: str) -> bool:
-    """Whether a study can be judged by this number."""
+    """Whether a study can use this metric."""
     return metric in _OF_A_RUN or is_metric(metric) or is_term(metric)
 
 
 def is_term(metric: str) -> bool:
-    """Whether a number is of a term of an objective, of the library's or of one's own."""
+    """Whether a metric is a term of an objective, built-in or user-defined."""
     return metric.startswith(TERM) and metric.removeprefix(TERM).isidentifier()
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a smaller number is the better one."""
+    """Whether a smaller value is better."""
     return metric in (*LOWER_IS_BETTER, "loss", "bpp", "bpp_bytes") or is_term(metric)
 
 
 def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
-    """The stage without which no system has this number; None where each has it, or may."""
+    """The stage that a system needs for this metric; None if no stage is needed in general."""
     if is_metric(metric) or metric == "loss_task":
         return "classifier"
     if metric in ("bpp", "bpp_bytes", "psnr", "ssim", "loss_rate", "loss_distortion"):
@@ -54,15 +54,15 @@ def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
 
 
 def scores_nothing(metric: str) -> bool:
-    """Whether a run that failed has the score 0: a share of what it should have got right.
+    """Whether a failed run has the value 0, as for a share of correct results.
 
-    Not of MCC and kappa, whose 0 is chance: a run that works may have less.
+    False for MCC and kappa, whose 0 is chance: a working run may have less.
     """
     return is_metric(metric) and not lower_is_better(metric) and range_of(metric)[0] >= 0
 
 
 def range_of(metric: str) -> tuple[float, float]:
-    """Least and largest value that one of :data:`STUDY_METRICS` can have."""
+    """Smallest and largest possible value of one of :data:`STUDY_METRICS`."""
     if is_metric(metric):
         return metric_names.range_of(metric)
     if metric in ("bpp", "bpp_bytes", *_OF_LIGHT):
@@ -71,19 +71,19 @@ def range_of(metric: str) -> tuple[float, float]:
 
 
 def check_value(metric: str, value: float) -> None:
-    """Refuse a bound of a number that never has it, such as 30 for a share of 0.3.
+    """Refuse a bound outside the range of a metric, such as 30 for a share of 0.3.
 
     Parameters
     ----------
     metric : str
-        One of :data:`STUDY_METRICS`, or a number of a class.
+        One of :data:`STUDY_METRICS`, or a metric of a class.
     value : float
-        What it shall be at least, or at most.
+        Lower or upper bound.
 
     Raises
     ------
     ValueError
-        With what the number can be.
+        With the range of the metric.
     """
     least, largest = range_of(metric)
     if least <= value <= largest:
@@ -91,13 +91,13 @@ def check_value(metric: str, value: float) -> None:
     can_be = f"from {least:g} to {largest:g}" if math.isfinite(largest) else f"{least:g} or more"
     percent = largest == 1 and 1 < abs(value) <= 100 and value / 100 >= least
     advice = f": for {value:g} % write {value / 100:g}" if percent else ""
-    raise ValueError(f"{metric} is {can_be}, and never {value:g}{advice}")
+    raise ValueError(f"{metric} is {can_be}, not {value:g}{advice}")
 
 
 def check_study_metric(metric: str) -> None:
-    """Refuse a number that no study can be judged by."""
+    """Refuse an unknown metric of a study."""
     if not is_study_metric(metric):
         raise ValueError(
-            f"metric {metric!r} is unknown; use one of {', '.join(STUDY_METRICS)}, or that of a "
-            f"class, NUMBER.CLASS, of {', '.join(CLASS_METRICS)}"
+            f"metric {metric!r} is unknown; use one of {', '.join(STUDY_METRICS)}, or METRIC.CLASS "
+            f"with one of {', '.join(CLASS_METRICS)}"
         )

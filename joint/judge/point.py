@@ -1,4 +1,4 @@
-"""Where a trained system is judged: other light, rates, distances, motion; without training."""
+"""Operating points of a trained system: other light, quality, distance or motion."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -32,25 +32,25 @@ __all__ = [
 
 
 class OperatingPoint(NamedTuple):
-    """What was asked for instead of what a system has; None for its own."""
+    """Requested operating point of a system; None keeps the system's own value."""
 
     photons: float | None = None
     """Light, photons/pixel at full scale; see :meth:`optics.Sensor.under`."""
     quality: float | None = None
-    """Operating point of a codec that has several: 0 to ``levels - 1`` of one that learned, 1 to
-    100 of JPEG, 0 to 100 of lossy WebP and AVIF."""
+    """Quality of a codec that has several: 0 to ``levels - 1`` for a learned codec, 1 to 100 for
+    JPEG, 0 to 100 for lossy WebP and AVIF."""
     distance: float | None = None
     """Metres from the lens to all scenes; see :meth:`optics.IncoherentImaging.at`."""
     motion: float | None = None
     """RMS distance by which scenes move, pixels; see :meth:`optics.CodedExposure.moving`."""
 
     def asked(self) -> dict[str, float]:
-        """The numbers that were asked for, by name."""
+        """The requested numbers by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
     def to_dict(self) -> dict[str, float | str]:
-        """JSON-able: what was asked for; an infinite distance is ``"inf"``, as in a config.json."""
-        # JSON knows no number of NumPy or torch, as of np.arange.
+        """The requested numbers for JSON; an infinite distance is ``"inf"``, as in config.json."""
+        # JSON does not take numbers of NumPy or torch.
         told = {}
         for name, value in self.asked().items():
             number = value.item() if isinstance(value, np.generic | Tensor) else value
@@ -68,19 +68,22 @@ class OperatingPoint(NamedTuple):
         return ", ".join(told) or "as built"
 
 
-#: The point of a system as it is.
+#: The system's own operating point.
 AS_BUILT = OperatingPoint()
 
 
 def every_point(*asked: Sequence[float]) -> list[OperatingPoint]:
-    """Every combination of numbers, in the order of the fields, once; of none, the system's own."""
+    """All combinations of the given numbers, each once, in the order of the fields.
+
+    Without numbers, the system's own point.
+    """
     points = product(*(each or (None,) for each in asked))
     return list(dict.fromkeys(OperatingPoint(*point) for point in points))
 
 
 @contextmanager
 def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
-    """Bring scenes, sensor and codec to another distance, motion, light and quality for a while.
+    """Set distance, motion, light and quality of a system within a ``with`` block.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
             if not isinstance(front, CodedExposure):
                 raise ValueError(
                     f"motion={point.motion:g} needs a front end that draws one, an "
-                    f"optics.CodedExposure, and the system has {has}"
+                    f"optics.CodedExposure, but the system has {has}"
                 )
             stack.enter_context(front.moving(point.motion))
         if point.distance is not None:
@@ -102,29 +105,29 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
             if not isinstance(lens, PSFImaging) or lens.pupil is None:
                 raise ValueError(
                     f"distance={point.distance:g} needs a lens, an optics.IncoherentImaging or an "
-                    f"optics.VaryingImaging with a pupil, and the system has {has}"
+                    f"optics.VaryingImaging with a pupil, but the system has {has}"
                 )
             stack.enter_context(lens.at(point.distance))
         if point.photons is not None:
             if sensor is None:
                 raise ValueError(
-                    f"photons={point.photons:g} needs a sensor, and the system has none"
+                    f"photons={point.photons:g} needs a sensor, but the system has none"
                 )
             stack.enter_context(sensor.under(point.photons))
         if point.quality is not None:
             if codec is None:
                 raise ValueError(
-                    f"quality={point.quality:g} needs a codec, and the system has none"
+                    f"quality={point.quality:g} needs a codec, but the system has none"
                 )
             stack.enter_context(at_quality(codec, point.quality))
         yield
 
 
 def warn_of_cut(system: ImagingSystem, point: OperatingPoint) -> None:
-    """Warn of light that the simulation of a lens loses at the distance that was asked for.
+    """Warn of light that the simulation of a lens loses at the requested distance.
 
-    At a working distance, too, of which training may have warned: who reads one number beside
-    others must know it of each.
+    This includes working distances, of which training may have warned already: a reader who
+    compares results needs the warning for each of them.
     """
     if point.distance is None:
         return
@@ -135,14 +138,14 @@ def warn_of_cut(system: ImagingSystem, point: OperatingPoint) -> None:
 
 
 def _within(front_end: FrontEnd | None) -> FrontEnd | None:
-    """The front end itself, of one within others that disturb its pictures, as a tolerance does."""
+    """The innermost front end, without wrappers that disturb its pictures, as in a tolerance."""
     while isinstance(inner := getattr(front_end, "inner", None), FrontEnd):
         front_end = inner
     return front_end
 
 
 def told_quality(codec: nn.Module | None) -> str | None:
-    """Where a codec of several learned qualities works in evaluation, in words; None of others."""
+    """Quality of a learned codec with several in evaluation, as text; None for other codecs."""
     if not isinstance(codec, LearnedCodec) or codec.levels == 1:
         return None
     middle = (codec.levels - 1) / 2
@@ -152,23 +155,23 @@ def told_quality(codec: nn.Module | None) -> str | None:
 
 @contextmanager
 def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
-    """Give a codec another quality for as long as the block lasts; None leaves it its own.
+    """Set the quality of a codec within a ``with`` block; None keeps its own.
 
     Raises
     ------
     TypeError
-        When it is not one number.
+        When ``quality`` is not one number.
     ValueError
-        When the codec has no such quality, or none to choose.
+        When the codec has no such quality, or no choice of qualities.
     """
     if quality is None:
         yield
         return
-    if isinstance(quality, bool):  # which passes for 0 and 1
+    if isinstance(quality, bool):  # would count as 0 or 1
         raise TypeError(f"quality must be one number, not {quality}")
     quality = one_number("quality", quality)
     if isinstance(codec, LearnedCodec):
-        pass  # it looks at the number itself
+        pass  # the codec checks the number itself
     elif isinstance(codec, JPEG | DifferentiableJPEG | AVIF) or (
         isinstance(codec, WebP) and not codec.lossless
     ):
@@ -180,16 +183,16 @@ def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
             )
         quality = int(quality)
     else:
-        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave quality out")
+        raise ValueError(f"{type(codec).__name__} has no choice of qualities: leave quality out")
     before = codec.quality
     tables = None
     if isinstance(codec, DifferentiableJPEG):
         if before is None:
             raise ValueError(
-                "this DifferentiableJPEG has tables of its own, trained or set, which are those of "
-                "no quality, and another quality would replace them: leave quality out"
+                "this DifferentiableJPEG has its own tables, trained or set, which belong to no "
+                "quality, and another quality would replace them: leave quality out"
             )
-        tables = codec.log_tables.detach().clone()  # which need not be quite those of the quality
+        tables = codec.log_tables.detach().clone()  # may differ slightly from those of the quality
     codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield

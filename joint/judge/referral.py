@@ -1,4 +1,4 @@
-"""A run as a referral: which pictures it refers, judged on others than those it was chosen on."""
+"""Evaluation of a referral: its cutoff is chosen on one part and evaluated on another."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from .evaluation import Evaluation
 
 __all__ = ["Referred"]
 
-# Of the two classes of a referral, what a report calls otherwise.
+# Metrics of a referral, and their names in a report of its two classes.
 _RATES = {
     "sensitivity": "recall.refer",
     "specificity": "recall.leave",
@@ -21,19 +21,19 @@ _RATES = {
 
 
 class Referred(NamedTuple):
-    """What a cutoff comes to."""
+    """Result of a referral cutoff."""
 
     referral: Referral
     """The cutoff, as chosen on the validation part."""
     result: Evaluation
-    """The pass as a referral, :meth:`joint.Evaluation.referred`."""
+    """The results as a referral, :meth:`joint.Evaluation.referred`."""
     shares: Mapping[str, float]
     """Share of each class that is referred."""
     prevalence: float | None
-    """Another share of pictures to refer, at which predictive values are wanted."""
+    """Another prevalence of pictures to refer, for the predictive values."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able summary; what is no number is None."""
+        """A summary for JSON; NaN becomes None."""
         found: dict[str, Any] = {"chosen": self.referral.to_dict()}
         rates = self._rates()
         found |= as_json(rates)
@@ -45,7 +45,7 @@ class Referred(NamedTuple):
         return found
 
     def cells(self) -> dict[str, float]:
-        """Numbers of a row of a table, with the ends of their intervals."""
+        """Numbers of a table row, with the limits of their intervals."""
         found = {"cutoff": self.referral.cutoff}
         for name, rate in self._rates().items():
             if math.isfinite(rate):
@@ -73,7 +73,7 @@ class Referred(NamedTuple):
         return "\n".join([*lines, *self.result.report.cautions()])
 
     def _rates(self) -> dict[str, float]:
-        """A predictive value of nothing referred, or nothing left, is no number."""
+        """Rates by name; the predictive value of an empty group is NaN."""
         report = self.result.report
         assert report is not None
         said = report.confusion.sum(0)

@@ -1,4 +1,4 @@
-"""What a system says of a scene in several views, averaged: test-time augmentation.
+"""Class probabilities averaged over several views of a scene: test-time augmentation.
 
 ::
 
@@ -6,8 +6,8 @@
            ├─ flipped ───────┼─► system ─► probabilities ─► mean ─► ViewAverage
            └─ turned, ... ───┘
 
-The views are made under the camera, of the scene. Each pass sees the same noise, that of the
-generator's state, which stays as it was.
+The views are made from the scene, in front of the camera. Each pass has the same noise, that of the
+generator's state, which does not change.
 """
 
 import math
@@ -33,12 +33,12 @@ _COUNT: dict[Views, int] = {"identity": 1, "mirror": 2, "flips": 4, "dihedral": 
 
 @dataclass(frozen=True)
 class ViewAverage:
-    """What a system says of several views of a scene, averaged."""
+    """Class probabilities of a system, averaged over several views of a scene."""
 
     probabilities: Tensor
-    """Mean of the views' class probabilities ``[B, K]``, float32 at least."""
+    """Mean of the views' class probabilities ``[B, K]``, float32 or float64."""
     logits: Tensor
-    """Their logarithms ``[B, K]``: scores whose softmax is ``probabilities``."""
+    """Logarithms of ``probabilities`` ``[B, K]``: scores whose softmax they are."""
 
     def __str__(self) -> str:
         count, classes = self.probabilities.shape
@@ -58,30 +58,31 @@ def average_views(
     views: Views = "dihedral",
     generator: Generators | None = None,
 ) -> ViewAverage:
-    """Average what a system says of a scene flipped and turned under the camera.
+    """Average the class probabilities of a system over flips and turns of the scene.
 
-    The mean of probabilities, so that one sure view cannot outvote the others as it can in a mean
-    of logits. All views of a scene give the same answer, to the bit where the passes do: the noise
-    is that of the sensor's pixels and does not turn with the scene. The cost is one forward pass
+    Probabilities are averaged and not logits, so that one confident view cannot outvote the others.
+    All views of a scene have the same average, to the bit if the passes are reproducible: the noise
+    belongs to the sensor's pixels and does not turn with the scene. The cost is one forward pass
     for each view. The gradient reaches scenes and parameters.
 
     Parameters
     ----------
     system : ImagingSystem
-        With a classifier; in evaluation mode for the passes.
+        A system with a classifier; in evaluation mode during the passes.
     scenes : Tensor ``[B, C, H, W]``
         Pictures in 0..1.
     views : {"identity", "mirror", "flips", "dihedral"}
-        One view, the picture as it is; two, it and its mirror image; four, the flips of both axes;
-        eight, these and their quarter turns. Pictures that are not square come as ``W x H`` too
-        among the eight: take ``flips`` where the system is bound to one size.
+        identity: one view, the unchanged picture; mirror: two, with its mirror image; flips: four,
+        the flips of both axes; dihedral: eight, these and their quarter turns. With dihedral,
+        pictures that are not square are also passed as ``W x H``: use flips if the system takes
+        only one size.
     generator : torch.Generator, or one for each picture, optional
         State of the noise of each view; by default that of seed 0.
 
     Raises
     ------
     TypeError
-        For what is no system, or scenes that are no Tensor.
+        When ``system`` is no ImagingSystem, or ``scenes`` no Tensor.
     ValueError
         For unknown views, or scenes that do not fit.
     """
@@ -94,7 +95,7 @@ def average_views(
         for number in range(_COUNT[views]):
             logits = system(_view(scenes, number), generator=noise.fresh()).logits
             assert logits is not None
-            # Half precision would tie pictures that differ.
+            # Half precision would give equal values for different pictures.
             said.append(functional.log_softmax(single(logits), -1))
     # Sorted, because a sum depends on its order and the views of a turned scene come in another.
     ordered = torch.stack(said).sort(0).values
@@ -103,8 +104,8 @@ def average_views(
 
 
 def _view(scenes: Tensor, number: int) -> Tensor:
-    """One of the eight: bit 0 mirrors columns, bit 1 rows, bit 2 exchanges the two."""
+    """One of the eight views: bit 0 mirrors columns, bit 1 rows, bit 2 exchanges the two."""
     axes = [axis for bit, axis in ((1, -1), (2, -2)) if number & bit]
     view = scenes.flip(axes) if axes else scenes
-    # Another layout in memory would take other kernels, and round otherwise.
+    # Another memory layout would use other kernels, and round differently.
     return (view.transpose(-1, -2) if number & 4 else view).contiguous()

@@ -1,9 +1,11 @@
-"""Parts of figures: a score, an element, the planes of one pass, and what a screen shows of them.
+"""Parts of figures: a score, an element, the planes of one pass, and colours for a screen.
 
-Each draws into axes, or a part of a figure, that it is given; the figures of :mod:`joint.figure`
-and of reports are made of them. Nothing here needs matplotlib before something is drawn.
+Each function draws into axes, or a part of a figure, that the caller gives; figures of
+:mod:`joint.figure` and of reports are composed of them. Matplotlib is imported only when something
+is drawn.
 
-Files: ``look`` of all figures · ``dodged`` series of intervals beside one another · ``score``
-matrices and diagrams of a report · ``element`` a front end · ``planes`` one pass · ``screen`` which
-channels are red, green and blue.
+Files: ``look`` appearance of all figures · ``dodged`` intervals of several series side by side ·
+``score`` matrices and diagrams of a report · ``element`` a front end ·
+``cross_section`` a lens of several surfaces · ``planes`` one pass ·
+``screen`` which channels are red, green and blue.
 """

@@ -1,4 +1,4 @@
-"""Numbers with intervals of several series, beside one another at each name."""
+"""Figure of numbers with intervals for several series, side by side at each name."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,22 +30,22 @@ def dodged_figure(
     joined: bool = False,
     title: str = "",
 ) -> "Figure":
-    """Draw points with intervals, the series beside one another at each name.
+    """Draw points with intervals, with the series side by side at each name.
 
     Parameters
     ----------
     names : sequence of str
-        Of what stands below the axis.
+        Names below the axis.
     series : mapping of str to Spread
-        Numbers for each of the names.
+        Numbers of each series, one for each name.
     quantity : str
-        What the numbers are.
+        Label of the numbers.
     even : float, optional
-        Where a line is drawn across: the value of no effect.
+        Value of no effect, marked by a horizontal line.
     joined : bool
-        Draw lines along the names.
+        Connect the points of a series by lines.
     title : str
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------

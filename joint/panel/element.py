@@ -1,4 +1,4 @@
-"""Panel of a front end: its kernels, its transmission, its pupil, its shutter or its PSFs."""
+"""Panel of a front end: its kernels, transmission, pupil, shutter or PSFs."""
 
 import inspect
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from optics import (
 )
 from optics.pupil import middle_wavelength
 
+from .cross_section import draw_cross_section, traced_in
 from .look import bare_axis
 from .screen import seen_wavelengths
 
@@ -43,22 +44,23 @@ _RED_GREEN_BLUE = ("red", "green", "blue")
 
 _VISIBLE = (380e-9, 750e-9)  # metres
 _MOST_CHANNELS = 6  # whose PSFs are drawn
-_MOST_KERNELS, _ABREAST = 12, 6  # that are drawn, and in a row
-_MOST_PLACES = 3  # of the picture along a side, whose PSFs are drawn
+_MOST_KERNELS, _ABREAST = 12, 6  # kernels drawn, in total and in a row
+_MOST_PLACES = 3  # along a side of the picture, of the PSFs drawn
 
 
 def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
     """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSFs.
 
-    Beside the PSFs of a pupil with elements is the phase in it. Where PSFs change across the
-    picture, those of a grid of places lie side by side. Of coherent imaging the pupil is drawn. A
-    front end of one's own is asked for its ``psf()``, ``[h, w]`` or
-    ``[C, h, w]``; without one, words say that it has no drawing.
+    A pupil with elements is drawn as its PSFs and its phase. PSFs that vary across the picture are
+    drawn for a grid of places, side by side, and beside them the cross-section of a lens of several
+    surfaces. For coherent imaging the pupil is drawn. A front end
+    of your own is drawn by its ``psf()``, ``[h, w]`` or ``[C, h, w]``; without one, a text says
+    that it has no drawing.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure or SubFigure
-        That it fills.
+        Figure to fill.
     front_end : optics.FrontEnd
     """
     if isinstance(front_end, LearnedKernel):
@@ -81,8 +83,13 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
     elif isinstance(front_end, CoherentImaging):
         _draw_pupil(figure, front_end)
     elif isinstance(front_end, VaryingImaging):
-        sheet, shown = sheet_of_places(front_end), shown_channels(front_end)
-        _draw_spots(figure, sheet.spots[[*shown]], [*shown.values()])
+        sheet, shown, rest = sheet_of_places(front_end), shown_channels(front_end), figure
+        traced = traced_in(front_end)
+        if traced is not None:
+            ratios = (1.6, len(shown) + 0.4)
+            one, rest = figure.subfigures(1, 2, width_ratios=ratios, squeeze=False)[0]
+            draw_cross_section(one.subplots(), traced)
+        _draw_spots(rest, sheet.spots[[*shown]], [*shown.values()])
         light, sharp = float(front_end.throughput().detach()), " in focus" * front_end.draws
         mean = " over the working distances" * front_end.draws
         figure.suptitle(
@@ -105,13 +112,13 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
 
 
 def _own_psf(front_end: FrontEnd) -> Tensor | None:
-    """PSFs ``[C, h, w]`` that a front end of another's library says it has, or None."""
+    """PSFs ``[C, h, w]`` from the ``psf()`` of a front end of another library, or None."""
     psf = getattr(front_end, "psf", None)
     if not callable(psf):
         return None
     try:
         inspect.signature(psf).bind()
-    except (TypeError, ValueError):  # it must be told more, or nobody knows what
+    except (TypeError, ValueError):  # psf() needs arguments, or its signature is unknown
         return None
     spots = psf()
     if not isinstance(spots, Tensor) or spots.ndim not in (2, 3) or not spots.is_floating_point():
@@ -125,10 +132,10 @@ def _own_psf(front_end: FrontEnd) -> Tensor | None:
 def shown_channels(
     front_end: IncoherentImaging | VaryingImaging | CoherentImaging,
 ) -> dict[int, str]:
-    """Up to six channels of the scene, from the first to the last, and their names.
+    """Up to six channels of the scene, evenly from the first to the last, and their names.
 
-    A channel is a band by its wavelength, or where three descend within the visible, red, green and
-    blue; one alone has no name.
+    A channel is named after its wavelength; three channels of descending visible wavelengths are
+    named red, green and blue; a single channel has no name.
     """
     pupil, count = front_end.pupil, front_end.in_channels
     bands = [] if pupil is None else seen_wavelengths(front_end, pupil).tolist()
@@ -143,7 +150,7 @@ def shown_channels(
 
 
 def _channel_names(count: int) -> Sequence[str]:
-    """Of channels whose wavelengths nobody knows: three are those of a colour camera."""
+    """Names of channels of unknown wavelength; three are those of a colour camera."""
     if count == 3:
         return _RED_GREEN_BLUE
     return [""] if count == 1 else [str(number) for number in range(count)]
@@ -157,18 +164,18 @@ def _some(names: Sequence[str]) -> dict[int, str]:
 
 
 class PlaceSheet(NamedTuple):
-    """PSFs of several places of the picture, side by side as the places lie."""
+    """PSFs of several places in the picture, arranged side by side like the places."""
 
     spots: np.ndarray
-    """``[C, H, W]``, a sheet for each channel; nan between two places."""
+    """``[C, H, W]``, a sheet for each channel; NaN between two places."""
     places: str
     """Which places these are, in words."""
 
 
 def sheet_of_places(front_end: VaryingImaging, *, distance: float | None = None) -> PlaceSheet:
-    """Lay out the PSFs of up to 3 x 3 places, from border to border of the picture.
+    """Arrange the PSFs of up to 3 x 3 places, from border to border of the picture.
 
-    In focus, or of a scene at ``distance``, metres.
+    They are in focus, or those of a scene at ``distance``, in metres.
     """
     psfs = front_end.psf(distance=distance).detach().cpu()
     count = psfs.shape[:2]
@@ -187,8 +194,8 @@ def sheet_of_places(front_end: VaryingImaging, *, distance: float | None = None)
 def shown_kernels(front_end: LearnedKernel) -> tuple[Tensor, list[str]]:
     """Up to twelve signed kernels ``[N, k, k]``, the first ones, and a name for each.
 
-    Of several filters the name says which, counted from 0, and of mixed channels from which to
-    which a kernel hands light.
+    The name gives the filter, counted from 0, if there are several, and the source and target
+    channel if channels are mixed.
     """
     response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
     filters, made, seen = response.shape[:3]
@@ -207,7 +214,7 @@ def _draw_kernels(figure: "SubFigure | Figure", front_end: LearnedKernel) -> Non
     rows = -(-len(kernels) // _ABREAST)
     axes = figure.subplots(rows, -(-len(kernels) // rows), squeeze=False).ravel()
     limit = float(kernels.abs().max())
-    # A surround of a hundredth of the centre, spread over fifty taps, is half of the filter.
+    # Linear up to a small limit: a surround of 1/100 of the centre over 50 taps is half the filter.
     scale = SymLogNorm(limit / 100, vmin=-limit, vmax=limit)
     for axis, kernel, name in zip(axes, kernels.numpy(), names, strict=False):
         drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
@@ -248,7 +255,7 @@ def _draw_pupil(figure: "SubFigure | Figure", front_end: CoherentImaging) -> Non
     pupil, shown = front_end.pupil, shown_channels(front_end)
     field = pupil.field().detach().cpu()[[*shown]].numpy()
     height, width = (500 * samples * pupil.spacing for samples in pupil.size)  # half, millimetres
-    # Of one wavelength side by side, of several a column for each.
+    # With one wavelength, side by side; with several, a column for each.
     shape = (1, 2) if len(shown) == 1 else (2, len(shown))
     axes = figure.subplots(*shape, squeeze=False)
     pairs = axes.reshape(2, -1)
@@ -280,7 +287,7 @@ def draw_phase(figure: "SubFigure | Figure", axis: "Axes", pupil: Pupil) -> None
 
 
 def _angle(value: np.ndarray) -> np.ndarray:
-    """Phase of a field, radians; nothing has none."""
+    """Phase of a field, radians; NaN where the field is 0."""
     return np.where(value == 0, np.nan, np.angle(value))
 
 
@@ -313,7 +320,7 @@ def _draw_shutter(figure: "SubFigure | Figure", front_end: CodedExposure) -> Non
 
 
 def _draw_spots(figure: "SubFigure | Figure", spots: np.ndarray, names: Sequence[str]) -> None:
-    """Draw PSFs ``[C, h, w]``, a panel each, in one logarithmic scale."""
+    """Draw PSFs ``[C, h, w]``, one panel each, on one logarithmic scale."""
     from matplotlib.colors import LogNorm
 
     axes = np.atleast_1d(figure.subplots(1, len(spots)))

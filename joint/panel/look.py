@@ -1,6 +1,6 @@
-"""How figures look: empty ones, colours and markers that tell series apart, frames, text.
+"""Appearance of figures: empty figures, colours and markers of series, frames, text.
 
-Nothing here needs matplotlib before a figure is drawn.
+Matplotlib is imported only when a figure is drawn.
 """
 
 import math
@@ -35,20 +35,20 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: Okabe and Ito (2008) without black, which is for what is no series, and without the yellow that
-#: white paper swallows; last the wine of Tol (2021). Told apart by all kinds of colour vision.
+#: Okabe and Ito (2008) without black, which is reserved for other things, and without yellow, which
+#: is faint on white paper; last the wine of Tol (2021). Distinct in all kinds of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
-#: What a classifier says, where it is so and where it is not.
+#: Colours of the predicted class: right and wrong.
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
 
-#: Panels beside each other in a grid of them.
+#: Panels in a row of a grid.
 ABREAST = 3
 
 _MARKERS = "osD^vP*X<>"
 
 
 def blank_figure(width: float, height: float, *, title: str = "") -> "Figure":
-    """An empty figure that lays itself out and draws without a screen; sizes in inches."""
+    """An empty figure with automatic layout that needs no screen; sizes in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -68,9 +68,9 @@ def panel_grid(
     sharey: bool = False,
     title: str = "",
 ) -> tuple["Figure", list["Axes"]]:
-    """A figure of ``count`` panels, :data:`ABREAST` in a row; sizes of a panel in inches.
+    """A figure with a grid of ``count`` panels, :data:`ABREAST` in a row; panel sizes in inches.
 
-    ``beside`` is the width of what stands next to all of them, such as a legend.
+    ``beside`` is the width reserved next to the grid, for example for a legend.
     """
     columns = min(count, ABREAST)
     rows = math.ceil(count / columns)
@@ -83,7 +83,7 @@ def panel_grid(
 
 @contextmanager
 def no_formulas() -> Iterator[None]:
-    """Text is text: the name of a class is no formula, whatever signs are in it."""
+    """Draw text literally: no sign in a class name starts a formula."""
     import matplotlib
 
     with matplotlib.rc_context({"text.parse_math": False}):
@@ -92,7 +92,7 @@ def no_formulas() -> Iterator[None]:
 
 @contextmanager
 def plain_text() -> Iterator[None]:
-    """Text of figures is text, see :func:`no_formulas`, and small."""
+    """Draw text literally, see :func:`no_formulas`, and small."""
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 9}), no_formulas():
@@ -100,24 +100,24 @@ def plain_text() -> Iterator[None]:
 
 
 class Look(NamedTuple):
-    """How a series looks."""
+    """Appearance of a series."""
 
     colour: str
     """As ``#rrggbb``."""
     marker: str
-    """Of matplotlib: what is left of the difference in grey."""
+    """Marker of matplotlib, which distinguishes the series in grey."""
 
 
 def looks(count: int) -> list[Look]:
-    """A look for each series: no two share a colour, and neighbours no marker.
+    """Appearance of each series: no two share a colour, and neighbours do not share a marker.
 
-    Up to seven have the colours of :data:`COLOURS`, in their order; more are shades of viridis,
-    which have an order in grey too.
+    Up to seven series have the colours of :data:`COLOURS`, in order; more have shades of viridis,
+    which are in order in grey too.
 
     Parameters
     ----------
     count : int
-        Series, up to 100.
+        Number of series, up to 100.
 
     Raises
     ------
@@ -131,19 +131,21 @@ def looks(count: int) -> list[Look]:
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
-        # The last tenth is a yellow that white paper swallows.
+        # The last tenth of viridis is a yellow that is faint on white paper.
         shades = colormaps["viridis"]
         chosen = tuple(to_hex(shades(0.9 * n / (count - 1))) for n in range(count))
     return [Look(colour, _MARKERS[n % len(_MARKERS)]) for n, colour in enumerate(chosen)]
 
 
-def by_name(found: Mapping[str, T] | T, kind: type[T]) -> Mapping[str, T]:
-    """Results of a ``kind`` by the names of their systems; one alone is of "the system".
+def by_name(found: Mapping[str, T] | T, kind: type[T], what: str) -> Mapping[str, T]:
+    """Results of a ``kind`` by the names of their systems; a single one is named "the system".
 
     Raises
     ------
     TypeError
-        For what is neither.
+        For something that is not such a result.
+    ValueError
+        Without a result; the message says that there is no ``what`` to draw.
     """
     if isinstance(found, kind):
         return {"the system": found}
@@ -151,23 +153,25 @@ def by_name(found: Mapping[str, T] | T, kind: type[T]) -> Mapping[str, T]:
     others = [each for each in given if not isinstance(each, kind)]
     if others or not isinstance(found, Mapping):
         raise TypeError(
-            f"give results of {kind.__name__} by name, such as {{'sharp': found}}, or one, and not "
+            f"give results of {kind.__name__} by name, such as {{'sharp': found}}, or one, not "
             f"{type(others[0]).__name__}"
         )
+    if not found:
+        raise ValueError(f"there is no {what} to draw: give at least one result, by its name")
     return found
 
 
 def open_axis(axis: "Axes") -> None:
-    """Leave the frame open, and lay a light grid below the data."""
+    """Draw the frame of an axis without its top and right, and a light grid below the data."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.3, linewidth=0.6)
     axis.set_axisbelow(True)
 
 
 def plain_log_axis(axis: "Axes", which: Literal["x", "y"], *, minor: Any = "") -> None:  # noqa: ANN401
-    """Make an axis logarithmic, its numbers as they are read and not as formulas.
+    """Make an axis logarithmic, with plain numbers instead of formulas.
 
-    Between the decades stands nothing, or what a formatter of matplotlib says, ``minor``.
+    Between the decades there are no labels, unless a matplotlib formatter ``minor`` gives them.
     """
     axis.set(**{f"{which}scale": "log"})
     scale = axis.xaxis if which == "x" else axis.yaxis
@@ -185,21 +189,21 @@ def draw_intervals(
     label: str = "",
     joined: bool = False,
 ) -> None:
-    """Draw points, and the intervals that exist; one need not hold its point.
+    """Draw points and the intervals that exist; an interval need not contain its point.
 
     Parameters
     ----------
     axis : Axes
     at : sequence of float
-        Where each point is across.
+        Position of each point across.
     values : sequence of float
     intervals : sequence of (float, float)
-        Lower and upper end of each; nan where there is none.
+        Lower and upper end of each; NaN where there is none.
     look : Look
     label : str
-        For the legend.
+        Label for the legend.
     joined : bool
-        Draw a line along the points.
+        Connect the points by a line.
     """
     low, high = zip(*intervals, strict=True)
     axis.vlines(at, low, high, color=look.colour, linewidth=1.5, alpha=0.6)
@@ -208,7 +212,7 @@ def draw_intervals(
 
 
 def bare_axis(axis: "Axes") -> None:
-    """Leave the scales of a picture out: its pixels need none."""
+    """Remove the scales of a picture: its pixels need none."""
     axis.set_xticks([])
     axis.set_yticks([])
 
@@ -217,7 +221,7 @@ _Point = tuple[float, float]
 
 
 class _Box(NamedTuple):
-    """A box on the page, points."""
+    """A box on the page, in points."""
 
     left: float
     bottom: float
@@ -229,7 +233,7 @@ class _Box(NamedTuple):
         return across and self.bottom < other.top and other.bottom < self.top
 
     def gaps(self, points: np.ndarray) -> np.ndarray:
-        """Distances ``[N]`` of points ``[N, 2]`` from it, 0 within."""
+        """Distances ``[N]`` of points ``[N, 2]`` from the box, 0 inside."""
         low, high = (self.left, self.bottom), (self.right, self.top)
         return np.hypot(*np.maximum(np.maximum(low - points, points - high), 0.0).T)
 
@@ -247,16 +251,16 @@ def label_points(
     lines: Sequence[tuple[_Point, _Point]] = (),
     size: float = 7.5,
 ) -> None:
-    """Write a label beside each point, none over another, over a point, or over the edge.
+    """Write a label beside each point, without covering other labels, points or the edge.
 
-    Each goes to the nearest free place where it crosses few lines, with a thin line to its point
-    where that is far. Call it last: it lays the figure out. Where nothing is free, a label stands
-    where it covers the least.
+    Each label goes to the nearest free place where it crosses few lines, with a thin line to its
+    point if that is far. If no place is free, it goes where it covers the least. Call this last: it
+    fixes the layout of the figure.
 
     Parameters
     ----------
     axis : Axes
-        With its data and its limits.
+        Axes with data and limits set.
     points : sequence of (float, float)
         In data coordinates.
     labels : sequence of str
@@ -264,15 +268,15 @@ def label_points(
     colours : sequence of str
         One for each label.
     lines : sequence of two points
-        Level or upright ones, in data coordinates, that labels had better not cross.
+        Horizontal or vertical lines, in data coordinates, that labels should not cross.
     size : float, points
-        Of the letters.
+        Size of the letters.
     """
     from matplotlib.patheffects import withStroke
 
     figure = axis.get_figure(root=True)
     assert figure is not None
-    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())  # an empty label at a point moves none
+    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())  # so that labels do not change the limits
     figure.canvas.draw()  # gives the axis its place in the figure
     pixel = 72 / figure.dpi
 
@@ -292,7 +296,7 @@ def label_points(
         tried = axis.text(0, 0, label, **style)
         drawn = tried.get_window_extent()
         tried.remove()
-        # Letters are rounded to the pixels of a file: a point more to each side.
+        # Glyphs are rounded to pixels: add one point on each side.
         across, up = drawn.width * pixel + 2, drawn.height * pixel + 1
         others = spots[(spots != (x, y)).any(1)]
         place, led = _free(
@@ -324,7 +328,7 @@ def _free(
     crossed: Sequence[_Box],
     frame: _Box,
 ) -> tuple[_Box, bool]:
-    """The cheapest place of a label of a size, and whether it takes a line to know its point."""
+    """Cheapest place for a label of a size, and whether it needs a line to its point."""
     cheapest, best = math.inf, (_Box(x, y, x, y), False)
     for away in (3.0, 8.0, 14.0, 21.0, 29.0, 38.0, 50.0, 65.0):
         for turn in np.arange(16) * np.pi / 8 + np.pi / 4:
@@ -334,7 +338,7 @@ def _free(
             own = float(box.gaps(np.array([[x, y]]))[0])
             gaps = box.gaps(others)
             cost = away + 4 * sum(box.meets(other) for other in crossed)
-            # Nearer to another point, it would be read as that one's.
+            # Nearer to another point, the label would be read as that point's.
             cost += 12 * int((gaps < own + 4).sum())
             cost += 1e3 * sum(box.meets(other) for other in taken)
             cost += 1e4 * (not frame.holds(box))

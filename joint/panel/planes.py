@@ -1,4 +1,4 @@
-"""Panel of one pass: every plane between the stages, from the scene to the label."""
+"""Panel of one pass: each plane between the stages, from the scene to the label."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from classify import LesionDataset
 from joint.system import SystemOutput
 
 from .look import RIGHT, WRONG, bare_axis, no_formulas
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-__all__ = ["draw_light", "draw_picture", "label_guess"]
+__all__ = ["draw_light", "draw_picture", "first_of_each_class", "label_guess"]
 
 
 @no_formulas()
@@ -27,20 +28,20 @@ def draw_light(
     *,
     colours: PlaneColours | None = None,
 ) -> None:
-    """Draw every plane of one pass, a row for each picture.
+    """Draw each plane of one pass, one row per picture.
 
     Parameters
     ----------
     figure : matplotlib.figure.SubFigure
-        That it fills.
+        Figure to fill.
     output : joint.SystemOutput
         The pass.
     names : list of str
-        What stands before each picture, such as its true class.
+        Label in front of each picture, such as its true class.
     classes : sequence of str
-        Names of the classes, one of which the classifier says.
+        Names of the classes, for the predicted one.
     colours : PlaneColours, optional
-        Those of the system, see :func:`plane_colours`; by default those of three channels.
+        Colours of the system, see :func:`plane_colours`; by default those of three channels.
     """
     shown = PlaneColours() if colours is None else colours
     encoding, exposures = output.encoding, output.exposures
@@ -48,7 +49,7 @@ def draw_light(
     columns: list[tuple[str, Tensor]] = [("scene", scene)]
     if output.irradiance is not None:
         captures = output.irradiance.unflatten(1, (exposures, -1))
-        # Two exposures of one filter lie side by side, each as bright as it would be alone.
+        # Two exposures of one filter are side by side, each as bright as it would be alone.
         beside = torch.cat(list((captures[:, :2] * exposures).unbind(1)), -1)
         title = "after the optics" + (
             f" ({min(exposures, 2)} of {exposures} exposures)" if exposures > 1 else ""
@@ -74,16 +75,22 @@ def draw_light(
 
 
 def label_guess(axis: "Axes", said: str, truth: str, *, right: bool | None = None) -> None:
-    """Write what a classifier says under its picture, blue where it is right."""
+    """Write the predicted class under a picture, in blue if it is right."""
     right = said == truth if right is None else right
     axis.set_xlabel(f"says {said}", color=RIGHT if right else WRONG, fontsize=8)
 
 
 def draw_picture(axis: "Axes", picture: Tensor) -> None:
-    """Channels as :func:`in_colours` shows them: as colours, or one in grey."""
+    """Draw channels as :func:`in_colours` shows them: in colours, or one in grey."""
     array = in_colours(picture.detach().float().clamp(0, 1).cpu()).numpy()
     if len(array) == 3:
         axis.imshow(array.transpose(1, 2, 0), interpolation="nearest")
     else:
         axis.imshow(array[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     bare_axis(axis)
+
+
+def first_of_each_class(dataset: LesionDataset, most: int) -> Tensor:
+    """Rows of the first picture of each class in the data, for at most ``most`` classes."""
+    targets = dataset.targets
+    return torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])

@@ -1,4 +1,4 @@
-"""Panels of a report on a classifier: its confusion matrix, how sure it is, what it ranks."""
+"""Panels of a classification report: confusion matrix, reliability, and curves."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,19 +27,19 @@ __all__ = [
 
 _Points = tuple[np.ndarray, np.ndarray]
 
-#: What the shades of a confusion matrix are, for its colour bar.
+#: Meaning of the shades of a confusion matrix, for its colour bar.
 SHADE = "share of the true class"
 
 _BLUE = (0.13, 0.44, 0.71)
 
 
 def draw_confusion(axis: "Axes", confusion: np.ndarray, classes: Sequence[str]) -> "AxesImage":
-    """Draw a confusion matrix: shade by share of the true class, number by count.
+    """Draw a confusion matrix: shades show the share of the true class, numbers the count.
 
     Parameters
     ----------
     axis : matplotlib.axes.Axes
-        Where it is drawn.
+        Axes to draw into.
     confusion : array ``[K, K]``
         Counts, a row for each true class.
     classes : sequence of str
@@ -48,7 +48,7 @@ def draw_confusion(axis: "Axes", confusion: np.ndarray, classes: Sequence[str]) 
     Returns
     -------
     matplotlib.image.AxesImage
-        For a colour bar.
+        Image for a colour bar.
     """
     counts = np.asarray(confusion)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -65,7 +65,7 @@ def draw_confusion(axis: "Axes", confusion: np.ndarray, classes: Sequence[str]) 
                 color=colour,
                 fontsize=8,
             )
-    # Text of ticks is read as the axes were made to, whatever holds here.
+    # Tick labels follow the settings at creation of the axes, whatever holds here.
     names = {"labels": list(classes), "parse_math": False}
     axis.set_xticks(range(len(classes)), rotation=45, ha="right", rotation_mode="anchor", **names)
     axis.set_yticks(range(len(classes)), **names)
@@ -82,15 +82,15 @@ def label_recalls(
     Parameters
     ----------
     axis : Axes
-        Of :func:`draw_confusion`.
+        Axes of :func:`draw_confusion`.
     recall : array ``[K]``
-        Of each class.
+        Recall of each class.
     intervals : array ``[K, 2]``
-        nan where there is none.
+        Interval of each; NaN where there is none.
     heading : str
-        Stands below the column.
+        Text below the column.
     """
-    beside = axis.get_yaxis_transform()  # across in widths of the axes, down in rows
+    beside = axis.get_yaxis_transform()  # x in widths of the axes, y in rows
     for row, (value, (low, high)) in enumerate(zip(recall, intervals, strict=True)):
         text = "no interval" if np.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
         axis.text(1.03, row, text, transform=beside, va="center", fontsize=8)
@@ -98,18 +98,18 @@ def label_recalls(
 
 
 def draw_reliability(axis: "Axes", reliability: Reliability, *, level: float = 0.95) -> None:
-    """Draw how often predictions are right, by confidence; a shade tells the share of pictures.
+    """Draw accuracy against confidence; the shade of a bar shows its share of the pictures.
 
-    Bars below the diagonal are too sure, bars above it not sure enough; lines are Wilson's
-    intervals of ``level``, for which each picture is evidence of its own.
+    Bars below the diagonal are overconfident, bars above it underconfident. Lines are Wilson
+    intervals of ``level``, which count each picture as independent.
 
     Parameters
     ----------
     axis : matplotlib.axes.Axes
-        Where it is drawn.
+        Axes to draw into.
     reliability : classify.Reliability
     level : float
-        Of the intervals, such as 0.95.
+        Level of the intervals, such as 0.95.
     """
     edges, count = reliability.edges, reliability.count
     share = count / count.sum()
@@ -131,7 +131,7 @@ def draw_reliability(axis: "Axes", reliability: Reliability, *, level: float = 0
     axis.set_xlabel(
         f"confidence; darker bars hold more pictures\nlines: {100 * level:g} % Wilson intervals"
     )
-    axis.set_ylabel("share of right predictions")
+    axis.set_ylabel("share of correct predictions")
 
 
 def draw_roc(axis: "Axes", curves: Mapping[str, OperatingCurve | None]) -> "list[Line2D]":
@@ -140,10 +140,10 @@ def draw_roc(axis: "Axes", curves: Mapping[str, OperatingCurve | None]) -> "list
     Parameters
     ----------
     axis : matplotlib.axes.Axes
-        Where they are drawn.
+        Axes to draw into.
     curves : mapping of str to classify.OperatingCurve
-        By what a legend says of each. One that does not exist, or None, keeps its colour and its
-        place in the legend.
+        Curves by their legend labels. A curve that does not exist, or None, keeps its colour and
+        its place in the legend.
 
     Returns
     -------
@@ -166,15 +166,15 @@ def draw_precision_recall(
 ) -> "list[Line2D]":
     """Draw precision against recall; a dotted line at the prevalence is chance.
 
-    In steps, each at the precision of its end, so that the area is the average precision. Of the
-    thresholds of one recall the highest is drawn: the others call more, and find nothing.
+    Each step has the precision of its end, so that the area is the average precision. Of several
+    thresholds with the same recall, the highest is drawn: the others find nothing more.
 
     Parameters
     ----------
     axis : matplotlib.axes.Axes
-        Where they are drawn.
+        Axes to draw into.
     curves : mapping of str to classify.OperatingCurve
-        As of :func:`draw_roc`.
+        As for :func:`draw_roc`.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def draw_precision_recall(
         if curve is not None and curve.pictures:
             axis.axhline(curve.prevalence, color=look.colour, linestyle=":", linewidth=1)
             rises = 1 + np.flatnonzero(np.diff(curve.recall))
-            # The precision of no call is a convention: the first step has that of its end.
+            # Precision without any positive is a convention: use that of the end of the first step.
             precision = curve.precision[np.append(rises[0], rises)]
             found[label] = (np.append(0, curve.recall[rises]), precision)
     axis.set(xlabel="recall (sensitivity)", ylabel="precision")
@@ -200,7 +200,7 @@ def _draw_curves(
     *,
     drawstyle: Literal["default", "steps-pre"] = "default",
 ) -> "list[Line2D]":
-    """Lines in the unit square; of one without points, its name alone."""
+    """Draw lines in the unit square; a curve without points has only its legend entry."""
     lines = []
     for number, (label, look) in enumerate(zip(curves, looks(len(curves)), strict=True)):
         points = curves[label]
@@ -213,11 +213,11 @@ def _draw_curves(
             markersize=3.5,
             drawstyle=drawstyle,
         )
-        if points is not None:  # markers at even distances, and not where others have theirs
+        if points is not None:  # markers at even distances, offset from those of other curves
             line.set_markevery((0.25 * number / len(curves), 0.25))
         lines.append(line)
     ticks = np.linspace(0, 1, 6)
-    # A little room, so that no curve lies on the frame.
+    # A small margin, so that no curve lies on the frame.
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=ticks, yticks=ticks, aspect="equal")
     open_axis(axis)
     return lines

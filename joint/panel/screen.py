@@ -1,4 +1,4 @@
-"""What a screen shows of the planes of a system: sRGB codes, and channels as colours."""
+"""Pictures for a screen: sRGB codes, and channels as colours."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,39 +24,39 @@ __all__ = [
 
 
 def as_codes(pictures: Tensor, encoding: Encoding) -> Tensor:
-    """Pictures as a screen takes them: light, also that of a field, is encoded as sRGB."""
+    """Pictures as sRGB codes for a screen; light, also that of a field, is encoded."""
     if pictures.is_complex():
         pictures = pictures.abs().square()
     return linear_to_srgb(pictures) if encoding == "linear" else pictures
 
 
 Colours = tuple[Sequence[int], Sequence[int], Sequence[int]]
-"""Channels that stand for red, for green and for blue on a screen."""
+"""Channels shown as red, as green and as blue on a screen."""
 
 
 class PlaneColours(NamedTuple):
-    """What stands for red, green and blue at the planes of a system; None as :func:`in_colours`."""
+    """Channels shown as red, green and blue at each plane; None as in :func:`in_colours`."""
 
     scene: Colours | None = None
     light: Colours | None = None
-    """Of one exposure."""
+    """For one exposure."""
     picture: Colours | None = None
-    """Of the measurement, and of what is made of it."""
+    """For the measurement and what follows from it."""
     developed: Colours | None = None
-    """Of what a restoration is given."""
+    """For the input of a restoration."""
 
 
 def in_colours(pictures: Tensor, colours: Colours | None = None) -> Tensor:
-    """Three channels that a screen can show, or one; a mean where several stand for a colour.
+    """Three channels for a screen, or one; a mean if several channels share a colour.
 
     Parameters
     ----------
     pictures : Tensor ``[..., C, H, W]``
         Codes.
     colours : Colours, optional
-        By default three channels are red, green and blue, of one or two the first is shown in
-        grey, and more are taken for bands from short to long waves: the first third of them is
-        shown as blue, the last as red.
+        By default, three channels are red, green and blue. Of one or two channels, the first is
+        shown in grey. More channels are taken as bands from short to long waves: the first third
+        is shown as blue, the last as red.
 
     Returns
     -------
@@ -77,11 +77,11 @@ def _from_blue_to_red(order: Sequence[int]) -> Colours:
 
 
 def plane_colours(system: ImagingSystem) -> PlaneColours:
-    """Say which channels of a system are shown as red, green and blue.
+    """Determine which channels of a system are shown as red, green and blue.
 
-    Bands of a lens lie in the order of their wavelengths, and channels of its filters in that of
-    the mean wavelength that they pass. Of several filters of a kernel the first is shown, of
-    several exposures too. A phase of a packed mosaic has the colour of its pixels.
+    Bands of a lens are ordered by wavelength, and channels of its filters by the mean wavelength
+    that they pass. Of several filters of a kernel, and of several exposures, the first is shown. A
+    phase of a packed mosaic has the colour of its pixels.
     """
     front, mosaic = behind_shutter(system.front_end), getattr(system.sensor, "cfa", None)
     pupil, mixed = getattr(front, "pupil", None), getattr(front, "colour", None)
@@ -100,7 +100,7 @@ def plane_colours(system: ImagingSystem) -> PlaneColours:
         picture = _of_phases(mosaic, light)
     if system.restoration is None:
         return PlaneColours(scene, light, picture)
-    # It makes the channels of the scene, or some that have no names.
+    # Such a front end makes the channels of the scene, or others without names.
     made = getattr(system.restoration, "out_channels", None)
     is_scene = scene is not None and made == getattr(front, "in_channels", None)
     return PlaneColours(scene, light, scene if is_scene else None, developed=picture)
@@ -109,14 +109,14 @@ def plane_colours(system: ImagingSystem) -> PlaneColours:
 def scene_colours(front_end: object) -> Colours | None:
     """Channels of the scenes in front of a lens as colours, by wavelength.
 
-    None without a lens, or three channels.
+    None without a lens, or for three channels.
     """
     pupil = getattr(front_end, "pupil", None)
     return None if pupil is None else _in_order(seen_wavelengths(front_end, pupil))
 
 
 def seen_wavelengths(front_end: object, pupil: Pupil) -> Tensor:
-    """Of each channel of the scenes in front of a pupil, the mean wavelength ``[C]``, metres."""
+    """Mean wavelength of each channel of the scenes in front of a pupil, ``[C]``, metres."""
     bands = torch.tensor([float(wavelength) for wavelength in pupil.wavelengths])
     response = getattr(front_end, "spectral_response", None)
     if response is None:
@@ -126,13 +126,13 @@ def seen_wavelengths(front_end: object, pupil: Pupil) -> Tensor:
 
 
 def _in_order(wavelengths: Tensor) -> Colours | None:
-    """By wavelength, where there are enough channels for colours."""
+    """Colours by wavelength, if there are enough channels."""
     order = wavelengths.argsort(stable=True).tolist()
     return _from_blue_to_red(order) if len(order) >= 3 else None
 
 
 def _of_phases(mosaic: ColourFilterArray, light: Colours | None) -> Colours:
-    """The phases of each colour; of a mosaic that is not packed there is one, in grey."""
+    """Channels of each colour of the mosaic; a mosaic that is not packed is one grey channel."""
     if mosaic.picture_channels == 1:
         return ((0,), (0,), (0,))
     if light is None and len(mosaic.channels) == 3:

@@ -1,5 +1,5 @@
-"""Picture files: single ones, folders and zips of them, at a rate that is asked for.
+"""Compression of picture files: single ones, folders and zips, also to a given rate.
 
-Files: ``source`` where they are · ``file`` single pictures · ``folder`` many · ``quality`` the best
-within a rate · ``measure`` what codecs make of them at several settings.
+Files: ``source`` finding files · ``file`` single pictures · ``folder`` many pictures · ``quality``
+the best quality within a rate · ``measure`` codecs compared at several settings.
 """

@@ -1,4 +1,4 @@
-"""Single pictures, as files: read, coded with the codec of a run, decoded, written."""
+"""Single picture files: read, coded with the codec of a run, decoded, written."""
 
 import io
 import os
@@ -37,7 +37,7 @@ __all__ = [
     "write_picture",
 ]
 
-#: Formats that keep every value; a picture that was decoded should not be coded again unasked.
+#: Lossless formats; a decoded picture should not lose quality again.
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 
 _SAMPLE_FORMAT, _SIGNED = 339, 2  # the tag of TIFF that says what numbers codes are
@@ -45,7 +45,7 @@ _SAMPLE_FORMAT, _SIGNED = 339, 2  # the tag of TIFF that says what numbers codes
 
 @dataclass(frozen=True)
 class CompressedFile:
-    """What became of a picture."""
+    """Result of compressing a picture."""
 
     path: str
     """The file written."""
@@ -58,10 +58,10 @@ class CompressedFile:
     bpp: float
     """Bits per pixel, header included."""
     psnr: float | None
-    """Of what the file decodes to against the 8-bit picture, dB; None where they are equal."""
+    """PSNR of the decoded file against the 8-bit picture, dB; None if they are equal."""
 
     def __str__(self) -> str:
-        """One line for people."""
+        """One readable line."""
         fidelity = "lossless" if self.psnr is None else f"PSNR {self.psnr:.2f} dB"
         return (
             f"{self.path}: {self.size} bytes, {self.bpp:.4f} bits/pixel "
@@ -70,7 +70,7 @@ class CompressedFile:
 
 
 class CodedPicture(NamedTuple):
-    """A picture in a file, which is not written yet, and what that decodes to."""
+    """A coded picture that is not written yet, and its decoded values."""
 
     data: bytes
     """The whole file, header included."""
@@ -79,14 +79,14 @@ class CodedPicture(NamedTuple):
 
 
 class _Unfit(ValueError):
-    """A whole picture, but none that the codec takes."""
+    """The error of a valid picture that the codec does not take."""
 
 
 def picture_for(codec: Codec, source: PictureSource) -> Tensor:
     """Read a picture with the channels that a codec takes, see :func:`read_picture`.
 
-    They are its ``channels``: None of one that takes grey and colour as they come. A codec of
-    somebody's own that says nothing of them is given RGB.
+    These are its ``channels``; None for a codec that takes both grey and colour. A custom codec
+    without ``channels`` gets RGB.
     """
     return read_picture(source, channels=getattr(codec, "channels", 3))
 
@@ -100,38 +100,38 @@ def read_picture(
     ----------
     source : path or classify.data.archive.Member
         BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or AVIF; a camera's orientation is applied.
-        Of a JPEG that holds several pictures, as those of phones may, it is the first.
+        From a JPEG with several pictures, as phones write them, the first is read.
     channels : {3, 1, None}
-        RGB, which grey pictures, palettes, CMYK, YCbCr and Lab become; or grey; or, None, grey of a
-        grey file (L, 1 or LA in Pillow's words) and RGB of another. A colour picture is not turned
-        grey unasked, and an alpha channel is dropped only where it lets nothing through.
+        3: RGB, to which grey pictures, palettes, CMYK, YCbCr and Lab are converted. 1: grey; a
+        colour picture is refused. None: grey for a grey file (mode L, 1 or LA of Pillow), RGB for
+        any other. An alpha channel is dropped only if the picture is opaque.
     image_size : int, pixels, optional
-        Side of the square that it is cropped (at its centre) and reduced to, as pictures for
-        training are. By default it has its own size.
+        Side of the square to which the picture is cropped (at its centre) and reduced, as in
+        training. By default it keeps its size.
 
     Raises
     ------
     ValueError
-        When the file is not a whole picture, has other channels, 16 bits or signed codes, is
-        transparent somewhere, or smaller than ``image_size``.
+        When the file is not a complete picture, has other channels, 16 bits or signed codes, has
+        transparent parts, or is smaller than ``image_size``.
     OSError
-        When it cannot be opened.
+        When the file cannot be opened.
     """
     if channels not in (1, 3, None):
         raise ValueError(
-            f"pictures of 1 or 3 channels can be read, not of {channels}: a codec of other "
-            "channels, as of the phases of a packed mosaic, takes tensors, "
+            f"pictures of 1 or 3 channels can be read, not of {channels}: a codec with other "
+            "channels, such as those of a packed mosaic, takes tensors, "
             "joint.load_codec(run).compress(mosaics)"
         )
     path, content = name_of(source), io.BytesIO(content_of(source))
     try:
         with Image.open(content, formats=readable_formats()) as opened:
-            if sixteen_bits(opened):  # of colour, Pillow drops the lower eight without a word
+            if sixteen_bits(opened):  # of colour, Pillow silently drops the lower eight
                 raise _Unfit(
-                    f"{path} is a picture of 16 bits, and files are coded of 8, as sRGB: convert "
-                    "it, with 255 * code / white or, of linear light, 255 * optics.linear_to_srgb("
-                    "code / white), white being the white_level that the data were trained with "
-                    "(65535, or 4095 of a camera of 12 bits)"
+                    f"{path} is a 16-bit picture, but only 8-bit sRGB pictures are coded: convert "
+                    "it, with 255 * code / white or, for linear light, 255 * optics.linear_to_srgb("
+                    "code / white), where white is the white_level of the training data (65535, "
+                    "or 4095 for a 12-bit camera)"
                 )
             grey = opened.mode in ("L", "1", "LA")
             channels = channels or (1 if grey else 3)
@@ -142,8 +142,8 @@ def read_picture(
                 )
             if _is_signed(opened):
                 raise _Unfit(
-                    f"{path} is a picture of signed codes, -128 to 127, which Pillow reads as if "
-                    "they were of 0 to 255: add 128, or what makes 0 black, and save it unsigned"
+                    f"{path} has signed codes, -128 to 127, which Pillow reads as 0 to 255: add "
+                    "128, or the value that makes 0 black, and save it unsigned"
                 )
             try:
                 check_pages(opened)
@@ -154,14 +154,14 @@ def read_picture(
             picture, opaque = as_rgb(ImageOps.exif_transpose(opened))
             if not opaque:
                 raise _Unfit(
-                    f"{path} is transparent somewhere, which no codec here keeps: flatten it onto "
-                    "its background, or save it without its alpha channel"
+                    f"{path} has transparent parts, which no codec here keeps: flatten it onto its "
+                    "background, or save it without its alpha channel"
                 )
             if image_size is not None:
                 width, height = picture.size
                 if min(width, height) < image_size:
                     raise _Unfit(
-                        f"{path} is of {height}x{width} pixels, and is not enlarged to a square of "
+                        f"{path} has {height}x{width} pixels, and is not enlarged to a square of "
                         f"{image_size}: leave it out, or choose a smaller square"
                     )
                 picture = fit(picture, image_size, "crop", Image.Resampling.LANCZOS)
@@ -192,8 +192,8 @@ def write_picture(path: Path | str, image: Tensor) -> None:
     Raises
     ------
     ValueError
-        For a suffix of no lossless format, pictures of neither 1 nor 3 channels, or values that are
-        not finite.
+        When the suffix is not that of a lossless format, the picture has neither 1 nor 3 channels,
+        or values are not finite.
     """
     path = Path(path)
     kind = LOSSLESS.get(path.suffix.lower())
@@ -203,7 +203,7 @@ def write_picture(path: Path | str, image: Tensor) -> None:
         raise ValueError(f"expected one picture [1, 1 or 3, H, W], got {list(image.shape)}")
     if not image.isfinite().all():
         raise ValueError(f"a picture for {path} must be finite, got NaN or infinite values")
-    # In half precision the products are not exact enough to round.
+    # Half precision is too coarse for rounding.
     levels = (255 * image[0].float().clamp(0, 1)).round().to("cpu", torch.uint8)
     levels = levels.movedim(0, -1).numpy()
     content = io.BytesIO()
@@ -228,21 +228,21 @@ def compress_file(
     target : path
         The file to write.
     codec : compress.Codec
-        Such as :func:`joint.load_codec` returns. One of ``channels`` takes no other pictures; grey
-        ones become three equal channels for one of 3. JPEG, JPEG 2000, AVIF and PNG that are not of
-        a run have none: a grey picture stays grey.
+        Codec, as returned by :func:`joint.load_codec`. It takes only pictures with its
+        ``channels``; for 3 channels, grey pictures become three equal channels. JPEG, JPEG 2000,
+        AVIF and PNG that are not from a run have ``channels=None``: grey pictures stay grey.
     quality : float, optional
-        Operating point of a codec that has several; see :func:`compress.quality_for`.
+        Quality of a codec that has several; see :func:`compress.quality_for`.
     encoding : {"srgb", "linear"}
-        What the codec was trained on (:attr:`ImagingSystem.encoding`): with ``linear``, it is given
-        the light of the picture.
+        Encoding in which the codec was trained (:attr:`ImagingSystem.encoding`); with ``linear``
+        the picture is converted to light first.
 
     Raises
     ------
     ValueError
-        When the picture cannot be read, or the codec raises anything on it, or it has no such
-        quality; or when the target is the picture itself, a folder, or ends as one, in ``/``.
-        Another file of that name is replaced.
+        When the picture cannot be read, when the codec raises an error on it, or has no such
+        quality; when the target is the picture itself, a folder, or ends in ``/``. Any other file
+        of that name is replaced.
     CheckpointError
         When the file cannot be written.
     """
@@ -266,18 +266,18 @@ def compress_file(
 def code_picture(
     name: str, image: Tensor, codec: Codec, *, encoding: Encoding = "srgb"
 ) -> CodedPicture:
-    """Code one picture into a file, and decode that, without writing it.
+    """Code one picture, and decode the result, without writing a file.
 
     Parameters
     ----------
     name : str
-        Of the picture, for messages.
+        Name of the picture, for messages.
     image : Tensor
-        ``[1, C, H, W]`` in 0..1, as :func:`read_picture` reads it.
+        ``[1, C, H, W]`` in 0..1, as read by :func:`read_picture`.
     codec : compress.Codec
-        Such as :func:`joint.load_codec` returns.
+        Codec, as returned by :func:`joint.load_codec`.
     encoding : {"srgb", "linear"}
-        What the codec was trained on.
+        Encoding in which the codec was trained.
 
     Returns
     -------
@@ -286,8 +286,8 @@ def code_picture(
     Raises
     ------
     ValueError
-        When the codec raises anything on it but for too little memory or a missing library, or its
-        file decodes to values that are not finite.
+        When the codec raises an error, except for lack of memory or a missing library, or when the
+        coded picture decodes to values that are not finite.
     """
     with _naming(name, codec, ValueError), torch.no_grad():
         (data,) = codec.compress(as_coded(image, encoding))
@@ -298,18 +298,18 @@ def code_picture(
 def decompress_file(
     source: PictureSource, target: Path | str, codec: Codec, *, encoding: Encoding = "srgb"
 ) -> tuple[int, int]:
-    """Decode what :func:`compress_file` wrote into a lossless picture; returns (H, W).
+    """Decode a file of :func:`compress_file` into a lossless picture; returns (H, W).
 
     Parameters
     ----------
     source : path or classify.data.archive.Member
         File of :func:`compress_file`.
     target : path
-        Picture to write, of a lossless format.
+        Picture to write, in a lossless format.
     codec : Codec
-        The one that wrote the file.
+        The codec that wrote the file.
     encoding : {"srgb", "linear"}
-        As the file was written with.
+        Encoding with which the file was written.
 
     Returns
     -------
@@ -319,8 +319,8 @@ def decompress_file(
     Raises
     ------
     compress.CorruptStream
-        When the file is damaged, or other parameters wrote it, or a codec of one's own raises
-        anything else on it, or it decodes to values that are not finite; the message names it.
+        When the file is damaged, was written with other parameters, or decodes to values that are
+        not finite, or when a custom codec raises any other error; the message names the file.
     ValueError, CheckpointError
         When the picture cannot be written.
     """
@@ -334,9 +334,9 @@ def decompress_file(
 
 @contextmanager
 def _naming(name: str, codec: Codec, kind: type[ValueError]) -> Iterator[None]:
-    """What a codec raises on a file as ``kind``, with its name: one's own may raise anything.
+    """Convert any error of a codec to ``kind``, with the name of the file.
 
-    Not so what no file is to blame for: too little memory, or a library that is not there.
+    Lack of memory and a missing library are not converted, because they are not the file's fault.
     """
     try:
         yield
@@ -350,7 +350,7 @@ def _naming(name: str, codec: Codec, kind: type[ValueError]) -> Iterator[None]:
 
 
 def _decoded(codec: Codec, data: bytes) -> Tensor:
-    """What a file decodes to, if that is a picture: parameters of a net may not be finite."""
+    """Decoded values of a file; an error if they are not finite, as with damaged parameters."""
     decoded = codec.decompress([data])
     if not decoded.isfinite().all():
         raise ValueError(
@@ -361,21 +361,22 @@ def _decoded(codec: Codec, data: bytes) -> Tensor:
 
 
 def as_coded(image: Tensor, encoding: Encoding) -> Tensor:
-    """A picture of a file ``[B, C, H, W]``, as a codec of this encoding is given it."""
+    """A picture of a file ``[B, C, H, W]``, converted to the encoding of a codec."""
     return srgb_to_linear(image) if encoding == "linear" else image
 
 
 def _shown(decoded: Tensor, encoding: Encoding) -> Tensor:
-    """What a codec decodes to, as a picture file has it."""
+    """Decoded values of a codec, converted to the codes of a picture file."""
     return linear_to_srgb(decoded.float().clamp(0, 1)) if encoding == "linear" else decoded
 
 
 def check_target(source: PictureSource, target: Path | str) -> None:
-    """Raise a ValueError where a target is the file that is read, or a folder.
+    """Raise a ValueError if the target is the source file, or a folder.
 
-    One that ends in a separator is meant to be one, there or not; a Path has lost it.
+    A string that ends in a separator means a folder, even if that does not exist; a Path has lost
+    the separator.
     """
     if not isinstance(source, Member) and Path(source).resolve() == Path(target).resolve():
-        raise ValueError(f"{target} is the file that is read: choose another target")
+        raise ValueError(f"{target} is the source file itself: choose another target")
     if os.path.isdir(target) or os.fspath(target).endswith(("/", os.sep)):
         raise ValueError(f"{target} is a folder: name a file in it")

@@ -1,4 +1,4 @@
-"""Many pictures, or folders and zips of them, as files of a codec and back.
+"""Compression and decompression of many pictures, also in folders and zips.
 
 ::
 
@@ -35,14 +35,14 @@ __all__ = [
 ]
 
 CODED_SUFFIX = ".l2l"
-"""By this, the files of a codec are known in a folder."""
+"""Suffix of the files of a codec."""
 
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """A picture that was decoded."""
+    """Result of decoding a picture."""
 
     path: str
     """The file written."""
@@ -54,45 +54,45 @@ class DecodedFile:
 
 @dataclass(frozen=True)
 class FailedFile:
-    """A file that nothing could be made of."""
+    """A file that could not be processed."""
 
     path: str
     """The file read."""
     error: str
-    """What is wrong with it."""
+    """The reason."""
 
     def __str__(self) -> str:
-        """One line, which has the path in it."""
+        """One line that contains the path."""
         return self.error if self.path in self.error else f"{self.path}: {self.error}"
 
 
 @dataclass(frozen=True)
 class FilesWritten:
-    """What became of many files."""
+    """Result of compressing or decompressing many files."""
 
     folder: str
-    """Where the files were written."""
+    """Folder of the written files."""
     sources: tuple[str, ...]
-    """The file read, of each one written."""
+    """Source file of each written file."""
     written: tuple[CompressedFile, ...] | tuple[DecodedFile, ...]
     """The files written."""
     failed: tuple[FailedFile, ...]
-    """Those of which nothing could be made."""
+    """Files that could not be processed."""
     skipped: int
-    """Files of the folders and zips that were passed over, for what they are called or for being
-    none, as pipes."""
+    """Number of entries in the folders and zips that were skipped, because of their suffix or
+    because they are no regular files, such as pipes."""
     size: int | None = None
-    """Bytes of the coded files that were written; None where they were decoded."""
+    """Total bytes of the coded files that were written; None after decoding."""
     quality: float | None = None
-    """At which all were coded; None: that of the codec, or they were decoded."""
+    """Quality at which all were coded; None for the codec's own, and after decoding."""
     found: QualityFound | None = None
-    """How the quality was found."""
+    """The search of the quality, if a rate was given."""
     there: int = 0
-    """Files that were there already, and were left."""
+    """Number of files that existed already, and were kept."""
 
     @property
     def bpp(self) -> float | None:
-        """Bits of the coded files that were written over their pixels, headers included."""
+        """Bits per pixel of all coded files that were written, headers included."""
         pixels = sum(file.height * file.width for file in self.written)
         return None if self.size is None or not pixels else 8 * self.size / pixels
 
@@ -113,7 +113,7 @@ class FilesWritten:
         }
 
     def __str__(self) -> str:
-        """Lines for people; which files failed is not in them."""
+        """Readable lines, without the names of failed files."""
         told = [f"{self.folder}: {_counted(len(self.written), 'picture')}"]
         if self.size is not None and self.bpp is not None:
             told += [f"{self.size} bytes", f"{self.bpp:.4f} bits/pixel"]
@@ -130,11 +130,11 @@ class FilesWritten:
                 part = self.found.pictures < self.found.of
                 lines.append(
                     f"the files written now take more than {self.found.bpp:g} bits/pixel: the "
-                    "quality was found on other pictures, whose files keep to it: "
+                    "quality was found on other pictures, whose files meet that rate: "
                     f"{'look at more (--bpp-pictures), or ' if part else ''}ask for less"
                 )
         if self.there:
-            lines.append(f"{_counted(self.there, 'file')} there already")
+            lines.append(f"{_counted(self.there, 'file')} already exist")
         if self.skipped:
             lines.append(f"{_counted(self.skipped, 'file')} skipped")
         return "\n".join(lines)
@@ -153,37 +153,36 @@ def compress_files(
     skip_existing: bool = False,
     progress: bool = False,
 ) -> FilesWritten:
-    """Code pictures, each into a file of its own, as :func:`joint.compress_file` does.
+    """Code pictures, each into its own file, as :func:`joint.compress_file`.
 
-    A picture of a folder or a zip keeps its path in it, one given by name keeps its name; the
-    suffix becomes ``.l2l``. What is wrong with one picture does not stop the others.
+    A picture in a folder or zip keeps its path inside, a single one its name; the suffix becomes
+    ``.l2l``. An error with one picture does not stop the others.
 
     Parameters
     ----------
     sources : sequence of path
-        Pictures, folders and zips. Of a folder, and of those in it, also behind links, and of a
-        zip, all files are taken that end as a format that can be read; hidden ones, and pipes and
-        the like, are not.
+        Pictures, folders and zips. From folders, with subfolders and links, and zips, all files
+        with the suffix of a readable format are taken, except hidden ones, pipes and the like.
     folder : path
-        Where to write; it is made.
+        Target folder; it is created.
     codec : compress.Codec
-        Such as :func:`joint.load_codec` returns.
+        Codec, as returned by :func:`joint.load_codec`.
     quality : float, optional
-        Operating point of a codec that has several.
+        Quality of a codec that has several.
     bpp : float, bits/pixel, optional
-        Instead: the best quality within this rate, see :func:`find_quality`.
+        Use the best quality within this rate instead, see :func:`find_quality`.
     bpp_pictures : int
-        On how many of the pictures to find it at most.
+        Largest number of pictures on which that quality is found.
     encoding : {"srgb", "linear"}
-        What the codec was trained on.
+        Encoding in which the codec was trained.
     overwrite : bool
-        Replace files that are there.
+        Replace existing files.
     skip_existing : bool
-        Instead: leave them, and go on where such a call was stopped. Files are whole or absent;
-        whether the same codec and quality wrote them is not looked at. With ``bpp`` the quality is
-        found as if there were none, and so again the same.
+        Keep existing files instead, to continue a call that was stopped. Files are complete or
+        absent; whether the same codec and quality wrote them is not checked. With ``bpp`` the
+        quality is found as if there were no files, and is therefore the same again.
     progress : bool
-        Show a progress bar, on a terminal.
+        Show a progress bar on a terminal.
 
     Returns
     -------
@@ -192,8 +191,8 @@ def compress_files(
     Raises
     ------
     OSError, ValueError
-        Before anything is written: when a source is not there, there is no picture, two would
-        become one file, a file is there already, or the codec has no such quality.
+        Before anything is written: when a source does not exist, there is no picture, two pictures
+        would become the same file, a file exists already, or the codec has no such quality.
     CheckpointError
         When a file cannot be written.
     """
@@ -242,25 +241,25 @@ def decompress_files(
     skip_existing: bool = False,
     progress: bool = False,
 ) -> FilesWritten:
-    """Decode files into pictures, each as :func:`joint.decompress_file` does.
+    """Decode files into pictures, each as :func:`joint.decompress_file`.
 
     Parameters
     ----------
     sources : sequence of path
-        Files of a codec, folders and zips; of these, and of folders in them, all ``.l2l`` are
-        taken.
+        Files of a codec, folders and zips; from folders, with subfolders, and zips, all ``.l2l``
+        are taken.
     folder : path
-        Where to write pictures of the same paths and names, as ``.png``.
+        Target folder, for pictures with the same paths and names, as ``.png``.
     codec : compress.Codec
-        The one that wrote the files.
+        The codec that wrote the files.
     encoding : {"srgb", "linear"}
-        As the files were written with.
+        Encoding with which the files were written.
     overwrite : bool
-        Replace pictures that are there.
+        Replace existing pictures.
     skip_existing : bool
-        Instead: leave them, and go on where such a call was stopped.
+        Keep existing pictures instead, to continue a call that was stopped.
     progress : bool
-        Show a progress bar, on a terminal.
+        Show a progress bar on a terminal.
 
     Returns
     -------
@@ -269,8 +268,8 @@ def decompress_files(
     Raises
     ------
     OSError, ValueError
-        Before anything is written: when a source is not there, there is no file, two would become
-        one picture, or a picture is there already.
+        Before anything is written: when a source does not exist, there is no file, two files would
+        become the same picture, or a picture exists already.
     CheckpointError
         When a picture cannot be written.
     """
@@ -302,16 +301,16 @@ def decompress_files(
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which files are read, each with the one that is written, and how many are not."""
+    """Files to read, each with its target, and the number of skipped entries."""
 
     pairs: list[tuple[PictureSource, Path]]
     sources: list[PictureSource]
-    """Also of the files that are there and are left."""
+    """All sources, including those whose targets exist and are kept."""
     skipped: int
 
     @property
     def there(self) -> int:
-        """How many of them."""
+        """Number of existing targets that are kept."""
         return len(self.sources) - len(self.pairs)
 
 
@@ -325,12 +324,12 @@ def _plan(
     overwrite: bool,
     skip_existing: bool,
 ) -> _Plan:
-    """Find the files, and refuse what would end in a muddle."""
+    """Find the files, and refuse conflicts before anything is written."""
     if overwrite and skip_existing:
-        raise ValueError("replace the files that are there, or leave them: not both")
+        raise ValueError("overwrite and skip_existing exclude each other: give one of them")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: several files are written to a folder")
+        raise ValueError(f"{folder} is a file: give a folder for several files")
     found = find_files(sources, suffixes, held)
     origin: dict[Path, PictureSource] = {}
     for file in found.files:
@@ -347,14 +346,14 @@ def _plan(
             f"there is nothing to do in {', '.join(map(str, sources))}: no file ends in one of "
             f"{', '.join(sorted(suffixes))} ({found.skipped} others)"
         )
-    # Not that of Path, which raises where a name is too long.
+    # Not Path.exists, which raises if a name is too long.
     there = {target for target in origin if os.path.exists(target)}
     if there and not (overwrite or skip_existing):
         first = next(target for target in origin if target in there)
         raise ValueError(
             f"{_counted(len(there), 'file')} would be replaced, the first {first}: choose "
-            "another folder, or --overwrite (overwrite=True), or leave them, --skip-existing "
-            "(skip_existing=True)"
+            "another folder, replace them with --overwrite (overwrite=True), or keep them with "
+            "--skip-existing (skip_existing=True)"
         )
     left = there if skip_existing else ()
     pairs = [(path, target) for target, path in origin.items() if target not in left]
@@ -364,7 +363,7 @@ def _plan(
 def _each(
     plan: _Plan, make: Callable[[PictureSource, Path], Made], *, progress: bool
 ) -> tuple[tuple[str, ...], tuple[Made, ...], tuple[FailedFile, ...]]:
-    """Make each file of a plan; what was read, what was made of it, and what failed."""
+    """Make each file of a plan; returns sources, results and failures."""
     # One at a time: on a processor, batches of pictures of 176x176 or more save no time.
     made: list[tuple[str, Made]] = []
     failed: list[FailedFile] = []
@@ -374,7 +373,7 @@ def _each(
             made.append((name_of(source), make(source, target)))
         except (ValueError, OSError) as error:
             failed.append(FailedFile(name_of(source), str(error)))
-        except CheckpointError as error:  # of a disk that is full, no other can be made either
+        except CheckpointError as error:  # the disk is full, and all other files would fail too
             cause = error.__cause__
             if not (isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG):
                 raise

@@ -1,4 +1,4 @@
-"""What codecs make of picture files at several settings: bytes, and how far what decodes is off.
+"""Codecs measured on picture files at several settings: bytes, and error of the decoded pictures.
 
 ::
 
@@ -43,10 +43,10 @@ class CodecPoint(NamedTuple):
     """A codec at one setting."""
 
     value: object
-    """Of the setting, for tables; None where there is none."""
+    """Value of the setting, for tables; None for a codec without settings."""
     codec: Codec
     quality: float | None = None
-    """At which the codec is used; None for its own."""
+    """Quality of the codec; None for its own."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,16 @@ class CodecSweep:
 
     name: str
     setting: str
-    """What changes from point to point, as ``quality``; empty where there is one point."""
+    """Name of the setting that changes from point to point, such as ``quality``; empty for a single
+    point."""
     points: tuple[CodecPoint, ...]
     encoding: Encoding = "srgb"
-    """What the codec is given."""
+    """Encoding of the codec's input."""
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCodec:
-    """What a codec made of N pictures at n settings; arrays ``[N, n]``."""
+    """Measurements of a codec on N pictures at n settings; arrays ``[N, n]``."""
 
     name: str
     setting: str
@@ -73,25 +74,26 @@ class MeasuredCodec:
     mse: Array
     """Mean squared error over pixels and channels, of 8-bit values in 0..1."""
     ssim: Array
-    """nan where a picture is too small."""
+    """SSIM; nan if a picture is too small."""
     ms_ssim: Array
-    """nan where a picture is too small."""
+    """MS-SSIM; nan if a picture is too small."""
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredPictures:
-    """The same pictures, coded by several codecs."""
+    """Measurements of several codecs on the same pictures."""
 
     names: tuple[str, ...]
-    """Of the N pictures that every codec takes."""
+    """Names of the N pictures that every codec takes."""
     pixels: Array
     """``[N]``, height times width."""
     scales: int | None
-    """Of MS-SSIM: as many of its five as fit the smallest picture that can be read; None where not
-    even one does, so that there is no SSIM either."""
+    """Number of scales of MS-SSIM: as many of its five as fit the smallest readable picture; None
+    if not even one fits, so that there is no SSIM either."""
     codecs: tuple[MeasuredCodec, ...]
     failed: tuple[FailedFile, ...]
-    """Pictures that were left out of all, as one codec does not take them, or none can read."""
+    """Pictures that were left out for all codecs, because they cannot be read or one codec does not
+    take them."""
 
 
 def measure_pictures(
@@ -105,27 +107,26 @@ def measure_pictures(
 ) -> MeasuredPictures:
     """Code every picture with every codec at every setting, and decode it.
 
-    All pictures are read once before the first is coded, so that what is wrong with the last is
-    known at once. A picture that one codec does not take is left out of all, since curves are
-    compared on the same pictures.
+    All pictures are read once before the first is coded, so that errors show at once. A picture
+    that one codec does not take is left out for all, because curves are compared on the same
+    pictures.
 
     Parameters
     ----------
     sources : sequence of path
-        Pictures, folders and zips, as of :func:`compress_files`; but masks,
-        ``<picture>_segmentation``, that lie among their pictures are passed over.
+        Pictures, folders and zips, as in :func:`compress_files`; masks among their pictures,
+        ``<picture>_segmentation``, are skipped.
     sweeps : sequence of CodecSweep
-        The codecs. One that takes three channels alone is given three equal ones for grey.
+        The codecs. For a codec that takes only three channels, grey becomes three equal channels.
     image_size : int, pixels, optional
-        Side of the square that each picture is cropped (at its centre) and reduced to; smaller ones
-        are left out. By default each has its own size.
+        Side of the square to which each picture is cropped (at its centre) and reduced; smaller
+        pictures are left out. By default each keeps its size.
     limit : int, optional
-        Take at most so many of the pictures, evenly spread.
+        Take at most this many of the pictures, evenly spread.
     least_side : int, pixels
-        Leave out pictures whose height or width is less: 11 for SSIM, which smaller ones do not
-        have.
+        Leave out pictures whose height or width is less: SSIM needs 11.
     progress : bool
-        Show a progress bar, on a terminal.
+        Show a progress bar on a terminal.
 
     Returns
     -------
@@ -134,10 +135,10 @@ def measure_pictures(
     Raises
     ------
     OSError
-        When a source is not there.
+        When a source does not exist.
     ValueError
-        When there are no codecs, two of one name, no pictures, or none that every codec takes, or
-        the size or the limit is none.
+        When there are no codecs, two with the same name, no pictures, or none that every codec
+        takes, or when the size or the limit is below 1.
     """
     check_sweeps(sweeps)
     if image_size is not None and image_size < 1:
@@ -163,7 +164,7 @@ def measure_pictures(
                 height, width = _read(source, sweeps, image_size)[None].shape[-2:]
                 if min(height, width) < least_side:
                     raise ValueError(
-                        f"{name_of(source)} is of {height}x{width} pixels, and at least "
+                        f"{name_of(source)} has {height}x{width} pixels, but at least "
                         f"{least_side}x{least_side} are needed"
                     )
                 whole.append((source, min(height, width)))
@@ -178,7 +179,7 @@ def measure_pictures(
                 failed.append(FailedFile(name_of(source), str(error)))
     if not rows:
         raise ValueError(
-            f"none of {len(given)} pictures can be coded by every codec, the first because "
+            f"none of {len(given)} pictures can be coded by every codec, the first because of "
             f"{failed[0]}"
         )
     return MeasuredPictures(
@@ -199,7 +200,7 @@ def measure_pictures(
 
 
 def check_sweeps(sweeps: Sequence[CodecSweep]) -> None:
-    """Refuse, by a ValueError, no codecs, and two that cannot be told apart."""
+    """Raise a ValueError if there is no codec, or if two have the same name."""
     names = [sweep.name for sweep in sweeps]
     if not names or not all(sweep.points for sweep in sweeps):
         raise ValueError("there is no codec to measure, or one has no setting")
@@ -211,7 +212,7 @@ def check_sweeps(sweeps: Sequence[CodecSweep]) -> None:
 
 
 class _Row(NamedTuple):
-    """A picture, coded by all."""
+    """Measurements of all codecs on one picture."""
 
     name: str
     pixels: int
@@ -222,7 +223,7 @@ class _Row(NamedTuple):
 def _read(
     source: PictureSource, sweeps: Sequence[CodecSweep], image_size: int | None
 ) -> dict[int | None, Tensor]:
-    """A picture as it is, None, and with the channels that codecs ask for."""
+    """A picture by number of channels, as codecs need it; None is the picture as it is."""
     images: dict[int | None, Tensor] = {}
     images[None] = read_picture(source, channels=None, image_size=image_size)
     for sweep in sweeps:
@@ -238,7 +239,7 @@ def _read(
 
 
 def _channels(codec: Codec) -> int | None:
-    """What a codec takes, as :func:`joint.picture.file.picture_for` reads it."""
+    """Channels of a codec's input, as in :func:`joint.picture.file.picture_for`."""
     return getattr(codec, "channels", 3)
 
 

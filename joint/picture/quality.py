@@ -14,23 +14,23 @@ from .source import PictureSource
 
 __all__ = ["QualityFound", "find_quality"]
 
-#: Values of the pictures that are coded together in search of a quality: those of a net's layers
-#: are a hundred times as many.
+#: Number of pixel values that are coded together in the search of a quality: the layers of a
+#: network hold a hundred times as many.
 _TOGETHER = 2**18
 
 
 @dataclass(frozen=True)
 class QualityFound:
-    """The best quality within a rate, and what it was found on."""
+    """The best quality within a rate, and the pictures on which it was found."""
 
     quality: float
-    """Of the codec."""
+    """Quality of the codec."""
     bpp: float
-    """The most that the files of these pictures were to take on average, bits per pixel."""
+    """Limit of the mean rate of the files, bits per pixel."""
     pictures: int
-    """How many it was found on."""
+    """Number of pictures on which it was found."""
     of: int
-    """How many there are, less those that turned out to be unreadable."""
+    """Number of all pictures, without unreadable ones."""
 
     def __str__(self) -> str:
         """One line; the quality in full, so that it can be given again."""
@@ -48,23 +48,24 @@ def find_quality(
     most: int = 32,
     encoding: Encoding = "srgb",
 ) -> QualityFound:
-    """Find the best quality at which the files of pictures keep a rate on average.
+    """Find the best quality at which the mean rate of the files stays within a limit.
 
-    It is :func:`compress.quality_for` on ``most`` of the pictures, evenly spread, of whatever size
-    and kind, grey or colour. What cannot be read, or the codec does not take, is left out.
+    It is :func:`compress.quality_for` on at most ``most`` of the pictures, evenly spread, of any
+    size, grey or colour. Pictures that cannot be read, or that the codec does not take, are left
+    out.
 
     Parameters
     ----------
     codec : compress.Codec
-        One with a quality to choose.
+        A codec with a choice of qualities.
     sources : sequence of path or classify.data.archive.Member
         Pictures.
     bpp : float, bits/pixel
-        Most that the files may take on average, headers included.
+        Limit of the mean rate of the files, headers included.
     most : int
-        How many pictures to look at, at most.
+        Largest number of pictures to use.
     encoding : {"srgb", "linear"}
-        What the codec was trained on.
+        Encoding in which the codec was trained.
 
     Returns
     -------
@@ -73,16 +74,16 @@ def find_quality(
     Raises
     ------
     ValueError
-        When no picture can be read, the codec has no quality to choose (as
-        :class:`compress.DifferentiableJPEG` with tables of its own has not) or needs more at its
-        coarsest one, or a number is not positive.
+        When no picture can be read, the codec has no choice of qualities (as
+        :class:`compress.DifferentiableJPEG` with its own tables) or exceeds the rate even at its
+        lowest quality, or a number is not positive.
     """
     if most < 1:
         raise ValueError(f"a quality is found on at least 1 picture, not on {most}")
     if not isinstance(codec, LearnedCodec | JPEG | DifferentiableJPEG | WebP | AVIF):
-        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave bpp out")
+        raise ValueError(f"{type(codec).__name__} has no choice of qualities: leave bpp out")
     spread = [i * len(sources) // most for i in range(most)] if most < len(sources) else []
-    order = dict.fromkeys([*spread, *range(len(sources))])  # the rest in place of what is damaged
+    order = dict.fromkeys([*spread, *range(len(sources))])  # others replace unreadable pictures
     by_size: dict[tuple[int, ...], list[Tensor]] = {}
     errors: list[Exception] = []
     for index in order:
@@ -98,10 +99,10 @@ def find_quality(
         if len(errors) == 1:
             raise errors[0]
         raise ValueError(
-            f"there is no quality to find: none of the {len(errors)} pictures can be read, the "
-            f"first because {errors[0]}"
+            f"no quality can be found: none of the {len(errors)} pictures can be read, the first "
+            f"because of {errors[0]}"
             if errors
-            else "there is no quality to find: there are no pictures"
+            else "no quality can be found: there are no pictures"
         )
     pictures = [as_coded(torch.cat(alike), encoding) for alike in by_size.values()]
     together = max(1, _TOGETHER // max(alike[0].numel() for alike in pictures))

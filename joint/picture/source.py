@@ -1,4 +1,4 @@
-"""Where picture files are: named one by one, in folders, in zips.
+"""Finding picture files: single ones, in folders, in zips.
 
 ::
 
@@ -35,42 +35,43 @@ _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", "AVI
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file, and where it was found."""
+    """A file, and its place in the folder or zip."""
 
     source: Path | Member
-    """What is read."""
+    """The file to read."""
     inside: PurePath
-    """Its path below the folder or zip that was given; the name of one that was named."""
+    """Its path inside the given folder or zip; the name of a file that was given itself."""
 
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """Files that were found."""
+    """Result of :func:`find_files`."""
 
     files: tuple[FoundFile, ...]
-    """In the order given, those of a folder or zip by their paths in it, alike in both."""
+    """The files in the order given; those of a folder or zip sorted by their paths inside."""
     skipped: int
-    """Files of the folders and zips that were passed over, for what they are called or for being
-    none, as pipes."""
+    """Number of entries in the folders and zips that were skipped, because of their suffix or
+    because they are no regular files, such as pipes."""
 
 
 def readable_formats() -> list[str]:
-    """Formats that are read here, of those that this Pillow has.
+    """Formats that are read here, as far as the installed Pillow has them.
 
-    Named, so that no other reader sees a file from a stranger: that of PostScript starts a program.
+    The list is explicit, so that no other reader opens a file from a stranger: the one of
+    PostScript starts a program.
     """
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def picture_suffixes() -> set[str]:
-    """What the files of formats that can be read are called."""
+    """Suffixes of the readable formats."""
     known = set(readable_formats())
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in known}
 
 
 def name_of(source: PictureSource) -> str:
-    """What a file is called in messages; one of a zip by the path of this and its own."""
+    """Name of a file in messages; in a zip, the path of the zip and the path inside."""
     return source.path if isinstance(source, Member) else str(source)
 
 
@@ -82,7 +83,7 @@ def content_of(source: PictureSource) -> bytes:
     OSError
         When it cannot be opened.
     ValueError
-        When the zip that it is in is damaged there.
+        When it is a damaged part of a zip.
     """
     if not isinstance(source, Member):
         return Path(source).read_bytes()
@@ -93,25 +94,24 @@ def content_of(source: PictureSource) -> bytes:
 
 
 def holds_several(path: Path) -> bool:
-    """Whether a path is a folder or a zip, of which the files are meant."""
+    """Whether a path is a folder or a zip."""
     return path.is_dir() or path.suffix.lower() == ".zip"
 
 
 def find_files(
     sources: Sequence[Path | str], suffixes: Collection[str], held: ExitStack
 ) -> FoundFiles:
-    """Find the files that were named, and those of folders and zips.
+    """Find the given files, and those in the given folders and zips.
 
     Parameters
     ----------
     sources : sequence of path
-        Files, taken by their word, whatever they are called; folders, with those in them, also
-        behind links; and zips. Of the last two, files with other suffixes are passed over, and so
-        are hidden ones, and pipes and the like.
+        Files, of any suffix; folders, with subfolders and links; and zips. In folders and zips,
+        files with other suffixes, hidden files, pipes and the like are skipped.
     suffixes : collection of str
         In lower case, with their dots.
     held : ExitStack
-        Closes the zips, whose files can be read until then.
+        Closes the zips; their files can be read until then.
 
     Returns
     -------
@@ -120,9 +120,9 @@ def find_files(
     Raises
     ------
     OSError
-        When a source is not there, or a folder cannot be looked into.
+        When a source does not exist, or a folder cannot be read.
     ValueError
-        When a zip is none, is encrypted, or has names that lead outside of it.
+        When a zip is invalid or encrypted, or has names that lead outside it.
     """
     found: list[FoundFile] = []
     skipped = 0
@@ -142,7 +142,7 @@ def find_files(
 
 
 def _is_usable(file: FoundFile) -> bool:
-    """Whether a file of a folder is neither hidden nor a pipe, which may never end."""
+    """Whether a file of a folder is neither hidden nor a pipe, whose reading may never end."""
     if passed_over(file.inside.as_posix()):
         return False
     path = file.source
@@ -157,9 +157,9 @@ def _packed(path: Path, held: ExitStack) -> Iterator[FoundFile]:
 
 
 def _below(folder: Path) -> Iterator[FoundFile]:
-    """All files of a folder, those behind links too."""
+    """All files of a folder, including those behind links."""
 
-    def refuse(error: OSError) -> NoReturn:  # a folder that is not looked into is no empty one
+    def refuse(error: OSError) -> NoReturn:  # an unreadable folder must not count as empty
         raise error
 
     for root, folders, names in folders_below(folder, refuse):

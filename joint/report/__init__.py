@@ -1,4 +1,4 @@
-"""One HTML page of one run, or of several side by side: for people, in one file.
+"""One HTML page on one run, or on several runs side by side, as a single file.
 
 ::
 
@@ -6,15 +6,15 @@
                                       └─ sections ──► one run, part by part ──────────┴─► HTML
                                             └─ draw: figures
 
-Files: ``saved`` what a folder says without its scenes, ``scenes`` what measuring it takes ·
+Files: ``saved`` the contents of a run folder, ``scenes`` system and pictures for measuring ·
 ``sections`` the parts of a run: ``recorded`` in the folder, with ``words`` for its configuration,
-``ranked`` by its scores, ``shown`` on pictures, ``accuracy`` and what it costs · ``compare``
-several runs · ``draw`` figures · ``page`` HTML · ``figures`` of it as files of their own ·
-``write`` the file.
+``ranked`` by its scores, ``shown`` on pictures, ``accuracy`` losses, costs and robustness, ``why``
+explanations · ``compare`` several runs · ``draw`` figures · ``page`` HTML · ``figures`` the same
+figures as separate files · ``write`` the page file.
 
-The page is whole in itself: pictures are in it, it asks for nothing from the network and runs no
-script, and all that comes from a run is text in it. It shows pictures of the data set, and
-names pictures and lesions, so it may be passed on only where they may.
+The page is self-contained: pictures are embedded, it loads nothing from the network and runs no
+script, and everything that comes from a run is escaped text. It shows pictures of the data set and
+names pictures and lesions, so pass it on only where the data set may be passed on.
 """
 
 from .figures import figures_in

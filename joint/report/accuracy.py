@@ -1,4 +1,4 @@
-"""Parts of the page that say what accuracy costs, and what it does not survive."""
+"""Parts of the page on where accuracy is lost, what a picture costs, and robustness."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from joint.system import ImagingSystem
 
 from .page import MISSING, Html, note, number, picture, table, with_interval
 from .saved import SavedRun
-from .scenes import Measuring, NotHere, Scenes, judged, needed
+from .scenes import Measuring, NotHere, Scenes, judged, measured, needed
 
 __all__ = ["accuracy_lost", "costs", "imperfections", "small_sweeps"]
 
@@ -25,12 +25,10 @@ def accuracy_lost(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
     """Accuracy from the ideal camera to the real one, stage by stage."""
     judged(run)
     system, _, shown = needed(scenes)
-    try:
+    with measured():
         found = attribute(system, shown, batch_size=how.batch_size, resamples=how.resamples)
-    except ValueError as error:
-        raise NotHere(f"It cannot be measured: {error}") from error
     if not found.alone:
-        raise NotHere("There is no stage before the classifier that could lose anything.")
+        raise NotHere("No stage before the classifier could lose accuracy.")
     where = f"{found.pictures} test pictures, {100 * found.level:g} % intervals over lesions"
     first, *steps = found.ladder
     missing = (MISSING, MISSING)
@@ -41,7 +39,7 @@ def accuracy_lost(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
             *((_word(s.stage), *_scored(s.scores), *_scored(s.lost, "+.3f")) for s in steps),
             ("in all", *missing, *_scored(found.lost, "+.3f")),
         ],
-        caption=f"From an ideal camera to the real one, fractions; {where}",
+        caption=f"From an ideal to the real camera, one stage after the other, fractions; {where}",
     )
     rungs = [step.scores for step in found.ladder]
     scores = {name: [getattr(rung, name) for rung in rungs] for name in Scores._fields}
@@ -56,8 +54,8 @@ def accuracy_lost(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
             joined=True,
         ),
         shows="Accuracy while one stage after the other becomes real",
-        caption="The classifier was trained behind the real stages: an ideal one may give pictures "
-        "that it has never seen, and the loss of a stage may be negative.",
+        caption="The classifier was trained behind the real stages. Pictures of an ideal stage may "
+        "be unlike any it has seen, so the loss of a stage may be negative.",
     )
     yield table(
         ("ideal alone", "gained", "balanced gained"),
@@ -65,7 +63,7 @@ def accuracy_lost(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
         caption=f"The real system with one stage ideal, fractions; {where}",
     )
     for stage, reason in found.omitted:
-        yield note(f"{_word(stage)} stays as it is: {reason}")
+        yield note(f"{_word(stage)} is not replaced by an ideal one: {reason}")
 
 
 def _word(name: str | None) -> str:
@@ -73,9 +71,9 @@ def _word(name: str | None) -> str:
 
 
 def costs(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """What one picture costs from light to label."""
+    """Cost of one picture from light to label."""
     system, _, shown = needed(scenes)
-    try:
+    with measured():
         found = ledger(
             system,
             shown,
@@ -83,8 +81,6 @@ def costs(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]
             batch_size=how.batch_size,
             resamples=how.resamples,
         )
-    except ValueError as error:
-        raise NotHere(f"It cannot be measured: {error}") from error
     yield table(
         ("one picture", "value", "unit"),
         [
@@ -110,16 +106,16 @@ _LEVELS: dict[Perturbation, tuple[float, ...]] = {
 
 
 def small_sweeps(system: ImagingSystem, channels: int) -> dict[Perturbation, tuple[float, ...]]:
-    """A few levels of what most changes a camera, of those that this one can have.
+    """A few levels of the main imperfections, of those that this camera can have.
 
-    No more light than that of the camera.
+    Photons are not raised above those of the camera.
     """
     possible = applicable(system, channels=channels)
     sweeps: dict[Perturbation, tuple[float, ...]] = {
         name: levels for name, levels in _LEVELS.items() if name in possible
     }
     if "photons" in possible:
-        sweeps["photons"] = KINDS["photons"].levels(system)[:3]  # the fourth is more than its own
+        sweeps["photons"] = KINDS["photons"].levels(system)[:3]  # the fourth is above its own
     return sweeps
 
 
@@ -131,8 +127,8 @@ def imperfections(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
     system, _, shown = needed(scenes)
     sweeps = small_sweeps(system, shown.channels)
     if not sweeps:
-        raise NotHere("There is nothing in this system that a camera could be wrong in.")
-    try:
+        raise NotHere("This system has no stage with an imperfection to vary.")
+    with measured():
         found = robustness(
             system,
             shown,
@@ -141,13 +137,11 @@ def imperfections(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
             batch_size=how.batch_size,
             resamples=how.resamples,
         )
-    except ValueError as error:
-        raise NotHere(f"It cannot be measured: {error}") from error
     yield picture(
         robustness_figure({run.name: found}),
         shows="Balanced accuracy against each imperfection",
-        caption="One imperfection at a time; dotted is the level of the system as it is. A random "
-        "error is that of one made device.",
+        caption="One imperfection at a time; dotted: level of the system as it is. Random errors "
+        "are those of one manufactured device.",
     )
     yield table(
         ("imperfection", "level", "unit", "balanced accuracy", "change"),
@@ -163,7 +157,7 @@ def imperfections(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
             for point in curve.points
         ],
         caption=f"{found.pictures} test pictures, {100 * found.level:g} % intervals over lesions; "
-        "changes are paired",
+        "changes are paired differences",
     )
 
 

@@ -1,4 +1,4 @@
-"""Several runs side by side: their numbers, and which differences the pictures bear out."""
+"""Several runs side by side: their numbers, and which differences are significant."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,15 +14,15 @@ from joint.settings import Settings
 
 from .page import MISSING, Html, note, number, picture, table, with_interval
 from .ranked import curves_of
+from .recorded import metric_words
 from .saved import SavedRun
 
 __all__ = ["Common", "Compared", "common_pictures", "compare_runs", "comparison", "verdict"]
 
-# Settings of scenes that say which pictures there are and what is known of them, and not how they
-# look.
+# Settings of scenes that select pictures or describe them, and do not change how they look.
 _WHICH = {"count", "limit", "classes", "label", "group", "mask"}
 
-#: What is compared in pairs.
+#: Metrics that are compared in pairs.
 PAIRED = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll")
 
 _JUDGED = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll", "brier", "ece")
@@ -37,8 +37,6 @@ _MEASURED = (
     ("throughput", "throughput, fraction of a point's light", ".3f"),
     ("light_share", "light on the sensor, fraction of the scenes'", ".3g"),
 )
-_UNITS = {"nll": "negative log-likelihood, nats", "brier": "Brier score, 0 to 2"}
-_UNITS |= {"auc": "AUC", "macro_f1": "macro F1", "ece": "calibration error"}
 
 
 class Common(NamedTuple):
@@ -59,18 +57,17 @@ class Compared(NamedTuple):
 def common_pictures(first: Predictions, second: Predictions) -> Common:
     """Pair the test pictures of two runs by name.
 
-    Names do not tell whether the pictures look alike: phantoms of another skin have the same ones.
+    Equal names do not prove equal pictures: phantoms with another skin have the same names.
 
     Raises
     ------
     ValueError
-        When the runs know other classes, share no picture, or disagree on the label or the lesion
-        of one: equal names are then not equal pictures.
+        When the runs have different classes, share no picture, or disagree on the label or lesion
+        of a picture, which shows that equal names are not equal pictures.
     """
     if first.classes != second.classes:
         raise ValueError(
-            f"they tell other classes apart: {', '.join(first.classes)} and "
-            f"{', '.join(second.classes)}"
+            f"their classes differ: {', '.join(first.classes)} and {', '.join(second.classes)}"
         )
     places = {name: row for row, name in enumerate(second.identifiers)}
     rows = [row for row, name in enumerate(first.identifiers) if name in places]
@@ -81,7 +78,7 @@ def common_pictures(first: Predictions, second: Predictions) -> Common:
         if first.labels[one] != second.labels[two] or first.groups[one] != second.groups[two]:
             raise ValueError(
                 f"they disagree on the label or the lesion of {first.identifiers[one]}: their "
-                "pictures are not the same"
+                "pictures are different"
             )
     return Common(rows, other)
 
@@ -118,15 +115,15 @@ def compare_runs(
 def verdict(
     difference: Difference, first: str, second: str, *, adjusted_p: float | None = None
 ) -> str:
-    """Which run is better; only where the interval excludes 0.
+    """Which run is better, if the interval of the difference excludes 0.
 
-    And, of a difference among others, where ``adjusted_p`` is as small as that asks (:func:`holm`).
+    Among several differences, ``adjusted_p`` must be as small too (:func:`holm`).
     """
     low, high = difference.interval
-    if not (low > 0 or high < 0):  # neither where it does not exist
+    if not (low > 0 or high < 0):  # also where the interval does not exist
         return "not shown to differ"
     if adjusted_p is not None and adjusted_p > _alpha(difference):
-        return "not shown to differ among so many"
+        return "not shown to differ after adjustment"
     ahead = (low > 0) != (difference.metric in LOWER_IS_BETTER)
     return f"{first if ahead else second} is better"
 
@@ -134,12 +131,14 @@ def verdict(
 def comparison(
     runs: Sequence[SavedRun], *, pixels: Mapping[str, int], resamples: int = 1000
 ) -> Iterator[Html]:
-    """The numbers of all runs, then each of them against the first.
+    """The numbers of all runs, then each run against the first.
 
-    ``pixels`` are those of a picture as the codec of a run is given it, by the name of the run,
-    where they are known: bits/pixel are of these, and pictures of fewer pixels have fewer bits.
+    ``pixels`` is the number of pixels of a picture at the codec, by the name of the run, where it
+    is known. Bits/pixel refer to these pixels: with fewer of them a picture has fewer bits.
     """
-    rows = [(_name(name), *(_judged(run, name) for run in runs)) for name in _JUDGED]
+    rows = [
+        (metric_words(name, unit=True), *(_judged(run, name) for run in runs)) for name in _JUDGED
+    ]
     measured = [_measured(run, pixels.get(run.name)) for run in runs]
     rows += [
         (label, *(number(each.get(name), form) for each in measured))
@@ -162,21 +161,21 @@ def comparison(
     if len(set(coded.values())) > 1:
         sizes = ", ".join(f"{count:,} of {name}" for name, count in coded.items())
         notes.append(
-            "Bits/pixel are not to be compared: they are of the pixels that the codec is given, "
-            f"and a picture has {sizes}. Bits and bytes of a whole picture are."
+            "Bits/pixel of these runs cannot be compared: they refer to the pixels at the codec, "
+            f"and a picture has {sizes}. Compare bits and bytes per picture instead."
         )
     for run in others:
         pair = f"{run.name} and {reference.name}"
         if (sensors := _sensors(run, reference)) is not None:
-            notes.append(f"{pair} are judged each by its own sensor: {sensors}.")
+            notes.append(f"{pair} are each evaluated with their own sensor: {sensors}.")
         if (scenes := _scenes(run, reference)) is not None:
             notes.append(
-                f"{pair} are judged each on scenes of its own: {scenes}. Their data sets are not "
-                "the same, so pictures of one name may differ, and a difference may be of the "
-                "scenes as well."
+                f"{pair} are each evaluated on their own scenes: {scenes}. Their data sets differ, "
+                "so pictures of the same name may differ, and a difference may be due to the "
+                "scenes."
             )
         if run.predictions is None or reference.predictions is None:
-            notes.append(f"{pair}: one of them has no classifier, so that no score can be paired.")
+            notes.append(f"{pair}: one of them has no classifier, so scores cannot be compared.")
             continue
         try:
             count, compared = compare_runs(
@@ -187,7 +186,7 @@ def comparison(
             continue
         for metric, found, reason in compared:
             if found is None:
-                notes.append(f"{pair}, {_name(metric)}: {reason}.")
+                notes.append(f"{pair}, {metric_words(metric, unit=True)}: {reason}.")
                 continue
             found_all.append((run.name, count, found))
     if found_all:
@@ -198,7 +197,7 @@ def comparison(
 
 
 def _ranked(runs: Sequence[SavedRun]) -> Iterator[Html]:
-    """Each class against the rest, of the runs that have a classifier; one has no comparison."""
+    """ROC of each class against the rest, for the runs that have a classifier."""
     from joint.figure import roc_figure  # noqa: PLC0415 - matplotlib
 
     told = [(run.name, run.report, curves_of(run)) for run in runs if run.report is not None]
@@ -216,7 +215,7 @@ def _ranked(runs: Sequence[SavedRun]) -> Iterator[Html]:
         yield picture(
             roc_figure({name: curves for name, _, curves in told}),
             shows="ROC curves of the runs, class by class",
-            caption="Each class against the rest, each run on its own test part; dashed is chance. "
+            caption="Each class against the rest, each run on its own test part; dashed: chance. "
             "At most seven runs and twelve classes are drawn.",
         )
 
@@ -228,7 +227,7 @@ def _class_auc(report: Report, of: str) -> str:
 
 
 def _measured(run: SavedRun, pixels: int | None) -> dict[str, Any]:
-    """Numbers on the test part, and what a whole picture of so many pixels takes."""
+    """Numbers on the test part, and bits and bytes of a whole picture of so many pixels."""
     found = dict(run.test)
     for name, rate, unit in (("bits", "bpp", 1), ("bytes", "bpp_bytes", 8)):
         if pixels is not None and found.get(rate) is not None:
@@ -237,18 +236,18 @@ def _measured(run: SavedRun, pixels: int | None) -> dict[str, Any]:
 
 
 def _sensors(run: SavedRun, reference: SavedRun) -> str | None:
-    """What two sensors differ by; None where they do not."""
+    """Settings in which two sensors differ; None if they are the same."""
     own, other = (each.config.system.sensor for each in (run, reference))
     return "; ".join(_differing(own, other)) or None
 
 
 def _scenes(run: SavedRun, reference: SavedRun) -> str | None:
-    """What the scenes of two runs differ by, for their looks; None where they do not.
+    """Settings in which the scenes of two runs look different; None if they look the same.
 
-    Where the digests that runs keep of their test parts are equal, all pictures are. Where they
-    differ, the pictures need not: one is of the whole data set, also of its labels, and of which of
-    its pictures are in the part. Then the settings say how these are made, and so they do of older
-    runs, which kept no digest; of equal settings and parts, it is the files that differ.
+    If the recorded digests of the test parts are equal, all pictures are equal. If they differ, the
+    pictures may still be equal: a digest covers the whole data set, its labels, and which pictures
+    are in the part. Then the settings are compared, as for older runs without a digest. If settings
+    and parts are equal, the files themselves differ.
     """
     own, other = (_test_digest(each) for each in (run, reference))
     if own is not None and own == other:
@@ -259,17 +258,17 @@ def _scenes(run: SavedRun, reference: SavedRun) -> str | None:
         return told or None
     first, second = run.predictions, reference.predictions
     alike = first is not None and second is not None and first.identifiers == second.identifiers
-    return "what their files hold" if alike else None
+    return "their files have different contents" if alike else None
 
 
 def _test_digest(run: SavedRun) -> object:
-    """Of the test part; None where nothing tells."""
+    """Digest of the test part; None if none was recorded."""
     found = run.result.get("scenes")
     return found.get("test") if isinstance(found, dict) else None
 
 
 def _differing(own: Settings, other: Settings, *, without: Collection[str] = ()) -> Iterator[str]:
-    """Settings that differ, with both values; not paths, which say where something lies."""
+    """Settings that differ, with both values; without paths, which only say where files are."""
     first, second = dict(own), dict(other)
     for name in {**first, **second}:
         values = first.get(name), second.get(name)
@@ -282,14 +281,14 @@ def _differing(own: Settings, other: Settings, *, without: Collection[str] = ())
 
 
 def _differences(rows: Sequence[tuple[str, int, Difference]], reference: str) -> Iterator[Html]:
-    """Differences of runs to the reference, of so many common pictures, judged together."""
+    """Table of the differences of runs from the reference, adjusted for their number."""
     adjusted = holm([found.p for _, _, found in rows])
     yield table(
         ("runs", "metric", "common pictures", "difference [interval]", "p", "Holm", "shown"),
         [
             (
                 f"{name} − {reference}",
-                _name(found.metric),
+                metric_words(found.metric, unit=True),
                 f"{count}",
                 with_interval(found.difference, found.interval, "+.3f"),
                 f"{found.p:.3g}",
@@ -298,32 +297,29 @@ def _differences(rows: Sequence[tuple[str, int, Difference]], reference: str) ->
             )
             for (name, count, found), p in zip(rows, adjusted, strict=True)
         ],
-        caption="Paired differences on the test pictures that both runs have: 95 % intervals from "
-        "halves of the lesions, the same for both, which exclude 0 where p is at most 0.05",
+        caption="Paired differences on the test pictures that both runs have. 95 % intervals "
+        "are from halves of the lesions, the same for both runs; they exclude 0 where p is at most "
+        "0.05",
     )
     if len(rows) > 1:
         yield note(
-            f"{len(rows)} differences are looked at, and about one in twenty of equal runs has a p "
-            "of at most 0.05 by chance alone. A run is called better where p adjusted for their "
-            "number (Holm, 1979) is; the intervals are of each difference alone. Neither says "
-            "anything of other seeds of the same design."
+            f"{len(rows)} differences are tested. Between equal runs, about one in twenty has a p "
+            "of at most 0.05 by chance alone. A run is called better only if p adjusted for their "
+            "number (Holm, 1979) is at most 0.05; the intervals are not adjusted. Neither says "
+            "anything about other seeds of the same design."
         )
     found = rows[0][2]
     least = 2 / (1 + found.resamples)
     if len(rows) * least > _alpha(found):
         yield note(
-            f"With {found.resamples} resamples no p is below {least:.3g}, too large for any claim "
-            f"among {len(rows)} differences: give --resamples {40 * len(rows)} or more."
+            f"With {found.resamples} resamples no p is below {least:.3g}, too large to show any of "
+            f"{len(rows)} differences: give --resamples {40 * len(rows)} or more."
         )
 
 
 def _alpha(found: Difference) -> float:
-    """Up to which a p is called small, but for rounding."""
+    """Largest p that counts as small, with a margin for rounding."""
     return 1 - found.level + 1e-12
-
-
-def _name(metric: str) -> str:
-    return _UNITS.get(metric, metric.replace("_", " "))
 
 
 def _judged(run: SavedRun, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Figures of a report, beside those of :mod:`joint.figure`."""
+"""Figures of a report, in addition to those of :mod:`joint.figure`."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,8 +12,8 @@ from torch.nn import functional
 
 import optics
 from classify import LesionDataset
-from joint.device import device_of
-from joint.feed import Feed
+from joint.analysis.passes import one_pass
+from joint.panel.cross_section import draw_cross_section, traced_in
 from joint.panel.element import (
     draw_filter,
     draw_phase,
@@ -30,9 +30,9 @@ from joint.panel.look import (
     panel_grid,
     plain_log_axis,
 )
-from joint.panel.planes import draw_light
+from joint.panel.planes import draw_light, first_of_each_class
 from joint.panel.screen import plane_colours, scene_colours
-from joint.system import ImagingSystem, evaluating
+from joint.system import ImagingSystem
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,15 +42,15 @@ __all__ = ["element_figures", "history_figure", "light_figure"]
 
 Array = npt.NDArray[Any]
 
-_SQUARE_ROOT = "shades go with the square root of the light"
+_SQUARE_ROOT = "shades show the square root of the light"
 _CHANNELS = (COLOURS[1], COLOURS[2], COLOURS[0])  # red, green, blue
-_MOST_DEPTHS = 6
+_MOST_CLASSES, _MOST_DEPTHS = 12, 6
 
 
 def history_figure(
     history: Sequence[Mapping[str, Any]], *, best: int | None, monitor: str
 ) -> "Figure":
-    """Draw each number of each epoch, and a line at the best one (``best`` counted from 0)."""
+    """Draw each training number against the epoch, with a line at the best epoch (from 0)."""
     from matplotlib.ticker import MaxNLocator
 
     panels = [panel for panel in _panels(history, monitor) if panel[1]]
@@ -66,11 +66,11 @@ def history_figure(
         axis.set(xlabel="epoch", ylabel=name)
         axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         axis.ticklabel_format(axis="y", useOffset=False)
-        # Of a stage without a gradient the norm is 0; within a decade there may be no tick.
+        # A stage without a gradient has norm 0; within one decade there may be no tick.
         norms = [v for values in lines.values() for v in values if v > 0]
         if name == _NORMS and norms and max(norms) > 10 * min(norms):
             plain_log_axis(axis, "y")
-        # Above the axis it hides no line, however many there are.
+        # Above the axis the legend hides no line, however many there are.
         axis.legend(
             fontsize=7.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False,
             borderpad=0, columnspacing=1, handlelength=1.5,
@@ -85,7 +85,7 @@ _NORMS = "norm of the gradient"
 def _panels(
     history: Sequence[Mapping[str, Any]], monitor: str
 ) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """Name of an axis, and the lines on it that have a value somewhere."""
+    """Name of each axis, and those of its lines that have a value in some epoch."""
 
     def lines(*wanted: tuple[str, str, str]) -> dict[str, list[float]]:
         found = {}
@@ -112,22 +112,13 @@ def _norms(record: Mapping[str, Any]) -> Mapping[str, float | None]:
     return record.get("gradient_norms", {})
 
 
-def light_figure(
-    system: ImagingSystem, dataset: LesionDataset, *, most: int = 12, seed: int = 0
-) -> "Figure":
-    """Draw what light goes through, for the first picture of each class that is there.
-
-    Of more than ``most`` classes, the first ones.
-    """
-    targets = dataset.targets
-    index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
-    feed = Feed(dataset.subset(index), device_of(system), resident=False)
-    with evaluating(system), torch.no_grad():
-        (shown,) = feed.shown([torch.arange(len(index))], seed=seed)
-        output = system(shown.scenes, generator=shown.noise)
+def light_figure(system: ImagingSystem, dataset: LesionDataset) -> "Figure":
+    """Draw the light at each plane, for the first picture of each class, of up to twelve."""
+    index = first_of_each_class(dataset, _MOST_CLASSES)
+    shown, output = one_pass(system, dataset, index)
     columns = 2 if output.irradiance is None else 3
     figure = blank_figure(2.4 * (columns + 1), 1.75 * len(index) + 0.3)
-    names = [dataset.classes[k] for k in targets[index].tolist()]
+    names = [dataset.classes[k] for k in shown.labels.tolist()]
     whole = figure.subfigures(1, 1, squeeze=False)
     draw_light(whole[0, 0], output, names, dataset.classes, colours=plane_colours(system))
     return figure
@@ -137,21 +128,21 @@ def light_figure(
 
 
 def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str, str]]:
-    """The element itself, and what it does to each frequency; what each shows, and a line on it."""
+    """The element itself and its transfer function: figure, title and caption of each."""
     if isinstance(front_end, optics.LearnedKernel | optics.FourierFilter):
         kernels = isinstance(front_end, optics.LearnedKernel)
         rows = 2 if kernels and len(shown_kernels(front_end)[1]) > 6 else 1
         figure = blank_figure(9.5, 1.2 + 1.7 * rows)
         draw_filter(figure, front_end)
-        yield figure, "The element", "The element as it was learned."
+        yield figure, "The element", "The element as learned."
     elif isinstance(front_end, optics.CodedExposure):
         figure = blank_figure(9.5, 2.9)
         draw_filter(figure, front_end)
         yield (
             figure,
             "The shutter",
-            "What the shutter lets through in each part of the exposure, and what a point becomes "
-            "that moves by the RMS motion.",
+            "Transmission of the shutter over the exposure, and the image of a point that moves by "
+            "the RMS motion.",
         )
     elif isinstance(front_end, optics.IncoherentImaging):
         caption = "Point-spread function of each channel"
@@ -162,12 +153,22 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str,
             )
         yield _pupil_figure(front_end), "Point-spread functions", f"{caption}; {_SQUARE_ROOT}."
     elif isinstance(front_end, optics.VaryingImaging):
+        traced = traced_in(front_end)
+        if traced is not None:
+            figure = blank_figure(9.5, 3.4)
+            draw_cross_section(figure.subplots(), traced)
+            yield (
+                figure,
+                "The lens",
+                "Cross-section of the lens as it is, with light of the axis, of half the field and "
+                "of the picture's corner.",
+            )
         sheet = sheet_of_places(front_end)
         yield (
             _places_figure(front_end, sheet.spots),
             "Point-spread functions across the picture",
             f"Point-spread functions of each channel{' in focus' * front_end.draws} at "
-            f"{sheet.places}, as they lie from border to border of the picture; {_SQUARE_ROOT}.",
+            f"{sheet.places}, arranged as in the picture from border to border; {_SQUARE_ROOT}.",
         )
     else:
         return
@@ -182,6 +183,15 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str,
             f"{', six of them' if len(front_end.working_distances) > _MOST_DEPTHS else ''}; "
             f"{_SQUARE_ROOT}.",
         )
+    figure, why = _transfer_figure(front_end)
+    part = "shutter" if isinstance(front_end, optics.CodedExposure) else "element"
+    yield figure, f"What the {part} passes of each spatial frequency", why
+    if isinstance(front_end, optics.CodedExposure) and front_end.lens is not None:
+        yield from element_figures(front_end.lens)
+
+
+def _transfer_figure(front_end: optics.FrontEnd) -> tuple["Figure", str]:
+    """Transfer function of an element along both axes, and its caption."""
     name, lines, why = _transfer(front_end)
     figure = blank_figure(6.2, max(3.2, 0.5 + 0.34 * len(lines)))  # two lines of the legend each
     axis = figure.subplots()
@@ -200,14 +210,11 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str,
     axis.set_ylim(0, 1.05 * largest)
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     open_axis(axis)
-    part = "shutter" if isinstance(front_end, optics.CodedExposure) else "element"
-    yield figure, f"What the {part} passes of each spatial frequency", why
-    if isinstance(front_end, optics.CodedExposure) and front_end.lens is not None:
-        yield from element_figures(front_end.lens)
+    return figure, why
 
 
 def _looks(front_end: optics.FrontEnd, lines: int) -> list[Look]:
-    """Of a line for each channel of the scene, three have the colours that pictures show them in.
+    """Looks of the lines of the scene's channels; three have the colours shown in pictures.
 
     See :func:`joint.panel.screen.plane_colours`.
     """
@@ -224,27 +231,24 @@ _Lens = optics.IncoherentImaging | optics.VaryingImaging
 
 
 def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
-    """What is drawn, a line for each channel along both axes, and a sentence on it."""
+    """Label of the axis, a line for each channel along both axes, and a caption."""
     of, names = "", [""]
     with torch.no_grad():
         if isinstance(front_end, optics.LearnedKernel):
             kernels, names = shown_kernels(front_end)
-            response = _padded(kernels.double())
-            modulus = torch.fft.fftshift(torch.fft.fft2(response), (-2, -1)).abs()
             return (
                 "|transfer function|",
-                _axes_of(modulus, _before(names)),
-                "Modulus of the Fourier transform of each kernel that is shown, the exposures "
-                "subtracted: 1 passes a frequency with all of its light, 0 removes it.",
+                _axes_of(_modulus(kernels), _before(names)),
+                "Modulus of the Fourier transform of each kernel shown, with its exposures "
+                "subtracted. At 1 a frequency passes with all of its light, at 0 it is removed.",
             )
         if isinstance(front_end, optics.CodedExposure):
-            psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu().double()
-            modulus = torch.fft.fftshift(torch.fft.fft2(_padded(psf[None])), (-2, -1)).abs()
+            psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu()
             return (
                 "|transfer function|",
-                _axes_of(modulus, [""]),
-                "Modulus of the Fourier transform of that point: the RMS motion, along x. A "
-                "frequency at 0 is lost.",
+                _axes_of(_modulus(psf[None]), [""]),
+                "Modulus of the Fourier transform of the image of that point: the RMS motion, "
+                "along x. A frequency at 0 is lost.",
             )
         if isinstance(front_end, optics.FourierFilter):
             transmission = front_end.transmission.detach().cpu()
@@ -252,8 +256,8 @@ def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
                 return (
                     "|t|, amplitude",
                     _axes_of(transmission.abs()[None], [""]),
-                    "Modulus of the amplitude transmission, which is the transfer function of the "
-                    "field in coherent light.",
+                    "Modulus of the amplitude transmission, the transfer function of the field "
+                    "in coherent light.",
                 )
             spread = torch.fft.ifft2(torch.fft.ifftshift(transmission)).abs().square()
             psf = torch.fft.fftshift(spread)[None]
@@ -266,13 +270,13 @@ def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
             "MTF",
             _axes_of(optics.mtf(_padded(psf)), names),
             f"Modulation transfer function of the PSF {of}as the pixels sample it, with aliasing: "
-            "the contrast that is left of a sine, relative to a large area. What the lens passes "
+            "the remaining contrast of a sine, relative to a large area. What the lens passes "
             "beyond half a cycle per pixel is folded back and added.",
         )
 
 
 def _transfer_of_pupil(front_end: _Lens, pupil: optics.Pupil) -> tuple[str, _Lines, str]:
-    """Of the wavefront, which no window cuts and no pixels fold."""
+    """MTF from the wavefront, without the window of the PSF and without aliasing."""
     places = torch.linspace(0, 0.5, 65, dtype=torch.float64)
     area = pupil.oversample > 1  # which is in the PSF then
     along = [
@@ -286,13 +290,13 @@ def _transfer_of_pupil(front_end: _Lens, pupil: optics.Pupil) -> tuple[str, _Lin
         {name: (both, *each.numpy()) for name, each in zip(names, found, strict=True)},
         f"Modulation transfer function of the lens {'in focus, ' * front_end.draws}{of}"
         f"{'with' if area else 'without'} the area of the pixels (oversample={pupil.oversample})"
-        f"{'' if area else ', which the data sheet has'}: the contrast that is left of a sine, "
+        f"{'' if area else ', which the data sheet includes'}: the remaining contrast of a sine, "
         "relative to a large area. Neither aliasing nor the window of the PSF raises it.",
     )
 
 
 def _chosen(front_end: _Lens, each: Tensor) -> tuple[Tensor, list[str], str]:
-    """Which of ``[(P, Q,) C, h, w]`` are drawn, their names, and a word on them."""
+    """Which of ``[(P, Q,) C, h, w]`` are drawn, their names, and a phrase that says so."""
     if isinstance(front_end, optics.VaryingImaging):
         of = "of the middle channel, at the place nearest to the middle and in a corner, "
         return *_middle_and_corner(each), of
@@ -301,12 +305,12 @@ def _chosen(front_end: _Lens, each: Tensor) -> tuple[Tensor, list[str], str]:
 
 
 def _before(names: Iterable[str]) -> list[str]:
-    """Names, where there are any, as they stand before the direction of a line."""
+    """Names, if there are any, with a comma, to go before the direction of a line."""
     return [f"{name}, " if name else "" for name in names]
 
 
 def _middle_and_corner(psfs: Tensor) -> tuple[Tensor, list[str]]:
-    """Two PSFs ``[2, h, w]`` of the middle channel, and their names; one of a single place."""
+    """Two PSFs ``[2, h, w]`` of the middle channel, and their names; one if all places share it."""
     rows, columns = psfs.shape[:2]
     psfs = psfs[:, :, psfs.shape[2] // 2]
     if rows == columns == 1:
@@ -318,6 +322,11 @@ def _padded(kernels: Tensor, size: int = 129) -> Tensor:
     """Kernels in the middle of a larger window, so that their transform is drawn smoothly."""
     height, width = (max(0, (size - n) // 2) for n in kernels.shape[-2:])
     return functional.pad(kernels, (width, width, height, height))
+
+
+def _modulus(kernels: Tensor) -> Tensor:
+    """Modulus of the Fourier transforms of kernels, centred."""
+    return torch.fft.fftshift(torch.fft.fft2(_padded(kernels.double())), (-2, -1)).abs()
 
 
 def _axes_of(transfer: Tensor, names: Sequence[str]) -> _Lines:
@@ -353,7 +362,7 @@ def _places_figure(front_end: optics.VaryingImaging, sheets: Array) -> "Figure":
     figure.suptitle(f"lens, throughput {float(light):.2f}{mean}")
     _draw_spots(figure, axes, sheets[[*shown]], [*shown.values()])
     height, width = front_end.psf().shape[-2:]
-    for axis in axes:  # a place of the sheet is no place of the picture
+    for axis in axes:  # pixels of the sheet are not pixels of the picture
         axis.set(xticks=[], yticks=[], xlabel=f"{height} × {width} pixels each", ylabel="")
     return figure
 
@@ -375,7 +384,7 @@ def _depths_figure(front_end: _Lens, distances: Tensor) -> "Figure":
 
 
 def _panels_of(count: int) -> tuple["Figure", list["Axes"]]:
-    """A row of square panels, no wider than a page, with place for a colour bar."""
+    """A row of square panels, no wider than a page, with room for a colour bar."""
     figure = blank_figure(min(2.4 * count + 1.2, 12.5), 2.8)
     return figure, list(np.atleast_1d(figure.subplots(1, count)))
 
@@ -383,7 +392,7 @@ def _panels_of(count: int) -> tuple["Figure", list["Axes"]]:
 def _draw_spots(
     figure: "Figure", axes: Sequence["Axes"], spots: Array, names: Sequence[str]
 ) -> None:
-    """PSFs, or sheets of them, ``[C, h, w]``, a panel each, in one scale."""
+    """Draw PSFs, or sheets of them, ``[C, h, w]``, one panel each, on one scale."""
     from matplotlib.colors import PowerNorm
 
     scale = PowerNorm(0.5, vmin=0, vmax=float(np.nanmax(spots)))

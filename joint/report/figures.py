@@ -1,4 +1,4 @@
-"""The figures of a page as files of their own, for slides and print.
+"""The figures of a page as separate files, for slides and print.
 
 ::
 
@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FigureFormat", "figures_in", "tell"]
+__all__ = ["FigureFormat", "figures_in", "write_if_asked"]
 
 FigureFormat = Literal["pdf", "svg", "png"]
 
-_LONGEST = 60  # letters of a name
+_LONGEST = 60  # characters of a file name
 
 
 class _Folder:
-    """Where figures go, and how many went there."""
+    """Folder for figures, and the number of figures written there."""
 
     def __init__(self, path: Path, ending: FigureFormat) -> None:
         self.path, self.ending, self.count = path, ending, 0
@@ -44,22 +44,22 @@ _FOLDER: ContextVar[_Folder | None] = ContextVar("figures of a page", default=No
 
 @contextmanager
 def figures_in(folder: Path | str, *, ending: FigureFormat = "pdf") -> Iterator[None]:
-    """Also write the figures of the pages that are made in the block, each to a file of its own.
+    """Also write each figure of the pages made within a ``with`` block to a file of its own.
 
-    Of :func:`joint.report.write_report` and :func:`joint.study.write_study_html`. The files are
-    numbered as they stand on the page, and named by what they show.
+    This works for :func:`joint.report.write_report` and :func:`joint.study.write_study_html`. The
+    files are numbered in the order of the page and named after what they show.
 
     Parameters
     ----------
     folder : path
-        Where they go; made if it is not there, and files of these names are replaced.
+        Folder for the files. It is created if missing; files of the same names are replaced.
     ending : {"pdf", "svg", "png"}
-        Lines and text that print can scale, or pixels, 200 an inch.
+        ``pdf`` and ``svg`` hold scalable lines and text, ``png`` pixels, 200 per inch.
 
     Returns
     -------
     context manager
-        Of the block; pages that other threads make are not looked at.
+        For a ``with`` block. Pages that other threads make are not included.
 
     Raises
     ------
@@ -80,8 +80,8 @@ def figures_in(folder: Path | str, *, ending: FigureFormat = "pdf") -> Iterator[
         _FOLDER.reset(before)
 
 
-def tell(figure: "Figure", shows: str) -> None:
-    """Write a figure, where a block of :func:`figures_in` asks for it."""
+def write_if_asked(figure: "Figure", shows: str) -> None:
+    """Write a figure to a file within a block of :func:`figures_in`; otherwise do nothing."""
     folder = _FOLDER.get()
     if folder is not None:
         folder.keep(figure, shows)

@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 Html = NewType("Html", str)
-"""Markup that this module made: whatever else is a string is text, and is escaped."""
+"""Markup that this module made. Any other string is text and gets escaped."""
 
-#: What a table shows where a number does not exist.
+#: Shown in a table for a number that does not exist.
 MISSING = "–"
 
-# Screens of two pixels to a point see figures sharply at one and a half times their size.
+# On screens with two pixels per point, figures are sharp at one and a half times their size.
 _SCREEN, _PRINTED = 96, 144
 
 _STYLE = """
@@ -84,7 +84,7 @@ pre { overflow-x: auto; background: var(--stripe); border: 1px solid var(--line)
 
 
 def page(title: str, *parts: Html) -> str:
-    """A whole document; the policy in its head forbids scripts and the network."""
+    """A whole HTML document; the policy in its head forbids scripts and network access."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" '
@@ -96,7 +96,7 @@ def page(title: str, *parts: Html) -> str:
 
 
 def section(title: str, *parts: Html, level: int = 3, anchor: str | None = None) -> Html:
-    """Parts under a heading."""
+    """Parts under a heading, as one section."""
     name = "" if anchor is None else f' id="{escape(anchor)}"'
     return Html(
         f"<section{name}>\n<h{level}>{escape(title)}</h{level}>\n{joined(parts)}\n</section>"
@@ -104,7 +104,7 @@ def section(title: str, *parts: Html, level: int = 3, anchor: str | None = None)
 
 
 def joined(parts: Iterable[Html]) -> Html:
-    """Parts below one another."""
+    """Parts one below the other."""
     return Html("\n".join(parts))
 
 
@@ -120,12 +120,12 @@ def paragraph(text: str) -> Html:
 
 
 def note(text: str) -> Html:
-    """A line of lesser weight: why a part is not there, or how a number was made."""
+    """A less prominent line: why a part is missing, or how a number was computed."""
     return Html(f'<p class="note">{escape(text)}</p>')
 
 
 def details(summary: str, text: str) -> Html:
-    """Text with its line breaks, folded away."""
+    """Text with its line breaks, collapsed under a summary."""
     return Html(f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>")
 
 
@@ -136,7 +136,7 @@ def table(
     caption: str = "",
     words: bool = False,
 ) -> Html:
-    """A table of text; of sentences rather than numbers with ``words``."""
+    """A table of text cells; ``words`` aligns it for sentences rather than numbers."""
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "\n".join(
@@ -150,9 +150,9 @@ def table(
 
 
 def picture(figure: "Figure", *, shows: str, caption: str = "") -> Html:
-    """A figure inside of the page; ``shows`` says in words what is on it."""
+    """A figure embedded in the page; ``shows`` describes it in words."""
     content = io.BytesIO()
-    # Without the name of the program that drew it, equal figures are equal bytes.
+    # Without the name of the program that drew it, equal figures give equal bytes.
     figure.savefig(
         content,
         format="png",
@@ -161,9 +161,9 @@ def picture(figure: "Figure", *, shows: str, caption: str = "") -> Html:
         bbox_inches="tight",
         pad_inches=0.1,
     )
-    figures.tell(figure, shows)
+    figures.write_if_asked(figure, shows)
     data = base64.b64encode(content.getvalue()).decode()
-    # The head of a PNG: its width and height are two numbers from byte 16 on.
+    # In a PNG, width and height are two integers from byte 16 on.
     size = struct.unpack(">II", content.getvalue()[16:24])
     width, height = (round(pixels * _SCREEN / _PRINTED) for pixels in size)
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
@@ -179,7 +179,7 @@ def number(value: float | None, form: str = ".3f") -> str:
 
 
 def with_interval(value: float, interval: Sequence[float] | None, form: str = ".3f") -> str:
-    """A number and its interval, where that exists."""
+    """A number with its interval, if the interval exists."""
     if interval is None or any(map(math.isnan, interval)):
         return number(value, form)
     low, high = interval

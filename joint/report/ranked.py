@@ -1,4 +1,4 @@
-"""Parts of the page on what the scores rank: each class at every threshold, the surest errors."""
+"""Parts of the page on scores: each class at every threshold, and the most confident errors."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -7,13 +7,11 @@ import torch
 
 from classify import OperatingCurve, operating_curves
 from classify.judged import judged_by
-from joint.device import device_of
-from joint.feed import Feed
+from joint.analysis.passes import one_pass
 from joint.panel.look import WRONG, blank_figure
 from joint.panel.planes import draw_picture
 from joint.panel.screen import as_codes, in_colours, plane_colours
 from joint.saved.predictions import Predictions
-from joint.system import evaluating
 
 from .page import Html, note, picture, table
 from .saved import SavedRun
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ConfidentError", "confident_errors", "curves_of", "errors", "thresholds"]
 
 _MOST = 8  # errors in a row of pictures
-_LONGEST = 12  # letters of a class above a picture
+_LONGEST = 12  # characters of a class name above a picture
 
 
 def thresholds(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
@@ -37,14 +35,14 @@ def thresholds(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[
         operating_figure(curves_of(run), report=found),
         shows="ROC and precision-recall curves of each class",
         caption="Each class against the rest, at every threshold of its probability. Left: dashed "
-        "is chance, an AUC of 0.5. Right: dotted is chance, the share of the pictures that are of "
-        f"the class. [low, high]: intervals over {found.unit}. A threshold for use is chosen on "
-        "other pictures than these.",
+        "is chance, an AUC of 0.5. Right: dotted is chance, the share of pictures of the class. "
+        f"[low, high]: intervals over {found.unit}. Choose a threshold for use on other pictures "
+        "than these.",
     )
 
 
 def curves_of(run: SavedRun) -> dict[str, OperatingCurve]:
-    """Of each class; none without a classifier."""
+    """Operating curve of each class; none without a classifier."""
     said = run.predictions
     if said is None:
         return {}
@@ -52,24 +50,24 @@ def curves_of(run: SavedRun) -> dict[str, OperatingCurve]:
 
 
 class ConfidentError(NamedTuple):
-    """A picture of which a wrong class was predicted."""
+    """A picture for which a wrong class was predicted."""
 
     row: int
-    """Among the predictions."""
+    """Row among the predictions."""
     truth: str
     predicted: str
     probability: float
-    """Of the predicted class."""
+    """Probability of the predicted class."""
     of_truth: float
     """Probability of the true class."""
 
 
 def confident_errors(said: Predictions) -> list[ConfidentError]:
-    """All pictures that are wrong, the one of the highest probability first."""
+    """All wrongly classified pictures, highest probability of the predicted class first."""
     found = judged_by(said.logits.astype(float), said.labels, said.classes)
     probabilities = torch.from_numpy(found.logits).softmax(1)
     wrong = (found.guesses != found.labels).nonzero()[0]
-    # By log-odds, as probabilities next to 1 are one number.
+    # Sorted by log-odds, as probabilities near 1 round to the same number.
     order = wrong[(-found.log_odds()[wrong]).argsort(kind="stable")]
     return [
         ConfidentError(
@@ -86,7 +84,7 @@ def confident_errors(said: Predictions) -> list[ConfidentError]:
 
 
 def errors(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """The errors that the run was surest of, and their pictures where they are at hand."""
+    """The most confident errors of the run, with their pictures if the scenes are available."""
     said = run.predictions
     if said is None:
         raise NotHere("The system has no classifier.")
@@ -108,33 +106,29 @@ def errors(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html
             )
             for place, each in enumerate(shown, 1)
         ],
-        caption=f"Of {len(every)} wrong among {len(said.labels)} test pictures, those of the "
-        "highest probability, as the classifier says it",
+        caption=f"Of {len(every)} wrong predictions on {len(said.labels)} test pictures, those "
+        "with the highest probability of the predicted class",
     )
     if isinstance(scenes, str):
-        yield note(f"No pictures of them. {scenes}")
+        yield note(f"The pictures are not shown. {scenes}")
         return
     names = [said.identifiers[each.row] for each in shown]
     places = {name: place for place, name in enumerate(scenes.test.identifiers)}
     if missing := [name for name in names if name not in places]:
-        yield note(f"No pictures of them: the test part has no {missing[0]} any more.")
+        yield note(f"The pictures are not shown: the test part no longer has {missing[0]}.")
         return
     yield picture(
         _errors_figure(scenes, [places[name] for name in names], shown),
         shows="The most confident errors",
-        caption="Above the scene, below what the classifier is handed; true and predicted class, "
-        "and its probability.",
+        caption="Top: the scene; bottom: what the classifier receives. True and predicted class, "
+        "with the probability of the predicted one.",
     )
 
 
 def _errors_figure(scenes: Scenes, places: list[int], surest: list[ConfidentError]) -> "Figure":
-    """A column for each, at these places of the test part."""
-    camera = scenes.system.replace(classifier=None)
-    feed = Feed(scenes.test.subset(places), device_of(camera), resident=False)
-    with evaluating(camera), torch.no_grad():
-        # The noise of a picture is that of its name, so that this is what was judged.
-        (shown,) = feed.shown([torch.arange(len(places))], seed=0)
-        output = camera(shown.scenes, generator=shown.noise)
+    """A column for each error, at these places of the test part."""
+    # The noise of a picture depends on its name, so this is the picture that was classified.
+    _, output = one_pass(scenes.system.replace(classifier=None), scenes.test, places)
     colours = plane_colours(scenes.system)
     rows = [
         in_colours(as_codes(plane, output.encoding), own)

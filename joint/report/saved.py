@@ -1,4 +1,4 @@
-"""What a run folder says without its scenes; a folder that is not whole is refused by name."""
+"""Contents of a run folder without its scenes; an incomplete folder is refused by name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,42 +29,43 @@ __all__ = ["SavedRun", "read_runs"]
 @final
 @dataclass(frozen=True, eq=False)
 class SavedRun:
-    """A run that is done."""
+    """A finished run, as its folder holds it."""
 
     path: Path
     name: str
-    """What the page calls it."""
+    """Name of the run on the page."""
     config: RunConfig
     result: dict[str, Any]
     """``result.json``."""
     history: list[dict[str, Any]]
     """Lines of ``history.jsonl``."""
     environments: list[dict[str, Any]]
-    """Where it ran, one after the other; empty where nothing says."""
+    """Where the run was computed, one entry per start; empty if not recorded."""
     predictions: Predictions | None
-    """None without a classifier."""
+    """Scores on the test part; None without a classifier."""
     report: Report | None
-    """Of the predictions."""
+    """Report on the predictions."""
 
     @property
     def test(self) -> dict[str, Any]:
-        """Its numbers on the test part."""
+        """Numbers on the test part."""
         return self.result["test"]
 
 
 def read_runs(
     folders: Sequence[Path | str], *, names: Sequence[str] | None = None, resamples: int = 1000
 ) -> list[SavedRun]:
-    """Read run folders; ``resamples`` are those of the intervals of their reports.
+    """Read run folders; ``resamples`` is the number of resamples for the intervals.
 
-    They are called by ``names``, or as their folders; by their paths where two would be alike.
+    ``names`` are the names on the page; by default those of the folders, or their paths where two
+    names would be the same.
 
     Raises
     ------
     ValueError
-        Without a folder, when one is given twice, or for another number of names.
+        Without a folder, when one is given twice, or for a wrong number of names.
     ConfigError, CheckpointError
-        When a folder is no run, its run is not done, or a file in it is damaged.
+        When a folder is not a run folder, its run is not done, or a file in it is damaged.
     """
     paths = [Path(folder) for folder in folders]
     if not paths:
@@ -92,7 +93,7 @@ def _read(path: Path, name: str, resamples: int) -> SavedRun:
             f"--output {path} --resume, or leave it out"
         )
     result = read_result(path)
-    load_trained(path, config.training)  # a damaged file is said before anything is measured
+    load_trained(path, config.training)  # a damaged file is reported before anything is measured
     predictions = judged = None
     if not isinstance(config.system.classifier, NoneConfig):
         predictions = load_predictions(path)
@@ -107,7 +108,7 @@ def _read(path: Path, name: str, resamples: int) -> SavedRun:
         if recorded is None or abs(recorded - judged.accuracy) > 1e-6:
             raise CheckpointError(
                 f"{path / PREDICTIONS_FILE} has an accuracy of {judged.accuracy:.4f} and "
-                f"{RESULT_FILE} says {recorded}: they are not of one run"
+                f"{RESULT_FILE} says {recorded}: they belong to different runs"
             )
     return SavedRun(
         path=path,
@@ -138,5 +139,5 @@ def _environments(path: Path) -> list[dict[str, Any]]:
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise CheckpointError(f"{path} is damaged: it is no list of environments")
+        raise CheckpointError(f"{path} is damaged: it is not a list of environments")
     return found

@@ -1,4 +1,4 @@
-"""The parts of one run on the page; a part that does not apply says why in one line."""
+"""The parts of the page on one run; a part that does not apply says why in one line."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,7 +21,7 @@ _Part = Callable[[SavedRun, Scenes | str, Measuring], Iterator[Html]]
 def run_sections(
     run: SavedRun, scenes: Scenes | str, how: Measuring, *, begin: Callable[[str], object]
 ) -> Html:
-    """All of one run; ``begin`` is told the title of each part before it is made."""
+    """All parts of one run; ``begin`` is called with the title of each before it is made."""
     parts = []
     for title, make in sections_of(how).items():
         begin(title)
@@ -34,18 +34,18 @@ def run_sections(
 
 
 def sections_of(how: Measuring) -> dict[str, _Part]:
-    """Those of :data:`SECTIONS` that a report has."""
+    """Those of :data:`SECTIONS` that this report has."""
     return {title: make for title, make in SECTIONS.items() if not (how.quick and title in LONG)}
 
 
-#: Parts that evaluate the system many times: a quick report leaves them out.
+#: Parts that evaluate the system many times; a quick report leaves them out.
 LONG = (
     "Optimal images",
     "Information about the class",
     "Where accuracy is lost",
     "Robustness",
 )
-#: Title of each part, and what makes it, in the order of the page.
+#: Title of each part and the function that makes it, in the order of the page.
 SECTIONS: dict[str, _Part] = {
     "What the run is": what_it_is,
     "Training": training,

@@ -25,28 +25,28 @@ from optics.shutter import behind_shutter
 from .draw import element_figures, light_figure
 from .page import Html, details, note, number, picture, table, with_interval
 from .saved import SavedRun
-from .scenes import Measuring, NotHere, Scenes, coded_pixels, needed
+from .scenes import Measuring, NotHere, Scenes, coded_pixels, measured, needed
 
 __all__ = ["camera", "contrast_of_classes", "element", "light", "rate"]
 
 
 def light(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """Pictures at each plane."""
+    """Pictures at each plane of the system."""
     system, test, _ = needed(scenes)
     yield picture(
         light_figure(system, test),
         shows="Pictures of each class at each plane of the system",
         caption="The first test picture of each class: the scene, the light on the sensor, the "
-        f"picture that the sensor gives{', restored' if _restores(system) else ''}, and what the "
-        "classifier is handed.",
+        f"sensor's picture{', restored' if _restores(system) else ''}, and what the classifier "
+        "receives.",
     )
 
 
 def camera(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """Lens and sensor, by the numbers of their data sheets."""
+    """Lens and sensor in the numbers of their data sheets."""
     system, test, _ = needed(scenes)
     if system.front_end is None and system.sensor is None:
-        raise NotHere("The system has no camera: codec and classifier see the scene.")
+        raise NotHere("The system has no camera: codec and classifier are given the scene.")
     sheet = data_sheet(system, image_size=test.image_size, channels=test.channels)
     if sheet.lens is not None:
         from joint.figure.lens import lens_figure  # noqa: PLC0415 - pages are made without it
@@ -56,22 +56,22 @@ def camera(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html
         yield picture(
             lens_figure(front, focus=sheet.through_focus, picture=test.image_size),
             shows="Contrast of the lens at the sensor and through focus",
-            caption="What lens and pixel leave of contrast, where the sensor stands and around it: "
-            "tangential, and sagittal broken. With several places or wavelengths, also the best "
-            "focus of each.",
+            caption="Remaining contrast after lens and pixel, at the sensor and through focus: "
+            "tangential (solid) and sagittal (broken). With several places or wavelengths, also "
+            "the best focus of each.",
         )
     yield details("Data sheet of lens and sensor, as lens2label describe prints it", str(sheet))
 
 
 def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """The front end, and what it does to each frequency."""
+    """The front end and its transfer function."""
     system = needed(scenes).system
     if system.front_end is None:
         raise NotHere("The system has no front end: the sensor sees the scene.")
     for figure, shows, caption in element_figures(system.front_end):
         yield picture(figure, shows=shows, caption=caption)
     if _restores(system):
-        yield note("The camera undoes this blur after the sensor: what is left is not in the MTF.")
+        yield note("The camera deblurs after the sensor; the MTF shown is that before deblurring.")
     cut = what_is_cut(behind_shutter(system.front_end))
     if cut is not None:
         yield note(cut)
@@ -80,7 +80,7 @@ def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Htm
 
 
 def _elsewhere(scenes: Scenes, how: Measuring) -> Iterator[Html]:
-    """What the system keeps at each working distance, or where scenes move more or less."""
+    """Labels and fidelity at each working distance, or for less and more motion."""
     front = scenes.system.front_end
     distances = getattr(behind_shutter(front), "working_distances", None)
     if distances is not None:
@@ -108,7 +108,7 @@ def _at_points(
     system, _, shown = scenes
     rows = []
     for point in points:
-        # Around it, and not as its argument, of which it would warn: the page has a note of that.
+        # Set around the call: given as an argument, it would warn, and the page has a note instead.
         with operating(system, point):
             found = evaluate(system, shown, batch_size=how.batch_size, resamples=how.resamples)
         judged = "-"
@@ -136,7 +136,7 @@ def rate(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
     if test.get("bpp") is None:
         if test.get("psnr_scene") is not None:
             yield table(head, [scene])
-        yield note("The system has no codec, and without one there are no bits.")
+        yield note("The system has no codec, so there is no rate.")
         return
     rows = [
         ("rate", number(test.get("bpp")), f"bits/pixel ({test.get('rate')})"),
@@ -183,10 +183,10 @@ def _regions(found: RateMap) -> Iterator[Html]:
             for row in rows
         ],
         caption=f"Rate by region of {len(found.labels)} pictures with a boundary, which reaches "
-        f"{found.band:g} pixels to either side; density is the share of the bits by the share of "
-        f"the area, {100 * found.level:g} % intervals over lesions. Another "
-        f"{found.side_bits:,.0f} bits of a picture, such as a header, belong to no region, so that "
-        "all regions may cost less than the whole",
+        f"{found.band:g} pixels to either side. Density is the share of the bits over the share of "
+        f"the area, with {100 * found.level:g} % intervals over lesions. Another "
+        f"{found.side_bits:,.0f} bits per picture, such as a header, belong to no region, so "
+        "all densities may be below 1",
     )
     yield picture(
         dodged_figure(
@@ -202,7 +202,7 @@ def _regions(found: RateMap) -> Iterator[Html]:
             even=1.0,
         ),
         shows="Density of bits by class and region",
-        caption="1 (dashed) is what a codec gives that spreads its bits evenly.",
+        caption="1 (dashed): a codec that spreads its bits evenly.",
     )
 
 
@@ -213,7 +213,7 @@ _CONTRASTS: dict[Measure, str] = {
 
 
 def contrast_of_classes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """How far the lesions of each class stand out at each plane."""
+    """Contrast of the lesions of each class at each plane."""
     system, _, shown = needed(scenes)
     if not shown.has_mask.any():
         raise NotHere("The data set has no lesion masks.")
@@ -225,13 +225,11 @@ def contrast_of_classes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> 
         if (plane != "irradiance" or camera.front_end is not None or camera.sensor is not None)
         and (plane != "handed" or camera.codec is not None)
     ]
-    try:
-        measured = {
+    with measured():
+        contrasts = {
             plane: measure_contrast(masked, system=camera, plane=plane, batch_size=how.batch_size)
             for plane in planes
         }
-    except ValueError as error:
-        raise NotHere(f"It cannot be measured: {error}") from error
     for measure, words in _CONTRASTS.items():
         try:
             found = {
@@ -243,7 +241,7 @@ def contrast_of_classes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> 
                     groups=masked.groups,
                     resamples=how.resamples,
                 )
-                for plane, each in measured.items()
+                for plane, each in contrasts.items()
             }
             yield from _contrast(found, words)
         except ValueError as error:

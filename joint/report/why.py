@@ -1,4 +1,4 @@
-"""Parts of the page that ask why: does contrast decide, what is kept, what is a class to it."""
+"""Parts of the page that explain: whether contrast decides, what is kept, optimal images."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ from joint.system import ImagingSystem
 
 from .page import Html, note, number, picture, table, with_interval
 from .saved import SavedRun
-from .scenes import Measuring, NotHere, Scenes, judged, needed
+from .scenes import Measuring, NotHere, Scenes, judged, measured, needed
 
 __all__ = ["contrast_decides", "informed", "kept_of_scenes", "optimal_images"]
 
@@ -35,10 +35,8 @@ def contrast_decides(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Ite
     if not shown.has_mask.any():
         raise NotHere("The data set has no lesion masks.")
     masked = shown.subset(shown.has_mask)
-    try:
+    with measured():
         yield from _correctness(system, masked, how)
-    except ValueError as error:
-        raise NotHere(f"It cannot be measured: {error}") from error
     if how.quick:
         return
     try:
@@ -67,8 +65,9 @@ def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -
             )
             for effect in effects
         ],
-        caption="Log-odds of being right per standard deviation (SD) of the contrast of the scene. "
-        "Contrast and class go together: only the slope within class says that contrast decides",
+        caption="Change of the log-odds of a correct label per standard deviation (SD) of the "
+        "scene's contrast. Contrast depends on the class: only the slope within class shows "
+        "whether contrast decides",
     )
     strata, pairs = found.measures["gcnr"].strata, found.measures["gcnr"].confusion
     thirds = ("lowest third", "middle third", "highest third")
@@ -93,8 +92,8 @@ def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -
     yield picture(
         confused_pairs_figure(pairs),
         shows="Confusion of each pair of classes against their distance in contrast",
-        caption="If classes were confused because they are alike in contrast, the points would "
-        "fall from left to right. Lines are intervals over lesions.",
+        caption="If classes were confused because their contrasts are alike, the points would "
+        "fall from left to right. Bars: intervals over lesions.",
     )
 
 
@@ -107,7 +106,7 @@ def _sweep(system: ImagingSystem, masked: LesionDataset, how: Measuring) -> Iter
     yield picture(
         sweep_figure({"the same lesions at another contrast": found}),
         shows="Recall of each class against the contrast at which its lesions are shown",
-        caption=f"{found.pictures} pictures, {found.left_out} left out for want of a lesion with "
+        caption=f"{found.pictures} pictures; {found.left_out} left out, with no lesion that has "
         "skin around it. 1 is the picture as it is, at 0 the lesion has the colours of the skin; "
         "shade: interval of the balanced accuracy over lesions. The classifier was not trained on "
         "such pictures.",
@@ -115,26 +114,24 @@ def _sweep(system: ImagingSystem, masked: LesionDataset, how: Measuring) -> Iter
 
 
 def kept_of_scenes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """Which details of the scene are handed on, and in which regions."""
+    """Which details of the scene reach the classifier, and in which regions."""
     from joint.figure import kept_figure  # noqa: PLC0415 - matplotlib
 
     system, _, shown = needed(scenes)
     if system.front_end is None and system.sensor is None and system.codec is None:
-        raise NotHere("The classifier is handed the scene.")
-    try:
+        raise NotHere("The classifier is given the scene itself.")
+    with measured():
         found = kept({run.name: system}, shown, batch_size=how.batch_size, resamples=how.resamples)
-    except ValueError as error:
-        raise NotHere(f"It cannot be measured: {error}") from error
     (each,) = found.systems
     yield picture(
         kept_figure(found),
-        shows="Power and coherence of the handed pictures by spatial frequency; differences by "
+        shows="Power and coherence of the classifier's input by spatial frequency; differences by "
         "region",
-        caption="Power above 1 (dashed) is emphasised. Coherence is the share of the handed power "
-        "that is the scene through one gain for each frequency; the rest was added.",
+        caption="Power above 1 (dashed) is emphasised. Coherence is the share of the input's power "
+        "that is the scene times one gain per frequency; the rest was added.",
     )
     yield table(
-        ("cycles/pixel", "power, handed / scene", "coherence"),
+        ("cycles/pixel", "power, classifier input / scene", "coherence"),
         [
             (
                 f"{annulus.low:.2f} to {annulus.high:.2f}",
@@ -152,7 +149,7 @@ def kept_of_scenes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
 
 
 def optimal_images(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """What the whole system takes for each class, within a budget of light and of bits."""
+    """Optimal image of each class for the whole system, within a budget of light and bits."""
     from joint.figure import optimal_figure  # noqa: PLC0415 - matplotlib
 
     judged(run)
@@ -176,10 +173,10 @@ def optimal_images(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
     bits = f" and {rate:g} a bit/pixel" if rate else ""
     yield picture(
         optimal_figure(found, test.classes, system=system),
-        shows="The optimal image of each class, and what the classifier is handed of it",
-        caption=f"From grey with noise, {_STEPS} steps up the logit of the class, less "
-        f"{_ROUGHNESS:g} times the roughness{bits}; at most {_LIGHT:g} of the light. The better "
-        "of two starts; another training has others.",
+        shows="The optimal image of each class, and what the classifier receives of it",
+        caption=f"Started from grey with noise; {_STEPS} steps increase the logit of the class, "
+        f"less {_ROUGHNESS:g} times the roughness{bits}; at most {_LIGHT:g} of the light. The "
+        "better of two starts. After another training the images differ.",
     )
 
 
@@ -191,12 +188,10 @@ def _grey(test: LesionDataset) -> Tensor:
 
 
 def informed(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
-    """What can be told of the class at each plane, without the training of the whole."""
+    """Information on the class at each plane, estimated without training the system."""
     system, _, shown = needed(scenes)
-    try:
+    with measured():
         found = information(system, shown, batch_size=how.batch_size, resamples=how.resamples)
-    except ValueError as error:
-        raise NotHere(f"It cannot be measured: {error}") from error
     yield table(
         ("plane", "AUC of the observer", "usable information, bits/picture"),
         [

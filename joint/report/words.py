@@ -1,10 +1,11 @@
-"""A configuration in words, with units.
+"""Description of a configuration in words, with units.
 
-Each part has words of its own for what is usual, and behind them every setting that differs from
-its default and does not change these words, so that two parts do not read the same for want of
-words. Numbers are rounded for people, and of a path its last two names are told.
+Each part has its own wording for the usual settings. Every other setting that differs from its
+default follows by name and value, so that two different parts never read the same. Numbers are
+rounded for reading, and a path is shortened to its last two names.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TypeVar
 import optics
 from classify.data.decode import Decoder
 from joint.config.classifier import ClassifierConfig
+from joint.config.compound import CompoundConfig, SurfaceConfig
 from joint.config.custom import CustomConfig
 from joint.config.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
 from joint.config.psf import PSFConfig
@@ -28,16 +30,16 @@ from optics.shutter import open_slots
 __all__ = ["configuration_words"]
 
 _S = TypeVar("_S", bound=Settings)
-# More numbers than that are told by how many they are.
+# Longer tuples of numbers are described by their count and their two ends.
 _FEW = 8
-# Where machines keep the folders of their people, whose names are no business of a page.
+# Parent folders of home directories: the name of a user is not shown on the page.
 _OF_PEOPLE = ("/home", "/Users")
 
 
 def configuration_words(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """Name and description of each part of a run, in the order of the light."""
+    """Name and description of each part of a run, in the order in which light passes them."""
     system = config.system
-    light = {"srgb": "", "linear": ", taken for linear light"}[system.encoding]
+    light = {"srgb": "", "linear": ", taken as linear light"}[system.encoding]
     yield "scenes", _whole(config.data, _scenes) + light
     yield "split", _whole(config.split, _split)
     yield "front end", _front_end(system.front_end)
@@ -56,9 +58,9 @@ def configuration_words(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def _whole(settings: _S, words: Callable[[_S], str]) -> str:
-    """The words of settings, and behind them what differs from its default and they do not tell.
+    """The words of settings, followed by each changed setting that the words do not mention.
 
-    They tell a setting if they are others without it.
+    The words mention a setting if they change when it is set back to its default.
     """
     told = words(settings)
     rest = (shown for shown, plain in _changed(settings) if words(plain) == told)
@@ -66,7 +68,7 @@ def _whole(settings: _S, words: Callable[[_S], str]) -> str:
 
 
 def _changed(settings: _S) -> Iterator[tuple[str, _S]]:
-    """Each setting that differs from its default, shown, and the settings without it."""
+    """Each setting that differs from its default, as text, and the settings with the default."""
     for name, field in type(settings).model_fields.items():
         value, label = getattr(settings, name), name.replace("_", " ")
         if field.is_required():
@@ -76,13 +78,13 @@ def _changed(settings: _S) -> Iterator[tuple[str, _S]]:
                 yield f"{label} {shown}", settings.model_copy(update={name: plain})
         default = field.get_default(call_default_factory=True)
         if type(value) is type(default) and isinstance(value, Settings):
-            continue  # its parts are told
+            continue  # its fields were yielded above
         if value != default:
             yield _shown(label, value), settings.model_copy(update={name: default})
 
 
 def _shown(label: str, value: object) -> str:
-    """A setting as it stands behind the words of a part."""
+    """A setting as text, as it follows the words of its part."""
     if isinstance(value, bool):
         return label if value else f"no {label}"
     return f"{label} {_value(value)}"
@@ -99,14 +101,14 @@ def _value(value: object) -> str:
         case Mapping():
             return " and ".join(f"{name} {_value(each)}" for name, each in value.items())
         case tuple() if len(value) > _FEW:
-            return f"{len(value)} from {_value(value[0])} to {_value(value[-1])}"
+            return f"{len(value)} values from {_value(value[0])} to {_value(value[-1])}"
         case tuple():
             return " / ".join(map(_value, value)) or "none"
     return str(value)
 
 
 def _path(path: Path) -> str:
-    """Its last two names, as those of files are often alike; not that of somebody's own folder."""
+    """The last two names of a path, as file names are often alike; without a user's home folder."""
     folder = path.parent
     own = folder == Path.home() or folder.parent.as_posix() in _OF_PEOPLE
     return path.name if own else Path(*path.parts[-2:]).as_posix()
@@ -119,14 +121,14 @@ def _scenes(data: DataConfig) -> str:
             f"difficulty {data.difficulty:g}, contrast {data.contrast:g}, seed {data.seed}"
         )
     files = isinstance(data, ClassFolders | ImageTableConfig)
-    # Of codes of 16 bits, where it is not their largest.
+    # The white level is shown for 16-bit codes only where it is not their largest code.
     plain = files and data.bit_depth != 16 and data.white_level == Decoder.white_level
     return _settings(data, "", without=("white_level",) if plain else ())
 
 
 def _split(split: SplitConfig) -> str:
     if split.column is not None:
-        return f"as the column {split.column} of the data says"
+        return f"by the column {split.column} of the data"
     whole = "all pictures of a lesion in one part" if split.by == "lesion" else "picture by picture"
     if split.folds is not None:
         return f"fold {split.fold} of {split.folds} (from 0) is the test part, {whole}"
@@ -160,8 +162,10 @@ def _camera(front_end: FrontEndConfig) -> str:
             return ", ".join(_lens(front_end))
         case PSFConfig():
             return ", ".join(_psf(front_end))
+        case CompoundConfig():
+            return ", ".join(_compound(front_end))
         case ShutterConfig():
-            behind = isinstance(front_end.lens, LensConfig | PSFConfig)
+            behind = isinstance(front_end.lens, LensConfig | PSFConfig | CompoundConfig)
             lens = f"; behind it: {_front_end(front_end.lens)}" if behind else ""
             return _shutter(front_end) + lens
         case CustomConfig():
@@ -173,7 +177,7 @@ def _camera(front_end: FrontEndConfig) -> str:
 def _lens(lens: LensConfig) -> Iterator[str]:
     yield f"lens of {1e3 * lens.focal_length:g} mm at f/{lens.f_number:g}"
     if lens.obscuration:
-        yield f"a central stop of {100 * lens.obscuration:g} % of its diameter"
+        yield f"a central obscuration of {100 * lens.obscuration:g} % of its diameter"
     yield f"pixels of {1e6 * lens.pixel_pitch:g} µm"
     if lens.element == "none":
         yield "no element in the pupil"
@@ -200,12 +204,12 @@ def _lens(lens: LensConfig) -> Iterator[str]:
     }
     for name, waves in seidel.items():
         if waves != 0:
-            yield f"{waves:g} waves of {name} at the rim for the corners"
+            yield f"{waves:g} waves of {name} at the rim, in the corners"
     if off_axis.vignetting:
-        yield f"a mount that cuts off {100 * off_axis.vignetting:g} % of the pupil for the corners"
+        yield f"vignetting of {100 * off_axis.vignetting:g} % of the pupil in the corners"
     if off_axis.table:
         noll = ", ".join(str(index) for index in off_axis.indices)
-        yield f"a wavefront (Noll {noll}) by a table of {len(off_axis.heights)} heights"
+        yield f"a wavefront (Noll {noll}) tabulated at {len(off_axis.heights)} heights"
     if lens.focus is not None:
         yield f"focused on {lens.focus:g} m"
     if lens.working_distances:
@@ -248,6 +252,27 @@ def _psf(camera: PSFConfig) -> Iterator[str]:
     yield from _restored(camera.restoration)
 
 
+def _compound(lens: CompoundConfig) -> Iterator[str]:
+    surfaces = "; ".join(map(_surface, lens.surfaces))
+    yield f"traced lens of {len(lens.surfaces)} surfaces (radius and thickness in mm: {surfaces})"
+    if lens.f_number is not None:
+        yield f"opened to f/{lens.f_number:g}"
+    yield f"pixels of {1e6 * lens.pixel_pitch:g} µm"
+    yield f"{' and '.join(lens.trained)} trained" if lens.trained else "not trained"
+    if lens.focus is not None:
+        yield f"focused on {lens.focus:g} m"
+    if math.isfinite(lens.object_distance):
+        yield f"scenes {lens.object_distance:g} m in front of it"
+
+
+def _surface(surface: SurfaceConfig) -> str:
+    """Radius, thickness, glass and stop."""
+    radius = "plane" if surface.curvature == 0 else f"{1e3 / surface.curvature:.4g}"
+    own = surface.material
+    glass = [] if own is None else ["/".join(map(str, own)) if isinstance(own, tuple) else str(own)]
+    return " ".join([radius, f"{1e3 * surface.thickness:.4g}", *glass, *["stop"] * surface.stop])
+
+
 def _shutter(shutter: ShutterConfig) -> str:
     slots = len(optics.shutter_code("fluttered")) if shutter.start == "fluttered" else shutter.slots
     share = ""
@@ -264,7 +289,7 @@ def _shutter(shutter: ShutterConfig) -> str:
 
 def _restored(restoration: float | None) -> Iterator[str]:
     if restoration is not None:
-        yield f"its blur undone after the sensor (noise to signal {restoration:g} before training)"
+        yield f"deblurred after the sensor (noise to signal {restoration:g} before training)"
 
 
 _MOSAICS: dict[optics.Demosaicing, str] = {
@@ -277,7 +302,7 @@ _MOSAICS: dict[optics.Demosaicing, str] = {
 
 def _sensor(sensor: SensorConfig | NoneConfig) -> str:
     if isinstance(sensor, NoneConfig):
-        return "none: light is read without noise or rounding"
+        return "none: the scene is read without noise or rounding"
     depth = "not rounded" if sensor.bit_depth is None else f"{sensor.bit_depth} bits"
     own = sensor.quantum_efficiency
     efficiency = " / ".join(f"{each:g}" for each in (own if isinstance(own, tuple) else [own]))
@@ -285,8 +310,8 @@ def _sensor(sensor: SensorConfig | NoneConfig) -> str:
     if sensor.photon_range is not None:
         low, high = sensor.photon_range
         light = (
-            f"{low:,g} to {high:,g} photons/pixel at full scale, drawn for each picture, with the "
-            f"gain made for {sensor.photons:,g}"
+            f"{low:,g} to {high:,g} photons/pixel at full scale, drawn for each picture, with a "
+            f"gain chosen for {sensor.photons:,g}"
         )
     words = [
         light,
@@ -334,7 +359,7 @@ def _classifier(classifier: ClassifierConfig | CustomConfig | NoneConfig) -> str
 
 def _objective(objective: Objective) -> str:
     target = objective.rate_target
-    aim = "" if target is None else f"; the first weight, the target is {target:g}"
+    aim = "" if target is None else f"; initial weight, for a target of {target:g}"
     terms = [
         (objective.task, "cross-entropy (nats)"),
         (objective.rate, f"rate (bits/pixel{aim})"),
@@ -359,9 +384,9 @@ def _objective(objective: Objective) -> str:
 
 def _training(training: Training, objective: Objective) -> str:
     named = isinstance(training.augmentation, str)
-    views = f"{training.augmentation} views" if named else "views of its own settings"
+    views = f"{training.augmentation} views" if named else "views of custom settings"
     tested = f"best epoch by {training.monitor.replace('_', ' ')}"
-    tested += "" if objective.rate_target is None else " of those near the rate's target"
+    tested += "" if objective.rate_target is None else " among those near the rate target"
     return (
         f"{training.plan} plan, up to {training.epochs} epochs, {training.batch_size} pictures a "
         f"step, {training.optimizer} at {training.learning_rate:g} ({training.schedule}), {views}, "
@@ -370,7 +395,7 @@ def _training(training: Training, objective: Objective) -> str:
 
 
 def _settings(settings: Settings, absent: str, *, without: Collection[str] = ()) -> str:
-    """Kind and settings as they are, but for some; of a path, its last names."""
+    """Kind and settings as they are, except ``without``; a path by its last names."""
     if isinstance(settings, NoneConfig):
         return absent
     if isinstance(settings, CustomConfig):

@@ -1,4 +1,4 @@
-"""From run folders to a page."""
+"""Write the page from run folders."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -16,8 +16,8 @@ from .sections import LONG, run_sections, sections_of
 __all__ = ["report_html", "teller", "write_report"]
 
 _LEFT_OUT = (
-    f"A quick report. Left out: {', '.join(map(str.lower, LONG))}, lesions at other contrasts, "
-    "distances and motions one by one, and the bytes of files where a picture's cost is told."
+    f"This is a quick report. It leaves out: {', '.join(map(str.lower, LONG))}, lesions at other "
+    "contrasts, distances and motions one by one, and file bytes in the cost of a picture."
 )
 
 
@@ -32,44 +32,45 @@ def report_html(
     device: str = "cpu",
     progress: bool = False,
 ) -> str:
-    """Make the page of one run, or of several beside one another.
+    """Make the page of one run, or of several side by side.
 
     Parameters
     ----------
     runs : sequence of path
-        Run folders that are done. Of several, each is compared with the first.
+        Folders of finished runs. If there are several, each is compared with the first.
     names : sequence of str, optional
-        What the page calls them; as their folders by default, or where two would be alike.
+        Names of the runs on the page. By default those of their folders, or paths where two would
+        be the same.
     quick : bool
         Leave out what evaluates the system many times: where accuracy is lost, robustness, optimal
-        images, what can be told of the class at each plane, lesions at other contrasts, distances
-        and motions one by one. Do not write every picture with the codec to count bytes. The page
-        begins with a line on it.
+        images, information on the class at each plane, lesions at other contrasts, distances and
+        motions one by one. Do not write every picture with the codec to count bytes. The page
+        says so at its beginning.
     pictures : int
-        Contrast, rate by region, costs, losses and robustness are measured on at most so many
-        pictures of the test part, drawn at random; the classification is of all of them.
+        Largest number of pictures of the test part, drawn at random, for contrast, rate by region,
+        costs, losses and robustness. The classification uses all test pictures.
     resamples : int
         Bootstrap resamples of the lesions, for the intervals.
     batch_size : int
-        Pictures in one pass.
+        Pictures per forward pass.
     device : str
-        Where to compute.
+        Device to compute on.
     progress : bool
-        Say on the standard error what is being made, a line for each part.
+        Print on standard error which part is being made, one line for each.
 
     Returns
     -------
     str
-        A whole HTML document that needs nothing else. Where the scenes of a run are not at hand,
+        A complete HTML document that loads nothing else. If the scenes of a run are not available,
         the parts that need them say so.
 
     Raises
     ------
     ValueError
-        Without a run, with one that is given twice, for another number of names, for a number
-        below 1, or a device that is not there.
+        Without a run, when one is given twice, for a wrong number of names, for a number below 1,
+        or for a device that is not there.
     ConfigError, CheckpointError
-        When a folder is no run, its run is not done, or a file in it is damaged.
+        When a folder is not a run folder, its run is not done, or a file in it is damaged.
     """
     for name, value in (
         ("pictures", pictures),
@@ -80,7 +81,7 @@ def report_html(
             raise ValueError(f"{name} must be at least 1, not {value}")
     usable_device(device)
     how = Measuring(quick, pictures, resamples, batch_size, device)
-    # The intervals, a comparison of several runs, and of each run its scenes and its parts.
+    # Steps: the intervals, a comparison if there are several runs, and per run scenes and parts.
     steps = 1 + (len(runs) > 1) + len(runs) * (1 + len(sections_of(how)))
     say = teller(steps, progress=progress)
     say("the intervals of the classification")
@@ -92,7 +93,7 @@ def report_html(
     sections: list[Html] = []
     for run, anchor in zip(saved, anchors, strict=True):
         about = f"{run.name}: " if several else ""
-        # One after the other, so that the pictures of one data set are in memory at a time.
+        # One run after the other, so that only one data set is in memory at a time.
         say(f"{about}the scenes")
         scenes = load_scenes(run, how)
         if several and not isinstance(scenes, str) and run.test.get("bpp") is not None:
@@ -108,8 +109,8 @@ def report_html(
     parts += sections
     parts.append(
         note(
-            "This page holds pictures of the data sets of its runs, and names of pictures and "
-            "lesions: pass it on only where they may be. Made by lens2label."
+            "This page shows pictures of the data sets of its runs and names pictures and lesions: "
+            "pass it on only where the data may be passed on. Made by lens2label."
         )
     )
     title = saved[0].name if len(saved) == 1 else f"{len(saved)} runs side by side"
@@ -117,7 +118,7 @@ def report_html(
 
 
 def teller(steps: int, *, progress: bool) -> Callable[[str], None]:
-    """Says on the standard error which of so many steps begins, in words; or nothing."""
+    """Function that prints on standard error which of so many steps begins; or does nothing."""
     numbers = iter(range(1, steps + 1))
 
     def say(what: str) -> None:
@@ -139,13 +140,13 @@ def write_report(
     device: str = "cpu",
     progress: bool = False,
 ) -> None:
-    """Write :func:`report_html` to a file, whole or not at all.
+    """Write :func:`report_html` to a file; the file appears only when it is complete.
 
     Parameters
     ----------
     runs : sequence of path
     path : path
-        The file; a folder that is not there is made.
+        File of the page; a missing folder is created.
     names, quick, pictures, resamples, batch_size, device, progress : as in :func:`report_html`
 
     Raises
@@ -153,7 +154,7 @@ def write_report(
     ValueError
         As :func:`report_html`, and when ``path`` is a folder, before anything is measured.
     ConfigError, CheckpointError
-        As :func:`report_html`, and when the file cannot be written, which is tried first.
+        As :func:`report_html`, and when the file cannot be written, which is checked first.
     """
     path = Path(path)
     if path.is_dir():

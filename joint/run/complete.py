@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from classify import LesionDataset, Split
-from joint.config.run import RunConfig, check_comes_back, load_config, save_config
+from joint.config.run import RunConfig, SystemConfig, check_comes_back, load_config, save_config
 from joint.config.scenes import DataConfig
 from joint.device import usable_device
 from joint.judge.evaluate import evaluate
@@ -149,9 +149,10 @@ def complete_run(
     # classifier began with may be gone, or in another place.
     folder = directory if isinstance(directory, RunFolder) else RunFolder(as_path(directory))
     begun = folder.has_checkpoint() or is_done(folder.path)
-    system = built(_without_file(config) if begun else config, train, device)
+    own = config.system.without_files() if begun else config.system
+    system = built(own, train, device)
     with hold(directory) as folder:
-        saved = earlier(folder, config, resume=resume, elsewhere=True) or config
+        saved = earlier(folder, config, resume=resume) or config
         digests, start_run = _checked_start(folder, start or {}, start_run, resume=resume)
         longer = config.training.epochs > saved.training.epochs
         if gathered(is_done(folder.path))[0] and not longer:
@@ -227,10 +228,10 @@ def complete_run(
     return system.eval()
 
 
-def built(config: RunConfig, train: LesionDataset, device: torch.device) -> ImagingSystem:
+def built(config: SystemConfig, train: LesionDataset, device: torch.device) -> ImagingSystem:
     """The system of a run for its scenes, with the weights of its seed."""
     return build_system(
-        config.system,
+        config,
         image_size=train.image_size,
         channels=train.channels,
         classes=len(train.classes),
@@ -290,11 +291,6 @@ def _check_split(config: RunConfig, parts: Split) -> None:
         )
 
 
-def _without_file(config: RunConfig) -> RunConfig:
-    """The same run, whose stages ask for no files to begin with."""
-    return config.model_copy(update={"system": config.system.without_files()})
-
-
 def noted(config: RunConfig, folder: RunFolder, device: torch.device) -> None:
     """Write what is to be trained into a folder, and where."""
     folder.begin()
@@ -321,12 +317,10 @@ def lengthened(config: RunConfig, epochs: int) -> RunConfig:
     return config.model_copy(update={"training": training})
 
 
-def earlier(
-    folder: RunFolder, config: RunConfig | None, *, resume: bool, elsewhere: bool = False
-) -> RunConfig | None:
+def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> RunConfig | None:
     """The configuration of the run that a folder holds, as which alone it goes on; None of none.
 
-    The one that was asked for may be of scenes and a teacher that lie ``elsewhere``, and of more
+    The one that was asked for may be of scenes and a teacher that lie elsewhere, and of more
     epochs, where such a run goes on.
 
     Raises
@@ -354,7 +348,7 @@ def earlier(
     saved = load_config(folder.path)
     if config is None:
         return saved
-    same = put(saved, config) if elsewhere else saved
+    same = put(saved, config)
     epochs = config.training.epochs
     if longer := epochs > saved.training.epochs:
         same = lengthened(same, epochs)

@@ -81,14 +81,9 @@ def trained_stages(
         name: there[name] for name in there if name in (stages or there)
     }
     for stage, module in kept.items():
-        own = {
-            name.removeprefix(f"{stage}."): weight
-            for name, weight in trained.weights.items()
-            if name.startswith(f"{stage}.")
-        }
         if stage == "classifier":
             _speak_of_names(trained, parts.train.classes, directory)
-        own = _for_classes(module, own, directory)
+        own = _for_classes(module, trained.of_stage(stage), directory)
         load_weights(module, own, source=f"{trained.path}, the {stage}")
     return kept
 

@@ -65,6 +65,12 @@ class Trained(NamedTuple):
         """What the run was: its settings, its system as printed, digests of its scenes."""
         return self.head["identity"]
 
+    def of_stage(self, stage: Stage) -> dict[str, Tensor]:
+        """The weights of one stage, of any shape, by their names in it."""
+        own = f"{stage}."
+        named = self.weights.items()
+        return {name.removeprefix(own): t for name, t in named if name.startswith(own)}
+
     @property
     def scenes(self) -> SceneKind:
         """What kind of scenes it was trained on."""
@@ -265,7 +271,8 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
         return None
     if not config.objective.distillation:
         warnings.warn(
-            f"the teacher {directory} rests, for the objective has distillation=0", stacklevel=1
+            f"the teacher {directory} has no effect, because the objective has distillation=0",
+            stacklevel=1,
         )
         return None
     theirs = load_config(directory)
@@ -463,9 +470,7 @@ def _codec_channels(trained: Trained) -> int | None:
 
 
 def _codec_with(codec: compress.Codec, trained: Trained, *, remedy: str) -> compress.Codec:
-    weights = trained.weights.items()
-    own = {name.removeprefix("codec."): t for name, t in weights if name.startswith("codec.")}
-    load_weights(codec, own, source=str(trained.path))
+    load_weights(codec, trained.of_stage("codec"), source=str(trained.path))
     printed = printed_stage(trained.identity["system"], "codec")
     # Of tables that are fixed, what they came with is their quality.
     other = None if printed is None else differing(printed, codec)

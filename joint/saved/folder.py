@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final
 
 import numpy as np
 import torch
@@ -73,6 +73,8 @@ PREDICTIONS_FILE, RESULT_FILE = "predictions.safetensors", "result.json"
 FAILURE_FILE, START_FILE = "failure.json", "start.json"
 _PREVIOUS_PREDICTIONS_FILE = "predictions.previous.safetensors"
 _PREVIOUS_RESULT_FILE = "result.previous.json"
+
+_T = TypeVar("_T")
 
 RunState: TypeAlias = Literal["done", "running", "interrupted", "failed"]
 
@@ -405,21 +407,21 @@ def summarise_run(directory: Path | str) -> RunSummary:
         state, note = "running", str(holder)
     elif isinstance(failure, dict):
         state, note = "failed", str(failure.get("message"))
-    config = _read_json(folder / CONFIG_FILE)
-    training = config.get("training") if isinstance(config, dict) else None
-    training = training if isinstance(training, dict) else {}
     try:
         records = read_history(folder)
     except CheckpointError as error:
         records, note = [], str(error)
-    monitor = training.get("monitor")
-    monitor = monitor if isinstance(monitor, str) else None
-    measured = records[-1].get("validation") if records else None
-    latest = measured.get(monitor) if isinstance(measured, dict) else None
-    latest = latest if isinstance(latest, int | float) else None
-    epochs = training.get("epochs")
-    of = epochs if isinstance(epochs, int) else None
+    training = _entry(_read_json(folder / CONFIG_FILE), "training", dict)
+    of, monitor = _entry(training, "epochs", int), _entry(training, "monitor", str)
+    measured = _entry(records[-1], "validation", dict) if records else None
+    latest = _entry(measured, monitor, (int, float))
     return RunSummary(folder, state, len(records), of, monitor, latest, note)
+
+
+def _entry(found: object, name: str | None, kind: type[_T] | tuple[type[_T], ...]) -> _T | None:
+    """What a JSON object has under a name; None where it is no object, or that of another kind."""
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, kind) else None
 
 
 def list_runs(root: Path | str) -> list[RunSummary]:

@@ -6,18 +6,19 @@
                                     │                                                    │
                                     └──────────────── report, rows ◄─────────────────────┘
 
-Folders: ``findings`` what was found, from the files of the runs · ``page`` as one HTML page.
+Folders: ``findings`` results from the files of the runs · ``page`` the same as one HTML page.
 
-Files: ``axis`` what may differ, ``condition`` and where · ``sampler`` which combinations ·
-``formula`` what follows from others, ``derived`` into which fields · ``constraint`` which of them
+Files: ``axis`` what may differ, ``condition`` in which designs · ``sampler`` which combinations ·
+``formula`` arithmetic, ``derived`` fields and costs from formulas · ``constraint`` which designs
 make sense · ``space`` the study and its plan, ``rehearsal`` whether each design can run,
 ``requirements`` what is good enough, ``significance`` how many seeds show something · ``paths``
-fields by dotted names · ``create`` what is written first, ``store`` the folder · ``run`` one run,
-``together`` several on one device, ``attempt`` what was begun, ``machine`` what is no fault of a
-run · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster ·
-``validation`` by what designs are chosen, ``search`` designs that follow from results, ``race``
-seeds that do · ``confirm`` a find on fresh seeds, ``elsewhere`` designs in other light · ``live``
-how far it is, ``check`` whether its files are whole, ``provenance`` by which versions.
+fields by dotted names · ``create`` a study in its folder, after the checks of ``labels`` and
+``preflight``; ``store`` the folder · ``scenes`` of the runs, ``run`` one run, ``together`` several
+on one device, ``attempt`` starts of runs, ``machine`` failures of a machine · ``work`` the
+workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster · ``validation`` results by
+which designs are chosen, ``search`` designs that follow from results, ``race`` seeds that do ·
+``confirm`` a result on fresh seeds, ``elsewhere`` designs at other points · ``live`` progress,
+``check`` whether the files are whole, ``provenance`` versions and inputs of the runs.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference

@@ -1,4 +1,4 @@
-"""The starts of a run: a line in its folder for each, by whom and from where."""
+"""The starts of a run: one line each in its folder, with process and place."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from joint.saved.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
 
 from .store import ATTEMPTS_FILE
 
-# Not in the lines of the starts, which are taken back, and deleted to try again.
+# Not in the lines of the starts: those are taken back, and deleted for another try.
 _FILES_FILE = "files.json"
 
 __all__ = [
@@ -31,24 +31,24 @@ __all__ = [
     "take_back",
 ]
 
-# Starts of a run alone that may end without a word and without progress: killed, out of memory.
+# Starts of a run alone that may end without a message and without progress: killed, out of memory.
 _PATIENCE = 3
 
 
 class RunAbandoned(RuntimeError):
-    """A run that takes its workers with it."""
+    """A run that repeatedly ended its workers."""
 
 
 def begin(folder: RunFolder, files: Sequence[Path] = (), *, together: int = 1) -> None:
-    """Note the start of a run, among so many, and refuse one that takes its workers with it.
+    """Record the start of a run, as one of ``together``; refuse one that keeps ending its workers.
 
-    One that has no checkpoint yet reads the ``files`` that it begins with now: their digests are
-    noted in a file of their own, which lasts as long as what was made of them.
+    A run without a checkpoint reads the ``files`` that it starts from now: their digests are
+    recorded in a separate file, which is kept as long as the results of the run.
 
     Raises
     ------
     RunAbandoned
-        When it has done so three times, as :func:`given_up` tells.
+        When the run has ended its worker three times, as :func:`given_up` says.
     """
     reason = given_up(folder.path)
     if reason is not None:
@@ -69,46 +69,46 @@ def begin(folder: RunFolder, files: Sequence[Path] = (), *, together: int = 1) -
 
 @lru_cache(maxsize=64)
 def _digest(path: Path, changed: int) -> str:
-    """Of a file as it was written last; many runs of a study begin with one."""
-    del changed  # of the key alone
+    """Digest of a file as last written; cached, as many runs of a study start from the same one."""
+    del changed  # only part of the cache key
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def began_with(folder: Path) -> dict[str, str]:
-    """Digests of the files that a run began with, by their paths; empty where nothing tells."""
+    """Digests of the files that a run started from, by path; empty if not recorded."""
     try:
         found = parse_json((folder / _FILES_FILE).read_bytes())
-    except (OSError, ValueError):  # a run is not lost for want of it
+    except (OSError, ValueError):  # a run is usable without them
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def end(folder: RunFolder, *, seconds: float) -> None:
-    """Note with the last start of a run that it took so many seconds from there to its end.
+    """Record with the last start of a run how many seconds it took until its end.
 
-    A folder that was copied says the same, whatever the times of its files.
+    A copied folder keeps this time, whatever the times of its files.
     """
     path = folder.path / ATTEMPTS_FILE
-    with suppress(ValueError):  # a line that was torn as it was written
+    with suppress(ValueError):  # a partly written line
         *before, last = path.read_bytes().splitlines()
         lines = [*before, json.dumps({**parse_json(last), "seconds": seconds}).encode()]
         write_atomically(path, b"".join(line + b"\n" for line in lines))
 
 
 def take_back(folder: RunFolder) -> None:
-    """Leave out the last start: what ended it was said in words, and was no fault of the run."""
+    """Remove the last start: it ended with a message and was not the fault of the run."""
     path = folder.path / ATTEMPTS_FILE
     with suppress(OSError):
         lines = path.read_bytes().splitlines(keepends=True)
-        os.truncate(path, sum(map(len, lines[:-1])))  # for which a full disk has room
+        os.truncate(path, sum(map(len, lines[:-1])))  # works on a full disk too
 
 
 def given_up(folder: Path) -> str | None:
-    """Why a run is not started again from where it is; None where it may be.
+    """Why a run is not started again from its last point; None if it may be.
 
-    Starts among others do not count: they end for others' faults too, and :func:`lost_together`
-    allows one.
+    Starts together with other runs do not count: they may end because of another run, and
+    :func:`lost_together` allows one of them.
     """
     alone = [
         attempt for attempt in attempts(folder / ATTEMPTS_FILE) if attempt.get("together", 1) == 1
@@ -117,28 +117,28 @@ def given_up(folder: Path) -> str | None:
     if len(alone) < _PATIENCE or any(a.get("reached", "unknown") != reached for a in alone):
         return None
     return (
-        f"{_PATIENCE} starts from one point ended without a word, the last in process "
-        f"{alone[-1].get('pid')} on {alone[-1].get('host')}: killed, perhaps for want of memory. "
-        "Put that right, then go on with lens2label study run FOLDER --retry-failed"
+        f"{_PATIENCE} starts from the same point ended without a message, the last in process "
+        f"{alone[-1].get('pid')} on {alone[-1].get('host')}: killed, perhaps for lack of memory. "
+        "Fix the cause, then continue with lens2label study run FOLDER --retry-failed"
     )
 
 
 def attempts(path: Path) -> Iterable[dict[str, Any]]:
-    """The lines of the file, empty where one cannot be read."""
+    """The starts in the file; empty if it cannot be read."""
     if not path.exists():
         return
     for line in path.read_bytes().splitlines():
         try:
             attempt = parse_json(line)
-        except ValueError:  # torn: its writer was killed
+        except ValueError:  # a partly written line: its writer was killed
             attempt = None
         yield attempt if isinstance(attempt, dict) else {}
 
 
 def lost_together(folder: Path) -> bool:
-    """Whether a run was started from where it is among others already, and came no further.
+    """Whether a run was already started from its last point together with others, in vain.
 
-    What several runs have no room for, one may have.
+    Memory that is too small for several runs may be enough for one.
     """
     reached = _reached(folder)
     return any(
@@ -148,12 +148,12 @@ def lost_together(folder: Path) -> bool:
 
 
 def ended_epochs(folder: Path) -> int:
-    """Lines of its history."""
+    """Number of epochs in the history of a run."""
     history = folder / HISTORY_FILE
     return history.read_bytes().count(b"\n") if history.exists() else 0
 
 
 def _reached(folder: Path) -> int | None:
-    """When the checkpoint was written, by the clock of its writer; None where there is none."""
+    """Time at which the checkpoint was written, by its writer's clock; None without one."""
     checkpoint = folder / CHECKPOINT_FILE
     return checkpoint.stat().st_mtime_ns if checkpoint.exists() else None

@@ -1,9 +1,9 @@
-"""One axis of a design space: a field of the configuration, and what it may be."""
+"""One axis of a design space: a field of the configuration and its possible values."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self, TypeAlias, TypeGuard
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -19,16 +19,16 @@ from joint.settings import FrozenDict, Settings, added, nearest
 __all__ = ["Axis", "Design", "Level"]
 
 Level: TypeAlias = bool | int | float | str | None
-"""A choice on an axis: a plain value, or the label of one that has parts."""
+"""A choice on an axis: a plain value, or the label of a value with several parts."""
 
 Design: TypeAlias = dict[str, Level]
-"""The choice on every axis that the design has, by the name of the axis."""
+"""The level on each axis that the design has, by the name of the axis."""
 
 SEEDS = ("system.seed", "training.seed")
 
 
 def _listed(value: object) -> object:
-    """Tuples as lists: JSON, which a study is written as, has no tuples."""
+    """Tuples as lists, as JSON has no tuples and a study is written as JSON."""
     if isinstance(value, list | tuple):
         return [_listed(part) for part in value]
     if isinstance(value, dict):
@@ -40,35 +40,35 @@ class Axis(Settings):
     """What differs between designs: a list of values, or a range of numbers."""
 
     path: str | None = None
-    """Dotted path of a configuration field, such as system.sensor.photons. Without one, each
-    value names the fields that it sets, by their paths: for what only makes sense together. Numbers
-    without one set nothing themselves: formulas read them, see :attr:`Study.derived`."""
+    """Dotted path of a configuration field, such as system.sensor.photons. Without a path, each
+    value gives several fields by their paths, for settings that only make sense together; numbers
+    set no field and are read by formulas, see :attr:`Study.derived`."""
     values: Annotated[tuple[JsonValue, ...] | None, BeforeValidator(_listed)] = None
-    """Choices; numbers, words, or whole sub-configurations."""
+    """Possible values: numbers, words, or whole sub-configurations."""
     labels: tuple[str, ...] | None = None
-    """Short names of the values, for tables and constraints; needed where values have parts that
-    a kind alone does not tell."""
+    """Short names of the values, for tables and constraints; needed if the kind alone does not
+    identify a value with several parts."""
     low: float | None = None
     """Lower end of a range."""
     high: float | None = None
     """Upper end of a range."""
     scale: Literal["uniform", "log"] = "uniform"
-    """How a range is spread."""
+    """Spacing of a range: linear or logarithmic."""
     integer: bool = False
     """Whole numbers only."""
     points: int | None = Field(default=None, ge=2, le=1_000_000)
-    """Points of a range on a grid, its ends among them; those between are rounded to six digits."""
+    """Points of a range on a grid, including its ends; inner ones are rounded to six digits."""
     when: Annotated[dict[str, Level | tuple[Level, ...]], AfterValidator(FrozenDict)] = added(
         FrozenDict()
     )
-    """Which designs have the axis: the level of another axis, or several, by its name, such as
-    ``{"codec": "jpeg"}`` or ``{"codec": ("jpeg", "webp")}``; all must hold. In other designs it is
-    absent, and its fields are those of the base. By default every design has it."""
+    """Designs that have the axis: levels of other axes by name, such as ``{"codec": "jpeg"}`` or
+    ``{"codec": ("jpeg", "webp")}``; all must hold. In other designs the axis is absent, and its
+    fields are those of the base. By default every design has it."""
 
     @model_validator(mode="before")
     @classmethod
     def _has_a_path(cls, value: object) -> object:
-        """What is written as the values alone says nothing of what they are of."""
+        """Refuse values without a path: they do not say what they are values of."""
         if isinstance(value, Mapping | Axis):
             return value
         raise ValueError(
@@ -79,7 +79,7 @@ class Axis(Settings):
     @field_validator("when", mode="before")
     @classmethod
     def _names_axes(cls, value: object) -> object:
-        """What is written as a constraint would be, is none."""
+        """Refuse a text like a constraint in ``when``."""
         if isinstance(value, Mapping):
             return value
         raise ValueError(
@@ -135,10 +135,10 @@ class Axis(Settings):
         levels = self.levels()
         twice = [level for number, level in enumerate(levels) if level in levels[:number]]
         if twice:
-            raise ValueError(f"the level {twice[0]!r} is there twice: give labels that differ")
+            raise ValueError(f"the level {twice[0]!r} occurs twice: give different labels")
 
     def levels(self) -> tuple[Level, ...]:
-        """Every choice; of a range, its points.
+        """All choices; of a range, its points.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Axis(Settings):
             low, high = self.ends()
             steps = range(1, self.points - 1)
             between = [self._number(step / (self.points - 1), low, high) for step in steps]
-            # The ends as they are: rounded to six digits, one might be missing.
+            # The ends are not rounded: rounded to six digits, one might be off the range.
             return tuple(dict.fromkeys([low, *between, high]))
         if self.labels is not None:
             return self.labels
@@ -160,9 +160,9 @@ class Axis(Settings):
     def at(self, place: float) -> Level:
         """Choice at ``place``, 0..1 along the axis.
 
-        All whole numbers of a uniform range have equal shares; of a logarithmic one, shares equal
-        in the logarithm. Numbers are rounded to six digits: the last bits of a logarithm differ
-        between machines, and the name of a run must not.
+        All whole numbers of a uniform range have equal shares; on a logarithmic range, shares are
+        equal in the logarithm. Numbers are rounded to six digits: the last bits of a logarithm
+        differ between machines, and the name of a run must not.
 
         Raises
         ------
@@ -175,28 +175,28 @@ class Axis(Settings):
             levels = self.levels()
             return levels[min(int(place * len(levels)), len(levels) - 1)]
         low, high = self.ends()
-        # Half a step more at either end: these would round from half as much as the others.
+        # Half a step more at either end: otherwise the end numbers would get half a share.
         beyond = 0.5 if self.integer else 0.0
         return self._number(place, low - beyond, high + beyond)
 
     def conditions(self) -> dict[str, tuple[Level, ...]]:
-        """Levels of other axes with which this one is there, see :attr:`when`."""
+        """Levels of other axes with which this axis exists, see :attr:`when`."""
         return {
             name: levels if isinstance(levels, tuple) else (levels,)
             for name, levels in self.when.items()
         }
 
     def every(self) -> Sequence[Level] | None:
-        """Every choice, whatever :attr:`points` says; None where a range has no end of them."""
+        """All choices, whatever :attr:`points` says; None for a range of real numbers."""
         if self.values is not None:
             return self.levels()
         if not self.integer:
             return None
         low, high = self.ends()
-        return range(int(low), int(high) + 1)  # which may be too many to list
+        return range(int(low), int(high) + 1)  # may be too many to list
 
     def ends(self) -> tuple[float, float]:
-        """Ends of a range, of whole numbers the outermost in it."""
+        """Ends of a range; for whole numbers, the outermost ones within it."""
         assert self.low is not None
         assert self.high is not None
         if self.integer:
@@ -204,7 +204,7 @@ class Axis(Settings):
         return self.low, self.high
 
     def _number(self, place: float, low: float, high: float) -> int | float:
-        """Number at a place between ``low`` and ``high``, rounded to one of the range."""
+        """Number at a place between ``low`` and ``high``, rounded to a choice of the range."""
         if self.scale == "log":
             number = math.exp((1 - place) * math.log(low) + place * math.log(high))
         else:
@@ -212,18 +212,18 @@ class Axis(Settings):
         return self.rounded(number)
 
     def rounded(self, number: float) -> int | float:
-        """The choice of a range that is nearest to ``number``: six digits, or a whole number."""
+        """Choice of a range nearest to ``number``: rounded to six digits, or a whole number."""
         rounded = round(number) if self.integer else float(f"{number:.6g}")
         first, last = self.ends()
         return min(max(rounded, first), last)
 
     def assignments(self, level: Level) -> dict[str, JsonValue]:
-        """What the choice ``level`` sets: values by path.
+        """Fields that the choice ``level`` sets: values by path.
 
         Raises
         ------
         ValueError
-            When it is no choice of this axis; the nearest one is named.
+            When it is not a choice of this axis; the message names the nearest one.
         """
         if self.values is None:
             number = level if is_number(level) else None
@@ -231,16 +231,11 @@ class Axis(Settings):
                 raise ValueError(f"{level!r} is not in the range {self.low:g} to {self.high:g}")
             if self.integer and not float(number).is_integer():
                 raise ValueError(
-                    f"{level:g} is no whole number, as all of {self.low:g} to {self.high:g} are"
+                    f"{level:g} is not a whole number, as {self.low:g} to {self.high:g} requires"
                 )
             return {} if self.path is None else {self.path: level}
         levels = self.levels()
-        # True is no 1, which is equal to it.
-        places = [
-            place
-            for place, known in enumerate(levels)
-            if known == level and isinstance(known, bool) == isinstance(level, bool)
-        ]
+        places = [place for place, known in enumerate(levels) if _is_same(known, level)]
         if not places:
             alike = [known for known in levels if str(known) == str(level)]
             hint = f"; write {json.dumps(alike[0])}" if alike else nearest(str(level), levels)
@@ -251,38 +246,43 @@ class Axis(Settings):
         return value if isinstance(value, dict) else {}
 
     def is_numeric(self) -> bool:
-        """Whether every choice is a number, which formulas can read."""
+        """Whether every choice is a number that formulas can read."""
         return self.values is None or all(map(is_number, self.levels()))
 
     def _within(self, number: float) -> bool:
         return self.low is not None and self.high is not None and self.low <= number <= self.high
 
     def paths(self) -> set[str]:
-        """Fields that this axis sets itself."""
+        """Fields that this axis itself sets."""
         if self.path is not None:
             return {self.path}
         return {path for value in self.values or () if isinstance(value, dict) for path in value}
 
 
 def own_level(axis: Axis, level: Level) -> Level:
-    """A choice of ``axis`` as the axis itself writes it: 10 and 10.0 are one level, not two."""
+    """A choice of ``axis`` as the axis writes it: 10 and 10.0 are one level, not two."""
     if axis.values is None and is_number(level):
         return int(level) if axis.integer else float(level)
-    alike = (
-        known
-        for known in axis.levels()
-        if known == level and isinstance(known, bool) == isinstance(level, bool)
-    )
-    return next(alike, level)
+    return next((known for known in axis.levels() if _is_same(known, level)), level)
+
+
+def _is_same(one: Level, other: Level) -> bool:
+    """Whether two levels are the same: 10 and 10.0 are, True and 1 are not."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def level_key(level: object) -> tuple[str, Any]:
+    """A level with its type, as a key: True and 1 are different."""
+    return type(level).__name__, level
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a level is a number, which True is not."""
+    """Whether a level is a number; True is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _level(value: JsonValue) -> Level:
-    """Label of a value: itself, or what tells a sub-configuration."""
+    """Label of a value: the value itself, or what identifies a sub-configuration."""
     if not isinstance(value, dict | list):
         return value
     if isinstance(value, dict) and "kind" in value:

@@ -1,4 +1,4 @@
-"""Whether the files of a study are whole, and each of the run in whose folder it lies.
+"""Check that the files of a study are whole, and that each belongs to the run of its folder.
 
 ::
 
@@ -6,8 +6,8 @@
                                                    │
         configuration = design and seed · result = scores · history = heads of the weights
 
-Each file is read once, and nothing of the scenes. Of weights that is the head: what a disk did to
-the numbers behind it, whoever loads them is told by their checksum.
+Each file is read once; scenes are not read. Of weights only the header is read: a damaged body is
+found by its checksum when the weights are loaded.
 """
 
 import os
@@ -58,25 +58,25 @@ __all__ = ["FaultKind", "StudyCheck", "StudyFault", "check_study"]
 
 FaultKind: TypeAlias = Literal["damaged", "missing", "swapped", "changed", "begun", "foreign"]
 
-# A file of a run folder, and what is wrong with it.
-_Told: TypeAlias = tuple[str, FaultKind, str]
+# A file of a run folder, the kind of fault, and its description.
+_Finding: TypeAlias = tuple[str, FaultKind, str]
 
-_SHOWN = 5  # paths of one fault
+_SHOWN = 5  # paths shown for one fault
 
 
 @final
 @dataclass(frozen=True)
 class StudyFault:
-    """A file or folder that is not as the study left it."""
+    """A file or folder that differs from what the study wrote."""
 
     path: Path
-    """Seen from the folder of the study."""
+    """Path relative to the folder of the study."""
     kind: FaultKind
-    """``damaged``: it cannot be read; ``missing``: nobody should have removed it; ``swapped``: it
-    is whole, and of another run; ``changed``: it is of another configuration than the study makes;
-    ``begun``: a run that nobody holds and that has not ended; ``foreign``: it is of no run."""
+    """``damaged``: it cannot be read; ``missing``: it should be there; ``swapped``: it is whole but
+    of another run; ``changed``: it is of another configuration than the study makes; ``begun``: a
+    run that no worker holds and that has not ended; ``foreign``: it belongs to no run."""
     words: str
-    """What is the matter with it."""
+    """Description of the fault."""
     remedy: str
     """What to do about it."""
 
@@ -84,14 +84,14 @@ class StudyFault:
 @final
 @dataclass(frozen=True)
 class StudyCheck:
-    """What :func:`check_study` found."""
+    """Result of :func:`check_study`."""
 
     folder: Path
-    """Of the study."""
+    """Folder of the study."""
     runs: Tally
-    """How many runs are in each state. Of those that are held, no file was looked at."""
+    """Number of runs in each state. Files of runs that a worker holds were not checked."""
     faults: tuple[StudyFault, ...]
-    """Those of the study and its designs first, then run by run."""
+    """Faults of the study and its designs, then run by run."""
 
     @property
     def whole(self) -> bool:
@@ -116,19 +116,19 @@ class StudyCheck:
 
 
 def check_study(folder: Path | str) -> StudyCheck:
-    """Read every file of a study once, and name those that are not whole or not in their place.
+    """Read every file of a study once, and list those that are damaged or misplaced.
 
     Parameters
     ----------
     folder : path
-        Of the study; nothing in it is changed. The scenes are not looked at, so that a copy on
-        another machine can be checked.
+        Folder of the study; nothing in it is changed. Scenes are not needed, so a copy on another
+        machine can be checked.
 
     Returns
     -------
     StudyCheck
-        Of weights, the heads were read and not the numbers. A run that is held by somebody is left
-        out, and one that failed is no fault.
+        Of weights, only the headers were read. A run that a worker holds is skipped, and a failed
+        run is not a fault.
 
     Raises
     ------
@@ -143,16 +143,16 @@ def check_study(folder: Path | str) -> StudyCheck:
                 Path(STUDY_FILE),
                 "changed",
                 f"it was changed after it was written: {AFTERWARDS}",
-                "put the file back as it was, or describe another study in a file of its own and "
-                "give this folder as --earlier",
+                "restore the file, or describe another study in a separate file and give this "
+                "folder as --earlier",
             )
         )
     ledger, others, damaged = _designs(ledger)
     faults += damaged
     states: Counter[str] = Counter(pending=ledger.wanted - len(ledger.runs))
     wanted = {*ledger.runs}
-    # A race decides anew where a run that failed is tried again, and not at all where one is
-    # damaged: what it called before may be there.
+    # A race decides again if a failed run is retried, and not at all if a run is damaged: runs that
+    # it called before may be there.
     for run in ledger.planned:
         there = ledger.path(run).exists()
         state = ledger.state(run) if ledger.path(run).is_dir() else "pending"
@@ -169,16 +169,16 @@ def check_study(folder: Path | str) -> StudyCheck:
 
 
 def _designs(ledger: Ledger) -> tuple[Ledger, set[str], list[StudyFault]]:
-    """The study with the designs of its search, as far as these are whole.
+    """The study with the designs of its search, as far as they are whole.
 
-    With the digests of the runs of those behind, and what is wrong.
+    Also the digests of the runs of later designs, and the faults.
     """
-    with suppress(CheckpointError):  # of a run by which a race decides: it is looked at below
+    with suppress(CheckpointError):  # a damaged run that decides a race is checked below
         ledger = ledger if isinstance(ledger.study.sampler, Search) else ledger.refreshed()
     while True:
         try:
             more = with_next(ledger)
-        except StudyError:  # of a design, whose file is looked at below
+        except StudyError:  # the file of a design is checked below
             break
         if more is None:
             break
@@ -189,8 +189,8 @@ def _designs(ledger: Ledger) -> tuple[Ledger, set[str], list[StudyFault]]:
     numbers = {design_path(ledger, number).name: number for number in given}
     faults, others = [], set[str]()
     remedy = (
-        "put it back from a copy; or delete it, and the search chooses another design in its place "
-        "(the runs of this one are then of no design)"
+        "restore it from a copy; or delete it, and the search chooses another design in its place "
+        "(the runs of this one then belong to no design)"
     )
     behind = [numbers[name] for name in names if numbers.get(name, -1) >= len(ledger.designs)]
     for number in range(len(ledger.designs), max(behind, default=-1) + 1):
@@ -202,8 +202,8 @@ def _designs(ledger: Ledger) -> tuple[Ledger, set[str], list[StudyFault]]:
             faults.append(StudyFault(path, "damaged", words, remedy))
             continue
         if found is None:
-            words = "there are designs behind it, which no report counts without it"
-            again = "put it back from a copy; or go on, and the search chooses one in its place"
+            words = "there are later designs, which no report counts without it"
+            again = "restore it from a copy; or continue, and the search chooses one in its place"
             faults.append(StudyFault(path, "missing", words, again))
         else:
             others |= {run.digest for run in found[1]}
@@ -218,14 +218,14 @@ def _designs(ledger: Ledger) -> tuple[Ledger, set[str], list[StudyFault]]:
 
 # --------------------------------------------------------------------------------------- the runs
 
-_MOVE = "move it elsewhere, or delete it: nothing counts it"
+_MOVE = "move it elsewhere, or delete it: nothing uses it"
 
 
 def _foreign(ledger: Ledger, known: set[str]) -> Iterator[StudyFault]:
     for name in sorted(_listed(ledger.folder / RUNS_FOLDER) - known):
-        words = "it is no run of the study"
+        words = "it does not belong to any run of the study"
         if name.startswith(".copied-"):
-            words = "it is half of a copy that was cut off"
+            words = "it is part of a copy that was interrupted"
         yield StudyFault(Path(RUNS_FOLDER, name), "foreign", words, _MOVE)
 
 
@@ -236,26 +236,26 @@ def _of_run(ledger: Ledger, run: PlannedRun, state: RunState) -> Iterator[StudyF
     try:
         config = ledger.config(run)
     except StudyError:
-        words = "its design and seed are another configuration now than that by which it is named"
+        words = "its design and seed now give another configuration than the one it is named after"
         remedy = (
             "use the version of lens2label that its environment.json names, or put the files of "
             "the study and its designs back as they were"
         )
         yield StudyFault(place, "changed", words, remedy)
-    except ValueError as error:  # a choice that is none, or a class of one's own that has changed
+    except ValueError as error:  # an invalid choice, or a user's class that has changed
         remedy = (
             "put the files of the study and its designs back as they were, or use the version of "
             "lens2label, and of your own classes, with which they were written"
         )
         yield StudyFault(place, "changed", str(error), remedy)
     if folder.exists() and not folder.is_dir():
-        yield StudyFault(place, "damaged", "it is a file, and not the folder of a run", _MOVE)
+        yield StudyFault(place, "damaged", "it is a file, not the folder of a run", _MOVE)
     elif folder.exists() and state != "running":
         yield from _Folder(ledger, run, state, config).faults()
 
 
 class _Folder:
-    """The folder of a run that nobody holds, each file of which is read once."""
+    """Folder of a run that no worker holds, with each file read once."""
 
     def __init__(
         self, ledger: Ledger, run: PlannedRun, state: RunState, config: RunConfig | None
@@ -266,7 +266,7 @@ class _Folder:
         self.again = f"lens2label study work {ledger.folder}"
 
     def faults(self) -> Iterator[StudyFault]:
-        """What is wrong with it."""
+        """All faults of the folder."""
         heads, damaged = self._heads()
         result, of_result = self._result()
         history, of_history = self._history(result)
@@ -277,7 +277,7 @@ class _Folder:
         }
         own = {name: head for name, head in heads.items() if name not in swapped}
         torn = [name for name, head in own.items() if not _tells(head, history)]
-        if torn and len(torn) == len(own):  # it is the history that is of another run
+        if torn and len(torn) == len(own):  # then the history is of another run
             if not of_history:
                 words = "its epochs are not those of the weights beside it"
                 of_history.append((HISTORY_FILE, "swapped", words))
@@ -293,11 +293,11 @@ class _Folder:
                 "checkpoint and is tested again"
             )
         for name, kind, words in (*self._of_config(result), *of_result, *of_history):
-            spoilt = name == CONFIG_FILE and name in self.names  # which nothing overwrites
+            spoilt = name == CONFIG_FILE and name in self.names  # it is never overwritten
             remedy = f"delete it; and {tested_again}" if spoilt else tested_again
             yield self._fault(name, kind, words, remedy)
         for name in damaged:
-            words = "its head cannot be read, or its end is missing"
+            words = "its header cannot be read, or its end is missing"
             yield self._fault(name, "damaged", words, self._without(name, resumable=resumable))
         for name, words in swapped.items():
             yield self._fault(name, "swapped", words, self._without(name, resumable=resumable))
@@ -310,32 +310,32 @@ class _Folder:
         return f"delete the folder of the run, then {self.again}: it is trained again"
 
     def _without(self, name: str, *, resumable: bool) -> str:
-        """What to do about weights that are of no use."""
+        """What to do about unusable weights."""
         needed = name == BEST_FILE or not resumable
         if self.state == "done":
             needed = name == self._tested()
         return self._anew() if needed else "delete it: nothing needs it"
 
     def _tested(self) -> str | None:
-        """File of the weights that were tested."""
+        """Name of the weights file that was tested."""
         if self.config is None:
             return None
         return BEST_FILE if self.config.training.restore_best else CHECKPOINT_FILE
 
-    def _of_config(self, result: object) -> Iterator[_Told]:
+    def _of_config(self, result: object) -> Iterator[_Finding]:
         if CONFIG_FILE in self.names:
             try:
                 digest = load_config(self.path).digest()
             except ConfigError:
-                yield CONFIG_FILE, "damaged", "it is no valid configuration"
+                yield CONFIG_FILE, "damaged", "it is not a valid configuration"
             else:
                 if digest != self.run.digest:
                     yield CONFIG_FILE, "changed", "it is not the configuration of its folder's name"
         elif result is not None:
-            yield CONFIG_FILE, "missing", "nobody can load the run without it"
+            yield CONFIG_FILE, "missing", "the run cannot be loaded without it"
 
-    def _result(self) -> tuple[dict[str, Any] | None, list[_Told]]:
-        """What the run came to, and what is wrong with that and its scores."""
+    def _result(self) -> tuple[dict[str, Any] | None, list[_Finding]]:
+        """Result of the run, and faults of the result and its scores."""
         if self.state != "done":
             return None, []
         try:
@@ -343,14 +343,14 @@ class _Folder:
         except Misplaced:
             return None, [(RESULT_FILE, "swapped", "it is of another run")]
         except CheckpointError:
-            return None, [(RESULT_FILE, "damaged", "it is no whole result")]
+            return None, [(RESULT_FILE, "damaged", "it is not a complete result")]
         try:
             scores = self.ledger.predictions(self.run)
         except Misplaced:
-            words = "its scores are not those of the test in result.json"
+            words = "its scores do not give the numbers of the test in result.json"
             return result, [(PREDICTIONS_FILE, "swapped", words)]
         except CheckpointError:
-            return result, [(PREDICTIONS_FILE, "damaged", "it holds no whole scores")]
+            return result, [(PREDICTIONS_FILE, "damaged", "its scores are incomplete")]
         if scores is None and result["test"].get("accuracy") is not None:
             words = "the run has a classifier, and no comparison can be made without its scores"
             return result, [(PREDICTIONS_FILE, "missing", words)]
@@ -358,8 +358,8 @@ class _Folder:
 
     def _history(
         self, result: Mapping[str, Any] | None
-    ) -> tuple[list[dict[str, Any]] | None, list[_Told]]:
-        """The epochs, and what is wrong with them."""
+    ) -> tuple[list[dict[str, Any]] | None, list[_Finding]]:
+        """Epochs, and faults of the history."""
         try:
             history = read_history(self.path)
         except (CheckpointError, OSError):
@@ -368,11 +368,11 @@ class _Folder:
         if wanted is None or len(history) == wanted:
             return history, []
         if HISTORY_FILE not in self.names:
-            return [], [(HISTORY_FILE, "missing", "a search and the page of the study read it")]
-        return history, [(HISTORY_FILE, "damaged", "it has not the epochs that result.json counts")]
+            return [], [(HISTORY_FILE, "missing", "a search and the page of the study need it")]
+        return history, [(HISTORY_FILE, "damaged", "it lacks epochs that result.json counts")]
 
     def _heads(self) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """Heads of the weights by file, and the files that have none."""
+        """Headers of the weights by file, and the files without one."""
         heads, damaged = {}, []
         for name in (BEST_FILE, CHECKPOINT_FILE, PREVIOUS_FILE):
             if name in self.names:
@@ -386,7 +386,7 @@ class _Folder:
     def _swapped(
         self, name: str, head: Mapping[str, Any], result: Mapping[str, Any] | None
     ) -> str | None:
-        """Why weights are not those of the run; None where nothing tells."""
+        """Why weights are not those of the run; None if nothing contradicts it."""
         identity = head["identity"]
         if self.config is not None:
             for part in ("training", "objective"):
@@ -395,7 +395,7 @@ class _Folder:
                     return f"they are of a training with another {part}"
         if result is None:
             return None
-        scenes = result.get("scenes", identity)  # which made-up results lack
+        scenes = result.get("scenes", identity)  # missing in artificial results
         for part in ("train", "validation"):
             if identity.get(part) != scenes.get(part):
                 return f"they are of another {part} set than result.json says"
@@ -408,8 +408,8 @@ class _Folder:
             name = self._tested()
             if name is not None and name not in self.names:
                 words = (
-                    "the trained weights are gone: a report needs none, to judge the run elsewhere "
-                    "or to compare what it has learned does"
+                    "the trained weights are gone. A report does not need them; evaluating the run "
+                    "elsewhere or comparing what it has learned does"
                 )
                 yield self._fault(name, "missing", words, self._anew())
         elif self.state == "failed":
@@ -417,12 +417,12 @@ class _Folder:
                 remedy = f"lens2label study run {self.ledger.folder} --retry-failed"
                 yield self._fault(FAILURE_FILE, "damaged", "it gives no reason", remedy)
         elif self.names:
-            words = "the run was begun, has not ended, and nobody holds it"
-            yield self._fault("", "begun", words, f"{self.again}: a worker goes on with it")
+            words = "the run was begun, has not ended, and no worker holds it"
+            yield self._fault("", "begun", words, f"{self.again}: a worker continues it")
 
 
 def _tells(head: Mapping[str, Any], history: list[dict[str, Any]] | None) -> bool:
-    """Whether weights are of the training that the history is of, as far as both tell."""
+    """Whether weights and history are of the same training, as far as both say."""
     if history is None:
         return True
     records = head.get("records")
@@ -435,7 +435,7 @@ def _tells(head: Mapping[str, Any], history: list[dict[str, Any]] | None) -> boo
 
 
 def _head(path: Path) -> dict[str, Any] | None:
-    """What weights say of themselves; None where they do not."""
+    """Header of a weights file; None if it cannot be read."""
     try:
         head = load_head(path)
     except CheckpointError:

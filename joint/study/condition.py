@@ -1,11 +1,11 @@
-"""Axes that only some designs have: the quality of a codec is there where the codec is.
+"""Axes that only some designs have, such as the quality of a codec.
 
 ::
 
     axes ──parents first──► combinations, or draws on all axes ──conditions──► designs
 
-A design chooses on the axes that it has. What it lacks is absent from it, and not at a level of its
-own: the field stays that of the base, and no table, effect or search takes it for a number.
+A design has levels only on the axes that it has. A missing axis is absent, not at a special level:
+its field stays that of the base, and no table, effect or search treats it as a number.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Final, final
 from joint.settings import nearest
 
 from .axis import Axis, Design, Level
+from .paths import is_within
 
 __all__ = [
     "ABSENT",
@@ -29,14 +30,14 @@ __all__ = [
 
 @final
 class Absent:
-    """Stands where levels are listed design by design, for one that does not have the axis."""
+    """Placeholder in lists of levels by design, for a design without the axis."""
 
 
 ABSENT: Final = Absent()
 
 
 def check_conditions(axes: Mapping[str, Axis]) -> None:
-    """Refuse conditions on what is no axis or level, on themselves, and those that never hold."""
+    """Refuse conditions on unknown axes or levels, on themselves, and those that never hold."""
     for name, axis in axes.items():
         for parent, levels in axis.conditions().items():
             _check_condition(name, parent, levels, axes)
@@ -45,8 +46,8 @@ def check_conditions(axes: Mapping[str, Axis]) -> None:
         for parent, levels in _needed(name, axes).items():
             if not levels:
                 raise ValueError(
-                    f"no design has the axis {name}: its condition and those of the axes that it "
-                    f"depends on leave no level of {parent}"
+                    f"no design has the axis {name}: its condition, and those of the axes that it "
+                    f"depends on, leave no level of {parent}"
                 )
 
 
@@ -55,7 +56,11 @@ def _check_condition(
 ) -> None:
     where = f"the condition of the axis {name}"
     if parent not in axes:
-        setters = [other for other, axis in axes.items() if _sets(axis, parent)]
+        setters = [
+            other
+            for other, axis in axes.items()
+            if any(is_within(parent, path) for path in axis.paths())
+        ]
         raise ValueError(
             f"{where} names {parent!r}, which is no axis"
             + (f"; did you mean {setters[0]!r}?" if setters else nearest(parent, [*axes]))
@@ -65,7 +70,7 @@ def _check_condition(
     known = axes[parent]
     if known.values is None and not known.integer:
         raise ValueError(
-            f"{where} names {parent}, a range that is hardly ever at one number: give {parent} "
+            f"{where} names {parent}, a range that hardly ever equals one number: give {parent} "
             "values or integer = true"
         )
     for level in levels:
@@ -75,12 +80,8 @@ def _check_condition(
             raise ValueError(f"{where}, {parent}: {error}") from error
 
 
-def _sets(axis: Axis, path: str) -> bool:
-    return any(path == own or path.startswith(f"{own}.") for own in axis.paths())
-
-
 def _parents_first(axes: Mapping[str, Axis]) -> list[str]:
-    """Names of ``axes`` in their order, but each after those that its condition names."""
+    """Names of ``axes`` in order, but each after those that its condition names."""
     found: dict[str, None] = {}
 
     def visit(name: str, above: tuple[str, ...]) -> None:
@@ -98,7 +99,7 @@ def _parents_first(axes: Mapping[str, Axis]) -> list[str]:
 
 
 def _needed(name: str, axes: Mapping[str, Axis]) -> dict[str, tuple[Level, ...]]:
-    """Levels of other axes with which an axis is there, those that these need among them."""
+    """Levels of other axes with which an axis exists, including their own conditions."""
     found: dict[str, tuple[Level, ...]] = {}
     left = [name]
     while left:
@@ -148,7 +149,7 @@ def _grown(
     conditions: Mapping[str, Sequence[Level]],
     levels: Sequence[Level],
 ) -> Iterator[Design]:
-    """Each design with each of the ``levels``, where it has the axis."""
+    """Each design with each of the ``levels``, if it has the axis."""
     for design in designs:
         if all(p in design and design[p] in allowed for p, allowed in conditions.items()):
             for level in levels:
@@ -158,7 +159,7 @@ def _grown(
 
 
 def condition_words(axis: Axis) -> str:
-    """When an axis is there, such as ``codec is jpeg or webp``; empty where it always is."""
+    """Condition of an axis in words, such as ``codec is jpeg or webp``; empty without one."""
     return " and ".join(
         f"{parent} is {' or '.join(map(str, levels))}"
         for parent, levels in axis.conditions().items()

@@ -1,9 +1,9 @@
-"""The winner of many designs against a baseline, once more, on seeds that had no part in it.
+"""A study that compares the best of many designs with a baseline, on fresh seeds.
 
-The best of many has been lucky as well as good. What was found by looking is therefore tested by a
-study of its own: two designs, one planned comparison, fresh seeds. What the plan required of a good
-enough design is required there too, and rules designs out before the best is looked for. How far
-one may be behind the best of all needs that one beside it: of two designs, the better is the best.
+The best of many is partly lucky. A result that was selected is therefore tested by a study of its
+own: two designs, one planned comparison, fresh seeds. The requirements of the old plan hold there
+too, and exclude designs before the best is looked for. A margin to the best of all needs that best
+design as the baseline: with any two designs, the better one is the best.
 """
 
 from collections import Counter
@@ -22,42 +22,42 @@ from .create import write_study
 from .findings.selection import Candidate, select_designs
 from .sampler import Listed, Search, is_sought
 from .space import Comparison, Plan, Study, levels_shown
-from .store import Ledger, StudyError
+from .store import Ledger, StudyError, check_design
 from .validation import on_validation
 
 __all__ = ["Winner", "confirm", "winner"]
 
 
 class Winner(NamedTuple):
-    """The best design of a study so far: a find, not a claim."""
+    """The best design of a study so far: a selection, not a claim."""
 
     number: int
     value: float
     """Mean of the metric on the validation part over the seeds."""
     of: int
-    """Designs among which it is the best."""
+    """Number of designs among which it is the best."""
 
 
 def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
     """The design with the best mean of the plan's metric on the validation part.
 
-    The test part is left for the claim. A run that failed counts as nothing in a share such as the
-    accuracy; of other numbers, a design with one is left out. So is, of any, a design of which the
-    machine gave up a run; and one that does not meet what the plan requires, as
-    :func:`select_designs` says by the test part.
+    The test part is left for the claim. A failed run scores 0 in a share such as the accuracy; for
+    other metrics, a design with a failed run is left out. For any metric, a design is left out if
+    the machine gave up one of its runs, or if it does not meet the requirements of the plan, which
+    :func:`select_designs` judges on the test part.
 
     Parameters
     ----------
     ledger : Ledger
         The study.
     first : int, optional
-        Look among so many of the first designs only.
+        Consider only so many of the first designs.
 
     Raises
     ------
     StudyError
-        When no design has ended on all seeds, none of them meets, or may meet, what the plan
-        requires, or the metric is not measured on the validation part.
+        When no design has ended on all seeds, none meets, or may meet, the requirements of the
+        plan, or the metric is not measured on the validation part.
     ValueError
         When no run has a number that the plan requires.
     """
@@ -65,7 +65,7 @@ def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
 
 
 def _among(ledger: Ledger, first: int | None) -> np.ndarray:
-    """Means of so many of the first designs, of those that may meet what the plan requires."""
+    """Means of the first designs that may meet the requirements of the plan."""
     means = _validated(ledger)[:first]
     if ledger.study.plan.requirements and not np.isnan(means).all():
         allowed = [each.number for each in _good_enough(ledger) if each.number < len(means)]
@@ -74,12 +74,12 @@ def _among(ledger: Ledger, first: int | None) -> np.ndarray:
 
 
 def _validated(ledger: Ledger) -> np.ndarray:
-    """Mean of the metric on the validation part, of each design; NaN where it is not known."""
+    """Mean of the metric on the validation part for each design; NaN if it is unknown."""
     metric = ledger.study.plan.metric
     if not is_sought(metric):
         raise StudyError(
-            f"{metric} is not measured on the validation part, so that the best design cannot be "
-            "told without the test part: name the designs, or plan another metric"
+            f"{metric} is not measured on the validation part, so the best design is unknown "
+            "without the test part: name the designs, or plan another metric"
         )
     failed = 0.0 if scores_nothing(metric) else np.nan
     values = np.full((len(ledger.designs), len(ledger.study.seeds)), np.nan)
@@ -92,7 +92,7 @@ def _validated(ledger: Ledger) -> np.ndarray:
 
 
 def _only(means: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
-    """The same, of some designs alone."""
+    """The means of some designs, NaN for all others."""
     return np.where(np.isin(np.arange(len(means)), numbers), means, np.nan)
 
 
@@ -108,32 +108,32 @@ def _best(ledger: Ledger, means: np.ndarray) -> Winner:
 
 
 def _that_may(ledger: Ledger) -> str:
-    """Which designs a choice is among, if not among all."""
+    """Phrase for the designs among which the choice is made, if not among all."""
     return " that may meet the requirements" if ledger.study.plan.requirements else ""
 
 
 def _good_enough(ledger: Ledger) -> list[Candidate]:
-    """The designs that meet what the plan requires, or may; refuses a study that has none."""
+    """Designs that meet, or may meet, the requirements of the plan; an error if there are none."""
     found = select_designs(ledger).designs
     left = [each for each in found if each.verdict != "does not"]
     if not left:
         wrong = Counter(each.held_back for each in found).most_common()
         raise StudyError(
-            f"no design of {ledger.folder} meets what its plan requires; they are held back by "
-            f"{'; '.join(f'{what} ({count} of them)' for what, count in wrong)}. Name the one to "
-            "confirm all the same (--design)"
+            f"no design of {ledger.folder} meets the requirements of its plan; they fail by "
+            f"{'; '.join(f'{what} ({count} of them)' for what, count in wrong)}. To confirm one "
+            "anyway, name it (--design)"
         )
     return left
 
 
 def _cheapest(ledger: Ledger, cost: str | Literal[True]) -> tuple[int, str]:
-    """The cheapest design that meets what the plan requires, and why it was taken."""
+    """The cheapest design that meets the requirements of the plan, and why it was chosen."""
     study = ledger.study
     names = study.cost_names
     if not study.plan.requirements:
         raise ValueError(
-            "the plan requires nothing of a design, so that the cheapest one means nothing: leave "
-            "out the cheapest (--cheapest), or name a design (--design)"
+            "the plan has no requirements, so the cheapest design means nothing: leave out the "
+            "cheapest (--cheapest), or name a design (--design)"
         )
     if cost is True:
         cost, *others = names
@@ -152,10 +152,10 @@ def _cheapest(ledger: Ledger, cost: str | Literal[True]) -> tuple[int, str]:
     if not spent:
         raise StudyError(f"no design of {ledger.folder}{_that_may(ledger)} has a {cost} yet")
     least = [number for number, value in spent.items() if value == min(spent.values())]
-    # Of equal ones the better; it is not always known which that is.
+    # Of equally cheap designs the better one; it is not always known which that is.
     one = least[0] if len(least) == 1 else _best(ledger, _only(_validated(ledger), least)).number
     which = "that meet" if shown else "that may meet"
-    return one, f"the least {cost} of {len(spent)} {which} the requirements"
+    return one, f"the lowest {cost} of {len(spent)} {which} the requirements"
 
 
 def confirm(
@@ -174,43 +174,44 @@ def confirm(
     ledger : Ledger
         The study in which the design was found.
     folder : path
-        Of the new study.
+        Folder of the new study.
     seeds : int
-        How many; the first ones after all that the old study has.
+        Number of fresh seeds: the first ones after all seeds of the old study.
     design : int, optional
         Number of the design; by default the :func:`winner`.
     baseline : int, optional
-        Number of the other one; by default the first design of the study, and of a search, the best
-        of its first round: what it found before it had learned anything. Where that is the one to
-        confirm, the second best of that round, which is said. Where the plan requires
-        designs within a margin of the best, and the one to confirm is not the best of all by its
-        mean on the validation part, that one.
+        Number of the baseline design. By default the first design of the study; for a search, the
+        best of its first round, before it had learned anything, or with a warning the second best
+        of that round if the best is the one to confirm. If the plan requires a margin to the best,
+        and the design to confirm is not the best of all by its mean on the validation part, the
+        baseline is that best design.
     cheapest : str or bool
-        Name of a cost of the study, or True where it has one: instead of the winner, the design
-        that costs least of those that are shown to meet what the plan requires; where none is, of
-        those that may (:func:`select_designs`). Of several that cost as little, the best.
+        Name of a cost of the study, or True if it has one cost: confirm the cheapest design instead
+        of the winner. It is chosen among designs that are shown to meet the requirements of the
+        plan or, if there are none, among those that may (:func:`select_designs`). Of several with
+        the same cost, the best is taken.
 
     Returns
     -------
     Ledger
-        Of two listed designs and one planned comparison, with the requirements of the old plan.
+        It has two listed designs, one planned comparison, and the requirements of the old plan.
 
     Raises
     ------
     ValueError
-        For a number that no design has, one design twice, two that are tested on different
-        pictures, or fewer than two seeds; for a cheapest one beside a named one, by no cost of the
-        study, or of a plan without requirements; for a baseline that is known not to be the best
-        where the plan requires a margin to it.
+        For a number that is not a design, the same design twice, two designs tested on different
+        pictures, or fewer than two seeds; for ``cheapest`` together with a named design, with a
+        cost that the study does not have, or without requirements in the plan; for a baseline that
+        is known not to be the best if the plan requires a margin to the best.
     StudyError
-        When there is no winner yet, no design meets, or may meet, what the plan requires, or the
-        folder holds another study.
+        When there is no winner yet, no design meets, or may meet, the requirements of the plan, or
+        the folder holds another study.
 
     Warns
     -----
     UserWarning
-        When a claim cannot be shown with so few seeds, for a named design that does not meet
-        what the plan requires, and where a search is to be confirmed by its own first round.
+        When so few seeds cannot show a claim, for a named design that does not meet the
+        requirements of the plan, and if a search is to be confirmed by its own first round.
     """
     study = ledger.study
     if seeds < 2:
@@ -219,9 +220,7 @@ def confirm(
     if last + seeds >= 2**63:
         raise ValueError(f"there are no {seeds} seeds after {last}")
     if design is not None and cheapest is not False:
-        raise ValueError(
-            "the design is named, or is to be the cheapest: leave out one (--design, --cheapest)"
-        )
+        raise ValueError("name a design, or choose the cheapest, not both (--design, --cheapest)")
     if design is not None:
         one, why = design, "chosen"
     elif cheapest is not False:
@@ -231,10 +230,8 @@ def confirm(
         race = "" if study.race is None else f" that a race left of {len(ledger.designs)}"
         why = f"the best on the validation part of {of}{race}{_that_may(ledger)}"
     for number in (one, baseline):
-        if number is not None and not 0 <= number < len(ledger.designs):
-            raise ValueError(
-                f"there is no design {number}: they are counted from 0 to {len(ledger.designs) - 1}"
-            )
+        if number is not None:
+            check_design(ledger, number)
     best = _best_beside(ledger, one, baseline)
     if baseline is not None:
         other = baseline
@@ -274,7 +271,7 @@ def confirm(
             requirements=study.plan.requirements,
         ),
     )
-    return write_study(new, folder)  # of axes that are fixed
+    return write_study(new, folder)  # the axes are fixed already
 
 
 def _best_of_first_round(ledger: Ledger, first: int, one: int) -> int:
@@ -289,22 +286,22 @@ def _best_of_first_round(ledger: Ledger, first: int, one: int) -> int:
     second = _best(ledger, others).number
     caution(
         f"design {one} is the best of the first round of the search, before it had learned "
-        f"anything: it is put beside the second best of that round, design {second}. Name another "
+        f"anything: its baseline is the second best of that round, design {second}. Name another "
         "baseline (--baseline), or another design (--design)"
     )
     return second
 
 
 def _best_beside(ledger: Ledger, one: int, baseline: int | None) -> int | None:
-    """The best of all designs, if the plan requires a margin to it and it is another than ``one``.
+    """The best of all designs, if the plan requires a margin to it and it is not ``one``.
 
-    None where that is not so, or the best is not known and a baseline is named for it.
+    Otherwise None; also if the best is unknown and a baseline is named for it.
     """
     plan = ledger.study.plan
     if plan.requirements.within is None:
         return None
     try:
-        best = _best(ledger, _validated(ledger)).number  # also of those that cost too much
+        best = _best(ledger, _validated(ledger)).number  # also among those that cost too much
     except StudyError:
         if baseline is None:
             raise
@@ -314,8 +311,8 @@ def _best_beside(ledger: Ledger, one: int, baseline: int | None) -> int | None:
     if baseline not in (None, best, one):
         raise ValueError(
             f"the plan requires designs within {plan.requirements.within:g} of the best "
-            f"{plan.metric}, which design {baseline} has not, but design {best}: beside another, "
-            "any design may be near the better one. Leave out the baseline (--baseline)"
+            f"{plan.metric}. That is design {best}, not design {baseline}: with another baseline, "
+            "any design may be near the better of the two. Leave out the baseline (--baseline)"
         )
     return best
 
@@ -324,7 +321,7 @@ def _warn_of(ledger: Ledger, design: int) -> None:
     """Warn of a named design that does not meet what the plan requires."""
     if not ledger.study.plan.requirements:
         return
-    with suppress(ValueError):  # what no run has measured yet rules nothing out
+    with suppress(ValueError):  # a number that no run has measured yet excludes nothing
         (found,) = (each for each in select_designs(ledger).designs if each.number == design)
         if found.verdict == "does not":
-            caution(f"design {design} does not meet what the plan requires: {found.held_back}")
+            caution(f"design {design} fails the requirements of the plan: {found.held_back}")

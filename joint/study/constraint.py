@@ -1,11 +1,11 @@
-"""What must hold of a design, as text: ``camera != none or light >= 300``.
+"""Conditions on designs as text, such as ``camera != none or light >= 300``.
 
-A constraint is comparisons joined by ``or``; several constraints must all hold, so that any
-condition can be written. Equal or not is asked of a level; an order, of numbers or formulas such as
-``pitch <= 463e-9 * stop``. It is read, never executed.
+A constraint is a series of comparisons joined by ``or``. Several constraints must all hold, so any
+condition can be written. Equality is tested for a level; order for numbers or formulas such as
+``pitch <= 463e-9 * stop``. A constraint is parsed, never executed.
 
-What follows ``==`` or ``!=`` is a level of the axis before it where it has one of that name, and
-another axis where it has none.
+The right side of ``==`` or ``!=`` is a level of the axis on the left if it has one of that name,
+otherwise another axis.
 """
 
 import json
@@ -36,10 +36,10 @@ class Term(NamedTuple):
     """One comparison."""
 
     left: str
-    """The name of an axis; of an order, a formula."""
+    """Name of an axis; for an order, a formula."""
     relation: Relation
     right: bool | int | float | str | None
-    """A level, or the name of another axis; of an order, a formula."""
+    """A level, or the name of another axis; for an order, a formula."""
 
     @property
     def is_order(self) -> bool:
@@ -47,17 +47,17 @@ class Term(NamedTuple):
         return self.relation not in ("==", "!=")
 
     def axes(self) -> frozenset[str]:
-        """Names that must be those of axes."""
+        """Names that must be names of axes."""
         return names_in(self.left) | (names_in(str(self.right)) if self.is_order else frozenset())
 
 
 def terms(text: str) -> tuple[Term, ...]:
-    """Read a constraint.
+    """Parse a constraint.
 
     Raises
     ------
     ValueError
-        When it is none.
+        When the text is not a constraint.
     """
     found = []
     for part in re.split(r"\s+or(?:\s+|$)", text):
@@ -85,21 +85,21 @@ def satisfied(
     *,
     is_level: Callable[[Term], bool] = lambda term: False,
 ) -> bool:
-    """Whether a design, or whatever else has choices and numbers by name, meets a constraint.
+    """Whether a design, or any other mapping of levels and numbers, meets a constraint.
 
     Parameters
     ----------
     text : str
         The constraint.
     design : mapping
-        What was chosen.
+        Levels and numbers by name.
     is_level : callable, optional
-        Whether the right side of a comparison is a level, though something else has its name too.
+        Whether the right side of a comparison is a level even if something else has its name.
 
     Raises
     ------
     ValueError
-        When no comparison holds and one of them asks an order of what has none, or has a formula
+        When no comparison holds and one of them orders something without an order, or has a formula
         without a value.
     """
     refused: ValueError | None = None
@@ -129,7 +129,7 @@ def _holds(
         number = design[name]
         if isinstance(number, str | None):
             raise ValueError(
-                f"the constraint {text!r} orders {number!r}, which is no number: use == or !="
+                f"the constraint {text!r} orders {number!r}, which is not a number: use == or !="
             )
         numbers[name] = number
     sides = (evaluate(str(side), numbers) for side in (term.left, term.right))

@@ -1,4 +1,4 @@
-"""A study is written into its folder, before its first run.
+"""Write a study into its folder, before its first run.
 
 ::
 
@@ -20,8 +20,9 @@ from joint.saved.folder import is_done
 from joint.saved.lock import LOCK_FILE
 from joint.settings import ConfigError
 
-from .ahead import check_ahead, check_labels
 from .axis import Design
+from .labels import check_labels
+from .preflight import check_designs, check_draws
 from .race import called_first
 from .requirements import check_reached
 from .sampler import Search
@@ -43,20 +44,20 @@ __all__ = ["create_study", "write_study"]
 
 
 def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None = None) -> Ledger:
-    """Write a study into a folder, before its first run; if it is there already, open it.
+    """Write a study into a folder before its first run, or open it if it is there already.
 
     Parameters
     ----------
     study : Study
-        What is asked, and how it will be judged.
+        Designs, seeds and plan.
     folder : path
-        Of the new study.
+        Folder of the new study.
     earlier : path, optional
-        Folder of another study: the runs that both have and that are done there are copied, so
-        that more levels or seeds cost their own runs alone. How many they are is recorded, and a
-        report says so: a plan that is made after runs is no plan of them. Of a search, those of its
-        first round; of a race, those that it calls. Where the study is there already, nothing is
-        copied, which is said.
+        Folder of another study. Runs that both studies have and that are done there are copied, so
+        that more levels or seeds need only their own runs. Their number is recorded and reported,
+        because a plan made after runs is not a plan for them. For a search, runs of its first round
+        are copied; for a race, runs that it calls. If the study is there already, nothing is
+        copied, with a warning.
 
     Returns
     -------
@@ -66,37 +67,38 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     ------
     StudyError
         When the folder holds another study, or this one with other axes, seeds or plan; when there
-        is no earlier study in the folder that is named.
+        is no study in the folder ``earlier``.
     ConfigError, ValueError
-        When designs are no valid configurations, two are the same one, the constraints exclude all,
-        or a planned comparison meets no designs, those of another one, or two that are tested on
-        different pictures; when the plan judges by a class that the scenes do not have, where the
-        configuration tells, or bounds a metric by what that never is; when an axis or a formula
-        sets what is inside of a value of another axis, or a value has the seed of the run; when the
-        plan or the search goes by a number that the designs do not have; when the objective weighs,
-        or a run is monitored by, what a design does not have; when a class of one's own does not
-        take its init_args, or a cost has a value in no design.
+        When designs are not valid configurations, two are the same, or the constraints exclude all;
+        when a planned comparison matches no designs, the same designs as another one, or two that
+        are tested on different pictures; when the plan judges by a class that the scenes do not
+        have, as far as the configuration says, or bounds a metric by an impossible value; when an
+        axis or a formula sets a field inside a value of another axis, or a value contains the seed
+        of the run; when the plan or the search uses a number that the designs do not have; when
+        the objective weights, or training monitors, what a design does not have; when a user's
+        class does not take its init_args, or a cost has a value in no design.
     CheckpointError
-        When a run of the earlier study that would be copied has a result or scores that are damaged
-        or of another run; nothing is copied then, or of a race what it called before.
+        When a run of the earlier study that would be copied has a damaged result or scores, or
+        those of another run. Nothing is copied then; for a race, except what it called before.
 
     Warns
     -----
     UserWarning
-        When an earlier study has runs that this one, which is there already, lacks; when the
-        planned comparisons cannot be shown with so few seeds; when a classifier that was
-        never trained learns in no epoch; when a lens of a design has a PSF wider than its window;
-        when the values of an axis are whole tables that leave out what the base sets there; when so
-        many draws were repeats that levels with few designs have a smaller share.
+        When the study is there already and lacks runs that an earlier study has; when the planned
+        comparisons cannot be shown with so few seeds; when a classifier that was never trained
+        learns in no epoch; when a lens of a design has a PSF wider than its window; when the values
+        of an axis are whole tables that leave out what the base sets there; when so many draws were
+        repeats that levels with few designs have a smaller share.
     """
     if not (Path(folder) / STUDY_FILE).exists():
         check_labels(study)
+        check_draws(study)
         check_reached(study.plan.requirements)
     return write_study(study, folder, earlier=earlier)
 
 
 def write_study(study: Study, folder: Path | str, *, earlier: Path | str | None = None) -> Ledger:
-    """As :func:`create_study`, of a study whose axes were written before and are fixed."""
+    """Same as :func:`create_study`, for a study whose axes were fixed before."""
     folder = Path(folder)
     if (folder / STUDY_FILE).exists():
         there = open_study(folder)
@@ -112,7 +114,7 @@ def write_study(study: Study, folder: Path | str, *, earlier: Path | str | None 
         caution(doubt)
     configs = [study.config(design, study.seeds[0]) for design in designs]
     _check_measured(study, designs, configs, pairs)
-    check_ahead(study, designs, configs, pairs)
+    check_designs(study, designs, configs, pairs)
     runs = _runs(study, designs, configs)
     first = called_first(study.race, runs, study.seeds)
     ledger = Ledger(folder, study, designs, first, runs)
@@ -127,11 +129,11 @@ def write_study(study: Study, folder: Path | str, *, earlier: Path | str | None 
         "format": FORMAT,
         **fixed,
         "seal": seal(fixed),
-        # A plan that is made after runs is no plan, and a report must be able to say so.
+        # A plan made after runs is not a plan for them, so a report must be able to say so.
         "done_before": ledger.tally().done,
     }
     if not write_new(folder / STUDY_FILE, content):
-        return write_study(study, folder)  # somebody else was faster
+        return write_study(study, folder)  # another process was faster
     return ledger
 
 
@@ -141,15 +143,15 @@ def _tell_left(earlier: Ledger, ledger: Ledger) -> None:
     left = sum(state == "pending" and is_done(earlier.path(run)) for run, state in states)
     if left:
         caution(
-            f"{ledger.folder} is a study already, which is fixed: {left} of its runs are done in "
-            f"{earlier.folder}, and are trained again. Give the study a new folder to take them",
+            f"{ledger.folder} already holds a study, which is fixed: {left} of its runs are done "
+            f"in {earlier.folder}, and are trained again. Give the study a new folder to copy them",
         )
 
 
 def _copy_done(earlier: Ledger, ledger: Ledger) -> Ledger:
-    """Copy the runs of an earlier study that are done and wanted here too, each whole or not.
+    """Copy the finished runs of an earlier study that are wanted here too, each completely.
 
-    By those a race may decide, and want more of them.
+    They may decide a race, which then wants more of them.
     """
     while True:
         _copy_of(earlier, ledger)
@@ -162,7 +164,7 @@ def _copy_done(earlier: Ledger, ledger: Ledger) -> Ledger:
 def _copy_of(earlier: Ledger, ledger: Ledger) -> None:
     root = ledger.folder / RUNS_FOLDER
     done = [r for r in ledger.runs if not ledger.path(r).exists() and is_done(earlier.path(r))]
-    for run in done:  # a report of the copies would end by it
+    for run in done:  # a damaged copy would stop every report
         earlier.result(run)
         earlier.predictions(run)
     for run in done:
@@ -174,20 +176,19 @@ def _copy_of(earlier: Ledger, ledger: Ledger) -> None:
             try:
                 whole.rename(target)
             except OSError:
-                if not is_done(target):  # nor has somebody else copied it meanwhile
+                if not is_done(target):  # and no other process has copied it meanwhile
                     raise
 
 
 def _check_measured(
     study: Study, designs: Sequence[Design], configs: Sequence[RunConfig], pairs: Sequence[Pair]
 ) -> None:
-    """Refuse a study that would be judged, or led, by what its designs do not have."""
+    """Refuse a study that is judged, or led, by something that its designs do not have."""
     sampler, plan = study.sampler, study.plan
     wanted = [plan.metric, *plan.requirements.metrics()]
     wanted += sampler.objectives if isinstance(sampler, Search) else ()
     decides = study.race and (study.race.metric or plan.metric)
     wanted += [decides] if decides else []
-    paths = [path for axis in study.axes for path in study.sets(axis)]
     for metric in filter(is_term, wanted):
         term = metric.removeprefix(TERM)
         lack = [
@@ -198,16 +199,15 @@ def _check_measured(
         if lack:
             raise ConfigError(
                 f"the design {levels_shown(designs[lack[0]])} has no {metric}: give its objective "
-                f"that term, objective.terms.{term}, with weight 0 to measure it alone"
+                f"that term, objective.terms.{term}, with weight 0 to measure it only"
             )
     for metric in wanted:
         stage = stage_of(metric)
         if stage is None:
             continue
         lack = [isinstance(getattr(config.system, stage), NoneConfig) for config in configs]
-        # A search may come to other designs than those of its first round.
-        differ = any(path in ("system", f"system.{stage}") for path in paths)
-        if all(lack) and not (isinstance(sampler, Search) and differ):
+        # A search may reach designs beyond those of its first round.
+        if all(lack) and not (isinstance(sampler, Search) and study.varies(f"system.{stage}")):
             raise ConfigError(
                 f"no design has {metric}, as none has a {stage}: set system.{stage}, or choose "
                 "another metric"
@@ -220,7 +220,7 @@ def _check_measured(
         for pair in pairs if metric == plan.metric else ():
             if lack[pair.first] or lack[pair.second]:
                 raise ConfigError(
-                    f"the plan compares {pair.name} by {metric}, and one of the two has no "
+                    f"the plan compares {pair.name} by {metric}, but one of the two has no "
                     f"{stage}: leave the comparison out, or choose another metric"
                 )
 
@@ -233,7 +233,8 @@ def _runs(
         same = known.setdefault(config.digest(), number)
         if same != number:
             raise ConfigError(
-                f"the designs {designs[same]} and {designs[number]} are one configuration: exclude "
+                f"the designs {designs[same]} and {designs[number]} have the same configuration: "
+                "exclude "
                 "one of them by a constraint"
             )
     return tuple(
@@ -244,7 +245,7 @@ def _runs(
 
 
 def _check_pairs(pairs: Sequence[Pair]) -> None:
-    """Refuse a plan that pays twice for one question."""
+    """Refuse a plan that asks the same question twice."""
     seen: dict[frozenset[int], Pair] = {}
     for pair in pairs:
         before = seen.setdefault(frozenset((pair.first, pair.second)), pair)
@@ -262,7 +263,7 @@ def _check_same(there: Ledger, study: Study) -> None:
         more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
         tally = there.tally()
         advice = (
-            "choose another folder, and name this one as the earlier study (study run --earlier): "
+            "choose another folder, and give this one as the earlier study (study run --earlier): "
             "the runs that both have are then copied"
             if tally.done or tally.running
             else "choose another folder, or delete this one: none of its runs is done"

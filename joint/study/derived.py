@@ -1,4 +1,4 @@
-"""What follows from the choices of a design by formulas: fields of its configuration, and costs.
+"""Values that formulas derive from the levels of a design: configuration fields, and costs.
 
 ::
 
@@ -20,7 +20,7 @@ __all__ = ["check_costs", "check_derived", "cost", "derive"]
 
 
 def check_derived(derived: Mapping[str, str], axes: Mapping[str, Axis]) -> None:
-    """Refuse formulas for what is no field, or is set otherwise, and axes that change nothing."""
+    """Refuse formulas for unknown fields or fields set otherwise, and axes that change nothing."""
     read: set[str] = set()
     for path, text in derived.items():
         check_path(path)
@@ -29,8 +29,8 @@ def check_derived(derived: Mapping[str, str], axes: Mapping[str, Axis]) -> None:
         setters = [name for name, axis in axes.items() if path in axis.paths()]
         if setters:
             raise ValueError(
-                f"{path} is derived, and the axis {setters[0]} sets it too: leave the path of "
-                "the axis out, so that formulas alone read it"
+                f"{path} is derived, and the axis {setters[0]} sets it too: leave out the path of "
+                "the axis, so that only formulas read it"
             )
         names = names_in(text)
         if not names:
@@ -46,7 +46,7 @@ def check_derived(derived: Mapping[str, str], axes: Mapping[str, Axis]) -> None:
 
 
 def check_costs(costs: Mapping[str, str], axes: Mapping[str, Axis]) -> None:
-    """Refuse costs that have the name of something else, or are of what is not known."""
+    """Refuse costs with a name that is taken, or that read unknown numbers."""
     for name, text in costs.items():
         if not name.isidentifier():
             raise ValueError(f"a cost is named by one word, not {name!r}")
@@ -71,20 +71,20 @@ def _check_names(
         if name not in axes:
             known = [*dict.fromkeys([*axes, *others])]
             hint = respelt(name, axes) or nearest(name, known)
-            raise ValueError(f"{what} reads {name}, which is no axis{hint}")
+            raise ValueError(f"{what} reads {name}, which is not an axis{hint}")
         if not axes[name].is_numeric():
-            raise ValueError(f"{what} reads the axis {name}, whose levels are no numbers")
+            raise ValueError(f"{what} reads the axis {name}, whose levels are not numbers")
 
 
 def derive(derived: Mapping[str, str], design: Mapping[str, Level]) -> dict[str, float]:
-    """Values of the ``derived`` fields of a ``design``, by path; of those whose axes it has.
+    """Values of the ``derived`` fields of a ``design``, by path, if it has the axes they read.
 
-    They are rounded to six digits, but for whole numbers of formulas without powers.
+    They are rounded to six digits, except for whole numbers from formulas without powers.
 
     Raises
     ------
     ConfigError
-        Where a formula has no value.
+        When a formula has no value.
     """
     # Powers differ in their last bits between machines, and the name of a run must not; the other
     # operations are exact to the last bit everywhere.
@@ -105,7 +105,7 @@ def derive(derived: Mapping[str, str], design: Mapping[str, Level]) -> dict[str,
 def cost(
     text: str, design: Mapping[str, Level], measured: Mapping[str, float | None]
 ) -> float | None:
-    """Value of a cost; None where it has none, or reads what was not measured or is absent."""
+    """Value of a cost; None if it has none, or reads something not measured or absent."""
     numbers = {}
     for name in names_in(text):
         value = design[name] if name in design else measured.get(name)

@@ -1,4 +1,4 @@
-"""The runs of a study judged elsewhere than where they were trained: other light, rate, focus.
+"""Trained runs of a study evaluated at other operating points: other light, rate or focus.
 
 ::
 
@@ -35,10 +35,10 @@ from .axis import Design
 from .findings.inference import Outcome
 from .findings.statistics import Estimate, PairedDifference, adjusted, compare, estimate
 from .findings.table import axis_cells, measured
-from .race import race_told
-from .space import Pair, levels_shown
+from .race import race_note
+from .scenes import scenes_now
+from .space import levels_shown
 from .store import Ledger, PlannedRun, StudyError
-from .work import scenes_now
 
 __all__ = ["Elsewhere", "Place", "elsewhere"]
 
@@ -46,41 +46,41 @@ __all__ = ["Elsewhere", "Place", "elsewhere"]
 @final
 @dataclass(frozen=True)
 class Place:
-    """What the designs of a study come to at one point."""
+    """Results of the designs of a study at one point."""
 
     point: OperatingPoint
-    """Light, quality, distance and motion; what is None there is the system's own."""
+    """Light, quality, distance and motion; None is the system's own value."""
     estimates: dict[int, Estimate]
-    """Of each design that has an ended run and such a point, by its number."""
+    """Mean with interval for each design with an ended run and such a point, by its number."""
     contrasts: tuple[PairedDifference, ...]
-    """The comparisons of the plan, at this point: exploration, for the plan named no point. Their
-    p and seeds are adjusted for how many they are."""
+    """The comparisons of the plan at this point. They are exploration, as the plan names no point.
+    Their p and needed seeds are adjusted for their number."""
     outcomes: dict[int, list[Outcome]]
     """The runs of each design, for other comparisons; see :func:`joint.study.compare`."""
     bpp: dict[int, float] = field(default_factory=dict)
-    """Bits per pixel of each design with a codec, a mean over seeds: as
+    """Bits per pixel of each design with a codec, mean over seeds, as
     :attr:`joint.Evaluation.bpp`."""
 
 
 @final
 @dataclass(frozen=True)
 class Elsewhere:
-    """Designs, as they were trained, judged at several points."""
+    """Trained designs evaluated at several points."""
 
     metric: str
     level: float
-    """Of the intervals."""
+    """Level of the intervals."""
     designs: dict[int, Design]
-    """What each chooses on the axes, by its number."""
+    """Levels of each design on the axes, by its number."""
     places: tuple[Place, ...]
-    """One for each point that was asked for, in their order."""
+    """Results for each requested point, in order."""
     left_out: dict[int, str] = field(default_factory=dict)
-    """Why a design is not judged at some of the points, by its number."""
+    """Why a design is left out at some of the points, by its number."""
     own_photons: dict[int, float] = field(default_factory=dict)
-    """Photons/pixel with which each design was trained, by its number; empty where an axis chooses
-    them, and every row says so."""
+    """Photons/pixel with which each design was trained, by its number; empty if an axis sets them,
+    as every row then shows them."""
     race: str | None = None
-    """How many seeds the designs of a race have, and what that makes of their means."""
+    """How many seeds the designs of a race have, and what that means for their means."""
 
     def __str__(self) -> str:
         points = [str(place.point) for place in self.places]
@@ -101,16 +101,16 @@ class Elsewhere:
         return "\n".join(lines)
 
     def _other_lamps(self) -> list[str]:
-        """That equal photons are not equal light, where the study says how the designs differ."""
+        """Note that equal photons are not equal light, if designs were trained with different."""
         own = self.own_photons
         judged = any(place.point.photons is not None for place in self.places)
         if not judged or len(set(own.values())) < 2:
             return []
         least, most = min(own, key=lambda n: own[n]), max(own, key=lambda n: own[n])
         return [
-            f"  photons: alike in all designs here, which were trained with {own[least]:.4g} "
-            f"(design {least}) to {own[most]:.4g} (design {most}) of a pixel: to have as many, "
-            f"design {least} takes a lamp {own[most] / own[least]:.3g} times as bright"
+            f"  photons: the same in all designs here, which were trained with {own[least]:.4g} "
+            f"(design {least}) to {own[most]:.4g} (design {most}) per pixel: for as many photons, "
+            f"design {least} needs a lamp {own[most] / own[least]:.3g} times as bright"
         ]
 
     def _cell(self, place: Place, number: int) -> str:
@@ -153,7 +153,7 @@ class Elsewhere:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """CSV with a row for each design at each point that it has; what is not there is empty."""
+        """CSV with a row per design and point that it has; missing values are empty."""
         asked = {name: None for place in self.places for name in place.point.asked()}
         cells = [
             {
@@ -183,31 +183,31 @@ def elsewhere(
     resamples: int | None = None,
     data: Mapping[str, Path | str] | None = None,
 ) -> Elsewhere:
-    """Judge every run that is done at other points, without training, and compare the designs.
+    """Evaluate all finished runs at other points, without training, and compare the designs.
 
-    A camera trained in one light and used in another, or a codec of several levels at each of
-    them: rows of a table are what the designs were trained for, its columns where they are used.
-    All runs are shown the test part of their own split, with the noise that a seed of
-    :func:`joint.evaluate` gives each picture, so that runs of one seed are pairs.
+    Use it for a camera trained in one light and used in another, or for a codec with several
+    levels. Rows of the table are the conditions of training, columns those of use. All runs are
+    tested on the test part of their own split, with the noise that a seed of
+    :func:`joint.evaluate` gives each picture, so that runs with the same seed are pairs.
 
     Parameters
     ----------
     ledger : Ledger
-        Runs that are not done are left out; one that failed is an outcome, as in :func:`report`.
+        The study. Unfinished runs are left out; a failed run is an outcome, as in :func:`report`.
     points : sequence of joint.OperatingPoint
-        Where they are judged; one that is there twice is judged once. A design that does not have
-        some of them, as a distance without a lens, is left out there, which is said; and so is one
-        without the stage that the metric is of.
+        Operating points; equal points are evaluated once. A design is left out, with a note, at
+        points that it does not have, such as a distance without a lens, and if it has no stage for
+        the metric.
     metric : str, optional
-        One of :data:`STUDY_METRICS`; that of the plan by default.
+        One of :data:`STUDY_METRICS`; by default that of the plan.
     device : torch.device or str
-        Where to compute.
+        Device to compute on.
     batch_size : int
-        Pictures in one pass.
+        Pictures per forward pass.
     resamples : int, optional
-        Bootstrap resamples of the lesions; those of the plan by default.
+        Bootstrap resamples of the lesions; by default those of the plan.
     data : mapping, optional
-        Where the files of the scenes lie now, by the names of the settings, as in :func:`work`.
+        Where the files of the scenes are now, by the names of the settings, as in :func:`work`.
 
     Returns
     -------
@@ -218,15 +218,15 @@ def elsewhere(
     ValueError
         For an unknown metric, without a point, or for a point that no design has.
     StudyError
-        When no run is done, or one of them lacks the metric; when the scenes have no such files,
-        or designs have others.
+        When no run is done, or one of them lacks the metric; when ``data`` names files that the
+        scenes do not have, or that differ between designs.
     ConfigError, CheckpointError, OSError
-        When a run or its scenes cannot be loaded, or they are others than those of the run.
+        When a run or its scenes cannot be loaded, or the scenes are not those of the run.
 
     Warns
     -----
     UserWarning
-        What a system says at a point, such as that its black level is too low for the noise there:
+        For a warning of a system at a point, such as a black level too low for the noise there:
         once for all runs.
     """
     metric = ledger.study.plan.metric if metric is None else metric
@@ -245,8 +245,8 @@ def elsewhere(
     light_is_chosen = any(axis.path == "system.sensor.photons" for axis in axes)
     own_photons: dict[int, float] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # each pass says it again
-        lacking = _lacking(ledger, states, points, metric, scenes)
+        warnings.simplefilter("ignore")  # each pass warns again
+        lacking = _lacking(ledger, points, metric, scenes)
     with told_once(by_number=True):
         for run, state in zip(ledger.runs, states, strict=True):
             has = [n for n, point in enumerate(points) if point not in lacking.get(run.design, {})]
@@ -275,60 +275,71 @@ def elsewhere(
                 found[n].setdefault(run.design, []).append(outcome)
                 if result.bpp is not None:
                     bits[n].setdefault(run.design, []).append(result.bpp)
-    level, plan = 1 - ledger.study.plan.alpha, ledger.study.plan
+    plan = ledger.study.plan
     resamples = plan.resamples if resamples is None else resamples
     ended = sorted({number for own in found for number in own} | lacking.keys())
-
-    def of_pair(pair: Pair, own: dict[int, list[Outcome]]) -> PairedDifference:
-        return compare(
-            own[pair.first],
-            own[pair.second],
-            metric=metric,
-            name=pair.name,
-            seeds=ledger.study.seeds,
-            alpha=plan.alpha,
-            resamples=resamples,
-        )
-
-    places = tuple(
-        Place(
-            point,
-            {
-                number: estimate(own[number], metric=metric, level=level, resamples=resamples)
-                for number in sorted(own)
-            },
-            adjusted(
-                [of_pair(p, own) for p in ledger.pairs() if p.first in own and p.second in own]
-            ),
-            own,
-            {number: sum(each) / len(each) for number, each in bpp.items()},
-        )
-        for point, own, bpp in zip(points, found, bits, strict=True)
-    )
     return Elsewhere(
         metric,
-        level,
+        1 - plan.alpha,
         {number: ledger.designs[number] for number in ended},
-        places,
+        tuple(
+            _place(ledger, point, own, bpp, metric, resamples)
+            for point, own, bpp in zip(points, found, bits, strict=True)
+        ),
         {n: _why(ledger.designs[n], there, points) for n, there in lacking.items()},
         own_photons,
-        race_told(ledger),
+        race_note(ledger),
+    )
+
+
+def _place(
+    ledger: Ledger,
+    point: OperatingPoint,
+    own: dict[int, list[Outcome]],
+    bpp: Mapping[int, Sequence[float]],
+    metric: str,
+    resamples: int,
+) -> Place:
+    """Estimates of the designs, and the comparisons of the plan, at one point."""
+    plan = ledger.study.plan
+    return Place(
+        point,
+        {
+            number: estimate(own[number], metric=metric, level=1 - plan.alpha, resamples=resamples)
+            for number in sorted(own)
+        },
+        adjusted(
+            [
+                compare(
+                    own[pair.first],
+                    own[pair.second],
+                    metric=metric,
+                    name=pair.name,
+                    seeds=ledger.study.seeds,
+                    alpha=plan.alpha,
+                    resamples=resamples,
+                )
+                for pair in ledger.pairs()
+                if pair.first in own and pair.second in own
+            ]
+        ),
+        own,
+        {number: sum(each) / len(each) for number, each in bpp.items()},
     )
 
 
 def _lacking(
     ledger: Ledger,
-    states: Sequence[str],
     points: Sequence[OperatingPoint],
     metric: str,
     scenes: Callable[[DataConfig], LesionDataset],
 ) -> dict[int, dict[OperatingPoint, str]]:
-    """Points at which a design has no such number, and why, before the first pass.
+    """Points at which a design has no metric, and why, before the first pass.
 
-    Refuses one at which none has.
+    Refuses a point at which no design has it.
     """
     needed = stage_of(metric)
-    done = {r.design: r for r, s in zip(ledger.runs, states, strict=True) if s == "done"}
+    done = {run.design: run for run in ledger.done()}
     found: dict[int, dict[OperatingPoint, str]] = {}
     for number, run in done.items():
         _, system, _ = load_run(ledger.path(run), data=scenes(ledger.config(run).data))
@@ -352,14 +363,14 @@ def _lacking(
 
 
 def _why(design: Design, there: dict[OperatingPoint, str], points: Sequence[OperatingPoint]) -> str:
-    """What a design lacks, and where."""
+    """What a design lacks, and at which points."""
     where = "" if len(there) == len(points) else " at " + " and ".join(map(str, there))
     reasons = list(there.values())
     return f"({levels_shown(design)}){where}: {reasons[0]}"
 
 
 def _outcome(result: Evaluation, metric: str, run: PlannedRun, classes: Sequence[str]) -> Outcome:
-    """What a run came to at a point: as :func:`outcomes` reads it from its files."""
+    """Outcome of a run at a point, as :func:`outcomes` reads it from files."""
     predictions = None
     if result.logits is not None:
         predictions = Predictions(

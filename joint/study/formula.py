@@ -1,4 +1,4 @@
-"""A number that follows from others, as text: ``light * (pitch / stop)**2``. Read, never executed.
+"""Formulas as text, such as ``light * (pitch / stop)**2``. They are parsed, never executed.
 
 A formula holds numbers, names, ``+ - * / **``, parentheses and the functions :data:`FUNCTIONS`.
 """
@@ -21,7 +21,7 @@ _OPERATIONS: Mapping[type[ast.operator], Callable[[float, float], float]] = Mapp
         ast.Sub: operator.sub,
         ast.Mult: operator.mul,
         ast.Div: operator.truediv,
-        ast.Pow: math.pow,  # of floats alone: 9**9**9 overflows instead of filling the memory
+        ast.Pow: math.pow,  # of floats only: 9**9**9 overflows instead of filling the memory
     }
 )
 FUNCTIONS: Mapping[str, Callable[..., float]] = MappingProxyType(
@@ -34,8 +34,8 @@ FUNCTIONS: Mapping[str, Callable[..., float]] = MappingProxyType(
         "sqrt": math.sqrt,
     }
 )
-"""What a formula may call; min and max take two numbers or more, the others one."""
-_LONGEST = 500  # characters: what is nested deeper than Python can follow is longer
+"""Functions that a formula may call; min and max take two numbers or more, the others one."""
+_LONGEST = 500  # characters; text nested too deeply for Python's parser is longer
 
 
 def names_in(text: str) -> frozenset[str]:
@@ -44,7 +44,7 @@ def names_in(text: str) -> frozenset[str]:
     Raises
     ------
     ValueError
-        When it is none.
+        When the text is not a formula.
     """
     return _read(text)[1]
 
@@ -56,17 +56,17 @@ def evaluate(text: str, numbers: Mapping[str, float]) -> float:
     ----------
     text : str
     numbers : mapping from str to float
-        One for each name that it reads; others are left alone.
+        A number for each name that the formula reads; others are ignored.
 
     Returns
     -------
     float
-        Finite.
+        A finite number.
 
     Raises
     ------
     ValueError
-        When it is no formula, or has no finite value at these numbers.
+        When the text is not a formula, or has no finite value at these numbers.
     """
     tree, names = _read(text)
     try:
@@ -80,9 +80,9 @@ def evaluate(text: str, numbers: Mapping[str, float]) -> float:
 
 
 def respelt(name: str, known: Iterable[str]) -> str:
-    """End of a message about the unknown ``name`` of a formula: the one that only looks like it.
+    """End of a message on the unknown ``name`` of a formula, if it only looks like a known one.
 
-    Python reads each name in its compatible form (NFKC), in which the micro sign is a Greek mu.
+    Python reads names in compatibility form (NFKC), in which the micro sign is a Greek mu.
     """
     for other in known:
         if other != name and unicodedata.normalize("NFKC", other) == name:
@@ -114,7 +114,7 @@ def _read(text: str) -> tuple[ast.expr, frozenset[str]]:
 
 
 def _names(node: ast.expr) -> set[str]:
-    """Names below ``node``; a ValueError for whatever is no part of a formula."""
+    """Names below ``node``; a ValueError for anything that is not allowed in a formula."""
     match node:
         case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
             return set()
@@ -127,11 +127,11 @@ def _names(node: ast.expr) -> set[str]:
         case ast.Call(func=ast.Name(id=name), args=inner, keywords=[]) if name in FUNCTIONS:
             if len(inner) == 1 if name not in ("min", "max") else len(inner) > 1:
                 return set[str]().union(*map(_names, inner))
-    raise ValueError("no part of a formula")
+    raise ValueError("not allowed in a formula")
 
 
 def _value(node: ast.expr, numbers: Mapping[str, float]) -> float:
-    """Value of what :func:`_names` has let pass."""
+    """Value of a tree that :func:`_names` has checked."""
     match node:
         case ast.Constant(value=number):
             return float(number)  # pyright: ignore[reportArgumentType]

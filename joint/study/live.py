@@ -1,7 +1,7 @@
-"""How far a study is, and how long it will take: from the files of its runs, seen from anywhere.
+"""Progress of a study and its remaining time, from the files of its runs, on any machine.
 
-Durations are those that a worker has noted, or differences of the times of files that one process
-wrote, so that the clocks of workers need not agree.
+Durations are recorded by a worker, or are differences between times of files written by one
+process, so the clocks of workers need not agree.
 """
 
 import contextlib
@@ -25,40 +25,40 @@ from joint.saved.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE, read_hist
 from .space import levels_shown
 from .store import ATTEMPTS_FILE, Ledger, PlannedRun, RunState, Tally, open_study
 
-__all__ = ["Board", "Going", "Progress", "progress", "watch"]
+__all__ = ["Board", "Progress", "RunProgress", "progress", "watch"]
 
-_SAMPLE = 24  # runs that are done, from which the duration of others is told
+_SAMPLE = 24  # finished runs from which the duration of others is estimated
 
 
 @final
 @dataclass(frozen=True)
-class Going:
-    """A run that somebody works on."""
+class RunProgress:
+    """A run that a worker is training."""
 
     digest: str
     design: int
     seed: int
     epochs: int
-    """That have ended."""
+    """Epochs that have ended."""
     of: int | None
-    """That were asked for; None where its configuration cannot be read."""
+    """Epochs in total; None if its configuration cannot be read."""
     images_per_second: float | None
     """Training speed in the last epoch."""
     seconds_left: float | None
-    """None while nothing tells."""
+    """Seconds left for the run; None while unknown."""
 
 
 @final
 @dataclass(frozen=True)
 class Progress:
-    """How far a study is."""
+    """Progress of a study."""
 
     name: str
     tally: Tally
-    running: tuple[Going, ...]
-    """Each run that somebody holds."""
+    running: tuple[RunProgress, ...]
+    """Each run that a worker holds."""
     seconds_left: float | None
-    """Of the study, with as many workers as now; None while nothing tells."""
+    """Seconds left for the study, with the present number of workers; None while unknown."""
 
     def __str__(self) -> str:
         tally, left = self.tally, ""
@@ -70,7 +70,7 @@ class Progress:
         )
 
     def table(self, ledger: Ledger) -> list[str]:
-        """Lines for people of ``ledger``: the whole, and a row for each run that is running."""
+        """Text lines for ``ledger``: the whole study, and a row for each running run."""
         lines = [f"{self.name}: {self}"]
         if self.running:
             head = ("run", "design", "seed", "epoch", "images/s", "left")
@@ -78,23 +78,23 @@ class Progress:
         return lines
 
     def idle(self, folder: Path | str) -> list[str]:
-        """A line that says how the study in ``folder`` goes on, where nobody works on it."""
+        """A line on how to continue the study in ``folder``, if nobody works on it."""
         if self.tally.running or not self.tally.pending:
             return []
-        return [f"nobody works on it now: lens2label study run {folder}"]
+        return [f"nobody is working on it; to continue: lens2label study run {folder}"]
 
     def to_json(self) -> str:
-        """All of it in one line of JSON."""
+        """All fields in one line of JSON."""
         return json.dumps(as_json(vars(self)), allow_nan=False)
 
 
 def progress(ledger: Ledger) -> Progress:
-    """Look at a study once.
+    """Determine the progress of a study once.
 
     Parameters
     ----------
     ledger : Ledger
-        The study; of a search, as it was last :meth:`Ledger.refreshed`.
+        The study; for a search, as of its last :meth:`Ledger.refreshed`.
     """
     states = ledger.states()
     counts = {state: states.count(state) for state in ("running", "done", "failed")}
@@ -112,15 +112,15 @@ def progress(ledger: Ledger) -> Progress:
 
 
 def _epochs_to_go(ledger: Ledger, states: Sequence[RunState], tally: Tally) -> float:
-    """Epochs of all runs that nobody has begun; the base's, of designs yet to be asked for."""
+    """Epochs of all runs not yet begun; for designs still to be chosen, those of the base."""
     waits = [run for run, state in zip(ledger.runs, states, strict=True) if state == "pending"]
     unknown = (tally.pending - len(waits)) * ledger.study.base.training.epochs
-    if not any("training.epochs" in ledger.study.sets(axis) for axis in ledger.study.axes):
+    if not ledger.study.varies("training.epochs"):
         return unknown + len(waits) * ledger.study.base.training.epochs
     return unknown + sum(ledger.config(run).training.epochs for run in waits)
 
 
-def _going(ledger: Ledger, run: PlannedRun, pace: float | None) -> Going:
+def _going(ledger: Ledger, run: PlannedRun, pace: float | None) -> RunProgress:
     path = ledger.path(run)
     ended, speed, of = 0, None, None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -130,11 +130,11 @@ def _going(ledger: Ledger, run: PlannedRun, pace: float | None) -> Going:
         ended, speed = len(records), records[-1].get("images_per_second") if records else None
     own = _seconds_an_epoch(path, HISTORY_FILE, ended) or pace
     left = None if own is None or of is None else max(0, of - ended) * own
-    return Going(run.digest, run.design, run.seed, ended, of, speed, left)
+    return RunProgress(run.digest, run.design, run.seed, ended, of, speed, left)
 
 
 def _pace(ledger: Ledger, states: tuple[RunState, ...]) -> float | None:
-    """Seconds an epoch takes, the evaluation of a run shared among its epochs; None if unknown."""
+    """Seconds per epoch, with the evaluation of a run shared by its epochs; None if unknown."""
     found = []
     order = [(run, state) for run, state in zip(ledger.runs, states, strict=True)]
     for run, state in reversed(order):
@@ -151,7 +151,7 @@ def _pace(ledger: Ledger, states: tuple[RunState, ...]) -> float | None:
 def _seconds_an_epoch(path: Path, until: str, ended: int) -> float | None:
     """Mean over the epochs since the last start of a run; None before one has ended.
 
-    Of a run that is done, as its worker has noted it: a copy may have other times.
+    For a finished run it is recorded by its worker, as a copy may have other file times.
     """
     try:
         start = path / ATTEMPTS_FILE
@@ -165,7 +165,7 @@ def _seconds_an_epoch(path: Path, until: str, ended: int) -> float | None:
     return seconds / (ended - began) if known and ended > began else None
 
 
-def _cells(going: Going, ledger: Ledger) -> tuple[str, ...]:
+def _cells(going: RunProgress, ledger: Ledger) -> tuple[str, ...]:
     return (
         going.digest,
         f"{going.design}: {levels_shown(ledger.designs[going.design])}",
@@ -188,8 +188,8 @@ def _duration(seconds: float) -> str:
 
 @final
 class Board:
-    """Where progress is shown: on a terminal a table that stays in place, elsewhere a line when
-    something has ended.
+    """Display of progress: on a terminal a table that stays in place, elsewhere a line when a run
+    has ended.
     """  # noqa: D205
 
     def __init__(self, ledger: Ledger, *, stream: TextIO | None = None, shown: bool = True) -> None:
@@ -200,14 +200,14 @@ class Board:
         self._drawn = 0
 
     def show(self, ledger: Ledger) -> Tally:
-        """Bring it up to date; returns the tally."""
+        """Update the display; returns the tally."""
         if not self._shown:
             return ledger.tally()
         now = progress(ledger)
         if self._live:
             columns, height = shutil.get_terminal_size()
             lines = [line[: columns - 1] for line in now.table(ledger)[: height - 1]]
-            # Up to where it was drawn before, and clear what is below.
+            # Move up to the start of the last drawing, and clear everything below.
             above = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
             self._stream.write(above + "".join(f"{line}\n" for line in lines))
             self._drawn = len(lines)
@@ -226,20 +226,20 @@ def watch(
     stop: Callable[[], bool] | None = None,
     stream: TextIO | None = None,
 ) -> Tally:
-    """Show how far a study is until it has ended, whoever works on it.
+    """Show the progress of a study until it has ended, whoever works on it.
 
     Parameters
     ----------
     folder : path
-        Of the study.
+        Folder of the study.
     every : float
-        Seconds between two looks.
+        Seconds between two updates.
     as_json : bool
-        Write a line of JSON when something has changed, for a script; see :class:`Progress`.
+        Write a line of JSON at each change, for a script; see :class:`Progress`.
     stop : callable, optional
-        Asked after each look; once it says True, watching ends.
+        Called after each update; watching ends once it returns True.
     stream : text file, optional
-        Where to; the standard output by default.
+        Output; by default standard output.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def watch(
         When there is no study in the folder.
     """
     if not 0 < every < math.inf:
-        raise ValueError(f"there must be some time between two looks, not {every:g} s")
+        raise ValueError(f"the time between two updates must be positive, not {every:g} s")
     out = sys.stdout if stream is None else stream
     ledger = open_study(folder)
     board, last = Board(ledger, stream=out), None

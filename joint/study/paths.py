@@ -1,4 +1,4 @@
-"""Fields of a run's configuration by dotted paths."""
+"""Fields of a run's configuration, by dotted paths."""
 
 import copy
 import difflib
@@ -12,30 +12,36 @@ from joint.config.faults import models_in
 from joint.config.run import RunConfig
 from joint.settings import ConfigError
 
-__all__ = ["check_path", "known_paths", "set_path"]
+__all__ = ["check_path", "is_within", "known_paths", "set_path"]
 
 
 def known_paths() -> tuple[str, ...]:
-    """Dotted path of every field of a run's configuration, those of every kind of stage too.
+    """Dotted path of every field of a run's configuration, for every kind of stage.
 
-    Where it leads through a table, ``*`` stands for the key.
+    In a path through a table, ``*`` stands for the key; in a path through a list of tables, it
+    stands for the number, from 0.
     """
     return tuple(dict.fromkeys(path for path, _ in _fields(RunConfig, "")))
 
 
 def _fields(model: Any, above: str) -> Iterator[tuple[str, bool]]:  # noqa: ANN401
-    """Path of each field, and whether it is a table, with keys that are not known here."""
+    """Path of each field, and whether it is a table with arbitrary keys."""
     for name, field in model.model_fields.items():
-        path, table = above + name, typing.get_origin(field.annotation) is dict
-        yield path, table
+        path, of = above + name, typing.get_origin(field.annotation)
+        yield path, of is dict
         for inner in models_in(field.annotation):
-            yield from _fields(inner, f"{path}.*." if table else f"{path}.")
+            yield from _fields(inner, f"{path}.*." if of in (dict, tuple) else f"{path}.")
+
+
+def is_within(path: str, table: str) -> bool:
+    """Whether a ``path`` is that of the ``table``, or of a field inside it."""
+    return path == table or path.startswith(f"{table}.")
 
 
 def check_path(path: str) -> None:
-    """Refuse what is no field of a run's configuration; the nearest ones are named.
+    """Refuse a path that is not a field of a run's configuration; the message names similar ones.
 
-    Keys of tables are left to pydantic.
+    Keys of tables are checked by pydantic.
     """
     known, parent = known_paths(), path.rpartition(".")[0]
     if any(_leads_to(path, field) for field in known) or any(
@@ -54,7 +60,7 @@ def check_path(path: str) -> None:
 
 
 def _leads_to(path: str, field: str) -> bool:
-    """Whether a path is that of a field, with any keys of the tables on the way."""
+    """Whether a path is that of a field, with any keys for the tables on the way."""
     parts, names = path.split("."), field.split(".")
     return len(parts) == len(names) and all(
         name in ("*", part) for part, name in zip(parts, names, strict=True)
@@ -64,15 +70,28 @@ def _leads_to(path: str, field: str) -> bool:
 def set_path(content: dict[str, Any], path: str, value: JsonValue) -> None:
     """Set a field of a configuration that is plain data.
 
-    Settings on the way that are not there, as those are not written that were added later and are
-    at their defaults, are made.
+    Missing settings on the way are created: settings that were added later are not written while
+    they are at their defaults.
     """
     *parents, last = path.split(".")
     place: Any = content
     for depth, part in enumerate(parents, 1):
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
+        key = _key(place, part, parents[: depth - 1])
+        place = place[key] if isinstance(place, list) else place.setdefault(key, {})
+        if not isinstance(place, dict | list):
             raise ConfigError(
                 f"{'.'.join(parents[:depth])} is {place!r} and has no {last}: set it as a whole"
             )
-    place[last] = copy.deepcopy(value)  # another axis may set something inside of it
+    # Another axis may set something inside of it.
+    place[_key(place, last, parents)] = copy.deepcopy(value)
+
+
+def _key(place: dict[str, Any] | list[Any], part: str, above: list[str]) -> Any:  # noqa: ANN401
+    """Part of a path as the key of a table, or as the number of an item of a list."""
+    if isinstance(place, dict):
+        return part
+    if not part.isdecimal() or int(part) >= len(place):
+        raise ConfigError(
+            f"{'.'.join(above)} has {len(place)} items, by their numbers from 0, and no {part}"
+        )
+    return int(part)

@@ -1,4 +1,4 @@
-"""A process of its own for each worker on this machine."""
+"""An executor that runs each worker in its own process on this machine."""
 
 import multiprocessing
 import os
@@ -17,15 +17,15 @@ __all__ = ["ProcessEach", "WorkerLost"]
 
 
 class WorkerLost(RuntimeError):
-    """A process ended without an answer: it was killed, or crashed."""
+    """A process ended without an answer: it was killed, or it crashed."""
 
 
 @final
 class ProcessEach(Executor):
-    """An executor with a new process for each call: one that is killed takes no other with it.
+    """Executor with a new process for each call; a killed process does not affect others.
 
     ``ProcessPoolExecutor`` ends all of its processes when one is killed. When this process itself
-    is killed, as the kernel of a notebook is, they are told by SIGTERM.
+    is killed, as the kernel of a notebook may be, the others receive SIGTERM.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class ProcessEach(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls, and ``wait`` for the processes.
 
-        With ``cancel_futures``, they are asked to end first (SIGTERM).
+        With ``cancel_futures``, the processes are asked to end first (SIGTERM).
         """
         self._open = False
         for process, _ in self._started:
@@ -70,11 +70,11 @@ class ProcessEach(Executor):
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C wait: a process that still imports would end with a traceback of that."""
+    """Delay Ctrl-C: a process that is still importing would end with a traceback."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # to start it later would let them through again
+    resource_tracker.ensure_running()  # started later, it would unblock the signals again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -90,20 +90,20 @@ def _answer(
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # here, if one waits
         answer = (True, fn(*args, **kwargs))
-    except KeyboardInterrupt:  # who pressed Ctrl-C twice asked for no traceback
+    except KeyboardInterrupt:  # Ctrl-C was pressed twice: no traceback is wanted
         return
     except Exception as error:
         answer = (False, _movable(error))
     try:
         sender.send(answer)
-    except BrokenPipeError:  # nobody waits for it any more
+    except BrokenPipeError:  # nobody is waiting for it any more
         return
-    except Exception as error:  # each type has its own way to refuse
+    except Exception as error:  # each type has its own way to refuse pickling
         sender.send((False, TypeError(f"the answer of {fn} cannot be sent: {error}")))
 
 
 def _end_with_parent() -> None:
-    """Ask this process to end, as a scheduler would, once the one that started it is gone."""
+    """Ask this process to end, as a scheduler would, when the one that started it is gone."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -111,7 +111,7 @@ def _end_with_parent() -> None:
 
 
 def _movable(error: Exception) -> Exception:
-    """The error, or its words where another process could not make it again."""
+    """The error, or its text if another process could not rebuild it."""
     try:
         # As the pipe does; of a built-in function no method is made.
         ForkingPickler.loads(ForkingPickler.dumps(error))  # pyright: ignore[reportAttributeAccessIssue]

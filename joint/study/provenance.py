@@ -1,7 +1,7 @@
-"""Whether the runs of a study are of one library on one kind of machine, so that they compare.
+"""Check that the runs of a study have the same library, kind of machine and inputs.
 
 A study may be worked on for weeks, by any machine that sees its folder. A seed pairs two designs
-only where nothing else differs: a library that was updated in between is no part of either.
+only if nothing else differs; an update of a library in between is not part of either design.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from typing import Any, final
 from joint.parse import parse_json
 from joint.saved.folder import ENVIRONMENT_FILE
 
-from .space import varies
+from .space import numbers_shown
 from .store import Ledger
 
 __all__ = [
@@ -25,36 +25,35 @@ __all__ = [
     "other_pictures",
 ]
 
-# What numbers depend on by more than the order of a sum: not the threads, nor the kernel's version.
+# Properties that change numbers by more than the order of a sum: not threads or kernel version.
 _TOLD = ("lens2label", "commit", "pytorch", "device", "deterministic", "matmul_precision")
 
 
 @final
 @dataclass(frozen=True)
 class EnvironmentDifference:
-    """Something about where runs were made in which they differ."""
+    """A property of the environment in which runs differ."""
 
     name: str
     """A field of :class:`joint.Environment`."""
     runs: dict[str, int]
-    """How many runs were made with each value; ``a then b`` where a run went on with another."""
+    """Number of runs made with each value; ``a then b`` if a run continued with another."""
     seeds: tuple[int, ...]
-    """Seeds of which the runs differ in it, so that designs are not compared under one."""
+    """Seeds whose runs differ in it, so that designs are not compared under equal conditions."""
 
     def __str__(self) -> str:
         values = ", ".join(f"{value} ({count} runs)" for value, count in self.runs.items())
         if not self.seeds:
-            apart = "each seed has one of them, so that pairs share it"
+            apart = "each seed has one of them, so pairs share it"
         else:
-            which = ", ".join(map(str, self.seeds))
-            apart = f"designs differ in it within seed{'s' * (len(self.seeds) > 1)} {which}"
+            apart = f"designs differ in it within {numbers_shown('seed', self.seeds)}"
         return f"runs were made with different {self.name.replace('_', ' ')}: {values}; {apart}"
 
 
 def environment_differences(ledger: Ledger) -> tuple[EnvironmentDifference, ...]:
-    """In which versions, devices and settings the runs that are done differ.
+    """Versions, devices and settings in which the finished runs differ.
 
-    Runs of which nothing says where they were made are left out.
+    Runs without a record of their environment are left out.
 
     Parameters
     ----------
@@ -64,13 +63,9 @@ def environment_differences(ledger: Ledger) -> tuple[EnvironmentDifference, ...]
     Returns
     -------
     tuple of EnvironmentDifference
-        Empty where all runs are of one kind.
+        Empty if all runs were made under the same conditions.
     """
-    there = [
-        (run.seed, found)
-        for run, state in zip(ledger.runs, ledger.states(), strict=True)
-        if state == "done" and (found := _recorded(ledger.path(run)))
-    ]
+    there = [(run.seed, found) for run in ledger.done() if (found := _recorded(ledger.path(run)))]
     differences = []
     for name in _TOLD:
         values = [(seed, _said(found, name)) for seed, found in there]
@@ -85,11 +80,10 @@ def environment_differences(ledger: Ledger) -> tuple[EnvironmentDifference, ...]
 
 
 def changed_inputs(ledger: Ledger) -> dict[int, str]:
-    """Designs whose runs were made of other pictures or files than others of the same description.
+    """Designs whose runs used other pictures or files than runs of the same description.
 
-    A path is no picture: files may be replaced, and one part of the runs has seen the old ones; so
-    may the weights and the PSF that runs begin with. Runs that do not say what they were made of
-    are left out.
+    A path does not identify a picture: files may be replaced after some of the runs, also the
+    weights and the PSF that runs start from. Runs without a record of their inputs are left out.
 
     Parameters
     ----------
@@ -99,13 +93,9 @@ def changed_inputs(ledger: Ledger) -> dict[int, str]:
     Returns
     -------
     dict of int to str
-        What differs, the pictures of a set before a file, by the number of the design.
+        What differs, by the number of the design; pictures of a set are named before a file.
     """
-    made = [
-        (run.design, ledger.result(run))
-        for run, state in zip(ledger.runs, ledger.states(), strict=True)
-        if state == "done"
-    ]
+    made = [(run.design, ledger.result(run)) for run in ledger.done()]
     scenes = [(n, found) for n, result in made if isinstance(found := result.get("scenes"), dict)]
     files = [(n, found) for n, result in made if isinstance(found := result.get("files"), dict)]
     changed: dict[int, str] = {}
@@ -125,13 +115,13 @@ def changed_inputs(ledger: Ledger) -> dict[int, str]:
 
 
 def _of_one_description(ledger: Ledger) -> list[set[int]]:
-    """Numbers of the designs, those of the same data and split together."""
+    """Numbers of the designs, grouped by equal data and split."""
     study = ledger.study
-    if not varies(study, "data", "split"):
-        return [set(range(len(ledger.designs)))]  # without a look at each
+    if not study.varies("data", "split"):
+        return [set(range(len(ledger.designs)))]  # no need to look at each
     described: dict[str, set[int]] = {}
     for number, design in enumerate(ledger.designs):
-        with suppress(ValueError):  # a class of one's own takes other arguments by now
+        with suppress(ValueError):  # the user's class may take other arguments by now
             config = study.config(design, study.seeds[0])
             said = config.data.model_dump_json() + config.split.model_dump_json()
             described.setdefault(said, set()).add(number)
@@ -139,30 +129,30 @@ def _of_one_description(ledger: Ledger) -> list[set[int]]:
 
 
 def changed_note(changed: Mapping[int, str], design: int) -> str | None:
-    """What to say of one design, where it is among those of :func:`changed_inputs`."""
+    """Note on one design, if it is among those of :func:`changed_inputs`."""
     if design not in changed:
         return None
-    return f"{changed[design]} changed between runs of one description"
+    return f"{changed[design]} changed between runs of the same description"
 
 
 def other_pictures(designs: Collection[int]) -> str | None:
-    """What to say of the ``designs`` that :func:`changed_inputs` gives; None of none."""
+    """Warning on the ``designs`` that :func:`changed_inputs` gives; None without any."""
     if not designs:
         return None
-    which = f"design{'s' * (len(designs) > 1)} {', '.join(map(str, sorted(designs)))}"
     return (
-        f"runs of {which} were made of other pictures, or began with other weights or another PSF, "
-        "than others of the same description: files were replaced between them. Each result.json "
-        "names its scenes and files: delete the folders of those that are to be made anew, and run "
-        "the study again"
+        f"runs of {numbers_shown('design', sorted(designs))} used other pictures, or started from "
+        "other weights or another PSF, than others of the same description: files were "
+        "replaced between them. Each result.json "
+        "names its scenes and files: delete the folders of the runs to repeat, and run the study "
+        "again"
     )
 
 
 def _recorded(folder: Path) -> list[Mapping[str, Any]]:
-    """Where a run was made, one after the other; empty where nothing tells."""
+    """Environments of a run, one per start; empty if not recorded."""
     try:
         found = parse_json((folder / ENVIRONMENT_FILE).read_bytes())
-    except (OSError, ValueError):  # a report does not fail for want of it
+    except (OSError, ValueError):  # a report can do without it
         return []
     return found if isinstance(found, list) and all(isinstance(e, dict) for e in found) else []
 

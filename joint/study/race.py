@@ -1,4 +1,4 @@
-"""A race: every design has the first seeds, and only the better ones have the seeds after them.
+"""A race: every design gets the first seeds, and only the better ones get further seeds.
 
 ::
 
@@ -6,12 +6,12 @@
                                         │
                                         └── all others stop: nothing is spent on them any more
 
-Successive halving (Jamieson and Talwalkar, AISTATS 2016; Li et al., JMLR 18 (2018) 185), where what
-is rationed are seeds and not epochs: every run is a whole one. It is a race (Maron and Moore, NIPS
-6, 1994) whose decisions are a share and no test.
+This is successive halving (Jamieson and Talwalkar, AISTATS 2016; Li et al., JMLR 18 (2018) 185)
+with seeds instead of epochs as the budget: every run is complete. It is a race (Maron and Moore,
+NIPS 6, 1994) that decides by a share, not by a test.
 
-Which runs are called is a function of the files of all runs, and of nothing that was called before:
-whoever reads the folder comes to the same ones, also where what failed is tried again.
+Which runs are called depends on the files of all runs only, and not on what was called before:
+every reader of the folder gets the same ones, also if a failed run is retried.
 """
 
 import math
@@ -41,13 +41,13 @@ __all__ = [
     "called_first",
     "halted",
     "may_be_called",
-    "race_told",
-    "seeds_had",
+    "race_note",
+    "seeds_ended",
 ]
 
 
 class Race(Settings):
-    """How many seeds the designs of a study have before the better ones go on.
+    """Number of seeds that designs get before only the better ones continue.
 
     Examples
     --------
@@ -60,42 +60,42 @@ class Race(Settings):
     """
 
     rungs: tuple[int, ...] = Field(min_length=1)
-    """Seeds that a design has at each decision, such as (1, 2, 4); those that are left after the
-    last one have all seeds of the study."""
+    """Numbers of seeds at which a decision is made, such as (1, 2, 4); designs that are left after
+    the last one get all seeds of the study."""
     keep: float = Field(default=0.5, gt=0, lt=1)
-    """The share of the designs that goes on, rounded up; all that are equal at the border do."""
+    """Share of the designs that continue, rounded up; all that are equal at the limit continue."""
     metric: str | None = None
-    """What decides, on the validation part: its mean over the seeds so far. That of the plan by
-    default."""
+    """Metric that decides: its mean on the validation part over the seeds so far. By default that
+    of the plan."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.rungs[0] < 1 or any(one >= other for one, other in pairwise(self.rungs)):
             raise ValueError(
-                f"the rungs are numbers of seeds that grow, from 1 on, such as [1, 2, 4], not "
+                f"the rungs must be increasing numbers of seeds, from 1, such as [1, 2, 4], not "
                 f"{list(self.rungs)}"
             )
         return self
 
     def check(self, metric: str, seeds: int) -> None:
-        """Refuse a race that never ends on so many ``seeds``, or by no number that it can see.
+        """Refuse a race that never ends on so many ``seeds``, or whose metric it cannot measure.
 
         Parameters
         ----------
         metric : str
-            Of the plan.
+            Metric of the plan.
         seeds : int
 
         Raises
         ------
         ValueError
-            With what it should be.
+            The message says what is needed.
         """
         if self.rungs[-1] >= seeds:
             raise ValueError(
                 f"the last rung of the race has {self.rungs[-1]} seeds, and the study {seeds}: "
-                "there are none left for the designs that go on. Give it more seeds, or leave out "
-                "rungs"
+                "no seeds are left for the designs that continue. Give the study more seeds, or "
+                "leave out rungs"
             )
         sought = self.metric or metric
         if not (is_study_metric(sought) and is_sought(sought)):
@@ -106,29 +106,29 @@ class Race(Settings):
             )
 
     def kept(self, designs: int) -> int:
-        """How many of so many ``designs`` go on, if no two are equal at the border."""
-        return math.ceil(round(self.keep * designs, 9))  # 0.07 * 100 is a little above 7
+        """Number of ``designs`` that continue, if no two are equal at the limit."""
+        return math.ceil(round(self.keep * designs, 9))  # 0.07 * 100 is slightly above 7
 
     def told(self, metric: str) -> str:
-        """The race in words, of a plan with this ``metric``."""
+        """The race in words, for a plan with this ``metric``."""
         rungs = ", ".join(map(str, self.rungs))
         return (
             f"after {rungs} seeds, the best {self.keep:g} by {self.metric or metric} on the "
-            "validation part go on"
+            "validation part continue"
         )
 
     def sizes(self, designs: int, seeds: int) -> dict[int, int]:
-        """How many designs come to have so many seeds, if no two are equal at a border.
+        """Number of designs that get each number of seeds, if no two are equal at a limit.
 
         Parameters
         ----------
         designs, seeds : int
-            Of the study.
+            Numbers of the study.
 
         Returns
         -------
         dict from int to int
-            Designs by seeds, of each rung and of all seeds.
+            Number of designs by number of seeds, for each rung and for all seeds.
         """
         found = {}
         for rung in (*self.rungs, seeds):
@@ -140,7 +140,7 @@ class Race(Settings):
 def called_first(
     race: Race | None, planned: Sequence["PlannedRun"], seeds: Sequence[int]
 ) -> tuple["PlannedRun", ...]:
-    """The runs of a study that are called whatever comes of them: all where there is no race.
+    """Runs of a study that are called in any case: all if there is no race.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def called_first(
 
 
 def may_be_called(ledger: "Ledger") -> int:
-    """How many more runs a race will call; more only where designs are equal at a border.
+    """Number of further runs that a race will call, or more if designs are equal at a limit.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def may_be_called(ledger: "Ledger") -> int:
     Returns
     -------
     int
-        0 where there is no race, or it has made its last decision.
+        0 without a race, or after its last decision.
     """
     race = ledger.study.race
     if race is None:
@@ -185,18 +185,18 @@ def may_be_called(ledger: "Ledger") -> int:
 
 
 def called(ledger: "Ledger") -> tuple["PlannedRun", ...]:
-    """The runs that a race has called, by what has ended: all where there is no race.
+    """Runs that a race has called, given the ended runs: all if there is no race.
 
-    A decision is made once all runs of its rung have ended. The designs are ranked by their means
-    over the seeds so far. A run that failed scores 0 where the metric is a share of what should be
-    got right; of another metric its design has no number. A design without a number, or of which no
-    run is done, does not go on; where none has one, nothing is decided. A run that its machine gave
-    up has not ended.
+    A decision is made when all runs of its rung have ended. Designs are ranked by their means over
+    the seeds so far. A failed run scores 0 if the metric is a share of correct results; for another
+    metric its design has no number. A design without a number, or without a finished run, does not
+    continue; if no design has a number, nothing is decided. A run that its machine gave up has not
+    ended.
 
     Parameters
     ----------
     ledger : Ledger
-        Of which :attr:`Ledger.runs` are not looked at: what was called before decides nothing.
+        The study; its :attr:`Ledger.runs` are not used: earlier calls decide nothing.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def called(ledger: "Ledger") -> tuple["PlannedRun", ...]:
 
 
 def halted(ledger: "Ledger") -> str | None:
-    """Why a race cannot go on though all that it has called was tried; None where it can.
+    """Why a race cannot continue although all called runs were tried; None if it can.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def halted(ledger: "Ledger") -> str | None:
 
 
 def _decided(ledger: "Ledger") -> tuple[tuple["PlannedRun", ...], str | None]:
-    """The runs that are called, and why there is no next decision although nothing is left."""
+    """The called runs, and why no next decision is possible although no run is left."""
     race, seeds, planned = ledger.study.race, ledger.study.seeds, ledger.planned
     if race is None:
         return planned, None
@@ -247,16 +247,16 @@ def _decided(ledger: "Ledger") -> tuple[tuple["PlannedRun", ...], str | None]:
         lost = sum(state == "failed" and ledger.gave_up(run) for run, state in ended.items())
         if lost:
             why = (
-                f"the race in {ledger.folder} cannot decide: runs by which it does were given up, "
-                f"killed or without memory ({lost} of them): put that right, then {_AGAIN}"
+                f"the race in {ledger.folder} cannot decide: {lost} of the runs that it needs were "
+                f"given up, killed or out of memory: fix the cause, then {_AGAIN}"
             )
             break
         on = _best(ledger, race.kept(len(on)), ended)
         if not on:
             why = (
-                f"no design that is left in the race in {ledger.folder} has a {_metric(ledger)} on "
-                "the validation part, by which it would go on (lens2label study list FOLDER says "
-                f"what failed): put that right, then {_AGAIN}; or start a study with another metric"
+                f"no remaining design of the race in {ledger.folder} has a {_metric(ledger)} on "
+                "the validation part, which decides the race (lens2label study list FOLDER says "
+                f"what failed): fix the cause, then {_AGAIN}; or start a study with another metric"
             )
             break
         have |= dict.fromkeys(on, after)
@@ -267,7 +267,7 @@ _AGAIN = "lens2label study run FOLDER --retry-failed"
 
 
 def _best(ledger: "Ledger", count: int, ended: Mapping["PlannedRun", str]) -> set[int]:
-    """So many designs with the best means, and those that are equal to the last of them."""
+    """The designs with the best means, and those that are equal to the last of them."""
     values: dict[int, list[float]] = {}
     for run, state in ended.items():
         values.setdefault(run.design, []).append(_value(ledger, run, done=state == "done"))
@@ -284,7 +284,7 @@ def _metric(ledger: "Ledger") -> str:
 
 
 def _value(ledger: "Ledger", run: "PlannedRun", *, done: bool) -> float:
-    """Of a run that has ended, the more the better; minus infinity where it has no number."""
+    """Value of an ended run, higher is better; minus infinity without a number."""
     metric = _metric(ledger)
     value = _measured(ledger, run, metric) if done else None
     if value is None or not math.isfinite(value):
@@ -292,14 +292,14 @@ def _value(ledger: "Ledger", run: "PlannedRun", *, done: bool) -> float:
     return -value if lower_is_better(metric) else value
 
 
-# What was read of a run, as long as its files are the same: a race is looked at every second.
+# Cache of what was read of a run, valid while its files are the same: races are read every second.
 _READ: dict[tuple[Path, str, tuple[int, ...]], float | None] = {}
 
 
 def _measured(ledger: "Ledger", run: "PlannedRun", metric: str) -> float | None:
     path = ledger.path(run)
     stamp: list[int] = []
-    with suppress(FileNotFoundError):  # which is told in the words of who reads them
+    with suppress(FileNotFoundError):  # reported where the file is read
         for name in (RESULT_FILE, HISTORY_FILE):
             there = (path / name).stat()
             stamp += there.st_ino, there.st_mtime_ns, there.st_size
@@ -309,8 +309,8 @@ def _measured(ledger: "Ledger", run: "PlannedRun", metric: str) -> float | None:
     return _READ[key]
 
 
-def seeds_had(ledger: "Ledger") -> Counter[int]:
-    """On how many seeds each design of a study has ended, by its number."""
+def seeds_ended(ledger: "Ledger") -> Counter[int]:
+    """Number of seeds on which each design of a study has ended, by its number."""
     return Counter(
         run.design
         for run, state in zip(ledger.runs, ledger.states(), strict=True)
@@ -318,8 +318,8 @@ def seeds_had(ledger: "Ledger") -> Counter[int]:
     )
 
 
-def race_told(ledger: "Ledger") -> str | None:
-    """How far the race of a study is, and what that makes of its means; None without one.
+def race_note(ledger: "Ledger") -> str | None:
+    """Progress of a study's race, and what it means for the means; None without a race.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def race_told(ledger: "Ledger") -> str | None:
     race = ledger.study.race
     if race is None:
         return None
-    had = seeds_had(ledger)
+    had = seeds_ended(ledger)
     counts = Counter(had[number] for number in range(len(ledger.designs)))
     have = ", ".join(f"{counts[n]} with {n} seed{'s' * (n != 1)}" for n in sorted(counts))
     told = (
@@ -342,7 +342,7 @@ def race_told(ledger: "Ledger") -> str | None:
     if len(ledger.runs) == len(called_first(race, ledger.planned, ledger.study.seeds)):
         return told
     return (
-        f"{told}. Those that went on were chosen by their results, so that their means are too "
-        "good and those of the others too bad: confirm a choice on fresh seeds (lens2label study "
+        f"{told}. Designs continued because of their results, so their means are too good and "
+        "those of the others too bad: confirm a choice on fresh seeds (lens2label study "
         "confirm)"
     )

@@ -1,8 +1,8 @@
 """Workers on a Ray cluster: any number of machines, and shares of a GPU.
 
-Ray places the workers and notices when a machine is gone; nothing else is asked of it. What a run
-has come to is in its folder, which all machines share, and a worker that is lost is started anew by
-:func:`run_study`: Ray's own retries and its restore are not used.
+Ray places the workers and notices when a machine is gone; it is used for nothing else. The state of
+a run is in its folder, which all machines share, and :func:`run_study` starts a lost worker again:
+Ray's own retries and restores are not used.
 """
 
 import os
@@ -20,22 +20,22 @@ __all__ = ["RayEach"]
 
 @final
 class RayEach(Executor):
-    """An executor with a Ray task, in a process of its own, for each call.
+    """Executor that runs each call as a Ray task in its own process.
 
     Parameters
     ----------
     address : str, optional
-        Of a cluster, such as ``auto`` or ``ray://host:10001``; by default the one that this process
-        is connected to, or a new one on this machine that ends with :meth:`shutdown`.
+        Address of a cluster, such as ``auto`` or ``ray://host:10001``; by default the cluster that
+        this process is connected to, or a new one on this machine that ends with :meth:`shutdown`.
     cpus : float
         Cores that each call holds.
     gpus : float
         GPUs that each call holds: a share below 1, so that several fit on one, or a whole number.
     machine_cpus : int, optional
-        Cores of a new cluster on this machine; all by default.
+        Cores of a new cluster on this machine; by default all.
     grace : float
-        Seconds that a call has to end when it is asked to; then its process is killed, which loses
-        no more than a step of a run.
+        Seconds that a call has to end when it is asked to. Then its process is killed, which loses
+        at most one step of a run.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class RayEach(Executor):
                 f"GPUs, not {cpus:g} and {gpus:g}"
             )
         try:
-            import ray  # here: only who uses it pays for it
+            import ray  # here, so that other uses do not pay for it
             import ray.exceptions
         except ImportError as error:
             raise StudyError(
@@ -79,7 +79,7 @@ class RayEach(Executor):
                 f"a run is to hold {cpus:g} cores and {gpus:g} GPUs, and the cluster has "
                 f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g}: ask for less"
             )
-        # A call that is lost is told, not called again: who asked knows what has been done of it.
+        # Lost calls are reported, not repeated: the caller knows what has been done.
         self._remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)
 
     def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> Future[Any]:
@@ -96,10 +96,10 @@ class RayEach(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the pool; with ``wait``, when its tasks have ended.
+        """End the pool; with ``wait``, after its tasks have ended.
 
-        With ``cancel_futures``, they are asked to end first (as Ctrl-C does), and made to after the
-        grace.
+        With ``cancel_futures``, the tasks are asked to end first (like Ctrl-C), and killed after
+        the grace time.
         """
         if cancel_futures:
             self._cancel(force=False)
@@ -107,7 +107,7 @@ class RayEach(Executor):
             for _, thread in self._tasks:
                 thread.join(max(0.0, end - time.monotonic()) if wait else 0.0)
             if wait:
-                # Ray's interrupt is not always heard.
+                # Ray's interrupt does not always arrive.
                 self._cancel(force=True)
         for _, thread in self._tasks if wait else ():
             thread.join()
@@ -137,7 +137,7 @@ def _called(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any
 
 def _connect(ray: Any, address: str | None, machine_cpus: int | None) -> None:  # noqa: ANN401
     quiet = {"log_to_driver": False, "logging_level": "error"}
-    # Ray tells its makers how it is used unless this is set.
+    # Ray sends usage statistics unless this is set.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         if address is None:

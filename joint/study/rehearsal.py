@@ -1,4 +1,4 @@
-"""Each design on two made-up pictures, before hours of training: whether its system works."""
+"""Pass two artificial pictures through each design, to check it before hours of training."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,42 +9,42 @@ from joint.config.run import RunConfig
 from joint.run.build import build_system
 from joint.settings import ConfigError
 
-from .ahead import TOLD_BY_FILES, scenes_of
 from .axis import Design
+from .preflight import SIZE_IN_FILES, scenes_of
 from .space import levels_shown
 
 __all__ = ["rehearse"]
 
-_CLASSES = 7  # where nobody knows yet; no stage's shape depends on it but the last layer's
+_CLASSES = 7  # if not known yet; only the last layer's shape depends on it
 
 
 def rehearse(designs: Sequence[Design], configs: Sequence[RunConfig]) -> int:
-    """Build every system and let two grey pictures through, of those that the data will have.
+    """Build every system and pass two grey pictures through it, of the size of the data.
 
     Parameters
     ----------
     designs : sequence of dict
     configs : sequence of RunConfig
-        One for each.
+        Configuration of each design.
 
     Returns
     -------
     int
-        Designs that were tried: those whose configuration tells the size of their scenes, and
-        whose files are here.
+        Number of designs that were tried: those whose configuration gives the size of their scenes
+        and whose files are on this machine.
 
     Raises
     ------
     ConfigError
-        Which design, and why: every run of it would fail.
+        With the design and the reason: every run of it would fail.
     """
     tried: dict[str, None] = {}
     count = 0
     for design, config in zip(designs, configs, strict=True):
-        if isinstance(config.data, TOLD_BY_FILES):
+        if isinstance(config.data, SIZE_IN_FILES):
             continue
         if not all(path.exists() for path in config.system.files()):
-            continue  # where the workers are, they may be there
+            continue  # the files may be on the machines of the workers
         count += 1
         size, channels = scenes_of(config)
         key = f"{config.system.model_dump_json(exclude={'seed'})}{size}{channels}"

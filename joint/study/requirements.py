@@ -1,4 +1,4 @@
-"""What a design must reach to be good enough: bounds of its numbers, and a margin to the best."""
+"""Requirements on a design: bounds of its numbers, and a margin to the best."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, NamedTuple
@@ -12,36 +12,36 @@ __all__ = ["Bound", "Requirements", "check_reached"]
 
 
 class Bound(NamedTuple):
-    """A number that a design shall have at least, or at most."""
+    """A lower or upper bound of a number of a design."""
 
     name: str
-    """Of a metric, or of a cost."""
+    """Name of a metric or a cost."""
     value: float
-    """What it shall be at least, or at most."""
+    """Value of the bound."""
     least: bool
-    """Whether ``value`` is the least; otherwise the most."""
+    """Whether ``value`` is a lower bound; otherwise an upper one."""
 
     def __str__(self) -> str:
         return f"{self.name} {'>=' if self.least else '<='} {self.value:g}"
 
     def spare(self, value: float) -> float:
-        """By how much a value is on the right side.
+        """Distance of a value from the bound, positive on the right side.
 
         Parameters
         ----------
         value : float
-            Of the metric or the cost.
+            Value of the metric or the cost.
 
         Returns
         -------
         float
-            Less than 0 where it is on the wrong side.
+            Less than 0 on the wrong side.
         """
         return value - self.value if self.least else self.value - value
 
 
 def _of_classes(given: object) -> object:
-    """TOML takes a bare ``recall.mel`` for a table in a table."""
+    """Names such as ``recall.mel``, which TOML reads as a table in a table."""
     if not isinstance(given, Mapping):
         return given
     flat: dict[object, object] = {}
@@ -55,7 +55,7 @@ _Bounds = Annotated[dict[str, float], BeforeValidator(_of_classes), AfterValidat
 
 
 class Requirements(Settings):
-    """What a design must reach, each of it, to be good enough.
+    """Requirements that a design must all meet to be good enough.
 
     Examples
     --------
@@ -65,12 +65,12 @@ class Requirements(Settings):
     """
 
     at_least: _Bounds = FrozenDict()
-    """Least values, of metrics (:data:`STUDY_METRICS`, also of one class, as ``recall.mel``) and of
-    the study's costs, by name; a name that is both is the metric."""
+    """Lower bounds by name, of metrics (:data:`STUDY_METRICS`, also of one class, such as
+    ``recall.mel``) and of the study's costs; a name that is both is the metric."""
     at_most: _Bounds = FrozenDict()
-    """Most values, likewise."""
+    """Upper bounds, likewise."""
     within: float | None = Field(default=None, gt=0)
-    """How far a design may be behind the best of all, in the metric of the plan."""
+    """Largest distance of a design from the best of all, in the metric of the plan."""
 
     def __bool__(self) -> bool:
         """Whether anything is required."""
@@ -88,30 +88,31 @@ class Requirements(Settings):
         return tuple(dict.fromkeys(b.name for b in self.bounds() if is_study_metric(b.name)))
 
     def told(self, metric: str) -> Iterator[str]:
-        """Each requirement in words; ``metric`` is that of :attr:`within`."""
+        """Each requirement in words; ``metric`` is the metric for :attr:`within`."""
         yield from map(str, self.bounds())
         if self.within is not None:
             yield f"within {self.within:g} of the best {metric}"
 
     def check_names(self, costs: Sequence[str]) -> None:
-        """Raise a ValueError for a bound of what is no metric, and none of a study's ``costs``."""
+        """Raise a ValueError for a bound that is neither of a metric nor of one of ``costs``."""
         for name in (each.name for each in self.bounds()):
             if not is_study_metric(name) and name not in costs:
                 raise ValueError(
-                    f"{name!r} is no metric of a study, and none of its costs, {', '.join(costs)}"
+                    f"{name!r} is neither a metric of a study nor one of its costs, "
+                    f"{', '.join(costs)}"
                     f"{nearest(name, (*costs, *STUDY_METRICS), always=False)}"
                 )
 
 
 def check_reached(wanted: Requirements) -> None:
-    """Refuse a bound that its metric never has, such as 30 for a share of 0.3.
+    """Refuse a bound that its metric cannot reach, such as 30 for a share of 0.3.
 
-    Of requirements that are new: those of a study that is there already are read as they are.
+    For new requirements only: those of a study that is there already are read as they are.
 
     Raises
     ------
     ValueError
-        With what the metric can be.
+        The message gives the range of the metric.
     """
     for name, value, _ in wanted.bounds():
         if is_study_metric(name):

@@ -15,7 +15,7 @@ from joint.planes import values_read
 from joint.run.build import build_split
 from joint.run.complete import complete_run
 from joint.saved.folder import RunFolder, is_done
-from joint.system import ImagingSystem, SystemOutput, evaluating
+from joint.system import ImagingSystem, SystemOutput, evaluating, seen_by
 
 from .attempt import began_with
 
@@ -25,26 +25,26 @@ __all__ = ["Costs", "costs", "execute"]
 @final
 @dataclass(frozen=True)
 class Costs:
-    """What a design asks for."""
+    """Costs of a design: light, bits and computation."""
 
     photons: float | None
-    """Mean photons on a pixel at full scale over the whole exposure; None without a sensor."""
+    """Mean photons per pixel at full scale over the whole exposure; None without a sensor."""
     bits: float | None
-    """Mean bits of a picture that reach the classifier's end: of the codec's files, or else its
-    estimate; without a codec, of the sensor's codes in all exposures. None where nothing
+    """Mean bits per picture that reach the classifier's end: of the codec's files, or else as the
+    codec estimates them; without a codec, of the sensor's codes in all exposures. None if nothing
     rounds."""
     pixels: int | None
-    """Values that the sensor converts for a picture, in all channels and exposures; None without
-    a sensor."""
+    """Values that the sensor converts per picture, in all channels and exposures; None without a
+    sensor."""
     macs: int
     """Multiply-accumulates of restoration, codec and classifier for one picture: convolutions and
     matrix products, as :class:`torch.utils.flop_counter.FlopCounterMode` counts them."""
     parameters: int
-    """Numbers that the system consists of, those of the optics among them."""
+    """Number of parameters of the system, including those of the optics."""
 
 
 def costs(system: ImagingSystem, scene: tuple[int, int, int], *, bpp: float | None) -> Costs:
-    """What a design asks for.
+    """Costs of a design.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def costs(system: ImagingSystem, scene: tuple[int, int, int], *, bpp: float | No
     scene : (int, int, int)
         Channels, rows and columns of the scenes.
     bpp : float, optional
-        Mean rate of the codec, bits/pixel of what it is given.
+        Mean rate of the codec, bits/pixel of its input.
     """
     sensor = system.sensor
     seen, macs = _computed(system, scene)
@@ -70,7 +70,7 @@ def costs(system: ImagingSystem, scene: tuple[int, int, int], *, bpp: float | No
 
 
 def _computed(system: ImagingSystem, scene: tuple[int, int, int]) -> tuple[SystemOutput, int]:
-    """One pass of a grey scene, and multiply-accumulates that follow the sensor."""
+    """One pass of a grey scene, and the multiply-accumulates after the sensor."""
     grey = torch.full((1, *scene), 0.5, device=device_of(system))
     with evaluating(system), torch.no_grad():
         seen = system(grey, generator=torch.Generator(grey.device).manual_seed(0))
@@ -81,7 +81,7 @@ def _computed(system: ImagingSystem, scene: tuple[int, int, int]) -> tuple[Syste
             if system.codec is not None:
                 handed = system.codec(handed).reconstruction
             if system.classifier is not None:
-                system.classifier(handed)
+                seen_by(system.classifier, handed)
     return seen, counter.get_total_flops() // 2
 
 
@@ -94,27 +94,27 @@ def execute(
     stop: Callable[[], bool] | None = None,
     progress: bool = False,
 ) -> bool:
-    """Train a run, or go on with it, and write what it came to on the test part.
+    """Train a run, or continue it, and write its results on the test part.
 
     Parameters
     ----------
     config : RunConfig
         The run.
     folder : RunFolder
-        Where its files are; held by the caller.
+        Folder of its files; the caller holds it.
     dataset : LesionDataset
         Scenes of ``config.data``.
     device : torch.device or str
-        Where to train.
+        Device to train on.
     stop : callable, optional
-        Asked after the steps whether to save and leave.
+        Called after the steps; if it returns True, the run is saved and left.
     progress : bool
-        Show bars and lines.
+        Show progress bars and lines.
 
     Returns
     -------
     bool
-        Whether the run is done; False when it was stopped, and can go on later.
+        Whether the run is done; False if it was stopped and can continue later.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def execute(
     def what_it_costs(system: ImagingSystem, test: Evaluation) -> dict[str, Any]:
         rate = test.bpp if test.bpp_bytes is None else test.bpp_bytes
         spent = costs(system, (dataset.channels, *dataset.image_size), bpp=rate)
-        files = began_with(folder.path)  # as the scenes, they may be replaced between runs
+        files = began_with(folder.path)  # like scenes, they may be replaced between runs
         return {"costs": asdict(spent)} | ({"files": files} if files else {})
 
     complete_run(

@@ -1,7 +1,7 @@
-"""Which combinations of the axes are run.
+"""Samplers: which combinations of the axes are run.
 
-All of them are known before the first run, but those of a search: TPE, GP and NSGA-II learn from
-the runs that have ended, see :mod:`joint.study.search`.
+All of them are known before the first run, except for a search: TPE, GP and NSGA-II learn from the
+runs that have ended, see :mod:`joint.study.search`.
 """
 
 from abc import abstractmethod
@@ -37,22 +37,22 @@ __all__ = [
 
 MEASURED_COSTS = ("photons", "bits", "pixels", "macs", "parameters")
 IN_FORMULAS = (*MEASURED_COSTS, "bpp")
-"""What was measured on a run and a formula of a cost may read."""
+"""Measured numbers of a run that the formula of a cost may read."""
 OBJECTIVES = (
     *("balanced_accuracy", "accuracy", "macro_f1", "auc", "loss"),
     *("bpp", "psnr", "ssim", "psnr_scene", "throughput", "light_share"),
     *MEASURED_COSTS,
 )
-"""What a search can look for: numbers on the validation part, and what a design costs. So can the
-terms of its objective, ``loss_`` and their names."""
+"""Possible objectives of a search: numbers on the validation part, and costs of a design. Terms of
+its objective are possible too: ``loss_`` and their names."""
 
 
 def is_sought(name: str) -> bool:
-    """Whether a search can look for this number, which is no cost of a study."""
+    """Whether a search can optimise this number, without the costs of a study."""
     return name in OBJECTIVES or is_term(name)
 
 
-_SEEDS = 2**64  # of torch's generators, which take no larger ones
+_SEEDS = 2**64  # torch's generators take no larger seeds
 
 
 class Grid(Settings):
@@ -76,12 +76,12 @@ class Random(Settings):
 
     kind: Literal["random"] = "random"
     count: int = Field(ge=1)
-    """Designs that are wanted."""
+    """Number of designs."""
     seed: int = 0
-    """Source of the draws."""
+    """Seed of the draws."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
-        """Draws on ``axes`` without an end."""
+        """Endless random designs on ``axes``."""
         generator = torch.Generator().manual_seed(self.seed % _SEEDS)
         while True:
             places = torch.rand(len(axes), generator=generator, dtype=torch.float64)
@@ -89,44 +89,44 @@ class Random(Settings):
 
 
 class Sobol(Settings):
-    """A scrambled Sobol sequence, which leaves no holes; best with a power of two."""
+    """A scrambled Sobol sequence, which covers the space evenly; best with a power of two."""
 
     kind: Literal["sobol"] = "sobol"
     count: int = Field(ge=1)
-    """Designs that are wanted."""
+    """Number of designs."""
     seed: int = 0
-    """Source of the scrambling."""
+    """Seed of the scrambling."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
-        """Points on ``axes`` without an end."""
+        """Endless points of the sequence on ``axes``."""
         engine = torch.quasirandom.SobolEngine(len(axes), scramble=True, seed=self.seed % _SEEDS)
         while True:
             yield _at(axes, engine.draw(1, dtype=torch.float64)[0].tolist())
 
 
 class LatinHypercube(Settings):
-    """A Latin hypercube: cut each axis into as many strata as there are designs, and each has one.
+    """A Latin hypercube: each axis is cut into as many strata as designs, with one design in each.
 
-    McKay, Beckman and Conover, Technometrics 21 (1979) 239. Strata are of equal length along the
-    axis, of a log scale in its logarithm; of k values, each is chosen ``count / k`` times where
-    that is a whole number. An axis that only some designs have is stratified over all of them, and
-    so not over these.
+    McKay, Beckman and Conover, Technometrics 21 (1979) 239. Strata have equal length along the
+    axis, on a log scale in its logarithm; each of k values is chosen ``count / k`` times if that is
+    a whole number. An axis that only some designs have is stratified over all designs, and
+    therefore not over these.
 
-    It is made for its count. With another one all designs are others, so that no run of a smaller
-    study serves a larger one; of :class:`Random` and :class:`Sobol` the first designs stay. And no
-    point stands in for another: where constraints exclude one, or two are the same design,
+    It is made for its count. With another count all designs change, so no run of a smaller study
+    can be used in a larger one; :class:`Random` and :class:`Sobol` keep the first designs. Points
+    cannot be replaced either: if constraints exclude one, or two are the same design,
     :meth:`Study.designs` refuses.
     """
 
     kind: Literal["latin_hypercube"] = "latin_hypercube"
     count: int = Field(ge=1)
-    """Designs that are wanted: the strata of each axis."""
+    """Number of designs, which is the number of strata of each axis."""
     seed: int = Field(default=0, ge=0)
-    """Source of the draws."""
+    """Seed of the draws."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
         """The ``count`` points on ``axes``, and no more."""
-        # scipy calls it rng from 1.15 on, and takes seed as before: older ones know only that.
+        # scipy calls it rng from 1.15 on and still takes seed; older versions know only seed.
         engine = qmc.LatinHypercube(
             len(axes),
             seed=np.random.default_rng(self.seed),  # pyright: ignore[reportCallIssue]
@@ -136,11 +136,11 @@ class LatinHypercube(Settings):
 
 
 class Listed(Settings):
-    """These designs and no others: what a person, or a search, has chosen."""
+    """These designs only, chosen by a person or a search."""
 
     kind: Literal["listed"] = "listed"
     chosen: tuple[Design, ...] = Field(min_length=1)
-    """The choice on every axis that the design has, by the name of the axis."""
+    """The level on each axis that the design has, by the name of the axis."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
         """The designs in the order of the list; a ValueError for one that is not on ``axes``."""
@@ -148,7 +148,7 @@ class Listed(Settings):
             there = axes_of(design, axes)
             if design.keys() != set(there):
                 raise ValueError(
-                    f"a listed design chooses on {', '.join(design)}; the axes that it has are "
+                    f"a listed design has levels on {', '.join(design)}; the axes that it has are "
                     f"{', '.join(there)}"
                 )
             for name, level in design.items():
@@ -163,35 +163,35 @@ class Listed(Settings):
 
 
 class Search(Settings):
-    """Designs that are chosen by what the ones before came to, with Optuna.
+    """Designs that are chosen from the results of earlier ones, with Optuna.
 
-    They come in rounds. The first is a Sobol sequence; in each later one, every design is asked for
-    with the results of all rounds before, and with those of its own round counted as running. So a
-    search depends on its file and on the results alone: not on who works, how many do, or who is
-    killed.
+    They come in rounds. The first round is a Sobol sequence. In each later round, every design is
+    requested with the results of all earlier rounds, while designs of its own round count as
+    running. So a search depends only on its file and the results, not on which workers run, how
+    many there are, or which are killed.
     """
 
     count: int = Field(ge=1)
-    """Designs in all."""
+    """Number of designs in total."""
     seed: int = 0
-    """Source of the draws."""
+    """Seed of the draws."""
     objectives: dict[str, Literal["up", "down"]] = Field(default_factory=dict)
-    """What is looked for, and in which direction, such as {balanced_accuracy = "up", photons =
-    "down"}: the mean over seeds; costs of the study may be among them. By default the metric of the
-    plan. Measured on the validation part: the test part is for the report."""
+    """Objectives and their directions, such as {balanced_accuracy = "up", photons = "down"}: means
+    over seeds; costs of the study may be included. By default the metric of the plan. They are
+    measured on the validation part: the test part is for the report."""
 
     def check_objectives(self, costs: Collection[str] = ()) -> None:
-        """Refuse what is not measured and is none of the ``costs`` of a study, or is turned round.
+        """Refuse objectives that are neither measured nor in ``costs``, or in a wrong direction.
 
         Raises
         ------
         ValueError
-            With what it should be.
+            The message says what is needed.
         """
         known = (*OBJECTIVES, *costs)
         for name, direction in self.objectives.items():
             if name not in costs and not is_sought(name):
-                raise ValueError(f"a search cannot look for {name!r}{nearest(name, known)}")
+                raise ValueError(f"a search cannot optimise {name!r}{nearest(name, known)}")
             down = name in MEASURED_COSTS or name in costs or lower_is_better(name)
             right = "down" if down else "up"
             if direction != right:
@@ -200,36 +200,36 @@ class Search(Settings):
     @property
     @abstractmethod
     def first(self) -> int:
-        """Designs of the first round."""
+        """Number of designs in the first round."""
 
     @abstractmethod
     def known_to(self, number: int) -> int:
-        """How many designs have ended when that of this ``number`` is asked for."""
+        """Number of designs that have ended when the design ``number`` is requested."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
-        """The points of the first round on ``axes``, and on without an end."""
+        """Points of the first round on ``axes``, continued without end."""
         return Sobol(count=self.first, seed=self.seed).designs(axes)
 
 
 class _InBatches(Search):
     startup: int = Field(default=16, ge=2)
-    """Designs of the first round."""
+    """Number of designs in the first round."""
     batch: int = Field(default=4, ge=1)
-    """Designs of each later round: with more, more workers have something to do; with fewer, the
-    search learns faster."""
+    """Number of designs in each later round: more keep more workers busy; with fewer, the search
+    learns faster."""
 
     @property
     def first(self) -> int:
-        """Designs of the first round."""
+        """Number of designs in the first round."""
         return min(self.startup, self.count)
 
     def known_to(self, number: int) -> int:
-        """How many designs have ended when that of this ``number`` is asked for."""
+        """Number of designs that have ended when the design ``number`` is requested."""
         return self.first + (number - self.first) // self.batch * self.batch
 
 
 class TPE(_InBatches):
-    """A tree-structured Parzen estimator; good with many axes, and with choices without order.
+    """A tree-structured Parzen estimator; good with many axes and unordered choices.
 
     Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2011.
     """
@@ -251,15 +251,15 @@ class NSGA2(Search):
 
     kind: Literal["nsga2"] = "nsga2"
     population: int = Field(default=16, ge=2)
-    """Designs of each round."""
+    """Number of designs in each round."""
 
     @property
     def first(self) -> int:
-        """Designs of the first round."""
+        """Number of designs in the first round."""
         return min(self.population, self.count)
 
     def known_to(self, number: int) -> int:
-        """How many designs have ended when that of this ``number`` is asked for."""
+        """Number of designs that have ended when the design ``number`` is requested."""
         return number // self.population * self.population
 
 

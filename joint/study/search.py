@@ -1,13 +1,13 @@
-"""What a search asks for next: Optuna, by ask and tell, with the run folders as its memory.
+"""The next design of a search: Optuna by ask and tell, with the run folders as its memory.
 
 ::
 
-    runs/<digest>/ ──validation part, mean over seeds──► told ──┐
+    runs/<digest>/ ──validation part, mean over seeds──► trials ─┐
     designs of the round under way ──counted as running─────────┴─► Optuna ──► designs/0017.json
 
-An Optuna study is made anew for each question, from what the folders say, and thrown away: there is
-no second memory that a killed worker could leave wrong. The answer is a function of the study's
-file and of the results; two workers that ask at once get the same one.
+An Optuna study is built again for each request, from the run folders, and discarded: there is no
+second memory that a killed worker could leave wrong. The answer depends only on the study's file
+and the results; two workers that ask at once get the same one.
 """
 
 import math
@@ -34,38 +34,38 @@ from .validation import on_validation
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Told", "ask", "ask_next", "check_search", "told"]
+__all__ = ["Trial", "ask", "ask_next", "check_search", "known_trials"]
 
-# Questions until chance decides: each answer that is not allowed is counted as running in the next.
+# Requests until a random draw decides: each refused answer counts as running in the next request.
 _QUESTIONS = 32
 _DRAWS = 1000
-# Draws, where not all designs can be listed, of which those that meet the constraints are scored;
-# and how many designs are scored at most.
+# Number of draws scored against the constraints if not all designs can be listed, and the largest
+# number of designs that are scored.
 _LOOKED_AT, _SCORED = 20_000, 1000
-# What Optuna is told to keep to itself is told to all threads.
+# Optuna's verbosity is shared by all threads.
 _ALONE = threading.Lock()
 
 
-class Told(NamedTuple):
-    """A design that was asked for, and what it came to."""
+class Trial(NamedTuple):
+    """A requested design and its results."""
 
     design: Design
     digest: str
-    """Of its first run: designs that are one configuration are one."""
+    """Digest of its first run: designs with the same configuration are the same trial."""
     values: tuple[float, ...] | None
-    """Of each objective; None while it is running, or where nothing is known of any."""
+    """Value of each objective; None while it is running, or if nothing is known of any."""
 
 
-class Asked(NamedTuple):
+class Proposal(NamedTuple):
     """A design that a search has chosen."""
 
     design: Design
     by_chance: bool
-    """Whether it was drawn, as nothing was known yet, or no answer of Optuna was allowed."""
+    """Whether it was drawn at random, as nothing was known yet or no answer was allowed."""
 
 
 def objectives(study: Study) -> dict[str, bool]:
-    """What the search of a study looks for, and whether a smaller number is the better one."""
+    """Objectives of a study's search, and whether lower is better for each."""
     assert isinstance(study.sampler, Search)
     if not study.sampler.objectives:
         return {study.plan.metric: lower_is_better(study.plan.metric)}
@@ -73,12 +73,12 @@ def objectives(study: Study) -> dict[str, bool]:
 
 
 def check_search(study: Study) -> None:
-    """Refuse a search where Optuna is not installed; other studies do not need it.
+    """Refuse a search if Optuna is not installed; other studies do not need it.
 
     Raises
     ------
     StudyError
-        With what to install.
+        The message says what to install.
     """
     if isinstance(study.sampler, Search):
         with _optuna():
@@ -88,26 +88,28 @@ def check_search(study: Study) -> None:
 # ------------------------------------------------------------------------------ what is known
 
 
-def told(ledger: Ledger) -> list[Told] | None:
-    """What the next design of a search is asked for with; None while its round must wait.
+def known_trials(ledger: Ledger) -> list[Trial] | None:
+    """The designs so far, with results as far as a search may use them for the next one.
 
-    A run that failed, or has no such number, counts as the worst that was seen, and as nothing in a
-    share such as the accuracy: it is an outcome, which the search must learn to avoid. What its
-    design costs is no outcome: it is what a formula of the axes says, or the mean over the other
-    seeds, and the worst that was seen only where none of them tells. A run that its machine gave
-    up is no outcome either: its design is known by its other seeds.
+    None while the previous round has pending runs.
+
+    A failed run, or one without the number, counts as the worst value seen, and as 0 in a share
+    such as the accuracy: it is an outcome, which the search must learn to avoid. A cost is not an
+    outcome: it is given by the formula of the axes, or is the mean over the other seeds; only if
+    neither exists is it the worst value seen. A run that its machine gave up is not an outcome
+    either: its design is known by its other seeds.
 
     Raises
     ------
     StudyError
-        When no run at all has one of the objectives, or the machine gave up all runs of a design.
+        When no run has one of the objectives, or the machine gave up all runs of a design.
     """
     study = ledger.study
     assert isinstance(study.sampler, Search)
     known = study.sampler.known_to(len(ledger.designs))
     states = dict(zip(ledger.runs, ledger.states(), strict=True))
     runs = [[run for run in states if run.design == number] for number in range(known)]
-    # Those alone: what of the round under way has ended is nothing that another worker must see.
+    # Only these: results of the current round must not depend on which worker asks.
     ended = {states[run] for run in chain.from_iterable(runs)}
     if not ended <= {"done", "failed"}:
         return None
@@ -126,7 +128,7 @@ def told(ledger: Ledger) -> list[Told] | None:
         seen = values[..., column][np.isfinite(values[..., column])]
         if len(seen) == 0 and "done" in ended:
             raise StudyError(
-                f"no run of {ledger.folder} has {name}, which the search looks for: its designs "
+                f"no run of {ledger.folder} has {name}, which the search optimises: its designs "
                 "have no such stage; start a study with other objectives"
             )
         if len(seen):
@@ -135,12 +137,12 @@ def told(ledger: Ledger) -> list[Told] | None:
     if gone.all(1).any():
         raise StudyError(
             f"all runs of design {int(gone.all(1).argmax())} of {ledger.folder} were given up, "
-            "killed or without memory, and the search cannot go on without it: put that right, "
+            "killed or out of memory, and the search cannot continue without it: fix the cause, "
             "then lens2label study run FOLDER --retry-failed"
         )
     first = {run.design: run.digest for run in reversed(ledger.runs)}
     return [
-        Told(
+        Trial(
             design, first[number], _known(values[number][~gone[number]]) if number < known else None
         )
         for number, design in enumerate(ledger.designs)
@@ -148,13 +150,13 @@ def told(ledger: Ledger) -> list[Told] | None:
 
 
 def _without_a_run(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
-    """A cost that the choices of a design tell alone; None for all else."""
+    """A cost that follows from the levels of a design alone; otherwise None."""
     text = ledger.study.costs.get(name)
     return None if text is None else cost(text, ledger.designs[run.design], {})
 
 
 def _as_other_seeds(values: np.ndarray) -> np.ndarray:
-    """The same ``[designs, seeds]``, with the mean of a design where one of its seeds has none."""
+    """Values ``[designs, seeds]``, with gaps filled by the mean over the design's other seeds."""
     means = np.ma.masked_invalid(values).mean(1, keepdims=True).filled(np.nan)
     return np.where(np.isnan(values), means, values)
 
@@ -168,13 +170,13 @@ def _known(values: np.ndarray) -> tuple[float, ...] | None:
 
 
 def ask_next(ledger: Ledger) -> Ledger | None:
-    """Let a search choose one more design, if the rounds before have ended.
+    """Let a search choose one more design, if the earlier rounds have ended.
 
     Returns
     -------
     Ledger or None
-        With the design, which another worker may have added meanwhile; None when there is nothing
-        to choose, or the results are not there yet.
+        With the new design, which another worker may have added; None if there is nothing to
+        choose, or the results are not there yet.
 
     Raises
     ------
@@ -183,32 +185,32 @@ def ask_next(ledger: Ledger) -> Ledger | None:
     """
     if not isinstance(ledger.study.sampler, Search) or len(ledger.runs) >= ledger.wanted:
         return None
-    known = told(ledger)
+    known = known_trials(ledger)
     if known is None:
         return None
     found = ask(ledger.study, known)
     return ledger.add(found.design, by_chance=found.by_chance)
 
 
-def ask(study: Study, known: Sequence[Told]) -> Asked:
+def ask(study: Study, known: Sequence[Trial]) -> Proposal:
     """Choose the next design of a search.
 
-    Optuna knows no constraints, and answers with the best design of all. Where that one is not
-    allowed, a Gaussian process chooses among designs that are, by the same expected improvement;
-    the other samplers draw their answers, and are asked again.
+    Optuna does not know the constraints, and answers with the best of all designs. If that design
+    is not allowed, a Gaussian process chooses among allowed designs, by the same expected
+    improvement; the other samplers draw their answers at random and are asked again.
 
     Parameters
     ----------
     study : Study
-        Its sampler is a search.
-    known : sequence of Told
-        All designs before, in their order.
+        Study whose sampler is a search.
+    known : sequence of Trial
+        All earlier designs, in order.
 
     Returns
     -------
-    Asked
-        A choice on every axis: it meets the constraints, is a valid configuration, and was not
-        asked for before.
+    Proposal
+        A level on each axis: it meets the constraints, is a valid configuration, and was not
+        requested before.
 
     Raises
     ------
@@ -224,24 +226,24 @@ def ask(study: Study, known: Sequence[Told]) -> Asked:
             seed = derive_seed(study.sampler.seed, "ask", number, attempt) % 2**32
             found = _answer(study, space, [*known, *refused], seed)
             if _is_new(study, found, known):
-                return Asked(found, by_chance=False)
+                return Proposal(found, by_chance=False)
             if isinstance(study.sampler, GP):
-                # Its best design of all stays nearly where it is, however often it is refused.
+                # Its best design of all hardly moves, however often it is refused.
                 among = _to_score(study, drawn)
                 if among:
                     found = _answer(study, space, known, seed, among=among)
                     if _is_new(study, found, known):
-                        return Asked(found, by_chance=False)
+                        return Proposal(found, by_chance=False)
                 break
-            refused.append(Told(found, "", None))
+            refused.append(Trial(found, "", None))
     for found in chain(islice(drawn.designs(study.axes), _DRAWS), study.every() or ()):
         if _is_new(study, found, known):
-            return Asked(found, by_chance=True)
-    # Why the last one is none, where it is a configuration that cannot be.
+            return Proposal(found, by_chance=True)
+    # If the last one is an invalid configuration, this says why.
     study.config(found, study.seeds[0])  # pyright: ignore[reportPossiblyUnboundVariable]
     raise StudyError(
         f"the search has found {number} designs, and no other one that meets the constraints and "
-        "is another configuration: it is finished; make its count smaller in a new study"
+        "is a different configuration: it is finished; make its count smaller in a new study"
     )
 
 
@@ -253,7 +255,7 @@ def _allows(study: Study, design: Design) -> bool:
 
 
 def _to_score(study: Study, drawn: Random) -> list[Design]:
-    """Designs that meet the constraints: all of a space that has few, or some by chance."""
+    """Designs that meet the constraints: all in a small space, otherwise random ones."""
     every = study.every()
     if every is not None:
         order = np.random.default_rng(drawn.seed).permutation(len(every))
@@ -262,7 +264,7 @@ def _to_score(study: Study, drawn: Random) -> list[Design]:
     return [*islice((one for one in looked_at if _allows(study, one)), _SCORED)]
 
 
-def _is_new(study: Study, design: Design, known: Sequence[Told]) -> bool:
+def _is_new(study: Study, design: Design, known: Sequence[Trial]) -> bool:
     if not _allows(study, design):
         return False
     try:
@@ -275,14 +277,14 @@ def _is_new(study: Study, design: Design, known: Sequence[Told]) -> bool:
 def _answer(
     study: Study,
     space: dict[str, Any],
-    known: Sequence[Told],
+    known: Sequence[Trial],
     seed: int,
     *,
     among: Sequence[Design] = (),
 ) -> Design:
-    """What Optuna says, allowed or not: it is asked for all axes, those that are absent too.
+    """Optuna's answer, allowed or not; it is asked for all axes, also those that are absent.
 
-    A Gaussian process may be asked for the best ``among`` some, of those that are not known yet.
+    A Gaussian process may be asked for the best ``among`` some designs that are not known yet.
     """
     with _optuna() as optuna:
         if among:
@@ -307,14 +309,14 @@ def _sampler(optuna: Any, study: Study, seed: int) -> "optuna.samplers.BaseSampl
                 seed=seed,
                 n_startup_trials=1,
                 multivariate=True,
-                # An axis that only some designs have is learned from those.
+                # An axis that only some designs have is learned from those designs.
                 group=any(axis.when for axis in study.axes.values()),
                 constant_liar=True,
             )
         case GP():
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
         case search:
-            # Optuna's default only recombines the numbers of the first round.
+            # By default Optuna only recombines the numbers of the first round.
             blend = optuna.samplers.nsgaii.BLXAlphaCrossover()
             return optuna.samplers.NSGAIISampler(
                 seed=seed,
@@ -328,16 +330,16 @@ def _best_among(
     study: Study,
     space: dict[str, Any],
     among: Sequence[Design],
-    known: Sequence[Told],
+    known: Sequence[Trial],
     seed: int,
 ) -> "optuna.samplers.BaseSampler":
-    """A Gaussian process whose acquisition function is maximised over some designs alone."""
+    """A Gaussian process whose acquisition function is maximised over some designs only."""
 
     class BestAmong(optuna.samplers.GPSampler):
-        # The method that Optuna leaves to be replaced by another search of the maximum.
+        # Optuna's method for overriding the search of the maximum.
         def _optimize_acqf(self, acqf: Any, best_params: object) -> np.ndarray:  # noqa: ANN401
             del best_params
-            trials = [_trial(optuna, study, space, Told(one, "", None)) for one in among]
+            trials = [_optuna_trial(optuna, study, space, Trial(one, "", None)) for one in among]
             places = acqf.search_space.get_normalized_params(trials)
             order = np.argsort(-acqf.eval_acqf_no_grad(places), kind="stable")
             new = (n for n in order if _is_new(study, among[n], known))
@@ -351,21 +353,21 @@ def _put(
     asked: "optuna.Study",
     study: Study,
     space: dict[str, Any],
-    known: Iterable[Told],
+    known: Iterable[Trial],
 ) -> None:
-    """Tell what is known, all at once."""
+    """Tell Optuna all known trials at once."""
     for one in known:
-        asked.add_trial(_trial(optuna, study, space, one))
+        asked.add_trial(_optuna_trial(optuna, study, space, one))
 
 
-def _trial(
+def _optuna_trial(
     optuna: Any,  # noqa: ANN401
     study: Study,
     space: dict[str, Any],
-    one: Told,
+    one: Trial,
 ) -> "optuna.trial.FrozenTrial":
     states = optuna.trial.TrialState
-    # A process over all axes needs a place on each: the same one wherever the axis is absent.
+    # A process over all axes needs a value on each: the same one wherever the axis is absent.
     middle = {name: axis.at(0.5) for name, axis in study.axes.items()}
     missing = middle if isinstance(study.sampler, GP) else {}
     params = _params(study, missing | one.design)
@@ -382,9 +384,9 @@ def _replay(
     asked: "optuna.Study",
     study: Study,
     space: dict[str, Any],
-    known: Sequence[Told],
+    known: Sequence[Trial],
 ) -> None:
-    """Ask and tell what is known once more, round by round: a generation is known by that."""
+    """Ask and tell the known trials again, round by round, which defines the generations."""
     size = study.sampler.first  # pyright: ignore[reportAttributeAccessIssue]
     for start in range(0, len(known), size):
         generation = known[start : start + size]
@@ -392,7 +394,7 @@ def _replay(
         for one in generation:
             asked.enqueue_trial(_params(study, one.design))
             trial = asked.ask(space)
-            _ = trial.relative_params  # the sampler writes the generation down when it is asked
+            _ = trial.relative_params  # the sampler records the generation when it is asked
             trials.append(trial)
         for trial, one in zip(trials, generation, strict=True):
             if one.values is not None:
@@ -412,7 +414,7 @@ def _distribution(axis: Axis) -> Any:  # noqa: ANN401
                 return kinds.IntDistribution(int(low), int(high), log=log)
             return kinds.FloatDistribution(low, high, log=log)
         levels = axis.levels()
-        if _ordered(levels):  # neighbours are alike
+        if _ordered(levels):  # neighbours are similar
             return kinds.IntDistribution(0, len(levels) - 1)
         return kinds.CategoricalDistribution(tuple(range(len(levels))))
 
@@ -436,9 +438,9 @@ def _level(axis: Axis, param: float) -> Level:
 
 @contextmanager
 def _optuna() -> Iterator[Any]:
-    """Optuna without its words about every study, and without those on what may change in it."""
+    """Optuna without its log messages on studies and its warnings on experimental features."""
     try:
-        import optuna  # here: only a search pays for it
+        import optuna  # here, so that only a search pays for it
     except ImportError as error:
         raise StudyError(
             "a search needs Optuna, which is not installed: pip install 'lens2label[optuna]'"

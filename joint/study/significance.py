@@ -1,4 +1,4 @@
-"""How likely chance is to deal a difference over seeds, and how many seeds show one."""
+"""How likely chance gives a difference over seeds, and how many seeds show one."""
 
 import functools
 import math
@@ -25,13 +25,13 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-_EXACT = 20  # seeds up to which every dealing of the signs is looked at
-_CELLS = 2**20  # signs that are in memory at a time
+_EXACT = 20  # seeds up to which all sign patterns are enumerated
+_CELLS = 2**20  # signs in memory at a time
 MOST_SEEDS = 10_000
-"""More than anybody would train."""
-_FEW_DEALINGS = 16  # by which a test may refuse, under which its power is that of its own signs
-_DRAWS = 2000  # of differences, for that power
-_CERTAIN = 1e4  # standard errors beyond which power is 1, and scipy's noncentral t not a number
+"""More seeds than anybody would train."""
+_FEW_DEALINGS = 16  # rejecting sign patterns below which the power is simulated
+_DRAWS = 2000  # simulated studies for that power
+_CERTAIN = 1e4  # standard errors above which power is 1, and scipy's noncentral t gives NaN
 
 
 def sign_flip_test(
@@ -40,20 +40,21 @@ def sign_flip_test(
     resamples: int = 99_999,
     generator: torch.Generator | None = None,
 ) -> float:
-    """Two-sided p of paired differences: how often chance gives a mean as far from nothing.
+    """Two-sided p of paired differences: how often chance gives a mean as far from 0.
 
-    Were two designs alike, each difference would be as likely with the other sign (Fisher, The
-    Design of Experiments, 1935, section 21). All dealings of up to 20 signs are looked at; of more,
-    a sample, in which the dealing observed counts (Phipson and Smyth, 2010).
+    If two designs were equal, each difference would be as likely with the other sign (Fisher, The
+    Design of Experiments, 1935, section 21). All sign patterns of up to 20 differences are
+    enumerated; for more, a sample of patterns is drawn, in which the observed one counts (Phipson
+    and Smyth, 2010).
 
     Parameters
     ----------
     differences : array ``[S]``
-        One a seed, or of whatever else is paired and independent.
+        One per seed, or per other independent pair.
     resamples : int
-        Dealings drawn for more than 20 of them.
+        Sign patterns drawn if there are more than 20 differences.
     generator : torch.Generator, optional
-        Source of these; by default a new one of seed 0.
+        Source of the patterns; by default a new one with seed 0.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def sign_flip_test(
     Raises
     ------
     ValueError
-        Without differences, when one is no finite number, or without a dealing to draw.
+        Without differences, when one is not a finite number, or without a pattern to draw.
     """
     check_resampling(resamples)
     values = np.asarray(differences, dtype=float)
@@ -79,7 +80,7 @@ def sign_flip_test(
             coins = torch.randint(2, shape, generator=generator).numpy()
             far += int((np.abs((2 * coins - 1) @ values) >= observed - slack).sum())
         return (1 + far) / (1 + resamples)
-    # The first sign is held: the dealings with the other one are mirror images.
+    # The first sign is fixed: patterns with the other sign are mirror images.
     sums = values[:1]
     for value in values[1:]:
         sums = np.concatenate([sums + value, sums - value])
@@ -87,25 +88,25 @@ def sign_flip_test(
 
 
 def smallest_p(seeds: int) -> float:
-    """Smallest p that so many paired ``seeds`` can give, two-sided.
+    """Smallest two-sided p that so many paired ``seeds`` can give.
 
     Raises
     ------
     ValueError
-        For seeds that are no whole number of at least 1.
+        For a number of seeds that is not a whole number of at least 1.
     """
     return min(1.0, 2.0 ** (1 - whole_number("seeds", seeds)))
 
 
 def seeds_for_claim(alpha: float = 0.05, comparisons: int = 1) -> int:
-    """Paired seeds without which none of so many planned ``comparisons`` can be shown.
+    """Smallest number of paired seeds with which planned ``comparisons`` can show anything.
 
     A claim is shown when its p, adjusted by :func:`holm`, is at most ``alpha``.
 
     Raises
     ------
     ValueError
-        For an ``alpha`` outside (0, 1), or comparisons that are no whole number of at least 1.
+        For an ``alpha`` outside (0, 1), or comparisons that are not a whole number of at least 1.
     """
     _check_share("alpha", alpha)
     comparisons = whole_number("comparisons", comparisons)
@@ -113,15 +114,15 @@ def seeds_for_claim(alpha: float = 0.05, comparisons: int = 1) -> int:
 
 
 def expected_maximum(count: int) -> float:
-    """How far the best of ``count`` equal designs lies above them, in standard deviations.
+    """Expected lead of the best of ``count`` equal designs over their mean, in standard deviations.
 
-    The mean of the largest of so many draws of a normal distribution: the luck that the best
-    design of a study has had.
+    This is the mean of the largest of so many draws from a normal distribution: the luck of the
+    best design of a study.
 
     Raises
     ------
     ValueError
-        For a count that is no whole number of at least 1.
+        For a count that is not a whole number of at least 1.
     """
     count = whole_number("count", count)
 
@@ -131,21 +132,21 @@ def expected_maximum(count: int) -> float:
     def below(x: float) -> float:
         return float(np.exp(count * stats.norm.logcdf(x)))
 
-    # E max = ∫ P(max > x) dx over the positive less ∫ P(max < x) dx over the negative numbers.
+    # E max = ∫ P(max > x) dx over positive x less ∫ P(max < x) dx over negative x.
     return integrate.quad(above, 0, 12)[0] - integrate.quad(below, -12, 0)[0]
 
 
 def seeds_needed(
     effect: float, spread: float, *, power: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Paired seeds that would show a difference with probability ``power``.
+    """Number of paired seeds that show a difference with probability ``power``.
 
     Parameters
     ----------
     effect : float
         True mean of the paired differences.
     spread : float
-        Their standard deviation.
+        Standard deviation of the paired differences.
     power : float
         Wanted probability.
     alpha : float
@@ -154,20 +155,21 @@ def seeds_needed(
     Returns
     -------
     int or None
-        Of the sign-flip test, of normal differences: where equal signs alone are refused, these
-        have the probability ``Phi(effect / spread) ** seeds``; where few dealings are, by 2000
-        simulated studies, too; and of more seeds by the paired t-test (noncentral t), which is
-        close then. None when no 10 000 are enough.
+        For the sign-flip test on normal differences. If the test can reject only equal signs, these
+        have probability ``Phi(effect / spread) ** seeds``; if few sign patterns reject, the power
+        is from 2000 simulated studies; with more seeds it is that of the paired t-test (noncentral
+        t), which is close then. None if 10 000 seeds are not enough.
 
     Raises
     ------
     ValueError
-        When the effect is no finite number, the spread none from 0 on, or a share not in (0, 1).
+        When the effect is not finite, the spread not finite or negative, or a share not in (0, 1).
     """
     _check_share("power", power)
     if not math.isfinite(effect) or not 0 <= spread < math.inf:
         raise ValueError(
-            f"an effect is a finite number and its spread one from 0 on, not {effect} and {spread}"
+            f"the effect must be finite and the spread finite and at least 0, not {effect} and "
+            f"{spread}"
         )
     least = seeds_for_claim(alpha)
     if effect == 0:
@@ -175,7 +177,7 @@ def seeds_needed(
     if spread == 0:
         return least
 
-    # Differences that are equal but for rounding have a spread next to nothing.
+    # Differences that are equal except for rounding have a spread of nearly 0.
     shift = min(abs(effect) / spread, _CERTAIN)
 
     def reaches(count: int) -> bool:
@@ -187,9 +189,9 @@ def seeds_needed(
 
 
 def _power_of_t(shift: float, count: int, alpha: float) -> float:
-    """Of the t-test of ``count`` normal differences that lie ``shift`` deviations from 0.
+    """Power of the t-test of ``count`` normal differences with mean ``shift`` deviations from 0.
 
-    The other side adds nothing where there is power at all.
+    The other side is negligible wherever there is power.
     """
     limit = stats.t.ppf(1 - alpha / 2, count - 1)
     return float(stats.nct.sf(limit, count - 1, min(shift * math.sqrt(count), _CERTAIN)))
@@ -197,7 +199,7 @@ def _power_of_t(shift: float, count: int, alpha: float) -> float:
 
 @functools.cache
 def _power_of_signs(shift: float, count: int, alpha: float) -> float:
-    """Of the sign-flip test of the same; 1 where it is as good as the t-test."""
+    """Power of the sign-flip test, likewise; 1 if it is as good as the t-test."""
     dealings = math.floor(alpha * 2 ** (count - 1) * (1 + 1e-12)) if count <= _EXACT else math.inf
     if dealings < 2:
         return float(stats.norm.cdf(shift) ** count)
@@ -216,9 +218,9 @@ def _power_of_signs(shift: float, count: int, alpha: float) -> float:
 
 
 def fewest_seeds(reaches: Callable[[int], bool], *, at_least: int) -> int | None:
-    """Smallest count that ``reaches`` what those next to it do; None if none up to 10 000 would.
+    """Smallest count for which ``reaches`` is true, also for its neighbours; None up to 10 000.
 
-    Not all larger ones need to: of more seeds, few lesions count for more.
+    It need not be true for all larger counts: with more seeds, few lesions matter more.
     """
     steps = np.unique(np.geomspace(at_least, max(at_least, MOST_SEEDS), 100).round().astype(int))
     place = next((n for n, count in enumerate(steps) if reaches(int(count))), None)

@@ -1,17 +1,17 @@
-"""A study as data: which cameras are compared, on which seeds, and how it will be judged.
+"""A study as data: the designs to compare, their seeds, and the plan by which it is judged.
 
 ::
 
     axes ──sampler──► designs ──constraints──► designs ──derived, × seeds──► run configurations
     plan ──comparisons──► pairs of designs that will be tested, named before the first run
 
-A search (:class:`TPE`, :class:`GP`, :class:`NSGA2`) names its first round only; the rest follow
-from the results, see :mod:`joint.study.search`. A :class:`Race` spends the later seeds on the
-better designs alone.
+A search (:class:`TPE`, :class:`GP`, :class:`NSGA2`) defines only its first round; the rest follows
+from the results, see :mod:`joint.study.search`. A :class:`Race` spends the later seeds only on the
+better designs.
 
-A *design* is one choice on every axis; a *run* is a design with a seed. The seed sets the initial
-weights, the order of the pictures, their views and the noise; the scenes and their split stay:
-two designs with one seed are a pair.
+A *design* is one level on every axis; a *run* is a design with a seed. The seed sets the initial
+weights, the order of the pictures, their views and the noise; the scenes and their split do not
+depend on it: two designs with the same seed are a pair.
 """
 
 import itertools
@@ -40,7 +40,7 @@ from .condition import axes_of, check_conditions, combinations, exclusive, never
 from .constraint import Term, satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in, respelt
-from .paths import check_path, set_path
+from .paths import check_path, is_within, set_path
 from .race import Race
 from .requirements import Requirements
 from .sampler import (
@@ -56,21 +56,21 @@ from .significance import seeds_for_claim
 
 __all__ = ["Comparison", "Pair", "Plan", "Study", "load_study"]
 
-_MANY = 100_000  # designs that are still looked at one by one
-_GRID = 1_000_000  # combinations of a grid, likewise: half a minute
+_MANY = 100_000  # largest number of designs that are listed one by one
+_GRID = 1_000_000  # largest number of combinations of a grid, about half a minute
 _TWICE = (
-    "a comparison chooses on the same axes twice, such as first = {camera = 'lens'} "
+    "a comparison must choose on the same axes twice, such as first = {camera = 'lens'} "
     "and second = {camera = 'none'}"
 )
 
 
 class Comparison(Settings):
-    """Two kinds of designs that will be tested against each other, at every level of the rest."""
+    """Two kinds of designs that are tested against each other, at every level of the other axes."""
 
     first: Design
-    """Choices on some axes."""
+    """Levels on some axes."""
     second: Design
-    """Other choices on the same axes, but for those that only one of the two has."""
+    """Other levels on the same axes, except for axes that only one of the two has."""
 
     @model_validator(mode="after")
     def _of_two(self) -> Self:
@@ -82,19 +82,19 @@ class Comparison(Settings):
 
 
 class Plan(Settings):
-    """How the study will be judged, fixed before the first run."""
+    """Plan by which the study is judged, fixed before the first run."""
 
     metric: str = "balanced_accuracy"
-    """The one number that decides."""
+    """The metric that decides."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """Error of the first kind over all planned comparisons together."""
+    """Significance level for all planned comparisons together."""
     comparisons: tuple[Comparison, ...] = ()
-    """What will be claimed, if it holds; everything else is exploration."""
+    """Comparisons that will be claimed if they are shown; everything else is exploration."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of the lesions."""
     requirements: Requirements = added(Requirements())
-    """What makes a design good enough: which of them are is claimed too (:func:`select_designs`),
-    at half of :attr:`alpha` over all designs, beside the comparisons."""
+    """Requirements on a design. Which designs meet them is claimed too (:func:`select_designs`), at
+    half of :attr:`alpha` over all designs, in addition to the comparisons."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -118,7 +118,7 @@ class Pair(NamedTuple):
 
 
 def _of_paths(derived: object) -> object:
-    """TOML takes a bare ``system.sensor.photons`` for tables in tables."""
+    """Paths such as ``system.sensor.photons``, which TOML reads as tables in tables unquoted."""
     if isinstance(derived, Mapping):
         for name, formula in derived.items():
             if isinstance(formula, Mapping):
@@ -130,7 +130,7 @@ def _of_paths(derived: object) -> object:
 
 
 class Study(Settings):
-    """Designs, seeds, and the plan by which they will be judged.
+    """Designs, seeds, and the plan by which they are judged.
 
     Examples
     --------
@@ -145,39 +145,39 @@ class Study(Settings):
     """
 
     name: str = "study"
-    """What people call it."""
+    """Name of the study."""
     question: str = ""
-    """What it is to answer."""
+    """Question that it is to answer."""
     base: RunConfig = RunConfig()
-    """Everything that the axes do not set."""
+    """Configuration of everything that the axes do not set."""
     axes: dict[str, Axis] = Field(min_length=1)
-    """What differs between designs, by a short name."""
+    """Axes in which designs differ, by a short name."""
     derived: Annotated[dict[str, str], BeforeValidator(_of_paths), AfterValidator(FrozenDict)] = (
         added(FrozenDict())
     )
     """Fields that follow from the axes: a formula by path, such as ``{"system.sensor.photons":
-    "light * (pitch / stop)**2"}``. It reads axes of numbers, knows ``+ - * / **``, min, max, round,
-    floor, ceil and sqrt, and is rounded to six digits, as ranges are, unless it is a whole number
-    and the formula has no power. It is no axis: what differs between designs are their choices. A
-    design without one of the axes that it reads has the field of the base."""
+    "light * (pitch / stop)**2"}``. It reads numeric axes and knows ``+ - * / **``, min, max, round,
+    floor, ceil and sqrt. Its value is rounded to six digits, like ranges, unless it is a whole
+    number and the formula has no power. It is not an axis: designs differ by their levels. A design
+    without an axis that the formula reads has the field of the base."""
     costs: Annotated[dict[str, str], AfterValidator(FrozenDict)] = added(FrozenDict())
-    """What designs cost, less being better: a formula by name, such as ``{"lamp": "light",
-    "seconds": "bits / 2e6"}``, of axes of numbers and of photons, bits, pixels, macs, parameters
-    and bpp as they were measured. By default the first five of these."""
+    """Costs of designs, where lower is better: a formula by name, such as ``{"lamp": "light",
+    "seconds": "bits / 2e6"}``, of numeric axes and of the measured photons, bits, pixels, macs,
+    parameters and bpp. By default the first five of these."""
     sampler: Sampler = Grid()
     """Which combinations are run."""
     constraints: tuple[str, ...] = ()
-    """What must hold of a design, such as ``camera != none or light >= 300``: an axis that is
-    (``==``) or is not (``!=``) a level or another axis, and orders of numbers or formulas of axes,
-    such as ``pitch <= 463e-9 * stop``; joined by ``or``. An order may read :attr:`costs` too, those
-    that are made of axes alone and so are known before a run. A constraint says nothing of designs
-    that lack an axis that it reads."""
+    """Conditions on designs, such as ``camera != none or light >= 300``: an axis equals (``==``) or
+    does not equal (``!=``) a level or another axis, or an order of numbers or formulas of axes,
+    such as ``pitch <= 463e-9 * stop``; joined by ``or``. An order may also read :attr:`costs` that
+    depend only on axes and so are known before a run. A constraint does not apply to designs that
+    lack an axis that it reads."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1)
-    """One run of every design for each; from 0 up to below 2**63, which every generator takes."""
+    """Seeds, each of which gives one run per design; from 0 up to below 2**63."""
     race: Race | None = added(None)
-    """After how many seeds only the better designs go on; by default every design has all seeds."""
+    """After how many seeds only the better designs continue; by default all get all seeds."""
     plan: Plan = Plan()
-    """How it will be judged."""
+    """Plan by which the study is judged."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -206,7 +206,7 @@ class Study(Settings):
                         continue
                     axis = self._axis(name)
                     if not term.is_order and term.right not in self.axes:
-                        # A misspelt level would never be met.
+                        # A misspelt level would never be matched.
                         _check_level(axis, term.right, f"the constraint {text!r}, {name}")
         for number, comparison in enumerate(self.plan.comparisons):
             for name, level in (*comparison.first.items(), *comparison.second.items()):
@@ -221,15 +221,15 @@ class Study(Settings):
         return self
 
     def _check_unplanned(self, what: str, why: str) -> None:
-        """Refuse a plan of designs or seeds that follow from results."""
+        """Refuse a plan for designs or seeds that follow from results."""
         for planned, there in (
             ("comparisons", self.plan.comparisons),
             ("requirements", self.plan.requirements),
         ):
             if there:
                 raise ValueError(
-                    f"a {what} cannot plan {planned}, as {why}: leave them out, and confirm what "
-                    "it finds with `lens2label study confirm`"
+                    f"a {what} cannot plan {planned}, as {why}: leave them out, and confirm its "
+                    "result with `lens2label study confirm`"
                 )
 
     def _check_race(self, race: Race) -> None:
@@ -252,22 +252,22 @@ class Study(Settings):
             )
 
     def _check_twice(self, comparison: Comparison) -> None:
-        """Refuse a comparison that leaves an axis open which both of its designs may have."""
+        """Refuse a comparison that leaves open an axis that both of its designs may have."""
         first, second = comparison.first, comparison.second
         for one, other in ((first, second), (second, first)):
             for name in one.keys() - other.keys():
                 if not never_meets(name, other, self.axes):
                     raise ValueError(
-                        f"{_TWICE}; here one alone chooses on {name}, which the other may have "
-                        "too: choose on it twice, or say with when which designs have it"
+                        f"{_TWICE}; here only one of them chooses on {name}, which the other may "
+                        "have too: choose on it in both, or say with when which designs have it"
                     )
 
     def _check_cost(self, cost: str, term: Term, constraint: str) -> None:
-        """Refuse a constraint on a cost that is no order, or that only a run tells."""
+        """Refuse a constraint on a cost that is not an order, or that is known only after a run."""
         if not term.is_order:
             raise ValueError(
-                f"the constraint {constraint!r} asks what the cost {cost} equals, and it is a "
-                f"number that only orders may read (<, <=, >, >=), such as {cost} <= {term.right}"
+                f"the constraint {constraint!r} tests equality of the cost {cost}, a number that "
+                f"only orders may read (<, <=, >, >=), such as {cost} <= {term.right}"
             )
         measured = sorted(names_in(self.costs[cost]) - self.axes.keys())
         if measured:
@@ -285,28 +285,49 @@ class Study(Settings):
 
     @property
     def cost_names(self) -> tuple[str, ...]:
-        """What its designs cost, by name: :attr:`costs`, or those that every run measures."""
+        """Names of the costs: :attr:`costs`, or those that every run measures."""
         return tuple(self.costs) or MEASURED_COSTS
 
     def sets(self, axis: str) -> frozenset[str]:
-        """Paths of the fields that change with ``axis``, those that are derived from it too."""
+        """Paths of the fields that change with ``axis``, also derived ones."""
         read = {path for path, text in self.derived.items() if axis in names_in(text)}
         return frozenset(self.axes[axis].paths() | read)
 
+    def varies(self, *fields: str) -> bool:
+        """Whether any of these fields differs between designs.
+
+        Parameters
+        ----------
+        fields : str
+            Paths, such as ``data`` or ``training.epochs``.
+
+        Returns
+        -------
+        bool
+            Whether an axis, or a field derived from it, sets one of these fields, a field inside
+            it, or a table around it.
+        """
+        return any(
+            is_within(path, field) or is_within(field, path)
+            for axis in self.axes
+            for path in self.sets(axis)
+            for field in fields
+        )
+
     def designs(self) -> tuple[Design, ...]:
-        """The designs that meet the constraints, each once; of a search, those of its first round.
+        """The designs that meet the constraints, each once; for a search, those of its first round.
 
         Raises
         ------
         ValueError
-            When the constraints exclude all of them, or there are fewer than the sampler wants: of
-            a Latin hypercube, when one of its points is excluded; of a grid, when it has more than
-            100 000 designs, or more than a million combinations to look at.
+            When the constraints exclude all designs, or leave fewer than the sampler wants; for a
+            Latin hypercube, when one of its points is excluded; for a grid, when it has more than
+            100 000 designs, or more than a million combinations to check.
         """
         return self.drawn()[0]
 
     def drawn(self) -> tuple[tuple[Design, ...], int]:
-        """The :meth:`designs`, and how many more were drawn that were there already.
+        """The :meth:`designs`, and the number of draws that repeated one.
 
         Raises
         ------
@@ -339,9 +360,9 @@ class Study(Settings):
             if isinstance(self.sampler, LatinHypercube):
                 raise ValueError(
                     f"of the {wanted} points of the Latin hypercube, only {len(found)} are "
-                    "different designs that meet the constraints, and with others for the rest it "
-                    "would be none: take sobol or random, leave out a constraint, or take a grid "
-                    "where axes have few choices"
+                    "different designs that meet the constraints, and replacing the rest would "
+                    "break it: take sobol or random, leave out a constraint, or take a grid "
+                    "if axes have few choices"
                 )
             raise ValueError(
                 f"{wanted} designs are wanted, and {tried} draws gave only {len(found)} different "
@@ -371,14 +392,14 @@ class Study(Settings):
         )
 
     def _is_level(self, term: Term) -> bool:
-        """Whether a comparison is one with a level of its axis, whatever else has that name."""
+        """Whether a comparison is with a level of its axis, whatever else has that name."""
         axis = self.axes.get(term.left)
         return not (term.is_order or axis is None or axis.values is None) and (
             term.right in axis.levels()
         )
 
     def _read_by(self, constraint: str) -> set[str]:
-        """Axes that a constraint reads, in costs too."""
+        """Axes that a constraint reads, also through costs."""
         read: set[str] = set()
         for term in terms(constraint):
             read |= term.axes() | (set() if self._is_level(term) else {str(term.right)})
@@ -387,9 +408,9 @@ class Study(Settings):
         return read & self.axes.keys()
 
     def every(self) -> tuple[Design, ...] | None:
-        """Every design that meets the constraints; None where there is no end of them, or nearly.
+        """Every design that meets the constraints; None if there are infinitely or too many.
 
-        A range is all that is in it here, whatever its points.
+        For a range, every number in it counts, whatever its points.
         """
         choices: dict[str, Sequence[Level]] = {}
         for name, axis in self.axes.items():
@@ -406,19 +427,19 @@ class Study(Settings):
         Parameters
         ----------
         design : mapping
-            Its choices.
+            Its levels.
         seed : int
 
         Raises
         ------
         ConfigError
-            When the choices do not fit together; which design, and why. When it does not choose on
-            the axes that it has.
+            When the levels do not fit together, with the design and the reason; when the design
+            does not have levels on exactly the axes that it has.
         """
         there = axes_of(design, self.axes)
         if design.keys() != set(there):
             raise ConfigError(
-                f"a design with these choices has the axes {', '.join(there)}, and it chooses on "
+                f"a design with these levels has the axes {', '.join(there)}, but it chooses on "
                 f"{', '.join(design)}"
             )
         content = self.base.model_dump(mode="json")
@@ -426,11 +447,11 @@ class Study(Settings):
             p: v for name in there for p, v in self.axes[name].assignments(design[name]).items()
         }
         sets |= derive(self.derived, design)
-        # Whole sub-configurations first, then what other axes change inside of them.
+        # Whole sub-configurations first, then fields inside them that other axes set.
         for path in sorted(sets, key=lambda path: path.count(".")):
             set_path(content, path, sets[path])
         for part in (content["system"], content["training"]):
-            if isinstance(part, dict):  # or it is no configuration, as is told below
+            if isinstance(part, dict):  # otherwise it is invalid, as reported below
                 part["seed"] = seed
         try:
             return RunConfig.model_validate(content)
@@ -446,12 +467,12 @@ class Study(Settings):
             ) from error
 
     def pairs(self, designs: Sequence[Design]) -> tuple[Pair, ...]:
-        """What the plan compares, among ``designs``.
+        """Pairs among ``designs`` that the plan compares.
 
         Raises
         ------
         ValueError
-            When a comparison meets no two designs that are alike in everything else.
+            When a comparison matches no two designs that are equal in everything else.
         """
         found = []
         for comparison in self.plan.comparisons:
@@ -459,14 +480,14 @@ class Study(Settings):
             if not here:
                 raise ValueError(
                     f"no two designs compare {levels_shown(comparison.first)} with "
-                    f"{levels_shown(comparison.second)} and are alike in everything else: "
+                    f"{levels_shown(comparison.second)} and are equal in everything else: "
                     + self._advice(comparison)
                 )
             found += here
         return tuple(found)
 
     def _advice(self, comparison: Comparison) -> str:
-        """What to do where a comparison meets no designs."""
+        """What to do if a comparison matches no designs."""
         first, second = comparison.first, comparison.second
         for name in (name for name in self.axes if name not in first | second):
             if never_meets(name, first, self.axes) != never_meets(name, second, self.axes):
@@ -474,7 +495,7 @@ class Study(Settings):
         return "use a grid, or list both"
 
     def doubt(self, pairs: int) -> str | None:
-        """Why so many planned ``pairs`` cannot be told apart with these seeds, if they cannot."""
+        """Why so many planned ``pairs`` cannot show anything with these seeds, or None."""
         if pairs == 0:
             return None
         seeds, needed = len(self.seeds), seeds_for_claim(self.plan.alpha, pairs)
@@ -491,13 +512,13 @@ class Study(Settings):
 def load_study(path: Path | str) -> Study:
     """Read a study from ``path``, a ``.toml`` or JSON file.
 
-    TOML has no null: there the word ``"null"`` is one, in the base, in the values of an axis and
+    TOML has no null: the word ``"null"`` stands for it in the base, in the values of an axis and
     in what the plan and the sampler choose.
 
     Raises
     ------
     ConfigError
-        When the file cannot be read, or a key or value is not known; each with its place.
+        When the file cannot be read, or a key or value is unknown; with the place of each.
     """
     path = Path(path)
     try:
@@ -519,7 +540,7 @@ def load_study(path: Path | str) -> Study:
 
 
 class _WithCosts(dict[str, Level]):
-    """A design, and each of its costs once a constraint reads it: another term may hold before."""
+    """A design with its costs, each computed only when a constraint reads it."""
 
     def __init__(self, design: Design, costs: Mapping[str, str]) -> None:
         super().__init__(design)
@@ -544,7 +565,7 @@ def _check_level(axis: Axis, level: Level, where: str) -> None:
 
 
 def _with_nulls(study: dict[str, Any]) -> dict[str, Any]:
-    """A study read from TOML with null for the word, wherever a value may stand."""
+    """A study read from TOML, with the word null replaced by None wherever a value may be."""
     axes = study.get("axes")
     if isinstance(axes, dict):
         axes = {
@@ -581,12 +602,11 @@ def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:
         yield Pair(name, number, partner)
 
 
-def varies(study: Study, *parts: str) -> bool:
-    """Whether an axis sets any of these parts of a run, as ``data``."""
-    paths = [path for axis in study.axes for path in study.sets(axis)]
-    return any(path.split(".")[0] in parts for path in paths)
-
-
 def levels_shown(design: Mapping[str, Level]) -> str:
-    """The choices of a design in words."""
+    """The levels of a design as text."""
     return ", ".join(f"{name}={level}" for name, level in design.items())
+
+
+def numbers_shown(word: str, numbers: Sequence[int]) -> str:
+    """Numbers of designs or seeds after their name: ``design 3``, ``designs 3, 5``."""
+    return f"{word}{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"

@@ -1,18 +1,18 @@
-"""The ledger of a study: a folder, nothing else. No server, no database, nothing to repair.
+"""The ledger of a study: a folder of plain files, without a server or database.
 
 ::
 
     STUDY/
-        study.json                what is asked and how it will be judged; written first
-        designs/<number>.json     what a search has chosen since
+        study.json                study and plan; written first
+        designs/<number>.json     designs that a search has chosen since
         runs/<digest>/            one run each, see joint.saved; the name is its configuration
-            attempts.jsonl        one line for each start; that of its end says how long it took
+            attempts.jsonl        one line for each start; at the end it gets the duration
             result.json           written last: done
-            failure.json          why there is none
+            failure.json          why there is no result
 
-How far a run has come is told by its files alone: held by somebody is *running*, a result is
-*done*, a reason is *failed*, anything else is *pending* (to be started, or to be resumed). Folders
-may be copied, and merged with rsync.
+The state of a run is determined by its files: held by a worker is *running*, with a result
+*done*, with a reason *failed*, anything else is *pending* (to be started, or to be resumed).
+Folders may be copied, and merged with rsync.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from classify.judged import Judged
+from classify.metric_names import METRICS
 from joint.caution import caution
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
@@ -67,6 +68,7 @@ __all__ = [
     "RunState",
     "StudyError",
     "Tally",
+    "check_design",
     "design_path",
     "done_before",
     "open_study",
@@ -88,11 +90,11 @@ RunState: TypeAlias = Literal["pending", "running", "done", "failed"]
 
 
 class StudyError(ConfigError):
-    """A folder holds no study, or another one than was expected."""
+    """A folder holds no study, or another one than expected."""
 
 
 class Misplaced(CheckpointError):
-    """A file of a run folder is whole, and of another run."""
+    """A file of a run folder is whole, but of another run."""
 
 
 @final
@@ -101,23 +103,23 @@ class PlannedRun:
     """One run of a study."""
 
     digest: str
-    """Of its configuration, and the name of its folder."""
+    """Digest of its configuration, and the name of its folder."""
     design: int
     """Number of its design."""
     seed: int
 
 
 class Tally(NamedTuple):
-    """How many runs there are in each state."""
+    """Number of runs in each state."""
 
     pending: int
-    """Nobody has begun."""
+    """Runs that nobody has begun, or that can be resumed."""
     running: int
-    """Somebody holds the folder."""
+    """Runs whose folder a worker holds."""
     done: int
-    """There is a result."""
+    """Runs with a result."""
     failed: int
-    """A reason was left."""
+    """Runs that left a reason for their failure."""
 
     @property
     def finished(self) -> int:
@@ -136,22 +138,22 @@ class Ledger:
     """A study in its folder."""
 
     folder: Path
-    """Where it lies."""
+    """Folder of the study."""
     study: Study
-    """As it was written before the first run."""
+    """The study as written before the first run."""
     designs: tuple[Design, ...]
-    """Of a search, those that it has chosen so far, see :meth:`refreshed`."""
+    """Its designs; for a search, those chosen so far, see :meth:`refreshed`."""
     runs: tuple[PlannedRun, ...]
-    """Seed by seed, so that what is there early covers all designs. Of a race, those that it has
-    called, see :meth:`refreshed`."""
+    """Its runs, seed by seed, so that early results cover all designs. For a race, those that it
+    has called, see :meth:`refreshed`."""
     planned: tuple[PlannedRun, ...]
-    """The same, and those that a race has not called: it may, or their designs are out of it."""
+    """The same, with runs that a race has not called: it may, or their designs are out of it."""
 
     @property
     def wanted(self) -> int:
-        """How many runs there will be, those that a search or a race has not chosen yet too.
+        """Number of runs in total, with those that a search or a race has not chosen yet.
 
-        Of a race it becomes more where designs are equal at a border, as all of them go on.
+        For a race it increases if designs are equal at a limit, as all of them continue.
         """
         sampler = self.study.sampler
         if isinstance(sampler, Search):
@@ -161,14 +163,14 @@ class Ledger:
     def refreshed(self) -> "Ledger":
         """The same study, with what a search or a race has chosen meanwhile.
 
-        A race may also call less than before: it decides anew where what failed is tried again.
+        A race may also call fewer runs than before: it decides again if a failed run is retried.
 
         Raises
         ------
         StudyError
             When a design that a search has chosen cannot be read.
         CheckpointError
-            When a run by which a race decides is damaged.
+            When a run that decides a race is damaged.
         """
         if self.study.race is not None:
             runs = called(self)
@@ -179,9 +181,9 @@ class Ledger:
         return ledger
 
     def add(self, design: Design, *, by_chance: bool = False) -> "Ledger":
-        """Add ``design`` to a search; if somebody else was faster, theirs is taken.
+        """Add ``design`` to a search; if another worker was faster, its design is taken.
 
-        Its file says so where it was drawn ``by_chance``.
+        The file records whether the design was drawn ``by_chance``.
         """
         number = len(self.designs)
         config = self.study.config(design, self.study.seeds[0])
@@ -193,7 +195,7 @@ class Ledger:
         return self.refreshed()
 
     def by_chance(self) -> tuple[int, ...]:
-        """Numbers of the designs that chance chose, not results, after a search's first round."""
+        """Numbers of the designs that were drawn at random after a search's first round."""
         if not isinstance(self.study.sampler, Search):
             return ()
         return tuple(
@@ -212,36 +214,41 @@ class Ledger:
         Raises
         ------
         StudyError
-            When this version of the library makes another one of it, or its files were changed.
+            When this version of the library makes another configuration of it, or files changed.
         """
         config = self.study.config(self.designs[run.design], run.seed)
         if config.digest() != run.digest:
             raise StudyError(
-                f"run {run.digest} of the study in {self.folder} has other settings now "
-                f"({config.digest()}): it was written by another version of lens2label, or a file "
-                "of it was changed. Finish it with that version, put the file back, or start a new "
-                "folder"
+                f"the settings of run {run.digest} of the study in {self.folder} have changed "
+                f"({config.digest()}): it was written by another version of lens2label, or one of "
+                "its files was changed. Finish it with that version, restore the file, or start a "
+                "new folder"
             )
         return config
 
     def pairs(self) -> tuple[Pair, ...]:
-        """What the plan compares."""
+        """Pairs of designs that the plan compares."""
         return self.study.pairs(self.designs)
 
     def state(self, run: PlannedRun) -> RunState:
-        """How far ``run`` has come."""
+        """State of ``run``."""
         return _state(self.path(run))
 
     def states(self) -> tuple[RunState, ...]:
-        """How far each run has come, in the order of :attr:`runs`."""
+        """State of each run, in the order of :attr:`runs`."""
         root = self.folder / RUNS_FOLDER
         there = set(os.listdir(root)) if root.is_dir() else set()
         return tuple(
             _state(root / run.digest) if run.digest in there else "pending" for run in self.runs
         )
 
+    def done(self) -> tuple[PlannedRun, ...]:
+        """Runs that have a result, in the order of :attr:`runs`."""
+        states = zip(self.runs, self.states(), strict=True)
+        return tuple(run for run, state in states if state == "done")
+
     def gave_up(self, run: PlannedRun) -> bool:
-        """Whether its machine gave up a run that failed, which says nothing of its design.
+        """Whether a failed run was given up by its machine, which says nothing about its design.
 
         Parameters
         ----------
@@ -251,28 +258,28 @@ class Ledger:
         -------
         bool
         """
-        if self.state(run) != "failed":  # a folder may have an old failure beside its result
+        if self.state(run) != "failed":  # a folder may hold an old failure and a result
             return False
         failure = read_failure(self.path(run))
         return given_up(failure.get("error"), failure.get("message"))
 
     def tally(self) -> Tally:
-        """How many runs are in each state; those that are to be chosen yet are pending."""
+        """Number of runs in each state; runs that are still to be chosen count as pending."""
         counts = Counter(self.states())
         counts["pending"] += self.wanted - len(self.runs)
         return Tally(*(counts[state] for state in Tally._fields))  # pyright: ignore
 
     def result(self, run: PlannedRun) -> dict[str, Any]:
-        """What ``run`` has written, once it is done.
+        """Result of ``run``, once it is done.
 
         Raises
         ------
         CheckpointError
-            When it cannot be read, or is of another run; what to do about it.
+            When it cannot be read, or is of another run; the message says what to do.
         """
         try:
             result = read_result(self.path(run))
-            of = result.get("digest", run.digest)  # which made-up ones may lack
+            of = result.get("digest", run.digest)  # missing in artificial results
             if of != run.digest:
                 raise Misplaced(
                     f"{self.path(run) / RESULT_FILE} is damaged: it is that of the run {of}"
@@ -289,49 +296,49 @@ class Ledger:
             return result
         except CheckpointError as error:
             raise type(error)(
-                f"{error}. Remove the file where it is damaged: a worker then goes on from the "
-                "checkpoint beside it, and writes it again"
+                f"{error}. Remove the file if it is damaged: a worker then continues from the "
+                "checkpoint in its folder and writes it again"
             ) from error
 
     def predictions(self, run: PlannedRun) -> Predictions | None:
-        """Scores of each test picture of ``run``, once it is done; None where there are none.
+        """Scores of each test picture of ``run``, once it is done; None without scores.
 
         Raises
         ------
         CheckpointError
-            When they, or the result, cannot be read; when they are of another test than the result,
-            as of a run whose files were mixed up, by its accuracy and log-loss; what to do about
-            it.
+            When scores or result cannot be read, or when a number of the report is not that of the
+            scores, as for a run whose files were mixed up; the message says what to do.
         """
         path = self.path(run) / PREDICTIONS_FILE
         if not path.exists():
             return None
-        again = f"Remove {RESULT_FILE} beside it, and a worker tests the run again"
+        again = f"Remove {RESULT_FILE} in its folder, and a worker tests the run again"
         test = self.result(run)["test"]
         try:
             found = load_predictions(path)
         except CheckpointError as error:
             raise CheckpointError(f"{path} is damaged. {again}") from error
-        # The accuracies of two runs may be equal; the log-loss is of every score.
-        said = {"accuracy": test.get("accuracy"), "nll": (test.get("report") or {}).get("nll")}
+        # Two runs may have the same accuracy; the log-loss depends on every score.
+        stated = {**(test.get("report") or {}), "accuracy": test.get("accuracy")}
+        said = {name: stated[name] for name in METRICS if stated.get(name) is not None}
         scores = Judged(found.logits.astype(float), found.labels, classes=found.classes)
         here = scores.measure(np.ones((1, len(found.labels))), said)
         for name, value in said.items():
-            if value is not None and not math.isclose(
+            if not isinstance(value, int | float) or not math.isclose(
                 here[name][0], value, rel_tol=1e-6, abs_tol=1e-9
             ):
-                raise Misplaced(f"{path} is not of the test in {RESULT_FILE}. {again}")
+                raise Misplaced(f"{path} does not belong to the test in {RESULT_FILE}. {again}")
         return found
 
     def reset_failed(self) -> int:
-        """Make the runs that failed pending again, after their cause was put right.
+        """Make failed runs pending again, after their cause was fixed.
 
-        Of a race, those too that it does not call now.
+        For a race, this includes failed runs that it does not call now.
 
         Returns
         -------
         int
-            How many.
+            Number of such runs.
         """
         failed = [run for run in self.planned if self.state(run) == "failed"]
         for run in failed:
@@ -349,7 +356,7 @@ def open_study(folder: Path | str) -> Ledger:
     StudyError
         When there is none, or it cannot be read.
     CheckpointError
-        When a run by which a race decides is damaged.
+        When a run that decides a race is damaged.
 
     Warns
     -----
@@ -360,13 +367,13 @@ def open_study(folder: Path | str) -> Ledger:
     if not sealed:
         caution(
             f"{ledger.folder / STUDY_FILE} was changed after it was written: {AFTERWARDS}. "
-            "Describe another study in a file of its own; --earlier takes the runs that both have"
+            "Describe another study in a separate file; --earlier copies the runs that both have"
         )
     return ledger.refreshed()
 
 
 def read_study(folder: Path | str) -> tuple[Ledger, bool]:
-    """The study in ``folder`` as it was written, and whether its file is as it was then.
+    """The study in ``folder`` as written, and whether its file is unchanged.
 
     Raises
     ------
@@ -424,24 +431,27 @@ def seal(content: Mapping[str, Any]) -> str:
 
 
 def done_before(ledger: Ledger) -> int:
-    """Runs of a study that were done already when it was written."""
+    """Number of runs of a study that were already done when it was written."""
     return parse_json((ledger.folder / STUDY_FILE).read_bytes())["done_before"]
 
 
 def without_weights(ledger: Ledger) -> int:
-    """Runs that are done and whose trained weights are gone; what was measured needs none."""
+    """Number of finished runs whose trained weights are gone; their results do not need them."""
     study = ledger.study
     trained = [study.config(design, study.seeds[0]).training for design in ledger.designs]
     names = [BEST_FILE if training.restore_best else CHECKPOINT_FILE for training in trained]
-    return sum(
-        not (ledger.path(run) / names[run.design]).exists()
-        for run, state in zip(ledger.runs, ledger.states(), strict=True)
-        if state == "done"
-    )
+    return sum(not (ledger.path(run) / names[run.design]).exists() for run in ledger.done())
 
 
-# Names of errors, as a failed run keeps them, that are no outcome of its design; and what torch
-# says of others of them, by a RuntimeError.
+def check_design(ledger: Ledger, number: int) -> None:
+    """Raise a ValueError for a number that is not a design."""
+    count = len(ledger.designs)
+    if not 0 <= number < count:
+        raise ValueError(f"there is no design {number}: they are counted from 0 to {count - 1}")
+
+
+# Names of errors of a failed run that are not an outcome of its design, and the texts of torch's
+# RuntimeErrors of this kind.
 _OF_THE_MACHINE = ("RunAbandoned", "OutOfMemoryError", "MemoryError")
 _WORDS_OF_THE_MACHINE = (
     "DefaultCPUAllocator: ",
@@ -452,21 +462,21 @@ _WORDS_OF_THE_MACHINE = (
 
 
 def given_up(error: str | None, message: str | None) -> bool:
-    """Whether a run failed because its machine gave it up: killed again and again, or no memory.
+    """Whether a run failed because its machine gave it up: killed repeatedly, or out of memory.
 
-    That says nothing of its design, and the run counts as not ended until it is tried again.
+    That says nothing about its design. The run counts as not ended until it is tried again.
 
     Parameters
     ----------
     error, message : str or None
-        What :func:`read_failure` has of it.
+        As :func:`read_failure` gives them.
     """
     words = message or ""
     return error in _OF_THE_MACHINE or any(each in words for each in _WORDS_OF_THE_MACHINE)
 
 
 def read_failure(folder: Path) -> dict[str, Any]:
-    """What :meth:`joint.saved.folder.RunFolder.fail` wrote; empty when it cannot be read."""
+    """Content of :meth:`joint.saved.folder.RunFolder.fail`; empty if it cannot be read."""
     try:
         content = parse_json((folder / FAILURE_FILE).read_bytes())
     except (OSError, ValueError):
@@ -480,7 +490,7 @@ def design_path(ledger: Ledger, number: int) -> Path:
 
 
 def with_next(ledger: Ledger) -> Ledger | None:
-    """The same study with the next design of a search; None if there is none.
+    """The study with the next design of its search; None if there is none yet.
 
     Raises
     ------
@@ -498,7 +508,7 @@ def with_next(ledger: Ledger) -> Ledger | None:
 
 
 def read_design(ledger: Ledger, number: int) -> tuple[Design, tuple[PlannedRun, ...]] | None:
-    """A design that a search has chosen, and its runs; None if it has not chosen it yet.
+    """A design that a search has chosen, and its runs; None if it has not been chosen yet.
 
     Raises
     ------
@@ -511,7 +521,7 @@ def read_design(ledger: Ledger, number: int) -> tuple[Design, tuple[PlannedRun, 
         design = content["design"]
         runs = tuple(PlannedRun(of, number, seed) for of, seed in content["runs"].items())
         if design.keys() != set(axes_of(design, ledger.study.axes)):
-            raise ValueError("it chooses on other axes than the study")
+            raise ValueError("it has levels on other axes than the study")
         if [run.seed for run in runs] != list(ledger.study.seeds):
             raise ValueError("it has other seeds than the study")
         return design, runs
@@ -530,21 +540,21 @@ def _state(path: Path) -> RunState:
         return "pending"
     if RESULT_FILE in names:
         return "done"
-    # What a killed process leaves behind is not held.
+    # Files that a killed process leaves behind do not count as held.
     if LOCK_FILE in names and holder_of(path) is not None:
         return "running"
     return "failed" if FAILURE_FILE in names else "pending"
 
 
 def seeded(config: RunConfig, seed: int) -> RunConfig:
-    """The same ``config``, which is checked already, with another ``seed``."""
+    """The ``config``, which was checked already, with another ``seed``."""
     system = config.system.model_copy(update={"seed": seed})
     training = config.training.model_copy(update={"seed": seed})
     return config.model_copy(update={"system": system, "training": training})
 
 
 def write_new(path: Path, content: object) -> bool:
-    """Write ``content`` to ``path`` unless that is there; of two at once, one alone does."""
+    """Write ``content`` to ``path`` unless it exists; of two concurrent writers, one succeeds."""
     own = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
     _write(own, content)
     try:

@@ -4,8 +4,8 @@
 
     pending run ──► alike ──► K runs ──► fit_ensemble ──► K trained folders ──► each tested alone
 
-The folders are those of runs that were trained alone, so that whoever comes next, here or
-elsewhere, completes them, or goes on with them, one by one.
+The folders are the same as for runs trained alone, so any worker, here or elsewhere, can complete
+or continue them one by one.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -34,11 +34,11 @@ __all__ = ["companions", "train_together"]
 def companions(
     ledger: Ledger, first: PlannedRun, most: int, *, without: Collection[PlannedRun]
 ) -> list[PlannedRun]:
-    """Pending runs to train together with the first, and it itself: ``most`` of them.
+    """At most ``most`` pending runs to train together: the first and others like it.
 
-    They have its scenes, its networks and its training up to the seed; cameras, objectives and
-    seeds are their own. Left out, the first too, are those that :func:`lost_together` tells of, and
-    those that wait for their test alone.
+    They have its scenes, networks and training, up to the seed; cameras, objectives and seeds may
+    differ. Runs for which :func:`lost_together` is true, also the first, and runs that wait only
+    for their test are left out.
     """
     kind = _kind(ledger.config(first))
     found: list[PlannedRun] = []
@@ -49,7 +49,7 @@ def companions(
             continue
         config, path = ledger.config(run), ledger.path(run)
         to_train = ended_epochs(path) < config.training.epochs
-        # Those that took a worker with them are not to take the others' work along.
+        # A run that ended its worker must not end the work of others as well.
         if to_train and _kind(config) == kind and not lost_together(path):
             found.append(run)
     return found
@@ -63,15 +63,15 @@ def train_together(
     device: torch.device,
     stop: Callable[[], bool],
 ) -> None:
-    """Train runs, or go on with them, up to their tests.
+    """Train runs together, or continue them, up to their tests.
 
-    Those that somebody holds, that have ended or are given up are left out; of fewer than two,
-    nothing is trained.
+    Runs that a worker holds, that have ended or are given up are left out; if fewer than two are
+    left, nothing is trained.
 
     Raises
     ------
     ValueError, CheckpointError, TrainingDiverged
-        As :func:`joint.fit_ensemble`; what was saved of each run is there.
+        As :func:`joint.fit_ensemble`; what was saved of each run is kept.
     """
     with ExitStack() as held:
         taken: dict[PlannedRun, RunFolder] = {}
@@ -81,7 +81,7 @@ def train_together(
             except RunLocked:
                 continue
             ended = is_done(folder.path) or (folder.path / FAILURE_FILE).exists()
-            # One that is given up would only end the start of all of them.
+            # A run that is given up would only end the start of all of them.
             if not ended and given_up(folder.path) is None:
                 taken[run] = folder
         if len(taken) < 2:
@@ -93,7 +93,7 @@ def train_together(
         parts = build_split(configs[0], load(configs[0].data))
         if parts.validation is None:
             raise ValueError("a run needs a validation part: split into three")
-        systems = [built(config, parts.train, device) for config in configs]
+        systems = [built(config.system, parts.train, device) for config in configs]
         for config, folder in zip(configs, folders, strict=True):
             noted(config, folder, device)
         fit_ensemble(
@@ -113,7 +113,7 @@ def train_together(
 
 @contextmanager
 def _taken_back_of_a_machine(folder: RunFolder) -> Iterator[None]:
-    """Forget the start where the machine ends it, in words: it holds nothing against the run."""
+    """Remove the start of a run if the machine ends it with an error: the run is not at fault."""
     try:
         yield
     except Exception as error:
@@ -123,7 +123,7 @@ def _taken_back_of_a_machine(folder: RunFolder) -> Iterator[None]:
 
 
 def _kind(config: RunConfig) -> dict[str, Any]:
-    """What runs of one ensemble have in common."""
+    """Settings that runs of one ensemble have in common."""
     return {
         "data": config.data,
         "split": config.split,

@@ -1,4 +1,4 @@
-"""Random views of a batch, made on its own device from explicit generators.
+"""Random augmentation of a batch, computed on its own device from explicit generators.
 
 ::
 
@@ -28,47 +28,47 @@ AugmentationName = Literal["none", "dihedral", "full"]
 
 
 class Augmentation(Settings):
-    """How far the views of a picture may lie from it; as they are, all of these leave it alone.
+    """Ranges of the random changes of the training pictures; by default there are none.
 
-    A factor of up to ``f`` means between ``1 / (1 + f)`` and ``1 + f``, evenly on a logarithmic
-    scale; other ranges are drawn from evenly, to both sides.
+    A factor of up to ``f`` is drawn between ``1 / (1 + f)`` and ``1 + f``, uniformly on a
+    logarithmic scale. Other ranges are symmetric about 0 and drawn from uniformly.
     """
 
     dihedral: bool = False
     """One of the eight flips and quarter turns (the four flips where H != W)."""
     flips: bool = False
-    """One of the four flips, left-right and top-bottom; dihedral contains them."""
+    """One of the four flips, left-right and top-bottom; dihedral includes them."""
     turn: float = Field(default=0.0, ge=0, le=180)
-    """Degrees."""
+    """Largest rotation, degrees."""
     scale: float = Field(default=0.0, ge=0)
-    """Factor on the size of what is seen."""
+    """Factor on the size of the picture's content."""
     shift: float = Field(default=0.0, ge=0, le=1)
-    """Share of width and of height."""
+    """Largest shift as a share of the width and of the height."""
     shear: float = Field(default=0.0, ge=0, lt=90)
-    """Degrees."""
+    """Largest shear, degrees."""
     blur: float = Field(default=0.0, ge=0)
-    """Largest standard deviation of a Gaussian, pixels; sampled at pixels, one below 0.6 blurs less
-    than it says (0.5 as 0.46, 0.3 as 0.09)."""
+    """Largest standard deviation of a Gaussian blur, pixels. Its kernel is sampled at pixels: below
+    0.6 it blurs less than its nominal value (0.5 as 0.46, 0.3 as 0.09)."""
     channel_gain: float = Field(default=0.0, ge=0)
-    """Factor on each channel by itself, as of a camera's white balance."""
+    """Independent factor on each channel, as by a camera's white balance."""
     brightness: float = Field(default=0.0, ge=0)
-    """Factor on all channels."""
+    """Common factor on all channels."""
     contrast: float = Field(default=0.0, ge=0)
-    """Factor on the distance to the mean luminance of the picture."""
+    """Factor on the difference to the mean luminance of the picture."""
     saturation: float = Field(default=0.0, ge=0)
-    """Factor on the distance to grey; pictures of three channels."""
+    """Factor on the difference to grey; only for pictures with three channels."""
     hue: float = Field(default=0.0, ge=0, le=180)
-    """Degrees; pictures of three channels."""
+    """Largest rotation of the hue, degrees; only for pictures with three channels."""
     domain: Literal["encoded", "linear"] = "encoded"
-    """Light in which blur and colours change: sRGB codes, or what a camera sees."""
+    """Values on which blur and colour changes act: encoded, sRGB codes; linear, light."""
     cutout: float = Field(default=0.0, ge=0, le=1)
-    """Side of a box that is covered with the mean colour, as a share of the picture's."""
+    """Side of a box that is covered with the mean colour, as a share of the picture's side."""
     cutout_probability: float = Field(default=0.5, ge=0, le=1)
-    """Share of the pictures that lose a box, if it has a size."""
+    """Share of the pictures in which a box is covered, if cutout is above 0."""
 
     @property
     def warps(self) -> bool:
-        """Whether pixels are sampled between pixels."""
+        """Whether a change needs interpolation between pixels."""
         return max(self.turn, self.scale, self.shift, self.shear) > 0
 
     @property
@@ -86,10 +86,10 @@ _NAMED = {
 
 
 def augmentation(settings: Augmentation | AugmentationName) -> Augmentation:
-    """Settings as they are, or by name.
+    """Settings of a name; settings are returned unchanged.
 
-    ``none``: no change. ``dihedral``: flips and quarter turns. ``full``: in addition a turn of up
-    to 15 degrees, a scale of 10 %, a shift of 5 % and gains of 10 % for each channel.
+    ``none``: no change. ``dihedral``: flips and quarter turns. ``full``: in addition a rotation of
+    up to 15 degrees, a scale of 10 %, a shift of 5 % and gains of 10 % for each channel.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def augmentation(settings: Augmentation | AugmentationName) -> Augmentation:
     Raises
     ------
     ValueError
-        For a name that is none of these.
+        For any other name.
     """
     if isinstance(settings, Augmentation):
         return settings
@@ -121,36 +121,36 @@ def augment(
     generator: Generators | np.ndarray,
     encoding: Encoding = "srgb",
 ) -> Tensor:
-    """Random views of pictures whose label does not depend on where and how they were taken.
+    """Augment pictures randomly.
 
-    Each picture takes the same draws whatever is switched on, so that two settings that share a
-    seed differ in nothing else.
+    Each picture uses the same random numbers whatever is switched on, so that two settings with the
+    same seed differ only in their settings.
 
     Parameters
     ----------
     images : Tensor ``[B, C, H, W]``
         Pictures in 0..1.
     settings : Augmentation or str
-        How far the views may go; a name of :func:`augmentation`.
+        Ranges of the changes, or a name of :func:`augmentation`.
     generator : torch.Generator, a sequence of one for each picture, or uint64 seeds ``[B]``
-        Source of the draws; with one for each, the view of a picture does not depend on the rest
-        of the batch. On the CPU, views do not depend on the device of the pictures. Seeds do both
-        at once, without making that many generators.
+        Source of the random numbers. With one generator per picture, the result of a picture does
+        not depend on the rest of the batch. With generators on the CPU, results do not depend on
+        the device of the pictures. Seeds have both properties, and avoid making many generators.
     encoding : {"srgb", "linear"}
-        What the pictures are, for colours that are to change in the other light.
+        Encoding of the pictures, which is converted if ``settings.domain`` is the other one.
 
     Returns
     -------
     Tensor ``[B, C, H, W]``
-        In 0..1; the very same tensor where nothing changes.
+        In 0..1; the same tensor object if nothing changes.
 
     Raises
     ------
     TypeError
-        For pictures that are no tensor, and for a generator that is none.
+        When ``images`` is no tensor, or ``generator`` none of the above.
     ValueError
-        For an unknown name, pictures of another shape, saturation or hue of other than three
-        channels, or another number of generators than pictures.
+        For an unknown name, pictures of another shape, saturation or hue with another number of
+        channels than three, or a number of generators that is not the number of pictures.
     """
     settings = augmentation(settings)
     check_encoding_name(encoding)
@@ -170,7 +170,7 @@ def augment(
         raise ValueError(
             f"saturation and hue need pictures of 3 channels, not {images.shape[1]}; set both to 0"
         )
-    # Half precision holds neither the places of pixels nor the sums of a blur.
+    # Half precision is too coarse for pixel positions and for the sums of a blur.
     views = images if images.dtype == torch.float64 else images.float()
     draws = _draw(views, generator)
     views = _moved(views, settings, draws)
@@ -183,7 +183,7 @@ def augment(
 
 
 class _Draws(NamedTuple):
-    """Uniform numbers ``[B, n]``, those for a range to both sides in -1..1, all others in 0..1."""
+    """Uniform random numbers ``[B, n]``: -1..1 for symmetric ranges, 0..1 for all others."""
 
     pose: Tensor
     turn: Tensor
@@ -201,7 +201,7 @@ class _Draws(NamedTuple):
 
 
 def _draw(images: Tensor, generator: Generators | np.ndarray) -> _Draws:
-    """Draw all that a picture may need in one call, the numbers of its channels last."""
+    """Draw all random numbers of a picture in one call, those of its channels last."""
     count, channels = images.shape[:2]
     columns = (3, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, channels)
     if isinstance(generator, torch.Generator):
@@ -225,7 +225,7 @@ def _draw(images: Tensor, generator: Generators | np.ndarray) -> _Draws:
 
 
 def _moved(images: Tensor, settings: Augmentation, draws: _Draws) -> Tensor:
-    """Flip, turn, scale, shear and shift; in one sampling where pixels do not fall on pixels."""
+    """Flip, rotate, scale, shear and shift, with a single interpolation."""
     height, width = images.shape[-2:]
     choice = draws.pose < 0.5
     if not (settings.dihedral and height == width):
@@ -245,7 +245,7 @@ def _moved(images: Tensor, settings: Augmentation, draws: _Draws) -> Tensor:
 
 
 def _relit(images: Tensor, settings: Augmentation, draws: _Draws, encoding: Encoding) -> Tensor:
-    """Blur and recolour in the light that the settings name."""
+    """Blur and recolour in the domain of the settings."""
     there, back = {
         ("srgb", "linear"): (srgb_to_linear, linear_to_srgb),
         ("linear", "encoded"): (linear_to_srgb, srgb_to_linear),

@@ -13,7 +13,7 @@ optimiser, files and validation are each run's own.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias, TypeVar
@@ -24,14 +24,20 @@ from torch.func import functional_call
 
 from classify import LesionDataset
 from compress import Coded
-from compress.codec import Rate
 from joint.device import usable_device
 from joint.feed import Feed, as_scenes
 from joint.objective import Objective
 from joint.parallel import world_size
 from joint.saved.checkpoint import CheckpointError
 from joint.saved.folder import RunFolder, as_path, hold
-from joint.system import ImagingSystem, Measured, SystemOutput, evaluating, only_learning
+from joint.system import (
+    ImagingSystem,
+    Measured,
+    SystemOutput,
+    as_weights,
+    evaluating,
+    only_learning,
+)
 
 from .history import History
 from .listen import EpochListener, listeners, tell
@@ -251,7 +257,8 @@ class _Stack:
             handed = [
                 h if c is None else c.reconstruction for h, c in zip(handed, coded, strict=True)
             ]
-            logits = self._through("classifier", handed, batches, draws)
+            taken = _as_classifiers_take(self.systems, handed)
+            logits = self._through("classifier", taken, batches, draws)
             outputs = [
                 SystemOutput(
                     scene=batch.scenes,
@@ -329,20 +336,24 @@ class _Net:
 
     def __call__(self, pictures: Sequence[Tensor]) -> list[Any]:
         """What each member makes of its pictures ``[B, C, H, W]``."""
-        rates: list[Rate] = []
+        coded: list[Coded] = []
 
         def passing(weights: Named, buffers: Named, picture: Tensor) -> Tensor | Named:
             output = functional_call(self.members[0], (weights, buffers), (picture,))
             if not isinstance(output, Coded):
                 return output
-            rates.append(output.rate)
+            coded.append(output)
             given = {name: getattr(output, name) for name in _TENSORS}
             return {name: tensor for name, tensor in given.items() if tensor is not None}
 
         found = torch.vmap(passing)(self.weights, self.buffers, torch.stack(list(pictures)))
         if isinstance(found, Tensor):
             return list(found.unbind())
-        return [_coded({n: t[k] for n, t in found.items()}, rates[0]) for k in range(len(pictures))]
+        # What is no tensor is alike in all of them.
+        return [
+            replace(coded[0], **{name: tensor[k] for name, tensor in found.items()})
+            for k in range(len(pictures))
+        ]
 
     def unstack(self) -> None:
         """Give each member memory of its own again."""
@@ -351,22 +362,13 @@ class _Net:
                 tensor.data = tensor.data.clone()
 
 
-def _coded(given: Named, rate: Rate) -> Coded:
-    return Coded(
-        given["reconstruction"],
-        given.get("latent"),
-        given["bits_map"],
-        given["side_bits"],
-        rate,
-        given.get("distortion_weight"),
-    )
-
-
 def _joined(members: Sequence[Mapping[str, Tensor]]) -> Named:
     """Stack the tensors of each name ``[K, ...]``, and make the members' own views of them."""
     joined = {}
     for name in members[0]:
         own = [named[name] for named in members]
+        if len({tensor.dtype for tensor in own}) > 1:  # a stack would change that of some
+            raise TypeError(f"{name} is of different types")
         joined[name] = torch.stack([tensor.detach() for tensor in own])
         for tensor, view in zip(own, joined[name], strict=True):
             tensor.data = view
@@ -382,6 +384,14 @@ def _hand_out(members: Sequence[Tensor], whole: Tensor) -> None:
     whole.grad = None
 
 
+def _as_classifiers_take(systems: Sequence[ImagingSystem], pictures: list[Tensor]) -> list[Tensor]:
+    """Pictures in the type of each classifier's weights, as a system alone hands them."""
+    return [
+        picture if system.classifier is None else as_weights(system.classifier, picture)
+        for system, picture in zip(systems, pictures, strict=True)
+    ]
+
+
 def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, str | None]:
     """Why each network cannot be stacked, None where it can; found out by a few pictures."""
     found: dict[str, str | None] = {}
@@ -394,6 +404,8 @@ def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, st
             members = [getattr(system, name) for system in systems]
             present = [member for member in members if member is not None]
             if len(present) == len(members):
+                if name == "classifier":
+                    pictures = _as_classifiers_take(systems, pictures)
                 found[name] = _obstacle(members, pictures)
             elif present:
                 found[name] = "only some of the systems have one"

@@ -1,4 +1,4 @@
-"""What is known of a training run when it has ended: a record of each epoch, and the best one."""
+"""Result of a training run: a record of each epoch, and the best epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,28 +8,29 @@ __all__ = ["EpochRecord", "History"]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One pass over the training set."""
+    """Record of one epoch, a pass over the training set."""
 
     epoch: int
     """Counted from 0."""
     train: dict[str, float | None]
-    """Mean terms of the objective over the epoch; and ``rate_weight``, where it moves, with the
-    relative ``rate_weight.error`` and the ``rate_weight.correction`` that moved it."""
+    """Mean terms of the objective over the epoch. With a rate target also ``rate_weight``, its
+    relative ``rate_weight.error`` and the ``rate_weight.correction`` that changed it."""
     validation: dict[str, float | None]
-    """Numbers of :meth:`joint.Evaluation.scalars` after it."""
+    """Numbers of :meth:`joint.Evaluation.scalars` after the epoch."""
     rate_factor: float
-    """Factor on the peak learning rates at its end."""
+    """Factor on the peak learning rates at the end of the epoch."""
     images_per_second: float
     """Training speed over the steps of the epoch, of all processes together."""
     gradient_norms: dict[str, float | None] = field(default_factory=dict)
-    """Mean norm of the gradient of each stage that learned, before it was clipped."""
+    """Mean norm of the gradient of each stage that learned, before clipping."""
     peak_memory: int | None = None
-    """Most memory that was in use so far, bytes: of the GPU, or of the process on the CPU."""
+    """Peak memory so far, bytes: of the GPU, or of the process on the CPU."""
     clipped: dict[str, float | None] = field(default_factory=dict)
-    """Share of the steps in which that gradient was clipped, 0..1, each by its pictures."""
+    """Share of the steps, 0..1, in which the gradient of a stage was clipped, weighted by the
+    number of pictures."""
     learning_rates: dict[str, float] = field(default_factory=dict)
-    """Of each of these stages, at the last step; a ``learning_rate_factor`` within one multiplies
-    it."""
+    """Learning rate of each stage that learned, at the last step; a ``learning_rate_factor`` of a
+    module multiplies it."""
 
     def __str__(self) -> str:
         return _table([("", self)], ())
@@ -37,22 +38,22 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class History:
-    """What happened in a training run."""
+    """Record of a training run: its epochs, the best one, and how it ended."""
 
     monitor: str
-    """Name of the number by which an epoch is judged."""
+    """Name of the validation number that selects the best epoch."""
     epochs: tuple[EpochRecord, ...] = ()
-    """A record of each, in order."""
+    """Records of the epochs, in order."""
     best_epoch: int | None = None
-    """Counted from 0; None before the first has ended."""
+    """Index of the best epoch, from 0; None before the first has ended."""
     stopped_early: bool = False
-    """Patience ran out, or the run was asked to stop."""
+    """Whether patience ran out, or the run was stopped on request."""
     interrupted: bool = False
-    """The run was asked to stop, saved, and can be resumed."""
+    """Whether the run was stopped on request; it is saved and can be resumed."""
 
     @property
     def best(self) -> EpochRecord:
-        """The record of the best epoch; a ValueError before the first has ended."""
+        """Record of the best epoch; a ValueError before the first has ended."""
         if self.best_epoch is None:
             raise ValueError("no epoch has ended yet")
         return self.epochs[self.best_epoch]

@@ -1,4 +1,4 @@
-"""Who is told of the epochs of a training, and a listener that writes them for TensorBoard.
+"""Listeners that follow a training, epoch by epoch, and one that writes for TensorBoard.
 
 ::
 
@@ -54,13 +54,13 @@ def listeners(
 
 
 def tell(told: Sequence[EpochListener], record: EpochRecord) -> None:
-    """Tell each of ``told`` of an epoch; what one of them raises is not caught."""
+    """Call each listener of ``told`` with an epoch; what one of them raises is not caught."""
     for listener in told:
         listener(record)
 
 
 def retell(folder: Path, told: Sequence[EpochListener]) -> None:
-    """Tell each of ``told`` of every line of ``history.jsonl`` in ``folder``.
+    """Call each listener of ``told`` with every line of ``history.jsonl`` in ``folder``.
 
     Raises
     ------

@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,11 @@ def fit(
     if teacher is not None:
         teacher.to(device)
     with ExitStack() as held:
-        held.enter_context(_laid_out(system, config))
+        if config.channels_last:
+            # Each layout rounds in its own way, and what is loaded from a file is contiguous: so
+            # must be what is left here, to give the same bits.
+            held.callback(lay_out, system, torch.contiguous_format)
+            lay_out(system, torch.channels_last)
         check_run(system, train, validation, objective, config, teacher=teacher)
         folder = None if directory is None else held.enter_context(hold(directory))
         begin = (system, objective, config, train, validation, folder)
@@ -256,12 +260,11 @@ def goes_on(folder: RunFolder | None, *, resume: bool) -> bool:
     CheckpointError
         Where it does, and is not to be resumed; and where it holds what is left of one.
     """
+    if folder is None:
+        return False
     # The first process decides: it may have written a file before the others look.
-    there, left = False, None
-    if folder is not None:
-        there = folder.has_checkpoint()
-        left = None if there else why_not_begun(folder.path)
-    there, left = gathered((there, left))[0]
+    there = folder.has_checkpoint()
+    there, left = gathered((there, None if there else why_not_begun(folder.path)))[0]
     if left is not None:
         raise CheckpointError(f"{folder} {left}")
     if not there:
@@ -285,21 +288,6 @@ def ended(run: TrainingRun) -> History:
     if (grown := run.grown()) is not None and rank() == 0:
         caution(grown)
     return run.history()
-
-
-@contextmanager
-def _laid_out(system: nn.Module, config: Training) -> Iterator[None]:
-    """Give a system the layout that it trains in, for a while."""
-    if not config.channels_last:
-        yield
-        return
-    lay_out(system, torch.channels_last)
-    try:
-        yield
-    finally:
-        # Each layout rounds in its own way, and what is loaded from a file is contiguous: so
-        # must be what is left here, to give the same bits.
-        lay_out(system, torch.contiguous_format)
 
 
 def lay_out(system: nn.Module, layout: torch.memory_format) -> None:

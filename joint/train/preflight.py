@@ -117,6 +117,7 @@ def check_run(
         check_encoding(system, part)
     check_channels(dict(system.stages()), train.channels)
     _check_apart(system, config)
+    _check_weights(system, config)
     if objective.task > 0:
         check_classes(train)
         _speak_of_classes(train, validation)
@@ -262,6 +263,18 @@ def _check_apart(system: ImagingSystem, config: Training) -> None:
                 raise ValueError(
                     f"{other}.{theirs} and {stage}.{name} are one weight, and stages learn apart: "
                     "give each its own (copy.deepcopy), or freeze it with requires_grad_(False)"
+                )
+
+
+def _check_weights(system: ImagingSystem, config: Training) -> None:
+    """Refuse to train weights of half precision, which a step that is small leaves as they are."""
+    for stage, module in system.stages():
+        for name, weight in module.named_parameters() if stage in config.stages else ():
+            if weight.requires_grad and weight.dtype in (torch.float16, torch.bfloat16):
+                raise ValueError(
+                    f"{stage}.{name} is of {weight.dtype}, in which small steps are lost: train "
+                    f"the {stage} in float32 (system.{stage}.float()), with precision='bfloat16' "
+                    "if it is for time or memory"
                 )
 
 

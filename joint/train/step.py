@@ -307,22 +307,14 @@ def _step(
         run.optimizer.step()
         if run.rate_weight is not None:
             run.count(run.rate_weight.named(), pictures / world_size())
-            rate = _of_all(torch.stack(own).sum())
+            rate = torch.stack(own).sum()
+            if world_size() > 1:
+                rate = all_reduce(rate)
             run.rate_weight.see(rate, run.step)
             if "codec" in run.config.learning(epoch):  # or the rate would not answer
-                run.rate_weight.follow(rate, _speed(run))
+                group = run.optimizer.param_groups[0]
+                run.rate_weight.follow(rate, group["lr"] / group["peak"])
     return passed
-
-
-def _of_all(part: Tensor) -> Tensor:
-    """Sum over the processes, which a GPU is not waited for."""
-    return part if world_size() == 1 else all_reduce(part)
-
-
-def _speed(run: TrainingRun) -> float:
-    """Factor on the peak learning rates in this step."""
-    group = run.optimizer.param_groups[0]
-    return group["lr"] / group["peak"]
 
 
 def _sharing(graph: Pass, last: bool) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""A teacher: a frozen system that says of the pictures of a step what another one is to learn.
+"""A teacher: a frozen system whose class scores another system learns (knowledge distillation).
 
 ::
 
@@ -34,18 +34,18 @@ def said(
     noise: torch.Generator | Sequence[torch.Generator],
     precision: str,
 ) -> Tensor:
-    """What a teacher says of pictures, in evaluation mode and without a gradient.
+    """Class scores of a teacher for pictures, in evaluation mode and without a gradient.
 
     Parameters
     ----------
     teacher : ImagingSystem
-        With a classifier; left as it was.
+        A system with a classifier; its mode is restored.
     scenes : Tensor ``[B, C, H, W]``
         In 0..1.
     noise : torch.Generator or a sequence of them
-        Source of what its camera draws.
+        Source of the random numbers of its camera.
     precision : {"float32", "bfloat16"}
-        That of the run.
+        Autocast type of the run.
 
     Returns
     -------
@@ -58,12 +58,12 @@ def said(
 
 
 def said_of_some(teacher: ImagingSystem, scenes: Tensor, train: LesionDataset) -> Tensor:
-    """What a teacher says of a few scenes ``[B, C, H, W]`` of a data set: ``[B, K]``.
+    """Class scores ``[B, K]`` of a teacher for a few scenes ``[B, C, H, W]`` of a data set.
 
     Raises
     ------
     ValueError
-        When it cannot take them, or knows other classes than the data set ``train``.
+        When the teacher cannot take these scenes, or its classes are not those of ``train``.
     """
     noise = torch.Generator(scenes.device).manual_seed(0)
     try:
@@ -90,34 +90,34 @@ def check_teacher(
     objective: Objective,
     config: Training,
 ) -> None:
-    """Refuse a teacher that is missing, or cannot teach a system.
+    """Refuse a missing teacher, or one that does not suit the system.
 
     Raises
     ------
     ValueError
-        When it is.
+        When the teacher is missing or does not suit the system.
 
     Warns
     -----
     UserWarning
-        When there is one, and the objective has no weight for what it says.
+        When there is a teacher, but the objective has no weight for distillation.
     """
     if teacher is None:
         if objective.distillation:
             raise ValueError(
-                f"the objective weighs distillation with {objective.distillation:g}, but there is "
-                "no teacher: give one (teacher=system in Python, --teacher RUN on the command "
-                "line), or set distillation=0"
+                f"the objective has a weight of {objective.distillation:g} for distillation, but "
+                "there is no teacher: give one (teacher=system in Python, --teacher RUN on the "
+                "command line), or set distillation=0"
             )
         return
     if not objective.distillation:
         caution(
-            "the teacher rests, for the objective has distillation=0: give that a weight "
-            "(--objective.distillation 1), or leave the teacher out",
+            "the teacher has no effect, because the objective has distillation=0: give that a "
+            "weight (--objective.distillation 1), or leave the teacher out",
         )
         return
     if teacher.classifier is None:
-        raise ValueError("the teacher has no classifier, and nothing to say: give one that has")
+        raise ValueError("the teacher has no classifier: give a teacher that has one")
     if teacher.encoding != system.encoding:
         raise ValueError(
             f"the teacher is shown the scenes of the system that it teaches, and takes them for "
@@ -135,11 +135,11 @@ def check_teacher(
     if config.monitor == "loss" and not counts:
         raise ValueError(
             "monitor='loss' knows the best epoch by the loss of an evaluation, which has no "
-            "teacher, and the objective weighs nothing but distillation: use another monitor, "
+            "teacher, and the objective has no weight but distillation: use another monitor, "
             "such as 'balanced_accuracy'"
         )
 
 
 def identify(teacher: ImagingSystem) -> str:
-    """SHA-256 of what a teacher is: its stages with their numbers, and its weights."""
+    """SHA-256 of a teacher: of its stages with their parameters, and of its weights."""
     return hashlib.sha256(f"{teacher!r}\n{digest(teacher)}".encode()).hexdigest()

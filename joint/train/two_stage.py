@@ -1,4 +1,4 @@
-"""Optics in two stages: learn the kernel that helps, then the element that makes it.
+"""Optics trained in two stages: first a free kernel, then an element shaped to that kernel.
 
 Training an element by a distant loss is harder than training a free kernel. Chang et al. (Sci Rep
 8:12324, 2018) therefore learn the kernel first, and shape the element to it::
@@ -44,29 +44,29 @@ _PSF_FILE = "psf.safetensors"  # in the folder of the second training
 
 @dataclass(frozen=True)
 class FittedPSF:
-    """How near an element came to a point-spread function."""
+    """Result of :func:`fit_psf`: how closely an element approached a point-spread function."""
 
     overlap: tuple[float, ...]
-    """After each step, ``sum sqrt(psf * target)``, mean over the channels: at most the root of the
-    light that reaches the window, and 1 where the two are equal."""
+    """Overlap after each step, ``sum sqrt(psf * target)``, mean over the channels. It is at most
+    the square root of the share of light in the window, and 1 if PSF and target are equal."""
 
 
 @dataclass(frozen=True)
 class TwoStage:
-    """A system whose element was shaped to a learned kernel, and how it came about."""
+    """Result of :func:`two_stage`: the trained system, and the records of its training."""
 
     system: ImagingSystem
-    """Trained, with the element; with the kernel still, where the run was asked to stop before."""
+    """The trained system with the element; still with the kernel if the run was stopped before."""
     kernel: History
-    """Training with the free kernel."""
+    """Record of the training with the free kernel."""
     psf: FittedPSF | None
-    """The element on its way to the kernel; None where it was not begun."""
+    """Record of shaping the element to the kernel; None if that was not begun."""
     element: History | None
-    """Training with the element in place of the kernel; None where it was not begun."""
+    """Record of the training with the element in place of the kernel; None if not begun."""
 
     @property
     def interrupted(self) -> bool:
-        """The run was asked to stop, saved, and can be resumed."""
+        """Whether the run was stopped on request; it is saved and can be resumed."""
         return self.element is None or self.element.interrupted
 
 
@@ -78,18 +78,18 @@ def fit_psf(
     steps: int = 300,
     learning_rate: float = 0.05,
 ) -> FittedPSF:
-    """Shape the elements of a pupil so that its PSF has the form of ``target``.
+    """Train the elements of a pupil so that its PSF has the form of ``target``.
 
-    What is raised is the overlap (Bhattacharyya's coefficient) of the two distributions of light;
-    it asks for the form and, light that misses the window being lost, for throughput.
+    The overlap (Bhattacharyya coefficient) of the two distributions of light is maximised. It
+    favours the form of the target and, because light outside the window is lost, throughput.
 
     Parameters
     ----------
     imaging : IncoherentImaging
-        Its trainable parameters are moved.
+        Its trainable parameters are changed in place.
     target : Tensor ``[C, h, w]`` or ``[h, w]``
-        Non-negative; scaled to a sum of 1. A smaller or larger window than that of the pupil is
-        centred in it.
+        Non-negative; scaled to a sum of 1. If its window is smaller or larger than that of the
+        pupil, it is centred.
     steps : int
         Steps of Adam.
     learning_rate : float
@@ -98,10 +98,11 @@ def fit_psf(
     Raises
     ------
     TypeError
-        For what is no such pupil, no Tensor or no number.
+        When an argument is no IncoherentImaging, Tensor or number, respectively.
     ValueError
-        For a target that is negative, dark (also in the window of the pupil alone) or of other
-        channels, an element that does not learn, no step or no rate.
+        For a target that is negative, dark (or dark within the window of the pupil) or has another
+        number of channels; when no parameter is trainable; for steps below 1 or a learning rate
+        that is not positive and finite.
     """
     parameters = _learning(imaging, steps, learning_rate)
     with torch.no_grad():
@@ -119,15 +120,15 @@ def fit_psf(
 
 
 def _learning(imaging: IncoherentImaging, steps: int, learning_rate: float) -> list[nn.Parameter]:
-    """What of a pupil is moved; refuses what cannot be."""
+    """The trainable parameters of a pupil; an error if there are none."""
     if not isinstance(imaging, IncoherentImaging):
         raise TypeError(
-            f"what is shaped must be an optics.IncoherentImaging, not {type(imaging).__name__}; "
-            "joint.build_front_end makes one, as of joint.LensConfig(element='phase')"
+            f"imaging must be an optics.IncoherentImaging, not {type(imaging).__name__}; "
+            "joint.build_front_end makes one, for example of joint.LensConfig(element='phase')"
         )
     parameters = [p for p in imaging.parameters() if p.requires_grad]
     if not parameters:
-        raise ValueError("fit_psf needs an element that learns; this front end has no parameters")
+        raise ValueError("fit_psf needs a trainable element; this front end has no parameters")
     check_scalar("learning_rate", learning_rate)
     if (as_integer(steps) or 0) < 1 or not 0 < learning_rate < math.inf:
         raise ValueError(
@@ -139,7 +140,7 @@ def _learning(imaging: IncoherentImaging, steps: int, learning_rate: float) -> l
 
 def _overlap(imaging: IncoherentImaging, wanted: Tensor) -> Tensor:
     psf = imaging.psf(distance=imaging.working_distances)  # in focus without them
-    # The root has no slope at 0: a hundred-millionth of the light keeps it finite.
+    # The slope of the square root is infinite at 0: a hundred-millionth of the light limits it.
     return (psf.clamp_min(0) * wanted + 1e-16).sqrt().sum((-2, -1)).mean()
 
 
@@ -161,37 +162,38 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
     on_epoch: EpochListener | Sequence[EpochListener] | None = None,
     progress: bool = True,
 ) -> TwoStage:
-    """Train a system with a free kernel, shape an element to that kernel, and go on with it.
+    """Train a system with a free kernel, shape an element to that kernel, and train with it.
 
     Parameters
     ----------
     system : ImagingSystem
         Its front end is a :class:`optics.LearnedKernel` of one exposure (``signed=False``) that
-        does not mix channels: what a PSF can be. It is trained in place, and keeps its kernel.
+        does not mix channels, so that a PSF can take its form. It is trained in place, and keeps
+        its kernel.
     element : IncoherentImaging
-        Takes the kernel's place; trained in place.
+        Replaces the kernel in the second training; trained in place.
     train, validation, objective, config, teacher, device, on_epoch, progress
         As in :func:`joint.fit`, for both trainings, one after the other.
     psf_steps, psf_learning_rate
         As in :func:`fit_psf`.
     directory : path, optional
-        Of the run folders ``kernel`` and ``element``; the second keeps how the element was shaped,
-        too (``psf.safetensors``).
+        Parent of the run folders ``kernel`` and ``element``; the second also records how the
+        element was shaped (``psf.safetensors``).
     resume : bool
-        Continue them, whichever of them was interrupted. Once the second has begun, the element
-        has the weights of its checkpoint, whatever it is given with, and is not shaped again.
+        Continue whichever training was interrupted. Once the second has begun, the element takes
+        the weights of its checkpoint, whatever its own are, and is not shaped again.
     stop : callable, optional
-        As in :func:`joint.fit`; asked in both trainings, not while the PSF is shaped in between.
+        As in :func:`joint.fit`; called in both trainings, but not while the element is shaped.
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`joint.fit` and :func:`fit_psf`, of either training; when the front end is no such
-        kernel, or the element does not suit it. All of it before any step is taken.
+        As :func:`joint.fit` and :func:`fit_psf`, for either training; when the front end is no such
+        kernel, or the element does not suit it. All this is checked before the first step.
     CheckpointError
-        As :func:`joint.fit`; when the second folder holds a run, before the first begins; when its
-        element was shaped with other steps, at another rate, to another kernel, or to one of a
-        first training of other epochs.
+        As :func:`joint.fit`; when the second folder already holds a run; when its element was
+        shaped with other steps, another learning rate or to another kernel, or when the first
+        training had another number of epochs.
     """
     objective = Objective() if objective is None else objective
     config = Training() if config is None else config
@@ -214,10 +216,10 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
     if teacher is not None:
         teacher.to(device)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # each training says it, too
+        warnings.simplefilter("ignore")  # each training repeats these warnings
         both = _with_element(system.to(device), element.to(device))
         check_run(both, train, validation, objective, config, teacher=teacher)
-    del both  # or a second classifier lies on the device while the first is trained
+    del both  # otherwise a second classifier stays on the device during the first training
     training = partial(
         fit, objective=objective, config=config, teacher=teacher, resume=resume, device=device,
         stop=stop, on_epoch=told, progress=progress,
@@ -227,19 +229,18 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         if directory is not None:
             place = as_path(directory)
             folders = [held.enter_context(hold(place / name)) for name in (_KERNEL, _ELEMENT)]
-            for folder in folders:  # of both, before any is begun
-                goes_on(folder, resume=resume)
+        on = [goes_on(folder, resume=resume) for folder in folders]  # both, before any is begun
         by = {
             "psf_steps": int(psf_steps),
             "psf_learning_rate": float(psf_learning_rate),
-            # Of a longer first training, the second would have begun from another kernel.
+            # After a longer first training, the second would start from another kernel.
             "epochs": config.epochs,
         }
-        begun = _shaped_before(folders[1], by) if goes_on(folders[1], resume=resume) else None
+        begun = _shaped_before(folders[1], by) if on[1] else None
         first = training(system, train, validation, directory=folders[0])
         if first.interrupted:
             return TwoStage(system, first, None, None)
-        # The weights and not the kernel, which another device rounds otherwise.
+        # The weights and not the kernel, which another device rounds differently.
         of = digest(kernel)
         if begun is None:
             target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with: the image of a point
@@ -261,14 +262,14 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
 
 
 def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> tuple[FittedPSF, str]:
-    """How the element was shaped with which the second training of a folder began, to which kernel.
+    """How the element of a folder's second training was shaped, and the digest of the kernel.
 
     Raises
     ------
     CheckpointError
-        When that was done in another way, or its file is not there.
+        When it was shaped with other settings, or when the file is missing.
     """
-    assert folder is not None  # or no training goes on
+    assert folder is not None  # a training can only be resumed in a folder
     tensors, head = load_checkpoint(folder.path / _PSF_FILE)
     for name, now in by.items():
         if head.get(name) != now:
@@ -280,7 +281,7 @@ def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> tuple[Fitted
 
 
 def _with_element(system: ImagingSystem, element: IncoherentImaging) -> ImagingSystem:
-    """A copy of the system with the element for its front end, itself and no copy."""
+    """A copy of the system with the element as front end; the element is not copied."""
     second = copy.deepcopy(system)
     second.front_end = element
     return second
@@ -299,7 +300,7 @@ def _framed(target: Tensor, shape: torch.Size) -> Tensor:
             f"target must be [h, w] or [{shape[0]}, h, w] like the PSF, not {tuple(target.shape)}"
         )
     if not bool((target >= 0).all()) or not bool((target.sum((-2, -1)) > 0).all()):
-        raise ValueError("target must be an irradiance: non-negative, and some light a channel")
+        raise ValueError("target must be non-negative, with some light in each channel")
     framed = target.new_zeros(shape)
     ours, theirs = [], []
     for have, want in zip(shape[1:], target.shape[1:], strict=True):

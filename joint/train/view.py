@@ -1,4 +1,4 @@
-"""One view of each picture of a batch, with everything about it given; the draws are elsewhere.
+"""Augmentation of a batch with given parameters; ``augment`` draws them.
 
 ::
 
@@ -26,9 +26,9 @@ def pose(images: Tensor, choice: Tensor) -> Tensor:
     Parameters
     ----------
     images : Tensor ``[B, C, H, W]``
-        Square where a picture is to be transposed.
+        Must be square if a picture is to be transposed.
     choice : Tensor, bool ``[B, 3]``
-        Whether to flip left and right, then top and bottom, then to exchange rows and columns.
+        Whether to flip left-right, then top-bottom, then to exchange rows and columns.
     """
     flip_x, flip_y, swap = choice[:, :, None, None, None].unbind(1)
     images = torch.where(flip_x, images.flip(-1), images)
@@ -39,7 +39,7 @@ def pose(images: Tensor, choice: Tensor) -> Tensor:
 
 
 def pose_matrix(choice: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The same as :func:`pose`, as the matrix ``[B, 2, 2]`` that :func:`warp` takes."""
+    """The flips and turns of :func:`pose` as matrices ``[B, 2, 2]`` for :func:`warp`."""
     flip_x, flip_y, swap = choice.unbind(1)
     sign = 1 - 2 * torch.stack((flip_x, flip_y), 1).to(dtype)
     unit = torch.eye(2, dtype=dtype, device=choice.device)
@@ -47,18 +47,18 @@ def pose_matrix(choice: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def affine(turn: Tensor, *, scale: Tensor, shear: Tensor) -> Tensor:
-    """Matrices ``[B, 2, 2]`` from places in a view to places in its picture, for :func:`warp`.
+    """Matrices ``[B, 2, 2]`` from output to input coordinates, for :func:`warp`.
 
-    What is seen is the picture scaled, sheared and then turned about its middle.
+    The output is the picture scaled, sheared and then turned about its middle.
 
     Parameters
     ----------
     turn : Tensor ``[B]``, radians
-        From +x (columns) to +y (rows): clockwise, as pictures are shown.
+        From +x (columns) to +y (rows): clockwise as displayed.
     scale : Tensor ``[B]``
         Above 1 enlarges.
     shear : Tensor ``[B]``, radians
-        Angle by which upright lines lean: positive, towards +x further down.
+        Angle by which vertical lines lean; if positive, their lower ends move towards +x.
     """
     cos, sin, lean = turn.cos(), turn.sin(), shear.tan()
     # The inverse of turn * shear * scale, in closed form.
@@ -70,18 +70,18 @@ def affine(turn: Tensor, *, scale: Tensor, shear: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
-    """Sample pictures at ``matrix @ (place - shift)``, bilinearly, places from the middle.
+    """Sample pictures bilinearly at ``matrix @ (place - shift)``, with places from the middle.
 
-    Beyond its border a picture continues with the values at it: black corners would be a cue.
+    Beyond its border a picture continues with its border values: black corners would be a cue.
 
     Parameters
     ----------
     images : Tensor ``[B, C, H, W]``
         Pictures.
     matrix : Tensor ``[B, 2, 2]``
-        Takes (x, y) in a view to (x, y) in its picture.
+        Maps (x, y) in the output to (x, y) in the picture.
     shift : Tensor ``[B, 2]``, pixels
-        How far (x, y) the middle of the picture moves.
+        Displacement (x, y) of the middle of the picture.
     """
     height, width = images.shape[-2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2 - shift[:, :1]
@@ -90,7 +90,7 @@ def warp(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
         2 / length * (row[:, 0, None, None] * x[:, None, :] + row[:, 1, None, None] * y[:, :, None])
         for row, length in zip(matrix.unbind(1), (width, height), strict=True)
     ]
-    # kornia's warp_affine takes the map of the other direction, inverts it, and is a tenth slower.
+    # kornia's warp_affine takes the inverse map, inverts it, and is a tenth slower.
     return functional.grid_sample(
         images, torch.stack(grid, -1), padding_mode="border", align_corners=False
     )
@@ -104,24 +104,24 @@ def recolour(
     saturation: Tensor | None = None,
     hue: Tensor | None = None,
 ) -> Tensor:
-    """Change colours and light by one affine map of each picture's channels; no value is clipped.
+    """Change colours and brightness by one affine map of each picture's channels, without clipping.
 
-    Saturation and hue leave grey and luminance as they are, and contrast the mean luminance, so
-    that their order makes no difference.
+    Saturation and hue keep grey and luminance, and contrast keeps the mean luminance, so that their
+    order makes no difference.
 
     Parameters
     ----------
     images : Tensor ``[B, C, H, W]``
-        Pictures, in the light that is to be changed: encoded, or linear.
+        Pictures, encoded or linear.
     gain : Tensor ``[B, C]``
-        Factor on each channel, first of all.
+        Factor on each channel, applied first.
     contrast : Tensor ``[B]``, optional
-        Factor on the distance to the mean luminance of the picture.
+        Factor on the difference to the mean luminance of the picture.
     saturation : Tensor ``[B]``, optional
-        Factor on the distance to the grey of the same luminance; of three channels.
+        Factor on the difference to the grey of the same luminance; needs three channels.
     hue : Tensor ``[B]``, radians, optional
-        Turn of the colours about the grey axis, sheared so as to keep luminance (Haeberli, "Matrix
-        Operations for Image Processing", 1993); of three channels.
+        Rotation of the colours about the grey axis, sheared so as to keep luminance (Haeberli,
+        "Matrix Operations for Image Processing", 1993); needs three channels.
     """
     channels = images.shape[1]
     luminance = _constant(LUMINANCE if channels == 3 else [1 / channels] * channels, images)
@@ -143,7 +143,7 @@ def recolour(
 
 
 def _hue_matrix(hue: Tensor, luminance: Tensor) -> Tensor:
-    """Turn ``[B, 3, 3]`` about (1, 1, 1) by Rodrigues' formula, then give back the luminance."""
+    """Rotation ``[B, 3, 3]`` about (1, 1, 1) by Rodrigues' formula, then restored luminance."""
     third = 1 / math.sqrt(3)
     cross = [[0.0, -third, third], [third, 0.0, -third], [-third, third, 0.0]]
     axis = _constant(cross, luminance)
@@ -162,7 +162,7 @@ def _unit(like: Tensor, size: int) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor, *, largest: float) -> Tensor:
-    """Gaussian blur, the border continued.
+    """Gaussian blur with border values continued.
 
     Parameters
     ----------
@@ -170,14 +170,15 @@ def blur(images: Tensor, sigma: Tensor, *, largest: float) -> Tensor:
         Pictures.
     sigma : Tensor ``[B]``, pixels
         Standard deviation, 0 to ``largest``, of the Gaussian that the kernel samples at whole
-        pixels: below 0.6 the kernel is narrower, of 0.46 for 0.5 and 0.09 for 0.3.
+        pixels. Below 0.6 the kernel is narrower: 0.46 for 0.5 and 0.09 for 0.3.
     largest : float, pixels
-        Known without a look at ``sigma``: the kernels reach three times as far.
+        Upper limit of ``sigma``, which sets the kernel size without reading ``sigma``: kernels
+        reach three times as far.
     """
     from kornia.filters import gaussian_blur2d  # noqa: PLC0415 - a second of import
 
     size = 2 * math.ceil(3 * largest) + 1
-    # The floor turns a sigma of 0 into the kernel that changes nothing, without a division by 0.
+    # The lower limit makes a sigma of 0 the identity kernel, without a division by 0.
     sigmas = sigma.clamp_min(0.01)[:, None].expand(-1, 2)
     return gaussian_blur2d(images, size, sigmas, border_type="replicate")
 
@@ -185,8 +186,8 @@ def blur(images: Tensor, sigma: Tensor, *, largest: float) -> Tensor:
 def cut_out(images: Tensor, centre: Tensor, *, side: Tensor) -> Tensor:
     """Cover a box of each picture with the picture's mean colour (DeVries & Taylor, 2017).
 
-    ``centre`` ``[B, 2]`` (row, column) and ``side`` ``[B]`` are shares of the size (H, W); what
-    lies beyond the border is cut off, and a side of 0 covers nothing.
+    ``centre`` ``[B, 2]`` (row, column) and ``side`` ``[B]`` are shares of the size (H, W). A box is
+    cut off at the border; a side of 0 covers nothing.
     """
     window = box(centre, side, (images.shape[-2], images.shape[-1]))
     return torch.where(window, images.mean((-2, -1), keepdim=True), images)

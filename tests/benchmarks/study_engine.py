@@ -84,9 +84,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000, help="of the study that is listed")
     runs = parser.parse_args().runs
-    vars(importlib.import_module("joint.study.work")).update(
-        execute=_trained, build_data=lambda _: None
-    )
+    vars(importlib.import_module("joint.study.work")).update(execute=_trained)
+    vars(importlib.import_module("joint.study.scenes")).update(build_data=lambda _: None)
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as root:
         large = Path(root) / "large"

@@ -4,19 +4,12 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from judgeable import scored
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 import classify
-
-
-def _case(seed, count=60, classes=4, scale=1.0):
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=count)
-    logits = random.normal(size=(count, classes))
-    logits[np.arange(count), labels] += random.uniform(0, 3)
-    return scale * logits, labels
 
 
 def test_adjustment_by_hand_and_as_the_loss_has_it():
@@ -48,7 +41,7 @@ def test_adjustment_refuses_what_does_not_fit():
 
 
 def test_shares_and_counts_are_no_logarithms():
-    logits, labels = _case(0, classes=3)
+    logits, labels = scored(0, classes=3)
     counts = np.array([900, 90, 10])
     for prior, kind in (
         (counts / 1000, "shares of the classes: take np.log"),
@@ -56,7 +49,7 @@ def test_shares_and_counts_are_no_logarithms():
         (counts, "numbers of pictures: take classify.log_prior"),
         (counts.astype(float), "numbers of pictures"),
     ):
-        message = rf"log_prior must be logarithms, and \[.*\] are {kind}"
+        message = rf"log_prior must be logarithms, but \[.*\] are {kind}"
         with pytest.raises(ValueError, match=message):
             classify.adjust_logits(logits, prior)
         with pytest.raises(ValueError, match=message):
@@ -105,7 +98,7 @@ def _fitted():
     return scores, (truth, test_truth), prior, balanced_accuracy_score(test_truth, bayes)
 
 
-def _validated(count=10_000):
+def _validated(count=4_000):
     """Scores and labels of the first validation points, and the prior."""
     (scores, _), (truth, _), prior, _ = _fitted()
     return scores[:count], truth[:count], prior
@@ -129,7 +122,7 @@ def test_adjustment_reaches_the_bayes_rule_of_balanced_classes():
 
 
 def test_tau_is_chosen_near_the_best_and_shown_as_a_curve():
-    (scores, _), (truth, _), prior, best = _fitted()
+    (scores, truth, prior), (*_, best) = _validated(10_000), _fitted()
     choice = classify.choose_tau(scores, truth, log_prior=prior)
     assert choice.taus == pytest.approx(np.arange(-20, 41) / 20)
     assert 0.6 <= choice.tau <= 1.4
@@ -152,7 +145,7 @@ def test_tau_is_chosen_near_the_best_and_shown_as_a_curve():
 
 
 def test_pictures_that_lack_a_class_are_no_ground_to_choose_tau_on():
-    logits, labels = _case(0)
+    logits, labels = scored(0)
     prior, some = np.log([0.4, 0.3, 0.2, 0.1]), labels < 3
     with pytest.warns(UserWarning, match=r"none of these \d+ pictures is of rare, so that bal"):
         choice = classify.choose_tau(
@@ -162,7 +155,7 @@ def test_pictures_that_lack_a_class_are_no_ground_to_choose_tau_on():
 
 
 def test_a_metric_that_tau_does_not_change_says_so():
-    logits, labels = _case(0, classes=2)
+    logits, labels = scored(0, classes=2)
     prior = np.log([0.9, 0.1])
     for metric in ("auc", "average_precision", "sensitivity"):
         choice = classify.choose_tau(logits, labels, log_prior=prior, metric=metric)
@@ -174,7 +167,7 @@ def test_a_metric_that_tau_does_not_change_says_so():
 
 
 def test_tau_takes_any_metric_and_the_smallest_of_equals():
-    logits, labels = _case(0)
+    logits, labels = scored(0)
     prior = np.log(np.ones(4) / 4)  # equal classes: tau changes nothing
     choice = classify.choose_tau(logits, labels, log_prior=prior, taus=(1.0, 0.5, 2.0))
     assert choice.tau == 0.5
@@ -193,7 +186,7 @@ def test_tau_takes_any_metric_and_the_smallest_of_equals():
 
 
 def test_of_a_function_more_is_better_whatever_its_name():
-    logits, labels = _case(0)
+    logits, labels = scored(0)
 
     def nll(logits, labels):
         return (logits.argmax(1) == labels)[labels == 3].mean()
@@ -204,15 +197,15 @@ def test_of_a_function_more_is_better_whatever_its_name():
 
 
 def test_tau_refuses_what_it_cannot_choose_by():
-    logits, labels = _case(0, classes=2)
+    logits, labels = scored(0, classes=2)
     prior = np.log([0.5, 0.5])
     with pytest.raises(ValueError, match="taus must hold at least one number"):
         classify.choose_tau(logits, labels, log_prior=prior, taus=())
     with pytest.raises(ValueError, match="metric 'f2' is unknown"):
         classify.choose_tau(logits, labels, log_prior=prior, metric="f2")
-    with pytest.raises(ValueError, match="auc exists for no tau on these labels"):
+    with pytest.raises(ValueError, match="auc is undefined for every tau on these labels"):
         classify.choose_tau(logits, labels * 0, log_prior=prior, metric="auc")
-    with pytest.raises(ValueError, match="metric 'f1' is a number of each class; use 'macro_f1'"):
+    with pytest.raises(ValueError, match="metric 'f1' has one value per class; use 'macro_f1'"):
         classify.choose_tau(logits, labels, log_prior=prior, metric="f1")
 
 
@@ -248,7 +241,7 @@ def test_tau_keeps_what_it_must():
 
 
 def test_tau_stays_within_reach_of_the_best():
-    scores, truth, prior = _validated()
+    scores, truth, prior = _validated(10_000)
     free = classify.choose_tau(scores, truth, log_prior=prior)
     guesses = [(scores - tau * np.asarray(prior)).argmax(1) for tau in free.taus]
     accuracy = [accuracy_score(truth, guess) for guess in guesses]
@@ -278,14 +271,14 @@ def test_tau_stays_within_reach_of_the_best():
     ]
     assert both.values[free.taus.index(both.tau)] == max(free.values[i] for i in reach)
     for within, message in (
-        ({"nll": 0.1}, "within takes finite numbers of metrics of which more is better, not 'nll'"),
+        ({"nll": 0.1}, "within takes finite numbers for metrics where higher is better, not 'nll'"),
         ({"accuracy": np.inf}, "within takes finite numbers .*, not 'accuracy': inf"),
-        ({"accuracy": -0.01}, "how far accuracy may stay below its best, 0 or more, not -0.01"),
+        ({"accuracy": -0.01}, "how far accuracy may be below its best, 0 or more, not -0.01"),
         ({"f2": 0.1}, "f2"),
     ):
         with pytest.raises(ValueError, match=message):
             chosen(within=within)
-    with pytest.raises(ValueError, match="auc exists for no tau on these labels"):
+    with pytest.raises(ValueError, match="auc is undefined for every tau on these labels"):
         classify.choose_tau(
             scores, truth * 0, log_prior=prior, metric="accuracy", within={"auc": 0.1}
         )
@@ -293,7 +286,7 @@ def test_tau_stays_within_reach_of_the_best():
 
 def test_a_classifier_trained_with_weights_can_be_led_back():
     """Scores without the prior, as full class weights leave them: accuracy wants tau = -1."""
-    (scores, _), (truth, _), prior, _ = _fitted()
+    scores, truth, prior = _validated()
     weighted = scores - np.asarray(prior)
     choice = classify.choose_tau(weighted, truth, log_prior=prior, metric="accuracy")
     assert -1 <= choice.tau < -0.7
@@ -304,7 +297,7 @@ def test_a_classifier_trained_with_weights_can_be_led_back():
 
 
 def test_tau_says_how_much_can_be_kept():
-    logits, labels = _case(0)
+    logits, labels = scored(0)
     prior = np.log([0.4, 0.3, 0.2, 0.1])
     accuracy = max(classify.choose_tau(logits, labels, log_prior=prior, metric="accuracy").values)
     for at_least, message in (
@@ -313,16 +306,16 @@ def test_tau_says_how_much_can_be_kept():
             f"no tau of 61 between -1 and 2 keeps accuracy >= 0.99 on these pictures: accuracy "
             f"reaches {accuracy:.4g} at tau = [-0-9.]*; ask for less$",
         ),
-        ({"nll": 1.0}, "metrics of which more is better, not 'nll': 1.0; of others"),
-        ({"accuracy": np.nan}, "takes finite numbers of .*, not 'accuracy': nan"),
-        ({"recall": 0.5}, "metric 'recall' is a number of each class; use 'macro_recall'"),
+        ({"nll": 1.0}, "metrics where higher is better, not 'nll': 1.0; for others"),
+        ({"accuracy": np.nan}, "takes finite numbers for .*, not 'accuracy': nan"),
+        ({"recall": 0.5}, "metric 'recall' has one value per class; use 'macro_recall'"),
     ):
         with pytest.raises(ValueError, match=message):
             classify.choose_tau(logits, labels, log_prior=prior, at_least=at_least)
     with pytest.raises(ValueError, match="or try other taus"):
         classify.choose_tau(logits, labels, log_prior=prior, at_least={"accuracy": 1.0}, taus=[0.0])
     alone = labels * 0  # no AUC exists, and no smaller number would help
-    with pytest.raises(ValueError, match="auc exists for no tau on these labels"):
+    with pytest.raises(ValueError, match="auc is undefined for every tau on these labels"):
         classify.choose_tau(
             logits, alone, log_prior=prior, metric="accuracy", at_least={"auc": 0.5}
         )
@@ -349,11 +342,11 @@ def test_tau_finds_what_a_class_must_have():
     assert max(by_number.values) == pytest.approx(max(recalls))
     # No smaller number would help.
     there = truth != rare
-    with pytest.raises(ValueError, match=f"{wanted} exists for no tau on these labels"):
+    with pytest.raises(ValueError, match=f"{wanted} is undefined for every tau on these labels"):
         classify.choose_tau(
             scores[there], truth[there], log_prior=prior, classes=names, at_least={wanted: 0.5}
         )
-    with pytest.raises(ValueError, match="is of a class that there is not"):
+    with pytest.raises(ValueError, match="names none of the"):
         classify.choose_tau(scores, truth, log_prior=prior, metric="recall.mel")
 
 
@@ -362,9 +355,15 @@ def test_probabilities_are_told_once():
     chances = random.dirichlet(np.ones(3), size=30)
     prior, labels = np.log([0.5, 0.3, 0.2]), np.arange(30) % 3
     for scores in (chances, torch.from_numpy(chances).requires_grad_()):
-        with pytest.warns(UserWarning, match="taken for logits: give their logarithms") as told:
+        with pytest.warns(UserWarning, match="taken as logits: give their logarithms") as told:
             classify.adjust_logits(scores, prior)
         assert [each.filename for each in told] == [__file__]
-    with pytest.warns(UserWarning, match="taken for logits") as told:
+    with pytest.warns(UserWarning, match="taken as logits") as told:
         classify.choose_tau(chances, labels, log_prior=prior)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_scores_in_half_precision_become_float32(kind):
+    adjusted = classify.adjust_logits(torch.zeros(2, 3, dtype=kind), torch.log(torch.ones(3) / 3))
+    assert adjusted.dtype == torch.float32

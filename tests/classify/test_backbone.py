@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from judgeable import noise
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -68,12 +69,6 @@ SMALL = [
 ]
 
 
-def _picture(size, channels=3, count=2):
-    height, width = (size, size) if isinstance(size, int) else size
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, channels, height, width, generator=generator)
-
-
 def _table():
     """Name to the columns of the table in the docstring."""
     rows = re.findall(
@@ -118,10 +113,10 @@ def test_cost_and_grid_of_the_table_are_true(name):
     with torch.random.fork_rng():
         model = classify.backbone(name, 7, image_size=128).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(_picture(128, count=1))
+        model(noise(128, count=1))
     assert f"{counter.get_total_flops() / 2e9:.3f}" == giga
     with torch.no_grad():
-        assert model.features(_picture(128, count=1)).shape[-2:] == (int(grid), int(grid))
+        assert model.features(noise(128, count=1)).shape[-2:] == (int(grid), int(grid))
 
 
 def test_names_of_weights_never_change(built):
@@ -133,7 +128,7 @@ def test_the_head_of_the_features_is_the_forward_pass(built):
     name, model = built
     smallest = model.smallest
     for size in (smallest, (smallest + 9, smallest)):
-        picture = _picture(size)
+        picture = noise(size)
         with torch.no_grad():
             logits = model(picture)
             features = model.features(picture)
@@ -155,7 +150,7 @@ def test_it_is_the_net_between_normalisation_and_head(built):
     name, model = built
     record = classify.BACKBONES[name]
     side = max(record.smallest, record.enlarge)
-    picture = _picture(side)
+    picture = noise(side)
     with torch.no_grad():
         expected = model.head(model.net((picture - model.mean) / model.deviation))
         torch.testing.assert_close(model(picture), expected, rtol=1e-4, atol=1e-5)
@@ -163,7 +158,7 @@ def test_it_is_the_net_between_normalisation_and_head(built):
 
 def test_pictures_are_judged_alone_and_each_of_their_channels_counts(built):
     _, model = built
-    picture = _picture(model.smallest, count=3).requires_grad_()
+    picture = noise(model.smallest, count=3).requires_grad_()
     logits = model(picture)
     with torch.no_grad():
         alone = torch.cat([model(one[None]) for one in picture])
@@ -179,9 +174,9 @@ def test_smaller_pictures_are_refused(built):
     side = model.smallest
     message = f"at least {side} pixels along a side, not {side - 1} x {side}; enlarge image_size"
     with pytest.raises(ValueError, match=message):
-        model(_picture((side - 1, side)))
+        model(noise((side - 1, side)))
     with pytest.raises(ValueError, match=f"at least {side} pixels"):
-        model.features(_picture((side, side - 1)))
+        model.features(noise((side, side - 1)))
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "resnet18_cifar"])
@@ -189,20 +184,20 @@ def test_smaller_pictures_are_refused(built):
 def test_pictures_of_64_to_299_pixels_are_taken(name, size):
     with torch.random.fork_rng(), torch.no_grad():
         model = classify.backbone(name, 7, image_size=size).eval()
-        assert model(_picture(size, count=1)).shape == (1, 7)
+        assert model(noise(size, count=1)).shape == (1, 7)
 
 
 @pytest.mark.parametrize("name", ["inception_v3", "vit_b_16"])
 def test_the_largest_size_of_the_study_is_taken(name):
     with torch.random.fork_rng(), torch.no_grad():
-        assert classify.backbone(name, 7, image_size=299).eval()(_picture(299)).shape == (2, 7)
+        assert classify.backbone(name, 7, image_size=299).eval()(noise(299)).shape == (2, 7)
 
 
 def test_the_slope_of_an_averaging_head_is_its_weights():
     with torch.random.fork_rng():
         model = classify.backbone("inception_s").eval()
     with torch.no_grad():  # a caller's no_grad is no obstacle
-        traced = model.trace(_picture((70, 64)))
+        traced = model.trace(noise((70, 64)))
     (slope,) = torch.autograd.grad(traced.logits[:, 2].sum(), traced.features)
     height, width = traced.features.shape[-2:]
     assert (height, width) == (5, 4)
@@ -216,7 +211,7 @@ def test_the_slope_of_an_averaging_head_is_its_weights():
 def test_any_number_of_channels_and_classes(name, channels):
     with torch.random.fork_rng():
         model = classify.backbone(name, 4, in_channels=channels)
-    image = _picture(48, channels).requires_grad_()
+    image = noise(48, channels).requires_grad_()
     logits = model(image)
     assert logits.shape == (2, 4)
     logits.square().sum().backward()
@@ -238,10 +233,10 @@ def test_options_reach_the_net():
 def test_copies_give_the_same_output():
     with torch.random.fork_rng():
         model = classify.backbone("resnet_s", 5).eval()
-    expected = model(_picture(32))
+    expected = model(noise(32))
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert torch.equal(other(_picture(32)), expected)
-    double = model.double()(_picture(32).double())
+        assert torch.equal(other(noise(32)), expected)
+    double = model.double()(noise(32).double())
     torch.testing.assert_close(double.float(), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -258,7 +253,7 @@ def test_copies_give_the_same_output():
         (lambda: classify.backbone(in_channels=0), "1 channel"),
         (lambda: classify.backbone(dropout=1.0), "dropout in"),
         (lambda: classify.backbone()(torch.rand(1, 1, 32, 32)), r"\[B, 3, H, W\], not \(1, 1, 32"),
-        (lambda: classify.backbone("resnet18").eval()(_picture(16)), "at least 32 pixels"),
+        (lambda: classify.backbone("resnet18").eval()(noise(16)), "at least 32 pixels"),
     ],
 )
 def test_what_cannot_be_built_is_refused(call, message):
@@ -287,7 +282,7 @@ def test_a_head_of_cosines(tmp_path):
 def test_codes_are_no_pictures():
     with torch.random.fork_rng():
         model = classify.backbone("resnet_s").eval()
-    with pytest.raises(ValueError, match=r"in 0..1, not codes of torch.uint8; divide those"):
+    with pytest.raises(ValueError, match=r"in 0..1, not codes of torch.uint8; divide them"):
         model(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
 
 
@@ -329,7 +324,7 @@ def test_frozen_layers_keep_weights_and_statistics(name, frozen, still, learns):
     torch.manual_seed(0)
     net = classify.backbone(name, image_size=32, frozen=frozen).train()
     before = _moments(net)
-    image = _picture(32).requires_grad_()
+    image = noise(32).requires_grad_()
     classify.task_loss(net(image), torch.tensor([0, 1])).backward()
     assert image.grad is not None
     assert image.grad.abs().sum() > 0
@@ -394,7 +389,7 @@ def test_a_trained_system_keeps_its_frozen_layers(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"name": 3}, "name must be that of a backbone, such as 'resnet_s', not 3"),
+    ({"name": 3}, "name must be the name of a backbone, such as 'resnet_s', not 3"),
     ({"dropout": "x"}, "dropout must be a number, not str"),
 ])  # fmt: skip
 def test_what_is_of_another_kind_is_refused_by_name(arguments, message):

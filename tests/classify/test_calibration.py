@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judgeable import scored
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
@@ -13,19 +14,11 @@ def _nll(logits, labels, temperature=1.0):
     return -log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean()
 
 
-def _case(seed, count=60, classes=4, scale=1.0):
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=count)
-    logits = random.normal(size=(count, classes))
-    logits[np.arange(count), labels] += random.uniform(0, 3)
-    return scale * logits, labels
-
-
 @pytest.mark.filterwarnings("ignore:no temperature is best")  # some draws know nothing
 @settings(deadline=None, max_examples=80)
 @given(st.integers(0, 2**31), st.floats(0.1, 20))
 def test_temperature_is_the_minimum_and_never_worse_than_one(seed, scale):
-    logits, labels = _case(seed, scale=scale)
+    logits, labels = scored(seed, scale=scale)
     temperature = classify.fit_temperature(logits, labels)
     assert _nll(logits, labels, temperature) <= _nll(logits, labels) + 1e-12
     np.testing.assert_array_equal((logits / temperature).argmax(1), logits.argmax(1))
@@ -42,7 +35,7 @@ def test_temperature_is_the_minimum_and_never_worse_than_one(seed, scale):
 
 @pytest.mark.parametrize("scale", [1e-9, 1e-4, 1e4, 1e9])
 def test_temperature_follows_the_scale_of_the_scores(scale):
-    logits, labels = _case(3)
+    logits, labels = scored(3)
     expected = minimize_scalar(
         lambda t: _nll(logits, labels, np.exp(t)),
         bounds=(-10, 10),  # those of scikit-learn's temperature scaling
@@ -70,27 +63,39 @@ def test_temperature_finds_the_scale_that_was_planted():
 def test_temperature_at_its_bounds():
     labels = np.array([0, 1, 1])
     right = np.eye(2)[labels]
-    with pytest.warns(UserWarning, match="no temperature is best: .* these 3 .* not one mistake"):
+    with pytest.warns(UserWarning, match="no temperature is best: .* these 3 .* make no mistake"):
         assert classify.fit_temperature(right, labels) == 0.01
-    with pytest.warns(UserWarning, match="these 3 .* know no more than chance.* 100 is the end"):
+    with pytest.warns(UserWarning, match="these 3 .* no better than chance.* 100 is the end"):
         assert classify.fit_temperature(-right, labels) == 100
     # Chance itself: the slope at T = infinity is 0, but for a rounding.
     scores = np.tile([0.95, -0.7, -1.27], (3, 1))
-    with pytest.warns(UserWarning, match="no more than chance"):
+    with pytest.warns(UserWarning, match="no better than chance"):
         assert classify.fit_temperature(scores, np.arange(3)) == 100
     assert classify.fit_temperature(np.zeros((3, 2)), labels) == 1  # makes no difference
     # An impossible class is no trouble as long as it is not the true one.
-    logits, labels = _case(0)
+    logits, labels = scored(0)
     impossible = np.column_stack([logits, np.full(len(labels), -np.inf)])
     assert classify.fit_temperature(impossible, labels) == classify.fit_temperature(logits, labels)
     half = torch.from_numpy(logits).bfloat16()
     assert classify.fit_temperature(half, labels) == classify.fit_temperature(half.double(), labels)
 
 
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_half_precision_is_divided_in_float32(kind):
+    logits = torch.tensor([[700.0, 699, 0], [-3, 60_000, 1]], dtype=torch.float16)
+    wanted = logits.double() / 0.01 + torch.tensor([0.1, -0.2, 0.3]).double()
+    given = logits if kind == "tensor" else logits.numpy()
+    found = classify.calibrate_logits(given, 0.01, (0.1, -0.2, 0.3))
+    assert str(found.dtype).endswith("float32")
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    rule = classify.DecisionRule(("a", "b", "c"), 0.01)
+    np.testing.assert_allclose(rule.probabilities(given), np.eye(3)[:2], atol=1e-6)
+
+
 def test_temperature_refuses_what_it_cannot_mend():
     for logits, labels, message in (
         ([[-np.inf, 0.0], [0.0, 1.0]], [0, 1], "1 true classes have the score -inf, which no"),
-        ([[np.nan, 0.0], [0.0, 1.0]], [0, 1], "1 rows of scores are not numbers"),
+        ([[np.nan, 0.0], [0.0, 1.0]], [0, 1], "1 rows of scores are nan or infinite"),
         ([[0.0, 0.0], [0.0, 1.0]], [0, 2], "label 2 is beyond the 2 classes"),
         ([0.0, 1.0], [0, 1], r"scores must be \[N, K\], not \(2,\)"),
     ):
@@ -100,7 +105,7 @@ def test_temperature_refuses_what_it_cannot_mend():
 
 @pytest.mark.parametrize("far", [-1e4, -1e9, np.finfo(np.float32).min, np.finfo(float).min])
 def test_scores_that_stand_for_impossible_count_as_such(far):
-    logits, labels = _case(0, count=200)
+    logits, labels = scored(0, count=200)
     masked = np.random.default_rng(1).random(logits.shape) < 0.3
     masked[np.arange(200), labels] = False
     minus, finite = (np.where(masked, value, logits) for value in (-np.inf, far))
@@ -110,14 +115,14 @@ def test_scores_that_stand_for_impossible_count_as_such(far):
     assert found.temperature == expected.temperature
     np.testing.assert_array_equal(found.bias, expected.bias)
     worse = np.where(masked, far, logits - 3 * np.eye(4)[labels])
-    with pytest.warns(UserWarning, match="no more than chance"):
+    with pytest.warns(UserWarning, match="no better than chance"):
         assert classify.fit_temperature(worse, labels) == 100
-    with pytest.raises(ValueError, match="no more than chance"):
+    with pytest.raises(ValueError, match="no better than chance"):
         classify.fit_bias_corrected_temperature(worse, labels)
 
 
 def test_a_far_score_counts_where_a_true_class_lies_as_far():
-    logits, labels = _case(0, count=200, classes=3)
+    logits, labels = scored(0, count=200, classes=3)
     logits[:, 2], labels = -5000, np.where(labels == 2, 0, labels)
     labels[0] = 2
     temperature = classify.fit_temperature(logits, labels)
@@ -134,11 +139,11 @@ def test_probabilities_are_not_taken_for_logits_silently():
     labels = np.where(np.arange(60) % 3 == 0, generator.integers(0, 4, 60), logits.argmax(1))
     shares = np.exp(log_softmax(logits, 1))
     for scores in (shares, shares.astype(np.float32), torch.as_tensor(shares)):
-        with pytest.warns(UserWarning, match="probabilities, and are taken for logits: give their"):
+        with pytest.warns(UserWarning, match="probabilities, but are taken as logits: give their"):
             classify.fit_temperature(scores, labels)
-    with pytest.warns(UserWarning, match="taken for logits"):
+    with pytest.warns(UserWarning, match="taken as logits"):
         classify.choose_tau(shares, labels, log_prior=np.log(np.full(4, 0.25)))
-    with pytest.warns(UserWarning, match="taken for logits: give kind='probabilities'"):
+    with pytest.warns(UserWarning, match="taken as logits: give kind='probabilities'"):
         classify.report(shares, labels, classes="abcd")
     # Of these it is quiet: warnings are errors here.
     for fine in (logits, np.log(shares), np.abs(logits), shares + 0.01):
@@ -212,15 +217,15 @@ def test_bias_and_temperature_refuse_what_has_no_minimum():
         (
             right + np.array([5, 0]),
             labels,
-            "the lower the better on these 4 .* such biases .* not one mistake",
+            "the lower the better on these 4 .* such biases .* no mistake",
         ),
-        (-right, labels, "the higher the better on these 4 pictures, .* no more than chance"),
-        (np.full((4, 2), np.nan), labels, "4 rows of scores are not numbers"),
+        (-right, labels, "the higher the better on these 4 pictures, .* no better than chance"),
+        (np.full((4, 2), np.nan), labels, "4 rows of scores are nan or infinite"),
         ([[-np.inf, 0.0], [0.0, 1.0]], [0, 1], "1 true classes have the score -inf, which no"),
     ):
         with pytest.raises(ValueError, match=message):
             classify.fit_bias_corrected_temperature(np.array(logits), np.array(truth))
-    with pytest.warns(UserWarning, match="taken for logits: give their logarithms"):
+    with pytest.warns(UserWarning, match="taken as logits: give their logarithms"):
         classify.fit_bias_corrected_temperature(np.array([[0.2, 0.8]] * 4), labels)
 
 
@@ -228,7 +233,9 @@ def test_bias_and_temperature_of_scores_that_err_in_ties_alone():
     scores, labels = np.array([-2.0, -1, -1, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 1, 1, 1])
     logits = np.stack([np.zeros(7), scores], 1)
     for scale in (1e-3, 1, 1e3):
-        with pytest.raises(ValueError, match=r"the lower the better on these 7 .*, but for ties"):
+        with pytest.raises(
+            ValueError, match=r"the lower the better on these 7 .*, except for ties"
+        ):
             classify.fit_bias_corrected_temperature(scale * logits, labels)
     labels[2] = 1  # an error of a surer score: there is a minimum
     assert 0 < classify.fit_bias_corrected_temperature(logits, labels).temperature < 10
@@ -249,7 +256,7 @@ def test_a_class_that_is_far_of_scores_that_tell_nothing_is_not_impossible(far):
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
 def test_arrays_and_tensors_are_calibrated_alike(kind):
-    logits, _ = _case(5)
+    logits, _ = scored(5)
     logits, bias = (3 * logits).astype(kind), np.array([0.5, -1.0, 0.25, 0.25])
     wanted = logits / 1.7 + bias
     for offset in (bias, torch.from_numpy(bias), bias.tolist()):
@@ -277,7 +284,7 @@ def test_a_temperature_and_an_offset_may_be_learned():
 
 
 def test_an_adjustment_is_an_offset():
-    logits, prior = _case(6)[0], np.log([0.7, 0.1, 0.1, 0.1])
+    logits, prior = scored(6)[0], np.log([0.7, 0.1, 0.1, 0.1])
     wanted = classify.adjust_logits(logits, prior, tau=0.75)
     np.testing.assert_array_equal(classify.calibrate_logits(logits, offset=-0.75 * prior), wanted)
 
@@ -303,5 +310,5 @@ def test_what_calibrates_nothing_is_refused(given, error, message):
 
 
 def test_probabilities_that_are_calibrated_as_logits_are_told():
-    with pytest.warns(UserWarning, match="these scores are probabilities, and are taken for"):
+    with pytest.warns(UserWarning, match="these scores are probabilities, but are taken as"):
         classify.calibrate_logits(np.full((2, 2), 0.5), 2.0)

@@ -351,7 +351,7 @@ def test_each_result_is_a_sentence_and_json():
     assert f"permutation p = {permutation.p:.3g}" in str(permutation)
     pictures = classify.mcnemar(first, second, labels=labels)
     assert str(pictures) == (
-        f"right by the first alone {pictures.only_first}, by the second alone "
+        f"correct only by the first {pictures.only_first}, only by the second "
         f"{pictures.only_second}: exact McNemar p = {pictures.p:.3g} "
         "(pictures taken as independent)"
     )
@@ -367,7 +367,11 @@ def test_what_cannot_be_compared_is_refused(test):
         ((first[:, 0], second[:, 0], labels), {}, r"classes \[N, K\], not \(10,\)"),
         ((first, second, labels[:9]), {}, r"labels \[N\], not \(10, 3\) and \(9,\)"),
         ((first, second, labels + 1), {}, "label 3 is beyond the 3 classes"),
-        ((first, np.full_like(second, np.nan), labels), {}, "10 rows of scores are not numbers"),
+        (
+            (first, np.full_like(second, np.nan), labels),
+            {},
+            "10 rows of scores are nan or infinite",
+        ),
         ((first, second, labels), {"groups": ["a"]}, "10 rows need as many groups, not 1"),
         ((first, second, labels), {"metric": "f2"}, "metric 'f2' is unknown; use one of accuracy"),
         ((first, second, labels), {"resamples": 0}, "resamples must be at least 1"),
@@ -408,7 +412,7 @@ def test_few_lesions_of_a_class_that_a_metric_needs_cannot_show_much(metric, rar
     share = 0.5**rare
     error = 4 * (share * (1 - share) / 4000) ** 0.5
     assert result.undefined / 4000 == pytest.approx(share, abs=error)
-    assert f"{result.undefined} of them without a number)" in str(result)
+    assert f"{result.undefined} of them without a value)" in str(result)
     assert result.p == pytest.approx(min(1, 2 * (1 + result.undefined) / 4001))
     farthest = {"mcc": 2, "cohen_kappa": 2}.get(metric, 1)
     assert (result.interval == (-farthest, farthest)) == (rare < 6)
@@ -452,7 +456,7 @@ def test_few_lesions_cannot_show_much():
 )
 def test_a_number_of_each_class_is_no_metric(test, metric, mean):
     first, second, labels = _two(0, 10)
-    message = f"metric '{metric}' is a number of each class; use '{mean}', their mean"
+    message = f"metric '{metric}' has one value per class; use '{mean}', their mean"
     with pytest.raises(ValueError, match=message):
         test(first, second, labels=labels, metric=metric)
 
@@ -571,5 +575,5 @@ def test_names_of_classes_are_those_of_a_report():
         first, second, labels=labels, classes=[3, 4, 5], metric="recall.4"
     )
     assert named.metric == "recall.4"
-    with pytest.raises(ValueError, match="they are numbers: give classes, their names"):
+    with pytest.raises(ValueError, match="classes are numbered: give their names"):
         classify.permutation_test(first, second, labels=labels, metric="recall.mel")

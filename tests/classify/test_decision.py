@@ -64,7 +64,7 @@ def test_a_rule_of_nothing_is_the_softmax():
     assert (rule.temperature, rule.offset, rule.fitted) == (1.0, (0.0, 0.0, 0.0), {})
     np.testing.assert_array_equal(rule.probabilities(logits), softmax(logits, 1))
     assert str(rule) == "softmax(scores / 1)"
-    with pytest.raises(ValueError, match="this rule refers nothing: give it a referral"):
+    with pytest.raises(ValueError, match="this rule has no referral: give it one"):
         rule.refers(logits)
     impossible = np.where(np.eye(3, dtype=bool), -np.inf, 0.0)
     np.testing.assert_allclose(rule.probabilities(impossible), (1 - np.eye(3)) / 2)
@@ -87,17 +87,17 @@ def test_scores_of_other_classes_are_refused():
     rule = _rule(*_case())
     rule.check_classes(CLASSES)
     rule.check_classes([*CLASSES])
-    with pytest.raises(ValueError, match="of the classes bcc, mel, nv, in this order, and the sco"):
+    with pytest.raises(ValueError, match="the classes bcc, mel, nv, in this order, but the sco"):
         rule.check_classes(("mel", "bcc", "nv"))
-    with pytest.raises(ValueError, match="of the classes bcc, mel, nv and the scores are of a, b"):
+    with pytest.raises(ValueError, match="the classes bcc, mel, nv but the scores have a, b"):
         rule.check_classes(("a", "b"))
     for wrong in (np.zeros((2, 4)), np.zeros(3), torch.zeros(2, 2)):
         for use in (rule.scores, rule.probabilities, rule.refers):
-            with pytest.raises(ValueError, match=r"this rule is of scores \[N, 3\] of the classes"):
+            with pytest.raises(ValueError, match=r"this rule takes scores \[N, 3\] of the classes"):
                 use(wrong)
     with pytest.raises(TypeError, match="logits must be an array or a tensor, not list"):
         rule.scores([[1.0, 2.0, 3.0]])
-    with pytest.raises(InvalidScores, match="1 rows of scores are not numbers"):
+    with pytest.raises(InvalidScores, match="1 rows of scores are nan or infinite"):
         rule.refers(np.full((1, 3), np.nan))
 
 
@@ -124,7 +124,7 @@ def test_scores_of_other_classes_are_refused():
         ({"fitted": "x"}, TypeError, "fitted must be a mapping, not str"),
         ({"referral": 3}, TypeError, "a referral must be a mapping, not int"),
         ({"classes": ["a", "a", "b"]}, ValueError, "classes must be different names, not a, a, b"),
-        ({"classes": ["mel", "bcc", "nv"]}, ValueError, "the referral is of the classes bcc, mel"),
+        ({"classes": ["mel", "bcc", "nv"]}, ValueError, "the referral has the classes bcc, mel"),
         ({"tau": 1}, ValueError, "missing are none, unknown tau"),
         ({"referral": {}}, ValueError, "a referral has the fields positive, classes"),
     ],
@@ -145,7 +145,7 @@ def test_a_referral_that_is_none_is_refused():
 def test_probabilities_are_told_once_where_the_rule_was_asked(use, kind):
     # By a temperature of 1 they stay probabilities, and could be told again.
     rule = replace(_rule(*_case()), temperature=1.0, offset=())
-    with pytest.warns(UserWarning, match="taken for logits: give their logarithms") as told:
+    with pytest.warns(UserWarning, match="taken as logits: give their logarithms") as told:
         getattr(rule, use)(kind(softmax(_case()[0], 1)))
     assert [each.filename for each in told] == [__file__]
 

@@ -277,12 +277,18 @@ def test_adjusted_scores_of_a_known_mixture_reach_the_best_balanced_accuracy():
         (lambda: classify.class_weights(torch.zeros(3)), r"not \[0.0, 0.0, 0.0\]"),
         (lambda: classify.log_prior(torch.ones(2, 2)), "counts must be a vector"),
         # Each would be taken for one picture: a uniform prior, in silence.
-        (lambda: classify.log_prior(torch.tensor([0.75, 0.25])), r"not \[0.75, 0.25\]: of shares"),
+        (
+            lambda: classify.log_prior(torch.tensor([0.75, 0.25])),
+            r"not \[0.75, 0.25\]: multiply shares",
+        ),
         (
             lambda: classify.effective_number_weights(torch.tensor([0.75, 0.25])),
-            r"counts are numbers of pictures.*multiply by the number of pictures",
+            r"counts must be numbers of pictures.*multiply shares",
         ),
-        (lambda: classify.class_weights(HAM, power=-1), "power must be 0 or more, not -1"),
+        (
+            lambda: classify.class_weights(HAM, power=-1),
+            "power must be 0 or more, and finite, not -1",
+        ),
         (lambda: classify.effective_number_weights(HAM, beta=1), r"beta must lie in \[0, 1\)"),
         (lambda: classify.task_loss(*_batch(0), focal_gamma=-1), "focal_gamma must be 0 or more"),
         (
@@ -297,7 +303,7 @@ def test_adjusted_scores_of_a_known_mixture_reach_the_best_balanced_accuracy():
             lambda: classify.task_loss(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int32)),
             r"labels must be int64 \[B\].*not torch.int32 \[3\]",
         ),
-        (lambda: classify.class_weights(HAM, power=float("inf")), "not inf, and finite"),
+        (lambda: classify.class_weights(HAM, power=float("inf")), "and finite, not inf"),
         (lambda: classify.log_prior(torch.tensor([1, float("inf")])), "counts must be a vector"),
         (
             lambda: classify.task_loss(torch.zeros(3, 2), torch.tensor([0, 1, 2])),
@@ -360,9 +366,9 @@ def test_an_impossible_class_that_is_not_the_true_one_costs_nothing(options):
         ({"log_prior": torch.tensor([0.5, 0.3, 0.2])}, "shares of the classes: take np.log"),
         ({"log_prior": torch.tensor([50, 30, 20])}, "numbers of pictures: take classify.log_prior"),
         ({"weights": torch.tensor([1.0, -1.0, 1.0])}, "weights must be 0 or more"),
-        ({"labels": torch.tensor([[1.0, 0, 0], [0.5, 0.2, 0]])}, "sum to 1, and row 1 is"),
-        ({"labels": torch.tensor([[1.5, -0.5, 0], [1, 0, 0]])}, "sum to 1, and row 0 is"),
-        ({"labels": torch.tensor([[1.0, 0, 0], [torch.nan, 0, 0]])}, "sum to 1, and row 1 is"),
+        ({"labels": torch.tensor([[1.0, 0, 0], [0.5, 0.2, 0]])}, "sum to 1, but row 1 is"),
+        ({"labels": torch.tensor([[1.5, -0.5, 0], [1, 0, 0]])}, "sum to 1, but row 0 is"),
+        ({"labels": torch.tensor([[1.0, 0, 0], [torch.nan, 0, 0]])}, "sum to 1, but row 1 is"),
     ],
 )
 def test_what_would_be_another_loss_is_refused(change, message):

@@ -155,7 +155,7 @@ def test_nothing_cannot_be_resampled():
 def test_a_lesion_without_a_name_is_refused(name):
     with pytest.raises(ValueError, match=r"1 groups have no name, the first is .* in row 1: name"):
         classify.bootstrap(lambda i: 0.0, 3, groups=["a", name, "b"])
-    with pytest.raises(ValueError, match="give a picture of an unknown lesion a name of its own"):
+    with pytest.raises(ValueError, match="give each picture of an unknown lesion a unique name"):
         membership([name, name], 2)
 
 

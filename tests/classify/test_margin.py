@@ -99,9 +99,12 @@ def test_features_without_a_direction_have_a_finite_gradient():
     ("call", "message"),
     [
         (lambda: ldam_margins(torch.zeros(3)), "at least one of them positive"),
-        (lambda: ldam_margins(torch.tensor([0.75, 0.25])), "counts are numbers of pictures"),
-        (lambda: ldam_margins(HAM, largest=-1), "largest margin must be 0 or more, not -1"),
-        (lambda: ldam_margins(HAM, largest=float("inf")), "not inf, and finite"),
+        (lambda: ldam_margins(torch.tensor([0.75, 0.25])), "counts must be numbers of pictures"),
+        (
+            lambda: ldam_margins(HAM, largest=-1),
+            "largest margin must be 0 or more, and finite, not -1",
+        ),
+        (lambda: ldam_margins(HAM, largest=float("inf")), "and finite, not inf"),
         (lambda: CosineHead(0, 3), "at least 1 feature, 2 classes and a positive scale, not 0, 3"),
         (lambda: CosineHead(4, 1), "not 4, 1 and 30"),
         (lambda: CosineHead(4, 3, scale=0), "not 4, 3 and 0"),

@@ -178,13 +178,17 @@ def test_the_same_seed_gives_the_same_interval():
         (np.zeros((0, 2)), np.zeros(0, dtype=int), "nothing to report"),
         (np.zeros((2, 2)), np.zeros(2), "labels must be integers"),
         (np.zeros((2, 2)), np.array([0, -1]), "0 or more, not -1 as in row 1: leave out"),
-        (np.zeros((2, 2)), np.array([0.0, 1.0]), "0 or more, not float64: give the number"),
-        (np.zeros((2, 2)), np.array([False, True]), "0 or more, not bool: give the number"),
+        (np.zeros((2, 2)), np.array([0.0, 1.0]), "0 or more, not float64: give the index"),
+        (np.zeros((2, 2)), np.array([False, True]), "0 or more, not bool: give the index"),
         (np.zeros((2, 2)), np.array([0, 2]), "label 2 is beyond the 2 classes"),
-        (np.array([[0, np.nan], [0, 1]]), np.array([0, 1]), "1 rows of scores are not numbers"),
-        (np.array([[0, np.inf], [0, 1]]), np.array([0, 1]), "1 rows of scores are not numbers"),
-        (np.full((2, 2), -np.inf), np.array([0, 1]), "2 rows of scores are not numbers"),
-        (np.array([[0, 1], [0, np.nan]]), np.array([0, 1]), "the first is row 1; look for a train"),
+        (np.array([[0, np.nan], [0, 1]]), np.array([0, 1]), "1 rows of scores are nan or infinite"),
+        (np.array([[0, np.inf], [0, 1]]), np.array([0, 1]), "1 rows of scores are nan or infinite"),
+        (np.full((2, 2), -np.inf), np.array([0, 1]), "2 rows of scores are nan or infinite"),
+        (
+            np.array([[0, 1], [0, np.nan]]),
+            np.array([0, 1]),
+            "the first is row 1; check whether the train",
+        ),
     ],
 )
 def test_what_cannot_be_judged_is_refused(logits, labels, message):
@@ -338,7 +342,7 @@ def test_bins_of_equal_mass():
     assert result.ece == pytest.approx(expected, abs=1e-12)
     same = _report(np.tile([1.0, 0.0], (5, 1)), np.zeros(5, dtype=int), equal_mass=True)
     assert same.reliability.count.max() == 5
-    with pytest.raises(ValueError, match="bins must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="bins must be a whole number of at least 1, not 0"):
         _report(logits, labels, bins=0)
 
 
@@ -391,7 +395,16 @@ def test_a_class_without_pictures_is_named_and_left_out():
         assert getattr(result, name) == pytest.approx(values[[0, 1, 3]].mean(), abs=1e-12)
         assert np.isnan(result.class_intervals[f"class_{name}"][2]).all()
     assert result.balanced_accuracy == pytest.approx(result.recall[[0, 1, 3]].mean(), abs=1e-12)
-    assert "no pictures of c2: left out of balanced accuracy" in str(result)
+    caution = "no pictures of c2: left out of balanced accuracy, AUC, AP and sensitivity"
+    assert str(result).endswith(
+        f"{caution}; the macro averages of precision, recall and F1 count c2 as 0, because "
+        "the classifier predicts it"
+    )
+    assert result.macro_f1 == pytest.approx(result.f1[[0, 1, 3]].sum() / 4, abs=1e-12)
+    logits[:, 2] = -99
+    unsaid = _report(logits, labels, resamples=20)
+    assert str(unsaid).endswith(caution)
+    assert unsaid.macro_f1 == pytest.approx(unsaid.f1[[0, 1, 3]].mean(), abs=1e-12)
     assert "no pictures" not in str(_report(*_case(3, 100)))
 
 
@@ -439,7 +452,7 @@ def test_probabilities_in_bfloat16_sum_to_one_as_far_as_they_can():
         ),
         ([[0.5, 0.5], [0.5, 0.9]], "kind='logits' for scores before the softmax, or divide each"),
         ([[0.5, 0.5], [-0.5, 1.5]], r"probabilities must lie in 0\.\.1; pass kind='logits'"),
-        ([[0.5, 0.5], [0.5, np.nan]], "1 rows of scores are not numbers, the first is row 1"),
+        ([[0.5, 0.5], [0.5, np.nan]], "1 rows of scores are nan or infinite, the first is row 1"),
         ([0.5, 0.5], r"scores must be \[N, K\], not \(2,\)"),
     ],
 )
@@ -556,7 +569,7 @@ def test_tensors_with_a_gradient_are_taken(dtype):
         ({"logits": np.ones(4), "kind": "probabilities"}, r"\[N, K\], not \(4,\).*stack\(\[1 - p"),
         ({"logits": np.ones((4, 2), complex)}, "real numbers, not complex"),
         ({"classes": ("a", "a")}, "classes must be different names, not a, a"),
-        ({"bins": 2.5}, "bins must be at least 1, not 2.5, and whole"),
+        ({"bins": 2.5}, "bins must be a whole number of at least 1, not 2.5"),
         ({"resamples": 2.5}, "a whole number"),
     ],
 )
@@ -846,7 +859,7 @@ def test_numbers_of_a_report_have_names():
     assert np.isnan(judged.number("recall.none"))  # and not an error on every picture
     assert judged.recall[2] == 0
     assert classify.report(logits, labels).interval("recall.1") is None
-    with pytest.raises(ValueError, match=r"there is 'recall.none'"):
+    with pytest.raises(ValueError, match=r"use 'recall.none'"):
         judged.number("recall.nones")
     with pytest.raises(ValueError, match="is unknown"):
         judged.interval("kappa")

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judgeable import tied
 from scipy.special import softmax
 from sklearn.metrics import (
     auc,
@@ -17,16 +18,10 @@ from sklearn.metrics import (
 import classify
 
 
-def _case(seed, count, classes=3, digits=1):
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=count)
-    return (random.normal(size=(count, classes)) + np.eye(classes)[labels]).round(digits), labels
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**31), st.integers(2, 60), st.integers(0, 2), st.integers(2, 4))
 def test_the_curves_are_those_of_scikit_learn(seed, count, digits, classes):
-    logits, labels = _case(seed, count, classes, digits)
+    logits, labels = tied(seed, count, classes, digits)
     probabilities = softmax(logits, 1)
     curves = classify.operating_curves(logits, labels)
     assert list(curves) == [str(k) for k in range(classes)]
@@ -54,7 +49,7 @@ def test_the_curves_are_those_of_scikit_learn(seed, count, digits, classes):
 
 
 def test_the_areas_are_those_of_the_report():
-    logits, labels = _case(0, 200, 4)
+    logits, labels = tied(0, 200, 4, digits=1)
     found = classify.report(logits, labels)
     for k, curve in enumerate(classify.operating_curves(logits, labels).values()):
         assert (curve.auc, curve.average_precision) == (
@@ -64,7 +59,7 @@ def test_the_areas_are_those_of_the_report():
 
 
 def test_a_threshold_calls_what_the_curve_counts():
-    logits, labels = _case(1, 80)
+    logits, labels = tied(1, 80, digits=1)
     probabilities = softmax(logits, 1)
     for k, curve in enumerate(classify.operating_curves(logits, labels).values()):
         for at, recall, false in zip(
@@ -83,7 +78,7 @@ def test_probabilities_next_to_one_keep_their_order():
 
 
 def test_a_class_that_is_absent_or_alone_has_no_curve_and_says_so():
-    logits, _ = _case(2, 6)
+    logits, _ = tied(2, 6, digits=1)
     names = ("mel", "nv", "df")
     curves = classify.operating_curves(logits, np.array([0, 0, 0, 1, 1, 1]), classes=names)
     absent = curves["df"]
@@ -111,14 +106,14 @@ def test_one_class_and_one_picture_are_no_error():
 
 
 def test_tensors_and_probabilities_do_as_well():
-    logits, labels = _case(3, 50)
+    logits, labels = tied(3, 50, digits=1)
     plain = classify.operating_curves(logits, labels)
     tensors = classify.operating_curves(torch.tensor(logits), torch.tensor(labels))
     shares = classify.operating_curves(softmax(logits, 1), labels, kind="probabilities")
     for name, curve in plain.items():
         np.testing.assert_array_equal(tensors[name].recall, curve.recall)
         np.testing.assert_array_equal(shares[name].recall, curve.recall)
-    with pytest.warns(UserWarning, match="are probabilities, and are taken for logits"):
+    with pytest.warns(UserWarning, match="are probabilities, but are taken as logits"):
         classify.operating_curves(softmax(logits, 1), labels)
 
 
@@ -130,7 +125,7 @@ def test_tensors_and_probabilities_do_as_well():
         (np.zeros(2), [0, 1], {}, r"scores must be \[N, K\], not \(2,\)"),
         (np.zeros((2, 2)), [0, 1], {"classes": ("a",)}, "1 classes need scores"),
         (np.zeros((2, 2)), [0, 1], {"classes": ("a", "a")}, "must be different names"),
-        (np.full((2, 2), np.nan), [0, 1], {}, "2 rows of scores are not numbers"),
+        (np.full((2, 2), np.nan), [0, 1], {}, "2 rows of scores are nan or infinite"),
         (np.zeros((0, 2)), [], {}, "no labels"),
         (np.zeros((2, 2)), [0, 1], {"kind": "odds"}, "kind must be 'logits' or 'probabilities'"),
     ],

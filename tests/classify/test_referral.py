@@ -66,8 +66,8 @@ def test_the_cutoff_lies_between_two_pictures():
     )
     assert referral.cutoff == pytest.approx(expit((odds[1] + odds[3]) / 2))
     assert str(referral) == (
-        "refers from a probability of 0.652 of mel: sensitivity 0.667, specificity 1.000 on the "
-        "pictures that it was chosen on"
+        "refers pictures with a probability of mel of at least 0.652: sensitivity 0.667, "
+        "specificity 1.000 on the pictures it was chosen on"
     )
     assert json.loads(json.dumps(referral.to_dict()))["cutoff"] == referral.cutoff
 
@@ -106,7 +106,7 @@ def test_lesions_are_what_an_assurance_counts():
     same = classify.choose_cutoff(logits[twice], labels[twice], groups=groups, **ask)
     assert same.log_odds == pytest.approx(alone.log_odds)
     assert (same.units, same.unit, alone.unit) == (alone.units, "lesions", "pictures")
-    assert "is kept elsewhere with a confidence of 0.9 (100 lesions)" in str(same)
+    assert "holds on other pictures with a confidence of 0.9 (100 lesions)" in str(same)
     surer = classify.choose_cutoff(logits[twice], labels[twice], **ask)
     assert surer.log_odds > same.log_odds
     with pytest.raises(ValueError, match="rows"):
@@ -134,11 +134,9 @@ def test_an_assurance_is_kept_by_lesions_of_unequal_size():
         below = float(torch.distributions.Normal(1.0, 1.0).cdf(torch.tensor(screen.log_odds)))
         kept += 1 - below >= 0.9
     assert screen.equal_units == pytest.approx(380**2 / (80 + 20 * 15**2))
-    assert str(screen).endswith("(100 lesions, which tell as much as 31.53 of equal size)")
+    assert str(screen).endswith("(100 lesions, which count as 31.53 of equal size)")
     assert kept >= binom.ppf(0.001, trials, 0.9)
-    with pytest.raises(
-        ValueError, match=r"^100 lesions, which tell as much as 31.53 of equal size,"
-    ):
+    with pytest.raises(ValueError, match=r"^100 lesions, which count as 31.53 of equal size,"):
         classify.choose_cutoff(
             np.stack([odds, 0 * odds], 1),
             labels,
@@ -155,10 +153,10 @@ def test_so_many_lesions_are_needed():
     logits, labels = np.log(np.stack([chance, 1 - chance], 1)), np.repeat([0, 1], 45)
     ask = {"classes": ("mel", "nv"), "positive": "mel", "sensitivity": 0.95, "assurance": 0.9}
     assert classify.choose_cutoff(logits, labels, **ask).specificity == 1  # 0.95 ** 45 < 0.1
-    match = r"44 pictures cannot .* 0.949 at most, .*: ask for less, or bring 45 of equal size"
+    match = r"44 pictures cannot .* at most 0.949, .*: ask for less, or use 45 of equal size"
     with pytest.raises(ValueError, match=match):
         classify.choose_cutoff(logits[1:], labels[1:], **ask)
-    with pytest.raises(ValueError, match="no number of them can, ask for less than 1"):
+    with pytest.raises(ValueError, match="no number of them can; ask for less than 1"):
         classify.choose_cutoff(logits, labels, **ask | {"sensitivity": 1.0})
 
 
@@ -214,6 +212,35 @@ def test_scores_of_any_size_and_impossible_classes():
     assert referral.refers(ruled_out).tolist() == [True, True, True, False]
 
 
+@pytest.mark.parametrize("goal", ["sensitivity", "specificity"])
+@pytest.mark.parametrize("sure", [1e3, 1e6])
+def test_sure_scores_are_told_apart_as_others_are(goal, sure):
+    logits, labels = _case(5)
+    usual, surer = (
+        classify.choose_cutoff(
+            factor * logits, labels, classes=CLASSES, positive="mel", **{goal: 0.9}
+        )
+        for factor in (1e2, sure)  # at which one score is nearly all of their logarithm
+    )
+    assert (surer.sensitivity, surer.specificity) == (usual.sensitivity, usual.specificity)
+    np.testing.assert_array_equal(surer.refers(sure * logits), usual.refers(1e2 * logits))
+    ruled_out = sure * logits
+    ruled_out[np.arange(80), labels] = -np.inf
+    ruled_out[0] = 0
+    assert np.isfinite(surer.scores(ruled_out)).all()
+
+
+@pytest.mark.filterwarnings("ignore:no picture is referred")
+def test_a_cutoff_lies_beyond_pictures_that_are_certain():
+    certain = np.array([[-np.inf, 0.0], [0, -np.inf]])
+    referral = classify.choose_cutoff(
+        certain[[0, 1, 1]], np.array([0, 0, 1]), classes=("mel", "nv"), positive="mel",
+        specificity=1.0,
+    )  # fmt: skip
+    assert referral.specificity == 1
+    assert not referral.refers(certain).any()
+
+
 def test_scores_that_tell_nothing_are_told():
     labels = np.array([0, 1, 2, 0, 1, 2])
     for goal, refers in (("sensitivity", "every"), ("specificity", "no")):
@@ -222,7 +249,7 @@ def test_scores_that_tell_nothing_are_told():
                 np.zeros((6, 3)), labels, classes=CLASSES, positive="mel", **{goal: 0.5}
             )
         assert referral.refers(np.zeros((6, 3))).all() == (goal == "sensitivity")
-    with pytest.warns(UserWarning, match="taken for logits"):
+    with pytest.warns(UserWarning, match="taken as logits"):
         classify.choose_cutoff(
             softmax(_case(0)[0], 1), _case(0)[1], classes=CLASSES, positive="mel", sensitivity=0.9
         )
@@ -235,8 +262,8 @@ def test_what_does_not_fit_is_refused():
         ({"positive": "melanoma"}, "no class 'melanoma' among bcc, mel, nv"),
         ({"positive": ()}, "some of the classes bcc, mel, nv, not none"),
         ({"positive": CLASSES}, "not all of them"),
-        ({"specificity": 0.9}, "one of them"),
-        ({"sensitivity": None}, "one of them"),
+        ({"specificity": 0.9}, "give either a sensitivity or a specificity"),
+        ({"sensitivity": None}, "give either a sensitivity or a specificity"),
         ({"sensitivity": 0}, "sensitivity must lie above 0 and be at most 1, not 0"),
         ({"sensitivity": np.nan}, "sensitivity must lie"),
         ({"assurance": 1}, "assurance must lie between 0 and 1, not 1"),
@@ -249,7 +276,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="of a class to leave"):
         classify.choose_cutoff(logits, 0 * labels + 1, **fine)
     referral = classify.choose_cutoff(logits, labels, **fine)
-    with pytest.raises(ValueError, match=r"of scores \[N, 3\] of the classes bcc, mel, nv, not of"):
+    with pytest.raises(ValueError, match=r"takes scores \[N, 3\] of the classes bcc, mel, nv, not"):
         referral.scores(logits[:, :2])
 
 
@@ -260,7 +287,7 @@ def test_scores_of_another_kind_are_not_referred_by(ask):
         logits, labels, classes=CLASSES, positive="mel", sensitivity=0.9
     )
     rest = (labels,) if ask == "shares" else ()
-    with pytest.warns(UserWarning, match="taken for logits: give their logarithms") as told:
+    with pytest.warns(UserWarning, match="taken as logits: give their logarithms") as told:
         getattr(referral, ask)(softmax(logits, 1), *rest)
     assert [each.filename for each in told] == [__file__]
     for bad in ([np.nan, 0, 0], [-np.inf] * 3, [np.inf, 0, 0]):

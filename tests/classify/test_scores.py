@@ -8,7 +8,7 @@ from classify.scores import InvalidScores, as_array, check_labels, class_names
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_scores_that_rank_nothing_are_an_error_of_their_own(wrong):
-    with pytest.raises(InvalidScores, match="1 rows of scores are not numbers"):
+    with pytest.raises(InvalidScores, match="1 rows of scores are nan or infinite"):
         classify.report(np.array([[0, wrong], [0, 1]]), np.array([0, 1]), classes=2)
 
 

@@ -6,22 +6,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judgeable import tied
 from scipy.special import softmax
 from scipy.stats import binomtest
 
 import classify
 
 
-def _case(seed, count, classes=3, digits=2):
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=count)
-    return (random.normal(size=(count, classes)) + np.eye(classes)[labels]).round(digits), labels
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**31), st.integers(1, 6), st.integers(0, 1))
 def test_the_curve_is_the_mean_over_all_orders_of_equal_confidences(seed, count, digits):
-    logits, labels = _case(seed, count, digits=digits)
+    logits, labels = tied(seed, count, digits=digits)
     logits += 9  # no row sums to 1, as probabilities do
     confidence = softmax(logits, 1).max(1).round(12)
     wrong = (logits.argmax(1) != labels).astype(float)
@@ -55,7 +50,7 @@ def test_the_best_area_is_that_of_geifman():
 
 
 def test_intervals_draw_lesions_and_have_a_width():
-    logits, labels = _case(0, 80)
+    logits, labels = tied(0, 80)
     twice = np.repeat(np.arange(80), 2)
     groups = [f"lesion {n:02}" for n in twice]
     ask = {"resamples": 200, "coverages": (0.5, 1.0)}
@@ -130,7 +125,7 @@ def test_the_area_is_covered_where_few_are_wrong(informed, size):
 
 
 def test_it_is_printed_and_written():
-    logits, labels = _case(0, 50)
+    logits, labels = tied(0, 50)
     found = classify.risk_coverage(
         torch.from_numpy(softmax(logits, 1)), labels, kind="probabilities", resamples=20
     )
@@ -171,13 +166,13 @@ def test_the_order_of_files_says_nothing_of_pictures_that_are_equally_sure():
         ({"labels": [0, 3]}, "label 3 is beyond the 3 classes"),
         ({"groups": ["a"]}, "2 rows need as many groups, not 1"),
         ({"level": 95}, "level in"),
-        ({"logits": np.full((2, 3), np.nan)}, "2 rows of scores are not numbers"),
+        ({"logits": np.full((2, 3), np.nan)}, "2 rows of scores are nan or infinite"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):
     given = {"logits": np.eye(3)[:2], "labels": [0, 1]}
     with pytest.raises(ValueError, match=message):
         classify.risk_coverage(**given | change)
-    with pytest.warns(UserWarning, match="probabilities, and are taken for logits") as told:
+    with pytest.warns(UserWarning, match="probabilities, but are taken as logits") as told:
         classify.risk_coverage(np.full((2, 2), 0.5), [0, 1])
     assert told[0].filename == __file__

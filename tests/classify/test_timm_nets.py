@@ -2,6 +2,7 @@ import sys
 
 import pytest
 import torch
+from judgeable import noise
 from safetensors.torch import save_file
 
 import classify
@@ -21,11 +22,6 @@ NETS = [
 ]
 
 
-def _picture(size=64, channels=3):
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(2, channels, size, size, generator=generator)
-
-
 @pytest.fixture(scope="module", params=NETS)
 def original(request):
     torch.manual_seed(0)
@@ -38,7 +34,7 @@ def test_it_is_the_net_of_timm_between_normalisation_and_head(original, tmp_path
     ours = classify.backbone(f"timm/{name}", weights=tmp_path / "net.safetensors").eval()
     told = net.pretrained_cfg
     mean, deviation = (torch.tensor(told[key])[:, None, None] for key in ("mean", "std"))
-    image = _picture()
+    image = noise(64)
     with torch.no_grad():
         expected = net((image - mean) / deviation)
         torch.testing.assert_close(ours(image), expected, rtol=0, atol=1e-5)
@@ -51,7 +47,7 @@ def test_a_head_for_other_classes_is_left_out(original, tmp_path):
     name, net = original
     save_file(net.state_dict(), tmp_path / "net.safetensors")
     ours = classify.backbone(f"timm/{name}", 5, weights=tmp_path / "net.safetensors").eval()
-    assert ours(_picture()).shape == (2, 5)
+    assert ours(noise(64)).shape == (2, 5)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -64,7 +60,7 @@ def test_other_channels_answer_to_grey_alike(original, channels, tmp_path):
         for count in (3, channels)
     )
     # The grey that both normalisations leave grey.
-    grey = _picture(channels=1).double()
+    grey = noise(64, 1).double()
     same = (grey - colour.mean.mean()) / colour.deviation.mean()
     with torch.no_grad():
         expected = colour(same * colour.deviation + colour.mean)

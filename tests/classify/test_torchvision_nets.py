@@ -1,14 +1,9 @@
 import torch
 import torchvision
+from judgeable import noise
 from safetensors.torch import save_file
 
 import classify
-
-
-def _picture(size, channels=3, count=2):
-    height, width = (size, size) if isinstance(size, int) else size
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, channels, height, width, generator=generator)
 
 
 def test_it_is_torchvisions_model_between_normalisation_and_head(tmp_path):
@@ -17,7 +12,7 @@ def test_it_is_torchvisions_model_between_normalisation_and_head(tmp_path):
         theirs = torchvision.models.resnet18(weights=None, num_classes=5).eval()
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     ours = classify.backbone("resnet18", 5, weights=tmp_path / "weights.pth").eval()
-    picture = _picture(64)
+    picture = noise(64)
     normalised = torchvision.transforms.functional.normalize(
         picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     )
@@ -32,7 +27,7 @@ def test_inception_sees_what_its_public_weights_expect(tmp_path):
         ).eval()
     save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
     ours = classify.backbone("inception_v3", 1000, weights=tmp_path / "weights.safetensors").eval()
-    picture = _picture(96)
+    picture = noise(96)
     normalised = torchvision.transforms.functional.normalize(
         picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     )

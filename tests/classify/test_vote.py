@@ -99,9 +99,9 @@ def test_it_is_judged_and_trained_as_a_classifier():
 
 def test_what_cannot_vote_is_refused():
     net = _Says(torch.zeros(4, 5))
-    with pytest.raises(ValueError, match="two classifiers or more, not of 1"):
+    with pytest.raises(ValueError, match="two classifiers or more, not 1"):
         classify.Vote(net)
-    with pytest.raises(TypeError, match="not of list: give the classifiers one by one"):
+    with pytest.raises(TypeError, match="not list: give the classifiers one by one"):
         classify.Vote([net, net])
     with pytest.raises(ValueError, match=r"scores of shapes \(4, 3\), \(4, 5\)"):
         classify.Vote(net, _Says(torch.zeros(4, 3)))(_PICTURE)

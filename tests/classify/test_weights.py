@@ -3,6 +3,7 @@ import re
 import pytest
 import torch
 import torchvision
+from judgeable import noise
 from safetensors.torch import save_file
 
 import classify
@@ -11,27 +12,26 @@ import classify
 PUBLIC = [name for name in classify.BACKBONES if hasattr(torchvision.models, name)]
 
 
-def _picture(size, channels=3, count=2):
-    height, width = (size, size) if isinstance(size, int) else size
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, channels, height, width, generator=generator)
-
-
 def test_a_grey_stem_answers_to_grey_as_the_colour_stem_does():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         colour = classify.backbone("resnet18").eval()
         torch.manual_seed(0)
         grey = classify.backbone("resnet18", in_channels=1).eval()
-    picture = _picture(40, 1)
+    picture = noise(40, 1)
+
+    def stems():
+        return [
+            m.net.conv1((p - m.mean) / m.deviation)
+            for m, p in ((colour, picture.expand(-1, 3, -1, -1)), (grey, picture))
+        ]
+
+    of_colour, of_grey = stems()  # each colour has a mean of its own
+    assert 0.05 < (of_grey - of_colour).norm() / of_colour.norm() < 0.2
     for model in (colour, grey):
         model.mean.fill_(0.5)
         model.deviation.fill_(0.25)
-    stems = [
-        m.net.conv1((p - 0.5) / 0.25)
-        for m, p in ((colour, picture.expand(-1, 3, -1, -1)), (grey, picture))
-    ]
-    torch.testing.assert_close(*stems, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*stems(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -52,7 +52,7 @@ def test_weights_of_torchvision_fit_without_their_head(name, tmp_path):
     assert len(copied) >= len(own) - 2  # the stem, and the positions of the transformer
     assert all(torch.equal(own[key], state[key]) for key in copied)
     with torch.no_grad():
-        assert ours.eval()(_picture(96, 1)).shape == (2, 3)
+        assert ours.eval()(noise(96, 1)).shape == (2, 3)
 
 
 def test_public_names_of_densenet_are_known(tmp_path):
@@ -77,7 +77,7 @@ def test_own_weights_come_back(tmp_path):
         model = classify.backbone("resnet_s", 5).eval()
         save_file(model.state_dict(), tmp_path / "own.safetensors")
         again = classify.backbone("resnet_s", 5, weights=tmp_path / "own.safetensors").eval()
-    assert torch.equal(model(_picture(32)), again(_picture(32)))
+    assert torch.equal(model(noise(32)), again(noise(32)))
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
@@ -97,7 +97,9 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         classify.backbone("resnet18", weights=tmp_path / "scalar.pth")
     with pytest.raises(ValueError, match="there are no weights at"):
         classify.backbone(weights=tmp_path / "nothing.pth")
-    with pytest.raises(TypeError, match="weights is the path of a file, not dict: save a state"):
+    with pytest.raises(
+        TypeError, match="weights must be the path of a file, not dict: save a state"
+    ):
         classify.backbone(weights={"head.weight": torch.zeros(2, 3)})
     (tmp_path / "text.pth").write_text("text")
     with pytest.raises(ValueError, match="not a readable state dict"):

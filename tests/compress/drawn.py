@@ -1,11 +1,25 @@
-"""Pictures for the codecs of files, and what Pillow writes of them."""
+"""Pictures for the codecs, and what Pillow writes of them."""
 
 import io
 import struct
+from functools import cache
 
 import numpy as np
 import torch
 from PIL import Image
+
+from classify.data import LesionPhantom
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@cache
+def phantoms() -> torch.Tensor:
+    """Six pictures ``[6, 3, 64, 64]``."""
+    dataset = LesionPhantom(6, 64, seed=3)
+    return torch.stack([dataset[i].image for i in range(6)]).float() / 255
 
 
 def pictures(count: int = 3, channels: int = 3, height: int = 48, width: int = 40, seed: int = 0):
@@ -27,10 +41,15 @@ def noise(channels: int = 3, height: int = 48, width: int = 40) -> torch.Tensor:
     return torch.rand(1, channels, height, width, generator=generator)
 
 
+def levels(image: torch.Tensor) -> np.ndarray:
+    """8-bit values ``[H, W, C]`` of one picture ``[C, H, W]``."""
+    return (255 * image).round().byte().movedim(0, -1).numpy()
+
+
 def levels_of(image: torch.Tensor) -> np.ndarray:
     """The 8-bit picture ``[H, W, C]`` or ``[H, W]`` of ``[C, H, W]``."""
-    levels = (255 * image).round().byte().movedim(0, -1).numpy()
-    return levels[..., 0] if levels.shape[-1] == 1 else levels
+    values = levels(image)
+    return values[..., 0] if values.shape[-1] == 1 else values
 
 
 def written(picture: Image.Image | np.ndarray, kind: str, options: dict | None = None) -> bytes:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from drawn import seeded
 from torch.nn.utils.parametrizations import weight_norm
 
 import compress
@@ -65,10 +66,6 @@ def build(name: str) -> Codec:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return CODECS[name]().eval()
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @every_codec

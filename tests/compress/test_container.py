@@ -79,7 +79,7 @@ def test_noise_is_refused(data):
         (packed(kind=Kind.AUTOENCODER), "another codec: AUTOENCODER, this one is FACTORIZED"),
         (packed(channels=1), "a picture of 1 channels, this codec has 3"),
         (packed(model=1), "fingerprint 00000001, this one is deadbeef"),
-        (packed(tables=1), "but this machine makes other coding tables of them"),
+        (packed(tables=1), "but they give other coding tables on this machine"),
     ],
 )
 def test_messages(data, message):

@@ -134,7 +134,7 @@ def test_an_accuracy_that_falls_is_refused_and_named():
     rate = [0.1, 0.2, 0.4, 0.8, 1.6]
     good, bad = [0.5, 0.6, 0.7, 0.75, 0.8], [0.5, 0.62, 0.6, 0.75, 0.71]
     text = (
-        r"the curve 'test' is not monotone, its quality does not grow with the rate at "
+        r"the curve 'test' is not monotone, its quality does not increase with the rate at "
         r"\(rate, quality\) \(0.2, 0.62\) to \(0.4, 0.6\), \(0.8, 0.75\) to \(1.6, 0.71\)\. "
         "Measure on more pictures or seeds"
     )
@@ -185,7 +185,7 @@ def test_curves_that_hardly_meet_are_refused_unless_asked_for():
     low, high = [30.0, 32, 34, 40], [39.0, 41, 43, 49]
     text = (
         r"share 10% of the narrower range of quality, less than minimum_overlap=0.5: 'anchor' "
-        "from 30 to 40 and 'test' from 39 to 49. Measure settings where they meet, or allow less"
+        "from 30 to 40 and 'test' from 39 to 49. Measure settings that overlap, or allow less"
     )
     with pytest.raises(ValueError, match=text):
         bd_rate(rate, low, rate, high)
@@ -206,8 +206,8 @@ def test_curves_that_hardly_meet_are_refused_unless_asked_for():
         ([1, -2, 0, 4], [1, 2, 3, 4], r"not positive at \(rate, quality\) \(-2, 2\), \(0, 3\)\."),
         ([1, 2, 3, 4], [1, 2, math.nan, 4], r"not finite at \(rate, quality\) \(3, nan\)\."),
         ([1, math.nan, 3, 4], [1, 2, 3, 4], r"not finite at \(rate, quality\) \(nan, 2\)\."),
-        ([1, 2, 3, 4], [30, 40, 50, math.inf], r"\(4, inf\)\. Leave lossless points out"),
-        ([1, 2, 2, 4], [1, 2, 3, 4], r"one rate at \(rate, quality\) \(2, 2\) to \(2, 3\)\."),
+        ([1, 2, 3, 4], [30, 40, 50, math.inf], r"\(4, inf\)\. Leave out lossless points"),
+        ([1, 2, 2, 4], [1, 2, 3, 4], r"equal rate at \(rate, quality\) \(2, 2\) to \(2, 3\)\."),
     ],
 )
 def test_points_that_are_no_curve_are_refused(rate, quality, text):
@@ -263,7 +263,7 @@ def test_each_point_has_a_header_of_its_own_or_none_is_known():
     curve = RateCurve("ours", rate, quality, header=np.array([0.1, 0.2, 0.3, 0.4]))
     assert curve.without_header().rate == pytest.approx((0.3, 0.4, 0.6, 1.0))
     assert hash(curve) == hash(RateCurve("ours", rate, quality, header=(0.1, 0.2, 0.3, 0.4)))
-    with pytest.raises(ValueError, match="the header of the curve 'ours' is not known"):
+    with pytest.raises(ValueError, match="the header of the curve 'ours' is unknown"):
         RateCurve("ours", rate, quality).without_header()
     with pytest.raises(ValueError, match=r"one for each of its 4 rates, got headers \[2\]"):
         RateCurve("ours", rate, quality, header=(0.1, 0.2))

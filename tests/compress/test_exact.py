@@ -5,16 +5,13 @@ import sys
 
 import pytest
 import torch
+from drawn import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from compress.exact import FRACTION_BITS, Residual, evaluate, snap
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def net(seed: int = 0) -> nn.Sequential:

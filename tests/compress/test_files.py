@@ -118,9 +118,7 @@ def test_a_file_below_its_header_has_an_empty_map():
 
 def test_the_header_has_channels_and_a_size():
     for codec, channels in ((JPEG(), 4), (WebP(), 1), (PNG(), 2)):
-        with pytest.raises(
-            ValueError, match=rf"here takes pictures of .* channels.*got {channels}"
-        ):
+        with pytest.raises(ValueError, match=rf"takes pictures of .* channels.*got {channels}"):
             codec.header_bytes((16, 16), channels)
     with pytest.raises(ValueError, match="at least 1x1 pixels, got 3 and 0x5"):
         JPEG().header_bytes((0, 5))
@@ -333,9 +331,9 @@ def pictures_8bit() -> np.ndarray:
         (PNG(), lambda: written(Image.new("1", (16, 16)), "PNG"), "PNG of mode 1"),
         (PNG(), lambda: written(Image.new("LA", (16, 16)), "PNG"), "PNG of mode LA"),
         (PNG(), lambda: written(Image.new("I;16", (16, 16)), "PNG"), "PNG of 16 bits"),
-        (PNG(), lambda: several("PNG"), "PNG of several pictures"),
+        (PNG(), lambda: several("PNG"), "PNG with several pictures"),
         (PNG(), lambda: turned("PNG"), "turned by its EXIF orientation 6"),
-        (WebP(), lambda: several("WEBP"), "WEBP of several pictures"),
+        (WebP(), lambda: several("WEBP"), "WEBP with several pictures"),
         (WebP(), lambda: turned("WEBP"), "turned by its EXIF orientation 6"),
         (
             WebP(),
@@ -348,7 +346,7 @@ def pictures_8bit() -> np.ndarray:
             "JPEG2000 of mode I;16, not L or RGB",
         ),
         (JPEG2000(), lambda: PNG().compress(pictures(1))[0], "payload 0: "),
-        (AVIF(), lambda: several("AVIF"), "AVIF of several pictures"),
+        (AVIF(), lambda: several("AVIF"), "AVIF with several pictures"),
         (AVIF(), lambda: turned("AVIF"), "turned by its EXIF orientation 6"),
         (AVIF(), lambda: written(Image.new("RGBA", (16, 16)), "AVIF"), "AVIF of mode RGBA"),
     ],
@@ -431,7 +429,7 @@ def test_a_picture_of_too_many_values(monkeypatch):
 
 @pytest.mark.parametrize("build", [JPEG, WebP, JPEG2000, AVIF, PNG])
 def test_a_pillow_without_the_codec_is_an_error_that_says_what_to_install(build, monkeypatch):
-    message = rf"{build.__name__} needs a Pillow that was built with .* pip install .*Pillow>=11.3"
+    message = rf"{build.__name__} needs a Pillow built with .* pip install .*Pillow>=11.3"
     with monkeypatch.context() as patch:
         patch.setattr(features, "check", lambda name: False)
         with pytest.raises(ImportError, match=message):

@@ -3,11 +3,11 @@
 import io
 import struct
 import zlib
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from drawn import levels, phantoms, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,16 +18,6 @@ from classify.data import LesionPhantom
 from compress import CorruptStream, KMeansCodec
 from compress.container import HEADER_BYTES, Kind, pack, unpack
 from compress.indexed import IndexedPicture
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@cache
-def phantoms() -> torch.Tensor:
-    dataset = LesionPhantom(6, 64, seed=3)
-    return torch.stack([dataset[i].image for i in range(6)]).float() / 255
 
 
 def paint(seed: int, size: tuple[int, int], colours: int = 5) -> torch.Tensor:
@@ -52,11 +42,6 @@ def contents(data: bytes, channels: int = 3) -> tuple[np.ndarray, int, bytes]:
     end = 2 + colours * channels
     palette = np.frombuffer(payload[2:end], np.uint8).reshape(colours, channels)
     return palette, payload[1], payload[end:]
-
-
-def levels(image: torch.Tensor) -> np.ndarray:
-    """8-bit values ``[H, W, C]`` of one picture ``[C, H, W]``."""
-    return (255 * image).round().byte().movedim(0, -1).numpy()
 
 
 # --- what a file holds ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
+from drawn import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -34,10 +35,6 @@ def scenes(
     grain = torch.randn(count, 1, height + 2, width + 2, generator=generator)
     noise = torch.randn(x.shape, generator=generator)
     return (x + 0.04 * functional.avg_pool2d(grain, 3, 1) + 0.01 * noise).clamp(0, 1)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def odd_tables(codec: DifferentiableJPEG, seed: int = 0) -> None:

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from drawn import seeded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +16,6 @@ from compress.jpeg_scan import jpeg_block_bits
 
 # Of a coefficient in a block: the first and the last are special.
 PLACES = st.integers(0, 63) | st.sampled_from([0, 1, 62, 63])
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 # --- the smooth bits -------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 import torch
+from drawn import levels_of, noise, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,22 +15,6 @@ from PIL import Image
 from compress import CorruptStream
 from compress.jpeg_file import JPEG
 from compress.jpeg_scan import jpeg_block_bits
-
-
-def noise(channels: int, height: int, width: int) -> torch.Tensor:
-    return torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0))
-
-
-def levels_of(image: torch.Tensor) -> np.ndarray:
-    """The 8-bit picture ``[H, W, C]`` or ``[H, W]`` of ``[C, H, W]``."""
-    levels = (255 * image).round().byte().movedim(0, -1).numpy()
-    return levels[..., 0] if levels.shape[-1] == 1 else levels
-
-
-def written(picture: np.ndarray, options: dict | None = None) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", **(options or {}))
-    return file.getvalue()
 
 
 def scan_of(data: bytes) -> bytes:
@@ -56,7 +41,7 @@ def test_the_blocks_add_up_to_the_scan(
 ):
     image = 0.8 * blobs(1, channels, height, width) + 0.2 * noise(channels, height, width)
     options = {"quality": quality, "subsampling": subsampling, "optimize": bool(quality % 2)}
-    data = written(levels_of(image[0]), options | {"restart_marker_blocks": restart})
+    data = written(levels_of(image[0]), "JPEG", options | {"restart_marker_blocks": restart})
     blocks = jpeg_block_bits(data)
     assert blocks.shape == (-(-height // 8), -(-width // 8))
     assert (blocks > 0).all()
@@ -71,7 +56,7 @@ def test_each_unit_costs_what_lies_between_its_restart_markers(blobs, subsamplin
     # With a marker after every unit, a file says itself what each of them takes.
     image = 0.8 * blobs(1, 3, 40, 56) + 0.2 * noise(3, 40, 56)
     options = {"quality": quality, "subsampling": subsampling, "restart_marker_blocks": 1}
-    data = written(levels_of(image[0]), options)
+    data = written(levels_of(image[0]), "JPEG", options)
     pieces = re.split(rb"\xff[\xd0-\xd7]", scan_of(data))
     padded = [8 * len(unstuffed(piece)) for piece in pieces]
     blocks = torch.from_numpy(jpeg_block_bits(data))
@@ -91,13 +76,13 @@ def test_a_block_of_known_bits():
     # bits after words of 3 ('101') and 3 ('110'); each block ends with '1010'.
     picture = np.full((8, 16), 144, np.uint8)
     picture[:, 8:] = 112
-    data = written(picture, {"quality": 50})
+    data = written(picture, "JPEG", {"quality": 50})
     assert unstuffed(scan_of(data)) == bytes([0b10110001, 0b01011001, 0b11110101])
     assert jpeg_block_bits(data).tolist() == [[3 + 4 + 4, 3 + 5 + 4]]
 
 
 def test_a_hand_made_scan_that_overruns_its_block_or_uses_the_reserved_word():
-    data = written(np.full((8, 8), 128, np.uint8))
+    data = written(np.full((8, 8), 128, np.uint8), "JPEG")
     assert unstuffed(scan_of(data)) == bytes([0b00101011])  # DC '00', end '1010', padding
     start = data.index(scan_of(data))
     # Sixteen zeros ('11111111001') four times are one more than a block has coefficients.
@@ -123,7 +108,7 @@ def test_a_hand_made_scan_that_overruns_its_block_or_uses_the_reserved_word():
 def test_fill_bytes_before_markers_are_skipped():
     # ITU-T T.81, B.1.1.2: any marker may be preceded by any number of bytes 0xFF.
     rng = np.random.default_rng(0)
-    data = written(rng.integers(0, 256, (16, 24)).astype(np.uint8))
+    data = written(rng.integers(0, 256, (16, 24)).astype(np.uint8), "JPEG")
     bits = jpeg_block_bits(data)
     for marker in (b"\xff\xdb", b"\xff\xc0", b"\xff\xc4", b"\xff\xda", b"\xff\xd9"):
         place = data.rindex(marker) if marker == b"\xff\xd9" else data.index(marker)
@@ -136,7 +121,7 @@ def test_fill_bytes_before_markers_are_skipped():
 
 def test_fill_bytes_before_restart_markers_are_skipped():
     levels = levels_of(noise(1, 16, 24)[0])
-    data = written(levels, {"restart_marker_blocks": 2})
+    data = written(levels, "JPEG", {"restart_marker_blocks": 2})
     place = data.index(b"\xff\xd1", data.index(b"\xff\xda"))
     # So many that a search that goes on from each of them would take minutes.
     filled = data[:place] + 200_000 * b"\xff" + data[place:]
@@ -150,10 +135,10 @@ def test_fill_bytes_before_restart_markers_are_skipped():
 
 def test_only_the_blocks_that_change_cost_more():
     picture = np.full((32, 48), 128, np.uint8)
-    plain = jpeg_block_bits(written(picture))
+    plain = jpeg_block_bits(written(picture, "JPEG"))
     rng = np.random.default_rng(0)
     picture[8:16, 16:24] = rng.integers(0, 256, (8, 8))
-    data = written(picture)
+    data = written(picture, "JPEG")
     change = jpeg_block_bits(data) - plain
     assert change[1, 2] > 100
     change[1, 2:4] = 0  # the next block has the difference of DC
@@ -211,7 +196,7 @@ def test_files_whose_blocks_cannot_be_counted(blobs):
         "too many code words": data[:table]
         + bytes([sum(data[table : table + 16]), *15 * [0]])
         + data[table + 16 :],
-        "kind SOF2": written(levels_of(image[0]), {"progressive": True}),
+        "kind SOF2": written(levels_of(image[0]), "JPEG", {"progressive": True}),
         "a JPEG of 12 bits": data.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
         "without a size": data.replace(b"\x08\0\x40\0\x40\x03", b"\x08\0\x00\0\x40\x03"),
         "more chrominance than luminance": data.replace(

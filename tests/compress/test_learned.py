@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from drawn import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -26,11 +27,6 @@ from compress import (
 from compress.coding import fingerprint
 from compress.container import HEADER_BYTES, MAX_VALUES, Kind, pack
 from compress.learned import SHAPES, Gain
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
 
 # --- bytes -----------------------------------------------------------------------------------
 
@@ -233,12 +229,13 @@ def test_other_codecs_and_other_parameters_do_not_read_it(build, blobs):
 def test_every_parameter_counts(build, blobs, name):
     codec, image = build(name), blobs(1)
     files, expected = codec.compress(image), codec.decompress(codec.compress(image))
+    weights = copy.deepcopy(codec.state_dict())
     for parameter in codec.parameters():
         with torch.no_grad():
             parameter.view(-1)[0] += 1e-4
         with pytest.raises(CorruptStream, match="load the parameters that wrote it"):
             codec.decompress(files)
-        codec.load_state_dict(build(name).state_dict())
+        codec.load_state_dict(weights)
     assert torch.equal(codec.decompress(files), expected)
 
 
@@ -261,7 +258,7 @@ def test_a_machine_that_computes_other_tables_refuses(rated, build, blobs, monke
     codec, image = build(rated), blobs(1)
     files = codec.compress(image)
     monkeypatch.setattr(compress.prior, "TABLE_FLOOR", 2.0**-16)
-    with pytest.raises(CorruptStream, match="this machine makes other coding tables"):
+    with pytest.raises(CorruptStream, match="they give other coding tables on this machine"):
         build(rated).decompress(files)
 
 
@@ -493,7 +490,9 @@ def test_a_quality_out_of_range(build, blobs):
         model=model,
         tables=tables,
     )
-    with pytest.raises(CorruptStream, match="payload 0: it names a quality that this codec lacks"):
+    with pytest.raises(
+        CorruptStream, match="payload 0: it has a quality that this codec does not have"
+    ):
         codec.decompress([forged])
 
 
@@ -699,7 +698,7 @@ def test_numbers_are_no_words():
             make()
     curve = compress.RateCurve("a", (1, 2, 3, 4), (1, 2, 3, 4))
     for ask in (curve.bd_rate, curve.bd_quality):
-        with pytest.raises(TypeError, match=r"anchor must be a RateCurve, not tuple: .* makes one"):
+        with pytest.raises(TypeError, match="anchor must be a RateCurve, not tuple: make one with"):
             ask(((1, 2, 3, 4), (1, 2, 3, 4)))
     assert FactorizedCodec(level_ratio=np.float32(4)).level_ratio == 4
 

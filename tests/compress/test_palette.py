@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from drawn import levels, seeded
 from torch import nn
 
 import compress.kmeans
@@ -16,10 +17,6 @@ from compress import CorruptStream, FactorizedCodec, psnr
 from compress.container import HEADER_BYTES, Kind, unpack
 from compress.kmeans import kmeans
 from compress.palette import KMeansCodec
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @cache
@@ -49,11 +46,6 @@ def palette_of(data: bytes, channels: int = 3) -> np.ndarray:
     payload = unpack(data, kind=Kind.KMEANS, channels=channels, model=0)[1]
     end = 2 + (payload[0] + 1) * channels
     return np.frombuffer(payload[2:end], np.uint8).reshape(-1, channels)
-
-
-def levels(image: torch.Tensor) -> np.ndarray:
-    """8-bit values ``[H, W, C]`` of one picture ``[C, H, W]``."""
-    return (255 * image).round().byte().movedim(0, -1).numpy()
 
 
 def check_fixed_point(image: torch.Tensor, latent: torch.Tensor, data: bytes) -> None:

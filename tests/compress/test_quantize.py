@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from drawn import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,10 +10,6 @@ from compress import add_uniform_noise, quantize, round_straight_through
 from compress.quantize import dither, soft_round, soft_round_inverse, soft_round_noisy
 
 values = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50).map(torch.tensor)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @settings(deadline=None, max_examples=50)
@@ -191,5 +188,7 @@ def test_only_floating_point_numbers_are_quantised(mode, x, given):
 
 
 def test_a_seed_is_no_generator():
-    with pytest.raises(ValueError, match=r"one torch.Generator, .*, got int: torch.Generator\(\)"):
+    with pytest.raises(
+        ValueError, match=r"one torch.Generator, .*, got int: make one with torch.Generator\(\)"
+    ):
         add_uniform_noise(torch.zeros(2), generator=5)  # type: ignore[arg-type]

@@ -220,7 +220,7 @@ def test_bad_arguments():
             bits_by_region(*pair)
     with pytest.raises(ValueError, match=r"torch.bool \[2, 1, 4, 4\], got torch.bool \[1, 1"):
         bits_by_region(bits_map, mask[:1])
-    with pytest.raises(ValueError, match=r"got torch.float32 .*threshold first"):
+    with pytest.raises(ValueError, match=r"got torch.float32 .*Threshold a grey mask first"):
         bits_by_region(bits_map, mask.float())
     for band in (-1.0, float("nan"), float("inf"), "1"):
         with pytest.raises(ValueError, match=f"band must be .*, got {band!r}"):

@@ -49,8 +49,17 @@ def _front_ends():
         }  # fmt: skip
     for trained in (True, False):
         yield f"psf-{trained}", {"kind": "psf", "psf_size": 5, "trained": trained}
+    yield "compound", {
+        "kind": "compound", "psf_size": 3, "places": (2, 2), "rank": 2, "pupil_size": 16,
+        "trained": ("curvature", "thickness"), "surfaces": (
+            {"thickness": 0.1e-3, "semi_diameter": 0.15e-3, "stop": True},
+            {"radius": 1.25e-3, "thickness": 0.3e-3, "material": "n_bk7"},
+            {"radius": -0.9e-3, "thickness": 0.9e-3},
+        ),
+    }  # fmt: skip
     for start in get_args(optics.ShutterStart):
-        yield f"shutter-{start}", {"kind": "shutter", "start": start, "slots": 5, "motion": 2.0}
+        slots = {} if start == "fluttered" else {"slots": 5}
+        yield f"shutter-{start}", {"kind": "shutter", "start": start, "motion": 2.0, **slots}
     yield "shutter-fixed", {"kind": "shutter", "trained": False, "motion": 2.0}
     yield "none", {"kind": "none"}
 
@@ -87,7 +96,7 @@ def test_front_ends_have_the_gradient_of_what_they_compute(name, training):
     with torch.no_grad():
         for parameter in front_end.parameters():
             noise = torch.Generator().manual_seed(1)
-            size = 0.02 * parameter.abs().max().clamp_min(1e-9)
+            size = 0.02 * (float(parameter.abs().max()) or 1.0)
             parameter.add_(size * torch.randn(parameter.shape, generator=noise))
 
     def call(module, scene):

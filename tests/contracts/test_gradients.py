@@ -289,6 +289,17 @@ ELSEWHERE = {
         ],
         "tests/optics/test_plate.py::test_plates_have_the_gradients_of_their_dimensions",
     ),
+    "optics.trace": "tests/optics/test_ray_trace.py::"
+    "test_gradients_of_a_trace_are_finite_differences",
+    "optics.first_order": "tests/optics/test_paraxial.py::"
+    "test_gradients_of_paraxial_numbers_are_finite_differences",
+    **dict.fromkeys(
+        ["optics.lens_wavefronts", "optics.lens_spots"],
+        "tests/optics/test_lens_field.py::"
+        "test_gradients_of_wavefronts_and_spots_are_finite_differences",
+    ),
+    "optics.CompoundLens.surfaces": "tests/optics/test_compound_lens.py::"
+    "test_gradients_of_the_surfaces_are_finite_differences",
     "optics.digitise": "tests/optics/test_converter.py::"
     "test_the_dithered_gradient_is_the_finite_difference_of_the_mean_code",
     "optics.measured_psf": "tests/optics/test_measured.py::"

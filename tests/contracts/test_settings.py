@@ -55,6 +55,14 @@ def _colour(patterns=1, channels=3):
 
 
 # Of each class: what it is built with, and another value of each of its arguments.
+def _singlet(bend=800.0):
+    return [
+        optics.Surface(0.0, 0.1e-3, semi_diameter=0.15e-3, stop=True),
+        optics.Surface(bend, 0.3e-3, "n_bk7"),
+        optics.Surface(-1100.0, 0.9e-3),
+    ]
+
+
 CASES = [
     (optics.Aberration, _PLATE | {"coefficients": _ramp(3, last=9e-8)}, {
         "size": 18, "spacing": 50e-6, "diameter": 12 * _SPACING,
@@ -80,6 +88,18 @@ CASES = [
     }),
     (optics.ColourFilters, {"transmittance": _ramp(2, 3, last=0.9)}, {
         "transmittance": _ramp(2, 3, last=0.8), "share": 0.5,
+    }),
+    (optics.CompoundLens, {"surfaces": _singlet()}, {
+        "surfaces": _singlet(900.0), "trained": {"thickness": [2]}, "wavelength": 550e-9,
+        "object_distance": 0.1,
+    }),
+    (optics.CompoundPupil, {
+        "lens": optics.CompoundLens(_singlet()), "size": 16, "spacing": 2e-5, "diameter": 3e-4,
+        "wavelengths": (450e-9, 550e-9), "places": 2, "picture": (9, 10), "pixel_pitch": 5e-6,
+    }, {
+        "lens": optics.CompoundLens(_singlet(900.0)), "size": 18, "spacing": 1.9e-5,
+        "diameter": 3.1e-4, "wavelengths": (450e-9, 560e-9), "places": 3, "picture": (9, 12),
+        "pixel_pitch": 4e-6, "heights": 5,
     }),
     (optics.CubicMask, _PLATE | {"alpha": 5.0, "design_wavelength": 550e-9}, {
         "size": 18, "spacing": 50e-6, "diameter": 12 * _SPACING, "alpha": 6.0,

@@ -145,6 +145,6 @@ def test_the_tests_mirror_the_packages():
         if path.name in ("__init__.py",):
             continue
         mirror = ROOT / "tests" / relative.parent / f"test_{path.name}"
-        # Or of the whole folder, where it makes one thing, as joint.report makes a page.
+        # Or of the whole folder, where it makes one thing, as joint.figure draws figures.
         folder = ROOT / "tests" / relative.parent.parent / f"test_{relative.parent.name}.py"
         assert mirror.exists() or folder.exists(), f"{relative} has no {mirror.relative_to(ROOT)}"

@@ -28,12 +28,15 @@ _KINDS = {
 _HARD = {
     "class_path": "own.Class",
     "fractions": (0.6, 0.2, 0.2),
+    "glasses": {"SK16": (1.62, 60.3)},
     "init_args": {"size": 3},
     "learning_rates": {"codec": 1e-3},
     "monitor": "auc",
+    "object_distance": 0.5,
     "name": "resnet18",
     "stages": ("codec",),
     "terms": {"own": joint.Term(function="own.term", weight=0)},
+    "surfaces": joint.CompoundConfig().surfaces[:4],
     "zernike": {9: 0.1},
 }
 
@@ -151,7 +154,7 @@ def test_a_setting_is_shown_shortly():
     )
     words = dict(configuration_words(told))
     assert words["scenes"].endswith(
-        ", wavelengths 20 from 4e-07 to 5.9e-07, taken for linear light"
+        ", wavelengths 20 values from 4e-07 to 5.9e-07, taken as linear light"
     )
     assert words["split"].endswith(", seed 0, method hash")
     assert words["front end"].endswith(", boundary circular")

@@ -7,7 +7,8 @@ import torch
 import classify
 
 # For `import small`, the system that several files train, `import phantom_runs`, their runs,
-# `import gratings`, their scenes, and `import commands`, the command line as they call it.
+# `import gratings` and `import toys`, their scenes, `import pages`, reports as they read them, and
+# `import commands`, the command line as they call it.
 sys.path.append(str(Path(__file__).parent))
 
 
@@ -54,9 +55,9 @@ def others():
     return _lesions(18, 16, 1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A run folder of the command line, of one epoch."""
+    """A run folder of the command line, of one epoch; no test changes it."""
     from commands import TINY
 
     from joint.cli import main

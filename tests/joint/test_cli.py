@@ -89,7 +89,7 @@ def test_a_split_that_a_table_gives_is_audited_trained_on_evaluated_and_reported
         assert {*mine.identifiers} == {row[0] for row in rows if row[3] in said}
     page = tmp_path / "page.html"
     assert _run(capsys, "report", run, "--quick", "--quiet", "--output", page)[0] == 0
-    assert "as the column part of the data says" in page.read_text()
+    assert "by the column part of the data" in page.read_text()
 
     # What it has learned from, and was chosen by, is counted where it is judged.
     test = table("test.csv", [row for row in rows if row[3].lower() == "test"])
@@ -105,14 +105,14 @@ def test_a_split_that_a_table_gives_is_audited_trained_on_evaluated_and_reported
     assert "give them all, in this order (--data.classes a b c)" in err
     status, out, err = _run(capsys, "evaluate", run, *bare, "--data.classes", "a", "b", "c")
     assert status == 0, err
-    assert "has no picture of b, which classes names" in err
+    assert "has no picture of b, which classes= lists" in err
     assert "no pictures of b: left out" in out
 
     # A patient in two parts is told; without validation nothing can be trained.
     leaky = table("leaky.csv", [*rows[:9], (*rows[9][:3], "train"), *rows[10:]])
     status, _, err = _run(capsys, "audit", *leaky, "--split.column", "part")
     assert status == 1
-    assert "1 of 20 lesions (or patients) are in more than one part of the split that was" in err
+    assert "1 of 20 lesions (or patients) are in more than one part of the given split" in err
     two = table("two.csv", [(*row[:3], row[3].replace("val", "train")) for row in rows])
     assert _run(capsys, "audit", *two, "--split.column", "part")[0] == 0
     given = [*two, "--split.column", "part", "--quiet", "--output", tmp_path / "two"]

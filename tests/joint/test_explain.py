@@ -199,7 +199,7 @@ def test_grad_cam_costs_one_pass_and_the_slope_of_the_head():
     assert passes == ["forward"]
 
 
-def test_a_thousand_calls_leave_nothing_behind():
+def test_a_hundred_calls_leave_nothing_behind():
     system = joint.ImagingSystem(
         sensor=optics.Sensor(bit_depth=None), classifier=_Planted(1)
     ).train()
@@ -211,7 +211,7 @@ def test_a_thousand_calls_leave_nothing_behind():
 
     grad_cam(system, scenes)
     before = alive()
-    for _ in range(1000):
+    for _ in range(100):
         grad_cam(system, scenes)
     assert alive() == before
     for module in system.modules():
@@ -446,7 +446,7 @@ def test_the_gap_of_a_net_of_rectifiers_falls_with_the_steps(whole):
     scenes = _scene((16, 20), count=8)
     gaps = [
         integrated_gradients(whole, scenes, plane="handed", target=1, steps=n).residual.abs().mean()
-        for n in (8, 64, 512)
+        for n in (4, 32, 256)
     ]
     assert gaps[1] < gaps[0] / 4
     assert gaps[2] < gaps[1] / 4
@@ -455,9 +455,8 @@ def test_the_gap_of_a_net_of_rectifiers_falls_with_the_steps(whole):
 def test_codecs_of_all_kinds_are_passed(whole):
     scenes = _scene((16, 20), count=1)
     for codec in (None, compress.JPEG(50)):
-        if codec is not None:
-            whole.codec = codec
-        found = integrated_gradients(whole, scenes, plane="irradiance", steps=4)
+        system = whole if codec is None else whole.replace(codec=codec)
+        found = integrated_gradients(system, scenes, plane="irradiance", steps=4)
         assert found.values.shape == (1, 6, 16, 20)
         assert found.values.abs().max() > 0
 
@@ -629,10 +628,10 @@ class _Branched(nn.Module):
     ("layer", "message"),
     [
         ("aside", "the logits do not depend on the output of the layer"),
-        ("never", "must run once in a pass of the classifier, and this one ran 0 times"),
-        ("twice", "and this one ran 2 times"),
-        ("pool", r"must give a feature map \[B, F, h, w\], and _Mean gives \[2, 4\]"),
-        (None, "layer must be a module of the system's classifier, and this ReLU is none of them"),
+        ("never", "must run once in a pass of the classifier, but this one ran 0 times"),
+        ("twice", "but this one ran 2 times"),
+        ("pool", r"must return a feature map \[B, F, h, w\], but _Mean returns \[2, 4\]"),
+        (None, "layer must be a module of the system's classifier, but this ReLU is not"),
     ],
 )
 def test_grad_cam_refuses_a_layer_without_a_map(layer, message):

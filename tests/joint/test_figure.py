@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
+from toys import report_of_four
 
 import classify
 import compress
@@ -132,7 +133,7 @@ def test_a_figure_is_what_its_name_says(tmp_path, suffix, begins):
     [
         ("a.jpg", {}, r"written to \.png, \.pdf, \.svg, not to 'a\.jpg'"),
         ("a", {}, "not to 'a'"),
-        ("a.pdf", {"colours": 16}, r"colours are those of a \.png, and 'a\.pdf' is none"),
+        ("a.pdf", {"colours": 16}, r"colours apply to a \.png only, not to 'a\.pdf'"),
     ],
 )
 def test_a_figure_is_no_other_file(tmp_path, name, options, message):
@@ -176,18 +177,8 @@ def test_only_the_figures_need_matplotlib(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def _report():
-    probabilities = np.array(
-        [[0.85, 0.15, 0.0], [0.55, 0.3, 0.15], [0.2, 0.65, 0.15], [0.15, 0.85, 0.0]]
-    )
-    labels = np.array([0, 1, 1, 1])
-    return classify.report(
-        probabilities, labels, classes=("mel", "nv", "df"), kind="probabilities", bins=10
-    )
-
-
 def test_a_report_is_drawn_with_its_counts_and_its_confidence(tmp_path):
-    report = _report()
+    report = report_of_four()
     figure = report_figure(report, title="phantom")
     confusion, reliability, bar = figure.axes
     written = [int(text.get_text()) for text in confusion.texts]
@@ -271,7 +262,7 @@ def test_of_many_classes_the_commonest_are_drawn():
     most = sorted(curves, key=lambda name: -curves[name].pictures)[:7]
     chosen = [name for name in curves if name in most]
     legend = operating_figure(curves).axes[0].get_legend()
-    assert legend.get_title().get_text() == "AUC\nthe 7 commonest of 21 classes"
+    assert legend.get_title().get_text() == "AUC\nthe 7 most frequent of 21 classes"
     assert [text.get_text().rpartition(" ")[0] for text in legend.get_texts()] == chosen
     assert len(roc_figure({"one": curves}).axes) == 12
 
@@ -526,7 +517,7 @@ def test_one_result_needs_no_name(phantoms):
                 np.testing.assert_array_equal(line.get_xydata(), other.get_xydata())
         kind = type(found).__name__
         for wrong in ({"a": system}, system, [found], {"a": 1.0}):
-            with pytest.raises(TypeError, match=rf"results of {kind} by name, such as.*and not"):
+            with pytest.raises(TypeError, match=rf"results of {kind} by name, such as.*, not"):
                 draw(wrong)
         with pytest.raises(ValueError, match="give at least one result"):
             draw({})
@@ -550,7 +541,7 @@ def test_contrast_is_drawn_as_measured_at_each_plane():
         ends = [tuple(part.vertices[:, 1]) for part in bars.get_paths()]
         assert ends == [tuple(row.interval) for row in rows]
     assert axis.lines[0].get_xdata() == pytest.approx([-0.15, 0.85])
-    with pytest.raises(ValueError, match="one measure and the same classes: weber of a, b, c, and"):
+    with pytest.raises(ValueError, match="one measure for the same classes, not weber of a, b, c,"):
         contrast_figure({"scene": scene, "sensor": other})
     with pytest.raises(ValueError, match="give at least one result"):
         contrast_figure({})
@@ -830,7 +821,7 @@ def test_points_without_a_number_or_a_difference_are_refused():
     found = [joint.evaluate(camera, scenes, photons=n) for n in (30, 300)]
     with pytest.raises(ValueError, match="none of 2 evaluations has both photons and auc"):
         points_figure({"a": found}, metric="auc")
-    with pytest.raises(ValueError, match="1 evaluations are of one point"):
+    with pytest.raises(ValueError, match="1 evaluations are at one point"):
         points_figure({"a": found[:1]}, metric="psnr_scene")
     with pytest.raises(ValueError, match="along must be one of photons"):
         points_figure({"a": found}, metric="psnr_scene", along="light")

@@ -53,7 +53,7 @@ def test_what_is_no_system_or_no_data_set_is_named(name, system, scenes):
         (torch.zeros(2, 3, 16, 16), r"not Tensor; pictures alone go .* as system\(scenes\)"),
         (
             torch.utils.data.TensorDataset(torch.zeros(2, 3, 16, 16)),
-            "not TensorD.*; make one of a data set of torch with classify.from_torch",
+            "not TensorD.*; convert a torch data set with classify.from_torch",
         ),
         (system, "not ImagingSystem"),
     ):

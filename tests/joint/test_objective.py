@@ -191,7 +191,7 @@ def test_restoration_is_the_error_of_what_leaves_against_what_came(codec, kind):
 
 def test_restoration_needs_a_picture_of_the_scene():
     objective = joint.Objective(task=0, restoration=1)
-    with pytest.raises(ValueError, match="restoration with 1, but the system has no camera and no"):
+    with pytest.raises(ValueError, match="1 for restoration, but the system has no camera and no"):
         objective(_output(codec=False), LABELS)
     binned = joint.ImagingSystem(sensor=optics.Sensor(300, binning=2))
     output = binned(torch.rand(4, 3, 16, 16), generator=torch.Generator())
@@ -210,7 +210,7 @@ def test_a_restoration_of_another_size_is_told_which_one_fits(channels, size):
         output = joint.ImagingSystem(sensor=sensor, restoration=net)(scenes)
         return objective(output, LABELS[:2]).restoration
 
-    with pytest.raises(ValueError, match="the restoration is to make") as told:
+    with pytest.raises(ValueError, match="the restoration must convert") as told:
         judged(out_channels=channels, upscaling=3)
     assert "leave out" not in str(told.value)
     named = re.findall(r"(\w+)=(\d)", str(told.value).partition(" of a RestorationUNet")[0])
@@ -277,7 +277,7 @@ def test_a_teacher_of_other_pictures_or_classes_or_of_none_is_refused():
         objective(_output(), LABELS, teacher=torch.zeros(4, 5))
     with pytest.raises(ValueError, match=r"scores \[1, 3\] and the system .* same pictures"):
         objective(_output(), LABELS, teacher=torch.zeros(1, 3))
-    with pytest.raises(ValueError, match="weighs distillation with 2, but the system has no clas"):
+    with pytest.raises(ValueError, match="weight of 2 for distillation, but the system has no cla"):
         objective(_output(classifier=False), LABELS, teacher=_scores())
 
 
@@ -299,9 +299,9 @@ def test_terms_without_their_stage():
     assert losses.rate is None
     assert losses.distortion is None
     assert set(losses.named()) == {"total", "task"}
-    with pytest.raises(ValueError, match="weighs rate with 1, but the system has no codec"):
+    with pytest.raises(ValueError, match="weight of 1 for rate, but the system has no codec"):
         joint.Objective(rate=1.0)(_output(codec=False), LABELS)
-    with pytest.raises(ValueError, match="weighs task with 1, but the system has no classifier"):
+    with pytest.raises(ValueError, match="weight of 1 for task, but the system has no classifier"):
         joint.Objective()(_output(classifier=False), LABELS)
 
 
@@ -403,8 +403,8 @@ def test_a_rate_target_is_in_no_file_of_a_run_without_one():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"rate_target": 0.25}, "has to begin somewhere: set rate to more than 0"),
-        ({"rate_target": 0.25, "rate": 0.1, "task": 0}, "bits that nothing is bought with"),
+        ({"rate_target": 0.25}, "needs an initial value: set rate to more than 0"),
+        ({"rate_target": 0.25, "rate": 0.1, "task": 0}, "no term needs the bits"),
         ({"rate_target": 0.0, "rate": 0.1}, "greater than 0"),
     ],
 )

@@ -55,7 +55,10 @@ _RUNS = {
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """Runs of two processes, who meet and part for each: to begin costs more than to train."""
+    """Runs of two processes: to begin costs more than to train.
+
+    They meet and part for each, so a process joins anew for every run.
+    """
     folder = tmp_path_factory.mktemp("together")
     launcher = _launch(folder, **_RUNS)
     output, _ = launcher.communicate(timeout=600)

@@ -27,7 +27,7 @@ def _script(monkeypatch):
             "epochs: must be greater than or equal to 1, not 0; monitor: ",
         ),
         (lambda: joint.KernelConfig(kernel_size=4), "kernel_size: kernel_size must be odd, not 4"),
-        (lambda: joint.Objective(rate_target=1), "Objective: rate_target=1 moves the weight of"),
+        (lambda: joint.Objective(rate_target=1), "Objective: rate_target=1 adjusts the weight of"),
     ],
 )
 def test_what_is_asked_for_in_vain_is_one_line_with_the_name_of_the_script(wrong, line):

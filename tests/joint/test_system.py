@@ -211,6 +211,21 @@ def test_light_is_in_float64_up_to_weights_that_are_not(restores):
     assert system.double()(scene).logits.dtype == torch.float64  # as its weights are now
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_are_handed_pictures_in_the_type_of_their_weights(kind):
+    net = optics.RestorationUNet(3, width=4, scales=1)
+    head = classify.backbone(classes=2, in_channels=3, image_size=20)
+    system = joint.ImagingSystem(sensor=optics.Sensor(), restoration=net, classifier=head).eval()
+    expected = system(_scene(), generator=_generator())
+    head.to(kind)
+    net.to(kind)
+    output = system(_scene(), generator=_generator())
+    assert output.logits.dtype == kind
+    assert torch.equal(output.logits, head(output.handed.to(kind)))
+    torch.testing.assert_close(output.handed.float(), expected.handed, rtol=0, atol=0.02)
+    torch.testing.assert_close(output.logits.float(), expected.logits, rtol=0, atol=0.02)
+
+
 def test_exposures_share_the_dark_current_of_one_exposure_time():
     sensor = optics.Sensor(1000, dark_current=6000, read_noise=0, shot_noise="none", bit_depth=None)
     black = torch.zeros(1, 3, 8, 8)
@@ -301,7 +316,7 @@ def test_a_field_passes_a_coherent_front_end(dtype):
         joint.ImagingSystem(sensor=sensor, encoding="linear"),
     )
     for other in lacking:
-        with pytest.raises(ValueError, match=r"it takes encoding='linear' and a front end"):
+        with pytest.raises(ValueError, match=r"it needs encoding='linear' and a front end"):
             other(field)
 
 
@@ -317,7 +332,7 @@ def test_a_codec_that_returns_another_size_is_named():
     system = joint.ImagingSystem(codec=Blocks())
     scene = torch.rand(2, 3, 16, 20)
     system.codec.field = "reconstruction"
-    message = r"Blocks returned pictures \[2, 3, 16, 16\] for \[2, 3, 16, 20\]: .* pad that"
+    message = r"Blocks returned pictures \[2, 3, 16, 16\] for \[2, 3, 16, 20\]: .* pad the picture"
     with pytest.raises(ValueError, match=message):
         system(scene)
     system.codec.field = "bits_map"
@@ -368,13 +383,13 @@ class _Returns(torch.nn.Module):
         (
             {"front_end": _Element(lambda x: x)},
             ValueError,
-            r"an irradiance \[2, 3, 20, 20\] of scenes \[2, 3, 20, 20\]: .* \[2, 2 \* C, H, W\]",
+            r"an irradiance \[2, 3, 20, 20\] for scenes \[2, 3, 20, 20\]: .* \[2, 2 \* C, H, W\]",
         ),
         ({"front_end": _Element(lambda x: torch.cat([x, x], 1)[0])}, ValueError, "an irradiance"),
         (
             {"front_end": _Element(combined=lambda raw: raw[:, :1])},
             ValueError,
-            r"combine made \[2, 1, 20, 20\], and its out_channels says \[B, 3, H, W\]",
+            r"combine returned \[2, 1, 20, 20\], but its out_channels requires \[B, 3, H, W\]",
         ),
         ({"codec": _Returns(lambda x: x)}, TypeError, "must return a compress.Coded, not Tensor"),
         ({"classifier": _Returns(lambda x: x.mean((2, 3)))}, None, ""),
@@ -386,7 +401,7 @@ class _Returns(torch.nn.Module):
         (
             {"classifier": _Returns(lambda x: x.mean((2, 3)).argmax(1))},
             ValueError,
-            r"scores \[2, K\], one for each class, and returned torch.int64 \[2\]",
+            r"scores \[2, K\], one for each class, but returned torch.int64 \[2\]",
         ),
         ({"classifier": _Returns(lambda x: x)}, ValueError, r"float32 \[2, 3, 20, 20\]"),
     ],

@@ -48,7 +48,7 @@ def test_an_aberration_is_trained_in_parts_of_a_wave():
 def test_coefficients_in_waves_are_warned_of():
     grid = {"spacing": 4e-6, "diameter": 60e-6, "indices": (4, 11)}
     waves = torch.nn.Parameter(torch.tensor([0.0, -0.07]))
-    with pytest.warns(UserWarning, match=r"metres RMS, and reach 0\.07: .* as 0\.07 \* 550e-9"):
+    with pytest.warns(UserWarning, match=r"metres RMS, and reach 0\.07: .* are 0\.07 \* 550e-9"):
         optics.Aberration(16, coefficients=waves, **grid)
     optics.Aberration(16, coefficients=torch.tensor([0.0, 0.9e-3]), **grid)  # silent
 
@@ -123,7 +123,7 @@ def test_coefficients_of_each_wavelength_are_trained_by_themselves():
     assert element.raw.shape == (3, 2)
     assert (element.raw.grad[1] != 0).all()
     assert (element.raw.grad[[0, 2]] == 0).all()
-    with pytest.raises(ValueError, match=r"\(3, 2\), of 3 wavelengths, and the light has 2: give"):
+    with pytest.raises(ValueError, match=r"\(3, 2\) are for 3 wavelengths, but the light has 2"):
         element.phase_shift(wavelengths[:2])
     with pytest.raises(ValueError, match=r"coefficients must be real \[J\], \[L, J\] for L wave"):
         optics.Aberration(32, spacing=50e-6, diameter=1e-3, coefficients=torch.zeros(2, 2, 2))
@@ -136,7 +136,7 @@ def test_a_field_meets_the_wavefront_of_every_place():
     field = element(torch.ones(16, 16), wavelength=waves)
     assert field.shape == (2, 3, 2, 16, 16)
     torch.testing.assert_close(field, element.transmission(waves))
-    with pytest.raises(ValueError, match="another transmission for each of 2 x 3 places"):
+    with pytest.raises(ValueError, match="a different transmission for each of 2 x 3 places"):
         optics.export_plate(element, "nowhere", wavelength=550e-9)
 
 
@@ -168,7 +168,7 @@ def test_a_wavefront_of_places_has_its_phase_elsewhere_too_and_learns_by_it():
     [
         (
             lambda: optics.Aberration((8, 4), spacing=1e-3, diameter=7, coefficients=torch.ones(1)),
-            r"diameter must be in metres, as the spacing, not 7, where the grid is 0\.008 wide",
+            r"diameter must be in metres, as the spacing, not 7, while the grid is only 0\.008",
         ),
         (
             lambda: optics.Aberration(

@@ -199,7 +199,7 @@ def test_gradients_are_finite_everywhere():
     ],
 )
 def test_too_large_is_a_warning_with_the_part_cut_away(diameter, size, percent):
-    with pytest.warns(UserWarning, match=f"cuts away {percent:.3g} % of its area"):
+    with pytest.warns(UserWarning, match=f"cuts off {percent:.3g} % of its area"):
         mask = aperture.circular_aperture(size, diameter=diameter, spacing=1.0)
     assert math.isclose(
         float(mask.sum()), (1 - percent / 100) * math.pi * diameter**2 / 4, rel_tol=2e-2
@@ -235,11 +235,11 @@ def test_the_part_that_is_told_is_that_which_the_samples_lack(across, size):
             assert not told
         else:
             (warning,) = told
-            assert f"cuts away {lacking:.3g} % of its area" in str(warning.message)
+            assert f"cuts off {lacking:.3g} % of its area" in str(warning.message)
 
 
 def test_other_warnings():
-    with pytest.warns(UserWarning, match=r"beyond the grid, which cuts away 75 % .*height"):
+    with pytest.warns(UserWarning, match=r"larger than the grid, which cuts off 75 % .*height"):
         aperture.rectangular_aperture(10, height=20.0, width=20.0, spacing=1.0)
     with pytest.warns(UserWarning, match=r"outer_diameter = 14.0 m"):
         aperture.annular_aperture(10, outer_diameter=14.0, inner_diameter=2.0, spacing=1.0)

@@ -71,7 +71,9 @@ def test_of_few_frames_the_noise_in_time_is_no_pattern():
 def test_moments_by_hand():
     flat = torch.tensor([10.0, 14.0, 20.0, 28.0]).view(2, 1, 1, 2)  # 10 and 20, 14 and 28
     dark = torch.tensor([1, 3, 3, 3]).view(2, 1, 1, 2)  # integers are codes, too
-    with pytest.warns(UserWarning, match=r"changes by 55 % RMS .* 37 % of the variance") as told:
+    with pytest.warns(
+        UserWarning, match=r"changes by 55 % RMS .* 37 % of the temporal variance"
+    ) as told:
         found = optics.measure_sensor(flat, dark, step=0.0)
     assert [warning.filename for warning in told] == [__file__]
     # Signals of 15 - 2 and 21 - 3. Off the means, 12 and 24, are -2 and 2, -4 and 4: squares of a
@@ -160,7 +162,9 @@ def test_light_that_is_unsteady_and_uneven_is_told():
 
     dark = _frames(sensor, 0.0)
     assert optics.measure_sensor(frames(0.02), dark).gain == pytest.approx(2, rel=0.03)  # silent
-    with pytest.warns(UserWarning, match="flat stack 0 changes by 10 % RMS .* 13 % of the var"):
+    with pytest.warns(
+        UserWarning, match="flat stack 0 changes by 10 % RMS .* 13 % of the temporal"
+    ):
         found = optics.measure_sensor(frames(0.1), dark)
     assert found.gain / 2 - 1 == pytest.approx(-0.13, abs=0.03)
 
@@ -196,6 +200,7 @@ def test_frames_of_many_rows_and_of_the_integers_of_a_file_are_measured():
     assert again.gain == found.gain
 
 
+@pytest.mark.filterwarnings("ignore:PRNU of .* comes mostly from 9 defective pixels")
 @pytest.mark.parametrize("level", [1.145, 1.16, 1.185])
 @pytest.mark.parametrize(
     "options", [{}, {"bit_depth": None, "black_level": 1 / 64, "gain": 5733.0}]
@@ -246,6 +251,7 @@ def test_stacks_that_differ_by_chance_are_not_told():
         optics.measure_sensor(torch.stack(flats), dark)
 
 
+@pytest.mark.filterwarnings("ignore:DSNU of .* comes mostly from 9 defective pixels")
 @pytest.mark.parametrize(
     ("black", "dsnu", "cut"), [(0, 0.0, True), (0, 8.0, True), (2, 0.0, True), (8, 0.0, False)]
 )
@@ -256,7 +262,7 @@ def test_noise_in_the_dark_that_is_cut_off_is_told(black, dsnu, cut):
     if not cut:
         optics.measure_sensor(flat, dark)  # silent
         return
-    told = r"% of the dark codes are the lowest, 0 DN: noise below is cut off"
+    told = r"% of the dark codes are the lowest, 0 DN: noise below is clipped"
     with pytest.warns(UserWarning, match=told) as warned:
         found = optics.measure_sensor(flat, dark)
     assert [warning.filename for warning in warned] == [__file__]
@@ -289,7 +295,7 @@ def test_a_code_with_most_pixels_is_not_taken_for_saturation_where_some_are_abov
 def test_codes_that_show_no_noise_are_told():
     """Where most are the highest, those of clean light are as those of saturated light."""
     flat = torch.full((4, 1, 16, 16), 100.0)
-    flat[0, 0, ::2, ::2] = 99
+    flat[0, 0, :8, :8] = 99
     with pytest.warns(UserWarning, match=r"93\.8 % of the codes .* or of noise well below a step"):
         optics.measure_sensor(flat, torch.zeros(4, 1, 16, 16))
 
@@ -315,6 +321,85 @@ def test_rounding_of_noise_below_half_a_step_is_told_and_bounded(deep, black, er
     found = optics.measure_sensor(frames(level, 0.5 * gain, 0), frames(0.0, 0.5 * gain, 1))
     assert found.gain == pytest.approx(gain, rel=0.02)
     assert found.read_noise == pytest.approx(0.5 * gain, rel=0.03)
+
+
+@pytest.mark.parametrize("cfa", [None, "rggb"])
+def test_rows_columns_and_pixels_of_a_pattern_are_found_apart(cfa):
+    draw = torch.Generator().manual_seed(5)
+
+    def pattern(row, column, pixel):
+        sizes = ((64, 1), (1, 64), (64, 64))
+        parts = [torch.randn(size, generator=draw) for size in sizes]
+        parts = [each - each.mean() for each in parts]
+        return [s * each / each.std() for s, each in zip((row, column, pixel), parts, strict=True)]
+
+    gains, offsets = pattern(0.004, 0.008, 0.01), pattern(6.0, 2.0, 4.0)
+    sensor = _camera(prnu=sum(gains), dsnu=sum(offsets), black_level=100)
+    found = optics.measure_sensor(_frames(sensor, 0.7, seed=1), _frames(sensor, 0.0), cfa=cfa)
+    # By the gain's 1 %, and of a mosaic the means of its kinds of rows, which are of its colours.
+    assert found.prnu_parts[1:] == pytest.approx((0.004, 0.008, 0.01), rel=0.06)
+    assert found.dsnu_parts[1:] == pytest.approx((6.0, 2.0, 4.0), rel=0.05)
+    assert found.prnu_parts.total == found.prnu
+    assert found.dsnu_parts.total == pytest.approx(found.dsnu)
+    assert not found.defects.any()
+    assert "  DSNU      7.4" in str(found)
+    assert "defects     0 of 4096 pixels; without them" in str(found)
+    # By brute force, of the maps: means of rows have a 64th of what is alone.
+    rest = found.dsnu_map - found.dsnu_map.mean(0) - found.dsnu_map.mean(1, keepdim=True)
+    alone = rest.square().sum() / 63**2
+    by_rows = (found.dsnu_map.mean(1).var() - alone / 64).sqrt()
+    assert found.dsnu_parts.row == pytest.approx(by_rows.item())
+
+
+@pytest.mark.parametrize("cfa", [None, "rggb"])
+def test_few_defective_pixels_are_told_and_do_not_count(cfa):
+    sensor = _camera(prnu=0.01, dsnu=3.0)
+    flat, dark = _frames(sensor, 0.5, seed=1), _frames(sensor, 0.0)
+    clean = optics.measure_sensor(flat, dark, cfa=cfa)
+    hot = torch.zeros(64, 64, dtype=torch.bool)
+    hot.view(-1)[torch.randperm(4096, generator=torch.Generator().manual_seed(2))[:4]] = True
+    flat, dark = (torch.where(hot, 4095.0, frames) for frames in (flat, dark))
+    with pytest.warns(UserWarning, match="comes mostly from 4 defective pixels of 4096") as told:
+        found = optics.measure_sensor(flat, dark, cfa=cfa)
+    assert [str(warning.message)[:4] for warning in told] == ["PRNU", "DSNU"]
+    assert {warning.filename for warning in told} == {__file__}
+    assert torch.equal(found.defects, hot)
+    assert found.dsnu > 100
+    assert found.prnu > 0.025
+    for ours, theirs in (
+        (found.prnu_parts, clean.prnu_parts),
+        (found.dsnu_parts, clean.dsnu_parts),
+    ):
+        assert ours.total == pytest.approx(theirs.total, rel=0.01)
+        assert ours.pixel == pytest.approx(theirs.pixel, rel=0.01)
+    # A pixel that is blind is defective by its sensitivity alone, and one of many is silent.
+    flat, dark = _frames(sensor, 0.5, seed=1), _frames(sensor, 0.0)
+    flat[..., 5, 7] = 64 + 0.85 * (flat[..., 5, 7] - 64)
+    found = optics.measure_sensor(flat, dark, cfa=cfa)
+    assert found.defects.nonzero().tolist() == [[5, 7]]
+
+
+@pytest.mark.filterwarnings("ignore:noise in the dark is below half a step")
+def test_a_neighbouring_code_is_no_defect_where_most_pixels_have_one():
+    draw = torch.Generator().manual_seed(0)
+    dark = 50 + (torch.rand(1, 64, 64, generator=draw) < 0.2).float().expand(8, -1, -1, -1)
+    flat = dark + torch.poisson(torch.full((8, 1, 64, 64), 400.0), generator=draw)
+    assert not optics.measure_sensor(flat, dark).defects.any()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "period"), [("rggb", 2), (("rrgg", "rrgg", "ggbb", "ggbb"), 4)]
+)
+def test_a_mosaic_without_its_colours_is_told(pattern, period):
+    options = {"cfa": pattern, "demosaicing": "none", "quantum_efficiency": (0.4, 0.6, 0.3)}
+    sensor = _camera(**options)
+    flat, dark = (_frames(sensor, e, channels=3, seed=i) for i, e in enumerate((0.5, 0.0)))
+    told = rf"9\d.* % of the variance .* in blocks of {period} x {period}: .* give its cfa.*"
+    with pytest.warns(UserWarning, match=told) as warned:
+        found = optics.measure_sensor(flat, dark)
+    assert [warning.filename for warning in warned] == [__file__]
+    assert found.prnu > 0.2
+    assert optics.measure_sensor(flat, dark, cfa=pattern).prnu == pytest.approx(0.015, rel=0.05)
 
 
 def test_frames_that_say_nothing_are_refused():

@@ -276,7 +276,7 @@ def test_every_trainable_number_has_the_gradient_of_a_finite_difference(element)
             lambda: optics.CubicMask(
                 8, spacing=1e-3, diameter=7, alpha=1, design_wavelength=550e-9
             ),
-            r"diameter must be in metres, as the spacing, not 7, where the grid is 0\.008 wide",
+            r"diameter must be in metres, as the spacing, not 7, while the grid is only 0\.008",
         ),
         (lambda: optics.PhaseMask(torch.zeros(3), spacing=1e-6), r"phase must be real .*\(3,\)"),
         (lambda: optics.PhaseMask(torch.full((2, 2), math.nan), spacing=1e-6), "phase must be fin"),

@@ -325,8 +325,8 @@ _HALF = torch.linspace(0, 0.5, 51, dtype=torch.float64)
     ("frequency", "curve", "given", "message"),
     [
         (_HALF, 100 * _gauss_mtf(1.5, _HALF), {}, r"mtf must be 1 at frequency 0, not 100: .*100"),
-        (_HALF + 0.1, _gauss_mtf(1.5, _HALF), {}, "must rise from 0, and begins at 0.1: put 0, w"),
-        (-_HALF, _gauss_mtf(1.5, _HALF), {}, "frequency must rise from 0"),
+        (_HALF + 0.1, _gauss_mtf(1.5, _HALF), {}, "must increase from 0, but begins at 0.1: if"),
+        (-_HALF, _gauss_mtf(1.5, _HALF), {}, "frequency must increase from 0"),
         (_HALF, _gauss_mtf(1.5, _HALF) + 0.3 * _HALF, {}, "beyond='zero', 'gaussian' or 'diffrac"),
         (_HALF, 1 + 0.3 * _HALF, {}, r"mtf is 1.15 at 0.5 cycles/pixel, more than 0.05 above 1, "),
         (
@@ -337,7 +337,7 @@ _HALF = torch.linspace(0, 0.5, 51, dtype=torch.float64)
         ),
         (_HALF, 1 - 0.5 * _HALF, {"measured": "camera"}, "sharpened"),
         (_HALF[:20], _gauss_mtf(3, _HALF[:20]), {}, "ends at 0.19 cycles/pixel with a contrast of"),
-        (_HALF, _gauss_mtf(0.5, _HALF), {}, "a contrast of 0.291, and has to .* fall to 0.05: say"),
+        (_HALF, _gauss_mtf(0.5, _HALF), {}, "a contrast of 0.291, but has to .* fall to 0.05"),
         (_HALF, 1 - 0.1 * _HALF, {"beyond": "gaussian"}, "of 0.95, too high for a Gaussian"),
         (_HALF, _gauss_mtf(0.5, _HALF), {"beyond": "diffraction"}, "needs the cutoff, 1 / "),
         (_HALF, _gauss_mtf(1.5, _HALF), {"cutoff": -1.0}, "cutoff must be positive"),
@@ -387,7 +387,7 @@ def test_a_rule_makes_a_short_curve_of_use():
     )
     whole = optics.psf_from_mtf(_HALF, _diffraction(_HALF, 0.4), size=15)
     assert _misplaced(found.psf, whole.psf) < 1e-3
-    with pytest.warns(UserWarning, match="the curve ends at once"):
+    with pytest.warns(UserWarning, match="the curve ends abruptly"):
         optics.psf_from_mtf(short, curve, size=15, beyond="zero")
 
 

@@ -184,6 +184,11 @@ def test_a_height_in_whole_metres_is_not_cut_to_whole_radians():
         (lambda: _height_map(material=0.9), "name a glass or be an index above 1, not 0.9"),
         (lambda: _height_map(material="glass"), "glass"),
         (lambda: _height_map(max_height=5e-7), "height, metres, must lie between 0 and 5e-07"),
+        (
+            lambda: _height_map(max_height=1.0),
+            "max_height must span less than the relief is wide, .*: it spans 1, and 16 samples "
+            "4e-06 apart are 6.4e-05 wide; 0.5 um are 0.5e-6",
+        ),
         (lambda: _height_map(levels=1), "levels must be a whole number of at least 2, not 1"),
         (lambda: _height_map(minimum_feature=-1), "minimum_feature must be 0 metres or more"),
         (lambda: _height_map(minimum_feature=20.0), "minimum_feature must be at most .* not 20"),

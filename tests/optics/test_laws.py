@@ -52,6 +52,30 @@ def _restoration():
     return net
 
 
+def _singlet():
+    """A lens of 1 mm, whose corner of the picture is at 2 degrees."""
+    surfaces = [
+        optics.Surface(0.0, 0.1e-3, semi_diameter=0.2e-3, stop=True),
+        optics.Surface(200.0, 0.3e-3, "n_bk7", 0.22e-3, conic=-0.5),
+        optics.Surface(-1700.0, 0.9e-3, semi_diameter=0.22e-3, aspheric=(1e8,)),
+    ]
+    trained = {"curvature": [2], "thickness": [1, 2], "conic": [1], "aspheric": [2]}
+    lens = optics.CompoundLens(surfaces, trained=trained)
+    for parameter in lens.parameters():
+        torch.nn.init.constant_(parameter, 1.0)
+    return optics.compound_imaging(
+        lens,
+        picture=_SIZE,
+        pixel_pitch=5e-6,
+        wavelengths=(450e-9, 550e-9, 650e-9),
+        psf_size=5,
+        rank=4,
+        places=2,
+        pupil_size=32,
+        oversample=7,
+    )
+
+
 MODULES = {
     **{
         f"kernel-{start}": lambda start=start: optics.LearnedKernel(start, 3)
@@ -184,6 +208,7 @@ MODULES = {
         ),
         rank=3,
     ),
+    "varying-compound": _singlet,
     "shutter": lambda: optics.CodedExposure("random", 1.5, slots=6),
     "shutter-lens": lambda: optics.CodedExposure(
         "fluttered", 1.5, lens=optics.IncoherentImaging(_pupil(_phase_mask()))

@@ -192,7 +192,7 @@ def test_the_shape_of_the_picture_is_that_of_the_vignetting_or_told():
     assert known.places is not None
     torch.testing.assert_close(known.places[2, 2], torch.tensor([1.0, 2.0]).double() / 5**0.5)
     torch.testing.assert_close(given.contrast, known.contrast, atol=1e-3, rtol=0)
-    with pytest.warns(UserWarning, match=r"is 48 x 48 pixels.* that of 30 x 60") as found:
+    with pytest.warns(UserWarning, match=r"is 48 x 48 pixels.* for 30 x 60") as found:
         square = optics.lens_performance(_in_places(rim), picture=48)
     assert found[0].filename == __file__
     assert (square.contrast - known.contrast).abs().max() > 0.02

@@ -205,5 +205,5 @@ def test_the_format_of_another_program_is_a_remark():
 def test_one_page_of_several_is_not_taken_for_all():
     page, content = Image.fromarray(np.zeros((2, 3), np.uint16)), io.BytesIO()
     page.save(content, format="TIFF", save_all=True, append_images=[page])
-    with pytest.raises(ValueError, match="the TIFF has 2 pages, of which one is wanted"):
+    with pytest.raises(ValueError, match="the TIFF has 2 pages, but must have one"):
         read_tiff(content.getvalue(), bare=True)

@@ -202,8 +202,8 @@ def test_exposures_are_mosaics_of_their_own():
         (("rg", "b"), "rgb", "rows of one length"),
         ((), "rgb", "rows of one length"),
         ("rgxb", "rgb", r"has \['x'\], which are not among channels='rgb'"),
-        ("rrgg", "rgb", r"every channel of 'rgb', 0 to 2, .* which has \[0, 1\]"),
-        (torch.tensor([[0, 3]]), "rgb", r"which has \[0, 3\]"),
+        ("rrgg", "rgb", r"every channel of 'rgb', 0 to 2, .* it has \[0, 1\]"),
+        (torch.tensor([[0, 3]]), "rgb", r"but it has \[0, 3\]"),
         (torch.tensor([0, 1, 2]), "rgb", r"integer tensor \[h, w\], not torch.int64 \(3,\)"),
         (torch.ones(2, 2), "rgb", "integer tensor"),
         ("rggb", "rrgb", "channels must be different letters"),
@@ -240,9 +240,9 @@ def test_bad_pictures_and_methods_are_refused():
     with pytest.raises(ValueError, match=r"method must be one of .* not 'guess'"):
         optics.demosaic(raw, "rggb", method="guess")
     for pattern in (("rgb",), ("rb", "gg")):
-        with pytest.raises(ValueError, match=r"array of Bayer's.* use method='bilinear'"):
+        with pytest.raises(ValueError, match=r"a Bayer array.* use method='bilinear'"):
             optics.ColourFilterArray(pattern, method="malvar")
-        with pytest.raises(ValueError, match=r"array of Bayer's.* use method='bilinear'"):
+        with pytest.raises(ValueError, match=r"a Bayer array.* use method='bilinear'"):
             optics.demosaic(raw, pattern, method="malvar")
     with pytest.raises(ValueError, match=r"takes \[B, 2 exposures \* 3 channels 'rgb', H, W\]"):
         optics.ColourFilterArray("rggb")(torch.ones(1, 3, 4, 4), exposures=2)
@@ -335,7 +335,7 @@ def test_what_cannot_be_packed_is_refused():
             ValueError, match=r"period must be .* whole numbers of at least 1 sample, not"
         ):
             function(torch.ones(1, 4, 4, 4), (0, 2))
-    with pytest.raises(ValueError, match=r"not 'packed'; the phases .* by pack_mosaic"):
+    with pytest.raises(ValueError, match=r"not 'packed'; pack_mosaic rearranges"):
         optics.demosaic(torch.ones(1, 1, 4, 4), "rggb", method="packed")
 
 

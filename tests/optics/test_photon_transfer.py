@@ -148,6 +148,7 @@ def test_patterns_are_noise_between_pixels():
     signal = curve.mean[0, 1] - curve.dark_mean[0]
     together = signal / (curve.variance + curve.spatial_variance)[0, 1].sqrt()
     torch.testing.assert_close(curve.total_snr[0, 1], together)
+    torch.testing.assert_close(curve.snr[0, 1], signal / curve.variance[0, 1].sqrt())
     codes = sensor.codes(torch.full((400, 1, 64, 64), 0.4), generator=size["generator"]).double()
     between = codes.mean(0).var() - codes.var(0).mean() / 400
     assert between.item() == pytest.approx(wanted[1], rel=0.03)
@@ -199,28 +200,40 @@ def test_each_colour_of_a_mosaic_has_the_pattern_of_its_own_pixels(efficiency):
     assert curve.saturated_electrons == pytest.approx((4095 - 200) / 4 - 30, rel=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"full_well": 800}, {"prnu": 0.01, "resolution": 32}])
-def test_beyond_saturation_there_is_no_ratio(options):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"full_well": 800}, {"prnu": 0.01, "resolution": 32}, {"binning": 2, "gain": 8.0}],
+)
+def test_no_ratio_is_above_that_at_saturation_and_beyond_it_there_is_none(options):
     """Where noise is cut off as light is, its quotient says nothing of the light."""
-    sensor = optics.Sensor(4000, gain=1.0, quantum_efficiency=(0.6, 0.3), **options)
+    sensor = optics.Sensor(
+        **{"photons": 4000, "gain": 1.0, **options}, quantum_efficiency=(0.6, 0.3)
+    )
     curve = optics.photon_transfer(sensor)
     beyond = curve.photons > curve.saturation[:, None]
     assert beyond.any(1).tolist() == [True, True]
     for ratio in (curve.snr, curve.total_snr):
         assert torch.equal(ratio.isnan(), beyond)
-        # At the end noise is cut off by half.
-        assert float(ratio.nan_to_num().max()) < 2 * curve.largest_snr
-    at_the_end = optics.photon_transfer(sensor, curve.saturation.float())
-    assert at_the_end.snr.diagonal().isfinite().all()
+        assert float(ratio.nan_to_num().max()) <= curve.largest_snr
+    at_the_end = optics.photon_transfer(sensor, curve.saturation.float()).snr.diagonal()
+    assert at_the_end.tolist() == pytest.approx([curve.largest_snr] * 2, rel=1e-6)
+    # Just below it most of the noise is not cut off yet: the ratio is that of electrons, drawn.
+    electrons = curve.saturated_electrons - 2 * math.sqrt(curve.saturated_electrons)
+    drawn = torch.poisson(torch.full((200_000,), electrons), generator=torch.Generator())
+    noise = math.sqrt(float(drawn.double().var()) + curve.dark_noise**2)
+    below = optics.photon_transfer(
+        sensor, curve.saturation[:1] * (electrons / float(curve.saturated_electrons))
+    ).snr[0, 0]
+    assert below.item() == pytest.approx(electrons / noise, rel=0.01)
 
 
 def test_maps_that_fit_no_sensor_are_told():
     square = torch.zeros(4, 4)
-    with pytest.raises(ValueError, match="maps of prnu and dsnu are of one sensor, and not of"):
+    with pytest.raises(ValueError, match="maps of prnu and dsnu must have the same size, not"):
         optics.photon_transfer(optics.Sensor(prnu=square, dsnu=torch.zeros(4, 6)))
     with pytest.raises(ValueError, match=r"binning=3 needs \[B, C, H, W\] with H and W multiples"):
         optics.photon_transfer(optics.Sensor(prnu=square, binning=3))
-    told = r"of \[1, 4\] pixels, and not all colours of the cfa are among them: .* least \[2, 2\]"
+    told = r"have \[1, 4\] pixels, which do not include all colours of the cfa: .* least \[2, 2\]"
     for light in (None, torch.ones(2)):
         with pytest.raises(ValueError, match=told):
             optics.photon_transfer(optics.Sensor(prnu=square[:1], cfa="rggb"), light)
@@ -264,7 +277,7 @@ def test_a_sensor_without_noise_or_without_room_has_figures_too():
     )
     assert ideal.largest_snr == math.inf
     assert "inf dB" in str(ideal)
-    with pytest.warns(UserWarning, match="3000 gather in the dark: black reads 1, and any light"):
+    with pytest.warns(UserWarning, match="3000.* black reads 1, and any light"):
         warm = optics.Sensor(1000, full_well=1000, dark_current=3000.0, exposure_time=1.0)
     full = optics.photon_transfer(warm)
     assert full.saturated_electrons == full.largest_snr == 0

@@ -62,12 +62,30 @@ def test_a_stop_covers_its_radius():
         transmission = optics.filter_start(start, (20, 20), stop_radius=0.12)
         fy, fx = torch.meshgrid(optics.frequencies(20), optics.frequencies(20), indexing="ij")
         radius, cell = torch.hypot(fy, fx), 1 / 20
-        full = optics.filter_start(start, (20, 20), stop_radius=1.0)
+        full = getattr(optics, start)((20, 20), stop=1.0)
         inside, outside = radius <= 0.12 - cell / 2, radius >= 0.12 + cell / 2
         assert torch.equal(transmission[inside], full[inside])
         assert (transmission[outside] == 1).all()
     with pytest.raises(ValueError, match="stop_radius must be 0 cycles/pixel or more, not -1"):
         optics.filter_start("dark_field", (8, 8), stop_radius=-1)
+
+
+@pytest.mark.parametrize("name", ["dark_field", "phase_contrast"])
+def test_a_stop_of_the_whole_plane_is_refused_as_one_in_samples_is(name):
+    said = r"a stop of 3 cycles/pixel covers .* is 0\.7071: give a smaller .*; 3 samples of 32 are"
+    with pytest.raises(ValueError, match=said):
+        optics.filter_start(name, 32, stop_radius=3.0)
+    with pytest.raises(ValueError, match=said):
+        optics.FourierFilter(32, name, stop_radius=3.0)
+    # The corner of odd grids lies within: of 5 x 7 samples at (2 / 5, 3 / 7), 0.5862.
+    with pytest.raises(ValueError, match=r"a stop of 0\.6 cycles/pixel .* is 0\.5862"):
+        optics.filter_start(name, (5, 7), stop_radius=0.6)
+    left = optics.filter_start(name, (5, 7), stop_radius=0.58)
+    assert left[0, 0] != left[2, 3]
+    # A lamp out to the corner leaves nothing beside the plate that covers it.
+    corners = torch.tensor([[0.0, 0.0], [0.5, 0.5]])
+    with pytest.raises(ValueError, match=r"covers the whole Fourier plane"):
+        optics.FourierFilter(32, name, illumination="partial", tilts=corners)
 
 
 def test_knife_edge_passes_half_of_the_plane():
@@ -99,7 +117,7 @@ def test_a_stop_of_a_filter_without_one_is_refused():
         with pytest.raises(ValueError, match=f"that of dark_field or phase_contrast, not '{name}'"):
             optics.filter_start(name, (8, 8), stop_radius=0.1)
     start = torch.ones(8, 8, dtype=torch.complex128)
-    with pytest.raises(ValueError, match="of a start by name: a Tensor has its own"):
+    with pytest.raises(ValueError, match="a start by name: a Tensor has its own stop"):
         optics.FourierFilter(8, start, margin=0, stop_radius=0.1)
 
 

@@ -139,8 +139,8 @@ def test_elements_and_filters_are_written_as_they_pass_light(tmp_path):
 @pytest.mark.parametrize(
     ("plate", "quantities", "error", "text"),
     [
-        (torch.full((2, 2), 1.2), {}, ValueError, r"no light: \|t\| must be at most 1, not 1\.2"),
-        (torch.full((2, 2), 0.9 + 0.9j), {}, ValueError, "makes no light"),
+        (torch.full((2, 2), 1.2), {}, ValueError, r"passive: \|t\| must be at most 1, not 1\.2"),
+        (torch.full((2, 2), 0.9 + 0.9j), {}, ValueError, "a plate is passive"),
         (torch.tensor([[0.0, 0.5], [1.1, 1.0]]), {}, ValueError, r"at most 1, not 1\.1"),
         (torch.full((2, 2), torch.nan), {}, ValueError, "plate must be finite"),
         (torch.ones(3, 2, 2), {}, ValueError, r"\[H, W\], one at a time, not \(3, 2, 2\)"),

@@ -221,7 +221,7 @@ def test_precision():
         (lambda s: distortion_fit(torch.rand(4), np.ones(4)), "real must be a Tensor, not ndarray"),
         (
             lambda s: distortion_fit(torch.rand(4), torch.tensor([0.0, 1.0, 3.0, 2.0])),
-            "real must grow from the axis to the corner of the picture",
+            "real must increase from the axis to the corner of the picture",
         ),
         (lambda s: distortion_fit(torch.rand(1), torch.zeros(1), terms=1), "its last height, abov"),
         (lambda s: relative_illumination(8, half_field=torch.rand(8)), "half_field must be one nu"),
@@ -306,7 +306,7 @@ def test_what_a_lens_is_off_by_can_be_learned():
 
 
 def test_a_table_whose_ideal_heights_do_not_grow_is_refused():
-    with pytest.raises(ValueError, match="ideal must grow from the axis"):
+    with pytest.raises(ValueError, match="ideal must increase from the axis"):
         distortion_fit(torch.tensor([0.0, 2.0, 1.0]), torch.tensor([0.0, 1.0, 2.0]), terms=1)
 
 

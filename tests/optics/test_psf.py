@@ -357,7 +357,7 @@ def test_a_signed_kernel_is_relative_to_its_sum_where_it_has_one(dtype):
 
 def test_what_holds_no_light_has_no_shares_of_it():
     dark = torch.zeros(64, 64, dtype=torch.float64)
-    with pytest.raises(ValueError, match="pupil passes no light for the PSF to be a fraction of"):
+    with pytest.raises(ValueError, match="pupil passes no light, so that the PSF has no scale"):
         _psf(dark)
     with pytest.raises(ValueError, match="pupil passes no light"):
         _psf(torch.stack((dark, _open(64))))

@@ -76,13 +76,13 @@ def test_parts_that_do_not_fit_are_refused(kind):
         _lens(kind, colour=optics.ColourChannels)
     filters = optics.ColourFilters(torch.full((2, 4), 0.2))
     colour = optics.ColourChannels(4, filters=filters)
-    with pytest.raises(ValueError, match="colour is for 4 bands, and there are PSFs of 3"):
+    with pytest.raises(ValueError, match="colour has 4 bands, but the PSFs have 3"):
         _lens(kind, colour=colour)
-    with pytest.raises(ValueError, match="a spectral_response takes one for each channel"):
+    with pytest.raises(ValueError, match="a spectral_response assumes one PSF for each channel"):
         _lens(kind, colour=colour, spectral_response=torch.full((4, 1), 0.2))
     with pytest.raises(ValueError, match=r"takes scenes \[B, 3, H, W\], not \(3, 8, 8\)"):
         _lens(kind)(torch.rand(3, 8, 8))
-    with pytest.raises(ValueError, match="a fixed PSF has no transfer function beyond its pixels"):
+    with pytest.raises(ValueError, match="mtf needs a Pupil"):
         _lens(kind).mtf(torch.zeros(1))
     with pytest.raises(ValueError, match="distances need a Pupil: a fixed PSF has one depth"):
         _lens(kind, working_distances=(0.5,))

@@ -216,9 +216,9 @@ def test_points_further_apart_than_the_unit_of_diffraction_are_refused():
     assert "oversample" not in repr(_pupil())
     with pytest.raises(ValueError, match="oversample must be odd"):
         _pupil(**coarse, oversample=4)
-    with pytest.raises(ValueError, match="pixels, and a coherent image is one of amplitudes"):
+    with pytest.raises(ValueError, match="pixels, but a coherent image needs amplitudes"):
         pupil.amplitude_spread()
-    with pytest.raises(ValueError, match="pixels, and a coherent image is one of amplitudes"):
+    with pytest.raises(ValueError, match="pixels, but a coherent image needs amplitudes"):
         optics.CoherentImaging(pupil)(torch.ones(1, len(pupil.wavelengths), 8, 8))
 
 
@@ -412,7 +412,7 @@ def test_large_pixels_see_what_small_ones_see_that_are_binned():
         (lambda: _pupil(wavelengths=(-1.0,)), "wavelengths must be positive"),
         (lambda: _pupil(focus=-1.0), "focus must be positive, in metres, not -1"),
         (lambda: _pupil(focus=_FOCAL), r"focus must be beyond the focal length of 0\.01 metres"),
-        (lambda: _pupil(focus=5e-3), r"not at 0\.005: a lens makes no real image"),
+        (lambda: _pupil(focus=5e-3), r"not at 0\.005: a lens forms no real image"),
         (lambda: _pupil(aperture=torch.ones(3, 3)), r"aperture must be real \(64, 64\), not"),
         (lambda: _pupil(aperture=torch.full((64, 64), 2.0)), r"amplitude in 0\.\.1"),
         (lambda: _pupil(psf_size=5000), "the pupil is undersampled"),
@@ -444,7 +444,7 @@ def test_a_window_that_misses_the_light_warns_and_one_wavelength_is_a_sequence()
         assert float(_pupil(wavelengths=(9.94e-3,), focal_length=1e-2)().sum()) < 1e-2
     with pytest.raises(ValueError, match=r"wavelengths must be in metres, .* not 550\.0: 550 nm"):
         _pupil(wavelengths=(550.0,))
-    with pytest.warns(UserWarning, match="nearly all light falls beside it"):
+    with pytest.warns(UserWarning, match="nearly all light falls outside of it"):
         _pupil(focal_length=10_000.0)
     # At most 72 pixels: over ten times the shorter side of this window, and not the longer one.
     assert _pupil(focal_length=0.1, pixel_pitch=9e-7, psf_size=(4, 31))().shape == (3, 4, 31)

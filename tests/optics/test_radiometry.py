@@ -203,7 +203,7 @@ def test_a_table_is_read_between_its_rows_and_not_beyond_them():
     assert one.shape == ()
     assert float(one) == pytest.approx(0.25)
     for beyond in (399e-9, 701e-9):
-        with pytest.raises(ValueError, match="and the table from 400 to 700 nm: take fewer"):
+        with pytest.raises(ValueError, match="but the table only from 400 to 700 nm: give fewer"):
             optics.interpolate_spectrum(table, known, at=beyond)
 
 
@@ -270,12 +270,16 @@ _LIGHT = torch.tensor([450e-9, 550e-9])
             {"spectrum": torch.ones(3)},
             r"must be \[..., L\] and wavelength \[L\]",
         ),
-        ("band_irradiance", {"spectrum": torch.zeros(2)}, "no light that an eye sees"),
+        ("band_irradiance", {"spectrum": torch.zeros(2)}, "no visible light"),
         ("band_irradiance", {"wavelength": 1e9 * _LIGHT}, "wavelength must be in metres"),
-        ("band_irradiance", {"wavelength": _LIGHT + 400e-9}, "of which lux say nothing: give"),
+        (
+            "band_irradiance",
+            {"wavelength": _LIGHT + 400e-9},
+            "so that lux do not determine its power: give",
+        ),
         ("interpolate_spectrum", {"values": torch.ones(3)}, r"must be \[..., N\] and wavelength"),
         ("interpolate_spectrum", {"values": torch.tensor([1, math.nan])}, "values must be finite"),
-        ("interpolate_spectrum", {"wavelength": _LIGHT.flip(0)}, "must rise from row to row"),
+        ("interpolate_spectrum", {"wavelength": _LIGHT.flip(0)}, "must increase from row to row"),
         ("interpolate_spectrum", {"at": 500.0}, "at must be in metres"),
         (
             "interpolate_spectrum",

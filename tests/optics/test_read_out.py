@@ -81,7 +81,7 @@ def test_channels_that_a_sensor_has_no_numbers_for_are_told_with_both():
     with pytest.raises(
         ValueError,
         match=r"the sensor has a quantum_efficiency for each of 3 channels, and takes irradiance "
-        r"\[B, 1 exposures \* 3, H, W\], not \(1, 2, 4, 4\): give it one number, or one for each",
+        r"\[B, 1 exposures \* 3, H, W\], not \(1, 2, 4, 4\): give one quantum_efficiency, or one",
     ):
         sensor(Mixed()(torch.ones(1, 3, 4, 4)))
 

@@ -344,7 +344,7 @@ def test_a_device_is_restored_as_it_was_designed():
         (torch.full((3, 3), math.nan), ValueError, "psf must be finite"),
         (-torch.ones(3, 3) / 9, ValueError, "a PSF is not negative .* the least value is -0.11"),
         (torch.eye(3) - 0.1, ValueError, r"not negative .* value is -0\.1 and the least sum 2\.1"),
-        (torch.zeros(3, 3, 3), ValueError, "the least sum 0: optics.measured_psf makes one"),
+        (torch.zeros(3, 3, 3), ValueError, "the least sum 0: use optics.measured_psf"),
     ],
 )
 def test_what_is_known_must_be_a_psf(psf, error, message):

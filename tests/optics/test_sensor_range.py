@@ -49,7 +49,7 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
         ({"binning": 1.5}, "whole number of pixels"),
         (
             {"binning": 2, "cfa": "rggb"},
-            r"add up pixels of different colours of the cfa; .* bin_pixels\(irradiance, k\)",
+            r"add pixels of different colours of the cfa; .* bin_pixels\(irradiance, k\)",
         ),
         ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
         ({"demosaicing": "guess"}, "choose one of .*'malvar'"),

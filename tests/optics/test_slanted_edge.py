@@ -172,6 +172,49 @@ def test_a_saturated_edge_is_told():
         assert _told(picture) == []
 
 
+def test_a_dark_side_that_is_cut_off_is_told():
+    noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)).double()
+    for edge in (_edge(), _edge().flip(1)):
+        codes = (4095 * (edge + 0.005 * noise)).round()
+        cut = (codes - 1200).clamp_min(0)
+        lowest = (edge * 255 - 60).clamp_min(0).round().to(torch.uint8)
+        whole = (cut.to(torch.int16), cut.numpy().astype(np.uint16), lowest, lowest.numpy())
+        for picture in (*whole, cut, cut / 4095, cut - 500, torch.stack((codes, cut))):
+            ((message, filename),) = _told(picture)
+            assert "black is cut off" in message
+            assert filename == __file__
+    both = (edge * 400 - 80).clamp(0, 255).round().to(torch.uint8)
+    assert [("largest" in each, "smallest" in each) for each, _ in _told(both)] == [
+        (True, False), (False, True)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("change", [0.05, -0.05, 0.2])
+def test_uneven_light_is_told(change, flip):
+    light = 1 + change * torch.linspace(-1, 1, 64, dtype=torch.float64)
+    edge = _edge().flip(1) if flip else _edge()
+    # The bright side slopes by so much of 0.9, of a step of 0.8, from the middle to its end.
+    ((message, filename),) = _told(edge * light)
+    told = float(message.split("slopes by ")[1].split(" %")[0]) / 100
+    assert told == pytest.approx(abs(change) * 0.9 / 0.8, rel=0.35)
+    assert filename == __file__
+    assert "light it evenly" in message
+    # Of less the contrast is right to some per cent; along the edge it does no harm.
+    small = 1 + 0.2 * change * torch.linspace(-1, 1, 64, dtype=torch.float64)
+    for lit in (edge * small, edge * (1 + small[:, None]) / 2):
+        if abs(change) < 0.1:
+            assert _told(lit) == []
+
+
+def test_noise_and_blur_are_not_taken_for_uneven_light():
+    for seed in range(8):
+        noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(seed)).double()
+        assert _told(_edge() + 0.01 * noise) == _told(_edge() + 0.08 * noise) == []
+    assert _told(_edge(sigma=4.0)) == []
+    assert "give more columns" in _told(_edge(40, 40, sigma=6.0))[0][0]
+
+
 def test_a_frequency_is_found_between_its_neighbours():
     line = optics.SlantedEdge(
         torch.tensor([[1.0, 0.6, 0.2, 0.7], [1.0, 0.9, 0.8, 0.7]]),

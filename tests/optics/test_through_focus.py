@@ -266,7 +266,7 @@ def test_planes_that_nobody_asked_for_are_not_blamed():
         ({"position": [1e-5, 0.0]}, "growing order, not"),
         ({"position": [0.0, 0.0]}, "growing order, not"),
         ({"position": [math.nan]}, "position must be finite"),
-        ({"position": [-0.01, 0.0]}, r"the pupil stands at -0.01: planes must lie behind it"),
+        ({"position": [-0.01, 0.0]}, r"the pupil is at -0.01: planes must lie behind it"),
         ({"frequency": [math.inf]}, "frequency must be finite"),
         ({"weights": [1.0, 1.0]}, "one for each of 1 wavelengths"),
         ({"weights": [0.0]}, "not all 0"),

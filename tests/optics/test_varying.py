@@ -424,7 +424,7 @@ def test_psfs_that_are_trained_have_the_gradient_of_a_finite_difference():
 
 def test_what_does_not_fit_is_refused():
     edges = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(2, 2, 3, 3)
-    with pytest.raises(ValueError, match="psfs sum to 0 in all places, and sums are kept"):
+    with pytest.raises(ValueError, match="psfs sum to 0 at all places, but their sums are kept"):
         optics.low_rank_psf(edges, 2)
     assert not optics.low_rank_psf(0 * edges, 2).error_bound  # darkness is exact
     with pytest.raises(ValueError, match="rank must be from 1 to the 12 places, not 13"):
@@ -609,16 +609,16 @@ def test_several_distances_lie_in_front_of_the_places():
 
 def test_psfs_are_a_tensor_or_of_a_pupil_that_changes():
     one = _pupil(_random(6))
-    with pytest.raises(ValueError, match="the pupil has one PSF for all places: give it to"):
+    with pytest.raises(ValueError, match="the pupil has one PSF for all places: use"):
         optics.VaryingImaging(one, rank=2)
     with pytest.raises(TypeError, match=r"psfs must be a Pupil, or a Tensor .* not list"):
         optics.VaryingImaging([[1.0]], rank=2)
     changing = _pupil(_random(2, 3, 1, 6))
     with pytest.raises(ValueError, match="rank must be from 1 to the 6 places, not 7"):
         optics.VaryingImaging(changing, rank=7)
-    with pytest.raises(ValueError, match="another wavefront or opening in each of 2 x 3"):
+    with pytest.raises(ValueError, match="a different wavefront or opening at each of 2 x 3"):
         optics.IncoherentImaging(changing)
-    with pytest.raises(ValueError, match="another wavefront or opening in each of 2 x 3"):
+    with pytest.raises(ValueError, match="a different wavefront or opening at each of 2 x 3"):
         optics.CoherentImaging(changing)
     with pytest.raises(ValueError, match=r"one grid of places, not \[\(2, 2\), \(2, 3\)\]"):
         optics.Pupil(
@@ -660,9 +660,9 @@ def test_lamps_and_filters_mix_what_was_blurred():
     several = optics.VaryingImaging(same, rank=1, colour=colour)
     torch.testing.assert_close(several(scene), one(scene), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(several.throughput(), one.throughput())
-    with pytest.raises(ValueError, match="colour is for 2 bands, and there are PSFs of 3"):
+    with pytest.raises(ValueError, match="colour has 2 bands, but the PSFs have 3"):
         optics.VaryingImaging(pupil, rank=4, colour=optics.ColourChannels(2))
-    with pytest.raises(ValueError, match="and a spectral_response takes one for each channel"):
+    with pytest.raises(ValueError, match="a spectral_response assumes one PSF for each"):
         optics.VaryingImaging(
             pupil, rank=4, colour=optics.ColourChannels(3), spectral_response=torch.eye(3)
         )

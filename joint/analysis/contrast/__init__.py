@@ -1,7 +1,7 @@
-"""How far a lesion stands out, at which plane, and whether that decides.
+"""Contrast of lesions at each plane of a system, and whether the classifier depends on it.
 
-Files: ``measures`` of contrast, ``gcnr`` that of histograms · ``plane`` after each stage ·
-``by_class`` what is typical of a class, ``confusion`` which classes are confused · ``correctness``
-contrast against being right, within class · ``change`` between two systems · ``causal`` the same
-lesions at another contrast · ``dependence`` all of these of one system.
+Files: ``measures`` contrast measures, ``gcnr`` that of histograms · ``plane`` contrast after each
+stage · ``by_class`` medians of each class, ``confusion`` contrast against confusion of classes ·
+``correctness`` contrast against correct answers, within class · ``change`` between two systems ·
+``causal`` the same lesions at another contrast · ``dependence`` all of these for one system.
 """

@@ -1,4 +1,4 @@
-"""Contrast by class: what is typical of each, with intervals over lesions."""
+"""Contrast by class: medians and quartiles, with intervals over lesions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def contrast_by_class(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> ContrastByClass:
-    """Medians of a contrast measure by class, with bootstrap intervals that draw lesions.
+    """Medians of a contrast measure by class, with bootstrap intervals over lesions.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ def contrast_by_class(
     Returns
     -------
     ContrastByClass
-        NaN for a class without values; its interval is over the draws in which it has some, and
-        is NaN for a class of so few lesions that not even the least and the largest of them hold
-        the median so often: at 95 % of fewer than six.
+        NaN for a class without values. An interval is over the resamples in which the class has
+        values. It is NaN for so few lesions that not even their range covers the median at the
+        level: at 95 % for fewer than six.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What contrast does to a classifier: the same lesions, shown fainter or stronger.
+"""Causal effect of contrast on a classifier: the same lesions with lower or higher contrast.
 
 ::
 
@@ -33,7 +33,7 @@ from classify.intervals import (
 )
 from classify.judged import Judged
 from joint.analysis.by_lesion import equal_lesions_in, known_interval, lesions_in, rank_correlation
-from joint.analysis.colour import exact, light_of_seen, seen
+from joint.analysis.colour import exact, light_of_perceptual, perceptual
 from joint.analysis.passes import passes
 from joint.analysis.region import check_masks, distance_outside, skin_ring
 from joint.analysis.ring import check_range
@@ -53,7 +53,7 @@ from optics.quantity import full_precision
 
 from .measures import contrast
 
-__all__ = ["ContrastSweep", "recall_against_contrast", "scalable", "scale_contrast", "seen_means"]
+__all__ = ["ContrastSweep", "mean_colours", "recall_against_contrast", "scalable", "scale_contrast"]
 
 Array = npt.NDArray[Any]
 
@@ -67,12 +67,12 @@ class ContrastSweep(Record):
     """Recall of a system at several contrasts of the same lesions."""
 
     factors: tuple[float, ...]
-    """Of the contrast of the scenes ``[F]``."""
+    """Factors on the contrast of the scenes ``[F]``."""
     classes: tuple[str, ...]
     recall: Array
-    """Of each class at each factor ``[F, K]``."""
+    """Recall of each class at each factor ``[F, K]``."""
     recall_intervals: tuple[tuple[Interval, ...], ...]
-    """Likewise; NaN for a class of fewer than two lesions, of which no draw can differ."""
+    """Likewise; NaN for a class of fewer than two lesions, whose resamples are all equal."""
     accuracy: Array
     """``[F]``."""
     accuracy_intervals: tuple[Interval, ...]
@@ -86,13 +86,12 @@ class ContrastSweep(Record):
     delta_e: Array
     """Likewise; NaN of scenes that have no three colours."""
     clipped: Array
-    """Share of a lesion's pixels that a picture cannot show at a factor, of which a channel is
-    clipped by half a code of 8 bits or more: mean over the pictures of each class ``[F, K]``."""
+    """Share of a lesion's pixels in which a channel is clipped by half an 8-bit code or more: mean
+    over the pictures of each class ``[F, K]``."""
     achieved: Array
-    """Contrast that was reached over that asked for, as distances of the mean colours of lesion and
-    ring: median of each class ``[F, K]`` over the lesions that have a contrast; NaN at factor 0,
-    where none is asked for. Where it is below 1, a step of the factor is a smaller one of the
-    contrast, and not the same in each class.
+    """Achieved over requested contrast, as distances of the mean colours of lesion and ring: median
+    of each class ``[F, K]`` over the lesions that have a contrast; NaN at factor 0. If it is below
+    1, a step of the factor is a smaller step of the contrast, and differs between classes.
     """
     spearman: Array
     """Rank correlation of factor and recall, by class ``[K]``; NaN where recall is constant."""
@@ -105,7 +104,8 @@ class ContrastSweep(Record):
     """Of that correlation."""
     pictures: int
     left_out: int
-    """Without a mask, or without skin around it: their contrast cannot be scaled."""
+    """Number of pictures without a mask, or without skin around the lesion, whose contrast cannot
+    be scaled."""
     level: float
     resamples: int
 
@@ -149,14 +149,14 @@ def scale_contrast(
     feather: float = 2.0,
     encoding: Encoding = "srgb",
 ) -> Tensor:
-    """Show lesions at another contrast, in the same shape and place.
+    """Scale the contrast of lesions, with unchanged shape and place.
 
-    In each channel of L*a*b* the lesion's mean moves along the line through the ring's: to
-    ``ring + factor * (lesion - ring)``. Below factor 1 the lesion's spread goes over into the
-    ring's in proportion, so that at 0 it has both moments of the skin around it; a lesion that
-    kept its structure would remain visible, and one without any would be a flat patch. Above 1
-    its structure stays. Grey pictures, and those of many bands, are scaled in L* of each channel:
-    a grey as the same grey of three equal channels.
+    In each channel of L*a*b* the lesion's mean moves to ``ring + factor * (lesion - ring)``. Below
+    factor 1 the lesion's standard deviation approaches that of the ring in proportion, so that at 0
+    it has mean and deviation of the skin around it: with its own structure it would remain visible,
+    and without any it would be a uniform patch. Above 1 its structure is kept. Grey pictures, and
+    those with many bands, are scaled in L* of each channel, so that grey gives the same result as
+    three equal channels.
 
     Parameters
     ----------
@@ -169,17 +169,17 @@ def scale_contrast(
     inner, outer : float, pixels
         The ring's distances from the lesion.
     feather : float, pixels
-        Width over which the change fades outside of the lesion, at most ``inner``: the ring is
-        not touched. There a pixel moves along its own line to the ring's mean, so that below
-        factor 1 it stays between the two.
+        Width over which the change fades out outside the lesion, at most ``inner``: the ring is not
+        changed. There a pixel moves along its own line to the ring's mean, so that below factor 1
+        it stays between the two.
     encoding : {"srgb", "linear"}
-        What the pictures are.
+        Encoding of the pictures.
 
     Returns
     -------
     Tensor ``[B, C, H, W]`` in 0..1, of the pictures' dtype
-        Differentiable in pictures and factor. Colours that sRGB does not have are clipped, so
-        that far above 1 the contrast falls behind its factor.
+        Differentiable in pictures and factor. Colours outside sRGB are clipped, so that far above 1
+        the contrast is less than the factor.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def _scaled(
         )
     strength = strength.reshape(-1, 1, 1, 1)
     with full_precision(images):
-        colours = seen(srgb_to_linear(precise) if encoding == "srgb" else precise)
+        colours = perceptual(srgb_to_linear(precise) if encoding == "srgb" else precise)
         lesion, own_spread = _moments(colours, masks)
         skin, skin_spread = _moments(colours, ring)
         flat = own_spread == 0
@@ -237,14 +237,14 @@ def _scaled(
         change = torch.where(masks[:, None], moved, (strength - 1) * (colours - skin))
         share = _feathered(masks, feather)[:, None].to(change.dtype)
         after, before = (
-            light_of_seen(c) for c in (colours + share * change, colours)
+            light_of_perceptual(c) for c in (colours + share * change, colours)
         )  # the same rounding in both: no change is no change
         if encoding == "srgb":
             after, before = linear_to_srgb(after), linear_to_srgb(before)
         return precise + (after - before)
 
 
-def seen_means(
+def mean_colours(
     images: Tensor,
     masks: Tensor,
     *,
@@ -273,7 +273,7 @@ def seen_means(
     ring = skin_ring(masks, inner=inner, outer=outer)
     with full_precision(images):
         images = exact(images)
-        colours = seen(srgb_to_linear(images) if encoding == "srgb" else images)
+        colours = perceptual(srgb_to_linear(images) if encoding == "srgb" else images)
         lesion, skin = (_moments(colours, region)[0].flatten(1) for region in (masks, ring))
     return lesion, skin
 
@@ -499,7 +499,7 @@ def _median(values: Array, axis: int) -> Array:
 
 def _apart(images: Tensor, masks: Tensor, **ring: Any) -> Tensor:  # noqa: ANN401
     """Distance of the mean colours of lesion and ring ``[B]``; NaN where there is none."""
-    lesion, skin = seen_means(images, masks, **ring)
+    lesion, skin = mean_colours(images, masks, **ring)
     apart = (lesion - skin).norm(dim=-1)
     return torch.where(apart > _NO_CONTRAST, apart, torch.nan)
 

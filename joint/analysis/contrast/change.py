@@ -1,4 +1,4 @@
-"""Whether a system hands its classifier more contrast than another, on the same pictures.
+"""Change of contrast between two systems, on the same pictures.
 
 ::
 

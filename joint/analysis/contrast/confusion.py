@@ -1,4 +1,4 @@
-"""Whether classes alike in contrast are confused.
+"""Contrast against confusion: whether classes of similar contrast are confused more often.
 
 ::
 
@@ -54,16 +54,16 @@ class PairContrast(NamedTuple):
     confusion: float
     """Mean of the two shares of one class that are taken for the other."""
     distance_interval: Interval
-    """Of the distance, wider of few lesions. Draws lie further apart than their lesions, so it
-    leans to the far side. NaN where a class has a single lesion, or all
-    draws of a Wasserstein distance agree."""
+    """Interval of the distance, wider for few lesions. Resampling tends to increase distances, so
+    the interval tends to larger values. NaN if a class has a single lesion, or all resamples of a
+    Wasserstein distance agree."""
     confusion_interval: Interval
-    """Of that mean, put together from those of the two shares, which have a width where no lesion
-    is confused too."""
+    """Interval of the confusion, combined from those of the two shares, which have a width even if
+    no lesion is confused."""
     rank: int
-    """Place among the pairs that exist by distance, the nearest being 1; equal ones share it."""
+    """Rank of the distance among the existing pairs, the nearest being 1; equal ones share it."""
     rank_interval: Interval
-    """Of that place in the draws, wider of few lesions; NaN where a class has a single one."""
+    """Interval of the rank, wider for few lesions; NaN if a class has a single one."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def confusion_against_contrast(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> ConfusionContrast:
-    """Compare how far apart two classes are in contrast with how often they are confused.
+    """Correlate the distance of classes in contrast with how often they are confused.
 
     Parameters
     ----------

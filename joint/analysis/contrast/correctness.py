@@ -1,4 +1,4 @@
-"""Whether contrast decides that a classifier is right, or the class decides both.
+"""Contrast against correct answers: whether contrast has an effect, or the class explains both.
 
 Contrast and class go together, so a share of right answers that rises with contrast shows little.
 Two answers that hold the class fixed::
@@ -96,17 +96,17 @@ class MatchedStrata(Record):
     measure: str
     classes: tuple[str, ...]
     accuracy: Array
-    """Of each class from its lowest to its highest third ``[K, S]``."""
+    """Accuracy of each class from its lowest to its highest stratum ``[K, S]``."""
     pictures: Array
-    """In each of them ``[K, S]``."""
+    """Number of pictures in each stratum ``[K, S]``."""
     matched: Array
-    """Mean over the classes that have all strata: the share of each class is the same ``[S]``."""
+    """Mean accuracy ``[S]`` over the classes that have all strata, with equal weights."""
     difference: float
-    """Of ``matched``, highest minus lowest."""
+    """Highest minus lowest stratum of ``matched``."""
     interval: Interval
-    """Of the difference."""
+    """Interval of the difference."""
     class_intervals: tuple[Interval, ...]
-    """Of each class's difference; NaN where an end has fewer than two lesions to draw from."""
+    """Interval of each class's difference; NaN if an end has fewer than two lesions."""
     level: float
     resamples: int
     unit: str

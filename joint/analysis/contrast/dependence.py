@@ -1,4 +1,4 @@
-"""Whether contrast decides for a system: every answer to that question, of one data set.
+"""Dependence of a system on contrast: all analyses of this question for one data set.
 
 ::
 
@@ -39,17 +39,17 @@ __all__ = ["ContrastDependence", "MeasureDependence", "contrast_dependence"]
 
 @dataclass(frozen=True)
 class MeasureDependence:
-    """Whether contrast decides, by one measure of it."""
+    """Dependence on contrast by one measure."""
 
     by_class: ContrastByClass
-    """How far the lesions of each class stand out."""
+    """Contrast of each class."""
     effect: ContrastEffect
-    """Log-odds of being right per standard deviation of contrast, without and within class."""
+    """Log-odds of being right per standard deviation of contrast, ignoring and within class."""
     strata: MatchedStrata
-    """Accuracy of each class where its lesions stand out least, and most."""
+    """Accuracy of each class by strata of contrast."""
     confusion: ConfusionContrast | None
-    """Whether classes that are alike in contrast are confused more often; None where fewer than
-    three classes have a contrast, so that there are no two pairs."""
+    """Correlation of contrast distance and confusion; None if fewer than three classes have a
+    contrast, so that there are no two pairs."""
 
     def __str__(self) -> str:
         told = [self.by_class, self.effect, self.strata, self.confusion]
@@ -58,18 +58,18 @@ class MeasureDependence:
 
 @dataclass(frozen=True)
 class ContrastDependence:
-    """Whether contrast decides for a system, as far as its pictures tell."""
+    """Dependence of a system on contrast, for one data set."""
 
     plane: Plane
-    """Where contrast was measured."""
+    """Plane at which contrast was measured."""
     measures: dict[Measure, MeasureDependence]
-    """By each measure that was asked for."""
+    """Results by requested measure."""
     sweep: ContrastSweep | None
-    """The same lesions at other contrasts of the scene; None where none were asked for."""
+    """The same lesions at other contrasts of the scene; None if no factors were given."""
     pictures: int
-    """With a mask."""
+    """Number of pictures with a mask."""
     left_out: int
-    """Without one."""
+    """Number of pictures without a mask."""
 
     def __str__(self) -> str:
         head = f"{self.pictures} pictures with a mask, {self.left_out} without; at the {self.plane}"
@@ -99,9 +99,8 @@ def contrast_dependence(
 ) -> ContrastDependence:
     """Ask in every way whether a system decides by how far lesions stand out.
 
-    What goes with contrast need not be caused by it: the slopes within class and the matched
-    strata leave out what class explains, and only the same lesions at other contrasts change
-    nothing else.
+    A correlation with contrast need not be causal: the slopes within class and the matched strata
+    remove the effect of class, and only the same lesions at other contrasts change nothing else.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How far the distributions of two regions overlap: the generalised contrast-to-noise ratio.
+"""Generalised contrast-to-noise ratio, from the overlap of the distributions in two regions.
 
 ::
 
@@ -23,13 +23,13 @@ def generalised_cnr(
     """Generalised contrast-to-noise ratio: 1 - overlap of the distributions in two regions.
 
     0 for equal distributions, 1 for disjoint ones: ``2 P - 1`` for the share P of pixels that the
-    best classifier of single values gets right, when both regions count alike (Rodriguez-Molares
-    et al., IEEE TUFFC 67:745, 2020). A monotone change of the values leaves it as it is, up to
-    the width of the bins.
+    best classifier of single values gets right, when both regions have equal weight
+    (Rodriguez-Molares et al., IEEE TUFFC 67:745, 2020). A monotone change of the values does not
+    change it, up to the width of the bins.
 
-    Few pixels in many bins overlap less than their distributions do: n and m pixels of one
-    distribution, even over K bins, have about ``sqrt(K (1/n + 1/m) / (2 pi))`` and not 0. Small
-    lesions have the more of it.
+    Few pixels in many bins overlap less than their distributions: n and m pixels of one
+    distribution, uniform over K bins, give about ``sqrt(K (1/n + 1/m) / (2 pi))`` instead of 0.
+    This bias is larger for small lesions.
 
     Parameters
     ----------

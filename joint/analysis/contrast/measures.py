@@ -1,4 +1,4 @@
-"""How far a lesion stands out from the skin around it.
+"""Measures of the contrast of a lesion against the skin around it.
 
 ::
 
@@ -36,12 +36,12 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 class Causes(NamedTuple):
-    """Why a measure may not exist, bool ``[B]`` each."""
+    """Reasons why a measure may not exist, bool ``[B]`` each."""
 
     no_lesion: Tensor
     """The mask is empty."""
     too_small: Tensor
-    """Of a plane of fewer pixels than the scene: the lesion covers half of none of them."""
+    """In a plane with fewer pixels than the scene, the lesion covers no pixel at least half."""
     no_ring: Tensor
     """The lesion leaves no skin in the frame, between the ring's radii."""
     dark_ring: Tensor
@@ -156,7 +156,7 @@ class Contrast:
 
     @property
     def undefined(self) -> tuple[Undefined, ...]:
-        """What is NaN, and why; of ``octants``, the pictures in which one of them is."""
+        """Measures that are NaN, with reasons; for ``octants``, pictures with one NaN or more."""
         return tuple(self._undefined())
 
     def _undefined(self) -> Iterator[Undefined]:
@@ -175,11 +175,11 @@ class Contrast:
             yield from _undefined_rows(measure, other, left)
 
     def border_score(self, threshold: float = 2.0) -> Tensor:
-        """B of the ABCD rule: in how many octants the pigment ends abruptly, 0..8, ``[B]``.
+        """B of the ABCD rule: number of octants with an abrupt pigment border, 0..8, ``[B]``.
 
-        Abrupt is an octant whose sharpness is above ``threshold``, in ΔE*ab / pixel; the rule
-        leaves that to the eye, and its value depends on the pixel. Octants whose border lies
-        outside of the frame take the share of the others; NaN where all do.
+        An octant is abrupt if its sharpness is above ``threshold``, in ΔE*ab / pixel. The rule
+        leaves this to the eye, and the value depends on the pixel size. Octants whose border lies
+        outside the frame count as the mean of the others; NaN if all do.
 
         References
         ----------

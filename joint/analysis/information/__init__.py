@@ -1,6 +1,6 @@
-"""How much a picture tells of its class, without training a network.
+"""Information of a picture about its class, measured without training a network.
 
-Files: ``observer`` the best linear template, ``usable`` a linear probe, ``gaussian`` noisy patches
-of noiseless ones · ``cross_fit`` judged by other lesions · ``screening`` the gauges of a system,
-and of many designs.
+Files: ``observer`` the best linear template, ``usable`` a linear probe, ``gaussian`` information of
+noisy patches about noiseless ones · ``cross_fit`` cross-fitting by lesion · ``screening`` these
+measures for a system, and for many designs.
 """

@@ -1,4 +1,4 @@
-"""Pictures of classes, dealt to parts by lesion, so that none is judged by what its twin taught."""
+"""Cross-fitting: pictures are divided by lesion, so that fit and test share no lesion."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ _DEALS = 100
 
 
 class Dealt(NamedTuple):
-    """What is judged: pictures of classes of at least two lesions, dealt to parts."""
+    """Pictures of all classes with at least two lesions, divided into parts."""
 
     features: Array
     labels: Array
@@ -50,7 +50,7 @@ def deal(
     folds: int,
     generator: torch.Generator,
 ) -> Dealt:
-    """Check pictures and deal their lesions to parts, class by class.
+    """Check pictures and divide their lesions into parts, class by class.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What noisy patches tell of noiseless ones, were both Gaussian: of a sensor, whatever the task.
+"""Gaussian information of noisy patches about noiseless ones: of a sensor, for any task.
 
 ::
 
@@ -43,7 +43,7 @@ _JACKKNIFE = 20  # parts of the lesions
 
 @dataclass(frozen=True)
 class GaussianInformation(Record):
-    """What noisy patches would tell of noiseless ones, were both Gaussian."""
+    """Information of noisy patches about noiseless ones, if both were Gaussian."""
 
     bits: float
     """Bits/pixel, over all channels and exposures."""
@@ -66,7 +66,7 @@ class GaussianInformation(Record):
 
 
 def gaussian_mutual_information(signal: Array, noise: Array) -> float:
-    """Mutual information of a Gaussian signal and itself in independent Gaussian noise.
+    """Mutual information of a Gaussian signal and the signal plus independent Gaussian noise.
 
     ``1/2 log2 det(I + N^-1 S)`` (Cover and Thomas, Elements of Information Theory, ch. 9).
 
@@ -117,19 +117,19 @@ def gaussian_information(
     groups: Sequence[str] | None = None,
     level: float = 0.95,
 ) -> GaussianInformation:
-    """Mutual information of noisy patches and what they would be without noise.
+    """Mutual information of noisy patches and the same patches without noise.
 
-    ``h(Y) - h(Y | X)``: the entropy of a Gaussian of the covariance of the noisy patches, the
-    largest that they can have, minus the entropy of the noise (as Pinkard et al.,
-    arXiv:2405.20559, do). The log-determinant is corrected for the number of patches: exactly, if
-    they are Gaussian and independent.
+    It is ``h(Y) - h(Y | X)``: the entropy of a Gaussian with the covariance of the noisy patches,
+    an upper bound of theirs, minus the entropy of the noise (as in Pinkard et al.,
+    arXiv:2405.20559). The log-determinant is corrected for the number of patches, exactly if they
+    are Gaussian and independent.
 
     Parameters
     ----------
     patches : array ``[M, D]``
         Noisy values, D of a patch, with more patches than values.
     noise_variance : array ``[M, D]``
-        Variance of the noise of each. Where values of a patch have noise in common: of each,
+        Variance of the noise of each value. If values of a patch share noise: the variance of each,
         given the noise of those before it, since these variances multiply to the determinant.
     side : int, pixels
         Side of a patch.
@@ -209,21 +209,21 @@ def sensor_information(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> GaussianInformation:
-    """Gaussian information of what a sensor reads, all exposures together.
+    """Gaussian information of a sensor's readings, all exposures together.
 
     Parameters
     ----------
     system : ImagingSystem
-        With a sensor that has noise and no colour filter array, whose interpolated values have
-        noise in common. The noise is that of photons, dark current, read-out and rounding, and
-        the fixed patterns: they are noise to whoever has not measured them. A pattern counts by
-        its spread, as if drawn anew for each pixel and patch, but once for all channels and
-        exposures, which share it; the interval leaves out that another sensor has another one.
-        What is clipped varies less than this says: of few photons and no black level, or of much
-        at the top code, the result is too low, and may be below 0. Rounding counts as noise of
-        its own, of 1/12 code squared, which holds where values spread over codes. Of pictures
-        that are flat to within a code, with less other noise than about half a code, the result
-        is wrong: of one grey at 6 bits and 20000 photons it is 0.9 bits/pixel, and not 0.
+        A system whose sensor has noise and no colour filter array, because interpolated values
+        share noise. The noise is that of photons, dark current, read-out and rounding, and the
+        fixed patterns, if they have not been measured. A pattern counts by its spread, as if drawn
+        for each pixel and patch, but once for all channels and exposures, which share it; the
+        interval does not include the variation between sensors. Clipped values vary less than
+        assumed: with few photons and no black level, or with many values at the top code, the
+        result is too low, and may be below 0. Rounding counts as independent noise of 1/12 code
+        squared, which holds if values spread over codes. For pictures that are uniform to within a
+        code, with less other noise than about half a code, the result is wrong: for a single grey
+        at 6 bits and 20000 photons it is 0.9 bits/pixel instead of 0.
     dataset : LesionDataset
     side : int, pixels
         Side of a patch.
@@ -264,7 +264,7 @@ def sensor_information(
 
 
 def sensor_obstacle(sensor: Sensor) -> str | None:
-    """Why the noise of a sensor is not known value by value."""
+    """Reason why the noise of a sensor is not known value by value, or None."""
     if sensor.cfa is not None and not sensor.cfa.interpolates:
         return "light behind a colour filter array is not counted value by value: give cfa=None"
     if sensor.cfa is not None:

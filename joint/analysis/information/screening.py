@@ -1,4 +1,4 @@
-"""What a picture tells of its class, without training a network: the gauges of a system.
+"""Screening of systems: information of a picture about its class, without training a network.
 
 ::
 
@@ -6,9 +6,9 @@
                           │                              └─ usable_information ► bits/picture
                           └─ raw, noise variance ────────── gaussian_information ► bits/pixel
 
-The observer and the probe are cross-fitted over lesions: no picture is judged by what it, or
-another picture of its lesion, has taught. The Gaussian information asks nothing of the task, and
-ranks designs by what they transmit, of use or not.
+The observer and the probe are cross-fitted over lesions: no picture is tested with a fit to it, or
+to another picture of its lesion. The Gaussian information does not depend on the task; it ranks
+designs by all information that they transmit, useful or not.
 """
 
 import math
@@ -47,7 +47,7 @@ Array = npt.NDArray[Any]
 
 
 class PlaneInformation(NamedTuple):
-    """What one plane of a system tells of the class."""
+    """Information of one plane of a system about the class."""
 
     plane: Plane
     observer: Observer

@@ -1,4 +1,4 @@
-"""What a linear probe can read of the class, in bits (V-information)."""
+"""Information about the class that a linear probe can use, in bits (V-information)."""
 
 import math
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ _RIDGES = (100.0, 10.0, 1.0, 1e-1, 1e-2, 1e-3)
 
 @dataclass(frozen=True)
 class UsableInformation(Record):
-    """What a linear probe can read of the class."""
+    """Information about the class that a linear probe can use."""
 
     bits: float
     """``H_V(Y) - H_V(Y | X)``, bits/picture; below 0 where the probe has learned nothing true."""
     interval: Interval
     """With the probes as they are."""
     label_bits: float
-    """``H_V(Y)``: the surprise of the classes for who knows their shares only, bits/picture."""
+    """``H_V(Y)``: entropy of the classes if only their shares are known, bits/picture."""
     left_out: tuple[str, ...]
     """Classes of fewer than two lesions."""
     pictures: int
@@ -64,10 +64,10 @@ def usable_information(
 ) -> UsableInformation:
     """Bits of the class that a linear probe can use (Xu et al., ICLR 2020: V-information).
 
-    The mean over pictures of ``log2 p(y | x) - log2 p(y)``, with p(y | x) of a multinomial logistic
-    regression, and p(y) of the classes' shares, of the other lesions. The ridge of the regression
-    is that by which parts of these lesions surprise it least when it is fitted to the rest. It is
-    at most the mutual information on average, and, unlike it, computation can make it larger.
+    It is the mean over pictures of ``log2 p(y | x) - log2 p(y)``. p(y | x) is a multinomial
+    logistic regression, and p(y) the shares of the classes, both fitted to other lesions. The ridge
+    of the regression is chosen by cross-validation among these lesions. On average the result is at
+    most the mutual information; unlike it, it can be increased by computation.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""What is lost where a camera is not built, or not used, as it was designed.
+"""Tolerancing: the loss when a camera is not built, or not used, as designed.
 
-Files: ``imperfection`` what one is, ``perturbation`` those that there are, ``alignment`` decentres
-and tilts, ``wavefront`` Zernike terms, ``disturbed`` the parts that sit elsewhere · ``robustness``
-accuracy against each · ``sensitivity`` in one way at its limits, ``tolerance`` devices that are off
-in all ways at once, ``merit`` judged by one number, also when focused anew · ``window`` the light
-that the simulation of a device loses.
+Files: ``imperfection`` the class of an imperfection, ``perturbation`` the built-in ones,
+``alignment`` decentres and tilts, ``wavefront`` Zernike terms, ``disturbed`` parts in other places
+· ``robustness`` accuracy against each imperfection · ``sensitivity`` each alone at its limits,
+``tolerance`` devices with all at once (Monte Carlo), ``merit`` the measure of a device, also after
+refocusing · ``window`` light that the simulation of a device loses.
 """

@@ -13,7 +13,7 @@ from classify.data.arrays import as_integer
 from joint.system import ImagingSystem
 from optics import Element, IncoherentImaging, PhaseElement, Pupil
 
-from .disturbed import MovedElement, MovedPhase, Tilted
+from .disturbed import MovedElement, MovedPhase, Seat, Tilted
 from .imperfection import Imperfection, diameter_of, pupil_of
 
 __all__ = [
@@ -39,40 +39,30 @@ TURNS = (0.0, 2.0, 5.0, 10.0, 30.0)
 _LARGEST_TILT = 10
 
 
-def move_elements(
-    pupil: Pupil,
-    which: Collection[int] | None = None,
-    *,
-    shift: float = 0.0,
-    shift_y: float = 0.0,
-    angle: float = 0.0,
-) -> None:
+def move_elements(pupil: Pupil, by: Seat, which: Collection[int] | None = None) -> None:
     """Turn elements about the axis, then move them, also those that sit askew already.
 
-    They move together, as one: those of these numbers, or all of the pupil.
+    They move together, as one: those of the numbers ``which``, or all of the pupil.
 
     What differs from place to place of the picture is that of a lens of revolution, which is the
     same lens when it is turned: its wavefronts are moved, but stay as they are about their middles.
     """
-    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     elements: list[Element] = []
     for number, element in enumerate(pupil.elements):
         assert isinstance(element, Element)
         if which is not None and number not in which:
             elements.append(element)
             continue
-        x, y, turned, inner = shift, shift_y, angle, element
+        seat, inner = by, element
         if isinstance(element, MovedPhase | MovedElement):
             # In one step, so that the samples are interpolated once.
-            x += c * element.shift - s * element.shift_y
-            y += s * element.shift + c * element.shift_y
-            turned, inner = angle + element.angle, element.inner
+            seat, inner = by.after(element.seat), element.inner
         if not _same(inner):
-            turned = 0.0
+            seat = seat._replace(angle=0.0)
         if isinstance(inner, PhaseElement):
-            elements.append(MovedPhase(inner, shift=x, shift_y=y, angle=turned))
+            elements.append(MovedPhase(inner, seat))
         else:
-            elements.append(MovedElement(inner, shift=x, shift_y=y, angle=turned))
+            elements.append(MovedElement(inner, seat))
     pupil.elements = nn.ModuleList(elements)
 
 
@@ -156,10 +146,11 @@ def _aligned(name: Alignment, which: tuple[int, ...] | None = None) -> Imperfect
         pupil = pupil_of(camera)
         assert pupil is not None
         if name == "rotation":
-            move_elements(pupil, which, angle=level)
+            seat = Seat(angle=level)
         else:
             samples = level * diameter_of(pupil) / pupil.spacing
-            move_elements(pupil, which, **{_SHIFTS[name]: samples})
+            seat = Seat(**{_SHIFTS[name]: samples})
+        move_elements(pupil, seat, which)
 
     def fits(system: ImagingSystem, _: int) -> bool:
         there = _movable(name, system)

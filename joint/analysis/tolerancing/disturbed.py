@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +21,16 @@ from optics import (
 
 from .imperfection import diameter_of
 
-__all__ = ["Disturbed", "MovedElement", "MovedPhase", "Tilted", "magnified", "moved", "shifted"]
+__all__ = [
+    "Disturbed",
+    "MovedElement",
+    "MovedPhase",
+    "Seat",
+    "Tilted",
+    "magnified",
+    "moved",
+    "shifted",
+]
 
 # Between two PSFs whose rims differ by so many waves the one in the middle is their mean, to within
 # 0.3 % of the peak.
@@ -216,8 +225,39 @@ class Tilted(FrontEnd):
         return self.inner.combine(raw)
 
 
+class Seat(NamedTuple):
+    """Where an element sits: turned about the axis, then moved."""
+
+    shift: float = 0.0
+    """Along +x, samples."""
+    shift_y: float = 0.0
+    """Along +y, samples."""
+    angle: float = 0.0
+    """From +x to +y about the sample ``N // 2``, degrees."""
+
+    def after(self, first: "Seat") -> "Seat":
+        """The seat of what sat at ``first`` and is then turned and moved by this one."""
+        c, s = self._turn()
+        return Seat(
+            self.shift + (c * first.shift - s * first.shift_y),
+            self.shift_y + (s * first.shift + c * first.shift_y),
+            self.angle + first.angle,
+        )
+
+    def sources(self, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Where each sample ``[H, W]`` of what sits here comes from, y and x."""
+        y = coordinates(size[0], device=device)[:, None] - self.shift_y
+        x = coordinates(size[1], device=device) - self.shift
+        c, s = self._turn()
+        return c * y - s * x, c * x + s * y
+
+    def _turn(self) -> tuple[float, float]:
+        angle = math.radians(self.angle)
+        return math.cos(angle), math.sin(angle)
+
+
 class MovedPhase(PhaseElement):
-    """A phase element that sits askew: turned by ``angle`` degrees, then moved, in samples.
+    """A phase element that sits askew.
 
     A plate that is a formula has the phase of that formula where it sits. In between the samples
     of any other the phase is that of its interpolated phasor, so that a jump by a whole
@@ -226,73 +266,40 @@ class MovedPhase(PhaseElement):
     wide as a sample. Beyond its grid the border goes on.
     """
 
-    def __init__(
-        self, inner: PhaseElement, *, shift: float = 0.0, shift_y: float = 0.0, angle: float = 0.0
-    ) -> None:
+    def __init__(self, inner: PhaseElement, seat: Seat) -> None:
         super().__init__(inner.size, inner.spacing)
-        self.inner, self.shift, self.shift_y, self.angle = inner, shift, shift_y, angle
+        self.inner, self.seat = inner, seat
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
         """Phase in radians where the element sits, in -pi..pi where it is interpolated."""
-        y, x = (
-            self.spacing * each
-            for each in _sources(
-                self.size,
-                shift=self.shift,
-                shift_y=self.shift_y,
-                angle=self.angle,
-                device=wavelength.device,
-            )
-        )
-        away = self.spacing * math.hypot(self.shift, self.shift_y)
+        y, x = (self.spacing * each for each in self.seat.sources(self.size, wavelength.device))
+        away = self.spacing * math.hypot(self.seat.shift, self.seat.shift_y)
         exact = self.inner.phase_at(wavelength, y, x, beyond=away)
         if exact is not None:
             return exact
         phase = self.inner.phase_shift(wavelength)
-        sits = moved(
-            torch.stack((phase.sin(), phase.cos())),
-            shift=self.shift,
-            shift_y=self.shift_y,
-            angle=self.angle,
-            outside="border",
-        )
+        sits = moved(torch.stack((phase.sin(), phase.cos())), self.seat, outside="border")
         return torch.atan2(*sits.unbind())
 
 
 class MovedElement(Element):
-    """An element that sits askew: turned by ``angle`` degrees, then moved, in samples."""
+    """An element that sits askew."""
 
-    def __init__(
-        self, inner: Element, *, shift: float = 0.0, shift_y: float = 0.0, angle: float = 0.0
-    ) -> None:
+    def __init__(self, inner: Element, seat: Seat) -> None:
         super().__init__(inner.size, inner.spacing)
-        self.inner, self.shift, self.shift_y, self.angle = inner, shift, shift_y, angle
+        self.inner, self.seat = inner, seat
 
     def transmission(self, wavelength: Tensor) -> Tensor:
         """Complex amplitude that passes, interpolated where the element sits."""
         given = self.inner.transmission(wavelength)
-        parts = torch.stack((given.real, given.imag))
-        sits = moved(
-            parts, shift=self.shift, shift_y=self.shift_y, angle=self.angle, outside="border"
-        )
+        sits = moved(torch.stack((given.real, given.imag)), self.seat, outside="border")
         return torch.complex(*sits.unbind())
 
 
-def moved(
-    maps: Tensor,
-    *,
-    shift: float = 0.0,
-    shift_y: float = 0.0,
-    angle: float = 0.0,
-    outside: Literal["zeros", "border"],
-) -> Tensor:
-    """Maps ``[..., H, W]`` turned by ``angle`` degrees (+x to +y) about ``N // 2``, then moved.
-
-    ``shift`` is in samples along +x, ``shift_y`` along +y; in between samples they are interpolated
-    linearly.
-    """
+def moved(maps: Tensor, seat: Seat, *, outside: Literal["zeros", "border"]) -> Tensor:
+    """Maps ``[..., H, W]`` where they sit; in between samples they are interpolated linearly."""
     height, width = maps.shape[-2:]
-    y, x = _sources((height, width), shift=shift, shift_y=shift_y, angle=angle, device=maps.device)
+    y, x = seat.sources((height, width), maps.device)
     # In -1..1 from the first sample to the last.
     rows = 2 * (y + height // 2) / max(1, height - 1) - 1
     columns = 2 * (x + width // 2) / max(1, width - 1) - 1
@@ -300,17 +307,6 @@ def moved(
     grid = torch.stack((columns, rows), -1)[None].to(maps.dtype)
     found = functional.grid_sample(flat, grid, padding_mode=outside, align_corners=True)
     return found.reshape(maps.shape)
-
-
-def _sources(
-    size: tuple[int, int], *, shift: float, shift_y: float, angle: float, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Where each sample ``[H, W]`` of a map that was turned and moved comes from, y and x."""
-    height, width = size
-    y = coordinates(height, device=device)[:, None] - shift_y
-    x = coordinates(width, device=device) - shift
-    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    return c * y - s * x, c * x + s * y
 
 
 def magnified(image: Tensor, factor: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an imperfection of a camera is: a name, a unit, and how it changes a copy of a system.
+"""An imperfection of a camera: a name, a unit, and a change of a copy of a system.
 
 ::
 
@@ -31,10 +31,10 @@ def _unchanged(camera: ImagingSystem, level: float, channels: int, _: torch.Gene
 
 @dataclass(frozen=True, eq=False)
 class Imperfection:
-    """One way in which a camera is not as it was designed.
+    """One kind of deviation of a camera from its design.
 
-    Those of the project have names (:data:`PERTURBATIONS`), or are made by :func:`zernike_error`
-    and :func:`wavefront_error`; another is made by filling in the fields, and used as they are::
+    Built-in ones have names (:data:`PERTURBATIONS`), or are made by :func:`zernike_error` and
+    :func:`wavefront_error`. Others are made by setting the fields, and are used in the same way::
 
         def absorb(camera, level, channels, generator):
             pupil = camera.front_end.pupil
@@ -44,7 +44,8 @@ class Imperfection:
         coating = Imperfection("coating", "of the light", absorb, where="wavefront")
         tolerance(system, scenes, {coating: (0.0, 0.1)})
 
-    It is an element that takes light: the aperture is what light is counted by, and costs none.
+    The example adds an element, because the aperture defines the incident light, and light that it
+    blocks is not counted as lost.
     """
 
     name: str
@@ -53,36 +54,37 @@ class Imperfection:
     unit: str
     """Of its level."""
     change: Change = _unchanged
-    """Brings a copy of the front end and the sensor to a level that is not nominal, in place and
-    without gradients. Is given the system, the level, the channels of the scenes and a generator
-    for what is drawn."""
+    """Function that brings a copy of the front end and the sensor to a level other than the nominal
+    one, in place and without gradients. Arguments: system, level, channels of the scenes, and a
+    generator for random values."""
     needs: str = "it needs nothing"
-    """What the system must have, in the words of the message that refuses it."""
+    """What the system must have, as text for the error message."""
     fits: Callable[[ImagingSystem, int], bool] = lambda *_: True
-    """Whether a system for scenes of so many channels has it."""
+    """Whether a system, for scenes with a number of channels, can have it."""
     levels: Callable[[ImagingSystem], tuple[float, ...]] = lambda _: ()
-    """The levels that are swept where none are given."""
+    """Default levels of a sweep."""
     nominal: Callable[[ImagingSystem], float] = lambda _: 0.0
-    """The level of a system as it is."""
+    """Level of the system as designed."""
     allowed: Callable[[float], bool] = lambda _: True
-    """Which levels there are, of finite ones."""
+    """Whether a finite level is allowed."""
     rule: str = "finite numbers"
-    """That in words."""
+    """The allowed levels as text."""
     most: Callable[[ImagingSystem], float] = lambda _: math.inf
-    """The largest level that a system can have."""
+    """Largest level that a system can have."""
     drawn: bool = False
-    """Whether more than its level is random: the pattern, the direction."""
+    """Whether more than its level is random, such as a pattern or a direction."""
     circular: bool = False
-    """Whether the level is a distance from the axis within a circle, whose area is then filled, and
-    a tolerance its radius."""
+    """Whether the level is a distance from the axis, drawn uniformly over the area of a circle with
+    the tolerance as radius."""
     shared: Callable[[float, torch.Generator], Mapping["Imperfection", float]] | None = None
-    """The others that a level is shared out over at random, with theirs; they may share in turn."""
+    """Function that divides a level randomly among other imperfections, which may divide theirs in
+    turn."""
     each: Callable[[ImagingSystem], Sequence["Imperfection"]] | None = None
-    """Those that stand for it in a system, each of a level of its own: that of each element of
-    several. None stand for it where it is itself."""
+    """Function that gives the imperfections that replace it in a system, each with its own level,
+    such as one per element. If it gives none, it is not replaced."""
     where: Where = "around"
-    """When it acts: on an element itself, then where that sits, then on the wavefront, which stays
-    where it is, then over the field, then around the front end."""
+    """Order of action: on an element itself, then on its position, then on the wavefront, which is
+    not moved, then over the field, then around the front end."""
 
     def parts(self, level: float, generator: torch.Generator) -> dict["Imperfection", float]:
         """What a level comes to: itself, or what it is shared out over, down to those that act.

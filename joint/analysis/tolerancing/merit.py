@@ -1,4 +1,4 @@
-"""The one number by which a device is judged, as it is or focused anew.
+"""The measure by which a device is judged, as built or after refocusing.
 
 ::
 

@@ -30,7 +30,7 @@ from optics import (
 from optics.pupil import middle_wavelength
 
 from .alignment import DECENTRES, TILTS, TURNS, can_turn, move_elements, one_by_one
-from .disturbed import Disturbed, moved
+from .disturbed import Disturbed, Seat, moved
 from .imperfection import Imperfection, diameter_of, pupil_of
 
 __all__ = [
@@ -182,9 +182,9 @@ def _defocus(camera: ImagingSystem, level: float, channels: int, _: torch.Genera
 def _rotation(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
     pupil = pupil_of(camera)
     if pupil is not None:
-        move_elements(pupil, angle=level)
+        move_elements(pupil, Seat(angle=level))
     else:
-        _change_kernels(camera, lambda kernels: moved(kernels, angle=level, outside="zeros"))
+        _change_kernels(camera, lambda kernels: moved(kernels, Seat(angle=level), outside="zeros"))
 
 
 def _shift(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:

@@ -1,4 +1,4 @@
-"""How far a system may be from what it was designed as: accuracy against each imperfection.
+"""Robustness of a system: accuracy against each deviation from the design.
 
 ::
 

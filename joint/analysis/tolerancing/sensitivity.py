@@ -1,4 +1,4 @@
-"""What each tolerance costs by itself: the table of sensitivities that a lens designer starts from.
+"""Sensitivity analysis: the effect of each tolerance alone, as in a lens designer's table.
 
 ::
 
@@ -54,7 +54,7 @@ class AtLimits(NamedTuple):
 
 @dataclass(frozen=True)
 class Sensitivity(Record):
-    """What each tolerance costs by itself."""
+    """Effect of each tolerance alone on the measure."""
 
     measure: str
     """What was measured."""
@@ -97,7 +97,7 @@ def sensitivity(
     seed: int = 0,
     progress: bool = False,
 ) -> Sensitivity:
-    """Bring one imperfection at a time to its limits, and measure.
+    """Measure a system with one imperfection at a time at its limits.
 
     ::
 

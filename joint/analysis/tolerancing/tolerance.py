@@ -1,4 +1,4 @@
-"""How many of the systems that are built keep the promise of the design: Monte Carlo tolerancing.
+"""Monte Carlo tolerancing: the yield of devices with all imperfections at once.
 
 ::
 
@@ -121,7 +121,7 @@ class Tolerance:
         return Yield(float(good.mean()), Interval(float(low), float(high)))
 
     def promised(self, share: float, *, confidence: float | None = None) -> float:
-        """The limit that this share of the devices keeps: a quantile of the values.
+        """The limit that this share of the devices meets: a quantile of the values.
 
         Parameters
         ----------
@@ -163,10 +163,10 @@ class Tolerance:
         return float(ordered[kept - 1])
 
     def correlations(self) -> dict[str, LevelCorrelation]:
-        """How each imperfection goes with the measure, the strongest first.
+        """Rank correlation of each imperfection with the measure, the strongest first.
 
-        Those whose level does not vary, or where all devices are alike, have none. Of N devices
-        two numbers that have nothing to do with each other correlate by about ``1 / sqrt(N)``.
+        An imperfection whose level does not vary, or equal values of all devices, give none. With N
+        devices, independent numbers correlate by about ``1 / sqrt(N)``.
 
         Returns
         -------
@@ -248,7 +248,7 @@ def tolerance(
     level: float = 0.95,
     progress: bool = False,
 ) -> Tolerance:
-    """Build devices at random within tolerances, and measure each.
+    """Draw devices at random within tolerances, and measure each.
 
     ::
 

@@ -1,4 +1,4 @@
-"""Light that imperfect devices send beyond the window of their PSF, where the simulation ends.
+"""Light of imperfect devices that falls outside the window of the simulated PSF.
 
 ::
 

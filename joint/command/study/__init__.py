@@ -1,9 +1,9 @@
 """``lens2label study``: one file for each of its commands, loaded when it is asked for.
 
-Files: ``run`` all designs, ``work`` one more worker, ``watch`` how far it is, ``check`` that it
-is whole · ``list`` the runs, ``report`` what they show, ``select`` what is good enough, ``judge``
-them elsewhere, ``atlas`` of what was learned · ``confirm`` on fresh seeds · ``moved`` where the
-scenes are now, ``by_chance`` what a search drew so.
+Files: ``run`` all designs, ``work`` one more worker, ``watch`` progress, ``check`` the files ·
+``list`` the runs, ``report`` results, ``select`` designs that meet requirements, ``judge`` at other
+operating points, ``atlas`` of learned elements · ``confirm`` on fresh seeds · ``moved`` options for
+scenes that were moved, ``by_chance`` a note on random designs of a search.
 """
 
 import sys
@@ -14,13 +14,13 @@ from importlib import import_module
 _COMMANDS = {
     "run": "train every design of a study that is not done yet",
     "work": "join a study as one more worker, on this machine or another",
-    "watch": "how far it is, what is running, and how long it will take",
-    "check": "whether every file is whole and in its place, and what to do if one is not",
-    "list": "a row for each run: its design, its state, what it measured",
-    "report": "designs with intervals, the comparisons that were planned, the Pareto front",
-    "select": "the designs that are good enough, and the cheapest of them",
-    "judge": "the designs in other light, at other rates or distances, without training",
-    "atlas": "whether the seeds of each design have learned the same element",
+    "watch": "show progress, what is running, and how long it will take",
+    "check": "check that every file is whole and in its place, and say what to do if not",
+    "list": "print a row for each run: its design, its state, its results",
+    "report": "print designs with intervals, the planned comparisons, the Pareto front",
+    "select": "find the designs that are good enough, and the cheapest of them",
+    "judge": "evaluate the designs at other light, rates or distances, without training",
+    "atlas": "compare whether the seeds of each design learned the same element",
     "confirm": (
         "write a study of the best design, or the cheapest good one, and a baseline, fresh seeds"
     ),
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        The exit status: 2 for an unknown command, 1 for a study of which every run failed.
+        The exit status: 2 for an unknown command, 1 if every run of a study failed.
     """
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command not in _COMMANDS:

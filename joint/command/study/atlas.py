@@ -1,4 +1,4 @@
-"""``lens2label study atlas``: whether seeds have learned the same element."""
+"""``lens2label study atlas``: whether seeds learned the same element."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ __all__ = ["AtlasOptions", "main"]
 
 @dataclass(frozen=True)
 class AtlasOptions:
-    """Compare the learned elements of the seeds of each design, and of the designs.
+    """Compare the learned elements between seeds of a design, and between designs.
 
-    Up to shift, sign and order, and turns where training turned its pictures; against what a
-    shared start and chance make alike.
+    Elements count as the same up to shift, sign and order, and up to turns if training turned its
+    pictures. Similarity is compared with what a shared start and chance give.
     For example:
 
         lens2label study atlas studies/edge --designs 0 3
@@ -28,7 +28,7 @@ class AtlasOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the ledger."""
     designs: tuple[int, ...] | None = None
-    """Numbers of some designs; by default all."""
+    """Numbers of the designs to compare; by default all."""
     json: bool = False
     """Print JSON instead of text."""
 

@@ -1,4 +1,4 @@
-"""What ``list`` and ``report`` add of a search that drew designs by chance."""
+"""Note of ``list`` and ``report`` on designs that a search drew at random."""
 
 from joint.study.store import Ledger
 
@@ -6,10 +6,10 @@ __all__ = ["tell_chance"]
 
 
 def tell_chance(ledger: Ledger) -> None:
-    """Say which designs a search has drawn, as it was asked for them and had no answer."""
+    """Print which designs a search has drawn at random for lack of a proposal."""
     drawn = ledger.by_chance()
     if drawn:
         print(
-            f"\ndrawn by chance after the first round of the search, as nothing was "
-            f"known, or no proposal was allowed: designs {', '.join(map(str, drawn))}"
+            f"\ndrawn at random after the first round of the search, because no result "
+            f"was known or no proposal was allowed: designs {', '.join(map(str, drawn))}"
         )

@@ -15,11 +15,11 @@ __all__ = ["CheckOptions", "main"]
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Read every file of a study once, without the scenes, and name what is not whole.
+    """Read every file of a study once, without the scenes, and list those that are not whole.
 
-    That is what is damaged, missing, of another run or of another configuration, begun and held by
-    nobody, or of no run; each with what to do about it. Nothing is changed. Of weights the head is
-    read. The exit status is 0 when all is whole, and 1 when it is not.
+    A file or run is listed if it is damaged, missing, of another run or configuration, of no run,
+    or begun and not held by any worker, each with what to do about it. Nothing is changed. Of
+    weights, only the header is read. The exit status is 0 if all is whole, otherwise 1.
     For example:
 
         lens2label study check studies/edge

@@ -1,4 +1,4 @@
-"""``lens2label study judge``: the trained runs elsewhere."""
+"""``lens2label study judge``: evaluate the trained runs at other operating points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ __all__ = ["JudgeOptions", "main"]
 
 @dataclass(frozen=True)
 class JudgeOptions(Moved, OperatingPoints):
-    """Judge the trained runs elsewhere: in other light, at other rates, distances, motion.
+    """Evaluate the trained runs elsewhere: at other light, rates, distances or motion.
 
-    A row for each design, a column for each point, with the bits of a codec there; and what the
-    plan compares, at each of them. A design that lacks a point is left out there.
+    The table has a row per design and a column per point, with the codec's bits there, followed by
+    the comparisons of the plan at each point. A design that lacks a point is left out there.
     For example:
 
         lens2label study judge studies/light --photons 30 300 3000
@@ -35,25 +35,25 @@ class JudgeOptions(Moved, OperatingPoints):
     photons: tuple[float, ...] = ()
     """Light, photons/pixel."""
     quality: tuple[float, ...] = ()
-    """Operating points of a codec that has several: 0 to levels - 1 of a learned one, 1 to 100 of
-    JPEG, 0 to 100 of lossy WebP and AVIF; each at each light."""
+    """Operating points of a codec with several: 0 to levels - 1 of a learned one, 1 to 100 of JPEG,
+    0 to 100 of lossy WebP and AVIF; each is combined with each light."""
     distance: tuple[float, ...] = ()
-    """Metres from a lens to all scenes; each at each light and quality."""
+    """Metres from a lens to all scenes; each is combined with each light and quality."""
     motion: tuple[float, ...] = ()
-    """RMS distance by which scenes move behind a shutter, pixels; each at each of the others."""
+    """RMS motion of scenes behind a shutter, pixels; each is combined with each of the others."""
     metric: str | None = None
-    """What is compared; that of the plan by default."""
+    """Metric to compare; by default that of the plan."""
     batch_size: int = 64
-    """Pictures in one pass."""
+    """Pictures per forward pass."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     csv: Path | None = None
-    """Write a row for each design at each point to this file too."""
+    """Also write a row for each design at each point to this file."""
     json: bool = False
     """Print JSON instead of text."""
 
     def check(self) -> None:
-        """Refuse what cannot be, by an OptionError.
+        """Refuse options that cannot be, by an OptionError.
 
         By a CheckpointError, a file that cannot be written.
         """
@@ -62,8 +62,8 @@ class JudgeOptions(Moved, OperatingPoints):
         self.check_points()
         if self.points() == [AS_BUILT]:
             raise OptionError(
-                "give at least one point, such as --photons 30 300; what the runs came to where "
-                "they were tested says lens2label study report"
+                "give at least one point, such as --photons 30 300; for results at the points "
+                "where the runs were tested, use lens2label study report"
             )
 
 

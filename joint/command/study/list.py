@@ -10,7 +10,7 @@ import tyro
 from joint.command.options import check_file
 from joint.saved.checkpoint import write_atomically
 from joint.study.findings.table import rows, to_csv, to_json, to_text
-from joint.study.race import race_told
+from joint.study.race import race_note
 from joint.study.store import open_study
 
 from .by_chance import tell_chance
@@ -22,7 +22,7 @@ __all__ = ["ListOptions", "main"]
 class ListOptions:
     """Print a row for each run: its design, its state, and the metric of the plan.
 
-    All that was measured is in --csv and --json. For example:
+    --csv and --json give all results. For example:
 
         lens2label study list studies/edge --csv runs.csv
     """
@@ -30,7 +30,7 @@ class ListOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the ledger."""
     csv: Path | None = None
-    """Write the rows to this file too."""
+    """Also write the rows to this file."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -53,6 +53,6 @@ def main(arguments: Sequence[str]) -> int:
     print(to_json(table) if options.json else to_text(table, metric=ledger.study.plan.metric))
     if not options.json:
         tell_chance(ledger)
-        if (told := race_told(ledger)) is not None:
+        if (told := race_note(ledger)) is not None:
             print(f"\n{told}")
     return 0

@@ -1,4 +1,4 @@
-"""Where the scenes of a study are now: what ``run``, ``work`` and ``judge`` are told alike."""
+"""Options for scenes that were moved, common to ``run``, ``work`` and ``judge``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +14,26 @@ __all__ = ["Moved"]
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """Places of the scenes that are not those of the study file."""
+    """Paths of the scenes that differ from those in the study file."""
 
     data: Path | None = None
-    """Where the scenes are now, seen from here, if not where the study says: they are known by what
-    they hold, as in train --resume, and the study stays as it is."""
+    """Where the scenes are now, as a path on this machine, if not where the study says. They are
+    recognised by their content, as in train --resume, and the study is not changed."""
     data_root: Annotated[Path | None, tyro.conf.arg(name="data.root")] = None
-    """Likewise, the pictures of a table."""
+    """The same for the pictures of a table."""
     data_groups: Annotated[Path | None, tyro.conf.arg(name="data.groups")] = None
-    """Likewise, the table of the groups of class folders."""
+    """The same for the table of the groups of class folders."""
     data_duplicates: Annotated[Path | None, tyro.conf.arg(name="data.duplicates")] = None
-    """Likewise, the table of the duplicates of HAM10000."""
+    """The same for the table of the duplicates of HAM10000."""
     data_truth: Annotated[Path | None, tyro.conf.arg(name="data.truth")] = None
-    """Likewise, the labels of an ISIC challenge."""
+    """The same for the labels of an ISIC challenge."""
     data_metadata: Annotated[Path | None, tyro.conf.arg(name="data.metadata")] = None
-    """Likewise, its metadata."""
+    """The same for the metadata of an ISIC challenge."""
 
     def where(self, ledger: Ledger) -> dict[str, Path]:
-        """What is given, by the names of the settings."""
+        """The given paths, by the names of the settings."""
         there = places(ledger.study.base.data)
-        # As in train: of a table, --data is the table itself.
+        # As in train: with a table, --data is the table itself.
         whole = next((name for name in ("table", "root", "path") if name in there), "root")
         given = {
             whole: self.data,

@@ -1,4 +1,4 @@
-"""``lens2label study report``: what the runs show, as planned."""
+"""``lens2label study report``: results of the runs, judged by the plan."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ __all__ = ["ReportOptions", "main"]
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Say what the runs show, as planned before they were made.
+    """Print the results of a study, judged by the plan that was fixed before the first run.
 
     For example:
 
@@ -35,15 +35,15 @@ class ReportOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the ledger."""
     metric: str | None = None
-    """What is compared; that of the plan by default."""
+    """Metric to compare; by default that of the plan."""
     html: Path | None = None
-    """Write a page with figures to this file too."""
+    """Also write a page with figures to this file."""
     figures: Path | None = None
-    """Write each figure of that page to a file in this folder too, for slides and print."""
+    """Also write each figure of that page to a file in this folder, for slides and print."""
     figure_format: FigureFormat = "pdf"
-    """Of these files."""
+    """File format of these figures."""
     csv: Path | None = None
-    """Write a row for each design to this file too."""
+    """Also write a row for each design to this file."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False
@@ -63,7 +63,7 @@ class ReportOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Say what the runs show; returns the exit status."""
+    """Print the results; returns the exit status."""
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label study report")
     options.check()
     ledger = open_study(options.folder)
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     gone = without_weights(ledger)
     if gone and not (options.json or options.quiet):
         print(
-            f"\n{gone} of the runs that are done have no weights any more; this report needs none. "
+            f"\n{gone} finished runs no longer have weights; this report does not need them. "
             f"To train one again, delete its folder in {ledger.folder / RUNS_FOLDER}"
         )
     if options.csv is not None:

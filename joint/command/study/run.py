@@ -1,4 +1,4 @@
-"""``lens2label study run``: every design of a study trained, or its plan shown."""
+"""``lens2label study run``: train every design of a study, or show its plan."""
 
 import sys
 import tempfile
@@ -33,7 +33,7 @@ __all__ = ["RunOptions", "main"]
 
 @dataclass(frozen=True)
 class RunOptions(Moved):
-    """Train every design of a study; what is done already is not trained again.
+    """Train every design of a study; finished runs are not trained again.
 
     For example:
 
@@ -41,46 +41,47 @@ class RunOptions(Moved):
 
         lens2label study run edge.toml --output studies/edge --workers 2
 
-    Eight side by side on a GPU:
+    Eight runs side by side on a GPU:
 
         lens2label study run studies/edge --executor ray --gpus-per-run 0.125 --workers 8
     """
 
     study: Annotated[Path, tyro.conf.Positional]
-    """The study: a .toml or .json file; or the folder of its ledger, to go on."""
+    """The study: a .toml or .json file, or the folder of its ledger to continue."""
     output: Path | None = None
-    """Folder of the ledger; the same study there goes on."""
+    """Folder of the ledger; if it holds the same study, that continues."""
     earlier: Path | None = None
-    """Folder of another study: the runs that both have, and that are done there, are copied before
-    the first run, so that more levels or seeds cost their own runs alone."""
+    """Folder of another study: runs that both studies have and that are done there are copied
+    before the first run, so that more levels or seeds need only their own runs."""
     dry_run: bool = False
-    """Check the study, try each design on two grey pictures, print the designs and what the plan
-    compares and requires, and write nothing."""
+    """Check the study, pass two grey pictures through each design, print the designs and what the
+    plan compares and requires, and write nothing."""
     workers: int = 1
-    """Runs that are trained side by side."""
+    """Number of workers; each trains one run at a time, or several with --together."""
     threads: int = 1
-    """Threads of each."""
+    """Threads of each worker."""
     together: int = 1
-    """Runs that each trains at once, as an ensemble: small nets keep a GPU busy so."""
+    """Runs that each worker trains at once, as an ensemble, which uses a GPU better for small
+    networks."""
     device: str | None = None
-    """Where to train: cpu, cuda, cuda:1, ...; by default cpu, or cuda where a run holds a GPU."""
+    """Where to train: cpu, cuda, cuda:1, ...; by default cpu, or cuda if each run holds a GPU."""
     executor: Literal["process", "ray"] = "process"
-    """What starts the workers: processes of this machine, or a Ray cluster that sees the folder."""
+    """How workers start: as processes of this machine, or on a Ray cluster that sees the folder."""
     ray_address: str | None = None
-    """Of the cluster, such as auto; by default a new one on this machine."""
+    """Address of the cluster, such as auto; by default a new one on this machine."""
     cpus_per_run: float = 1.0
     """Cores of the cluster that each run holds."""
     gpus_per_run: float = 0.0
     """GPUs of the cluster that each run holds; 0.125 puts eight on one."""
     retry_failed: bool = False
-    """Also try again what failed before."""
+    """Also retry runs that failed before."""
     quiet: bool = False
     """Print nothing but errors."""
 
     def check(self) -> None:
-        """Refuse what no worker starts with, by an OptionError.
+        """Refuse options with which no worker can start, by an OptionError.
 
-        By a ConfigError, what belongs to a cluster where there is none.
+        By a ConfigError, options of a cluster without one.
         """
         check_least(self, workers=1, threads=1, together=1)
         of_cluster = {
@@ -91,7 +92,7 @@ class RunOptions(Moved):
         for name, given in of_cluster.items():
             if given and self.executor == "process":
                 raise ConfigError(
-                    f"{name} belongs to a Ray cluster: add --executor ray, or leave it out"
+                    f"{name} applies to a Ray cluster only: add --executor ray, or leave it out"
                 )
 
 
@@ -135,7 +136,9 @@ def main(arguments: Sequence[str]) -> int:
     if not options.quiet:
         print(report(ledger))
         if left := tally.total - tally.finished:
-            print(f"stopped with {left} runs to go: lens2label study run {ledger.folder}")
+            print(
+                f"stopped, {left} runs pending; to continue: lens2label study run {ledger.folder}"
+            )
     return int(tally.failed == tally.total)
 
 
@@ -144,12 +147,12 @@ def _ledger(options: RunOptions) -> Ledger:
     if options.study.is_dir():
         if options.output not in (None, options.study):
             raise ConfigError(
-                f"{options.study} is the ledger of a study: it goes on there, without --output"
+                f"{options.study} is the ledger of a study and continues there: leave out --output"
             )
         if options.earlier is not None:
             raise ConfigError(
-                f"{options.study} is the ledger of a study, which is fixed: --earlier belongs to "
-                "a new one, of a study file"
+                f"{options.study} is the ledger of a study, which is fixed: --earlier applies only "
+                "to a new study, from a study file"
             )
         return open_study(options.study)
     if options.output is None:
@@ -162,16 +165,16 @@ def _ledger(options: RunOptions) -> Ledger:
 
 
 def _show_plan(options: RunOptions) -> None:
-    """What a study file asks for, checked as before its first run."""
+    """Print what a study file asks for, checked as before its first run."""
     if options.study.is_dir():
         raise ConfigError(
-            f"{options.study} is the ledger of a study: lens2label study watch --once says how far "
-            "it is"
+            f"{options.study} is the ledger of a study, not a study file: lens2label study watch "
+            "--once shows its progress"
         )
     study = load_study(options.study)
     check_search(study)
     if options.output is not None and (options.output / STUDY_FILE).exists():
-        ledger = create_study(study, options.output)  # refuses another study that is there
+        ledger = create_study(study, options.output)  # refuses if another study is there
     else:
         with tempfile.TemporaryDirectory() as folder:
             ledger = create_study(study, folder)
@@ -184,12 +187,12 @@ def _show_plan(options: RunOptions) -> None:
         there = replace(ledger, folder=open_study(options.earlier).folder)
         known = (there if search else there.refreshed()).tally().done
         print(f"of which {known} are done in {options.earlier}")
-    first = " of the first round of the search" if designs > len(ledger.designs) else ""
+    first = " in the first round of the search" if designs > len(ledger.designs) else ""
     print(f"\ndesigns{first}:")
     for number, design in enumerate(ledger.designs):
         print(f"  {number}: {levels_shown(design)}")
     if tried:
-        print(f"\n{tried} of these were built, and tried on two grey pictures")
+        print(f"\n{tried} of these were built and tried on two grey pictures")
     pairs = ledger.pairs()
     if pairs:
         print(f"\nthe plan compares, by {study.plan.metric}:")
@@ -202,7 +205,7 @@ def _show_plan(options: RunOptions) -> None:
 
 
 def _runs_wanted(ledger: Ledger) -> str:
-    """How many runs there will be; of a race, on how many seeds."""
+    """Number of runs in total; for a race, on how many seeds."""
     race, seeds = ledger.study.race, len(ledger.study.seeds)
     if race is None:
         return f"{ledger.wanted} runs"

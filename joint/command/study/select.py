@@ -1,4 +1,4 @@
-"""``lens2label study select``: the designs that are good enough."""
+"""``lens2label study select``: the designs that meet requirements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ __all__ = ["SelectOptions", "main"]
 
 @dataclass(frozen=True)
 class SelectOptions:
-    """Say which designs are shown to meet requirements, and which of those cost least.
+    """Print which designs are shown to meet requirements, and which of those cost least.
 
-    Bounds are of metrics, of one class too, and of costs. A design must meet all of them, on other
-    seeds and lesions as well: fix them before you look. Without any, those of the plan.
+    Requirements are bounds of metrics, also of one class, and of costs. A design must meet all of
+    them, for other seeds and lesions as well: fix them before you look at results. By default they
+    are those of the plan.
     For example:
 
         lens2label study select studies/light
@@ -33,17 +34,17 @@ class SelectOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the ledger."""
     at_least: tuple[str, ...] = ()
-    """Metrics or costs, and the least that they may be: recall.mel=0.8."""
+    """Metrics or costs with their lower bounds: recall.mel=0.8."""
     at_most: tuple[str, ...] = ()
-    """Metrics or costs, and the most that they may be: bpp=0.5."""
+    """Metrics or costs with their upper bounds: bpp=0.5."""
     within: float | None = None
-    """How far a design may be behind the best of all, in the metric."""
+    """Largest distance of a design from the best of all, in the metric."""
     metric: str | None = None
-    """Of --within; that of the plan by default."""
+    """Metric for --within; by default that of the plan."""
     figure: Path | None = None
-    """Draw the designs beside what is required to this file too: .png, .pdf or .svg."""
+    """Also draw the designs with the requirements to this file: .png, .pdf or .svg."""
     csv: Path | None = None
-    """Write a row for each design to this file too."""
+    """Also write a row for each design to this file."""
     json: bool = False
     """Print JSON instead of text."""
 
@@ -57,7 +58,7 @@ class SelectOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Say which designs are good enough; returns the exit status."""
+    """Print which designs are good enough; returns the exit status."""
     options = tyro.cli(SelectOptions, args=arguments, prog="lens2label study select")
     options.check()
     found = select_designs(

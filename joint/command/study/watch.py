@@ -1,4 +1,4 @@
-"""``lens2label study watch``: how far a study is."""
+"""``lens2label study watch``: progress of a study."""
 
 import math
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ __all__ = ["WatchOptions", "main"]
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Show how far a study is until it has ended, whoever works on it.
+    """Show the progress of a study until it has ended, whoever works on it.
 
-    On a terminal the table stays in place; elsewhere a line is printed when something has ended.
+    On a terminal the table is updated in place; otherwise a line is printed when a run has ended.
     For example:
 
         lens2label study watch studies/edge
@@ -29,14 +29,14 @@ class WatchOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the ledger."""
     every: float = 2.0
-    """Seconds between two looks."""
+    """Seconds between two updates."""
     once: bool = False
-    """Look once, and leave."""
+    """Print the state once and exit."""
     json: bool = False
-    """Print a line of JSON when something has changed."""
+    """Print a line of JSON at each change."""
 
     def check(self) -> None:
-        """Refuse what cannot be, by an OptionError."""
+        """Refuse options that cannot be, by an OptionError."""
         if not 0 < self.every < math.inf:
             raise OptionError(
                 f"--every must be positive and finite, in seconds, not {self.every:g}"
@@ -44,7 +44,7 @@ class WatchOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show how far a study is; returns the exit status."""
+    """Show the progress of a study; returns the exit status."""
     options = tyro.cli(WatchOptions, args=arguments, prog="lens2label study watch")
     options.check()
     if options.once:
@@ -53,6 +53,6 @@ def main(arguments: Sequence[str]) -> int:
         lines = [now.to_json()] if options.json else [*now.table(ledger), *now.idle(options.folder)]
         print("\n".join(lines))
         return 0
-    with suppress(KeyboardInterrupt):  # how one stops watching
+    with suppress(KeyboardInterrupt):  # the usual way to stop watching
         watch(options.folder, every=options.every, as_json=options.json)
     return 0

@@ -29,7 +29,7 @@ class WorkOptions(Moved):
     device: str = "cpu"
     """Where to train."""
     together: int = 1
-    """Runs that it trains at once, as an ensemble, where their scenes and networks are alike."""
+    """Runs to train at once, as an ensemble, if their scenes and networks are the same."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,5 +43,5 @@ def main(arguments: Sequence[str]) -> int:
     )
     print(f"{worked.done} done, {worked.failed} failed")
     if worked.stopped:
-        print(f"stopped and saved; to go on: lens2label study work {options.folder}")
+        print(f"stopped and saved; to continue: lens2label study work {options.folder}")
     return 0

@@ -1,17 +1,18 @@
-"""Stability atlas: the elements that the runs of a study have learned, read and compared.
+"""Stability atlas: the learned elements of a study's runs, read and compared.
 
 ::
 
     runs/<digest>/ of a design's seeds ──learned_elements──► Learned ──stability──► Atlas
 
-What is compared, and with what, is in :mod:`.stability`.
+:mod:`.stability` describes what is compared, and with what.
 """
 
 from collections.abc import Mapping, Sequence
 
 from joint.saved.checkpoint import CheckpointError
 from joint.settings import ConfigError
-from joint.study.store import Ledger
+from joint.study.space import numbers_shown
+from joint.study.store import Ledger, check_design
 from joint.train.augment import augmentation
 
 from .element import Orientation, load_element
@@ -19,8 +20,8 @@ from .stability import Atlas, Learned, learned_share, stability
 
 __all__ = ["atlas", "learned_elements"]
 
-_MOST = 240  # elements; pairs are counted in its square
-_STILL = 1e-4  # share of an element that was learned below which nothing was
+_MOST = 240  # elements; time grows with the square of their number
+_STILL = 1e-4  # learned share of an element below which nothing was learned
 
 
 def atlas(
@@ -39,21 +40,21 @@ def atlas(
     ledger : Ledger
         The study, finished or not.
     designs : sequence of int, optional
-        Numbers of some designs; by default all.
+        Numbers of the designs to compare; by default all.
     elements : (sequence of Learned, mapping from int to str), optional
-        What :func:`learned_elements` has read; by default it is read.
+        Result of :func:`learned_elements`; by default it is computed.
     orientation : str, optional
-        Turns that make no other element, see :data:`Orientation`; by default ``dihedral``
-        where the training of all has shown its pictures flipped and turned, else ``kept``.
+        Turns that count as the same element, see :data:`Orientation`. By default ``dihedral`` if
+        training flipped and turned the pictures of all designs, otherwise ``kept``.
     surrogates : int
-        Draws of what chance makes.
+        Draws for the similarity by chance.
     seed : int
-        Source of these.
+        Seed of these draws.
 
     Raises
     ------
     ValueError
-        For a design that is not there, or more elements than can be compared in pairs.
+        For a number that is not a design, or more elements than can be compared in pairs.
     """
     there, reasons = elements or learned_elements(ledger, designs=designs)
     found, still = [], []
@@ -62,8 +63,8 @@ def atlas(
         (found if learned else still).append(each)
     if len(found) > _MOST:
         raise ValueError(
-            f"{len(found)} elements are more than {_MOST} that can be compared in pairs: choose "
-            "some designs"
+            f"{len(found)} elements are more than the {_MOST} that can be compared in pairs: "
+            "choose some designs"
         )
     if orientation is None:
         runs = {(run.design, run.seed): run for run in ledger.runs}
@@ -94,13 +95,13 @@ def atlas(
 def learned_elements(
     ledger: Ledger, *, designs: Sequence[int] | None = None
 ) -> tuple[list[Learned], dict[int, str]]:
-    """The elements of the runs that are done, by design and seed; and why designs lack some.
+    """Elements of the finished runs, by design and seed, and why designs lack some.
 
     Parameters
     ----------
     ledger : Ledger
     designs : sequence of int, optional
-        Numbers of some designs; by default all.
+        Numbers of the designs to read; by default all.
 
     Returns
     -------
@@ -109,19 +110,16 @@ def learned_elements(
     Raises
     ------
     ValueError
-        For a design that is not there.
+        For a number that is not a design.
     """
     numbers = range(len(ledger.designs)) if designs is None else designs
     for number in numbers:
-        if not 0 <= number < len(ledger.designs):
-            raise ValueError(
-                f"there is no design {number}: they are counted from 0 to {len(ledger.designs) - 1}"
-            )
+        check_design(ledger, number)
     found: list[Learned] = []
     reasons = dict.fromkeys(numbers, "no run is done")
     unread: dict[int, dict[str, list[int]]] = {}
-    for run, state in zip(ledger.runs, ledger.states(), strict=True):
-        if run.design not in reasons or state != "done":
+    for run in ledger.done():
+        if run.design not in reasons:
             continue
         try:
             learned, start = load_element(ledger.path(run), ledger.config(run))
@@ -139,5 +137,5 @@ def learned_elements(
 
 
 def _without(seeds: Sequence[int], reason: str) -> str:
-    """A design is judged by all its seeds: those that are not among them are told."""
-    return f"without seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {reason}"
+    """Note that names missing seeds: a design is judged by all of its seeds."""
+    return f"without {numbers_shown('seed', seeds)}: {reason}"

@@ -1,4 +1,4 @@
-"""All designs of a study drawn anew together: the same seeds and the same lesions for each.
+"""Bootstrap over all designs of a study: the same seeds and lesions are drawn for each design.
 
 ::
 
@@ -7,8 +7,8 @@
     design 1 ─ seed 0 ─ ...            │                                           │
              ─ ...                    ─┘   seeds drawn, for all designs alike ─────┴─► means [R, D]
 
-Whatever is made of the means of several designs, such as a front or a curve, is made of each draw
-too, and has its interval from there. What is luck of all designs alike cancels.
+Any result from the means of several designs, such as a front or a curve, is also computed for each
+draw, which gives its interval. Variation common to all designs cancels.
 """
 
 import math
@@ -19,9 +19,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import special
 
-from classify import Interval
 from classify.intervals import check_resampling, membership, resampled
 from classify.metric_names import is_metric
 from joint.judge.metric import check_study_metric, scores_nothing
@@ -40,6 +38,7 @@ from .inference import (
     few_lesions,
     judged,
     spread_out,
+    student,
     units,
     variance_of,
     within_range,
@@ -53,26 +52,26 @@ Array = npt.NDArray[Any]
 @final
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Means of designs over their seeds, as they are and as they would be on others."""
+    """Means of designs over their seeds, as measured and as resampled."""
 
     metric: str
     designs: tuple[int, ...]
-    """Numbers of the designs that have a number; D of them."""
+    """Numbers of the D designs that have a value."""
     left_out: tuple[int, ...]
-    """Those that have none."""
+    """Numbers of the designs without a value."""
     values: Array
-    """Of each run, ``[D, S]``; nan where it has not ended, or failed and has no score for that."""
+    """Value of each run, ``[D, S]``; NaN if it has not ended, or failed and that has no score."""
     means: Array
-    """``[D]``, over the seeds that each has."""
+    """Mean of each design, ``[D]``, over the seeds that it has."""
     drawn: Array
-    """``[R, D]``, seeds and lesions drawn; R is 0 with fewer than two seeds. They vary more than
-    :meth:`infer` says, see :func:`variance_of`."""
+    """Means with seeds and lesions drawn, ``[R, D]``; R is 0 with fewer than two seeds. They vary
+    more than :meth:`infer` says, see :func:`variance_of`."""
     of_seeds: Array
-    """``[R, D]``, seeds alone drawn."""
+    """Means with seeds alone drawn, ``[R, D]``."""
     of_lesions: Array
-    """``[R, D]``, lesions alone drawn."""
+    """Means with lesions alone drawn, ``[R, D]``."""
     lesions: Units | None
-    """What the metric is of; None where no lesions were drawn."""
+    """Units on which the metric is computed; None if no lesions were drawn."""
     times: Array
     """How often each seed was drawn, ``[R, S]``."""
     seeds: tuple[int, ...]
@@ -80,36 +79,36 @@ class Draws:
     unit: str
     """What was drawn: ``seeds and lesions``, or ``seeds``."""
     note: str | None
-    """Why intervals may be too narrow, if so, or what was not drawn; that one was widened is told
-    of each design by itself, see :meth:`of`."""
+    """Why intervals may be too narrow, if so, or what was not drawn. Whether an interval was
+    widened is noted for each design separately, see :meth:`of`."""
 
     @property
     def telling(self) -> float:
-        """Lesions that tell the spread of the metric; 2, whose variance is 0, where none do."""
+        """Number of lesions that determine the spread of the metric; 2 without any."""
         return 2.0 if self.lesions is None else self.lesions.telling
 
     def infer(self, weights: npt.ArrayLike, *, level: float = 0.95, null: float = 0.0) -> Inference:
-        """A weighted sum of the means, with an interval as that of :func:`infer`.
+        """A weighted sum of the means, with an interval like that of :func:`infer`.
 
         Parameters
         ----------
         weights : array ``[D]``
             One for each of :attr:`designs`.
         level : float
-            Of the interval.
+            Level of the interval.
         null : float
-            Value that the p is of: at which the interval would just touch it.
+            Value tested by p: p is 1 - level of an interval whose end is this value.
 
         Raises
         ------
         ValueError
-            For another number of weights, or a level outside (0, 1).
+            For a wrong number of weights, or a level outside (0, 1).
         """
         check_resampling(1, level)
         weights = np.asarray(weights, dtype=float)
         if weights.shape != self.means.shape:
             raise ValueError(
-                f"there is one weight for each of {len(self.designs)} designs, not an array of "
+                f"give one weight for each of {len(self.designs)} designs, not an array of "
                 f"shape {weights.shape}"
             )
         used = weights != 0
@@ -127,21 +126,16 @@ class Draws:
         apart = np.where(there, self.values[used] - self.means[used, None], 0)
         told = weights[used] @ (apart / np.sqrt(count * (count - 1)))
         exact = float(told @ told)
-        # No need to draw what can be told; and one seed fewer is drawn than there are, which is
-        # too many for a design that has some of them.
+        # Contributions that can be computed are not drawn. One seed fewer is drawn than there are;
+        # for a design with only some of the seeds that is too many.
         both = variance_of(both + exact - of_seeds, exact, of_lesions, seeds)
         of_seeds = exact
         freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, self.telling)
-        error = math.sqrt(both)
-        # Student's t from scipy.special: scipy.stats takes ten times as long for one number.
-        reach = float(special.stdtrit(freedom, (1 + level) / 2)) * error
-        p = float(value == null)  # without any spread
-        if error > 0:
-            p = 2 * float(special.stdtr(freedom, -abs(value - null) / error))
-        return Inference(value, Interval(value - reach, value + reach), p, self.unit, self.note)
+        interval, p = student(value, math.sqrt(both), freedom, level=level, null=null)
+        return Inference(value, interval, p, self.unit, self.note)
 
     def of(self, design: int, *, level: float = 0.95) -> Inference:
-        """The mean of ``design`` by itself; its interval, at ``level``, keeps to what can be."""
+        """The mean of one ``design``, with an interval cut to possible values, at ``level``."""
         found = self.infer(np.arange(len(self.designs)) == self.place(design), level=level)
         if found.interval is None or found.mean is None:
             return found
@@ -155,12 +149,12 @@ class Draws:
         return replace(found, interval=interval, note=note)
 
     def along(self, values: Array) -> tuple[Array, Array]:
-        """Means of other ``values`` of each run, ``[D, S]``, and the same on the seeds drawn.
+        """Means of other ``values`` of each run, ``[D, S]``, as measured and on the seeds drawn.
 
         Returns
         -------
         array ``[D]``, array ``[R, D]``
-            nan where no run has the number.
+            NaN where no run has a value.
         """
         there = np.isfinite(values)
         total = np.where(there, values, 0).sum(1)
@@ -169,10 +163,10 @@ class Draws:
         return means, _mean(values[None], self.times)
 
     def place(self, design: int) -> int:
-        """Place of ``design``, a number, in the arrays; a ValueError where it is not there."""
+        """Index of ``design``, a number, in the arrays; a ValueError if it is not there."""
         if design not in self.designs:
             raise ValueError(
-                f"design {design} has no {self.metric}; those that have are "
+                f"design {design} has no {self.metric}; designs that have it are "
                 f"{', '.join(map(str, self.designs)) or 'none'}"
             )
         return self.designs.index(design)
@@ -185,27 +179,27 @@ def resample(
     resamples: int = 2000,
     generator: torch.Generator | None = None,
 ) -> Draws:
-    """Draw the seeds and lesions of all designs of a study anew.
+    """Draw the seeds and lesions of all designs of a study again (bootstrap).
 
     Of S seeds, S - 1 are drawn, which makes their share of the variance unbiased, see
-    :func:`infer`. Where the designs were tested on different pictures, seeds alone are drawn.
+    :func:`infer`. If the designs were tested on different pictures, only seeds are drawn.
 
     Parameters
     ----------
     ended : mapping from int to sequence of Outcome
-        Runs of each design that have ended, as :func:`outcomes` gives them. A run that failed
-        scores 0 where the metric is a share of what should be got right, and is left out elsewhere.
+        Ended runs of each design, as :func:`outcomes` gives them. A failed run scores 0 if the
+        metric is a share of correct results; for other metrics it is left out.
     metric : str
         One of :data:`STUDY_METRICS`.
     resamples : int
-        Draws.
+        Number of draws.
     generator : torch.Generator, optional
-        Source of these; by default a new one of seed 0.
+        Source of the draws; by default a new one with seed 0.
 
     Raises
     ------
     ValueError
-        For an unknown metric, no draws, or a seed that is there twice in one design.
+        For an unknown metric, no draws, or a seed that occurs twice in one design.
     """
     check_study_metric(metric)
     check_resampling(resamples)
@@ -263,7 +257,7 @@ def resample(
 def _lesions(
     ended: Mapping[int, Sequence[Outcome]], metric: str
 ) -> tuple[list[Predictions], str | None]:
-    """Predictions of all runs where lesions can be drawn, and what to say of that."""
+    """Predictions of all runs if lesions can be drawn, and a note otherwise."""
     runs = [run for group in ended.values() for run in group]
     known = [run.predictions for run in runs if run.predictions is not None]
     if not is_metric(metric) or not known:
@@ -287,7 +281,7 @@ def _on_lesions(
     resamples: int,
     generator: torch.Generator,
 ) -> Array:
-    """The metric of every run on lesions drawn, ``[R, D, S]``; nan where there is no run."""
+    """Metric of each run on drawn lesions, ``[R, D, S]``; NaN where there is no run."""
     member = membership(part.groups, len(part.labels))
     judges = [[None if run is None else judged(run) for run in runs] for runs in ordered]
     chunks = []
@@ -302,12 +296,12 @@ def _on_lesions(
 
 
 def _variance(drawn: Array) -> float:
-    """Of the draws that are numbers."""
+    """Variance of the draws that are numbers."""
     return float(drawn[np.isfinite(drawn)].var())
 
 
 def _mean(values: Array, times: Array) -> Array:
-    """Means over seeds that count so often, ``[R, D, S]`` and ``[R, S]`` to ``[R, D]``."""
+    """Means over seeds with their counts: ``[R, D, S]`` and ``[R, S]`` to ``[R, D]``."""
     there = np.isfinite(values)
     weight = times[:, None, :] * there
     total = (weight * np.where(there, values, 0)).sum(-1)

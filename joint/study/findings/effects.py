@@ -5,13 +5,13 @@
     means [D] of designs ──projections──► means of the levels, shares of the variance
     draws [R, D] ───────────────┴───────► their intervals
 
-Over a full factorial, the functional analysis of variance (Fisher; Sobol, Mathematics and
+For a full factorial this is the functional analysis of variance (Fisher; Sobol, Mathematics and
 Computers in Simulation 55 (2001) 271): the variance over designs is a sum of parts, one for each
-axis, each pair of axes, and so on. Over other studies, least squares: the share of an axis is what
-it explains beyond all others (type II sums of squares), and that of a pair what it adds to all
+axis, each pair of axes, and so on. For other studies it is least squares: the share of an axis is
+what it explains beyond all others (type II sums of squares), and that of a pair what it adds to all
 axes. An axis that only some designs have is nested: its levels are compared within these, and its
-columns are 0 in the others (Scheffe, The Analysis of Variance, 1959, chapter 5.3). All of it is
-exploration, whatever comes of it.
+columns are 0 in the others (Scheffe, The Analysis of Variance, 1959, chapter 5.3). All of this is
+exploration.
 """
 
 import itertools
@@ -23,91 +23,90 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from classify import Interval
 from joint.record import Record
-from joint.study.axis import Design, Level, is_number
+from joint.study.axis import Design, Level, is_number, level_key
 from joint.study.condition import ABSENT, Absent
 
 from .draws import Draws
-from .inference import added_by_noise, degrees_of_freedom, within_range
+from .inference import added_by_noise, degrees_of_freedom, quantile, within_range
 
 __all__ = ["AxisEffect", "Effects", "LevelMean", "PairEffect", "Share", "effects"]
 
 Array = npt.NDArray[Any]
 
-_GROUPS = 4  # of the levels of an axis on which hardly any comes twice
+_GROUPS = 4  # groups of an axis whose levels hardly ever repeat
 
 
 @final
 @dataclass(frozen=True)
 class Share:
-    """Part of the variance over designs, 0..1, less what seeds and lesions would give alone."""
+    """Share of the variance over designs, 0..1, without the part due to seeds and lesions."""
 
     value: float
-    """nan where the designs do not differ by more than that."""
+    """NaN if the designs do not differ by more than that part."""
     interval: Interval | None
-    """Over seeds and lesions; 0 to 1 where all that designs differ by may be luck."""
+    """Interval over seeds and lesions; 0 to 1 if all differences of designs may be chance."""
 
 
 @final
 @dataclass(frozen=True)
 class LevelMean:
-    """One level of an axis, over the levels of all others with which the axis is there."""
+    """Mean of one level, over the levels of all other axes with which the axis exists."""
 
     level: Level
     designs: int
-    """Designs at this level."""
+    """Number of designs at this level."""
     mean: float
     interval: Interval | None
-    """Of the mean."""
+    """Interval of the mean."""
     effect: float
-    """The mean, less that over all levels."""
+    """Mean of the level, less the mean over all levels."""
     effect_interval: Interval | None
-    """Of the effect: the luck that all designs share is not in it."""
+    """Interval of the effect; variation common to all designs cancels in it."""
 
 
 @final
 @dataclass(frozen=True)
 class AxisEffect:
-    """An axis by itself."""
+    """Effect of one axis."""
 
     axis: str
     levels: tuple[LevelMean, ...]
     share: Share
-    """Of the axis alone."""
+    """Share of the axis alone."""
     total: Share | None
-    """With all that it does together with others; None but for a full factorial."""
+    """Share with all interactions of the axis; None except for a full factorial."""
     grouped: bool
-    """Whether levels were put into groups, as hardly any came twice."""
+    """Whether levels were grouped, because hardly any occurred twice."""
 
 
 @final
 @dataclass(frozen=True)
 class PairEffect:
-    """What two axes do together beyond what each does alone."""
+    """Interaction of two axes: their joint effect beyond the effects of each."""
 
     axes: tuple[str, str]
     share: Share | None
-    """None where the designs do not tell it apart from the axes themselves."""
+    """None if the designs cannot separate it from the effects of the axes."""
 
 
 @final
 @dataclass(frozen=True)
 class Effects(Record):
-    """What each axis does to the metric."""
+    """Effect of each axis on the metric."""
 
     metric: str
     unit: str
     """What the intervals are over."""
     designs: int
     left_out: int
-    """Designs without a number."""
+    """Number of designs without a value."""
     factorial: bool
-    """Whether every combination of levels is there, so that the shares are exact and add up."""
+    """Whether all combinations of levels exist, so that shares are exact and add up."""
     variance: float
-    """Over the designs, less that of seeds and lesions; not below 0."""
+    """Variance over designs, less that of seeds and lesions; at least 0."""
     axes: tuple[AxisEffect, ...]
     pairs: tuple[PairEffect, ...]
     notes: tuple[str, ...]
@@ -116,13 +115,13 @@ class Effects(Record):
         head = "every combination" if self.factorial else "not every combination is there"
         lines = [
             f"effects on {self.metric} over {self.designs} designs, {head}; exploration",
-            f"  standard deviation over designs, without the luck of {self.unit}: "
+            f"  standard deviation over designs, without chance over {self.unit}: "
             f"{math.sqrt(self.variance):.4f}",
         ]
         if not self.variance > 0:
             lines.append("  the designs do not differ by more than that")
         for axis in self.axes:
-            total = "" if axis.total is None else f", {_shown(axis.total)} with all that it joins"
+            total = "" if axis.total is None else f", {_shown(axis.total)} with its interactions"
             share = f": {_shown(axis.share)} of the variance alone{total}"
             lines.append(f"  {axis.axis}" + share * (self.variance > 0))
             for level in axis.levels:
@@ -144,32 +143,32 @@ def _shown(share: Share) -> str:
 
 
 def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95) -> Effects:
-    """Take the differences between designs apart by their axes.
+    """Divide the differences between designs among their axes.
 
     Parameters
     ----------
     designs : mapping from int to Design
-        Choices of each design, by its number.
+        Levels of each design, by its number.
     draws : Draws
-        Of the metric; not of a :class:`Race`, whose seeds were chosen by their results.
+        Draws of the metric; not of a :class:`Race`, which chooses seeds by results.
     level : float
-        Of the intervals.
+        Level of the intervals.
 
     Returns
     -------
     Effects
-        Means of levels weigh the levels of all other axes alike. Shares are those of the variance
-        less what draws of seeds and lesions add to it in the mean: noise that only looks like an
-        effect is taken off so, on average (as omega squared does: Hays, Statistics for
-        Psychologists, 1963). As no share is below 0, that of an axis that does nothing is yet a
-        little above 0 in the mean, the more so of few seeds. Intervals are Fieller's of a ratio
-        (J. R. Stat. Soc. B 16 (1954) 175), from the spread of the draws with the quantile of
-        Student's t: of two or three seeds they often are all from 0 to 1.
+        Mean of a level: all levels of the other axes have equal weight. Shares refer to the
+        variance less the mean contribution of seeds and lesions, which is estimated from the draws.
+        This removes apparent effects of noise on average (as omega squared: Hays, Statistics for
+        Psychologists, 1963). As no share is below 0, an axis without effect still has a mean share
+        a little above 0, more so with few seeds. Intervals are Fieller's for a ratio (J. R. Stat.
+        Soc. B 16 (1954) 175), from the spread of the draws with the quantile of Student's t; with
+        two or three seeds they are often from 0 to 1.
 
     Raises
     ------
     ValueError
-        With fewer than two designs that have a number, or where they differ on no axis.
+        With fewer than two designs that have a value, or if they differ on no axis.
     """
     used = {
         name: [designs[number].get(name, ABSENT) for number in draws.designs]
@@ -178,7 +177,7 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
     columns = {name: values for name, values in used.items() if len(_there(values)) > 1}
     if len(draws.designs) < 2 or not columns:
         raise ValueError(
-            f"effects need at least two designs with a number that differ on an axis, not "
+            f"effects need at least two designs with a result that differ on an axis, not "
             f"{len(draws.designs)}: finish more runs"
         )
     grouped = {name: found for name, values in columns.items() if (found := _grouped(values))}
@@ -211,7 +210,7 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
     notes = list(parts.notes)
     if len(draws.drawn) == 0:
         notes.append(
-            "with one seed, nothing is known of its luck: shares hold it, without interval"
+            "with one seed, chance over seeds is unknown: shares include it, without interval"
         )
     for name, values in labels.items():
         if ABSENT in values:
@@ -221,7 +220,7 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
                 "among these, and its share is that of the variance over all"
             )
     if any(axis.grouped for axis in axes):
-        notes.append("levels of which hardly any came twice were put into groups of neighbours")
+        notes.append("levels that hardly ever occur twice were grouped with their neighbours")
     return Effects(
         metric=draws.metric,
         unit=draws.unit,
@@ -235,24 +234,19 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
     )
 
 
-def _key(level: Level | Absent) -> tuple[str, Any]:
-    """True and 1 are two levels."""
-    return type(level).__name__, level
-
-
 def _there(values: Sequence[Level | Absent]) -> list[tuple[str, Any]]:
-    """Keys of the levels, each once; of designs without the axis there is none."""
-    return [key for key in dict.fromkeys(map(_key, values)) if key[1] is not ABSENT]
+    """Keys of the different levels; designs without the axis have none."""
+    return [key for key in dict.fromkeys(map(level_key, values)) if key[1] is not ABSENT]
 
 
 class _Groups(NamedTuple):
     of_each: list[Level | Absent]
     names: tuple[str, ...]
-    """From the lowest numbers up."""
+    """In ascending order."""
 
 
 def _grouped(values: Sequence[Level | Absent]) -> _Groups | None:
-    """Numbers put into groups of equal size by their order, if hardly any comes twice."""
+    """Numbers in groups of equal size by their order, if hardly any occurs twice."""
     there = [v for v in values if v is not ABSENT]
     numbers = [level for level in there if is_number(level)]
     times = Counter(numbers)
@@ -265,7 +259,7 @@ def _grouped(values: Sequence[Level | Absent]) -> _Groups | None:
         return None
     groups = np.array_split(np.unique(numbers), count)
     ends = {end for group in groups for end in (float(group[0]), float(group[-1]))}
-    # Six digits where these tell the ends apart, as groups are told by their names.
+    # Six digits if these distinguish the ends, as groups are distinguished by their names.
     digits = next(
         (n for n in range(6, 17) if len({f"{end:.{n}g}" for end in ends}) == len(ends)), 17
     )
@@ -286,13 +280,13 @@ def _grouped(values: Sequence[Level | Absent]) -> _Groups | None:
 @final
 @dataclass(frozen=True, eq=False)
 class _Parts:
-    """Projections ``[D, D]`` onto what is told of an effect, symmetric and idempotent."""
+    """Projections ``[D, D]`` onto the parts of an effect, symmetric and idempotent."""
 
     alone: dict[str, Array]
     total: dict[str, Array] | None
     together: dict[tuple[str, str], Array | None]
     means: dict[str, dict[tuple[str, Level], Array | None]]
-    """Weights ``[D]`` whose sum with the designs' means is that of a level, by level."""
+    """Weights ``[D]`` by level; their product with the designs' means is the mean of the level."""
     notes: tuple[str, ...]
 
     @classmethod
@@ -311,8 +305,8 @@ class _Parts:
             products = coded[one][:, :, None] * coded[other][:, None, :]
             wide = _onto(np.hstack([additive, products.reshape(count, -1)])) - onto
             together[one, other] = wide if np.trace(wide) > 0.5 else None
-        cells = {tuple(_key(labels[n][d]) for n in labels) for d in range(count)}
-        sizes = [len(set(map(_key, values))) for values in labels.values()]
+        cells = {tuple(level_key(labels[n][d]) for n in labels) for d in range(count)}
+        sizes = [len(set(map(level_key, values))) for values in labels.values()]
         factorial = len(cells) == count == math.prod(sizes)
         total = None
         if factorial:
@@ -322,7 +316,7 @@ class _Parts:
             }
         means, notes = _weights(labels, coded, additive)
         if round(np.trace(onto)) == count and not factorial:
-            notes.append("there are as many levels as designs: they explain anything")
+            notes.append("there are as many levels as designs, so they can explain anything")
         if not factorial:
             notes.insert(
                 0,
@@ -333,16 +327,16 @@ class _Parts:
 
 
 def _coded(values: Sequence[Level | Absent]) -> Array:
-    """Columns that sum to zero over the levels, one fewer than these; 0 without the axis."""
-    keys = [_key(value) for value in values]
+    """Columns that sum to zero over the levels, one fewer than levels; 0 without the axis."""
+    keys = [level_key(value) for value in values]
     known = _there(values)
     one_hot = np.array([[key == other for other in known] for key in keys], dtype=float)
     return one_hot[:, :-1] - one_hot[:, [-1]]
 
 
 def _cells(columns: Sequence[Sequence[Level | Absent]], count: int) -> Array:
-    """Projection onto means over the designs that are alike in these columns."""
-    keys = [tuple(_key(column[d]) for column in columns) for d in range(count)]
+    """Projection onto means over designs that are equal in these columns."""
+    keys = [tuple(level_key(column[d]) for column in columns) for d in range(count)]
     alike = np.array([[a == b for b in keys] for a in keys], dtype=float)
     return alike / alike.sum(1, keepdims=True)
 
@@ -357,9 +351,9 @@ def _onto(columns: Array) -> Array:
 def _weights(
     labels: Mapping[str, Sequence[Level | Absent]], coded: Mapping[str, Array], additive: Array
 ) -> tuple[dict[str, dict[tuple[str, Level], Array | None]], list[str]]:
-    """Means of levels at the average of all other axes, as weights of the designs.
+    """Weights of the designs that give the mean of each level at the average of all other axes.
 
-    An average is over the levels with which the axis is there; where it always is, the columns of
+    The average is over the levels with which the axis exists; if it always exists, the columns of
     the other axes sum to 0.
     """
     inverse = np.linalg.pinv(additive)
@@ -374,14 +368,14 @@ def _weights(
         others = [_average(labels[other], coded[other], there) for other in labels]
         for key in _there(values):
             wanted = np.concatenate([[1.0], *others])
-            first = [_key(value) for value in values].index(key)
+            first = [level_key(value) for value in values].index(key)
             wanted[start : start + columns.shape[1]] = columns[first]
-            # What the designs do not tell apart is no combination of what they measured.
+            # Not estimable: no combination of the designs gives this mean.
             known = np.allclose(wanted @ row_space, wanted, atol=1e-8)
             found[name][key] = wanted @ inverse if known else None
         if any(weight is None for weight in found[name].values()):
             notes.append(
-                f"the levels of {name} are not told apart from those of other axes, so that some "
+                f"the levels of {name} cannot be separated from those of other axes, so that some "
                 "have no mean"
             )
         start += columns.shape[1]
@@ -389,8 +383,8 @@ def _weights(
 
 
 def _average(values: Sequence[Level | Absent], columns: Array, there: Sequence[int]) -> Array:
-    """Mean of the columns of an axis over the levels that it has in some designs."""
-    first = {_key(values[design]): design for design in reversed(there)}
+    """Mean of the columns of an axis over its levels in some designs."""
+    first = {level_key(values[design]): design for design in reversed(there)}
     return columns[list(first.values())].mean(0)
 
 
@@ -402,8 +396,8 @@ def _level_means(
     *,
     order: Sequence[Level] = (),
 ) -> tuple[LevelMean, ...]:
-    """Mean of each level, numbers from the lowest up, others in ``order`` where it is given."""
-    keys = [_key(value) for value in values]
+    """Mean of each level: numbers ascending, others in ``order`` if it is given."""
+    keys = [level_key(value) for value in values]
     known = [weight for weight in weights.values() if weight is not None]
     middle = np.mean(known, 0) if len(known) == len(weights) else None
     found = []
@@ -417,7 +411,7 @@ def _level_means(
         assert mean.mean is not None
         assert apart.mean is not None
         interval = mean.interval
-        # With weights below 0 it is no mean of what was seen.
+        # With negative weights it is not an average of measured values.
         if interval is not None and weight.min() > -1e-9:
             interval = within_range(interval, draws.metric)
         found.append(LevelMean(key[1], count, mean.mean, interval, apart.mean, apart.interval))
@@ -429,18 +423,18 @@ def _level_means(
 
 
 def _mean_square(means: Array, part: Array | None) -> Array:
-    """Of a part of designs' means ``[..., D]``, over designs; of all of it their variance."""
+    """Mean square over designs of a part of their means ``[..., D]``; of all, the variance."""
     if part is None:
         return means.var(-1)
     return np.square(means @ part).mean(-1)
 
 
 def _corrected(draws: Draws, part: Array | None = None) -> float:
-    """Mean square of a part, or of all, without what noise adds; without bias, it may be < 0."""
+    """Mean square of a part, or of all, without that of noise; unbiased, so it may be < 0."""
     seen = float(_mean_square(draws.means, part))
     if len(draws.drawn) == 0:
         return seen
-    # What a draw adds to the truth of the draws is what the study has added to that of the world.
+    # A draw adds to the measured value what the study has added to the true one.
     drawn = (_mean_square(of, part) for of in (draws.drawn, draws.of_seeds, draws.of_lesions))
     return seen - added_by_noise(seen, *drawn)
 
@@ -461,10 +455,10 @@ def _share(part: Array, draws: Draws, level: float) -> Share:
     freedom = degrees_of_freedom(
         float(apart @ of_seeds @ apart), seeds, float(apart @ of_lesions @ apart), draws.telling
     )
-    # Fieller: every q at which value - q total is no farther from 0 than t times its error.
-    (of_value, of_each), (_, of_total) = special.stdtrit(freedom, (1 + level) / 2) ** 2 * both
+    # Fieller: each q for which value - q total is within t standard errors of 0.
+    (of_value, of_each), (_, of_total) = quantile(freedom, level) ** 2 * both
     square, middle, rest = total**2 - of_total, value * total - of_each, value**2 - of_value
-    if square <= 0:  # the variance may be 0, and its share anything
+    if square <= 0:  # the variance may be 0, and the share anything
         return Share(share, Interval(0.0, 1.0))
     reach = math.sqrt(max(0.0, middle**2 - square * rest))
     low, high = (min(1.0, max(0.0, (middle + side) / square)) for side in (-reach, reach))
@@ -472,6 +466,6 @@ def _share(part: Array, draws: Draws, level: float) -> Share:
 
 
 def _covariance(drawn: Array, part: Array) -> Array:
-    """Of the mean squares of a part and of all over draws ``[R, D]``; ``[2, 2]``."""
+    """Covariance ``[2, 2]`` of the mean squares of a part and of all over draws ``[R, D]``."""
     squares = np.stack([_mean_square(drawn, part), _mean_square(drawn, None)])
     return np.cov(squares[:, np.isfinite(squares).all(0)], bias=True)

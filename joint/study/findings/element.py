@@ -1,4 +1,4 @@
-"""Learned elements as what they do to light, and how alike two of them are.
+"""Learned elements by their effect on light, and the similarity of two of them.
 
 ::
 
@@ -7,10 +7,10 @@
 
     parts, parts ──align──► similarity 0..1 over shifts, signs, orders, turns
 
-An element is compared by what light makes of a point, not by its parameters: the phase of a mask
-may have another piston, lie mirrored and turned in sign (the twin), or be tilted, and the spread is
-the same or merely elsewhere. What a classifier that learned with it undoes at no cost is undone
-first: where the picture lies, which way a signed kernel counts, in which order filters come.
+Elements are compared by the image of a point, not by their parameters: the phase of a mask may
+have another piston or tilt, or be mirrored with its sign reversed (the twin), and the image is the
+same or only shifted. Differences that a trained classifier can undo at no cost are removed first:
+position of the picture, sign of a signed kernel, order of filters.
 """
 
 import math
@@ -46,49 +46,49 @@ Array = npt.NDArray[Any]
 Orientation = Literal["kept", "turned", "dihedral"]
 """Which turns count as the same element: none, half a turn, or all flips and quarter turns."""
 
-_WINDOW = 65  # pixels of the spread of a Fourier filter that are compared
-_ROUNDS = ((0.5, 9), (0.125, 9), (1 / 32, 9))  # reach in pixels and points of the finer searches
+_WINDOW = 65  # compared pixels of the spread of a Fourier filter
+_ROUNDS = ((0.5, 9), (0.125, 9), (1 / 32, 9))  # reach in pixels and points of finer searches
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Element:
-    """What an element does to the light of a point."""
+    """Image of a point through an element."""
 
     kind: str
     """``kernel`` of a learned kernel, ``psf`` of a lens, ``spread`` of a coherent field. Only
-    elements of one kind are compared."""
+    elements of the same kind are compared."""
     parts: Array
-    """``[F, S, P, h, w]``, real or complex: F filters that may come in any order, each of S parts
-    whose signs are free, each of P that share one. Centred at ``[h // 2, w // 2]``."""
+    """``[F, S, P, h, w]``, real or complex: F filters in any order, each with S parts whose signs
+    are free, each with P components that share a sign. Centre: ``[h // 2, w // 2]``."""
     names: tuple[str, ...]
-    """Of the S * P parts of a filter."""
+    """Names of the S * P components of a filter."""
     places: tuple[int, int] | None = None
-    """Rows and columns of the places whose PSFs the S parts are, the channels of each one after
-    another; None where the PSF is the same everywhere."""
+    """Rows and columns of the places whose PSFs are the S parts, channel by channel within each
+    place; None if the PSF is the same everywhere."""
 
 
 class Registration(NamedTuple):
-    """How one element is laid over another."""
+    """How one element is aligned with another."""
 
     similarity: float
-    """Of 1 where the two are the same but for what is undone here, scale among it."""
+    """0..1; 1 if the two are the same except for what the alignment removes, and scale."""
     order: tuple[int, ...]
-    """Filter of the other for each of the first; -1 where none is left."""
+    """Filter of the other element for each filter of the first; -1 if none is left."""
     shifts: tuple[tuple[float, float], ...]
-    """Rows and columns by which each filter of the other lies further."""
+    """Rows and columns by which each filter of the other element is shifted."""
     turn: int
-    """Which of the orientations fits best; 0 is as they are."""
+    """Best of the orientations; 0 is as they are."""
 
 
 def spreads(front_end: optics.FrontEnd) -> Element:
-    """What the element of ``front_end`` does to the light of a point.
+    """Image of a point through the element of ``front_end``.
 
     Raises
     ------
     ValueError
-        For a front end whose element is none of a kernel, a pupil, PSFs or a Fourier plane, or
-        where a shutter and its lens both learn.
+        For a front end without a kernel, pupil, PSFs or Fourier plane, or if both a shutter and
+        the lens behind it are trained.
     """
     with torch.no_grad():
         if isinstance(front_end, optics.LearnedKernel):
@@ -110,11 +110,11 @@ def spreads(front_end: optics.FrontEnd) -> Element:
             if lens is not None and any(True for _ in lens.parameters()):
                 if any(True for _ in front_end.parameters(recurse=False)):
                     raise ValueError(
-                        "a shutter and the lens behind it both learn, which is no one element: "
-                        "compare them in studies in which one of them is fixed"
+                        "both a shutter and the lens behind it are trained, which is not one "
+                        "element: compare them in studies in which one of them is fixed"
                     )
                 return spreads(lens)
-            # Of a motion along x, as its RMS one.
+            # For a motion along x by the RMS motion.
             psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu().double()
             return Element("psf", psf.numpy()[None, None, None], ("",))
         if isinstance(front_end, optics.IncoherentImaging):
@@ -123,7 +123,7 @@ def spreads(front_end: optics.FrontEnd) -> Element:
                 return Element("psf", psf[None, :, None], _names(len(psf)))
         if isinstance(front_end, optics.VaryingImaging):
             psfs = front_end.psf().detach().cpu().double().numpy()
-            # One filter whose parts move together: no place is another one.
+            # One filter whose parts shift together: places are not interchangeable.
             names = [
                 f"place {row}, {column}{name and ' '}{name}"
                 for row, column in np.ndindex(front_end.places)
@@ -131,7 +131,7 @@ def spreads(front_end: optics.FrontEnd) -> Element:
             ]
             parts = psfs.reshape(1, -1, 1, *psfs.shape[-2:])
             return Element("psf", parts, tuple(names), front_end.places)
-    raise ValueError(f"{type(front_end).__name__} has no element of a kind that can be compared")
+    raise ValueError(f"{type(front_end).__name__} has no element that can be compared")
 
 
 def _names(count: int) -> tuple[str, ...]:
@@ -149,16 +149,16 @@ def _middle(field: Array) -> Array:
 
 
 def load_element(folder: Path | str, config: RunConfig) -> tuple[Element, Element]:
-    """The element that a run was tested with, and the one that its training began from.
+    """Element with which a run was tested, and the one from which its training started.
 
-    The scenes are not looked at: a run folder that was copied from elsewhere is enough.
+    The scenes are not needed: a run folder copied from elsewhere is enough.
 
     Parameters
     ----------
     folder : path
         The run folder.
     config : RunConfig
-        As the run was started.
+        Configuration with which the run was started.
 
     Returns
     -------
@@ -167,34 +167,29 @@ def load_element(folder: Path | str, config: RunConfig) -> tuple[Element, Elemen
     Raises
     ------
     CheckpointError
-        When the weights are not there, or of another element than the configuration says; when the
-        run is of a version that did not keep what kind of scenes it was trained on.
+        When the weights are missing, or of another element than the configuration describes, or
+        when the run is from a version that did not record the kind of its scenes.
     ValueError
         Without a front end.
     """
     trained = load_trained(Path(folder), config.training)
-    # Not as the configuration has them: a lens takes any number of channels, each of another light.
+    # Not from the configuration: a lens takes any number of channels, each of other light.
     size, channels, _ = trained.scenes
     with torch.random.fork_rng(devices=[]):
-        # As build_system does: the front end is the first thing that is built.
+        # As in build_system, the front end is built first.
         torch.default_generator.manual_seed(config.system.seed)
         front_end = build_front_end(config.system.front_end, size, channels)
     if front_end is None:
         raise ValueError("the run has no front end: the sensor sees the scene")
     start = spreads(front_end)
-    own = {
-        name.removeprefix("front_end."): tensor
-        for name, tensor in trained.weights.items()
-        if name.startswith("front_end.")
-    }
-    load_weights(front_end, own, source=str(trained.path))
+    load_weights(front_end, trained.of_stage("front_end"), source=str(trained.path))
     return spreads(front_end), start
 
 
 def surrogate(parts: Array, generator: np.random.Generator) -> Array:
-    """Parts with the same sum, power at each frequency and random phases: alike in nothing else.
+    """Parts with the same sum and power at each frequency but random phases.
 
-    All parts of a filter are turned by the same phases, so that what they have in common stays
+    All parts of a filter get the same random phases, so that their relation is kept
     (Prichard and Theiler, Physical Review Letters 73 (1994) 951).
 
     Parameters
@@ -205,8 +200,8 @@ def surrogate(parts: Array, generator: np.random.Generator) -> Array:
     """
     spectrum = np.fft.fft2(parts)
     noise = np.fft.fft2(generator.standard_normal((len(parts), 1, 1, *parts.shape[-2:])))
-    # The phases of real noise are odd, so that real parts stay real. The sum of a part stays too:
-    # the sign of its light is nothing that was learned by chance.
+    # Phases of real noise are odd, so real parts stay real. The sum of a part is kept too: the sign
+    # of its light is not learned by chance.
     noise[..., 0, 0] = 1
     size = np.abs(noise)
     turned = np.fft.ifft2(
@@ -221,28 +216,28 @@ def align(
     *,
     orientation: Orientation = "kept",
 ) -> Registration:
-    """Lay an element over another as well as it goes.
+    """Align an element with another as well as possible.
 
     Parameters
     ----------
     one, other : Element
-        Of one kind.
+        Elements of the same kind.
     orientation : str
-        Turns that are undone too, see :data:`Orientation`.
+        Turns that are also removed, see :data:`Orientation`.
 
     Returns
     -------
     Registration
-        The similarity is ``sum_f |<a_f, shifted b_f>| / (|a| |b|)`` over the best order of the
-        filters (Kuhn, 1955), each shifted by fractions of a pixel to the maximum of its
-        cross-correlation, with the sign of each of its parts free; of complex spreads the phase,
-        and the twin, which makes the same picture of a scene without phase.
+        Similarity is ``sum_f |<a_f, shifted b_f>| / (|a| |b|)`` over the best order of the filters
+        (Kuhn, 1955). Each filter is shifted by fractions of a pixel to the maximum of its
+        cross-correlation. The sign of each part is free; for complex spreads the phase, and the
+        twin, which gives the same picture of a scene without phase.
 
     Raises
     ------
     ValueError
-        For elements of different kinds or parts, or with numbers that are not finite, or an unknown
-        orientation.
+        For elements of different kinds or parts, elements with numbers that are not finite, or an
+        unknown orientation.
     """
     if orientation not in get_args(Orientation):
         raise ValueError(f"orientation must be one of {get_args(Orientation)}, not {orientation!r}")
@@ -252,7 +247,7 @@ def align(
             f"{other.parts.shape[1:3]} cannot be compared: they are elements of different kinds"
         )
     if not (np.isfinite(one.parts).all() and np.isfinite(other.parts).all()):
-        raise ValueError("an element with nan or infinite numbers is like no other: leave it out")
+        raise ValueError("an element with NaN or infinite numbers cannot be compared: leave it out")
     side = max(*one.parts.shape[-2:], *other.parts.shape[-2:])
     return align_prepared(prepared(one, side), prepared(other, side, orientation))
 
@@ -260,19 +255,19 @@ def align(
 @final
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An element as its transforms, so that many pairs are quick."""
+    """Fourier transforms of an element, for quick comparison of many pairs."""
 
     spectra: tuple[Array, ...]
-    """``[F, S, P, n, n]`` for each turn, of real parts the half that tells the other."""
+    """``[F, S, P, n, n]`` for each turn; for real parts, the half that determines the other."""
     size: int
-    """n, odd, so that no frequency is its own opposite but 0."""
+    """Size n, odd, so that only frequency 0 is its own opposite."""
     norm: float
 
 
 def prepared(element: Element, side: int, orientation: Orientation = "kept") -> Prepared:
-    """Transform an element, in a frame of ``side`` pixels, in each of its turns."""
+    """Fourier transforms of an element in each of its turns, in a frame of ``side`` pixels."""
     parts = _framed(element.parts, side)
-    size = _window(2 * side + 1)  # in which nothing wraps around
+    size = _window(2 * side + 1)  # large enough to avoid wrap-around
     transform = fft.fft2 if np.iscomplexobj(parts) else fft.rfft2
     spectra = tuple(
         np.asarray(transform(turned, (size, size))) for turned in _turns(parts, orientation)
@@ -281,7 +276,7 @@ def prepared(element: Element, side: int, orientation: Orientation = "kept") -> 
 
 
 def align_prepared(one: Prepared, other: Prepared) -> Registration:
-    """As :func:`align`, of elements of one kind in frames of one size."""
+    """Same as :func:`align`, for prepared elements of one kind and frame."""
     conjugate = one.spectra[0].conj()
     count, size = len(conjugate), one.size
     scale = one.norm * other.norm
@@ -308,7 +303,7 @@ def align_prepared(one: Prepared, other: Prepared) -> Registration:
 
 
 def _window(least: int) -> int:
-    """Smallest odd size from ``least`` on that is quickly transformed."""
+    """Smallest odd size of at least ``least`` with a fast Fourier transform."""
     size = least
     while fft.next_fast_len(size, real=True) != size:
         size += 2
@@ -316,7 +311,7 @@ def _window(least: int) -> int:
 
 
 def _framed(parts: Array, side: int) -> Array:
-    """Parts in a square frame, their centres in its own."""
+    """Parts in the middle of a square frame."""
     height, width = parts.shape[-2:]
     top, left = side // 2 - height // 2, side // 2 - width // 2
     room = ((0, 0),) * 3 + ((top, side - height - top), (left, side - width - left))
@@ -324,7 +319,7 @@ def _framed(parts: Array, side: int) -> Array:
 
 
 def _turns(parts: Array, orientation: Orientation) -> Iterator[Array]:
-    """The parts in each orientation; of complex ones the twin of each too."""
+    """Parts in each orientation; for complex parts also their twins."""
     turns = {"kept": (0,), "turned": (0, 2), "dihedral": (0, 1, 2, 3)}[orientation]
     for flipped in (False, True) if orientation == "dihedral" else (False,):
         for quarter in turns:
@@ -335,12 +330,12 @@ def _turns(parts: Array, orientation: Orientation) -> Iterator[Array]:
 
 
 def _strength(cross: Array) -> Array:
-    """Correlation ``[..., S, y, x]`` of a filter whose parts have free signs, or phases."""
+    """Correlation ``[..., S, y, x]`` of a filter whose parts have free signs or phases."""
     return np.abs(cross).sum(-3)
 
 
 def _refined(cross: Array, place: tuple[int, int], size: int) -> tuple[float, tuple[float, float]]:
-    """Maximum of the correlation between the pixels, from its transform ``[S, n, n or half]``."""
+    """Sub-pixel maximum of the correlation, from its transform ``[S, n, n or half]``."""
     real = cross.shape[-1] < size
     down = fft.fftfreq(size)
     across = fft.rfftfreq(size) if real else down

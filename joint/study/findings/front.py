@@ -1,4 +1,4 @@
-"""The front of a study: its designs by metric and costs, how sure they are, and what they dominate.
+"""The front of a study: designs by metric and costs, their probabilities and hypervolume.
 
 ::
 
@@ -12,7 +12,6 @@ from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from classify import Interval
 from classify.intervals import check_resampling
@@ -21,7 +20,7 @@ from joint.record import Record
 from joint.study.axis import Design
 
 from .draws import Draws
-from .inference import added_by_noise, degrees_of_freedom, variance_of
+from .inference import added_by_noise, degrees_of_freedom, student, variance_of
 from .pareto import (
     DIMENSIONS,
     front_probability,
@@ -37,64 +36,65 @@ __all__ = ["Front", "FrontPoint", "Hypervolume", "fronts"]
 
 Array = npt.NDArray[Any]
 
-_WORK = 300_000_000  # cells over all draws: some seconds; beyond it, fewer draws are taken
+_WORK = 300_000_000  # cells over all draws, some seconds; if there are more, fewer draws are used
 
 
 @final
 @dataclass(frozen=True)
 class Hypervolume:
-    """How much of the space of metric and costs a front dominates."""
+    """Volume of the space of metric and costs that a front dominates."""
 
     value: float
-    """Of the means, in the product of their units."""
+    """Hypervolume of the means, in the product of the units."""
     interval: Interval | None
-    """Over seeds and lesions, with the costs and the reference as they are; None with fewer than
-    two seeds."""
+    """Interval over seeds and lesions, with costs and reference fixed; None with fewer than two
+    seeds."""
     reference: dict[str, float]
-    """Where the volume ends, the metric and each cost by name."""
+    """Reference point at which the volume ends: the metric and each cost by name."""
     of_box: float
-    """``value`` of what one design as good as the best in each number would dominate, 0..1: it is
-    low where much must be paid for much. nan where the reference ends before that one."""
+    """``value`` as a fraction, 0..1, of the volume of one design with the best value of every
+    number. It is low where a good metric is expensive. NaN if the reference ends before that
+    design."""
 
 
 @final
 @dataclass(frozen=True)
 class FrontPoint:
-    """A design among the metric and the costs."""
+    """One design with its metric and costs."""
 
     design: int
     levels: Design
     value: float
-    """The metric, mean over seeds."""
+    """Mean of the metric over seeds."""
     interval: Interval | None
-    """Over seeds and lesions."""
+    """Interval over seeds and lesions."""
     costs: dict[str, float]
     on_front: bool
-    """No design is better at costs as low, as they were measured."""
+    """Whether no design is better at costs that are all as low, as measured."""
     probability: float | None
-    """Share of the draws of seeds and lesions in which it is; None with fewer than two seeds. Where
-    seeds differ on single lesions it is nearer to that of other designs than it should be: the
-    draws have that noise three times, see :attr:`Draws.drawn`."""
+    """Share of the draws of seeds and lesions in which it is on the front; None with fewer than two
+    seeds. If seeds differ on single lesions, it is closer to that of other designs than it should
+    be: the draws contain that noise three times, see :attr:`Draws.drawn`."""
     share: float | None
-    """Of the hypervolume, what this design alone adds, 0..1; None without a volume."""
+    """Share of the hypervolume that this design alone adds, 0..1; None without a volume."""
 
 
 @final
 @dataclass(frozen=True)
 class Front(Record):
-    """The metric against costs."""
+    """The front of the metric against one or more costs."""
 
     metric: str
     costs: tuple[str, ...]
-    """Some of the study's."""
+    """Names of the costs."""
     points: tuple[FrontPoint, ...]
-    """Designs whose costs are known, by the first cost."""
+    """Designs with known costs, sorted by the first cost."""
     unit: str
     """What the intervals are over."""
     left_out: tuple[int, ...]
     """Designs without the metric or one of the costs."""
     hypervolume: Hypervolume | None
-    """None without designs, and against more than three costs."""
+    """None without designs, or against more than three costs."""
 
     def __str__(self) -> str:
         lines = [f"front of {self.metric} against {', '.join(self.costs)}, over {self.unit}"]
@@ -127,37 +127,38 @@ def fronts(
     level: float = 0.95,
     reference: Mapping[str, float] | None = None,
 ) -> tuple[Front, ...]:
-    """The front of the metric against each cost, and against all of them at once.
+    """Front of the metric against each cost, and against all of them together.
 
     Parameters
     ----------
     table : sequence of Row
-        Of :func:`rows`.
+        From :func:`rows`.
     draws : Draws
-        Of the metric; not of a :class:`Race`, whose seeds were chosen by their results.
+        Draws of the metric; not of a :class:`Race`, which chooses seeds by results.
     costs : sequence of str, optional
-        Some of :attr:`Study.costs`, or of :data:`COSTS` where it names none; by default those that
-        differ between designs, of :data:`COSTS` photons, bits, pixels and multiply-accumulates.
+        Some of :attr:`Study.costs`, or of :data:`COSTS` if the study names none. By default those
+        that differ between designs; of :data:`COSTS`, only photons, bits, pixels and
+        multiply-accumulates.
     level : float
-        Of the intervals.
+        Level of the intervals.
     reference : mapping from str to float, optional
-        Where the hypervolume ends, of the metric and costs by name: the same for studies whose
-        volumes are to be compared. By default, and for names that are not in it, the worst of the
-        designs on that front's table, and a tenth of their range beyond it: so the ends of a front
-        count too (Ishibuchi et al., Evolutionary Computation 26 (2018) 411).
+        Point at which the hypervolume ends, by name of metric and costs; use the same one for
+        studies whose volumes are to be compared. By default, and for names not in it, it is a tenth
+        of the range beyond the worst of the designs in the table of that front, so that the ends
+        of a front count too (Ishibuchi et al., Evolutionary Computation 26 (2018) 411).
 
     Returns
     -------
     tuple of Front
-        The interval of a hypervolume is Student's, from the spread of the draws, about the volume
-        less its bias, which is what draws of seeds and lesions add to it: a front of noisy means is
-        too good, and quantiles of the draws have that twice. The noise of single seeds on single
-        lesions counts in it as in :func:`infer`.
+        The interval of a hypervolume is Student's, from the spread of the draws, around the volume
+        less its bias. The bias is what draws of seeds and lesions add: a front of noisy means is
+        too good, and quantiles of the draws contain this twice. Noise of single seeds on single
+        lesions counts as in :func:`infer`.
 
     Raises
     ------
     ValueError
-        For a cost that is unknown, or a reference of neither the metric nor a cost.
+        For an unknown cost, or a reference for neither the metric nor a cost.
     """
     check_resampling(1, level)
     spent = design_costs(table)
@@ -168,7 +169,7 @@ def fronts(
     wrong = [name for name in reference or () if name not in (draws.metric, *there)]
     if wrong:
         raise ValueError(
-            f"the reference names {wrong[0]!r}, which is none of {draws.metric}, {', '.join(there)}"
+            f"the reference names {wrong[0]!r}, not one of {draws.metric}, {', '.join(there)}"
         )
     levels = {row.design: row.levels for row in table}
     if costs is None:
@@ -230,7 +231,7 @@ def _hypervolume(
     level: float,
     given: Mapping[str, float],
 ) -> tuple[Hypervolume | None, Array]:
-    """The hypervolume of a front against ``costs [M, D]``, and the share of each design."""
+    """Hypervolume of a front against ``costs [M, D]``, and the share of each design."""
     both = np.column_stack([draws.means, costs])
     known = np.isfinite(both).all(1)
     least, most = DIMENSIONS
@@ -256,12 +257,12 @@ def _volume_interval(
     draws: Draws,
     costs: Array,
     end: Array,
-    low: bool,
+    less_is_better: bool,
     used: Array,
     value: float,
     level: float,
 ) -> Interval | None:
-    """Interval of the volume of the designs ``used``: the others are on no front of the draws."""
+    """Interval of the volume of the designs ``used``; the others are on no front of the draws."""
     if len(draws.drawn) == 0:
         return None
     sides = end[1:] - costs[used]
@@ -271,8 +272,8 @@ def _volume_interval(
     count = min(len(draws.drawn), max(100, _WORK // max(size, 1)))
 
     def volumes(drawn: Array) -> Array:
-        gains = (end[0] - drawn if low else drawn - end[0])[:count, used][:, reach_over]
-        # A draw without a run of a design says nothing of it: as if it were not there.
+        gains = (end[0] - drawn if less_is_better else drawn - end[0])[:count, used][:, reach_over]
+        # A draw without any run of a design says nothing about it; the design is left out.
         return volumes_of(np.nan_to_num(gains, nan=0.0).clip(min=0), sides)
 
     both, of_seeds, of_lesions = map(volumes, (draws.drawn, draws.of_seeds, draws.of_lesions))
@@ -283,6 +284,6 @@ def _volume_interval(
         float(of_seeds.var()), seeds, float(of_lesions.var()), draws.telling
     )
     variance = variance_of(float(both.var()), float(of_seeds.var()), float(of_lesions.var()), seeds)
-    reach = float(stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance))
     centre = value - added_by_noise(value, both, of_seeds, of_lesions)
-    return Interval(max(0.0, centre - reach), max(0.0, centre + reach))
+    (low, high), _ = student(centre, math.sqrt(variance), freedom, level=level)
+    return Interval(max(0.0, low), max(0.0, high))

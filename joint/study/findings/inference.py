@@ -1,4 +1,4 @@
-"""A mean over seeds that stands for other seeds and other lesions too.
+"""Inference on a mean over seeds that holds for other seeds and other lesions too.
 
 ::
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
+from scipy import special, stats
 
 from classify import Interval
 from classify.intervals import (
@@ -32,6 +32,7 @@ from classify.judged import Judged
 from classify.metric_names import is_metric, of_class
 from joint.judge.metric import check_study_metric, range_of, scores_nothing
 from joint.saved.predictions import Predictions
+from joint.study.space import numbers_shown
 
 __all__ = [
     "ALIKE",
@@ -48,9 +49,11 @@ __all__ = [
     "few_lesions",
     "infer",
     "judged",
+    "merged_notes",
+    "quantile",
     "score",
     "spread_out",
-    "told_once",
+    "student",
     "units",
     "variance_of",
     "within_range",
@@ -70,26 +73,26 @@ _MACRO = (
 )
 """Means over classes, in which a lesion of a rare class weighs as much as many others."""
 _RANKED = ("auc", "average_precision", "sensitivity")
-"""Numbers of a class that are of pairs of one picture of it and one of the others."""
+"""Metrics of a class that compare pairs: one picture of the class and one of the others."""
 _FEW_LESIONS = 10
-_NAMED = 8  # designs that a note names
+_NAMED = 8  # designs that a note lists
 ALIKE = (
-    "an interval without a width: all seeds and lesions came out alike, which says little of others"
+    "an interval of zero width: all seeds and lesions gave the same, which says little about others"
 )
-"""Note of an interval that ends where it begins."""
-_WIDENED = "an interval was widened to what so few lesions, nearly all alike, leave open"
+"""Note on an interval of zero width."""
+_WIDENED = "an interval was widened because few lesions, nearly all alike, leave more open"
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one run of a design came to."""
+    """Result of one run of a design."""
 
     seed: int
     value: float | None
-    """The metric on the test part; None when the run failed or diverged."""
+    """Metric on the test part; None if the run failed or diverged."""
     predictions: Predictions | None = None
-    """Scores of each test picture, where there is a classifier."""
+    """Scores of each test picture, if there is a classifier."""
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
@@ -100,7 +103,7 @@ class Outcome:
 
 
 def within_range(interval: Interval, metric: str, *, of_difference: bool = False) -> Interval:
-    """The ``interval`` of a mean, or ``of_difference`` of two, cut to what ``metric`` can be."""
+    """``interval`` of a mean, or ``of_difference`` of two, cut to the range of ``metric``."""
     lowest, largest = range_of(metric)
     if of_difference:
         lowest, largest = lowest - largest, largest - lowest
@@ -116,11 +119,11 @@ def as_wide_as_lesions(
     *,
     level: float,
 ) -> tuple[Interval, str | None]:
-    """The ``interval`` of a mean share as wide as in a report, and the ``note`` with that it is.
+    """Widen the ``interval`` of a mean share to that of a report, and add this to the ``note``.
 
-    No end is nearer to 1 or 0 than that of as many lesions without an error, or with errors alone
-    (:func:`classify.intervals.with_width`): seeds that all make none, or one, know no more of other
-    lesions than one seed does.
+    No end is closer to 1 or 0 than for as many lesions without any error, or with errors only
+    (:func:`classify.intervals.with_width`): several seeds with no error, or one, know no more about
+    other lesions than one seed does.
     """
     if not scores_nothing(metric):
         return interval, note
@@ -138,8 +141,8 @@ def as_wide_as_lesions(
     return wide, _WIDENED if note is None else f"{note}; {_WIDENED}"
 
 
-def told_once(notes: Mapping[int, Sequence[str | None]]) -> list[str]:
-    """What the ``notes`` of designs say, each thing once, and of which designs if not of all."""
+def merged_notes(notes: Mapping[int, Sequence[str | None]]) -> list[str]:
+    """Different ``notes`` of designs, each with its designs unless it applies to all."""
     those: dict[str, list[int]] = {}
     for design, said in notes.items():
         parts = (part for note in said if note is not None for part in note.split("; "))
@@ -150,23 +153,22 @@ def told_once(notes: Mapping[int, Sequence[str | None]]) -> list[str]:
         if len(designs) == len(notes):
             return part
         more = f" and {len(designs) - _NAMED} more" if len(designs) > _NAMED else ""
-        shown = ", ".join(map(str, sorted(designs)[:_NAMED]))
-        return f"design{'s' * (len(designs) > 1)} {shown}{more}: {part}"
+        return f"{numbers_shown('design', sorted(designs)[:_NAMED])}{more}: {part}"
 
     return [told(*each) for each in those.items()]
 
 
 def score(run: Outcome) -> float:
-    """The metric of a run; 0 when it failed."""
+    """Metric of a run; 0 if it failed."""
     return 0.0 if run.value is None else run.value
 
 
 def by_seed(runs: Sequence[Outcome]) -> dict[int, Outcome]:
-    """Runs of a design by their seed; a ValueError where one is there twice."""
+    """Runs of a design by seed; a ValueError if a seed occurs twice."""
     found: dict[int, Outcome] = {}
     for run in runs:
         if run.seed in found:
-            raise ValueError(f"seed {run.seed} is there twice in one design")
+            raise ValueError(f"seed {run.seed} occurs twice in one design")
         found[run.seed] = run
     return found
 
@@ -174,20 +176,20 @@ def by_seed(runs: Sequence[Outcome]) -> dict[int, Outcome]:
 @final
 @dataclass(frozen=True)
 class Spread:
-    """Variance of a mean over seeds and lesions, and where it comes from."""
+    """Variance of a mean over seeds and lesions, and its components."""
 
     variance: float
-    """On other seeds and other lesions, see :func:`variance_of`."""
+    """Variance for other seeds and other lesions, see :func:`variance_of`."""
     of_seeds: float
-    """With seeds alone drawn."""
+    """Variance with seeds alone drawn."""
     of_lesions: float
-    """With lesions alone drawn; 0 where there are none to draw."""
+    """Variance with lesions alone drawn; 0 if there are none to draw."""
     lasting: float
-    """Part of both variances that no number of seeds would take away: the lesions are as they are.
-    The rest falls as one over the seeds, or faster, see :meth:`on`."""
+    """Part of both variances that more seeds do not reduce, as the lesions stay the same. The rest
+    falls as one over the number of seeds, or faster, see :meth:`on`."""
     seeds: int
     lesions: float
-    """How many tell the variance, see :func:`units`."""
+    """Number of lesions that determine the variance, see :func:`units`."""
 
     @property
     def error(self) -> float:
@@ -200,11 +202,11 @@ class Spread:
         return degrees_of_freedom(self.of_seeds, self.seeds, self.of_lesions, self.lesions)
 
     def on(self, seeds: int) -> "Spread":
-        """The same with another number of ``seeds``, at least two, on these lesions."""
+        """The spread with another number of ``seeds``, at least two, on the same lesions."""
         fewer = self.seeds / seeds
         of_seeds = self.of_seeds * fewer
         of_lesions = self.lasting + (self.of_lesions - self.lasting) * fewer
-        # What few seeds have beyond both falls as their number times one less, see variance_of.
+        # The excess of few seeds falls as 1 / (seeds * (seeds - 1)), see variance_of.
         beyond = self.variance - self.of_seeds - self.of_lesions
         beyond *= fewer * (self.seeds - 1) / (seeds - 1)
         variance = of_seeds + of_lesions + beyond
@@ -216,23 +218,23 @@ class Spread:
 @final
 @dataclass(frozen=True)
 class Inference:
-    """What is known of a mean over seeds, or of a mean of paired differences."""
+    """Estimate of a mean over seeds, or of a mean of paired differences."""
 
     mean: float | None
     """None without values."""
     interval: Interval | None
     """None with fewer than two values, or lesions."""
     p: float
-    """Two-sided, of no mean: at which the interval would just touch zero; 1 without one."""
+    """Two-sided p for a mean of 0: 1 - level of the interval that ends at 0; 1 without interval."""
     unit: str
-    """What the interval is over: ``seeds and lesions`` where the metric is one of predictions
-    that were kept, else ``seeds``."""
+    """What the interval is over: ``seeds and lesions`` if the metric is computed from predictions
+    that were kept, otherwise ``seeds``."""
     note: str | None = None
-    """Why the interval may be too narrow, if a class that counts in the metric has few lesions, or
-    that it was widened, see :func:`as_wide_as_lesions`; or why there is none, if that is for want
-    of lesions."""
+    """Why the interval may be too narrow, if a class that counts in the metric has few lesions; or
+    that it was widened, see :func:`as_wide_as_lesions`; or why there is none, if lesions are
+    missing."""
     spread: Spread | None = None
-    """What the interval is made of."""
+    """Spread from which the interval is computed."""
 
 
 def infer(
@@ -244,26 +246,26 @@ def infer(
     resamples: int = 2000,
     generator: torch.Generator | None = None,
 ) -> Inference:
-    """Mean of a design, or of the differences of two, as it would be on other seeds and lesions.
+    """Mean of a design, or of differences of two, with its interval over seeds and lesions.
 
     Parameters
     ----------
     first, second : sequence of Outcome
-        Runs, in pairs; a failed one has the score 0.
+        Runs, in pairs; a failed run scores 0.
     metric : str
         One of :data:`STUDY_METRICS`.
     level : float
-        Of the interval.
+        Level of the interval.
     resamples : int
         Bootstrap resamples of the lesions.
     generator : torch.Generator, optional
-        Source of these; by default a new one of seed 0.
+        Source of the resamples; by default a new one with seed 0.
 
     Raises
     ------
     ValueError
-        For an unknown metric, a level outside (0, 1) or no resamples; when a seed is there twice,
-        or the runs were tested on different pictures, or are not pairs of the same seeds.
+        For an unknown metric, a level outside (0, 1) or no resamples; if a seed occurs twice, the
+        runs were tested on different pictures, or they are not pairs with the same seeds.
     """
     check_study_metric(metric)
     check_resampling(resamples, level)
@@ -293,19 +295,31 @@ def infer(
     else:
         of_seeds = float(values.var(ddof=1)) / len(values)
         spread = Spread(of_seeds, of_seeds, 0, 0, len(values), 1)
-    reach = float(stats.t.ppf((1 + level) / 2, spread.freedom)) * spread.error
-    p = float(mean == 0)  # without any spread
-    if spread.error > 0:
-        p = float(2 * stats.t.sf(abs(mean) / spread.error, spread.freedom))
-    interval = within_range(
-        Interval(mean - reach, mean + reach), metric, of_difference=second is not None
-    )
+    interval, p = student(mean, spread.error, spread.freedom, level=level)
+    interval = within_range(interval, metric, of_difference=second is not None)
     if lesions and second is None:
         of = units(known[0], metric)
         interval, note = as_wide_as_lesions(interval, mean, of, metric, note, level=level)
     if lesions and interval.low == interval.high:
         note = note or ALIKE
     return Inference(mean, interval, p, unit, note, spread)
+
+
+def quantile(freedom: float, level: float) -> float:
+    """Two-sided quantile of Student's t."""
+    # From scipy.special, as scipy.stats takes ten times as long for one number.
+    return float(special.stdtrit(freedom, (1 + level) / 2))
+
+
+def student(
+    value: float, error: float, freedom: float, *, level: float, null: float = 0.0
+) -> tuple[Interval, float]:
+    """Student's interval of a ``value`` with a standard error, and the two-sided p of ``null``."""
+    reach = quantile(freedom, level) * error
+    p = float(value == null)  # without any spread
+    if error > 0:
+        p = 2 * float(special.stdtr(freedom, -abs(value - null) / error))
+    return Interval(value - reach, value + reach), p
 
 
 def _crossed(
@@ -317,16 +331,17 @@ def _crossed(
     resamples: int,
     generator: torch.Generator | None,
 ) -> Spread:
-    """Spread of a mean over seeds when seeds and lesions are both drawn anew.
+    """Spread of a mean over seeds when seeds and lesions are both drawn again.
 
-    A bootstrap that draws both, as all seeds are tested on the same lesions, see
+    All seeds are tested on the same lesions, so both are drawn in the bootstrap, see
     :func:`variance_of`. Of S seeds, S - 1 are drawn, which makes their share of the variance
-    unbiased (Rao and Wu, JASA 83 (1988) 231): with six seeds a draw of all is short by a sixth. Few
-    seeds know little of their own spread, so that the quantile is that of Student's t, with the
-    degrees of freedom of Satterthwaite (1946).
+    unbiased (Rao and Wu, JASA 83 (1988) 231): with six seeds, drawing all of them would
+    underestimate it by a sixth. Few seeds do not determine their spread well, so the quantile is
+    that of Student's t, with the degrees of freedom of Satterthwaite (1946).
 
-    On lesions drawn, the mean varies by the lesions, of variance ``l``, and by how the seeds differ
-    on them, of variance ``c / S``; a single seed by ``l + c``. The two tell ``l``, which lasts.
+    On drawn lesions, the mean varies with the lesions, with variance ``l``, and with the seeds'
+    differences on them, with variance ``c / S``; a single seed has ``l + c``. Both together give
+    ``l``, which more seeds do not reduce.
     """
     generator = generator or torch.Generator().manual_seed(0)
     check_paired(known)
@@ -344,11 +359,11 @@ def _crossed(
     drawn = spread_out(np.concatenate(rows), part, metric)
     picks = torch.randint(seeds, (len(drawn), seeds - 1), generator=generator).numpy()
     both = float(np.nanvar(np.take_along_axis(drawn, picks, 1).mean(1)))
-    # Where the lesions alone are drawn, or the seeds alone: what the degrees of freedom weigh.
+    # With lesions alone, or seeds alone: their variances weight the degrees of freedom.
     of_lesions = float(np.nanvar(drawn.mean(1)))
     of_one_seed = float(np.nanvar(drawn, axis=0).mean())
     of_seeds = float(values.var(ddof=1)) / seeds
-    # No need to draw what can be told: only what lesions add is left to the draws.
+    # Contributions that can be computed are not drawn: the draws give only that of the lesions.
     both += of_seeds - float(values[picks].mean(1).var())
     variance = variance_of(both, of_seeds, of_lesions, seeds)
     return Spread(
@@ -362,14 +377,14 @@ def _crossed(
 
 
 def variance_of(both: float, of_seeds: float, of_lesions: float, seeds: int) -> float:
-    """Of a mean over ``seeds`` that are all tested on the same lesions.
+    """Variance of a mean over ``seeds`` that are all tested on the same lesions.
 
-    How a seed differs from the others on single lesions is counted once in the variance over seeds
-    alone, and again in that over lesions alone; where both are drawn it is counted three times
-    (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007) 386), by which two equal
-    designs would hardly ever differ. Their sum, with it twice, is enough for tests at their level
-    from six seeds on. Satterthwaite's degrees of freedom of two or three seeds are too many, which
-    the third makes up for: it is kept as one over ``seeds - 1`` (by simulation, see
+    The differences between seeds on single lesions count once in the variance over seeds alone and
+    once in that over lesions alone. With both drawn they count three times (Owen, The pigeonhole
+    bootstrap, Annals of Applied Statistics 1 (2007) 386), and equal designs would hardly ever
+    differ. The sum of the two variances, which counts them twice, keeps tests at their level from
+    six seeds on. With two or three seeds, Satterthwaite's degrees of freedom are too many. The
+    third count compensates for this: it is kept as one over ``seeds - 1`` (by simulation, see
     docs/concepts/statistics.md).
     """
     twice = of_seeds + of_lesions
@@ -377,12 +392,12 @@ def variance_of(both: float, of_seeds: float, of_lesions: float, seeds: int) -> 
 
 
 def added_by_noise(seen: float, both: Array, of_seeds: Array, of_lesions: Array) -> float:
-    """What the luck of seeds and lesions adds in the mean to a number that was ``seen``.
+    """Mean contribution of noise from seeds and lesions to a number that was ``seen``.
 
-    Of a number that grows with the square of noise, such as a variance over designs; ``[R]`` of it
-    are on draws of both, of seeds alone and of lesions alone. The first have the noise of single
-    seeds on single lesions three times, see :func:`variance_of`, the others once each. The number
-    has it once, which is twice what the others add less what the first do.
+    The number grows with the square of the noise, such as a variance over designs. ``[R]`` of it
+    are given for draws of both, of seeds alone and of lesions alone. Draws of both contain the
+    noise of single seeds on single lesions three times, see :func:`variance_of`, the others once
+    each. The number contains it once, so its part is twice the sum of the others less that of both.
     """
     by_both, by_seeds, by_lesions = (
         float(np.nanmean(drawn)) - seen for drawn in (both, of_seeds, of_lesions)
@@ -391,35 +406,35 @@ def added_by_noise(seen: float, both: Array, of_seeds: Array, of_lesions: Array)
 
 
 def degrees_of_freedom(of_seeds: float, seeds: int, of_lesions: float, lesions: float) -> float:
-    """Satterthwaite's, of a variance that is the sum of two, each known from so many draws."""
+    """Satterthwaite's degrees of freedom of a sum of two variances, each from so many draws."""
     weighed = of_seeds**2 / (seeds - 1) + of_lesions**2 / max(1, lesions - 1)
     return (of_seeds + of_lesions) ** 2 / weighed if weighed > 0 else seeds - 1
 
 
 class Units(NamedTuple):
-    """The independent units that a metric is of: lesions, or patients."""
+    """Independent units on which a metric is computed: lesions, or patients."""
 
     counts: tuple[int, ...]
-    """That each class rests on, where the metric is a mean over classes; else that it rests on."""
+    """Units of each class if the metric is a mean over classes, otherwise of the metric."""
     groups: int
-    """Of all; fewer than the sum where one, a patient, has pictures of several classes."""
+    """Units in total; less than the sum if a patient has pictures of several classes."""
     equal: tuple[float, ...]
-    """As :attr:`counts`, but as many of one size as tell as much: one of many pictures outweighs
-    the rest (:func:`classify.intervals.equal_units`)."""
+    """Same as :attr:`counts`, as an equivalent number of units of equal size: a unit of many
+    pictures outweighs the rest (:func:`classify.intervals.equal_units`)."""
 
     @property
     def alone(self) -> bool:
-        """Whether no class has a second one, so that nothing tells how they vary."""
+        """Whether no class has a second unit, so that their variation is unknown."""
         return max(self.counts, default=0) < 2
 
     @property
     def telling(self) -> float:
-        """Units that tell the spread: one more than its degrees of freedom.
+        """Units that determine the spread: one more than its degrees of freedom.
 
-        Of a mean over classes they are Satterthwaite's (Biometrics Bulletin 2 (1946) 110) of the
-        variances of the classes, each known from its own lesions. Not as large as they are in the
-        draws, but as where all lesions vary alike: three that came out alike would count for
-        nothing. Never more than there are, as a patient is one in however many classes.
+        For a mean over classes they are Satterthwaite's (Biometrics Bulletin 2 (1946) 110), from
+        the variances of the classes, each known from its own lesions. All lesions are taken to vary
+        equally, not as in the draws, where three lesions with equal results would count for
+        nothing. Never more than there are units, as a patient counts once in any number of classes.
         """
         counts = np.array(self.counts)
         if len(counts) < 2:
@@ -429,27 +444,27 @@ class Units(NamedTuple):
         return min(1 + free, float(self.groups))
 
     def without_error(self, level: float) -> float:
-        """Units of one class that leave as much open as these where all of them are right.
+        """Units of one class, all correct, with the same uncertainty as these units, all correct.
 
-        So long are Wilson's intervals of the classes, put together as those of a mean are (Zou and
+        The length is that of Wilson's intervals of the classes, combined as for a mean (Zou and
         Donner, Stat. Med. 27 (2008) 1693).
         """
         counts = np.array(self.equal)
         ends = wilson_intervals(np.ones_like(counts), counts, level=level)
         open_ = float(np.linalg.norm(1 - ends[:, 0])) / len(counts)
         square = float(stats.norm.ppf((1 + level) / 2)) ** 2
-        # Of n the interval is open by z² / (n + z²).
+        # With n units the interval has the length z² / (n + z²).
         return min(square * (1 / open_ - 1), float(self.groups))
 
     def as_one_class(self, share: float) -> float:
-        """Units of one class that are all right, by luck, as often as these may be.
+        """Units of one class that are all correct by chance as often as these may be.
 
-        Where the mean of the classes' shares is ``share``, in (0, 1), all are right with a chance
-        ``prod r_k ** n_k`` of at most that of ``r_k = min(1, n_k / m)``, by Lagrange: what is
-        missed is of the rarest classes. A class of ``n`` such units has the chance ``share**n``.
+        If the mean of the classes' shares is ``share``, in (0, 1), all are correct with probability
+        ``prod r_k ** n_k``, at most that of ``r_k = min(1, n_k / m)``, by Lagrange: errors are in
+        the rarest classes. A class of ``n`` such units has the probability ``share**n``.
         """
         counts = np.sort(np.array(self.equal))
-        kept = np.arange(len(counts) - 1, -1, -1)  # classes that are always right, of 1, 2, ... not
+        kept = np.arange(len(counts) - 1, -1, -1)  # number of classes that are always correct
         with np.errstate(divide="ignore", invalid="ignore"):
             level = np.cumsum(counts) / (len(counts) * share - kept)
         missed = int(np.flatnonzero((level > 0) & (counts <= level))[-1]) + 1
@@ -459,12 +474,12 @@ class Units(NamedTuple):
 
 
 def units(part: Predictions, metric: str) -> Units:
-    """What a metric is of, see :class:`Units`.
+    """Units on which a metric is computed, see :class:`Units`.
 
-    As in a report, of a number of one class they are the lesions of the class, of its specificity
-    all others, and of its AUC, average precision and sensitivity at a specificity the fewer of the
-    two: of the pairs of one and the other that are in order, so many have no lesion in common. The
-    AUCs of two classes are of the same pairs, and count once.
+    As in a report, these are the lesions of the class for a number of one class, all others for its
+    specificity. For its AUC, average precision and sensitivity at a specificity it is the smaller
+    of both groups: that many correctly ordered pairs have no lesion in common. The AUCs of two
+    classes use the same pairs, and count once.
     """
     member = membership(part.groups, len(part.labels))
     found = _rests_on(part, metric)
@@ -475,19 +490,19 @@ def units(part: Predictions, metric: str) -> Units:
 class _Lesions(NamedTuple):
     count: int
     equal: float
-    """As many of one size tell as much."""
+    """Equivalent number of lesions of equal size."""
     who: str
-    """Who has them, in words."""
+    """Phrase that names the group."""
 
 
 def _lesions(member: Array, who: str) -> _Lesions:
-    """Those that some pictures are of."""
+    """Lesions that some pictures of the group belong to."""
     _, sizes = np.unique(member, return_counts=True)
     return _Lesions(len(sizes), float(equal_units(sizes.sum(), (sizes**2).sum())), who)
 
 
 def _rests_on(part: Predictions, metric: str) -> list[_Lesions]:
-    """The lesions of :func:`units`."""
+    """Groups of lesions for :func:`units`."""
     member = membership(part.groups, len(part.labels))
     number, of = of_class(metric) or (metric, "")
     if not of and metric not in _MACRO:
@@ -508,11 +523,12 @@ def _rests_on(part: Predictions, metric: str) -> list[_Lesions]:
 
 
 def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
-    """Draws ``[R, ...]`` of a metric on other lesions, with the spread of classes of one lesion.
+    """Draws ``[R, ...]`` of a metric on other lesions, with a spread for classes of one lesion.
 
-    Such a class is the same in all draws, and would count for nothing in a mean over classes. Its
-    lesions are taken to vary as those of the others do, as of a stratum of which a survey has one
-    unit (``survey.lonely.psu = "average"`` in R: Lumley, J. Stat. Softw. 9(1), 2004).
+    Such a class is the same in all draws and would not contribute to the spread of a mean over
+    classes. Its lesions are taken to vary like those of the other classes, as for a stratum with
+    one unit in a survey (``survey.lonely.psu = "average"`` in R: Lumley, J. Stat. Softw. 9(1),
+    2004).
     """
     counts = np.array(units(part, metric).counts)
     alone = counts < 2
@@ -525,9 +541,9 @@ def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
 
 
 def few_lesions(part: Predictions, metric: str) -> str | None:
-    """Why an interval over lesions may be too narrow, if a class that counts has few of them.
+    """Why an interval over lesions may be too narrow: a class that counts has few of them.
 
-    Or why there is none, where no class that counts has two.
+    Or why there is no interval: no class that counts has two.
     """
     found = _rests_on(part, metric)
     if units(part, metric).alone:
@@ -539,12 +555,12 @@ def few_lesions(part: Predictions, metric: str) -> str | None:
         return None
     told = f"{rarest} {count} lesion{'s' * (count != 1)} in the test part"
     if count == 1:
-        told += ", whose spread is taken from the other classes"
+        told += ", whose spread is estimated from the other classes"
     return f"{told}: intervals may be too narrow"
 
 
 def judged(run: Outcome) -> Judged | None:
-    """Scores of a run, put in order; None where it failed."""
+    """Sorted scores of a run; None if it failed."""
     part = run.predictions
     if part is None:
         return None
@@ -552,8 +568,8 @@ def judged(run: Outcome) -> Judged | None:
 
 
 def drawn_metric(judge: Judged | None, weights: Array, metric: str) -> Array:
-    """The metric on weighted rows ``[r, N]``; 0 of a run that failed."""
-    if judge is None:  # failed: it scores nothing on any lesion
+    """Metric on weighted rows ``[r, N]``; 0 for a failed run."""
+    if judge is None:  # failed: score 0 on any lesions
         return np.zeros(len(weights))
     return judge.measure(weights, [metric], drawn=True)[metric]
 
@@ -565,6 +581,6 @@ def check_paired(parts: Sequence[Predictions]) -> None:
         if not same or not np.array_equal(one.labels, other.labels):
             raise ValueError(
                 f"the runs were tested on different pictures ({len(one.labels)} and "
-                f"{len(other.labels)}, or others, or with other labels or lesions), so that they "
-                "are no pairs: compare designs that share data and split"
+                f"{len(other.labels)}, or others, or with other labels or lesions), so they cannot "
+                "be paired: compare designs that share data and split"
             )

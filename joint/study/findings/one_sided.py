@@ -1,4 +1,4 @@
-"""One-sided tests of what designs must reach: bounds of means and costs, a margin to the best."""
+"""One-sided tests of requirements: bounds of means and costs, and a margin to the best."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -17,19 +17,19 @@ __all__ = ["Answer", "behind_best", "of_cost", "of_mean", "one_sided"]
 
 
 class Answer(NamedTuple):
-    """What is known of one requirement of one design."""
+    """Result for one requirement of one design."""
 
     requirement: str
-    """In words; or what is missing to judge it."""
+    """The requirement in words, or what is missing to judge it."""
     met: bool
-    """By the mean, or the cost as it is."""
+    """Whether it is met by the mean, or by the cost as it is."""
     p: float
-    """One-sided, that it is not met."""
+    """One-sided p that it is not met."""
     of_cost: bool = False
 
 
 def of_mean(draws: Draws, number: int, bound: Bound) -> Answer:
-    """Whether the mean of a design is beyond a bound."""
+    """Test whether the mean of a design meets a bound."""
     if number not in draws.designs:
         return Answer(f"no {bound.name}", False, 1.0)
     own = draws.place(number)
@@ -44,10 +44,10 @@ def of_mean(draws: Draws, number: int, bound: Bound) -> Answer:
 
 
 def _by_chance(share: float, lesions: Units, bound: float) -> float:
-    """P of such a share of the lesions, or more, right, of which each is right with a chance.
+    """Probability that so large a share of lesions is correct, each with probability ``bound``.
 
-    No lesions vary more (Clopper and Pearson, Biometrika 26 (1934) 404). Where all but a few are
-    right, their spread as it was drawn is next to nothing, which says little of others.
+    No distribution varies more (Clopper and Pearson, Biometrika 26 (1934) 404). If nearly all
+    lesions are correct, the spread of the draws is nearly 0, which says little about others.
     """
     if not 0 < bound < 1:
         return float(bound >= 1)
@@ -57,9 +57,9 @@ def _by_chance(share: float, lesions: Units, bound: float) -> float:
 
 
 def of_cost(value: float | None, bound: Bound) -> Answer:
-    """Whether a cost, which is what it is, is on the right side of a bound."""
+    """Whether a cost, which has no uncertainty, meets a bound."""
     if value is None:
-        return Answer(str(bound), False, 1.0)  # of a run that is not done
+        return Answer(str(bound), False, 1.0)  # no run is done
     met = bound.spare(value) >= 0
     return Answer(str(bound), met, 0.0 if met else 1.0, of_cost=True)
 
@@ -67,9 +67,9 @@ def of_cost(value: float | None, bound: Bound) -> Answer:
 def behind_best(
     draws: Draws, number: int, within: float, told: str, wait: Collection[int]
 ) -> Answer:
-    """Whether a design is behind none of the others by the margin, some of which may still run.
+    """Test whether a design is within the margin of all others, some of which may still run.
 
-    ``told`` says the requirement in words; ``wait`` are the designs with runs to go.
+    ``told`` is the requirement in words; ``wait`` are the designs with pending runs.
     """
     if number not in draws.designs:
         return Answer(f"no {draws.metric}", False, 1.0)
@@ -90,16 +90,16 @@ def behind_best(
 
 
 def one_sided(draws: Draws, weights: npt.ArrayLike, bound: float, spare: float) -> float:
-    """P that a weighted sum of means is not beyond ``bound``, to which there is ``spare``."""
+    """P that a weighted sum of means does not exceed ``bound``; ``spare`` is the room above it."""
     found = draws.infer(weights, null=bound)
     if found.interval is None:
         return 1.0
-    alike = found.interval.low == found.interval.high  # of all seeds and lesions
+    alike = found.interval.low == found.interval.high  # all seeds and lesions gave the same
     p = float(spare < 0) if alike else found.p / 2 if spare > 0 else 1 - found.p / 2
     if draws.lesions is None:
         return p
     if not scores_nothing(draws.metric):
         return 1.0 if alike else p
-    # If a share of at least ``spare`` of all lesions were otherwise, so many would hide it with
-    # this chance (the rule of three: Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
+    # If a share of at least ``spare`` of all lesions were different, so many lesions would miss it
+    # with this chance (the rule of three: Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
     return max(p, _by_chance(1.0, draws.lesions, 1 - spare))

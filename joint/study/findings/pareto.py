@@ -1,4 +1,4 @@
-"""Designs that no other one beats in everything at once, and how sure that is.
+"""Pareto front: designs that no other one beats in all numbers, and its uncertainty.
 
 ::
 
@@ -23,24 +23,24 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-DIMENSIONS = (2, 4)  # of a hypervolume
-_MARGIN = 0.1  # of the range of the designs, by which the reference lies beyond the worst
-_CELLS = 10_000_000  # that are held at once: 80 MB
+DIMENSIONS = (2, 4)  # least and most numbers of a hypervolume
+_MARGIN = 0.1  # of the range of the designs, between the worst and the reference
+_CELLS = 10_000_000  # held in memory at once: 80 MB
 
 
 def pareto_front(values: npt.ArrayLike, *, minimise: Sequence[bool]) -> npt.NDArray[np.bool_]:
-    """Tell which points are not dominated.
+    """Determine which points are not dominated.
 
-    A point is dominated by another that is as good in every number and better in one. Equal points
-    do not dominate each other. A point with a number missing (nan) is not comparable: it is not on
-    the front, and keeps no other from it.
+    A point is dominated by another that is at least as good in every number and better in one.
+    Equal points do not dominate each other. A point with a missing number (NaN) is not comparable:
+    it is not on the front and does not keep other points off it.
 
     Parameters
     ----------
     values : array ``[M, D]``
         D numbers of M designs.
     minimise : sequence of bool, length D
-        Whether a smaller one is better.
+        Whether a smaller value is better, for each number.
 
     Returns
     -------
@@ -70,22 +70,22 @@ def pareto_front(values: npt.ArrayLike, *, minimise: Sequence[bool]) -> npt.NDAr
 def front_probability(
     drawn: npt.ArrayLike, costs: npt.ArrayLike, *, minimise: bool = False
 ) -> npt.NDArray[np.float64]:
-    """In how many draws of the metric a design is on the front of metric and costs.
+    """Share of draws in which each design is on the front of metric and costs.
 
     Parameters
     ----------
     drawn : array ``[R, M]``
-        The metric of M designs, drawn anew R times: :attr:`Draws.drawn`.
+        Resampled metric of M designs in R draws: :attr:`Draws.drawn`.
     costs : array ``[M, D]``
-        Costs that are known as they are; less is better.
+        Costs, without uncertainty; lower is better.
     minimise : bool
         Whether a smaller metric is better.
 
     Returns
     -------
     array ``[M]``
-        Shares of the draws in which it has a number, 0..1. nan without any, and for a design with
-        a cost missing.
+        Shares of the draws in which the design has a number, 0..1. NaN if there are none, and for
+        a design with a missing cost.
 
     Raises
     ------
@@ -103,11 +103,11 @@ def front_probability(
         return found
     losses = drawn if minimise else -drawn
     for number in np.flatnonzero(known):
-        # Only designs that ask for no more of anything can push it from the front.
+        # Only designs with no higher cost can push it off the front.
         rivals = known & (costs <= costs[number]).all(1)
         cheaper = (costs < costs[number]).any(1)
         own = losses[:, [number]]
-        there = np.isfinite(own[:, 0])  # a draw of its runs that are not done says nothing
+        there = np.isfinite(own[:, 0])  # draws without any finished run are ignored
         beaten = (losses < own) | (cheaper & (losses == own))
         if there.any():
             found[number] = 1 - float((beaten & rivals).any(1)[there].mean())
@@ -117,32 +117,32 @@ def front_probability(
 def hypervolume(
     values: npt.ArrayLike, reference: Sequence[float], *, minimise: Sequence[bool]
 ) -> float:
-    """Volume of what a set of designs dominates, up to a reference point.
+    """Volume that a set of designs dominates, up to a reference point.
 
-    The S-metric of Zitzler and Thiele (IEEE Transactions on Evolutionary Computation 3 (1999) 257),
-    exact: the space is cut at every cost of a design, and each cell is as high as the best design
-    that costs no more.
+    This is the S-metric of Zitzler and Thiele (IEEE Transactions on Evolutionary Computation 3
+    (1999) 257), computed exactly: the space is cut at each cost of a design, and each cell is as
+    high as the best design that costs no more.
 
     Parameters
     ----------
     values : array ``[M, D]``
-        D numbers of M designs, 2 to 4. A design with a number missing (nan) dominates nothing, and
-        neither does one that is not better than the reference in all of them.
+        D numbers of M designs, 2 to 4. A design with a missing number (NaN) dominates nothing, as
+        does one that is not better than the reference in all numbers.
     reference : sequence of float, length D
-        Where the volume ends: worse than what counts.
+        Point at which the volume ends, worse than the designs that count.
     minimise : sequence of bool, length D
-        Whether a smaller one is better.
+        Whether a smaller value is better, for each number.
 
     Returns
     -------
     float
-        In the product of the units of the numbers: it depends on the reference and on the scales.
+        Volume in the product of the units; it depends on the reference and on the scales.
 
     Raises
     ------
     ValueError
-        When the shapes do not fit, or the reference, or how far a design is beyond it, is not
-        finite.
+        When the shapes do not fit, or when the reference, or the distance of a design from it, is
+        not finite.
     """
     gains = _gains(values, reference, minimise)
     return float(volumes_of(gains[None, :, 0], gains[:, 1:])[0])
@@ -151,18 +151,18 @@ def hypervolume(
 def hypervolume_shares(
     values: npt.ArrayLike, reference: Sequence[float], *, minimise: Sequence[bool]
 ) -> npt.NDArray[np.float64]:
-    """Share of the hypervolume that each design alone adds: what is lost without it.
+    """Share of the hypervolume that each design alone adds, which is lost without it.
 
     Parameters
     ----------
     values, reference, minimise
-        As of :func:`hypervolume`.
+        As in :func:`hypervolume`.
 
     Returns
     -------
     array ``[M]``
-        0..1; 0 for one that is not on the front or has a twin there, so that they do not sum to 1.
-        nan where nothing is dominated.
+        0..1; 0 for a design that is not on the front or has an equal there, so the shares do not
+        sum to 1. NaN if nothing is dominated.
 
     Raises
     ------
@@ -178,13 +178,13 @@ def hypervolume_shares(
         return np.full(len(gains), math.nan)
     for number in front:
         rest = np.delete(gains, number, axis=0)
-        rest = rest[pareto_front(rest, minimise=ways)]  # those behind it may come forward
+        rest = rest[pareto_front(rest, minimise=ways)]  # designs behind it may move to the front
         shares[number] = max(0.0, 1 - float(volumes_of(rest[None, :, 0], rest[:, 1:])[0] / whole))
     return shares
 
 
 def _gains(values: npt.ArrayLike, reference: Sequence[float], minimise: Sequence[bool]) -> Array:
-    """By how much designs are better than the reference, ``[M, D]``; 0 where one is not in all."""
+    """Improvement over the reference, ``[M, D]``; 0 for a design that is not better in all."""
     points, end = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
     least, most = DIMENSIONS
     count = len(minimise)
@@ -194,7 +194,7 @@ def _gains(values: npt.ArrayLike, reference: Sequence[float], minimise: Sequence
             f"{points.shape}, {end.shape} and {count}"
         )
     if not least <= count <= most:
-        raise ValueError(f"a hypervolume is of {least} to {most} numbers, not {count}")
+        raise ValueError(f"a hypervolume takes {least} to {most} numbers, not {count}")
     if not np.isfinite(end).all():
         raise ValueError(f"the reference of a hypervolume must be finite, not {end.tolist()}")
     gains = np.where(minimise, end - points, points - end)
@@ -202,17 +202,17 @@ def _gains(values: npt.ArrayLike, reference: Sequence[float], minimise: Sequence
     endless = np.flatnonzero(np.isposinf(gains).any(1))
     if len(endless):
         raise ValueError(
-            "a hypervolume needs an end: designs are infinitely better than the reference, rows "
-            f"{', '.join(map(str, endless))}: leave these designs out"
+            "the hypervolume is infinite: some designs are infinitely better than the reference, "
+            f"rows {', '.join(map(str, endless))}: leave these designs out"
         )
     return gains
 
 
 def volumes_of(drawn: Array, fixed: Array) -> Array:
-    """Volumes ``[R]`` of M boxes: their first side is drawn ``[R, M]``, the others not ``[M, D]``.
+    """Volumes ``[R]`` of M boxes with a drawn first side ``[R, M]`` and fixed sides ``[M, D]``.
 
-    Boxes stand in one corner. The space of the fixed sides is cut at each of them; in a cell, the
-    longest first side of the boxes that reach over it counts.
+    All boxes share a corner. The space of the fixed sides is cut at each of them; a cell is as high
+    as the longest first side of the boxes that cover it.
     """
     cuts, places = zip(*(np.unique(side, return_inverse=True) for side in fixed.T), strict=True)
     shape = tuple(len(cut) for cut in cuts)
@@ -230,21 +230,21 @@ def volumes_of(drawn: Array, fixed: Array) -> Array:
         for box, place in enumerate(flat.tolist()):
             np.maximum(best[:, place], part[:, box], out=best[:, place])
         best = best.reshape(-1, *shape)
-        for axis in range(1, best.ndim):  # a longer box reaches over the cells of the shorter
+        for axis in range(1, best.ndim):  # a longer box covers the cells of shorter ones
             best = np.flip(np.maximum.accumulate(np.flip(best, axis), axis), axis)
         found.append(best.reshape(len(part), size) @ cells)
     return np.concatenate(found) if found else np.zeros(0)
 
 
 def reference_of(values: Array, minimise: Sequence[bool]) -> tuple[Array, Array]:
-    """The best of each number of the designs ``[M, D]``, and a tenth of the range beyond the worst.
+    """Best of each number of the designs ``[M, D]``, and a tenth of the range beyond the worst.
 
-    Designs with a number missing do not count; at least one has all.
+    Designs with a missing number do not count; at least one design must have all.
     """
     known = values[np.isfinite(values).all(1)]
     lowest, highest = known.min(0), known.max(0)
     best, worst = np.where(minimise, lowest, highest), np.where(minimise, highest, lowest)
     span = highest - lowest
-    # Designs that are alike in a number still need some room behind them.
+    # If designs are equal in a number, some room beyond them is still needed.
     span = np.where(span > 0, span, np.where(worst != 0, np.abs(worst), 1.0))
     return best, worst + _MARGIN * np.where(minimise, span, -span)

@@ -1,4 +1,4 @@
-"""Rate against accuracy: how many bits a codec needs for an accuracy, and how sure that is.
+"""Rate against accuracy: bits that a codec needs for an accuracy, with intervals.
 
 ::
 
@@ -16,7 +16,6 @@ from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from classify import Interval
 from joint.analysis.curve_difference import (
@@ -33,12 +32,13 @@ from joint.judge.metric import check_study_metric, lower_is_better
 from joint.record import Record
 from joint.settings import NoneConfig
 from joint.study.axis import Design
+from joint.study.paths import is_within
 from joint.study.significance import holm, smallest_p
 from joint.study.space import levels_shown
 from joint.study.store import Ledger
 
 from .draws import Draws, resample
-from .inference import degrees_of_freedom, variance_of
+from .inference import degrees_of_freedom, student, variance_of
 from .table import Row, outcomes, rows
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-_TELLING = 300  # draws of seeds alone, and of lesions alone, which tell their shares of a variance
+_TELLING = 300  # draws of seeds alone and of lesions alone, for their shares of a variance
 _OF_RATE = ("system.codec", "objective.rate", "objective.rate_target", "objective.distortion")
 
 
@@ -61,29 +61,29 @@ class RatePoint:
 
     design: int
     rate: float
-    """Mean bits of a picture over seeds."""
+    """Mean bits per picture over seeds."""
     rate_interval: Interval | None
-    """Over seeds, by Student's t; None with fewer than two."""
+    """Interval over seeds, by Student's t; None with fewer than two."""
     accuracy: float
-    """Or another metric of the study."""
+    """Accuracy, or another metric of the study."""
     interval: Interval | None
-    """Over seeds and lesions."""
+    """Interval over seeds and lesions."""
 
 
 @final
 @dataclass(frozen=True)
 class RateFamily:
-    """Designs that differ in nothing but the setting of their codec, or its price in training."""
+    """Designs that differ only in the setting of their codec, or in its weight in training."""
 
     name: str
     levels: Design
-    """What they have in common."""
+    """Name that says what the designs have in common."""
     codec: str
-    """Kind of the codec, of one's own with its class; ``none`` reads the codes of the sensor."""
+    """Kind of the codec, with its class for your own; ``none`` uses the codes of the sensor."""
     points: tuple[RatePoint, ...]
     """By rate."""
     falls: tuple[tuple[float, float], ...]
-    """Between which rates the accuracy falls, so that it was pooled."""
+    """Rates between which the accuracy falls, where points were pooled."""
 
 
 @final
@@ -97,11 +97,12 @@ class RateAccuracy(Record):
     families: tuple[RateFamily, ...]
     anchor: str | None
     differences: tuple[RateDifference, ...]
-    """Of every other family of at least two points from the anchor, or from the family of its
-    codec that is alike in everything else. Their verdicts are corrected for their number."""
+    """Difference of each other family with at least two points from the anchor, or from the family
+    of the anchor's codec that is equal in everything else. Verdicts are corrected for their
+    number."""
 
     def __str__(self) -> str:
-        head = f"{self.metric} against bits of a picture, over {self.unit}"
+        head = f"{self.metric} against bits per picture, over {self.unit}"
         lines = [f"{head}; exploration, p adjusted for all differences"]
         for family in self.families:
             lines.append(f"  {family.name}")
@@ -121,39 +122,39 @@ def rate_accuracy(
     minimum_overlap: float = 0.3,
     resamples: int | None = None,
 ) -> RateAccuracy:
-    """Curves of accuracy against bits, and how far each is from one of them.
+    """Curves of accuracy against bits, and the difference of each from a reference curve.
 
     Parameters
     ----------
     ledger : Ledger
         The study, finished or not.
     metric : str, optional
-        One that grows with quality; that of the plan by default.
+        Metric that grows with quality; by default that of the plan.
     anchor : str, optional
-        Name of the family that the others are compared with; by default the first of JPEG, WebP,
-        or the first of all.
+        Name of the family to compare the others with; by default the first of JPEG, of WebP, or of
+        all.
     along : sequence of str, optional
-        Axes along which the rate changes; by default those that set fields of the codec or the
-        objective alone. Codecs of another kind are another family in any case.
+        Axes along which the rate changes; by default those that set only fields of the codec or
+        the objective. Another kind of codec is always another family.
     minimum_overlap : float
-        As in :func:`compress.bd_rate`; lower than there, as curves of accuracy are short.
+        As in :func:`compress.bd_rate`; lower than there, because curves of accuracy are short.
     resamples : int, optional
-        Draws; those of the plan by default.
+        Number of draws; by default that of the plan.
 
     Returns
     -------
     RateAccuracy
         Intervals of differences are Student's, from the spread of the draws of seeds and lesions as
-        in :func:`infer`, those of bits on a logarithm. The p of a difference in bits is no smaller
-        than the smallest that a sign-flip test of as many seeds can give, as that of a planned
-        comparison (:func:`joint.study.smallest_p`), and is corrected for all differences
-        (:func:`holm`): at 5 % nothing is shown of fewer than six seeds.
+        in :func:`infer`; those of bits are computed on a logarithmic scale. The p of a difference
+        in bits is at least the smallest p of a sign-flip test with as many seeds, like that of a
+        planned comparison (:func:`joint.study.smallest_p`). It is corrected for all differences
+        (:func:`holm`): at 5 %, fewer than six seeds can show nothing.
 
     Raises
     ------
     ValueError
-        For a metric of which less is better, an axis or an anchor that is not there, no draws, or
-        an overlap that is no share; for a race, whose seeds were chosen by results.
+        For a metric where lower is better, an unknown axis or anchor, no draws, an overlap that is
+        not a share, or a race, which chooses seeds by results.
     """
     check_overlap(minimum_overlap)
     plan = ledger.study.plan
@@ -192,7 +193,7 @@ def rate_accuracy(
 
 
 def _corrected(differences: Sequence[RateDifference], alpha: float) -> tuple[RateDifference, ...]:
-    """The same with p and verdicts as of all that were compared."""
+    """The differences with p and verdicts adjusted for their number."""
     adjusted = iter(holm([each.rate_p for each in differences if each.rate_p is not None]))
 
     def judged(each: RateDifference) -> RateDifference:
@@ -207,7 +208,7 @@ def _corrected(differences: Sequence[RateDifference], alpha: float) -> tuple[Rat
 def _alike(
     families: Sequence[RateFamily], family: RateFamily, chosen: RateFamily
 ) -> RateFamily | None:
-    """Another curve of the anchor's codec at the levels of a family, or else the anchor itself."""
+    """Curve of the anchor's codec at the same levels as a family, otherwise the anchor itself."""
     for other in families:
         if other is not family and other.codec == chosen.codec and other.levels == family.levels:
             return other
@@ -215,7 +216,7 @@ def _alike(
 
 
 def _of_rate(path: str) -> bool:
-    return any(path == root or path.startswith(f"{root}.") for root in _OF_RATE)
+    return any(is_within(path, table) for table in _OF_RATE)
 
 
 def _anchor(families: Sequence[RateFamily], wanted: str | None) -> RateFamily | None:
@@ -235,14 +236,14 @@ def _anchor(families: Sequence[RateFamily], wanted: str | None) -> RateFamily | 
 @final
 @dataclass(frozen=True, eq=False)
 class _Rates:
-    """Bits of a picture of each design of the draws."""
+    """Bits per picture of each design of the draws."""
 
     values: Array
-    """Of each run, ``[D, S]``; nan where nothing rounds."""
+    """Bits of each run, ``[D, S]``; NaN where nothing rounds."""
     means: Array
     """``[D]``."""
     drawn: Array
-    """``[R, D]``, on the seeds that were drawn for the accuracy."""
+    """Bits of each draw, ``[R, D]``, on the seeds drawn for the accuracy."""
 
     @classmethod
     def of(cls, table: Sequence[Row], draws: Draws) -> "_Rates":
@@ -254,19 +255,13 @@ class _Rates:
         return cls(values, *draws.along(values))
 
     def interval(self, place: int, level: float) -> Interval | None:
-        """Student's, over seeds."""
+        """Student's interval over seeds."""
         there = self.values[place][np.isfinite(self.values[place])]
         if len(there) < 2:
             return None
         error = float(there.std(ddof=1)) / math.sqrt(len(there))
-        reach = _quantile(len(there) - 1, level) * error
-        mean = float(there.mean())
-        return Interval(max(0.0, mean - reach), mean + reach)
-
-
-def _quantile(freedom: float, level: float) -> float:
-    """Of Student's t, two-sided."""
-    return float(special.stdtrit(freedom, (1 + level) / 2))
+        (low, high), _ = student(float(there.mean()), error, len(there) - 1, level=level)
+        return Interval(max(0.0, low), high)
 
 
 def _families(
@@ -296,7 +291,7 @@ def _families(
 
 
 def _kind(codec: CodecConfig) -> str:
-    """What tells a codec from others on a curve: all of one's own are of one kind."""
+    """Name that identifies a codec on a curve; your own codecs are one kind per class."""
     if isinstance(codec, CustomConfig):
         return f"custom {codec.class_path}"
     return "none" if isinstance(codec, NoneConfig) else codec.kind
@@ -331,11 +326,11 @@ def _difference(
     seeds = int(known.sum(1).min())
     alone = draws.lesions is not None and draws.lesions.alone
     count = 0 if seeds < 2 or alone else len(draws.drawn)
-    # Without lesions all that was drawn are the seeds.
+    # Without lesions, only seeds were drawn.
     telling = 0 if draws.lesions is None else min(count, _TELLING)
 
     def drawn(each: RateFamily, of: Sequence[int]) -> DrawnCurve:
-        """On seeds and lesions drawn, then on seeds alone, then on lesions alone."""
+        """Curve on drawn seeds and lesions, then seeds alone, then lesions alone."""
         means = np.tile(rates.means, (telling, 1))
         rate = np.concatenate([rates.drawn[:count], rates.drawn[:telling], means])
         accuracy = np.concatenate(
@@ -347,11 +342,10 @@ def _difference(
         parts = (part[np.isfinite(part)] for part in np.split(found, [count, count + telling]))
         both, of_seeds, of_lesions = (float(part.var()) if len(part) else 0.0 for part in parts)
         freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, draws.telling)
-        # Where seeds alone were drawn, nothing is in it twice.
+        # With seeds alone drawn, no noise is counted twice.
         error = math.sqrt(variance_of(both, of_seeds, of_lesions, seeds) if telling else both)
-        reach = _quantile(freedom, level) * error
-        p = 2 * float(special.stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
-        return Interval(value - reach, value + reach), max(p, smallest_p(seeds))
+        interval, p = student(value, error, freedom, level=level)
+        return interval, max(p, smallest_p(seeds))
 
     return curve_difference(
         drawn(family, of[0]),
@@ -360,5 +354,5 @@ def _difference(
         level=level,
         judge=judge,
         counted=count,
-        undrawn=draws.note if alone and draws.note else "one seed knows nothing of others",
+        undrawn=draws.note if alone and draws.note else "one seed says nothing about others",
     )

@@ -1,4 +1,4 @@
-"""What a study has shown, and what it has not: planned comparisons first, then the exploration."""
+"""What a study has shown and what it has not: planned comparisons first, then exploration."""
 
 import json
 import math
@@ -23,14 +23,14 @@ from joint.study.provenance import (
     environment_differences,
     other_pictures,
 )
-from joint.study.race import race_told, seeds_had
+from joint.study.race import race_note, seeds_ended
 from joint.study.sampler import Listed
 from joint.study.significance import expected_maximum
-from joint.study.space import Pair, levels_shown
-from joint.study.store import Ledger, Tally, done_before, given_up
+from joint.study.space import Pair, levels_shown, numbers_shown
+from joint.study.store import Ledger, Tally, check_design, done_before, given_up
 from joint.train.rate_weight import ON_TARGET
 
-from .inference import Outcome, check_paired, score, told_once
+from .inference import Outcome, check_paired, merged_notes, score
 from .pareto import DIMENSIONS, hypervolume_shares, pareto_front, reference_of
 from .selection import Selection, judged_selection
 from .statistics import Estimate, PairedDifference, adjusted, compare, estimate, unpaired
@@ -45,45 +45,45 @@ __all__ = [
     "report",
 ]
 
-_KINDS = 5  # of failures that are told in the text
-_SHOWN = 8  # designs that are named in a note
+_KINDS = 5  # reasons for failures that are printed
+_SHOWN = 8  # designs that a note names
 
 
 @final
 @dataclass(frozen=True)
 class DesignSummary:
-    """One design over its seeds."""
+    """Results of one design over its seeds."""
 
     number: int
-    """Of the design, as in the ledger."""
+    """Number of the design, as in the ledger."""
     levels: Design
-    """What it chooses on each axis."""
+    """Level on each axis."""
     estimate: Estimate
-    """Of the metric of the plan."""
+    """Mean of the plan's metric over seeds, with its interval."""
     costs: dict[str, float | None]
-    """Means over the runs that are done: of :attr:`Study.costs`, else of :data:`COSTS`."""
+    """Means over the finished runs: of :attr:`Study.costs`, or else of :data:`COSTS`."""
     on_front: bool
-    """No other design has a better metric at costs as low, of those of :func:`front_costs`, see
-    :func:`pareto_front`; never where no run is done. Of a race, among the designs that have all
-    seeds."""
+    """Whether no other design has a better metric at costs that are all as low, of those of
+    :func:`front_costs`, see :func:`pareto_front`. False if no run is done. In a race, the designs
+    that have all seeds are compared."""
     share: float | None = None
-    """Of the hypervolume of metric and :func:`front_costs`, what this design alone adds, 0..1: see
-    :func:`hypervolume_shares`; None where these are more than three, or none."""
+    """Share of the hypervolume of metric and :func:`front_costs` that this design alone adds, 0..1,
+    see :func:`hypervolume_shares`; None if there are more than three such costs, or none."""
     bpp: float | None = None
-    """Bits per pixel on the test part, a mean over the runs that are done; None without a codec."""
+    """Bits per pixel on the test part, mean over the finished runs; None without a codec."""
     rate_target: float | None = None
-    """The bits per pixel at which it was to end, ``objective.rate_target``; None without one."""
+    """Bits per pixel that training aims at, ``objective.rate_target``; None without one."""
 
     @property
     def off_target(self) -> bool:
-        """Whether it is compared at another rate than its levels say: by more than 5 %."""
+        """Whether the rate is more than 5 % off its target, so that it is compared at another."""
         if self.bpp is None or self.rate_target is None:
             return False
         return abs(self.bpp / self.rate_target - 1) > ON_TARGET
 
 
 def known_costs(designs: Sequence[DesignSummary]) -> list[str]:
-    """Costs that at least one of the designs has."""
+    """Costs that at least one of the designs has a value for."""
     names = dict.fromkeys(name for each in designs for name in each.costs)
     return [name for name in names if any(each.costs[name] is not None for each in designs)]
 
@@ -91,22 +91,22 @@ def known_costs(designs: Sequence[DesignSummary]) -> list[str]:
 @final
 @dataclass(frozen=True)
 class Failure:
-    """One reason for which runs failed."""
+    """One reason why runs failed."""
 
     error: str
     """Its kind."""
     message: str
-    """What it said, in the words of the first of them."""
+    """Message of the first of these runs."""
     designs: tuple[int, ...]
-    """Numbers of the designs."""
+    """Numbers of the designs that failed for it."""
     runs: int
-    """How many runs."""
+    """Number of runs that failed for it."""
     of_the_machine: bool = False
-    """Whether its machine gave them up: they count as not ended until they are tried again."""
+    """Whether the machine ended them: such runs count as not ended until they are tried again."""
 
     def __str__(self) -> str:
         first = self.message.strip().partition("\n")[0]
-        which = f"design{'s' * (len(self.designs) > 1)} {', '.join(map(str, self.designs))}"
+        which = numbers_shown("design", self.designs)
         not_ended = ", which count as not ended" if self.of_the_machine else ""
         return f"{self.runs} of {which}{not_ended}: {self.error}: {first}"
 
@@ -114,70 +114,70 @@ class Failure:
 @final
 @dataclass(frozen=True)
 class StudyReport:
-    """What a study has shown."""
+    """Everything that a study has shown so far."""
 
     name: str
     question: str
-    """What the study is for, in its own words."""
+    """Question that the study is to answer, in its own words."""
     metric: str
     tally: Tally
-    """How many runs are in which state."""
+    """Number of runs in each state."""
     planned: tuple[PairedDifference, ...]
-    """Comparisons that the plan named, their p adjusted for their number."""
+    """Comparisons named in the plan, with p adjusted for their number."""
     designs: tuple[DesignSummary, ...]
-    """All designs, the best first: exploration. Of a race, those with the most seeds first."""
+    """All designs, best first (exploration). In a race, those with the most seeds first."""
     luck: float | None
-    """By how much the best of the designs that have a number would be ahead of their mean if all
-    were equal, by chance over seeds alone. None when no design has a number of two seeds, or all
-    were named in comparisons of the plan that is judged here, so that nobody chooses among them by
-    their results; and of a race, whose designs have different numbers of seeds."""
+    """Expected lead of the best design over the mean of all, among designs with a number, if they
+    differed by chance over seeds only. None if no design has a number from two seeds; if the plan
+    that is judged here names all designs in comparisons, so that nobody selects among them by their
+    results; and in a race, where designs have different numbers of seeds."""
     doubt: str | None
-    """Why nothing planned can be shown, if so."""
+    """Why no planned comparison can show anything; None if one can."""
     failures: tuple[Failure, ...] = ()
-    """Why runs failed, the most frequent reason first."""
+    """Reasons why runs failed, the most frequent first."""
     environments: tuple[EnvironmentDifference, ...] = ()
-    """In which versions and devices the runs differ."""
+    """Differences between the runs in versions and devices."""
     before: int = 0
-    """Runs that were done already when the plan was written."""
+    """Number of runs that were already done when the plan was written."""
     plan_metric: str = ""
-    """The metric of the plan, which ``metric`` may not be."""
+    """Metric of the plan; ``metric`` may be another one."""
     explored: tuple[PairedDifference, ...] = ()
-    """The comparisons that the plan named, by another metric than its own: exploration."""
+    """The plan's comparisons, by another metric than its own: exploration."""
     changed: tuple[int, ...] = ()
-    """Designs of which some runs were made of other pictures or files, which were replaced."""
+    """Designs with runs that used other pictures or files, because files were replaced."""
     selection: Selection | None = None
-    """Which designs reach what the plan requires; None where it requires nothing."""
+    """Which designs meet the requirements of the plan; None if it has none."""
     unjudged: str | None = None
-    """Why nobody can say which do, as when no run has a number that is required."""
+    """Why this cannot be decided, for example because no run has a required number."""
     race: str | None = None
-    """How far the race of the study is, and what that makes of the means; None without one."""
+    """Progress of the race and what it means for the means; None without a race."""
 
     @property
     def other_pictures(self) -> str | None:
-        """That files were replaced while the study went on; None where they were not."""
+        """Warning that files were replaced during the study; None if they were not."""
         return other_pictures(self.changed)
 
     @property
     def off_target(self) -> str | None:
-        """Which designs do not have the rate that they were to end at; None where all have."""
+        """Warning that names the designs off their target rate; None if there are none."""
         off = sorted((each for each in self.designs if each.off_target), key=lambda d: d.number)
         if not off:
             return None
-        told = [f"design {d.number} has {d.bpp:.4g} for {d.rate_target:g}" for d in off[:_SHOWN]]
+        told = [f"design {d.number} has {d.bpp:.4g}, not {d.rate_target:g}" for d in off[:_SHOWN]]
         more = [f"and {len(off) - _SHOWN} more"] if len(off) > _SHOWN else []
         return (
             f"{len(off)} of {len(self.designs)} designs are more than {100 * ON_TARGET:g} % off "
-            f"their objective.rate_target, bits/pixel: {', '.join(told + more)}. Designs of one "
-            "target may differ in their rates: compare them as curves, or train for more epochs"
+            f"their objective.rate_target, bits/pixel: {', '.join(told + more)}. Designs with the "
+            "same target may differ in rate: compare them as curves, or train for more epochs"
         )
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of the intervals of the designs."""
+        """Remarks on the intervals of the designs."""
         judged = [(each.number, each.estimate) for each in self.designs]
         without = [each.note for _, each in judged if each.mean is None and each.note is not None]
         known = {number: [each.note] for number, each in judged if each.mean is not None}
-        return [*told_once(known), *dict.fromkeys(without)]
+        return [*merged_notes(known), *dict.fromkeys(without)]
 
     def __str__(self) -> str:
         tally = self.tally
@@ -191,16 +191,16 @@ class StudyReport:
         lines += [] if self.other_pictures is None else [f"  warning: {self.other_pictures}"]
         lines += ["", "planned before the first run"]
         if self.before:
-            lines.append(f"  {self.before} of {tally.total} runs were there before this plan")
+            lines.append(f"  {self.before} of {tally.total} runs were done before this plan")
         if self.doubt is not None:
             lines.append(f"  {self.doubt}")
         if self.off_target is not None:
             lines.append(f"  {self.off_target}")
         another = self.metric != self.plan_metric
-        nothing = f" of {self.metric}: the plan is of {self.plan_metric}" if another else ""
+        nothing = f" for {self.metric}: the plan is for {self.plan_metric}" if another else ""
         lines += [f"  {contrast}" for contrast in self.planned]
         lines += [] if self.selection is None else indent(str(self.selection), "  ").splitlines()
-        lines += [] if self.unjudged is None else [f"  required: not known: {self.unjudged}"]
+        lines += [] if self.unjudged is None else [f"  requirements not judged: {self.unjudged}"]
         lines += [] if self.planned or self.selection or self.unjudged else [f"  nothing{nothing}"]
         order = "best first" if self.race is None else "those with most seeds first"
         lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, {order}"]
@@ -212,11 +212,11 @@ class StudyReport:
             counted = ", ".join(front_costs(there))
             which = f" ({counted})" if counted else ""
             others = "no design" if self.race is None else "no other design with all seeds"
-            lines.append(f"  *: {others} is ahead of it at costs that are all as low{which}")
+            lines.append(f"  *: {others} is ahead at costs that are all as low{which}")
         if "photons" in known:
             lines.append(
-                "  photons: of a pixel at full scale, what the camera takes and not what the lamp "
-                "gives: a wider stop or a larger pixel has more of them in the same light"
+                "  photons: per pixel at full scale. This is the light that the camera collects, "
+                "not what the lamp emits: a larger stop or pixel collects more of the same light"
             )
         lines += [f"  {contrast}" for contrast in self.explored]
         lines += [f"  {note}" for note in self.notes]
@@ -224,13 +224,13 @@ class StudyReport:
         count = sum(design.estimate.mean is not None for design in self.designs)
         if self.luck is not None and round(self.luck, 4) > 0 and count > 1:
             lines.append(
-                f"  the best of {count} equal designs lies {self.luck:.4f} above them "
-                "by the luck of its seeds: confirm a choice on fresh ones"
+                f"  by chance over seeds alone, the best of {count} equal designs would be "
+                f"{self.luck:.4f} above their mean: confirm a choice on fresh seeds"
             )
         return "\n".join(lines)
 
     def _failed(self) -> list[str]:
-        """What failed and why: a design of broken runs is not told from a bad one by its mean."""
+        """Lines on failed runs; the mean alone does not tell failed runs from a poor design."""
         if not self.failures:
             return []
         counts = "scores 0" if scores_nothing(self.metric) else "is left out"
@@ -238,19 +238,19 @@ class StudyReport:
             counts = "counts as not ended"
         more = len(self.failures) - _KINDS
         return [
-            f"  a run that failed {counts}; to try them again, with the cause put right: "
+            f"  a run that failed {counts}; to retry after fixing the cause: "
             "lens2label study run FOLDER --retry-failed",
             *(f"  {failure}" for failure in self.failures[:_KINDS]),
             *([f"  and {more} more reasons: lens2label study list FOLDER"] if more > 0 else []),
         ]
 
     def to_json(self) -> str:
-        """JSON of everything; a number that is none is null."""
+        """JSON of all fields; NaN becomes null."""
         content = as_json(vars(self) | {"off_target": self.off_target})
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """CSV with a row for each design, the best first; what is not there is empty."""
+        """CSV with one row per design, best first; missing values are empty."""
         cells = [
             {
                 "design": each.number,
@@ -270,26 +270,27 @@ class StudyReport:
 
 
 def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
-    """Judge a study as its plan says, finished or not.
+    """Judge a study, finished or not, as its plan says.
 
     Parameters
     ----------
     ledger : Ledger
         The study.
     metric : str, optional
-        Another one than that of the plan; then nothing of it was planned, and the comparisons of
-        the plan are exploration.
+        Metric to judge by; by default that of the plan. With another metric nothing was planned,
+        and the plan's comparisons count as exploration.
 
     Raises
     ------
     ValueError
-        For a metric that is unknown, or that no run has; or, of what was planned, one of the two.
-        Two that were tested on different pictures are no error: that is what is told of them.
+        For an unknown metric, or one that no run has or, for a planned comparison, that one of its
+        two designs lacks. Designs tested on different pictures are no error: their comparison
+        reports that.
     """
     plan = ledger.study.plan
     planned = metric is None or metric == plan.metric
     metric = metric or plan.metric
-    table = rows(ledger)  # before the outcomes: what is done here has one there
+    table = rows(ledger)  # before the outcomes: a run that is done in it then has an outcome too
     ended = outcomes(ledger, metric)
     lacking = {row.design for row in table if row.state == "done" and not ended[row.design]}
     pairs = ledger.pairs()
@@ -322,7 +323,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
                 known={metric: ended},
                 changed=changed,
             )
-        except ValueError as error:  # the rest of the report does not depend on it
+        except ValueError as error:  # the rest of the report does not depend on this
             unjudged = str(error)
     return StudyReport(
         name=ledger.study.name,
@@ -341,23 +342,23 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         explored=() if planned else contrasts,
         selection=selection,
         unjudged=unjudged,
-        race=race_told(ledger),
+        race=race_note(ledger),
     )
 
 
 def _chosen_among(ledger: Ledger, planned: bool) -> bool:
-    """Whether somebody may choose among all designs by their results, on seeds that are alike."""
+    """Whether somebody may select among all designs by their results, on the same seeds."""
     return ledger.study.race is None and not (planned and _named(ledger))
 
 
 def _named(ledger: Ledger) -> bool:
-    """Whether each design was named before the first run, in a comparison, as in a confirmation."""
+    """Whether a comparison named each design before the first run, as in a confirmation."""
     compared = {number for pair in ledger.pairs() for number in (pair.first, pair.second)}
     return isinstance(ledger.study.sampler, Listed) and len(compared) == len(ledger.designs)
 
 
 def _rates(table: Sequence[Row]) -> dict[int, float]:
-    """Mean bits per pixel of each design that has a codec, over its runs that are done."""
+    """Mean bits per pixel of each design that has a codec, over its finished runs."""
     found: dict[int, list[float]] = {}
     for row in table:
         if (bpp := row.numbers.get("bpp")) is not None:
@@ -376,10 +377,10 @@ def _contrast(
     rates: Mapping[int, float],
     changed: Mapping[int, str],
 ) -> PairedDifference:
-    """Two designs of the plan compared; where they are no pairs, that is what is told of them.
+    """Comparison of two designs of the plan; if they cannot be paired, it says so.
 
-    ``lacking`` are the designs that are done and have no such number, ``changed`` those of which
-    some runs were made of other pictures or files.
+    ``lacking`` are the designs that are done and do not have the metric, ``changed`` those with
+    runs that used other pictures or files.
     """
     plan = ledger.study.plan
     runs = ended[pair.first], ended[pair.second]
@@ -399,7 +400,7 @@ def _contrast(
     parts = [run.predictions for run in (*runs[0], *runs[1]) if run.predictions is not None]
     try:
         check_paired(parts)
-    except ValueError:  # the rest of the report does not depend on it
+    except ValueError:  # the rest of the report does not depend on this
         return unpaired(*runs, **told)
     found = compare(*runs, **told, resamples=plan.resamples)
     if metric == "bpp" or not {pair.first, pair.second} <= rates.keys():
@@ -425,9 +426,9 @@ def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
 
 
 def _reason(row: Row) -> tuple[str, str]:
-    """Kind and words of a failure, without what is of the one run: its folder, and when it came.
+    """Kind and message of a failure, without what differs between runs: folder and time.
 
-    Of a machine the kind alone: its words are of processes, hosts and the room that there was.
+    For a failure of the machine, the kind alone: the message names processes, hosts and free space.
     """
     if given_up(row.error, row.message):
         return row.error or "unknown", ""
@@ -438,7 +439,7 @@ def _reason(row: Row) -> tuple[str, str]:
 def compare_designs(
     ledger: Ledger, first: int, second: int, *, metric: str | None = None
 ) -> PairedDifference:
-    """Compare two designs of a study by their numbers: exploration, whatever comes of it.
+    """Compare two designs of a study by their numbers. This is exploration.
 
     Parameters
     ----------
@@ -446,7 +447,7 @@ def compare_designs(
     first, second : int
         Numbers of the designs.
     metric : str, optional
-        That of the plan by default.
+        Metric to compare; by default that of the plan.
 
     Returns
     -------
@@ -455,16 +456,13 @@ def compare_designs(
     Raises
     ------
     ValueError
-        For a number that no design has, or a metric that the runs do not have.
+        For a number that is not a design, or a metric that the runs do not have.
     """
-    count = len(ledger.designs)
     for number in (first, second):
-        if not 0 <= number < count:
-            raise ValueError(f"there is no design {number}: they are counted from 0 to {count - 1}")
+        check_design(ledger, number)
     plan = ledger.study.plan
     metric = metric or plan.metric
-    states = zip(ledger.runs, ledger.states(), strict=True)
-    done = {run.design for run, state in states if state == "done"}
+    done = {run.design for run in ledger.done()}
     ended = outcomes(ledger, metric)
     _check_measured({n for n in done if not ended[n]}, (first, second), metric)
     return compare(
@@ -479,7 +477,7 @@ def compare_designs(
 
 
 def _check_measured(lacking: Collection[int], numbers: Sequence[int], metric: str) -> None:
-    """Refuse to compare designs that are done and have no such number."""
+    """Refuse to compare designs that are done and do not have the metric."""
     for number in numbers:
         if number in lacking:
             raise ValueError(
@@ -493,7 +491,7 @@ def _summaries(
     plan = ledger.study.plan
     spent, done = design_costs(table), {row.design for row in table if row.state == "done"}
     rates, race = _rates(table), ledger.study.race is not None
-    seeds = seeds_had(ledger) if race else Counter[int]()
+    seeds = seeds_ended(ledger) if race else Counter[int]()
     whole = {n for n in spent if not race or seeds[n] == len(ledger.study.seeds)}
     found = []
     for number, levels in enumerate(ledger.designs):
@@ -504,8 +502,8 @@ def _summaries(
             judged = replace(judged, note=f"design {number} has no {metric}")
         found.append((number, levels, judged, spent[number]))
     counted = front_costs([own for _, _, judged, own in found if judged.mean is not None])
-    # Of runs that all failed no cost is known, and their 0 is no result. Nor are the means of a
-    # design that a race has stopped, beside those of others.
+    # If all runs failed, the cost is unknown, and their 0 is not a result. The means of a design
+    # that a race has stopped are not compared with those of others either.
     values = np.array(
         [
             [_number(judged.mean if number in done & whole else None)]
@@ -534,19 +532,19 @@ def _summaries(
 
 
 def _target(ledger: Ledger, levels: Design) -> float | None:
-    """The rate at which a design is to end."""
-    with suppress(ValueError):  # a class of one's own takes other arguments by now
+    """Rate that a design's training aims at."""
+    with suppress(ValueError):  # the user's class may take other arguments by now
         return ledger.study.config(levels, ledger.study.seeds[0]).objective.rate_target
     return None
 
 
 def _shares(values: np.ndarray, minimise: Sequence[bool]) -> list[float | None]:
-    """What each design alone adds to the hypervolume of the metric and the costs, its columns."""
+    """Share of the hypervolume that each design alone adds, for the metric and the costs."""
     whole = np.asarray(np.isfinite(values).all(1))
     least, most = DIMENSIONS
     if not whole.any() or not least <= values.shape[1] <= most:
         return [None] * len(values)
-    # A design with any cost missing is on no front, and so adds nothing.
+    # A design with a missing cost is on no front and adds nothing.
     values = np.where(whole[:, None], values, math.nan)
     _, end = reference_of(values, minimise)
     shares = hypervolume_shares(values, end.tolist(), minimise=minimise)
@@ -561,10 +559,10 @@ def _number(value: float | None) -> float:
 
 
 def _luck(designs: Sequence[Sequence[Outcome]], metric: str) -> float | None:
-    """Expected lead of the best of the designs with a number, if they differ by seeds alone.
+    """Expected lead of the best design with a number, if designs differ by seeds alone.
 
-    What a seed does to all designs alike puts none of them ahead: it is left out, as the mean of
-    each seed, where the designs have two or more of the same seeds.
+    A seed's common effect on all designs puts none of them ahead. It is removed, as the mean of
+    each seed, if the designs share two or more seeds.
     """
     found = [
         {run.seed: score(run) for run in runs if run.value is not None or scores_nothing(metric)}

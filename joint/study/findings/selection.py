@@ -1,4 +1,4 @@
-"""Which designs meet a requirement, how sure that is, and which of them cost least.
+"""Designs that meet requirements, with tests, and the cheapest of them.
 
 ::
 
@@ -24,11 +24,11 @@ from joint.study.axis import Design
 from joint.study.provenance import changed_inputs, changed_note, other_pictures
 from joint.study.requirements import Bound, Requirements, check_reached
 from joint.study.significance import holm
-from joint.study.space import levels_shown
+from joint.study.space import levels_shown, numbers_shown
 from joint.study.store import Ledger, done_before, given_up
 
 from .draws import Draws, resample
-from .inference import Outcome, told_once
+from .inference import Outcome, merged_notes
 from .one_sided import Answer, behind_best, of_cost, of_mean
 from .table import Row, axis_cells, design_costs, front_costs, outcomes, rows
 
@@ -40,81 +40,81 @@ Verdict = Literal["meets", "perhaps", "does not"]
 @final
 @dataclass(frozen=True)
 class Candidate:
-    """One design against the requirements."""
+    """One design judged by the requirements."""
 
     number: int
-    """Of the design, as in the ledger."""
+    """Number of the design, as in the ledger."""
     levels: Design
-    """What it chooses on each axis."""
+    """Level on each axis."""
     means: dict[str, float | None]
-    """Over its seeds, of each metric that is required."""
+    """Mean over seeds of each required metric."""
     intervals: dict[str, Interval | None]
-    """Of these, two-sided at one less alpha; None with fewer than two seeds."""
+    """Two-sided intervals of these means, at 1 - alpha; None with fewer than two seeds."""
     costs: dict[str, float | None]
-    """Means over the runs that are done, of :attr:`Study.costs`, else of :data:`COSTS`."""
+    """Means over the finished runs, of :attr:`Study.costs` or else of :data:`COSTS`."""
     p: float
-    """One-sided, that it does not meet them all: the largest of the requirements; 1 where runs are
-    missing, or nothing can be said."""
+    """One-sided p that it does not meet all requirements: the largest p of them; 1 if runs are
+    missing or nothing can be said."""
     adjusted_p: float
-    """The same, adjusted for the designs that could have met them (:func:`holm`)."""
+    """The same p, adjusted for the designs that could have met the requirements (:func:`holm`)."""
     verdict: Verdict
-    """``meets`` where that is shown; ``perhaps`` where the means do, or runs are missing; else
-    ``does not``."""
+    """``meets`` if that is shown; ``perhaps`` if only the means meet the requirements, or runs are
+    missing; otherwise ``does not``."""
     held_back: str | None
-    """The requirement that it does not meet or that is the least sure, or what is missing; None
-    where it meets all."""
+    """The requirement that it does not meet or that is least certain, or what is missing; None if
+    it meets all."""
 
 
 @final
 @dataclass(frozen=True)
 class Selection(Record):
-    """Designs that meet requirements, and those that do not."""
+    """Result of :func:`select_designs`: each design judged by the requirements."""
 
     requirements: tuple[str, ...]
     """In words."""
     designs: tuple[Candidate, ...]
-    """Those that meet them first, then those that perhaps do; each by the first cost."""
+    """Designs that meet them, then those that perhaps do, then others; each by the first cost."""
     cheapest: dict[str, tuple[int, ...]]
-    """Of those that meet them, the designs that have least of each cost."""
+    """For each cost, the designs with the lowest value among those that meet the requirements."""
     costs: tuple[str, ...]
-    """Those of the study's that differ between the designs, of the usual ones of a front, and all
-    that are bounded; means over runs, in the units of :class:`Costs`."""
+    """Costs in the table: those that differ between designs, of the usual costs of a front, and all
+    bounded ones; means over runs, in the units of :class:`Costs`."""
     alpha: float
-    """One-sided level: half that of the plan, of which one end of an interval has as much."""
+    """One-sided level: half that of the plan, like one end of a two-sided interval."""
     tested: int
-    """Designs that the p are adjusted for: those within what is required of costs."""
+    """Number of designs for which p is adjusted: those that meet the bounds of costs."""
     notes: tuple[str, ...] = ()
     """Why intervals may be too narrow, if so."""
     planned: bool = False
     """Whether the requirements are those of the plan, fixed before the first run."""
     bounds: tuple[Bound, ...] = ()
-    """Those of the requirements that are of one number."""
+    """Requirements that bound one number."""
 
     def meeting(self) -> tuple[Candidate, ...]:
         """The designs that are shown to meet all requirements."""
         return tuple(each for each in self.designs if each.verdict == "meets")
 
     def __str__(self) -> str:
-        lines = [f"designs of {', '.join(self.requirements)}"]
+        lines = [f"designs by the requirements {', '.join(self.requirements)}"]
         return "\n".join([*lines, *aligned(self.cells()), *self.conclusions()])
 
     def cells(self) -> list[tuple[str, ...]]:
-        """A table for people: the names of its columns, and a row for each design."""
+        """Table for reading: column names, then a row for each design."""
         names = list(self.designs[0].means) if self.designs else []
         head = ("", "design", *names, *self.costs, "p", "held back by")
         return [head, *(self._cells(each, names) for each in self.designs)]
 
     def conclusions(self) -> list[str]:
-        """The cheapest designs, and what to bear in mind, in a line each."""
+        """The cheapest designs and remarks, one line each."""
         lines = []
         for name, numbers in self.cheapest.items():
             value = next(each.costs[name] for each in self.designs if each.number == numbers[0])
-            which = f"design{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
-            lines.append(f"the least {name} of those that meet them: {value:.6g}, {which}")
+            which = numbers_shown("design", numbers)
+            lines.append(f"lowest {name} of those that meet them: {value:.6g}, {which}")
         if not self.meeting():
             lines.append("no design is shown to meet them")
         lines += self.notes
-        provided = "" if self.planned else ", if the requirements were fixed before anybody looked"
+        provided = "" if self.planned else ", if the requirements were fixed before any results"
         lines.append(
             f"p: one-sided, over seeds and lesions, adjusted for {self.tested} designs (Holm); "
             f"shown at {self.alpha:g}{provided}"
@@ -142,7 +142,7 @@ class Selection(Record):
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """CSV with a row for each design, in their order; what is not there is empty."""
+        """CSV with one row per design, in order; missing values are empty."""
         return as_csv([_row(each) for each in self.designs])
 
 
@@ -170,46 +170,46 @@ def select_designs(
     within: float | None = None,
     metric: str | None = None,
 ) -> Selection:
-    """Say which designs of a study meet requirements, and which of those cost least.
+    """Determine which designs of a study meet requirements, and which of those cost least.
 
-    A design must meet all of them, each by a one-sided test over seeds and lesions: then none needs
-    a correction for their number (Berger, Technometrics 24 (1982) 295). The p of the designs are
-    adjusted for the number of designs, so that at most ``alpha`` of such studies call any of them
-    wrongly one that meets the requirements. Costs are taken as they are.
+    A design must meet all requirements, each by a one-sided test over seeds and lesions; then no
+    correction for the number of requirements is needed (Berger, Technometrics 24 (1982) 295). The p
+    of the designs are adjusted for the number of designs, so that in at most ``alpha`` of such
+    studies any design is wrongly said to meet the requirements. Costs have no uncertainty.
 
     Parameters
     ----------
     ledger : Ledger
         The study, finished or not.
     at_least, at_most : mapping from str to float, optional
-        Bounds of metrics (:data:`STUDY_METRICS`, also of one class, as ``recall.mel``) and of the
-        study's costs, by name; a name that is both is the metric.
+        Bounds of metrics (:data:`STUDY_METRICS`, also of one class, such as ``recall.mel``) and of
+        the study's costs, by name; a name that is both is the metric.
     within : float, optional
-        How far a design may be behind the best of all, in ``metric``: it is compared in pairs with
-        each of the others, so that the best need not be known.
+        Largest distance of a design from the best of all, in ``metric``. It is compared in pairs
+        with each other design, so that the best need not be known.
     metric : str, optional
-        Of ``within``; that of the plan by default.
+        Metric for ``within``; by default that of the plan.
 
     Returns
     -------
     Selection
-        By default by what the plan requires.
+        By default by the requirements of the plan.
 
     Raises
     ------
     ValueError
-        Without a requirement, of the plan neither; for a name that is no metric and no cost of the
-        study, a bound that is no finite number or that its metric never has, a margin that is not
-        positive and finite, a metric without a margin, or one that no run has; of a race, whose
-        designs have seeds that were chosen by results.
+        Without any requirement, here or in the plan; for a name that is neither a metric nor a cost
+        of the study, a bound that is not finite or that its metric cannot reach, a margin that is
+        not positive and finite, a metric without a margin, or one that no run has; for a race,
+        which chooses seeds by results.
     """
     plan = ledger.study.plan
     if metric is not None and within is None:
-        raise ValueError(f"metric={metric!r} is that of a margin: give within=, too")
+        raise ValueError(f"metric={metric!r} applies to a margin: give within= as well")
     if ledger.study.race is not None:
         raise ValueError(
-            "a race has chosen the seeds of its designs by their results, so that no p of them is "
-            "right: confirm what it finds on fresh seeds (lens2label study confirm)"
+            "a race has chosen the seeds of its designs by their results, so no p of them is "
+            "valid: confirm its result on fresh seeds (lens2label study confirm)"
         )
     planned = not (at_least or at_most or within is not None)
     wanted = plan.requirements if planned else _given(at_least or {}, at_most or {}, within)
@@ -245,7 +245,7 @@ def judged_selection(
     known: Mapping[str, Mapping[int, Sequence[Outcome]]] | None = None,
     changed: Mapping[int, str] | None = None,
 ) -> Selection:
-    """:func:`select_designs`, of files that were read already: ``known`` outcomes by metric."""
+    """:func:`select_designs` on files that were read already: ``known`` outcomes by metric."""
     plan = ledger.study.plan
     table = rows(ledger) if table is None else table
     changed = changed_inputs(ledger) if changed is None else changed
@@ -269,7 +269,7 @@ def judged_selection(
         )
         for number in range(len(ledger.designs))
     ]
-    # A design that costs too much was never in question.
+    # A design that costs too much is not tested.
     tested = [number for number, each in enumerate(judged) if not each.excess]
     adjusted = dict(zip(tested, holm([judged[number].p for number in tested]), strict=True))
     candidates, noted = [], {}
@@ -297,12 +297,12 @@ def judged_selection(
         )
     bounded = [each.name for each in wanted.bounds() if each.name not in draws]
     costs = tuple(dict.fromkeys([*front_costs([*spent.values()]), *bounded]))
-    notes = told_once(noted)
+    notes = merged_notes(noted)
     if (said := other_pictures(changed)) is not None:
         notes.append(said)
     before = done_before(ledger)
     if before:
-        notes.append(f"{before} of {len(table)} runs were there before this study was written")
+        notes.append(f"{before} of {len(table)} runs were done before this study was written")
     return Selection(
         tuple(wanted.told(metric)),
         _ordered(candidates, costs),
@@ -317,24 +317,24 @@ def judged_selection(
 
 
 class _Judged(NamedTuple):
-    """What is known of each requirement of one design."""
+    """Results of one design for each requirement."""
 
     answers: tuple[Answer, ...]
     missing: str | None
-    """What it lacks to be judged."""
+    """What is missing to judge it."""
 
     @property
     def p(self) -> float:
-        """Of the requirement that is the least sure."""
+        """P of the least certain requirement."""
         return 1.0 if self.missing else max(each.p for each in self.answers)
 
     @property
     def excess(self) -> list[str]:
-        """Bounds of costs that it breaks, in words."""
+        """Bounds of costs that it exceeds, in words."""
         return [each.requirement for each in self.answers if each.of_cost and not each.met]
 
     def verdict(self, *, shown: bool) -> tuple[Verdict, str | None]:
-        """What to call it, and what holds it back; ``shown`` where p is small enough."""
+        """Verdict, and what holds the design back; ``shown`` is whether p is small enough."""
         if self.missing is not None:
             return (
                 ("does not", ", ".join(self.excess)) if self.excess else ("perhaps", self.missing)
@@ -368,19 +368,19 @@ def _answers(
 
 
 def _missing(own: Sequence[Row], ended: Mapping[str, Sequence[Outcome]]) -> str | None:
-    """What a design lacks to be judged, of its rows and of what they came to by metric."""
+    """What is missing to judge a design, from its rows and its outcomes by metric."""
     wanted, done = len(own), sum(row.state == "done" for row in own)
     if _has_runs_to_go(own):
         return f"{done} of {wanted} runs are done" if done else "no run is done"
     for name, runs in ended.items():
         failed = sum(run.value is None for run in runs)
         if failed and not scores_nothing(name):
-            return f"{failed} of {wanted} runs failed, which have no {name}"
+            return f"{failed} of {wanted} runs failed, and have no {name}"
     return None if done else f"all {wanted} runs failed"
 
 
 def _has_runs_to_go(own: Sequence[Row]) -> bool:
-    """Whether a design has runs that have not ended; one that its machine gave up has not."""
+    """Whether a design has runs that have not ended; runs given up by the machine do not count."""
     return any(
         row.state in ("pending", "running") or given_up(row.error, row.message) for row in own
     )

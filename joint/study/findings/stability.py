@@ -1,4 +1,4 @@
-"""Stability: whether seeds, and designs, come to the same element.
+"""Stability: whether seeds, and designs, learn the same element.
 
 ::
 
@@ -6,11 +6,11 @@
     their starts + changes with random phases ──align──► what start and chance give alone
                     agreement = (similarity − chance) / (1 − chance), and its p
 
-Seeds that begin from one start are alike before anything is learned, and few pixels are soon alike
-by chance. So the similarity is held against that of elements which differ from their starts by as
-much, at the same spatial frequencies and under the same window, but each in its own way: 0 is what
-these have, 1 is the same element on every seed. More light or a larger gain of the start is no
-other element.
+Seeds with the same start are alike before anything is learned, and few pixels are easily alike by
+chance. The similarity is therefore compared with that of elements that differ from their starts by
+as much, at the same spatial frequencies and under the same window, but independently of each other:
+these have agreement 0, and the same element on every seed has 1. More light, or a larger gain of
+the start, does not count as another element.
 """
 
 import math
@@ -43,10 +43,10 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-_BETWEEN = 4  # draws of chance for a pair of two designs
-_ROUNDING = 1e-12  # of an agreement: nothing else sets elements apart that have learned nothing
-_LEAST = 1e-3  # of a window, of 1 in its middle
-_SAME = 0.5  # agreement at which elements are put together: half of what is not start and chance
+_BETWEEN = 4  # draws of chance for each pair of two designs
+_ROUNDING = 1e-12  # of an agreement; elements that learned nothing differ by rounding only
+_LEAST = 1e-3  # least value of a window, which is 1 in its middle
+_SAME = 0.5  # agreement of elements in one group: half of what is not start and chance
 _WORDS = (
     (0.9, "the same element"),
     (_SAME, "mostly alike"),
@@ -55,45 +55,45 @@ _WORDS = (
 
 
 class Learned(NamedTuple):
-    """An element of a run, as it was learned and as its training began."""
+    """Element of a run, as learned and as its training started."""
 
     design: int
     seed: int
     element: Element
-    """At the best epoch."""
+    """Element at the best epoch."""
     start: Element
-    """When training began."""
+    """Element at the start of training."""
 
 
 @final
 @dataclass(frozen=True)
 class DesignStability:
-    """How alike the elements of one design are over its seeds."""
+    """Similarity of the elements of one design over its seeds."""
 
     design: int
     levels: Design
     seeds: tuple[int, ...]
     similarity: float
-    """Mean over pairs of seeds, 0..1."""
+    """Mean similarity over pairs of seeds, 0..1."""
     of_starts: float
-    """The same of the elements that training began from."""
+    """The same for the elements before training."""
     chance: float
-    """Mean of the same where each seed has learned something of its own."""
+    """Mean similarity if each seed had learned something independent."""
     agreement: float
-    """(similarity − chance) / (1 − chance), mean over pairs: 1 where all are the same element; at
-    most 0 where they are no more alike than by start and chance."""
+    """(similarity − chance) / (1 − chance), mean over pairs: 1 if all are the same element; at most
+    0 if they are no more similar than by start and chance."""
     p: float
-    """Of chance making them as alike, one-sided: by Student's t, from the mean and spread of the
-    draws of chance."""
+    """One-sided p that chance makes them as similar: by Student's t, from the mean and spread of
+    the draws of chance."""
     adjusted_p: float
     """Adjusted for the number of designs (:func:`holm`)."""
     learned: float
-    """Share of the element that is no multiple of its start, 0..1: mean over seeds."""
+    """Share of the element that is not a multiple of its start, 0..1: mean over seeds."""
     typical: int
-    """Seed whose element is most like those of the others."""
+    """Seed whose element is most similar to those of the others."""
 
     def verdict(self, alpha: float = 0.05) -> str:
-        """In words; a claim only where p, over all designs, is at most ``alpha``."""
+        """Verdict in words; a claim only if the adjusted p is at most ``alpha``."""
         if self.adjusted_p > alpha or self.agreement <= 0:
             return "no more than start and chance"
         for least, words in _WORDS:
@@ -103,7 +103,7 @@ class DesignStability:
 
 
 def by_reason(left_out: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
-    """The designs that were left out for each reason: a study leaves out many for the same."""
+    """Designs that were left out, grouped by reason, as many share the same one."""
     found: dict[str, list[int]] = {}
     for design, reason in left_out:
         found.setdefault(reason, []).append(design)
@@ -113,23 +113,23 @@ def by_reason(left_out: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
 @final
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """The learned elements of a study side by side."""
+    """Comparison of the learned elements of a study."""
 
     orientation: Orientation
-    """Turns and flips under which two elements count as one."""
+    """Turns and flips under which two elements count as the same."""
     designs: tuple[DesignStability, ...]
-    """Those with at least two elements."""
+    """Designs with at least two elements."""
     elements: tuple[Learned, ...]
-    """N of them, by design and seed."""
+    """Design and seed of each of the N elements."""
     similarity: Array
-    """``[N, N]``; nan where two kinds of elements cannot be compared."""
+    """Similarities ``[N, N]``; NaN if two kinds of elements cannot be compared."""
     agreement: Array
-    """``[N, N]``, likewise: the similarity of each pair beyond its chance."""
+    """Agreements ``[N, N]``, likewise: the similarity of each pair beyond chance."""
     clusters: tuple[int, ...]
-    """Which elements are the same, from 1, the largest cluster first: average linkage, cut where
-    the agreement is a half."""
+    """Group of each element, from 1, the largest first: clusters by average linkage, cut at an
+    agreement of one half."""
     left_out: tuple[tuple[int, str], ...]
-    """Designs that are not in it, or lack a seed, and why."""
+    """Designs that are missing, or lack a seed, and why."""
 
     def __str__(self) -> str:
         lines = [f"learned elements over seeds, {ORIENTATIONS[self.orientation]}"]
@@ -151,7 +151,7 @@ class Atlas:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; the elements by design and seed."""
+        """JSON-able; elements are given by design and seed."""
         designs = [vars(each) | {"verdict": each.verdict()} for each in self.designs]
         return as_json(
             {
@@ -176,7 +176,7 @@ ORIENTATIONS: Mapping[Orientation, str] = {
 
 
 def _own(learned: Element, start: Element) -> Array:
-    """What of an element is no multiple of its start: the similarity is blind to that."""
+    """Part of an element that is not a multiple of its start; similarity ignores multiples."""
     size = float(np.square(np.abs(start.parts)).sum())
     if size == 0:
         return learned.parts
@@ -184,7 +184,7 @@ def _own(learned: Element, start: Element) -> Array:
 
 
 def learned_share(learned: Element, start: Element) -> float:
-    """Share of an element that is no multiple of its start, 0..1."""
+    """Share of an element that is not a multiple of its start, 0..1."""
     size = float(np.linalg.norm(learned.parts))
     return float(np.linalg.norm(_own(learned, start))) / size if size > 0 else 0.0
 
@@ -203,37 +203,37 @@ def stability(
     Parameters
     ----------
     elements : sequence of Learned
-        By design and seed.
+        Elements with their designs and seeds.
     levels : mapping from int to Design
-        Choices of each design, by its number.
+        Levels of each design, by its number.
     orientation, surrogates, seed
         As in :func:`atlas`.
     left_out : sequence of (int, str)
-        Handed on.
+        Designs left out, with reasons; copied to the result.
 
     Returns
     -------
     Atlas
-        Chance is the mean similarity of elements whose learned part, that which is no multiple of
-        the start, has random phases (:func:`surrogate`) under a Gaussian window as wide as the
-        learned parts of the design are together, about the centre. So elements that have no more
-        in common than to fade out towards the border are not called alike. Of 40 designs each, 4
-        seeds of white or smooth noise in 7 x 7 or 15 x 15 pixels under a window with a deviation
-        of 1.5 or 2.5 pixels, p is below 0.05 in 0 to 12 % (in 15 to 70 % where random phases fill
-        the frame); with 30 % of the power in common, in 40 to 88 %; without a window, in 55 to
-        100 %. Windows of another form, or beside the centre, are met in their width alone.
+        Chance is the mean similarity of elements whose learned part, which is not a multiple of the
+        start, has random phases (:func:`surrogate`) under a centred Gaussian window that is as
+        wide as the learned parts of the design together. Elements that only share a decrease
+        towards the border are thus not called alike. In tests with 40 designs each, of 4 seeds of
+        white or smooth noise in 7 x 7 or 15 x 15 pixels under a window with a standard deviation of
+        1.5 or 2.5 pixels, p is below 0.05 in 0 to 12 % (in 15 to 70 % if random phases fill the
+        frame); with 30 % of the power in common, in 40 to 88 %; without a window, in 55 to 100 %.
+        Windows of another form, or off centre, are matched in their width only.
 
     Raises
     ------
     ValueError
-        With fewer than 10 surrogates, which do not tell their spread; for an unknown orientation;
-        for an element of a design whose levels are not given, of another kind than those of its
-        design, or with numbers that are not finite.
+        With fewer than 10 surrogates, too few for their spread; for an unknown orientation; for an
+        element of a design without given levels, of another kind than others of its design, or with
+        numbers that are not finite.
     """
     _check(elements, levels, orientation, surrogates)
     generator = np.random.default_rng(seed)
     similar = _pairs([each.element for each in elements], orientation)
-    # Of each pair, as elements that have learned more are less alike by chance.
+    # For each pair, as elements that have learned more are less similar by chance.
     chance = _chance(elements, orientation, _BETWEEN, generator).mean(0)
     designs = []
     for number in dict.fromkeys(each.design for each in elements):
@@ -285,7 +285,7 @@ def _check(
     surrogates: int,
 ) -> None:
     if surrogates < 10:
-        raise ValueError(f"{surrogates} surrogates do not tell their spread: take at least 10")
+        raise ValueError(f"{surrogates} surrogates are too few for their spread: take at least 10")
     if orientation not in ORIENTATIONS:
         raise ValueError(f"orientation must be one of {(*ORIENTATIONS,)}, not {orientation!r}")
     unknown = sorted({each.design for each in elements} - levels.keys())
@@ -301,13 +301,13 @@ def _check(
             )
         if not (np.isfinite(each.element.parts).all() and np.isfinite(each.start.parts).all()):
             raise ValueError(
-                "an element with nan or infinite numbers is like no other: that of design "
-                f"{each.design}, seed {each.seed}: leave it out"
+                "an element with NaN or infinite numbers cannot be compared: leave out that of "
+                f"design {each.design}, seed {each.seed}"
             )
 
 
 def _p(seen: float, means: Array) -> float:
-    """How likely a further draw of chance is as large, if the draws are normal."""
+    """Probability that another draw of chance is as large, if the draws are normal."""
     count, mean = len(means), float(means.mean())
     spread = float(means.std(ddof=1)) * math.sqrt(1 + 1 / count)
     if spread <= _ROUNDING:
@@ -321,7 +321,7 @@ def _chance(
     count: int,
     generator: np.random.Generator,
 ) -> Array:
-    """Similarities ``[R, N, N]`` of what might have been learned instead."""
+    """Similarities ``[R, N, N]`` of elements that might have been learned by chance instead."""
     windows = _windows(elements)
     return np.stack(
         [
@@ -341,13 +341,13 @@ def _by_chance(each: Learned, window: Array, generator: np.random.Generator) -> 
     own = _own(each.element, each.start)
     drawn = window * surrogate(own / window, generator)
     size = float(np.linalg.norm(drawn))
-    if size > 0:  # as much is learned, wherever the phases have moved it under the window
+    if size > 0:  # the learned amount is kept, wherever phases have moved it under the window
         drawn = drawn * (float(np.linalg.norm(own)) / size)
     return Element(each.element.kind, each.element.parts - own + drawn, each.element.names)
 
 
 def _windows(elements: Sequence[Learned]) -> list[Array]:
-    """The window ``[h, w]`` of each element: that of all elements of its design and size."""
+    """Window ``[h, w]`` of each element: that of all elements of its design and size."""
     powers: dict[tuple[int, tuple[int, ...]], list[Array]] = {}
     keys = [(each.design, each.element.parts.shape) for each in elements]
     for key, each in zip(keys, elements, strict=True):
@@ -359,17 +359,17 @@ def _windows(elements: Sequence[Learned]) -> list[Array]:
 
 
 def _window(power: Array) -> Array:
-    """Gaussian window of amplitude that spreads as ``power [h, w]`` does about the centre.
+    """Gaussian amplitude window that is as wide as ``power [h, w]`` around the centre.
 
-    One number of all pixels: a form that follows each pixel would take what is learned alike for
-    the window. Flat where the power is spread as widely as the frame.
+    It has a single parameter: a form that follows each pixel would take a common learned pattern
+    for the window. It is flat if the power is as wide as the frame.
     """
     height, width = power.shape
     square = (np.arange(height)[:, None] - height // 2) ** 2 + (np.arange(width) - width // 2) ** 2
     total = float(power.sum())
     if total == 0 or (wanted := float((power * square).sum()) / total) >= float(square.mean()):
         return np.ones_like(power)
-    low, high = -5.0, 2 * math.log(max(height, width)) + 5  # of twice the variance, logarithms
+    low, high = -5.0, 2 * math.log(max(height, width)) + 5  # logarithms of twice the variance
     for _ in range(50):
         middle = (low + high) / 2
         trial = np.exp(-square / math.exp(middle))
@@ -377,12 +377,12 @@ def _window(power: Array) -> Array:
             low = middle
         else:
             high = middle
-    # What lies far outside is divided by no less than this.
+    # Values far outside are divided by at least this.
     return np.maximum(np.exp(-square / math.exp(low) / 2), _LEAST)
 
 
 def _beyond(similarity: Array, chance: Array) -> Array:
-    """Agreement beyond chance, as Cohen's kappa."""
+    """Agreement beyond chance, as in Cohen's kappa."""
     room = 1 - chance
     return np.divide(similarity - chance, room, out=np.ones_like(room), where=~(room <= 0))
 
@@ -403,7 +403,7 @@ def _pairs(elements: Sequence[Element], orientation: Orientation) -> Array:
 
 
 def _mean(block: Array) -> float:
-    """Over pairs of different elements."""
+    """Mean over pairs of different elements."""
     return float(block[np.triu_indices(len(block), 1)].mean())
 
 

@@ -1,4 +1,4 @@
-"""Whether one design is better than another, over seeds and lesions; how sure a study can be.
+"""Comparison of two designs over seeds and lesions, and how many seeds show a difference.
 
 ::
 
@@ -7,7 +7,7 @@
        ...                              d_1 ... ───┼─ interval over seeds and lesions
     a run that failed scores nothing               └─ seeds_needed ────► what would show it
 
-A difference is called ``better`` only where the test and the interval both say so.
+A difference is called ``better`` only if the test and the interval both say so.
 """
 
 import math
@@ -37,11 +37,11 @@ class Estimate:
     """Mean of a design over its seeds."""
 
     mean: float | None
-    """None when no run has a number."""
+    """None if no run has a value."""
     interval: Interval | None
     """None with fewer than two seeds, or lesions."""
     count: int
-    """Runs that ended, those that failed among them."""
+    """Runs that ended, including failed ones."""
     failed: int
     """Runs that failed."""
     unit: str
@@ -61,68 +61,69 @@ class PairedDifference:
     """Mean of the first design."""
     second: float | None
     difference: float | None
-    """None when there is no pair with a number, or the runs are no pairs."""
+    """None if no pair has a value, or the runs cannot be paired."""
     interval: Interval | None
     """None with fewer than two pairs, or lesions."""
     level: float
     unit: str
     """What the interval is over: ``seeds and lesions``, or ``seeds``."""
     p: float
-    """Of the sign-flip test, two-sided: over seeds, on these test pictures."""
+    """Two-sided p of the sign-flip test: over seeds, on these test pictures."""
     interval_p: float
-    """Two-sided p at which the interval would just touch no difference. Of the recall of one class,
-    and other numbers that rest on few lesions alone (of the specificity on those of the other
-    classes), no less than their sign test gives, ``2**(1 - n)``."""
+    """Two-sided p from the interval: 1 - level of the interval that ends at a difference of 0. For
+    the recall of one class, and other numbers of few lesions only (for the specificity, those of
+    the other classes), it is at least that of their sign test, ``2**(1 - n)``."""
     adjusted_p: float
-    """The larger of the two, adjusted for the number of planned comparisons (:func:`holm`)."""
+    """The larger of the two p, adjusted for the number of planned comparisons (:func:`holm`)."""
     alpha: float
-    """Below which an adjusted p is called shown."""
+    """Level at which an adjusted p counts as shown."""
     pairs: int
-    """Seeds on which both designs have a number."""
+    """Number of seeds on which both designs have a value."""
     wanted: int
-    """Seeds that were planned."""
+    """Number of planned seeds."""
     missing: int
-    """Those on which a run has not ended."""
+    """Number of seeds on which a run has not ended."""
     failed: tuple[int, int]
     """Failed runs of each design."""
     spread: float | None
     """Standard deviation of the paired differences over seeds; None with fewer than two pairs."""
     needed: int | None
-    """Seeds of which the sign-flip test and the interval would each show such a difference with
-    80 % power, on these test pictures; None if no 10 000 would. Among several planned comparisons,
-    as the one that Holm judges most strictly."""
+    """Seeds with which the sign-flip test and the interval would both show such a difference with
+    80 % power, on these test pictures; None if 10 000 would not do. Among several planned
+    comparisons, for the one that Holm judges most strictly."""
     more_lesions: float | None
-    """Times the lesions without which no number of seeds would; None where some number would, where
-    lesions are not what is missing, or no 10 000 times as many would do."""
+    """Factor on the number of lesions without which no number of seeds would do; None if some
+    number of seeds would, if lesions are not what is missing, or if a factor of 10 000 is too
+    small."""
     planned: bool
-    """Named before the first run."""
+    """Whether it was named before the first run."""
     note: str | None = None
     """Why the interval may be too narrow, see :class:`Inference`; without a difference, why there
-    can be none."""
+    is none."""
     mcnemar: tuple[float, ...] = ()
     """p of :func:`classify.mcnemar` for the two runs of each seed: whether these two classifiers
-    are right equally often. It knows nothing of other seeds, and decides nothing here."""
+    are correct equally often. It says nothing about other seeds and is for information only."""
     bpp: tuple[float, float] | None = None
-    """Mean bits per pixel of each design, of a study where both have a codec."""
+    """Mean bits per pixel of each design, if both have a codec."""
     error: Spread | None = None
-    """What the interval is made of; None with fewer than two pairs."""
+    """Spread from which the interval is computed; None with fewer than two pairs."""
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse`` or ``not shown``, of the first design; and why not."""
+        """``better``, ``worse`` or ``not shown``, for the first design, with the reason."""
         if self.difference is None and self.note is not None:
             return f"not shown: {self.note}"
         if self.missing:
             return f"not shown: {self.missing} of {self.wanted} pairs have not ended"
         if self._all_failed:
             return "not shown: all runs failed"
-        if self._one_failed:  # whatever stopped them: of its design nothing is known
+        if self._one_failed:  # whatever the cause, nothing is known of its design
             side = "first" if self.failed[0] == self._ended else "second"
             return f"not shown: all runs of the {side} failed"
         if self.difference is None or self.interval is None:
             why = self.note if self.pairs > 1 else None
             return f"not shown: {why or 'there are too few pairs'}"
-        if self.adjusted_p > self.alpha:  # of the test and of the interval, see there
+        if self.adjusted_p > self.alpha:  # the larger p of test and interval
             return "not shown"
         first_wins = (self.difference < 0) == lower_is_better(self.metric)
         if not scores_nothing(self.metric) and self.failed[0 if first_wins else 1]:
@@ -154,32 +155,32 @@ class PairedDifference:
 
     @property
     def advice(self) -> str:
-        """What would show a difference that was not shown; empty where none was measured."""
+        """What would show a difference that was not shown; empty if none was measured."""
         if self.difference is None or self.interval is None or self._one_failed:
             return ""
         if self.needed is not None:
             return f"a difference like this takes about {self.needed} seeds"
         if self.more_lesions is None:
             return "no number of seeds would show a difference like this"
-        seeds = "the seeds agree" if self.p <= self.alpha else "seeds would not do"
+        seeds = "the seeds agree" if self.p <= self.alpha else "more seeds would not be enough"
         return (
-            f"{seeds}, but there are too few lesions to test on: a difference like this takes more "
+            f"{seeds}, but there are too few lesions to test on: a difference like this needs more "
             f"than {self.more_lesions:.2g} times as many"
         )
 
     @property
     def _all_failed(self) -> bool:
-        """Whether no run of either design came to anything: that both score 0 says nothing."""
+        """Whether all runs of both designs failed: their scores of 0 say nothing."""
         return self._ended > 0 and self.failed == (self._ended, self._ended)
 
     @property
     def _one_failed(self) -> bool:
-        """Whether no run of one of the designs came to anything."""
+        """Whether all runs of one of the designs failed."""
         return self._ended > 0 and self._ended in self.failed
 
     @property
     def _ended(self) -> int:
-        """Seeds on which both runs have ended."""
+        """Number of seeds on which both runs have ended."""
         return self.wanted - self.missing
 
     def to_dict(self) -> dict[str, Any]:
@@ -201,39 +202,39 @@ def compare(
 ) -> PairedDifference:
     """Compare two designs seed by seed.
 
-    Two answers must agree. The sign-flip test asks whether chance over seeds deals such a
-    difference, on these test pictures: two equal designs that are good at different lesions differ
-    on all seeds alike, and pass it far too often. The interval is over seeds and lesions
-    (:func:`infer`).
+    Two results must agree. The sign-flip test tells whether chance over seeds could give such a
+    difference, on these test pictures. Alone it is not enough: two equal designs that are good at
+    different lesions differ on all seeds in the same direction and pass it far too often. The
+    interval is over seeds and lesions (:func:`infer`).
 
-    A run that failed or diverged is an outcome, not a gap: where the metric is a share of what
-    should be got right, it scores 0. Where a failure has no score (loss, bits), its pair is left
-    out, and a design that fails is never called the better one. Where all runs of a design failed,
-    nothing is shown, whatever the metric: workers that were killed say nothing of it.
+    A run that failed or diverged is an outcome, not a gap: it scores 0 if the metric is a share of
+    correct results. If a failure has no score (loss, bits), its pair is left out, and a design with
+    failures is never called better. If all runs of a design failed, nothing is shown, whatever the
+    metric: workers that were killed say nothing about the design.
 
     Parameters
     ----------
     first, second : sequence of Outcome
-        Runs of each design; those that have not ended are left out by the caller.
+        Ended runs of each design; the caller leaves out runs that have not ended.
     metric : str
         One of :data:`STUDY_METRICS`.
     name : str
-        For people.
+        Name of the comparison, for output.
     seeds : sequence of int, optional
-        Those that were planned; by default all on which either design has a run.
+        Planned seeds; by default all on which either design has a run.
     planned : bool
         Whether this comparison was named before the first run. One that was not is exploration.
     alpha : float
-        Level of the test, and one less that of the interval.
+        Level of the test; the interval has the level 1 - alpha.
     resamples : int
         Bootstrap resamples of the lesions.
     generator : torch.Generator, optional
-        Source of these; by default a new one of seed 0.
+        Source of the resamples; by default a new one with seed 0.
 
     Raises
     ------
     ValueError
-        For an unknown metric, an alpha outside (0, 1), no resamples, a seed that is there twice, or
+        For an unknown metric, an alpha outside (0, 1), no resamples, a seed that occurs twice, or
         runs that were tested on different pictures.
     """
     check_study_metric(metric)
@@ -243,7 +244,7 @@ def compare(
         raise ValueError(f"the planned seeds must differ: {wanted}")
     both = [seed for seed in wanted if seed in ours and seed in theirs]
     parts = [run.predictions for seed in both for run in (ours[seed], theirs[seed])]
-    check_paired([part for part in parts if part is not None])  # a loss needs pairs as well
+    check_paired([part for part in parts if part is not None])  # also needed for a loss
     scored = [
         (ours[seed], theirs[seed])
         for seed in both
@@ -303,13 +304,13 @@ def unpaired(
     alpha: float,
     note: str = "tested on different pictures",
 ) -> PairedDifference:
-    """What stands in the place of :func:`compare` for runs that are no pairs: the means alone.
+    """Result in place of :func:`compare` for runs that cannot be paired: only the means.
 
     Parameters
     ----------
     first, second, metric, name, seeds, planned, alpha : as in :func:`compare`
     note : str
-        Why they are none.
+        Why they cannot be paired.
 
     Returns
     -------
@@ -344,10 +345,10 @@ def _mcnemar(first: Predictions | None, second: Predictions | None) -> float:
 
 
 def adjusted(contrasts: Sequence[PairedDifference]) -> tuple[PairedDifference, ...]:
-    """The planned ``contrasts`` with their p, and the seeds they need, adjusted for their number.
+    """The planned ``contrasts`` with p and needed seeds adjusted for their number.
 
-    See :func:`holm`. The smallest p must reach alpha over their number, and which one will be the
-    smallest is not known beforehand.
+    See :func:`holm`. The smallest p must be at most alpha divided by the number of comparisons, and
+    which one will be the smallest is not known beforehand.
     """
     values = holm([max(contrast.p, contrast.interval_p) for contrast in contrasts])
     found: list[PairedDifference] = []
@@ -363,10 +364,10 @@ _POWER = 0.8
 
 
 def _least_p(metric: str, error: Spread | None) -> float:
-    """Of a number that a few lesions make alone: all of them lean one way by chance as often.
+    """Lower limit of p for a metric of a few lesions: by chance all of them favour one design.
 
-    Those that came out alike would otherwise prove a difference by the seeds. Precision and F1 are
-    of other classes' lesions too.
+    Otherwise, lesions with equal results would prove a difference by the seeds. Precision and F1
+    also depend on lesions of other classes.
     """
     number, _ = of_class(metric) or ("", "")
     if error is None or number in ("", "precision", "f1"):
@@ -381,7 +382,7 @@ def _needed(
     metric: str,
     alpha: float,
 ) -> int | None:
-    """Seeds of which the test and the interval would both show the ``difference``."""
+    """Number of seeds with which test and interval would both show the ``difference``."""
     if difference is None or spread is None or error is None or _least_p(metric, error) > alpha:
         return None
     tested = seeds_needed(difference, spread, power=_POWER, alpha=alpha)
@@ -389,7 +390,7 @@ def _needed(
         return None
 
     def shows(seeds: int) -> bool:
-        # Other seeds move the difference by their spread alone: the lesions stay.
+        # The spread for other seeds; the lesions stay the same.
         beyond = abs(difference) - _reach(error.on(seeds), alpha)
         return bool(beyond * math.sqrt(seeds) >= stats.norm.ppf(_POWER) * spread)
 
@@ -399,13 +400,13 @@ def _needed(
 def _more_lesions(
     difference: float | None, error: Spread | None, metric: str, alpha: float
 ) -> float | None:
-    """Times the lesions with which the interval of endlessly many seeds would be narrow enough."""
+    """Factor on the lesions that makes the interval for infinitely many seeds narrow enough."""
     if not difference or error is None:
         return None
     times = (_reach(error.on(MOST_SEEDS), alpha) / difference) ** 2
     if _least_p(metric, error) > alpha:
         times = max(times, (1 - math.log2(alpha)) / error.lesions)
-    return times if 1 <= times <= MOST_SEEDS else None  # beyond, for a difference by rounding too
+    return times if 1 <= times <= MOST_SEEDS else None  # larger ones, also by rounding, are ignored
 
 
 def _reach(error: Spread, alpha: float) -> float:
@@ -427,7 +428,7 @@ def estimate(
     Parameters
     ----------
     runs : sequence of Outcome
-        One a seed.
+        One per seed.
     metric, level, resamples, generator : as in :func:`compare`
 
     Returns

@@ -1,4 +1,4 @@
-"""The results of a study as rows: one a run, for CSV and JSON; and the outcomes of each design."""
+"""Results of a study as rows, one per run, for CSV and JSON; and the outcomes of each design."""
 
 import json
 import math
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 COSTS = MEASURED_COSTS
-"""What a run asks for, see :class:`Costs`."""
+"""Costs of a run, see :class:`Costs`."""
 
 
 @final
@@ -51,24 +51,24 @@ class Row:
     design: int
     """Number of the design."""
     levels: Design
-    """The choice on every axis."""
+    """Level on each axis."""
     seed: int
     best_epoch: int | None
-    """Counted from 0; None while the run is not done."""
+    """Best epoch, counted from 0; None while the run is not done."""
     numbers: dict[str, float | None]
-    """Costs, and the numbers on the test part; empty while the run is not done."""
+    """Costs, and results on the test part; empty while the run is not done."""
     error: str | None
     """Kind of failure."""
     costs: dict[str, float | None] = field(default_factory=dict)
-    """What :attr:`Study.costs` makes of it; empty where a study names none."""
+    """Values of :attr:`Study.costs`; empty if the study names none."""
     message: str | None = None
-    """Words of the failure."""
+    """Message of the failure."""
 
     def flat(self) -> dict[str, Any]:
-        """The cells, by column; an axis has the column ``axis.<name>``, see :attr:`levels`.
+        """The cells by column; an axis has the column ``axis.<name>``, see :attr:`levels`.
 
-        Axes may be called like another column, such as bits. A cost that the study makes by a
-        formula has ``cost.<name>``.
+        The prefix is needed because an axis may be named like another column, such as bits. A cost
+        made by a formula of the study has the column ``cost.<name>``.
         """
         return {
             "digest": self.digest,
@@ -85,21 +85,21 @@ class Row:
 
 
 def axis_cells(design: Design) -> dict[str, Level]:
-    """The choices of a design as cells by column, ``axis.<name>``."""
+    """The levels of a design as cells by column, ``axis.<name>``."""
     return {f"axis.{name}": level for name, level in design.items()}
 
 
 def rows(ledger: Ledger) -> tuple[Row, ...]:
-    """One row for each run of ``ledger``, in whatever state."""
+    """One row for each run of ``ledger``, in any state."""
     return tuple(
         _row(ledger, run, state) for run, state in zip(ledger.runs, ledger.states(), strict=True)
     )
 
 
 def design_costs(table: Sequence[Row]) -> dict[int, dict[str, float | None]]:
-    """Means of the study's costs over the runs in ``table`` that are done, by design.
+    """Means of the study's costs over the finished runs in ``table``, by design.
 
-    Those of :attr:`Study.costs`, or :data:`COSTS` where it names none.
+    These are :attr:`Study.costs`, or :data:`COSTS` if the study names none.
     """
     names = tuple(dict.fromkeys(name for row in table for name in row.costs)) or COSTS
     found: dict[int, dict[str, float | None]] = {}
@@ -114,17 +114,17 @@ def design_costs(table: Sequence[Row]) -> dict[int, dict[str, float | None]]:
 
 
 def front_costs(spent: Sequence[Mapping[str, float | None]]) -> list[str]:
-    """Costs that the front of all costs counts: those that differ between designs.
+    """Costs that count for the front of all costs: those that differ between designs.
 
     Parameters
     ----------
     spent : sequence of mapping
-        Costs of each design that has a number, see :func:`design_costs`.
+        Costs of each design that has a result, see :func:`design_costs`.
 
     Returns
     -------
     list of str
-        Of :data:`COSTS` photons, bits, pixels and multiply-accumulates alone; of those that a study
+        Of :data:`COSTS` only photons, bits, pixels and multiply-accumulates; of costs that a study
         names, any.
     """
     there = tuple(dict.fromkeys(name for each in spent for name in each))
@@ -138,7 +138,7 @@ def _mean(own: Sequence[dict[str, float | None]], name: str) -> float | None:
 
 
 def to_csv(table: Sequence[Row]) -> str:
-    """``table`` as CSV; what is not there is empty."""
+    """``table`` as CSV; missing values are empty."""
     return as_csv([row.flat() for row in table])
 
 
@@ -148,14 +148,14 @@ def to_json(table: Sequence[Row]) -> str:
 
 
 def to_text(table: Sequence[Row], *, metric: str | None = None) -> str:
-    """``table`` for people: the run, how far it is, its choices, and why it failed.
+    """``table`` as text for reading: each run, its state, its levels, and why it failed.
 
     Parameters
     ----------
     table : sequence of Row
-        Of :func:`rows`.
+        From :func:`rows`.
     metric : str, optional
-        A number on the test part that is shown too, where a run has it.
+        Result on the test part to show as well, for runs that have it.
 
     Returns
     -------
@@ -186,30 +186,30 @@ def _failure(row: Row) -> str:
 
 
 def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
-    """What the runs of each design came to, by its number; of those that have ended.
+    """Outcomes of the ended runs of each design, by its number.
 
-    A run that its machine gave up, killed again and again or out of memory, has come to nothing
-    that says anything of its design: it is none of them until it is tried again.
+    A run that its machine ended, killed again and again or out of memory, says nothing about its
+    design: it does not count as ended until it is tried again.
 
     Parameters
     ----------
     ledger : Ledger
     metric : str
-        Name of what is compared.
+        Name of the metric.
 
     Returns
     -------
     dict of int to list of Outcome
-        Empty for a design that has no such number by what it is, as one without a codec has no
-        rate.
+        A design that cannot have the metric has an empty list, for example the rate of a design
+        without a codec.
 
     Raises
     ------
     ValueError
-        For an unknown metric; for one that no run has, or that some runs of a design lack; when
-        the scores of a run are gone.
+        For an unknown metric; for one that no run has, or that some runs of a design lack; if the
+        scores of a run are missing.
     CheckpointError
-        When what a run has written is damaged.
+        If files of a run are damaged.
     """
     check_study_metric(metric)
     found: dict[int, list[Outcome]] = {number: [] for number in range(len(ledger.designs))}
@@ -224,7 +224,7 @@ def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
                 lacking.setdefault(run.design, error)
     known = {n for n, runs in found.items() if any(run.value is not None for run in runs)}
     for number, error in lacking.items():
-        # To leave out single runs would choose among them.
+        # Leaving out single runs would be a selection among them.
         if number in known or not known:
             raise error
         found[number] = []
@@ -243,7 +243,7 @@ def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
             for name, value in measured.items()
             if value is None or (isinstance(value, int | float) and name != "count")
         }
-        numbers.pop("rate", None)  # a word, or nothing
+        numbers.pop("rate", None)  # text, or None
         numbers.pop("report", None)
         reported = result["test"].get("report") or {}
         numbers |= {name: reported[name] for name in METRICS if name in reported}
@@ -260,14 +260,14 @@ def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
 
 
 def _of_class(reported: Mapping[str, Any], metric: str) -> float | None:
-    """A number of one class in a report as :meth:`classify.Report.to_dict` wrote it."""
+    """Number of one class in a report as :meth:`classify.Report.to_dict` wrote it."""
     number, name = of_class(metric) or ("", "")
     classes, values = reported.get("classes", ()), reported.get(class_column(number), ())
     return values[classes.index(name)] if name in classes and values else None
 
 
 class _NotMeasured(ValueError):
-    """A run that is done does not have the number."""
+    """A finished run does not have the metric."""
 
 
 def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
@@ -276,9 +276,9 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
         value = None if predictions is None else measured(predictions, metric)
         lacks = "it has no classifier, or its test part lacks classes"
         if predictions is None and test.get("accuracy") is not None:
-            # No _NotMeasured: the design is not left out, as what it is has nothing to do with it.
+            # Not _NotMeasured: the design is kept, as the missing file has nothing to do with it.
             raise ValueError(
-                f"run {run.digest} has no {metric}: it has no classifier's scores any more, as "
+                f"run {run.digest} has no {metric}: its classifier's scores are missing, as "
                 f"{PREDICTIONS_FILE} is gone from {ledger.path(run)}. Copy it there, or remove "
                 f"{RESULT_FILE}, and a worker tests the run again"
             )
@@ -291,6 +291,6 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
 
 
 def measured(part: Predictions, metric: str) -> float:
-    """One of :data:`classify.metric_names.METRICS`, or that of a class, of a test part's scores."""
+    """One of :data:`classify.metric_names.METRICS`, also of one class, from test scores."""
     judged = Judged(part.logits.astype(float), part.labels, classes=part.classes)
     return float(judged.measure(np.ones((1, len(part.labels))), [metric])[metric][0])

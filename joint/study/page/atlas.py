@@ -1,11 +1,11 @@
-"""The learned elements of a study on its page."""
+"""Part of a study's page: its learned elements."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from joint.report.page import Html, note, number, picture, table
 from joint.study.findings.atlas import atlas, learned_elements
 from joint.study.findings.stability import ORIENTATIONS, Atlas, Learned, by_reason
-from joint.study.space import levels_shown
+from joint.study.space import levels_shown, numbers_shown
 from joint.study.store import Ledger
 
 from .elements import atlas_figure, contact_figures
@@ -14,7 +14,7 @@ __all__ = ["elements"]
 
 
 def elements(ledger: Ledger) -> Iterator[Html]:
-    """What the runs have learned, side by side and compared."""
+    """Learned elements of the runs, side by side and compared."""
     there, reasons = learned_elements(ledger)
     if not there:
         return
@@ -23,8 +23,9 @@ def elements(ledger: Ledger) -> Iterator[Html]:
         yield picture(
             figure,
             shows=f"Elements and transfer functions of the designs {', '.join(map(str, designs))}",
-            caption="What each element makes of a point, and below it the modulus of its transfer "
-            "function, each in its own scale; the first column is the start of the first seed.",
+            caption="Image of a point through each element, and below it the modulus of its "
+            "transfer function, each on its own scale; the first column is the start of the first "
+            "seed.",
         )
     yield from _atlas(ledger, there, reasons)
 
@@ -52,20 +53,21 @@ def _atlas(ledger: Ledger, there: Sequence[Learned], reasons: Mapping[int, str])
             caption="Is the element the same on every seed?",
         )
         yield note(
-            "learned: share of the element that is no multiple of its start. similarity: mean over "
-            f"pairs of seeds, 1 where two are the same {ORIENTATIONS[told.orientation]}. starts: "
-            "of what training began from. chance: of elements that learned as much, each in its "
-            "own way. agreement: beyond chance, 1 at most; its p is adjusted for the number of "
-            f"designs, and shown where it is at most {ledger.study.plan.alpha:g}."
+            "learned: share of the element that is not a multiple of its start. similarity: mean "
+            f"over pairs of seeds, 1 if two are the same {ORIENTATIONS[told.orientation]}. starts: "
+            "similarity of the elements before training. chance: similarity of elements that "
+            "learned as much, each independently. agreement: similarity beyond chance, at most 1; "
+            "its p is adjusted for the number of designs. shown: a claim only where p is at "
+            f"most {ledger.study.plan.alpha:g}."
         )
         yield picture(
             atlas_figure(told),
             shows="Similarity and agreement of every two learned elements",
-            caption=f"Every element against every other: {len(told.elements)} elements in "
-            f"{len(set(told.clusters))} groups of an agreement of a half or more.",
+            caption=f"Each element against each other one: {len(told.elements)} elements in "
+            f"{len(set(told.clusters))} groups with an agreement of at least one half.",
         )
     for reason, designs in by_reason(told.left_out).items():
-        which = f"Design{'s' * (len(designs) > 1)} {', '.join(map(str, designs))}"
+        which = numbers_shown("Design", designs)
         if reason.startswith("without seed"):
             yield note(f"{which}, {reason}.")
         else:

@@ -1,4 +1,4 @@
-"""Charts of a study: designs, effects, fronts, curves. Elements are in ``elements``."""
+"""Charts of a study: designs, effects, fronts and curves; ``elements`` draws learned elements."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from joint.panel.look import (
     open_axis,
     panel_grid,
 )
-from joint.study.axis import Design, is_number
+from joint.study.axis import Design, is_number, level_key
 from joint.study.condition import ABSENT
 from joint.study.findings.effects import Effects
 from joint.study.findings.front import Front
@@ -54,7 +54,7 @@ _MOST = 40  # designs in a list, or curves in a figure
 
 
 def designs_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure":
-    """Draw the mean of each design with its interval, the best on top."""
+    """Draw the mean of each design with its interval, the best at the top."""
     shown = [each for each in designs if each.estimate.mean is not None][:_MOST]
     figure = blank_figure(8.0, 1.2 + 0.26 * max(3, len(shown)))
     axis = figure.subplots()
@@ -62,7 +62,7 @@ def designs_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure"
         assert each.estimate.mean is not None
         colour, filled = (COLOURS[0], COLOURS[0]) if each.on_front else ("grey", "white")
         _bar(axis, each.estimate.interval, place, colour, upright=False)
-        # Its name is the word of its first point, so that each stands in the legend once.
+        # The first point of each kind carries its name, so the legend has each name once.
         name = "on the front of all costs" if each.on_front else "not on the front"
         told = {line.get_label() for line in axis.lines}
         axis.plot(
@@ -72,7 +72,7 @@ def designs_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure"
     axis.set_yticks(range(len(shown)), labels=[_name(d.number, d.levels) for d in shown])
     axis.set_ylim(max(3, len(shown)) - 0.4, -0.6)
     units = dict.fromkeys(d.estimate.unit for d in shown if d.estimate.interval is not None)
-    over = f"; lines: intervals over {' or '.join(units)}" if units else ""
+    over = f"; bars: intervals over {' or '.join(units)}" if units else ""
     axis.set_xlabel(_words(metric) + over)
     if shown:
         figure.legend(loc="outside upper right", ncols=2, fontsize=8, frameon=False)
@@ -81,9 +81,9 @@ def designs_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure"
 
 
 def selection_figure(found: Selection) -> "Figure":
-    """Draw what each design reaches and costs beside what is required, in the order of the table.
+    """Draw results and costs of each design with the requirements, in the order of the table.
 
-    One panel for each metric that is required, with the bounds, and one for each cost.
+    There is a panel for each required metric, with its bounds, and one for each cost.
     """
     shown = found.designs[:_MOST]
     metrics = list(shown[0].means) if shown else []
@@ -111,7 +111,7 @@ def selection_figure(found: Selection) -> "Figure":
 
 
 def effects_figure(found: Effects) -> "Figure":
-    """Draw the means of the levels of each axis, with intervals of their effects."""
+    """Draw the mean of each level of each axis, with the interval of its effect."""
     axes = [each for each in found.axes if any(math.isfinite(p.mean) for p in each.levels)]
     width = max(3.5, 0.45 * max((len(each.levels) for each in axes), default=1))
     figure, panels = panel_grid(max(1, len(axes)), width, 2.9, sharey=True)
@@ -150,7 +150,7 @@ def effects_figure(found: Effects) -> "Figure":
 
 
 def pairs_figure(found: Effects) -> "Figure":
-    """Draw shares of the variance: of axes on the diagonal, of pairs beside it."""
+    """Draw shares of the variance: axes on the diagonal, pairs off the diagonal."""
     names = [each.axis for each in found.axes]
     shares = np.full((len(names), len(names)), math.nan)
     for number, each in enumerate(found.axes):
@@ -175,7 +175,7 @@ def pairs_figure(found: Effects) -> "Figure":
 
 
 def front_figure(found: Front) -> "Figure":
-    """Draw the metric against a cost; the fuller a point, the surer it is on the front."""
+    """Draw the metric against a cost; the fuller a point, the more often it is on the front."""
     (cost,) = found.costs
     figure = blank_figure(6.6, 3.8)
     axis = figure.subplots()
@@ -201,10 +201,10 @@ def front_figure(found: Front) -> "Figure":
             edgecolor=COLOURS[0],
             zorder=3,
         )
-    axis.set_xlabel(_UNITS.get(cost, cost))  # one that a study makes has no unit
+    axis.set_xlabel(_UNITS.get(cost, cost))  # a cost made by a formula has no unit
     if len({point.costs[cost] for point in found.points}) < len(found.points):
-        axis.set_title("points of one cost stand side by side", loc="right", fontsize=8)
-    axis.set_ylabel(_words(found.metric) + (" (less is better)" if low else ""))
+        axis.set_title("points of equal cost are drawn side by side", loc="right", fontsize=8)
+    axis.set_ylabel(_words(found.metric) + (" (lower is better)" if low else ""))
     _spread_out(axis, [point.costs[cost] for point in found.points])
     open_axis(axis)
     spots = [(x, point.value) for x, point in zip(places, found.points, strict=True)]
@@ -219,17 +219,17 @@ def front_figure(found: Front) -> "Figure":
 
 
 def rate_families(found: RateAccuracy) -> tuple[RateFamily, ...]:
-    """What :func:`rate_accuracy_figure` draws: of too many the curves first, then single points."""
+    """Families that :func:`rate_accuracy_figure` draws: curves first, then single points."""
     if len(found.families) <= _MOST:
         return found.families
-    # The sort keeps the order of those that are alike.
+    # The sort is stable: families with equal keys keep their order.
     return tuple(sorted(found.families, key=lambda each: len(each.points) < 2)[:_MOST])
 
 
 def rate_accuracy_figure(found: RateAccuracy) -> "Figure":
     """Draw accuracy against bits, a line for each family of :func:`rate_families`."""
     families = rate_families(found)
-    figure = blank_figure(8.4, max(4.0, 0.18 * len(families)))  # each has a line in the legend
+    figure = blank_figure(8.4, max(4.0, 0.18 * len(families)))  # one legend line per family
     axis = figure.subplots()
     for family, look in zip(families, looks(len(families)), strict=True):
         draw_intervals(
@@ -250,21 +250,21 @@ def rate_accuracy_figure(found: RateAccuracy) -> "Figure":
 
 
 def parallel_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure":
-    """Draw each design as a line over its choices, its costs and the metric, shaded by the last."""
+    """Draw each design as a line over its levels, costs and metric; the metric sets its shade."""
     from matplotlib import colormaps
 
     shown = [each for each in designs if each.estimate.mean is not None]
     names = [
         name
         for name in dict.fromkeys(name for each in shown for name in each.levels)
-        if len({_key(each.levels[name]) for each in shown if name in each.levels}) > 1
+        if len({level_key(each.levels[name]) for each in shown if name in each.levels}) > 1
     ]
     chosen = [[each.levels.get(name, ABSENT) for each in shown] for name in names]
     costs = [
         name
         for name in dict.fromkeys(name for each in shown for name in each.costs)
         if len({each.costs[name] for each in shown} - {None}) > 1
-        and [each.costs[name] for each in shown] not in chosen  # light that is an axis itself
+        and [each.costs[name] for each in shown] not in chosen  # a cost that is an axis itself
     ]
     scales = [_Scale(name, values) for name, values in zip(names, chosen, strict=True)]
     scales += [
@@ -278,13 +278,13 @@ def parallel_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure
     figure = blank_figure(max(6.0, 1.5 * len(scales)), 4.0)
     axis = figure.subplots()
     shade = colormaps["viridis_r" if lower_is_better(metric) else "viridis"]
-    for number in range(len(shown) - 1, -1, -1):  # the best on top
+    for number in range(len(shown) - 1, -1, -1):  # the best is drawn last, on top
         places = [scale.places[number] for scale in scales]
         look = {"color": shade(0.95 * places[-1]), "alpha": 0.8, "linewidth": 1.3}
         axis.plot(range(len(scales)), places, "-", **look)
         known = [column for column, place in enumerate(places) if math.isfinite(place)]
         for one, other in itertools.pairwise(known):
-            if other > one + 1:  # dotted past what the design does not have
+            if other > one + 1:  # dotted across axes that the design does not have
                 axis.plot([one, other], [places[one], places[other]], ":", **look)
     for column, scale in enumerate(scales):
         axis.axvline(column, color="black", linewidth=0.8)
@@ -308,19 +308,20 @@ def parallel_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure
 
 
 class _Scale:
-    """One axis of parallel coordinates: values to places in 0..1."""
+    """One axis of parallel coordinates, which maps values to places in 0..1."""
 
     def __init__(self, name: str, values: Sequence[Any], *, marks: int = 6) -> None:
         self.name = name
         numbers = [value for value in values if is_number(value)]
         there = [value for value in values if value is not ABSENT]
-        if len(numbers) < len(there) or not numbers:  # None is a level like others
-            known = list(dict.fromkeys(map(_key, there)))
-            # Numbers from the lowest up, and what is none after them.
+        if len(numbers) < len(there) or not numbers:  # None counts as a level
+            known = list(dict.fromkeys(map(level_key, there)))
+            # Numbers in ascending order, then everything else.
             known.sort(key=lambda key: key[1] if is_number(key[1]) else math.inf)
             step = 1 / max(1, len(known) - 1)
             self.places = [
-                math.nan if value is ABSENT else known.index(_key(value)) * step for value in values
+                math.nan if value is ABSENT else known.index(level_key(value)) * step
+                for value in values
             ]
             self.ticks = [(n * step, level_words(key[1])) for n, key in enumerate(known)]
             return
@@ -358,7 +359,7 @@ def _bar(
 
 
 def _spread_out(axis: "Axes", values: Sequence[float]) -> None:
-    """A logarithmic axis where costs lie far apart, with numbers as they are read."""
+    """Make an axis logarithmic if costs are far apart, with plain numbers as labels."""
     if not _far(values):
         return
     axis.set_xscale("log")
@@ -369,7 +370,7 @@ def _spread_out(axis: "Axes", values: Sequence[float]) -> None:
 
 
 def _beside(values: Sequence[float]) -> list[float]:
-    """Points of one cost beside one another, within a fiftieth of the axis or so."""
+    """Move points of equal cost side by side, within about a fiftieth of the axis."""
     apart = _far(values)
     reach = math.log(max(values) / min(values)) if apart else max(values) - min(values)
     found = []
@@ -385,7 +386,7 @@ def _far(values: Sequence[float]) -> bool:
 
 
 def _mixed(share: float) -> tuple[float, float, float]:
-    """From white to the first colour."""
+    """Colour between white and the first colour."""
     full = [int(COLOURS[0][n : n + 2], 16) / 255 for n in (1, 3, 5)]
     red, green, blue = (1 - share * (1 - part) for part in full)
     return red, green, blue
@@ -402,15 +403,15 @@ def _name(number: int, levels: Design) -> str:
 
 
 def level_words(value: object) -> str:
-    """A level of an axis as it is read, cut short where it is long."""
+    """A level of an axis as text, shortened if it is long."""
     text = f"{value:g}" if is_number(value) else str(value).replace("_", " ")
     return text if len(text) <= 32 else f"{text[:31]}…"
 
 
 def _told_apart(values: Sequence[float]) -> list[str]:
-    """Different numbers with four digits, or as many more as tell them apart."""
+    """Numbers with four digits, or with as many more as distinguish different ones."""
     labels: list[str] = []
-    for digits in range(4, 18):  # 17 tell any two
+    for digits in range(4, 18):  # 17 digits distinguish any two floats
         labels = [_short(value, digits) for value in values]
         if len(set(labels)) == len(values):
             break
@@ -418,12 +419,8 @@ def _told_apart(values: Sequence[float]) -> list[str]:
 
 
 def _short(value: float, digits: int) -> str:
-    """So many digits, and the prefix of a large number."""
+    """A number with so many digits, and a prefix if it is large."""
     for size, prefix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if prefix == 'k' else size):.{digits}g} {prefix}"
     return f"{value:.{digits}g}"
-
-
-def _key(value: object) -> tuple[str, object]:
-    return type(value).__name__, value

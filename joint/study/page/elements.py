@@ -1,4 +1,4 @@
-"""What was learned, drawn: how alike elements are, and sheets of the elements themselves."""
+"""Figures of learned elements: how similar they are, and sheets of the elements themselves."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,12 @@ __all__ = ["atlas_figure", "contact_figures"]
 
 Array = npt.NDArray[Any]
 
-_ROWS, _COLUMNS = 6, 8  # designs and seeds of a sheet
-_MOST_PLACES = 3  # along a side of the picture, whose PSFs are drawn
+_ROWS, _COLUMNS = 6, 8  # designs and seeds on a sheet
+_MOST_PLACES = 3  # along a side of the picture, of the PSFs drawn
 
 
 def atlas_figure(found: Atlas) -> "Figure":
-    """Draw the similarity of every two elements, and their agreement beyond start and chance."""
+    """Draw the similarity of each pair of elements, and their agreement beyond chance."""
     count = len(found.elements)
     figure = blank_figure(10.0, 5.0)
     for axis, matrix, title in zip(
@@ -55,19 +55,19 @@ def atlas_figure(found: Atlas) -> "Figure":
 def contact_figures(
     elements: Sequence[Learned], levels: Mapping[int, Design]
 ) -> list[tuple["Figure", tuple[int, ...]]]:
-    """Draw the elements of every design on a sheet, and below each its transfer function.
+    """Draw the elements of each design on a sheet, each with its transfer function below it.
 
-    The first column is the start of the first seed. A filter is drawn in its own scale: what takes
-    light off is blue, as the mean over the colours; where nothing does, in the colours of its
-    channels, by the square root of the light. Of several filters, the first four; of a PSF that
-    changes across the picture, up to 3 x 3 places, as they lie from border to border. Transfer
-    functions are moduli, mean over the channels, with the frequency 0 in the middle, each place
-    with its own.
+    The first column is the start of the first seed. Each filter has its own scale. A filter with
+    negative values is drawn as the mean over the colours, with negative values in blue; any other
+    filter is drawn in the colours of its channels, as the square root of the light. Of several
+    filters, the first four are drawn; of a PSF that varies across the picture, up to 3 x 3 places,
+    arranged from border to border. Transfer functions are moduli, averaged over the channels, with
+    frequency 0 in the middle, one for each place.
 
     Returns
     -------
     list of (Figure, tuple of int)
-        A sheet, and the designs that are on it.
+        Each sheet, and the designs on it.
     """
     by_design: dict[int, list[Learned]] = {}
     for each in elements:
@@ -79,7 +79,7 @@ def contact_figures(
         columns = 1 + min(_COLUMNS, max(len(by_design[number]) for number in chosen))
         width, height = 1.15 * columns + 1.9, 2.45 * len(chosen)
         figure = blank_figure(width, height)
-        figure.set_layout_engine("none")  # an even grid needs no search for one
+        figure.set_layout_engine("none")  # a regular grid needs no layout search
         grid = figure.subplots(
             2 * len(chosen),
             columns,
@@ -123,7 +123,7 @@ def contact_figures(
 
 
 def _tiles(element: Element) -> Array:
-    """What is drawn side by side, ``[F, S, P, h, w]``: filters, or places as they lie."""
+    """Tiles to draw side by side, ``[F, S, P, h, w]``: filters, or places in their arrangement."""
     if element.places is None:
         return element.parts[:4]
     parts = element.parts.reshape(*element.places, -1, *element.parts.shape[2:])
@@ -134,7 +134,7 @@ def _tiles(element: Element) -> Array:
 
 
 def _across(element: Element) -> int:
-    """Tiles in a row."""
+    """Number of tiles in a row."""
     return 2 if element.places is None else min(element.places[1], _MOST_PLACES)
 
 
@@ -155,7 +155,7 @@ def _show(axis: "Axes", element: Element) -> None:
 
 
 def _tiled(filters: Array, across: int) -> Array:
-    """Filters ``[F, h, w]`` in rows of so many."""
+    """Arrange filters ``[F, h, w]`` in rows of so many."""
     if len(filters) == 1:
         return filters[0]
     gap = np.pad(filters, ((0, -len(filters) % across), (0, 1), (0, 1)))

@@ -30,19 +30,19 @@ __all__ = ["choices", "costs", "designs", "notes", "percent", "rates"]
 
 
 def percent(level: float) -> str:
-    """The level of an interval as it is read."""
+    """The level of an interval in percent, as text."""
     return f"{100 * level:g} %"
 
 
 def notes(lines: Iterable[str | None]) -> Iterator[Html]:
-    """Each line once, as a sentence."""
+    """Each different line once, as a sentence."""
     for line in dict.fromkeys(lines):
         if line is not None:
             yield note(line[0].upper() + line[1:] + ".")
 
 
 def designs(judged: StudyReport, *, level: float = 0.95) -> Iterator[Html]:
-    """All designs with intervals, of the ``level`` that they have, and costs; luck of the best."""
+    """Table of all designs with intervals of this ``level`` and costs; chance lead of the best."""
     known = known_costs(judged.designs)
     failed = any(each.estimate.failed for each in judged.designs)
     counted = front_costs([d.costs for d in judged.designs if d.estimate.mean is not None])
@@ -52,7 +52,7 @@ def designs(judged: StudyReport, *, level: float = 0.95) -> Iterator[Html]:
     yield table(
         ("design", judged.metric, "runs", *(["failed"] if failed else []), *known, "front"),
         [_design(each, known, failed) for each in judged.designs],
-        caption=f"{order} first; intervals ({percent(level)}) over seeds and lesions where "
+        caption=f"{order} first; intervals ({percent(level)}) over seeds, and over lesions where "
         f"predictions were kept. front: {others} is better at costs that are all as low"
         + (f", of {', '.join(counted)}" if counted else ""),
     )
@@ -66,20 +66,21 @@ def designs(judged: StudyReport, *, level: float = 0.95) -> Iterator[Html]:
         )
     if judged.luck is not None and round(judged.luck, 4) > 0 and count > 1:
         yield paragraph(
-            f"The best of {count} equal designs lies {judged.luck:.4f} above them by the luck of "
-            "its seeds. Nothing in this table is a claim: confirm a choice on fresh seeds."
+            f"By chance over seeds alone, the best of {count} equal designs would be "
+            f"{judged.luck:.4f} above their mean. This table is exploration: confirm a choice on "
+            "fresh seeds."
         )
     yield from notes([*judged.notes, judged.race])
     if judged.race is not None:
         yield note(
-            "What each axis does, the fronts against costs and curves are left out: they compare "
-            "designs with equal numbers of seeds, none of them chosen."
+            "Effects of axes, fronts against costs and rate-accuracy curves are left out: they "
+            "need designs with equal numbers of seeds, not chosen by results."
         )
     if len(judged.designs) > 1 and count > 0:
         yield picture(
             parallel_figure(judged.designs, metric=judged.metric),
             shows="Each design as a line over its choices, costs and result",
-            caption=f"Every design as a line; the lighter, the better its {judged.metric}.",
+            caption=f"Each line is a design; lighter lines have a better {judged.metric}.",
         )
 
 
@@ -97,38 +98,38 @@ def _design(each: DesignSummary, costs: list[str], failed: bool) -> tuple[str, .
 
 
 def choices(levels: Sequence[Design], draws: Draws, *, level: float = 0.95) -> Iterator[Html]:
-    """What each axis does, of the designs with these ``levels``."""
+    """Effect of each axis over the designs with these ``levels``."""
     try:
         told = effects(dict(enumerate(levels)), draws, level=level)
     except ValueError as error:
         yield note(f"{error}.")
         return
     if len(told.axes) == 1:
-        return  # the table of designs says it all
+        return  # with one axis the table of designs shows it all
     yield picture(
         effects_figure(told),
         shows="Mean of the levels of each axis",
-        caption="Means of the levels over those of all other axes. Bars: intervals "
-        f"({percent(level)}) of the difference from the mean of all levels (dashed), in which luck "
-        "that all designs share is not.",
+        caption="Mean of each level over the levels of all other axes. Bars: intervals "
+        f"({percent(level)}) of the difference from the mean of all levels (dashed); variation "
+        "common to all designs cancels in it.",
     )
     if not told.variance > 0:
         yield paragraph(
-            "The designs do not differ by more than the luck of seeds and lesions: there is no "
-            "variance to share out."
+            "The designs differ no more than expected by chance over seeds and lesions: there is "
+            "no variance to divide among axes."
         )
     else:
         yield table(
-            ("axis or pair", "share of the variance", "with all it joins"),
+            ("axis or pair", "share of the variance", "with its interactions"),
             _shares(told),
-            caption=f"Variance over designs less that of {told.unit}: a standard deviation of "
-            f"{told.variance**0.5:.4f}; intervals of {percent(level)}",
+            caption=f"Variance over designs, less that over {told.unit}: a standard deviation of "
+            f"{told.variance**0.5:.4f}; {percent(level)} intervals",
         )
         yield picture(
             pairs_figure(told),
             shows="Shares of the variance of axes and pairs of axes",
-            caption="Shares of the variance: of an axis alone on the diagonal, of what two axes do "
-            "together below it.",
+            caption="Shares of the variance: each axis alone on the diagonal, the interaction of "
+            "two axes below it.",
         )
     yield from notes(told.notes)
 
@@ -149,34 +150,34 @@ def costs(table_: Sequence[Row], draws: Draws, *, level: float = 0.95) -> Iterat
     """The metric against each cost."""
     told = fronts(table_, draws, level=level)
     if not told:
-        yield note("No cost differs between designs that have a number.")
+        yield note("No cost differs between designs with results.")
     for front in told:
         if len(front.costs) == 1:
             yield picture(
                 front_figure(front),
                 shows=f"{front.metric} against {front.costs[0]}",
-                caption=f"{front.metric} against {front.costs[0]}, by number of the design. Bars: "
-                f"intervals ({percent(level)}) over {front.unit}; points of one cost stand side by "
-                "side. The fuller a point, the more often it is on the front when these are drawn "
-                "anew.",
+                caption=f"{front.metric} against {front.costs[0]}; points are labelled with the "
+                f"number of the design. Bars: intervals ({percent(level)}) over {front.unit}; "
+                "points of equal cost are drawn side by side. The fuller a point, the more often "
+                "it is on the front when these are resampled.",
             )
     if told:
         yield table(
             ("front against", "design", told[0].metric, "on the front", "in draws", "alone adds"),
             [line for front in told for line in _front(front)],
-            caption="Designs on a front as measured, or in at least a tenth of the draws; "
-            f"intervals of {percent(level)}; alone adds: share of the hypervolume that is lost "
-            "without the design",
+            caption="Designs on a front as measured, or in at least a tenth of the draws, which "
+            f"resample seeds and lesions; {percent(level)} intervals; alone adds: share of the "
+            "hypervolume that is lost without the design",
         )
     volumes = [line for front in told for line in _volume(front)]
     if volumes:
         yield table(
             ("front against", "hypervolume", "of the box", "reference"),
             volumes,
-            caption="Volume that the front dominates, up to the reference, with intervals "
-            f"({percent(level)}) over {told[0].unit}; of the box: of what one design as good as "
-            "the best in each number would dominate. Volumes of two studies compare at one "
-            "reference alone",
+            caption="Hypervolume that the front dominates, up to the reference, with intervals "
+            f"({percent(level)}) over {told[0].unit}; of the box: as a fraction of what one design "
+            "with the best value of every number would dominate. Hypervolumes of two studies can "
+            "be compared only at the same reference",
         )
 
 
@@ -209,20 +210,20 @@ def rates(ledger: Ledger, metric: str) -> Iterator[Html]:
     if lower_is_better(metric):
         return
     told = rate_accuracy(ledger, metric=metric)
-    level = percent(1 - ledger.study.plan.alpha)  # which it takes itself
+    level = percent(1 - ledger.study.plan.alpha)  # the level that rate_accuracy uses
     if not any(len(family.points) > 1 for family in told.families):
         return
     yield picture(
         rate_accuracy_figure(told),
-        shows=f"{told.metric} against bits of a picture, for each codec",
-        caption=f"{told.metric} against the bits of a picture. Bars: intervals ({level}) over "
+        shows=f"{told.metric} against bits per picture, for each codec",
+        caption=f"{told.metric} against the bits per picture. Bars: intervals ({level}) over "
         f"{told.unit}.",
     )
     drawn = rate_families(told)
     left_out = len(told.families) - len(drawn)
     if left_out:
         yield note(
-            f"{len(drawn)} curves are drawn, {left_out} left out: no more can be told apart."
+            f"{len(drawn)} curves are drawn and {left_out} left out: more could not be told apart."
         )
     if told.differences:
         tested = sum(each.rate_p is not None for each in told.differences)
@@ -230,9 +231,10 @@ def rates(ledger: Ledger, metric: str) -> Iterator[Html]:
         yield table(
             ("codec", "against", "bits at equal accuracy", f"{told.metric} at equal bits", "shown"),
             [_rate(each) for each in told.differences],
-            caption=f"Bjøntegaard differences with intervals ({level}); where accuracy falls with "
-            "the rate, neighbours are pooled. shown: the bits at equal accuracy differ, corrected "
-            f"for as many differences as have an interval (Holm): of {least} seeds at the least",
+            caption=f"Bjøntegaard differences with {level} intervals; where accuracy falls with "
+            "the rate, neighbouring points are pooled. shown: the bits at equal accuracy differ, "
+            "after Holm's correction for the number of differences that have an interval; this "
+            f"takes at least {least} seeds",
         )
     reasons = [
         f"{each.family} against {each.anchor}, {what}: {reason}."
@@ -244,9 +246,7 @@ def rates(ledger: Ledger, metric: str) -> Iterator[Html]:
         yield note(reason)
     falls = [family.name for family in told.families if family.falls]
     if falls:
-        yield note(
-            f"The measured accuracy falls somewhere as the rate grows for {'; '.join(falls)}."
-        )
+        yield note(f"The measured accuracy falls at some higher rate for {'; '.join(falls)}.")
 
 
 def _rate(each: RateDifference) -> tuple[str, ...]:

@@ -5,9 +5,9 @@
     ledger ─┬─ report, draws, effects, fronts, rate_accuracy, atlas ──► numbers ─┐
             └─ plan, failures, costs ────────────────────────────────────────────┴─► HTML
 
-What was planned stands first and by itself; everything after it is exploration and says so. The
-page is whole in itself, as those of :mod:`joint.report`: no script, no network, all text escaped.
-It holds no picture of the data set.
+The plan comes first, in a part of its own. Everything after it is exploration and is labelled so.
+The page is self-contained, as those of :mod:`joint.report`: no script, no network access, all text
+escaped. It contains no picture of the data set.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +37,6 @@ from joint.report.recorded import by_chance
 from joint.report.words import configuration_words
 from joint.report.write import teller
 from joint.saved.checkpoint import CheckpointError, write_atomically
-from joint.saved.folder import read_history
 from joint.saved.predictions import load_predictions
 from joint.study.condition import condition_words
 from joint.study.findings.draws import Draws, resample
@@ -46,8 +45,9 @@ from joint.study.findings.selection import Selection
 from joint.study.findings.statistics import PairedDifference
 from joint.study.findings.table import Row, outcomes, rows, to_csv
 from joint.study.sampler import Sampler
-from joint.study.space import levels_shown, varies
+from joint.study.space import levels_shown
 from joint.study.store import Ledger, read_failure
+from joint.study.validation import epochs_of
 
 from .atlas import elements as learned
 from .charts import selection_figure
@@ -57,7 +57,7 @@ __all__ = ["study_html", "write_study_html"]
 
 
 class _Found(NamedTuple):
-    """What the sections are made of."""
+    """Results that the sections are made from."""
 
     ledger: Ledger
     report: StudyReport
@@ -68,7 +68,7 @@ class _Found(NamedTuple):
 
     @property
     def level(self) -> float:
-        """Of all intervals on the page."""
+        """Level of all intervals on the page."""
         return 1 - self.ledger.study.plan.alpha
 
 
@@ -80,26 +80,26 @@ def study_html(
     elements: bool = True,
     progress: bool = False,
 ) -> str:
-    """Make the page of a study, finished or not.
+    """Make the HTML page of a study, finished or not.
 
     Parameters
     ----------
     ledger : Ledger
         The study.
     metric : str, optional
-        Another one than that of the plan; then nothing of it was planned.
+        Metric to judge by; by default that of the plan. With another one, nothing was planned.
     judged : StudyReport, optional
-        The report of that metric, where it is there already; it takes as long as the page.
+        The report by that metric, if it was made already; making it takes as long as the page.
     elements : bool
-        Read the learned elements of all runs, show them and compare them; with many designs that
-        takes minutes.
+        Read, show and compare the learned elements of all runs. This takes minutes if there are
+        many designs.
     progress : bool
-        Say on the standard error what is being made, a line for each part.
+        Print on standard error which part is being made, one line for each.
 
     Returns
     -------
     str
-        A whole HTML document that needs nothing else.
+        A complete HTML document that loads nothing else.
 
     Raises
     ------
@@ -113,8 +113,8 @@ def study_html(
     if judged is None:
         judged = report(ledger, metric=metric)
     elif metric not in (None, judged.metric):
-        raise ValueError(f"the report that is there is of {judged.metric}, and not of {metric}")
-    # What is left out of the page of a race is all that needs them.
+        raise ValueError(f"the given report is by {judged.metric}, not by {metric}")
+    # The sections that are left out for a race are the only ones that need these results.
     ended = {} if raced else outcomes(ledger, judged.metric)
     draws = resample(ended, metric=judged.metric, resamples=ledger.study.plan.resamples)
     found = _Found(ledger, judged, rows(ledger), draws, elements)
@@ -144,7 +144,7 @@ def write_study_html(
     elements: bool = True,
     progress: bool = False,
 ) -> None:
-    """Write :func:`study_html` to a file, whole or not at all.
+    """Write :func:`study_html` to a file; the file appears only when it is complete.
 
     Parameters
     ----------
@@ -179,9 +179,9 @@ def _asked(found: _Found) -> Iterator[Html]:
     up_to = "" if study.race is None else "up to "
     yield paragraph(
         f"{len(found.ledger.designs)} designs on {up_to}{len(study.seeds)} seeds: {tally.total} "
-        f"runs, of "
-        f"which {tally.done} are done, {tally.failed} failed, {tally.running} are running and "
-        f"{tally.pending} are to go."
+        f"runs, of which "
+        f"{tally.done} are done, {tally.failed} failed, {tally.running} are running and "
+        f"{tally.pending} are pending."
     )
     for difference in found.report.environments:
         yield note(f"Warning: {difference}.")
@@ -197,8 +197,8 @@ def _asked(found: _Found) -> Iterator[Html]:
     yield table(("axis", "sets", "levels"), shown, words=True)
     plan = study.plan
     rows_ = [
-        ("metric", plan.metric + (" (less is better)" if lower_is_better(plan.metric) else "")),
-        ("level of the tests", f"{plan.alpha:g} over all planned comparisons together"),
+        ("metric", plan.metric + (" (lower is better)" if lower_is_better(plan.metric) else "")),
+        ("significance level", f"{plan.alpha:g} for all planned comparisons together"),
         ("designs", _sampled(study.sampler)),
         ("seeds", ", ".join(map(str, study.seeds))),
         *([] if study.race is None else [("race", study.race.told(plan.metric))]),
@@ -216,26 +216,23 @@ def _asked(found: _Found) -> Iterator[Html]:
             ("design 0", "seed " + str(study.seeds[0])),
             list(configuration_words(config)),
             words=True,
-            caption="One run in full; the axes change it",
+            caption="The configuration of one run in full; the axes change it",
         )
 
 
 def _chance(ledger: Ledger) -> Iterator[str]:
-    """What chance gives on the test part, where all runs have the same."""
-    if varies(ledger.study, "data", "split"):
+    """Scores of guessing on the test part, where all runs have the same."""
+    if ledger.study.varies("data", "split"):
         return
-    for run, state in zip(ledger.runs, ledger.states(), strict=True):
-        if state != "done":
-            continue
-        with suppress(CheckpointError):  # it has no classifier
+    for run in ledger.done()[:1]:
+        with suppress(CheckpointError):  # the run has no classifier
             saved = load_predictions(ledger.path(run))
             counts = np.bincount(saved.labels, minlength=len(saved.classes))
             yield from by_chance(saved.classes, counts.tolist())
-        return
 
 
 def _sampled(sampler: Sampler) -> str:
-    """How the designs were chosen: who reads of a search must know what it looked for."""
+    """How the designs were chosen; for a search, also by which objectives."""
     words = [sampler.kind.replace("_", " ")]
     for name, value in sampler.model_dump(exclude={"kind", "chosen"}).items():
         told = (
@@ -249,8 +246,8 @@ def _planned(found: _Found) -> Iterator[Html]:
     judged = found.report
     if judged.metric != found.ledger.study.plan.metric:
         yield note(
-            f"The plan judges by {found.ledger.study.plan.metric}: of {judged.metric} nothing was "
-            "planned, and its comparisons are exploration."
+            f"The plan judges by {found.ledger.study.plan.metric}. Nothing was planned for "
+            f"{judged.metric}: its comparisons are exploration."
         )
         if judged.explored:
             yield _contrasts(judged.explored, judged.metric)
@@ -263,7 +260,7 @@ def _planned(found: _Found) -> Iterator[Html]:
         yield note("Nothing was planned: all that follows is exploration.")
         return
     if judged.before:
-        yield note(f"{judged.before} of {judged.tally.total} runs were there before this plan.")
+        yield note(f"{judged.before} of {judged.tally.total} runs were done before this plan.")
     if judged.planned:
         yield _contrasts(judged.planned, judged.metric)
     yield from notes([judged.off_target])
@@ -271,7 +268,7 @@ def _planned(found: _Found) -> Iterator[Html]:
     if judged.selection is not None:
         yield from _selection(judged.selection)
     if judged.unjudged is not None:
-        yield note(f"What the plan requires is not known: {judged.unjudged}.")
+        yield note(f"The requirements of the plan cannot be judged: {judged.unjudged}.")
 
 
 def _reasons(contrasts: Sequence[PairedDifference]) -> Iterator[Html]:
@@ -280,7 +277,7 @@ def _reasons(contrasts: Sequence[PairedDifference]) -> Iterator[Html]:
         if each.verdict not in ("better", "worse"):
             advice = each.advice
             yield note(f"{each.name}: {each.verdict}{'; ' if advice else ''}{advice}.")
-    # Without a difference the verdict says it.
+    # Without a difference the verdict says why.
     yield from notes(each.note for each in contrasts if each.interval is not None)
 
 
@@ -299,10 +296,11 @@ def _contrasts(contrasts: Sequence[PairedDifference], metric: str) -> Html:
             "shown",
         ),
         [_contrast(each, rates) for each in contrasts],
-        caption=f"{metric}, paired by seed; intervals ({percent(contrasts[0].level)}) over "
-        f"{contrasts[0].unit}; p is the larger of the sign-flip test's and the interval's, "
-        "adjusted for the number of comparisons in the column Holm; McNemar: on how many seeds "
-        "alone the two runs differ in what they get right, which decides nothing",
+        caption=f"{metric}, paired by seed; {percent(contrasts[0].level)} intervals over "
+        f"{contrasts[0].unit}; p is the larger of the p of the sign-flip test and of the "
+        "interval, and Holm is p adjusted for the number of comparisons; McNemar: on how many "
+        "seeds the two runs differ significantly in what they label correctly, "
+        "for information only",
     )
 
 
@@ -329,16 +327,16 @@ def _contrast(each: PairedDifference, rates: bool) -> tuple[str, ...]:
 
 
 def _selection(found: Selection) -> Iterator[Html]:
-    """The designs beside their requirements, and the cheapest of those that meet them."""
+    """The designs with their requirements, and the cheapest of those that meet them."""
     head, *cells = found.cells()
-    yield table(head, cells, words=True, caption=f"Required: {', '.join(found.requirements)}")
+    yield table(head, cells, words=True, caption=f"Requirements: {', '.join(found.requirements)}")
     for line in found.conclusions():
         yield paragraph(line[0].upper() + line[1:] + ".")
     yield picture(
         selection_figure(found),
-        shows="Numbers and costs of each design, and the bounds that they must keep",
-        caption="Filled: shown to meet all requirements; blue ring: perhaps; grey: does not. "
-        "Lines: intervals of the means. Dashed: bounds.",
+        shows="Numbers and costs of each design, and the bounds that are required",
+        caption="Filled: shown to meet all requirements; blue ring: undecided; grey: does not "
+        "meet them. Bars: intervals of the means. Dashed: bounds.",
     )
 
 
@@ -357,16 +355,13 @@ def _failures(found: _Found) -> Iterator[Html]:
 
 
 def _costs(found: _Found) -> Iterator[Html]:
-    spent = [
+    done = [
         run for run, row in zip(found.ledger.runs, found.table, strict=True) if row.state == "done"
     ]
-    if not spent:
+    if not done:
         return
-    epochs, starts = 0, 0
-    for run in spent:
-        epochs += len(read_history(found.ledger.path(run)))
-        starts += 1
-    yield paragraph(f"{starts} runs were trained for {epochs} epochs together.")
+    epochs = sum(len(epochs_of(found.ledger, run)) for run in done)
+    yield paragraph(f"{len(done)} runs were trained for {epochs} epochs in total.")
     yield details("All runs, as CSV", to_csv(found.table))
 
 
@@ -383,7 +378,7 @@ _SECTIONS: dict[str, Callable[[_Found], Iterable[Html]]] = {
     "Runs that failed": _failures,
     "All runs": _costs,
 }
-# What compares designs of which all have as many seeds, none chosen: that of a race has not.
+# Sections that need equal numbers of seeds, not chosen by results, which a race does not give.
 _ALIKE = (
     "Exploration: which choice matters",
     "Exploration: fronts",

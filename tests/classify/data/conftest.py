@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import struct
+import sys
 import zipfile
 import zlib
 from functools import cache
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+sys.path.append(str(Path(__file__).parent))  # textures.py
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 COUNTS = {"akiec": 3, "bcc": 3, "bkl": 4, "df": 3, "mel": 4, "nv": 10, "vasc": 3}

@@ -1,4 +1,3 @@
-import io
 import json
 import re
 
@@ -6,21 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from textures import SIDE, crop, jpeg, pil, tensor, textures
 
 from classify.data import LesionDataset, LesionPhantom, audit_against, split
 from classify.data.against import Same
-
-SIDE = 64
-
-
-def textures(count, seed=0):
-    """Smooth random colour pictures with some grain, uint8 [N, 3, SIDE, SIDE]."""
-    rng = np.random.default_rng(seed)
-    noise = rng.normal(size=(count, 3, SIDE, SIDE))
-    smooth = gaussian_filter(noise, (0, 0, 6, 6), mode="nearest")
-    smooth = smooth / smooth.std((-2, -1), keepdims=True) + 0.05 * noise
-    return torch.from_numpy((128 + 40 * smooth).clip(0, 255).astype(np.uint8))
 
 
 def make(images, name, labels=None, groups=None, names=None, **options):
@@ -34,27 +22,8 @@ def make(images, name, labels=None, groups=None, names=None, **options):
     )
 
 
-def pil(image):
-    return Image.fromarray(image.permute(1, 2, 0).numpy())
-
-
-def tensor(picture):
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-
-
-def jpeg(image):
-    stream = io.BytesIO()
-    pil(image).save(stream, "JPEG", quality=60)
-    return tensor(Image.open(stream))
-
-
 def resized(image):
     return tensor(pil(image).resize((40, 40), Image.Resampling.BOX).resize((SIDE, SIDE)))
-
-
-def crop(image):
-    box = (1, 2, 1 + 0.95 * SIDE, 2 + 0.95 * SIDE)
-    return tensor(pil(image).resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=box))
 
 
 CHANGES = {
@@ -245,7 +214,7 @@ def test_blank_pictures_are_the_same_of_equal_pixels_and_names():
     assert found.near == ()
     assert (found.touched, found.names_alike) == (("c",), 1)
     assert (found.blank, found.complete, found.stopped) == (5, False, False)
-    assert re.search(r"near duplicates.*: none, with 5 blank images passed over\n", str(found))
+    assert re.search(r"near duplicates.*: none, with 5 blank images skipped\n", str(found))
 
 
 def test_pairs_that_are_not_listed_count(monkeypatch):

@@ -52,7 +52,7 @@ def test_numbers_are_names_too():
         ({"groups": [None] * 10}, r"groups\[0\] is None"),
         ({"groups": [""] * 10}, r"groups\[0\] is ''"),
         ({"groups": ["a"] * 9 + [" \t"]}, r"groups\[9\] is ' \\t'; a name is a non-empty str"),
-        ({"identifiers": ["a"] * 10}, "must be unique, but 'a' is there 10 times"),
+        ({"identifiers": ["a"] * 10}, "must be unique, but 'a' occurs 10 times"),
         ({"identifiers": "abcdefghij"}, "identifiers needs 10 names, .* got 'abcdefghij'"),
         ({"classes": ("a", "a")}, "classes must be different names"),
         ({"classes": ()}, "classes must be different names, at least one"),
@@ -105,7 +105,7 @@ def test_the_file_of_a_view_is_known(mapped, view):
     dataset = make(images=view(codes))
     dataset.gather([0])
     touch()
-    with pytest.raises(ValueError, match=r"codes.npy was written to, or touched, while a data set"):
+    with pytest.raises(ValueError, match=r"codes.npy was modified, or touched, while a data set"):
         dataset.gather([0])
 
 
@@ -116,7 +116,7 @@ def test_a_copy_needs_the_file_no_more(mapped, copied):
     other = copied(dataset)
     touch()
     assert np.array_equal(other.gather(range(10)).images.numpy(), codes)
-    with pytest.raises(ValueError, match="written to"):
+    with pytest.raises(ValueError, match="was modified"):
         copied(dataset)
 
 
@@ -157,7 +157,7 @@ def test_rows_are_numbers():
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ([0, 1, 4], "x has labels up to 4 and no picture of two, three, which a classifier"),
+        ([0, 1, 4], "x has labels up to 4 and no picture of two, three, but a classifier"),
         ([1, 1], "x has pictures of one class only, one: a trained run can be tested"),
         (torch.tensor([4]), "x has pictures of one class only, four: "),
     ],

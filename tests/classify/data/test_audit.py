@@ -1,4 +1,3 @@
-import io
 import json
 import re
 import sys
@@ -6,23 +5,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from scipy.ndimage import gaussian_filter
+from textures import SIDE, crop, jpeg, textures
 
 from classify.data import LesionDataset, audit, split
 from classify.data.audit import Conflict, Leak
 from classify.data.near import NearPairs
-
-SIDE = 64
-
-
-def textures(count, seed=0):
-    """Smooth random colour pictures with some grain, uint8 [N, 3, SIDE, SIDE]."""
-    rng = np.random.default_rng(seed)
-    noise = rng.normal(size=(count, 3, SIDE, SIDE))
-    smooth = gaussian_filter(noise, (0, 0, 6, 6), mode="nearest")
-    smooth = smooth / smooth.std((-2, -1), keepdims=True) + 0.05 * noise
-    return torch.from_numpy((128 + 40 * smooth).clip(0, 255).astype(np.uint8))
 
 
 def make(images, labels=None, groups=None, **options):
@@ -36,28 +23,6 @@ def make(images, labels=None, groups=None, **options):
     )
 
 
-def pil(image):
-    return Image.fromarray(image.permute(1, 2, 0).numpy())
-
-
-def tensor(picture):
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-
-
-def jpeg(image, quality=60):
-    stream = io.BytesIO()
-    pil(image).save(stream, "JPEG", quality=quality)
-    return tensor(Image.open(stream))
-
-
-def crop(image, left, top, share=0.95):
-    """Keep ``share`` of the side, at ``left`` and ``top`` of what is left over."""
-    side = SIDE * share
-    x, y = left * (SIDE - side), top * (SIDE - side)
-    box = (x, y, x + side, y + side)
-    return tensor(pil(image).resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=box))
-
-
 def test_a_sound_data_set_has_nothing_to_report():
     dataset = make(textures(60))
     found = audit(dataset, split(dataset))
@@ -68,7 +33,7 @@ def test_a_sound_data_set_has_nothing_to_report():
     text = str(found)
     assert text.startswith("audit of 60 images in 60 groups\n")
     assert text.count(": none") == 12
-    assert "split into train, validation, test, on more than one side:" in text
+    assert "split into train, validation, test, found in more than one part:" in text
     assert text.endswith("0.0% of the test images share their group with training")
 
 
@@ -139,7 +104,7 @@ def test_labels_that_contradict_each_other():
     assert not pair.same_group
     text = str(found)
     assert "label conflicts (equal pixels): 1 cases: image-1 (bcc) / image-5 (nv)\n" in text
-    assert "not of patients): 1 cases: image-0 (akiec) / image-3 (df)\n" in text
+    assert "not for patients): 1 cases: image-0 (akiec) / image-3 (df)\n" in text
     assert "of these under different labels: 1 pairs: image-2 ~ image-6 (1.000)" in text
     agreeing = audit(make(images, [0, 1, 2, 0, 4, 1, 2, 6], [*groups[:6], "c", "g"]))
     assert agreeing.conflicts == ()
@@ -210,7 +175,7 @@ def test_a_picture_is_no_near_duplicate_of_itself():
 def test_what_is_no_split_is_refused():
     dataset = leaky()
     for wrong in ([dataset], dataset, "train"):
-        message = f"or parts by name, such as .*, not {type(wrong).__name__}"
+        message = f"or a mapping such as .*, not {type(wrong).__name__}"
         with pytest.raises(TypeError, match=message):
             audit(dataset, wrong)
     with pytest.raises(TypeError, match=r"dataset must be a classify\.LesionDataset, not list"):
@@ -266,7 +231,7 @@ def test_blank_pictures_are_said_to_be_passed_over():
     found = audit(dataset, {"train": dataset.subset([0, 1]), "test": dataset.subset([2, 3])})
     assert not found.complete
     assert not found.stopped
-    said = r"near duplicates.*: none, with 2 blank images passed over"
+    said = r"near duplicates.*: none, with 2 blank images skipped"
     assert len(re.findall(said, str(found))) == 2  # of the whole, and of the parts
 
 

@@ -142,8 +142,8 @@ def test_pictures_are_shared_with_a_data_set():
     ("index", "error", "message"),
     [
         ([], ValueError, "at least one image"),
-        ([1, 2, 1], ValueError, "holds each image once, but the index repeats some"),
-        ([1, -9], ValueError, "holds each image once"),
+        ([1, 2, 1], ValueError, "contains each image once, but the index repeats some"),
+        ([1, -9], ValueError, "contains each image once"),
         ([0.5], ValueError, r"an index must be integers \[M\] or bool \[10\], got torch.float32"),
         ([True, False], ValueError, r"bool \[10\], got torch.bool \[2\]"),
         ([[1], [2]], ValueError, r"got torch.int64 \[2, 1\]"),
@@ -430,7 +430,7 @@ def test_pictures_of_one_colour_are_shared_under_one_name_alone():
 
 def test_unknown_is_no_group():
     for name in ("NA", "nan", " Unknown ", "none", "NULL"):
-        with pytest.raises(ValueError, match=r"groups\[3\] is '.*', and unknown is no group: give"):
+        with pytest.raises(ValueError, match=r"groups\[3\] is '.*', which is not a group: give"):
             make(groups=["a", "b", "c", name, *"defghi"])
     names = [f"image-{row}" for row in range(9)] + ["none"]
     assert make(groups=names, identifiers=names).groups[-1] == "none"  # a picture's own name

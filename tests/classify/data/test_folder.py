@@ -108,7 +108,7 @@ def test_one_channel_and_three_have_entries_of_their_own(pictures, write, tmp_pa
 
 def test_grey_in_three_channels_is_told_once(pictures, write, encoded):
     root = write(pictures)
-    with pytest.warns(UserWarning, match="ham has grey pictures alone.*channels=1") as told:
+    with pytest.warns(UserWarning, match="ham has only grey pictures.*channels=1") as told:
         assert load(root, channels=None).channels == 3
     assert len(told) == 1
     coloured = pictures | {"dog/e.png": encoded(np.full((9, 9, 3), (1, 2, 3), np.uint8), "PNG")}
@@ -247,9 +247,7 @@ def test_pictures_that_are_not_read_are_counted(pictures, write, layout):
     more = {"cat/x.HEIC": b"", "dog/y.gif": b"", "dog/deep/z.dcm": b"", "beside.gif": b""}
     top = "pets/" * (layout == "wrapped.zip")
     root = write({f"{top}{path}": content for path, content in (pictures | more).items()}, layout)
-    said = (
-        r"3 files of .* not read, and are left alone: .*cat/x.HEIC, .*dog/deep/z.dcm, .*y.gif; save"
-    )
+    said = r"3 files of .* not read, and are ignored: .*cat/x.HEIC, .*dog/deep/z.dcm, .*y.gif; save"
     with pytest.warns(UserWarning, match=said) as told:
         found = load(root)
     assert len(told) == 1
@@ -278,7 +276,7 @@ def test_classes_that_are_not_the_folders(pictures, write, classes, message):
 
 
 def test_a_class_without_a_folder_can_be_named(pictures, write):
-    with pytest.warns(UserWarning, match="has no picture of cow, which classes names"):
+    with pytest.warns(UserWarning, match="has no picture of cow, which classes= lists"):
         dataset = load(write(pictures), classes=["dog", "cow", "cat"])
     assert dataset.classes == ("dog", "cow", "cat")
     plain = load(write(pictures))
@@ -388,7 +386,7 @@ def test_groups_of_a_table_that_are_written_in_several_ways_are_told(pictures, w
             ("image,group", "a,1", "b,NA", "c,unknown", "d,2"),
             "no group for 2 of 5 .*b.jpg, dog/c.w",
         ),
-        (("image,group", "a,1", "b,1", "c,2", "d,2"), "several pictures have the name of: a; give"),
+        (("image,group", "a,1", "b,1", "c,2", "d,2"), "whose names fit several pictures: a; give"),
     ],
 )
 def test_a_table_that_leaves_open_what_belongs_together(pictures, write, tmp_path, rows, message):
@@ -399,7 +397,7 @@ def test_a_table_that_leaves_open_what_belongs_together(pictures, write, tmp_pat
 def test_a_table_of_groups_that_is_not_there(pictures, write, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no table of groups at .*none.csv"):
         load(write(pictures), groups=tmp_path / "none.csv")
-    with pytest.raises(TypeError, match=r"path of a table, not list: .* say \.grouped\(groups\)"):
+    with pytest.raises(TypeError, match=r"path of a table, not list: .* to \.grouped\(groups\)"):
         load(write(pictures), groups=["Rex"] * 5)
 
 
@@ -462,5 +460,5 @@ def test_groups_of_the_folder_where_one_is(pictures, write, tmp_path, monkeypatc
         monkeypatch.chdir(tmp_path)
         assert load("pets", groups=table).groups == ("0", "0", "1", "1", "2")
     table.write_text("\n".join(["image,group", *(f"{name.upper()},1" for name in names)]))
-    with pytest.raises(ValueError, match=r"capital letters count: CAT/A.PNG \(cat/a.png\), "):
+    with pytest.raises(ValueError, match=r"names are case-sensitive: CAT/A.PNG \(cat/a.png\), "):
         load(root, groups=table)

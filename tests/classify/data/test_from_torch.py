@@ -14,7 +14,7 @@ import joint
 
 CODES = torch.randint(0, 256, (12, 3, 9, 7), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(12) % 3
-_CLEAR = "2 of 2 images are transparent somewhere.* under it: benign/a.png, malignant/a.png; if"
+_CLEAR = "2 of 2 images have transparent parts.* stored there: benign/a.png, malignant/a.png; if"
 
 
 def _pairs(pictures, labels=LABELS):
@@ -118,8 +118,13 @@ class _Stream(torch.utils.data.IterableDataset):
         ([], {}, ValueError, "the data set is empty: list has no items"),
         (list(CODES), {}, TypeError, "item 0 must begin with a picture and its label.* not Tensor"),
         ([(CODES[0],)], {}, TypeError, r"label, an integer, not tuple: wrap .* \(picture, label\)"),
-        ([(CODES[0], 0.5)], {}, TypeError, "label of item 0 must be an integer.* not float: make"),
-        ([(CODES[0], True)], {}, TypeError, r"not bool: make one .* such as int\(label\), if"),
+        (
+            [(CODES[0], 0.5)],
+            {},
+            TypeError,
+            "label of item 0 must be an integer.* not float: convert",
+        ),
+        ([(CODES[0], True)], {}, TypeError, r"not bool: convert it .* such as int\(label\), if"),
         ([(CODES[0], np.float32(1))], {}, TypeError, r"not float32: .* int\(label\), if"),
         ([(CODES[0], torch.tensor(1.0))], {}, TypeError, r"not Tensor: .* int\(label\), if"),
         ([(CODES[0], "nv")], {}, TypeError, r"not str: .* classes\.index\(label\) of a name"),
@@ -130,11 +135,11 @@ class _Stream(torch.utils.data.IterableDataset):
             TypeError,
             r"not ndarray: .* int\(label\[0\]\) of one in",
         ),
-        ([(CODES[0], -1)], {}, ValueError, "item 0 has the label -1, and .* from 0: leave out"),
+        ([(CODES[0], -1)], {}, ValueError, "item 0 has the label -1, but .* from 0: leave out"),
         ([("a.png", 0)], {}, ValueError, "picture 0 must be a Tensor, an array .* not str"),
         (_pairs(CODES.long()), {}, ValueError, "floats in 0..1, or codes .* not torch.int64"),
-        (_pairs(CODES / 127 - 1), {}, ValueError, "values from -1 to .*leave Normalize"),
-        (_pairs(CODES / 255 * float("nan")), {}, ValueError, "from nan to nan.* look where they"),
+        (_pairs(CODES / 127 - 1), {}, ValueError, "values from -1 to .*remove Normalize"),
+        (_pairs(CODES / 255 * float("nan")), {}, ValueError, "from nan to nan.* check where they"),
         (_pairs(CODES.float()), {}, ValueError, "and light .*: divide codes of 8 bits by 255"),
         (_pairs(CODES.numpy()), {}, ValueError, r"not ndarray \[3, 9, 7\].* torch\.from_numpy"),
         (_pairs(CODES.permute(0, 2, 3, 1)), {}, ValueError, r"\[C, H, W\] as a Tensor.*9, 7, 3"),
@@ -163,7 +168,7 @@ def test_what_cannot_be_read_is_refused(dataset, options, error, message):
 @pytest.mark.parametrize("wrap", [lambda data: data, DataLoader])
 def test_what_needs_a_data_set_of_ours_says_how_to_make_one(use, wrap):
     given = wrap(TensorDataset(CODES / 255, LABELS))
-    said = f"not {type(given).__name__}; make one .* classify.from_torch(dataset, groups=)"
+    said = f"not {type(given).__name__}; convert .* classify.from_torch(dataset, groups=)"
     with pytest.raises(TypeError, match=re.escape(said).replace(r"\.\*", ".*")):
         use(given)
 

@@ -105,6 +105,22 @@ def test_other_columns_are_typed_metadata(labels, root):
     assert found["patient_id"].tolist() == ["P1", "P2", "P1", "P3", "P2"]
 
 
+def test_decimal_commas_are_told_of_where_they_make_text(written, root):
+    rows = [("image", "label", "patient_id", "mm", "size", "place", "both", "age")]
+    rows += [(name, "nv", name, "1,5", "1,5", "1,5", "1,2,3", "1.5") for name in "abc"]
+    rows += [("d", "mel", "1,5", "-2,25", "NA", "arm", "1,5", "2"), ("e", "mel", "2", *"34567")]
+    table = written(rows, delimiter=";")
+    with pytest.warns(UserWarning, match="numbers with a comma in") as told:
+        found = load(table, root).metadata
+    assert [str(each.message).split("numbers with a comma in ")[1] for each in told] == [
+        f"{name}, such as 1,5, which are read as text: write a decimal comma as a point, and no "
+        "separators of thousands"
+        for name in ("mm", "size")
+    ]
+    assert found["mm"].tolist() == ["1,5", "1,5", "1,5", "-2,25", "3"]
+    assert found["age"].dtype == np.float64
+
+
 @pytest.mark.parametrize(
     ("delimiter", "before"), [(",", b"\xef\xbb\xbf"), (";", b"\xef\xbb\xbf"), ("\t", b"")]
 )
@@ -188,7 +204,7 @@ def test_sixteen_bits_and_what_codes_are(write, written, deep_png):
 
 def test_one_channel_with_masks_and_a_cache(labels, pictures, write, halves):
     root = write(pictures | {"a_segmentation.png": halves[0]})
-    with pytest.warns(UserWarning, match=r"labels.csv has grey pictures alone"):
+    with pytest.warns(UserWarning, match=r"labels.csv has only grey pictures"):
         three = load(labels, root, channels=None, cache=None)
     for _ in range(2):
         one = load(labels, root, channels=1, cache=None)
@@ -275,7 +291,7 @@ def test_a_column_of_masks(written, pictures, write, halves):
     [
         (("m/1.png", "none", "m/9"), r"2 of 3 rows of .*labels.csv have no mask in .*: none, m/9;"),
         (("m/1", "b.png", ""), "names pictures as their own masks: b.png"),
-        (("m/1", "1.png", ""), r"several files of .* have: 1.png \(k/1.png, m/1.png\); give more"),
+        (("m/1", "1.png", ""), r"several files of .*: 1.png \(k/1.png, m/1.png\); give more"),
     ],
 )
 def test_masks_that_a_column_cannot_mean(written, pictures, write, halves, cells, message):
@@ -289,9 +305,7 @@ def test_one_mask_of_two_pictures_is_nobodys(written, write, encoded, halves):
     grey = encoded(np.full((9, 12), 9, np.uint8), "PNG")
     root = write({"k/1.png": grey, "l/1.png": grey, "m/1_segmentation.png": halves[0]}, "pictures")
     table = written([("image", "label"), ("k/1", "x"), ("l/1", "y")])
-    with pytest.raises(
-        ValueError, match=r"not say which mask is whose: m/1_segmentation.png; name"
-    ):
+    with pytest.raises(ValueError, match=r"fit the same picture: m/1_segmentation.png; name"):
         load(table, root)
 
 
@@ -332,7 +346,9 @@ def test_a_name_is_as_much_of_the_path_as_it_takes(written, write, encoded):
         with pytest.raises(ValueError, match=both):
             load(written([("image", "label"), (unclear, "a")]), root)
     (root / "x.png").unlink()
-    with pytest.raises(ValueError, match=r"have: x.png \(k/deep/x.png, k/x.png\); give more of"):
+    with pytest.raises(
+        ValueError, match=r"pictures: x.png \(k/deep/x.png, k/x.png\); give more of"
+    ):
         load(written([("image", "label"), ("x.png", "a")]), root)
 
 
@@ -375,7 +391,10 @@ def test_the_column_of_pictures_has_a_known_name_or_is_given(written, root):
             "lacks the columns diagnosis, patientid, masks; .*: did you mean patient_id?",
         ),
         ({"image": "images"}, "lacks the columns images; .* did you mean image?"),
-        ({"label": None}, "so label=None names no column; of pictures without labels, joint.pred"),
+        (
+            {"label": None},
+            "label must name a column, not None.*; for pictures without labels use joint.pred",
+        ),
         ({"classes": ("mel", "df", "bcc")}, "it has mel, nv, got mel, df, bcc$"),
         (
             {"classes": ("mel",)},
@@ -436,7 +455,7 @@ def test_columns_of_one_name_are_refused(written, root):
 
 def test_one_number_is_one_class(written, root):
     table = written([("image", "label"), ("a", "1"), ("b", "1.0"), ("c", "2")])
-    with pytest.raises(ValueError, match=r"one number in several ways in label: 1, 1\.0; a class"):
+    with pytest.raises(ValueError, match=r"same number in several ways in label: 1, 1\.0; use"):
         load(table, root)
     named = written([("image", "label"), ("a", "1"), ("b", "NA"), *((n, "2") for n in "cde")])
     assert load(named, root, classes=("2", "NA", "1")).labels.tolist() == [2, 1, 0, 0, 0]
@@ -471,7 +490,7 @@ def test_a_damaged_zip_is_named_where_pictures_are_missing(labels, pictures, wri
 
 def test_what_does_not_exist(labels, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"there is no table at .*none\.csv; give its file, or"
+        FileNotFoundError, match=r"there is no table at .*none\.csv; give the path of its file, or"
     ):
         load(tmp_path / "none.csv")
     with pytest.raises(
@@ -563,7 +582,7 @@ def test_a_table_of_one_class_is_told(tmp_path, encoded):
 
 
 def test_a_class_without_a_row_can_be_named(labels, root):
-    with pytest.warns(UserWarning, match="has no picture of bcc, df, which classes names"):
+    with pytest.warns(UserWarning, match="has no picture of bcc, df, which classes= lists"):
         found = load(labels, root, classes=("bcc", "nv", "df", "mel"))
     assert found.classes == ("bcc", "nv", "df", "mel")
     assert found.counts.tolist() == [0, 3, 0, 2]
@@ -584,7 +603,7 @@ def test_a_column_that_may_be_the_group_is_spoken_of(written, root, name):
             for image, label, who in zip(LEVELS, ["nv", "mel"] * 2 + ["nv"], "uvwwu", strict=True)
         ),
     ]
-    words = re.escape(f"has a column {name!r} of 3 values for 5 pictures")
+    words = re.escape(f"has a column {name!r} with 3 values for 5 pictures")
     with pytest.warns(UserWarning, match=words) as told:
         plain = load(written(rows), root)
     assert len(told) == 1
@@ -632,7 +651,9 @@ def test_a_column_that_joins_whole_groups_is_spoken_of(written, root, found, coa
         ("image", "label", found, coarser, "session"),
         *zip("abcde", ["x", "y", "x", "y", "x"], "11234", "uuuvv", "12121", strict=True),
     ]
-    words = re.escape(f"are the 4 of {found!r}, and its column {coarser!r} of 2 values joins them")
+    words = re.escape(
+        f"are the 4 values of {found!r}, but its column {coarser!r} with 2 values joins"
+    )
     with pytest.warns(UserWarning, match=words) as told:
         plain = load(written(rows), root)
     assert len(told) == 1  # not of the sessions, which divide a group
@@ -662,7 +683,7 @@ def test_groups_that_are_written_in_several_ways_are_told(written, root):
 @pytest.mark.parametrize("word", ["None", "NULL", "null", "N/A", "<NA>", "#N/A", "NaN", "NA"])
 def test_what_tools_write_for_no_label_is_none(written, root, word):
     table = written([("image", "label"), *zip("abcde", ["x", "y", word, "x", "y"], strict=True)])
-    with pytest.raises(ValueError, match=r"no label for 1 of 5 pictures: c; .* if it is a class"):
+    with pytest.raises(ValueError, match=r"no label for 1 of 5 pictures: c; .* a class, name it"):
         load(table, root)
     assert load(table, root, classes=("x", "y", word)).counts.tolist() == [2, 2, 1]
     for kept in ("unknown", "?", "-"):
@@ -672,7 +693,7 @@ def test_what_tools_write_for_no_label_is_none(written, root, word):
 
 def test_a_name_in_other_capital_letters_is_told(written, root):
     rows = [("image", "label"), ("A.PNG", "x"), ("More/C", "y"), ("z", "x"), ("d", "y")]
-    said = r"3 of 4 .* have no picture .*letters count: A.PNG \(a.png\), More/C \(more/c.png\)$"
+    said = r"3 of 4 .* have no picture .*case-sensitive: A.PNG \(a.png\), More/C \(more/c.png\)$"
     with pytest.raises(ValueError, match=said):
         load(written(rows), root)
 

@@ -103,7 +103,7 @@ def test_files_that_cannot_be_used(save, changes, message):
 
 def test_no_npz_at_all(tmp_path):
     path = tmp_path / "dermamnist.npz"
-    with pytest.raises(FileNotFoundError, match=r"dermamnist.npz does not exist or is no file"):
+    with pytest.raises(FileNotFoundError, match=r"dermamnist.npz does not exist or is not a file"):
         MedMNIST(path)
     for content in (b"", b"text", b"PK\x03\x04 half a zip"):
         path.write_bytes(content)

@@ -256,8 +256,8 @@ def test_numbers_are_asked_for(name):
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [
-        ([], ValueError, "must be at least one picture"),
-        ([2, -1], ValueError, "each 0 or more"),
+        ([], ValueError, "must name at least one picture"),
+        ([2, -1], ValueError, "by indices of 0 or more"),
         ([1.5], TypeError, "a row must be an integer, got 1.5"),
     ],
 )

@@ -138,7 +138,7 @@ def _colours(dataset):
 
 def _by_colour(difficulty):
     """Accuracy of a linear classifier of colour on lesions that it has not seen."""
-    dataset = classify.LesionPhantom(2100, 64, balance=0.0, difficulty=difficulty)
+    dataset = classify.LesionPhantom(2100, 32, balance=0.0, difficulty=difficulty)
     parts = classify.split(dataset, (0.65, 0.01, 0.34), seed=0)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
     model.fit(_colours(parts.train), parts.train.labels.numpy())

@@ -254,11 +254,11 @@ def test_what_cannot_be_saved(tmp_path):
         (
             {"images": np.zeros((COUNT, 9, 14, 3), np.uint8)},
             r"\[6, 9, 14, 3\] seem to have their channels last; save np\.moveaxis\(images, -1, 1\)"
-            ", or, if they have not, channels=9 beside them",
+            ", or, if they do not, also save channels=9",
         ),
         (
             {"images": np.zeros((COUNT, 9, 14, 3), np.uint8), "channels": np.array(3)},
-            r"\[6, 9, 14, 3\] have 9 channels, and the file says 3; they are \[N, C, H, W\]",
+            r"\[6, 9, 14, 3\] have 9 channels, but the file says 3; images must be \[N, C, H, W\]",
         ),
         ({"channels": np.array([3])}, "channels must be one integer"),
         ({"channels": np.array("3")}, "channels must be one integer"),
@@ -277,7 +277,7 @@ def test_what_cannot_be_saved(tmp_path):
         ({"labels": np.full(COUNT, 2**64 - 1, np.uint64)}, "there are no classes"),
         ({"classes": np.array(["a", "b"])}, "labels must lie in 0..1"),
         ({"classes": np.array(["a", "a", "b"])}, "classes must be different names"),
-        ({"identifiers": np.array([1, 2, 3, 4, 5, 5])}, "'5' is there 2 times"),
+        ({"identifiers": np.array([1, 2, 3, 4, 5, 5])}, "'5' occurs 2 times"),
         ({"groups": np.array(["a"])}, "groups needs 6 names, one for each image, got 1"),
         ({"groups": np.array(7)}, "groups needs 6 names, one for each image, got 7"),
         ({"images": np.array(["a"] * COUNT)}, r"can't convert np\.ndarray of type numpy\.str_"),
@@ -365,7 +365,7 @@ def _dated(path, time):
 def test_a_file_that_is_written_to_while_it_is_used_is_refused(save, read):
     scenes = SceneFile(_dated(save(arrays()), 1e9))
     save(arrays(images=arrays()["images"][:, ::-1]))  # in its place, as numpy.savez does
-    with pytest.raises(ValueError, match=r"scenes.npz was written to, or touched, while a"):
+    with pytest.raises(ValueError, match=r"scenes.npz was modified, or touched, while a"):
         read(scenes)
 
 

@@ -294,9 +294,9 @@ def test_only_the_part_of_a_subset_is_split():
     assert every(split(some)) == sorted(some.identifiers)
 
 
-def test_a_thousand_group_structures():
+def test_many_group_structures():
     rng = np.random.default_rng(0)
-    for seed in range(1000):
+    for seed in range(300):
         lesions = int(rng.integers(24, 40))
         sizes = rng.choice([1, 2, 3, 6], lesions)
         groups = np.repeat(np.arange(lesions), sizes)
@@ -372,7 +372,7 @@ def test_the_hash_is_the_same_on_every_machine():
     digests = {row: hashlib.sha256(f"0:{row}".encode()).digest()[0] for row in range(12)}
     expected = [f"image-{row}" for row, first in digests.items() if first >= 128]
     assert list(parts.test.identifiers) == expected
-    assert "split by lesion and its hash, seed 0: no two pictures" in str(parts)
+    assert "split by lesion and its hash, seed 0: every picture" in str(parts)
 
 
 def test_hashing_too_few_groups():
@@ -521,7 +521,7 @@ def test_real_hash_split(real):
 def test_a_split_of_pictures_on_their_own_claims_nothing():
     labels = [0, 1] * 30
     alone = str(split(make(labels, range(60)), (0.5, 0.5)))
-    assert "no two pictures are said to show one lesion, so that none can be shared" in alone
+    assert "every picture is a group of its own, so that no lesion can be shared" in alone
     pairs = str(split(make(labels, np.arange(60) // 2), (0.5, 0.5)))
     assert "0.0% of the test images share their lesion with training" in pairs
     # In each part on its own, and yet of one lesion: in training and in validation.
@@ -584,13 +584,13 @@ def test_a_lesion_in_two_given_parts_is_told():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (["train", "val", "holdout", ""], "are said: 'holdout' \\(1 times\\), '' \\(1 times"),
-        (np.array([0, 1, 2, 2]), "are said: '2' \\(2 times\\), '0'"),
+        (["train", "val", "holdout", ""], "were given: 'holdout' \\(1 times\\), '' \\(1 times"),
+        (np.array([0, 1, 2, 2]), "were given: '2' \\(2 times\\), '0'"),
         (["train", "val", "test"], "parts needs 4 words, one for each image, got 3"),
         (None, "parts needs 4 words, one for each image, got None"),
         ("part", "parts needs 4 words, one for each image, got 'part'"),
-        (["train", "val", "train", "val"], "no picture is said to be for test: there are train, v"),
-        (["test", "val", "test", "val"], "no picture is said to be for train: there are test, val"),
+        (["train", "val", "train", "val"], "no picture is in the test part: parts has train, v"),
+        (["test", "val", "test", "val"], "no picture is in the train part: parts has test, val"),
     ],
 )
 def test_what_names_no_parts_is_refused(parts, message):

@@ -4,17 +4,14 @@ import io
 import numpy as np
 import pytest
 
-from classify.data.archive import Archive
 from classify.data.table import (
+    age_column,
     check_columns,
     check_grouped,
     chosen_rows,
-    mask_name,
     number_column,
-    pictures_of,
     read_header,
     read_table,
-    typed_column,
     warn_of_alike,
     warn_of_placeholders,
 )
@@ -111,12 +108,11 @@ def test_a_limit_keeps_shares_and_a_few_of_every_class():
         chosen_rows(names, classes, 2)
 
 
-def test_ages_are_numbers_and_all_else_is_text():
-    ages = typed_column("age", ["35", "", "None", "unknown", "0.5"])
+def test_ages_are_numbers():
+    ages = age_column(["35", "", "None", "unknown", "0.5"], where="t.csv")
     np.testing.assert_array_equal(ages, [35, np.nan, np.nan, np.nan, 0.5])
-    assert typed_column("sex", ["", "NA"]).tolist() == ["", "NA"]
-    with pytest.raises(ValueError, match="an age that is not a number"):
-        typed_column("age", ["old"])
+    with pytest.raises(ValueError, match=r"t.csv has an age that is not a number"):
+        age_column(["old"], where="t.csv")
 
 
 def test_columns_of_numbers_are_numbers():
@@ -145,19 +141,6 @@ def test_unknown_is_no_group():
     check_grouped(("a", "b"), ("1", "1"), column="patient", where="t.csv")
     with pytest.raises(ValueError, match=r"t.csv has no patient for 3 of 4 pictures: b, c, d; add"):
         check_grouped(tuple("abcd"), ("1", "", "NaN", "unknown"), column="patient", where="t.csv")
-
-
-def test_every_row_has_its_picture_and_maybe_a_mask(write):
-    root = write({"x.jpg": b"1", "deep/y.png": b"2", "deep/y_segmentation.png": b"3"})
-    with Archive(root) as archive:
-        wanted = {"x", "y", mask_name("x"), mask_name("y")}
-        first, second = pictures_of(archive, ["x", "y"], wanted, table="list", column="name")
-        assert (first.image.path, first.mask) == ("x.jpg", None)
-        assert (second.image.path, second.mask.path) == ("deep/y.png", "deep/y_segmentation.png")
-        with pytest.raises(
-            ValueError, match=r"1 of 2 rows of the list have no picture .* z; expect"
-        ):
-            pictures_of(archive, ["x", "z"], wanted | {"z"}, table="list", column="name")
 
 
 @pytest.mark.parametrize(

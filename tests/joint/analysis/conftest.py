@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from toys import scenes_of
 
-import classify
 import compress
 
 
@@ -76,14 +76,7 @@ def _disks(count=24, size=48, seed=0, draw=None):
     else:
         grey = draw(away, generator)
     pictures = grey[:, None].expand(-1, 3, -1, -1)
-    return classify.LesionDataset(
-        images=(pictures.clamp(0, 1) * 255).round().to(torch.uint8),
-        labels=torch.arange(count) % 3,
-        groups=[f"lesion{i // 2}" for i in range(count)],
-        identifiers=[f"picture{i}" for i in range(count)],
-        classes=("a", "b", "c"),
-        masks=masks,
-    )
+    return scenes_of(pictures, torch.arange(count) % 3, masks=masks)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import torch
 import compress
 from classify import LesionPhantom
 from joint.analysis.altered import altered, equal_contrast, keep_region
-from joint.analysis.contrast.causal import scalable, seen_means
+from joint.analysis.contrast.causal import mean_colours, scalable
 from joint.analysis.rate_map import REGIONS
 from joint.analysis.region import regions
 from optics import linear_to_srgb, srgb_to_linear
@@ -77,17 +77,17 @@ def test_a_mask_without_a_border_has_no_boundary():
 
 def test_equal_contrast_is_the_same_in_every_picture(scenes):
     images, masks = _pictures(scenes)
-    before = torch.stack(seen_means(images, masks))
+    before = torch.stack(mean_colours(images, masks))
     apart = (before[0] - before[1]).norm(dim=-1)
     assert float(apart.max() / apart.min()) > 4
     seen = equal_contrast(images, masks, 12.0, strongest=20)
-    after = torch.stack(seen_means(seen, masks))
+    after = torch.stack(mean_colours(seen, masks))
     torch.testing.assert_close(after[1], before[1], atol=1e-3, rtol=0)  # the skin is not touched
     torch.testing.assert_close(
         (after[0] - after[1]).norm(dim=-1), torch.full((12,), 12.0), atol=0.05, rtol=0
     )
     weak = equal_contrast(images, masks, 12.0, strongest=1.5)
-    after = torch.stack(seen_means(weak, masks))
+    after = torch.stack(mean_colours(weak, masks))
     wanted = (1.5 * apart).clamp_max(12)
     torch.testing.assert_close((after[0] - after[1]).norm(dim=-1), wanted, atol=0.05, rtol=0)
 
@@ -96,7 +96,7 @@ def test_equal_contrast_is_the_same_in_every_picture(scenes):
 def test_a_ring_may_begin_within_the_feather(scenes, inner):
     images, masks = _pictures(scenes)
     seen = equal_contrast(images, masks, 12.0, strongest=20, inner=inner)
-    before, after = (torch.stack(seen_means(x, masks, inner=inner)) for x in (images, seen))
+    before, after = (torch.stack(mean_colours(x, masks, inner=inner)) for x in (images, seen))
     torch.testing.assert_close(after[1], before[1], atol=1e-3, rtol=0)  # the skin is not touched
     apart = (after[0] - after[1]).norm(dim=-1)
     torch.testing.assert_close(apart, torch.full((12,), 12.0), atol=0.05, rtol=0)
@@ -201,7 +201,7 @@ def test_an_alteration_that_gives_no_numbers_is_refused(scenes):
         images[1, 0, 3, 3] = torch.nan
         return images
 
-    message = f"finite numbers, and of 1 of 5 pictures it did not.* {scenes.identifiers[1]}:"
+    message = f"finite numbers, but for 1 of 5 pictures it did not.* {scenes.identifiers[1]}:"
     with pytest.raises(ValueError, match=message):
         altered(scenes, one_lost, batch_size=5)
 
@@ -220,5 +220,7 @@ def test_what_does_not_fit_is_refused(scenes):
         equal_contrast(images, masks[:, :5], 5.0)
     with pytest.raises(ValueError, match="1 of 12 pictures have no lesion or no skin"):
         equal_contrast(images, torch.cat((torch.zeros_like(masks[:1]), masks[1:])), 5.0)
-    with pytest.raises(ValueError, match=r"keeps the shape: \[12, 3, 48, 48\] became \[12, 48, 48"):
+    with pytest.raises(
+        ValueError, match=r"must keep the shape, but \[12, 3, 48, 48\] became \[12, 48, 48"
+    ):
         altered(scenes, lambda images, masks: images[:, 0])

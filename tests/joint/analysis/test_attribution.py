@@ -2,27 +2,13 @@ import json
 
 import pytest
 import torch
-from torch import nn
+from toys import Bright, scenes_of, unchanged
 
 import classify
 import compress
 import joint
 import optics
 from joint.analysis.attribution import LOSSES, attribute
-
-
-class _Bright(nn.Module):
-    """The class is that of the mean brightness; remembers what it saw."""
-
-    def __init__(self, levels=(0.2, 0.5, 0.8)):
-        super().__init__()
-        self.levels = levels
-        self.seen = []
-
-    def forward(self, image):
-        self.seen.append(image)
-        mean = image.mean((-3, -2, -1))
-        return -100 * (mean[:, None] - torch.tensor(self.levels)).square()
 
 
 class _Grey(compress.Codec):
@@ -63,18 +49,11 @@ def _flat(count=60, size=12, levels=(0.2, 0.5, 0.8), seed=0):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     mean = torch.tensor(levels)[labels] + 0.09 * torch.randn(count, generator=generator)
-    pictures = mean.clamp(0, 1).view(-1, 1, 1, 1).expand(-1, 3, size, size)
-    return classify.LesionDataset(
-        images=(pictures * 255).round().to(torch.uint8),
-        labels=labels,
-        groups=[f"lesion{i // 2}" for i in range(count)],
-        identifiers=[f"picture{i}" for i in range(count)],
-        classes=("a", "b", "c"),
-    )
+    return scenes_of(mean.view(-1, 1, 1, 1).expand(-1, 3, size, size), labels)
 
 
 def _system(**stages):
-    return joint.ImagingSystem(classifier=_Bright(), encoding="linear", **stages)
+    return joint.ImagingSystem(classifier=Bright(), encoding="linear", **stages)
 
 
 def _camera():
@@ -114,16 +93,9 @@ def test_the_last_row_is_the_system_and_the_steps_add_up():
 
 
 def test_nothing_of_the_system_changes():
-    system, scenes = _camera(), _flat(12)
-    system.train()
-    system.codec.eval()
-    state = {name: tensor.clone() for name, tensor in system.state_dict().items()}
-    before = repr(system)
-    attribute(system, scenes, resamples=10)
-    assert repr(system) == before
-    assert all(torch.equal(state[name], t) for name, t in system.state_dict().items())
-    assert system.training
-    assert not system.codec.training
+    system = _camera()
+    with unchanged(system, evaluated=system.codec):
+        attribute(system, _flat(12), resamples=10)
 
 
 def _handed(sensor, stages, scenes, front_end=None):
@@ -209,8 +181,8 @@ def test_each_ideal_sensor_is_ideal_in_one_respect():
 def test_what_takes_a_mosaic_cannot_be_given_a_picture_in_all_colours():
     scenes = _flat(8)
     sensor = optics.Sensor(100, cfa="rggb", demosaicing="packed")
-    system = joint.ImagingSystem(sensor=sensor, classifier=_Bright(), encoding="linear")
-    said = r"what follows takes the mosaic itself \(demosaicing='packed'\)"
+    system = joint.ImagingSystem(sensor=sensor, classifier=Bright(), encoding="linear")
+    said = r"the next stages take the mosaic itself \(demosaicing='packed'\)"
     with pytest.raises(ValueError, match=f"mosaic cannot be made ideal: {said}"):
         attribute(system, scenes, stages=["mosaic", "shot_noise"], resamples=10)
     found = attribute(system, scenes, resamples=10)
@@ -218,7 +190,7 @@ def test_what_takes_a_mosaic_cannot_be_given_a_picture_in_all_colours():
     assert [row.stage for row in found.alone] == ["shot_noise", "electronics", "converter"]
     # An interpolated one can.
     whole = joint.ImagingSystem(
-        sensor=optics.Sensor(100, cfa="rggb"), classifier=_Bright(), encoding="linear"
+        sensor=optics.Sensor(100, cfa="rggb"), classifier=Bright(), encoding="linear"
     )
     assert not attribute(whole, scenes, resamples=10).omitted
 
@@ -319,7 +291,7 @@ def test_what_cannot_be_swapped_is_said_or_refused():
     )
     table = attribute(more, scenes, resamples=5)
     assert [row.stage for row in table.omitted] == ["optics", "binning"]
-    assert "optics stays as it is: it makes 4 channels of 3, and what follows" in str(table)
+    assert "optics stays real: it makes 4 channels from 3, and the next stages" in str(table)
     assert "lesions are larger" in table.omitted[1].reason
     with pytest.raises(ValueError, match="optics cannot be made ideal: it makes 4 channels of 3"):
         attribute(more, scenes, stages=["optics"])
@@ -374,10 +346,10 @@ def test_what_restores_binned_pixels_takes_no_others():
     system = joint.ImagingSystem(
         sensor=optics.Sensor(100, binning=2),
         restoration=optics.RestorationUNet(upscaling=2, width=2, scales=1),
-        classifier=_Bright(),
+        classifier=Bright(),
         encoding="linear",
     )
-    said = "the restoration was trained to make the pixels of the scene"
+    said = "the restoration was trained on binned pixels"
     with pytest.raises(ValueError, match=f"binning cannot be made ideal: {said}"):
         attribute(system, scenes, stages=["binning"], resamples=10)
     found = attribute(system, scenes, resamples=10)

@@ -88,7 +88,7 @@ def test_without_draws_there_is_no_interval_and_whoever_has_none_says_why():
         DrawnCurve(name, rate, ACCURACY, nothing, nothing)
         for name, rate in (("one", RATE), ("other", RATE / 2))
     )
-    for told in ({}, {"undrawn": "one seed knows nothing of others"}):
+    for told in ({}, {"undrawn": "one seed says nothing about others"}):
         found = curve_difference(other, one, minimum_overlap=0.3, level=0.95, judge=_ends, **told)
         assert found.rate == pytest.approx(-50)
         assert found.rate_interval is None

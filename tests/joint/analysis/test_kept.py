@@ -198,7 +198,7 @@ def test_what_does_not_fit_is_refused(scenes):
             return image[:, :1]
 
     grey = joint.ImagingSystem(restoration=Grey())
-    with pytest.raises(ValueError, match="grey hands 1 channels on, and the scenes have 3"):
+    with pytest.raises(ValueError, match="input of grey has 1 channels, but the scenes have 3"):
         kept({"grey": grey}, scenes)
 
 

@@ -135,7 +135,7 @@ def test_equal_seeds_give_equal_pictures_and_rows_do_not_mix():
         ({"steps": 2.5}, "steps must be a whole number of at least 1, not 2.5"),
         ({"learning_rate": 0.0}, "learning_rate must be positive, not 0"),
         ({"roughness": -1.0}, "roughness and rate must be 0 or more"),
-        ({"rate": 1.0}, "and the system has none"),
+        ({"rate": 1.0}, "but the system has none"),
         ({"light": 0.0}, r"light must lie in \(0, 1\]"),
         ({"system": joint.ImagingSystem(codec=compress.JPEG(50))}, "needs a classifier"),
         (
@@ -205,6 +205,6 @@ def test_light_of_scenes_that_are_none_is_not_bounded():
         encoding="linear",
     )
     start = torch.full((1, 3, 8, 8), 0.5)
-    with pytest.raises(ValueError, match="no light but what delays it"):
+    with pytest.raises(ValueError, match="transparent objects, not light"):
         optimal_image(system, start, 0, steps=1, light=0.1)
     assert optimal_image(system, start, 0, steps=1).best.isfinite().all()

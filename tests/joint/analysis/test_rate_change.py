@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from toys import densities_of, everywhere, spent_evenly
 
 import compress
 import joint
@@ -9,19 +10,6 @@ from joint.analysis.rate_change import rate_change
 from joint.analysis.rate_map import REGIONS, rate_map
 
 CLASSES = ("a", "b", "c")
-
-
-def _even(image):
-    return torch.ones_like(image[:, :1]) * image.mean((-3, -2, -1)).view(-1, 1, 1, 1)
-
-
-def _everywhere(away, generator):
-    return 0.25 + 0.5 * torch.rand(away.shape, generator=generator)
-
-
-def _densities(found, name="all"):
-    row = next(row for row in found.rows if row.name == name)
-    return {region.region: region.density for region in row.regions}
 
 
 def test_paired_change_between_two_systems(spending, disks):
@@ -34,7 +22,7 @@ def test_paired_change_between_two_systems(spending, disks):
 
     before, after = (
         rate_map(joint.ImagingSystem(codec=spending(price)), scenes, resamples=50)
-        for price in (_even, inside)
+        for price in (spent_evenly, inside)
     )
     change = rate_change(before, after, resamples=200)
     assert change.pictures == 24
@@ -44,7 +32,7 @@ def test_paired_change_between_two_systems(spending, disks):
         for region in REGIONS:
             row = rows[name, region]
             assert row.before == pytest.approx(1)
-            assert row.after == pytest.approx(_densities(after, name)[region])
+            assert row.after == pytest.approx(densities_of(after, name)[region])
             assert row.change == pytest.approx(row.after - row.before)
             assert row.interval.low <= row.change <= row.interval.high
     assert rows["all", "lesion"].interval.low > 0.2
@@ -58,7 +46,7 @@ def test_paired_change_between_two_systems(spending, disks):
 
 
 def test_change_pairs_pictures_by_name(disks):
-    scenes = disks(12, draw=_everywhere)
+    scenes = disks(12, draw=everywhere)
     system = joint.ImagingSystem(codec=compress.JPEG(50))
     whole = rate_map(system, scenes, resamples=5)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(1))[:9]

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from toys import densities_of, everywhere, spent_evenly
 
 import classify
 import compress
@@ -20,28 +21,15 @@ from joint.analysis.rate_map import (
 CLASSES = ("a", "b", "c")
 
 
-def _even(image):
-    return torch.ones_like(image[:, :1]) * image.mean((-3, -2, -1)).view(-1, 1, 1, 1)
-
-
 def _rim(away, generator):
     """Noise within 4 pixels of the rim, grey elsewhere."""
     noise = 0.5 * torch.rand(away.shape, generator=generator) - 0.25
     return 0.5 + noise * (away.abs() < 4)
 
 
-def _everywhere(away, generator):
-    return 0.25 + 0.5 * torch.rand(away.shape, generator=generator)
-
-
-def _densities(found, name="all"):
-    row = next(row for row in found.rows if row.name == name)
-    return {region.region: region.density for region in row.regions}
-
-
 def test_even_spending_has_density_one_whatever_the_sizes_and_rates(spending, disks):
     scenes = disks()
-    found = rate_map(joint.ImagingSystem(codec=spending(_even)), scenes, resamples=50)
+    found = rate_map(joint.ImagingSystem(codec=spending(spent_evenly)), scenes, resamples=50)
     assert [row.name for row in found.rows] == ["all", *CLASSES]
     assert found.rate == "rounded"
     assert found.side_bits == 7
@@ -58,7 +46,7 @@ def test_bits_are_those_of_the_map_and_shares_are_means_over_pictures(spending, 
     def price(image):
         return 3 * image[:, :1]
 
-    scenes = disks(9, draw=_everywhere)
+    scenes = disks(9, draw=everywhere)
     found = rate_map(joint.ImagingSystem(codec=spending(price)), scenes, band=2, resamples=20)
     images = scenes.gather(torch.arange(9)).images / 255.0
     by_hand = compress.bits_by_region(
@@ -85,7 +73,7 @@ def test_bits_are_those_of_the_restored_picture(spending, disks):
         def forward(self, image):
             return 1 - image
 
-    scenes = disks(9, draw=_everywhere)
+    scenes = disks(9, draw=everywhere)
     restored = joint.ImagingSystem(restoration=Negative(), codec=spending(lambda i: i[:, :1]))
     plain = joint.ImagingSystem(codec=spending(lambda i: 1 - i[:, :1]))
     ours, theirs = (rate_map(system, scenes, band=2, resamples=20) for system in (restored, plain))
@@ -101,13 +89,13 @@ def test_jpeg_of_a_rim_spends_at_the_rim(disks):
     region = rim.rows[0].regions[1]
     assert region.region == "boundary"
     assert region.interval.low > 1.5
-    others = _densities(rim)
+    others = densities_of(rim)
     assert max(others["lesion"], others["background"]) < 1
     assert rim.rate == "bytes"
     assert not camera.codec.block_bits
     # With the same noise everywhere it is even, to the random bits of a block.
-    even = rate_map(camera, disks(draw=_everywhere), band=4, resamples=100)
-    assert _densities(even) == pytest.approx(dict.fromkeys(REGIONS, 1), abs=0.03)
+    even = rate_map(camera, disks(draw=everywhere), band=4, resamples=100)
+    assert densities_of(even) == pytest.approx(dict.fromkeys(REGIONS, 1), abs=0.03)
     files = camera.codec.compress(disks(draw=_rim).gather(torch.arange(24)).images / 255.0)
     total = sum(region.bits for region in rim.rows[0].regions) + rim.side_bits
     assert total == pytest.approx(8 * np.mean([len(data) for data in files]))
@@ -139,8 +127,8 @@ def test_masks_follow_the_binned_measurement(spending, disks):
     sensor = optics.Sensor(1e6, read_noise=0, bit_depth=None, binning=2, shot_noise="none")
     system = joint.ImagingSystem(sensor=sensor, codec=spending(dark))
     found = rate_map(system, scenes, band=1, resamples=10)
-    assert _densities(found)["background"] == pytest.approx(0, abs=0.01)
-    assert _densities(found)["lesion"] > 3
+    assert densities_of(found)["background"] == pytest.approx(0, abs=0.01)
+    assert densities_of(found)["lesion"] > 3
     assert found.areas.sum(1) == pytest.approx(24 * 24)
 
 
@@ -156,7 +144,7 @@ def test_pictures_without_boundary_or_bits_are_left_out_and_counted(spending, di
         images=images, labels=scenes.labels, groups=scenes.groups,
         identifiers=scenes.identifiers, classes=(*CLASSES, "none"), masks=masks, has_mask=has_mask,
     )  # fmt: skip
-    found = rate_map(joint.ImagingSystem(codec=spending(_even)), part, resamples=10)
+    found = rate_map(joint.ImagingSystem(codec=spending(spent_evenly)), part, resamples=10)
     assert (found.no_mask, found.no_bits) == (3, 1)
     assert found.identifiers == tuple(f"picture{i}" for i in range(4, 12))
     nothing = found.rows[-1]
@@ -199,7 +187,7 @@ def test_side_bits_are_those_of_the_pictures_that_count(disks):
 
 
 def test_a_class_of_one_lesion_has_no_interval(disks):
-    scenes = disks(12, draw=_everywhere)
+    scenes = disks(12, draw=everywhere)
     own = [0, 3, 4, 7, 1]  # classes a and b of several lesions, ...
     part = scenes.subset([*own, 2])  # ... and a single picture of c
     found = rate_map(joint.ImagingSystem(codec=compress.JPEG(50)), part, resamples=20)
@@ -211,11 +199,11 @@ def test_a_class_of_one_lesion_has_no_interval(disks):
 
 def test_what_has_no_map_is_refused(spending, disks):
     scenes = disks(6)
-    with pytest.raises(ValueError, match="no codec, and without one there are no bits"):
+    with pytest.raises(ValueError, match="no codec, and therefore no bits"):
         rate_map(joint.ImagingSystem(), scenes)
-    with pytest.raises(ValueError, match=r"WebP spreads the bits of a file evenly .* use JPEG"):
+    with pytest.raises(ValueError, match=r"bits of WebP are only known for whole files.* JPEG"):
         rate_map(joint.ImagingSystem(codec=compress.WebP(50)), scenes)
-    even = joint.ImagingSystem(codec=spending(_even))
+    even = joint.ImagingSystem(codec=spending(spent_evenly))
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         rate_map(even, scenes, batch_size=0)
     with pytest.raises(ValueError, match="none of the 6 masks has a boundary, with band=0"):
@@ -233,7 +221,7 @@ def test_what_has_no_map_is_refused(spending, disks):
 
 
 def test_the_bits_are_of_what_the_camera_sees(spending, disks):
-    square = disks(6, draw=_everywhere)
+    square = disks(6, draw=everywhere)
     rows = torch.arange(6)
     scenes = classify.LesionDataset(
         images=square.gather(rows).images[..., :40], masks=square.gather_masks(rows)[..., :40],

@@ -37,7 +37,7 @@ def test_a_command_that_was_stopped_goes_on(coder, pictures, tmp_path, capsys):
         status, said, err = run(capsys, *given)
         assert (status, err) == (0, "")
         assert said.startswith(f"{target}: 1 picture")
-        assert "\n2 files there already\n" in said
+        assert "\n2 files already exist\n" in said
         assert first.read_bytes() == whole
         assert json.loads(run(capsys, *given, "--json")[1])["there"] == 3
         status, _, err = run(capsys, *given, "--overwrite")
@@ -52,7 +52,7 @@ def test_a_target_may_be_called_as_its_codec(pictures, tmp_path, capsys, monkeyp
     (tmp_path / "jpeg" / "a.l2l").unlink()
     status, said, err = run(capsys, "compress", pictures, "jpeg", *codec, "--skip-existing")
     assert (status, err) == (0, "")
-    assert "\n2 files there already\n" in said
+    assert "\n2 files already exist\n" in said
     assert run(capsys, "decompress", "jpeg", "out", *codec)[0] == 0
     shutil.rmtree("jpeg")
     shutil.copytree(coder, "jpeg")  # a run is one, whatever it is called

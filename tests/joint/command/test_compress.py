@@ -64,7 +64,7 @@ def test_a_target_that_cannot_be_is_refused_before_the_codec_is_loaded(
     picture = pictures / "a.png"
     status, _, err = run(capsys, "compress", picture, picture, "--codec", coder, "--bpp", "1")
     assert status == 1
-    assert "a.png is the file that is read: choose another target" in err
+    assert "a.png is the source file itself: choose another target" in err
     # Two pictures and no target, as of a pattern: the second is nobody's target.
     other = pictures / "b.bmp"
     before = other.read_bytes()
@@ -86,7 +86,7 @@ def test_a_standard_codec_has_its_qualities(pictures, tmp_path, capsys, monkeypa
     assert (tmp_path / "a.l2l").read_bytes() == compress.JPEG(50).compress(picture)[0]
     told = json.loads(run(capsys, *given, "--bpp", "9", "--json")[1])
     assert told["quality"] == compress.quality_for(compress.JPEG(), picture, 9)
-    assert "has no qualities" in run(capsys, *given[:-1], "png", "--bpp", "9")[2]
+    assert "has no choice of qualities" in run(capsys, *given[:-1], "png", "--bpp", "9")[2]
     with Image.open(pictures / "a.png") as opened:
         opened.convert("L").save(pictures / "grey.png")
     given_grey = ("compress", pictures / "grey.png", *given[2:])

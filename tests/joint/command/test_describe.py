@@ -28,6 +28,18 @@ def test_it_is_printed_for_people(capsys):
     assert "dynamic range" in text
 
 
+def test_a_traced_lens_is_described(capsys):
+    small = ("--data.image-size", "16", "--system.front-end.places", "2", "2")
+    status, text, _ = run(capsys, "describe", "--front-end", "compound", *small)
+    assert status == 0
+    assert "traced 6 surfaces, 1.204 mm to the image: 1 mm, f/5" in text
+    status, _, told = run(
+        capsys, "describe", "--front-end", "compound", "--system.front-end.prescription", "no.zmx"
+    )
+    assert status == OPTION
+    assert "prescription no.zmx: No such file" in told
+
+
 def test_a_run_is_described_as_it_was_trained_without_its_scenes(trained, capsys, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)

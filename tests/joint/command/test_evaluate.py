@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from commands import MISTAKE, OPTION, run
+from commands import MISTAKE, OPTION, TINY, run
 from PIL import Image
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
@@ -18,13 +18,11 @@ from joint.cli import main
 from joint.command.evaluate import judge_run, read_evaluate_options
 from joint.judge.point import OperatingPoint
 
-_SMALL = ["--data.count", "60", "--data.image-size", "32", "--training.epochs", "1", "--quiet"]
+_SMALL = [*TINY, "--quiet"]
 
 
 def _evaluate(capsys, *arguments):
-    status = main(["evaluate", *map(str, arguments), "--resamples", "0"])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+    return run(capsys, "evaluate", *arguments, "--resamples", 0)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +136,7 @@ def test_several_points_are_drawn(trained, capsys, tmp_path):
     for words in ("macro f1", "light, photons/pixel", f"{trained.name}, adjusted"):
         assert f"<!-- {words} -->" in drawn
     assert main([*map(str, asked), "recall.polyp"]) == MISTAKE
-    assert "metric 'recall.polyp' is of a class that there is not" in capsys.readouterr().err
+    assert "metric 'recall.polyp' names none of the" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -180,7 +178,9 @@ def test_scenes_may_be_at_other_distances_of_a_lens(tmp_path, capsys, trained):
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         status, out, err = _evaluate(capsys, folder, "--distance", "0.5", "0.18")
-    assert err.startswith("lens2label: warning: At 0.18 m this PSF is not that of the element")
+    assert err.startswith(
+        "lens2label: warning: At 0.18 m this PSF is not that of the manufactured element"
+    )
     assert err.count("warning") == 1
     status, out, err = _evaluate(capsys, folder, "--distance", "0.25")
     assert out.startswith("at 0.25 m:")
@@ -320,10 +320,11 @@ def test_an_adjustment_keeps_what_it_has_to(skilled, capsys):
     assert f"with accuracy {accuracy[chosen]:.3f} >= {least:g}, macro_f1 {f1[chosen]:.3f}" in line
     common = int(counts.argmax())
     wanted = f"recall.{parts.train.classes[common]}"
-    asked = ["--adjust", "balanced_accuracy", "--at-least", f"{wanted}=0.01"]
+    asked = ["--adjust", "balanced_accuracy", "--at-least", f"{wanted}=0.01", "--taus", "-1", "2"]
     status, out, err = _evaluate(capsys, skilled, *asked, "--json", "--no-count-bytes")
     assert status == 0, err
-    recalls = [(guess[validation.labels == common] == common).mean() for guess in guesses]
+    first, last = guesses[0], guesses[-1]
+    recalls = [(guess[validation.labels == common] == common).mean() for guess in (first, last)]
     assert json.loads(out)["choice"]["kept"][wanted] == pytest.approx(recalls)
 
 
@@ -392,7 +393,7 @@ def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
         (["--adjust", "auc", "--at-least", "mcc=much"], "such as accuracy=0.8, not 'mcc=much'"),
         (["--adjust", "auc", "--at-least", "mcc=nan"], "such as accuracy=0.8, not 'mcc=nan'"),
         (["--adjust", "auc", "--at-least", "mcc=0", "mcc=1"], "names mcc twice: give one number"),
-        (["--adjust", "auc", "--at-least", "accuracy=30"], "never 30: for 30 % write 0.3"),
+        (["--adjust", "auc", "--at-least", "accuracy=30"], "to 1, not 30: for 30 % write 0.3"),
         (["--adjust", "auc", "--within", "acuracy=0"], "--within: there is no metric 'acuracy'"),
         (["--adjust", "auc", "--within", "nll=0.1"], "--within takes metrics of which more is"),
         (["--adjust", "auc", "--within", "mcc"], "such as accuracy=0.01, not 'mcc'"),
@@ -522,7 +523,7 @@ def test_a_referral_has_intervals_and_columns(skilled, capsys, tmp_path):
     low, high = (float(row[f"referral_specificity_{end}"]) for end in ("low", "high"))
     assert low < by_hand[1] < high
     assert f"\nspecificity                {by_hand[1]:.3f} [{low:.3f}, {high:.3f}]\n" in out
-    assert "a specificity of 0.8 is kept elsewhere with a confidence of 0.5 (" in out
+    assert "a specificity of 0.8 holds on other pictures with a confidence of 0.5 (" in out
 
 
 @pytest.mark.parametrize(
@@ -554,7 +555,7 @@ def test_a_referral_says_how_many_lesions_it_needs(skilled, capsys):
     status, _, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
     assert status == MISTAKE
     assert "--refer on the validation part: " in err
-    assert "or bring 459 of equal size" in err
+    assert "or use 459 of equal size" in err
 
 
 @pytest.mark.parametrize(
@@ -783,7 +784,7 @@ def test_a_rule_of_something_else_is_refused_or_told(skilled, capsys, tmp_path):
 
     status, _, err = judge(classify.DecisionRule(classes[::-1]))
     assert status == MISTAKE
-    assert f"--rule {kept}: the rule is of the classes {', '.join(classes[::-1])}, in this" in err
+    assert f"--rule {kept}: the rule has the classes {', '.join(classes[::-1])}, in this" in err
     status, _, err = judge(classify.DecisionRule(classes), "--prevalence", "0.1")
     assert status == OPTION
     assert f"--prevalence needs a rule that refers, and {kept} has no cutoff" in err
@@ -794,7 +795,7 @@ def test_a_rule_of_something_else_is_refused_or_told(skilled, capsys, tmp_path):
     assert status == 0
     assert f"the rule of {kept} was chosen on these pictures: its numbers are too good" in err
     assert (
-        "elsewhere than it is used (views identity, not mirror)"
+        "chosen under other conditions (views identity, not mirror)"
         in judge(rule, "--views", "mirror")[2]
     )
     kept.write_text("{}")
@@ -843,7 +844,7 @@ def test_other_scenes_are_judged_where_those_of_the_run_are_gone(folders, capsys
     shutil.rmtree(old.parent / "old.cache", ignore_errors=True)
     status, out, err = _evaluate(capsys, run, "--data", new, "--json")
     assert status == 0, err
-    assert f"whether the run knows pictures of {new} cannot be told, as its own scenes are" in err
+    assert f"whether the run has learned from pictures of {new} is unknown, as its own" in err
     scenes = joint.build_data(joint.data_config(str(new), image_size=16))
     wanted = joint.evaluate(system, scenes)
     printed = json.loads(out)
@@ -858,7 +859,7 @@ def test_other_scenes_are_judged_where_those_of_the_run_are_gone(folders, capsys
     ):
         status, _, err = _evaluate(capsys, run, "--data", new, *chosen)
         assert status == MISTAKE
-        assert f"{chosen[0]} is chosen on the validation part of the run, whose scenes are" in err
+        assert f"{chosen[0]} is chosen on the validation part of the run, whose scenes" in err
     # What was chosen earlier needs it no more.
     kept = run.parent / "rule.json"
     kept.write_text(json.dumps(classify.DecisionRule(("a", "b"), 2.0, (0.0, 0.1)).to_dict()))
@@ -929,7 +930,7 @@ def test_an_adjustment_that_cannot_be_chosen_is_refused(trained, capsys):
             "--adjust: there is no metric 'balancd_accuracy'; did you mean 'balanced_accuracy'?",
         ),
         (["skill"], "metric 'skill' is unknown; use one of accuracy, balanced_accuracy"),
-        (["recall"], "is a number of each class; use 'macro_recall'"),
+        (["recall"], "has one value per class; use 'macro_recall'"),
         (["accuracy", "--part", "validation"], "chosen on the validation part: judge it on"),
     ):
         status, _, err = run(capsys, "evaluate", trained, "--adjust", *asked)

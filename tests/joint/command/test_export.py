@@ -14,7 +14,7 @@ def test_export_writes_a_graph_with_the_names_of_the_classes(trained, tmp_path, 
     # The codec of the run is JPEG, which is no graph.
     status, _, err = run(capsys, "export", trained, graph)
     assert status == MISTAKE
-    assert "JPEG computes outside of torch: export what comes after it, plane='handed'" in err
+    assert "JPEG computes outside of torch: export the part behind it, plane='handed'" in err
     asked = ["export", trained, graph, "--plane", "handed", "--pictures", "3"]
     status, out, err = run(capsys, *asked)
     assert status == 0, err
@@ -62,7 +62,7 @@ def test_export_writes_the_probabilities_of_a_rule(trained, tmp_path, capsys):
     save_rule(kept, classify.DecisionRule(classes[::-1]))
     status, _, err = run(capsys, *asked, "--until", "probabilities")
     assert status == MISTAKE
-    assert f"the rule is of the classes {', '.join(classes[::-1])}, in this order" in err
+    assert f"the rule has the classes {', '.join(classes[::-1])}, in this order" in err
     save_rule(kept, classify.DecisionRule(classes, fitted={"views": "mirror"}))
     _, _, err = run(capsys, *asked, "--until", "probabilities")
-    assert "chosen elsewhere than it is used (views mirror, not identity)" in err
+    assert "chosen under other conditions (views mirror, not identity)" in err

@@ -37,7 +37,7 @@ def test_a_codec_without_a_rate_is_trained_for_no_rate_target(tmp_path):
         assert (objective.rate, objective.rate_target) == (0, None)
     asked = ["--output", "x", "--objective.rate-target", "0.4"]
     assert read_train_options(asked).run.objective.rate_target == 0.4
-    with pytest.raises(OptionError, match=r"--objective\.rate-target 0\.4 moves the weight"):
+    with pytest.raises(OptionError, match=r"--objective\.rate-target 0\.4 adjusts the weight"):
         read_train_options([*asked, "--codec", "jpeg"])
 
 

@@ -53,7 +53,7 @@ def test_it_predicts_at_a_point(camera, clinic, capsys):
         (("--distance", 0), "--distance must be positive, not 0"),
         (("--motion", "inf"), "--motion must be at least 0 and finite, not inf"),
         (("--temperature", 0), "--temperature must be positive and finite, not 0"),
-        (("--temperature", 2, "--rule", "a.json"), "--rule has a temperature of its own: leave"),
+        (("--temperature", 2, "--rule", "a.json"), "--rule has its own temperature: leave"),
     ],
 )
 def test_a_point_that_no_system_has_is_refused(camera, clinic, capsys, options, message):
@@ -124,7 +124,7 @@ def test_a_rule_of_another_run_or_place_is_refused_or_told(camera, clinic, tmp_p
     save_rule(kept, classify.DecisionRule(("pit", "fine")))
     status, _, err = run(capsys, *asked)
     assert status == MISTAKE
-    assert "the rule is of the classes pit, fine, in this order, and the scores are of fine" in err
+    assert "the rule has the classes pit, fine, in this order, but the scores have fine" in err
     kept.write_text("[]")
     status, _, err = run(capsys, *asked)
     assert status == MISTAKE
@@ -136,4 +136,4 @@ def test_a_rule_of_another_run_or_place_is_refused_or_told(camera, clinic, tmp_p
     assert (status, err) == (0, "")
     status, _, err = run(capsys, *asked, "--photons", "500")
     assert status == 0
-    assert "chosen elsewhere than it is used (photons 50.0, not 500.0): its" in err
+    assert "chosen under other conditions (photons 50.0, not 500.0): its" in err

@@ -16,15 +16,6 @@ from joint.command import rate
 from joint.picture.file import read_picture
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    """A run folder with a sensor, a codec and a classifier."""
-    folder = tmp_path_factory.mktemp("rate") / "edge"
-    arguments = ["train", "--output", folder, "--quiet", "--codec", "jpeg", *TINY]
-    assert main([str(argument) for argument in arguments]) == 0
-    return folder
-
-
 @pytest.fixture
 def folder(tmp_path):
     root = tmp_path / "scenes"
@@ -98,7 +89,7 @@ def test_pictures_that_cannot_be_used_are_named_and_are_the_status(folder, capsy
 def test_pictures_that_are_too_small_for_the_metric_or_the_square_are_left_out(folder, capsys):
     Image.new("RGB", (40, 10)).save(folder / "small.png")
     for asked, said in (
-        (("--metric", "ssim"), "small.png is of 10x40 pixels, and at least 11x11 are needed"),
+        (("--metric", "ssim"), "small.png has 10x40 pixels, but at least 11x11 are needed"),
         (("--image-size", "16"), "small.png is of 10x40 pixels, and is not enlarged to a square"),
     ):
         status, out, err = run(capsys, "rate", folder, "--codec", "jpeg:quality=50", *asked)
@@ -110,12 +101,12 @@ def test_pictures_that_are_too_small_for_the_metric_or_the_square_are_left_out(f
     assert "SSIM, MS-SSIM: none, as a picture is smaller than 11x11" in out
 
 
-def test_the_accuracy_of_a_run_behind_each_codec(classifier, coder, tmp_path, capsys):
+def test_the_accuracy_of_a_run_behind_each_codec(trained, coder, tmp_path, capsys):
     table, drawn = tmp_path / "c.csv", tmp_path / "c.svg"
-    codecs = ("jpeg:quality=20,50,90", "kmeans:colors=8,2", coder, f"{classifier}:quality=30")
-    given = ("--run", classifier, "--codec", *codecs, "--resamples", "20")
+    codecs = ("jpeg:quality=20,50,90", "kmeans:colors=8,2", coder, f"{trained}:quality=30")
+    given = ("--run", trained, "--codec", *codecs, "--resamples", "20")
     told = _told(capsys, *given, "--csv", table, "--figure", drawn)
-    _, system, parts = joint.load_run(classifier)
+    _, system, parts = joint.load_run(trained)
 
     def judged(codec):
         return joint.evaluate(system.replace(codec=codec), parts.test, count_bytes=True)
@@ -152,7 +143,7 @@ def test_the_accuracy_of_a_run_behind_each_codec(classifier, coder, tmp_path, ca
     assert re.search(r"\n    [0-9.]+ bpp, colors=8: 0\.", out)
 
 
-def test_codecs_are_computed_where_the_run_is(classifier, coder, capsys, monkeypatch):
+def test_codecs_are_computed_where_the_run_is(trained, coder, capsys, monkeypatch):
     """A device that is not the CPU, without one: of tensors that have no numbers."""
     devices = set()
 
@@ -162,7 +153,7 @@ def test_codecs_are_computed_where_the_run_is(classifier, coder, capsys, monkeyp
 
     monkeypatch.setattr(rate, "usable_device", torch.device)
     monkeypatch.setattr(rate, "evaluate", judged)
-    given = ("rate", "--run", classifier, "--codec", coder, "--device", "meta")
+    given = ("rate", "--run", trained, "--codec", coder, "--device", "meta")
     status, _, err = run(capsys, *given)
     assert (status, "that is all" in err) == (MISTAKE, True)
     assert devices == {"meta"}
@@ -194,7 +185,7 @@ def test_options_that_contradict_are_refused(folder, arguments, said, capsys, mo
     assert said in err
 
 
-def test_what_cannot_be_compared_is_refused(folder, coder, classifier, capsys, monkeypatch):
+def test_what_cannot_be_compared_is_refused(folder, coder, trained, capsys, monkeypatch):
     monkeypatch.chdir(folder.parent)
     for arguments, said in (
         (["scenes", "--codec", "jpg"], "nor is it a standard codec, which are jpeg, webp"),
@@ -202,10 +193,10 @@ def test_what_cannot_be_compared_is_refused(folder, coder, classifier, capsys, m
         (["gone", "--codec", "jpeg"], "there is no gone"),
         (["--run", "scenes"], "it is no run folder"),
         (["--run", coder, "--codec", "jpeg"], "has no classifier: compare codecs on pictures"),
-        (["--run", classifier, "--codec", "jpeg", "jpeg"], "several codecs are called jpeg"),
+        (["--run", trained, "--codec", "jpeg", "jpeg"], "several codecs are called jpeg"),
         (
-            ["--run", classifier, "--metric", "recall.x"],
-            "metric 'recall.x' is of a class that there is not",
+            ["--run", trained, "--metric", "recall.x"],
+            "metric 'recall.x' names none of the",
         ),
     ):
         status, out, err = run(capsys, "rate", *arguments)

@@ -34,7 +34,7 @@ def test_a_camera_is_known_by_the_file_of_its_psf(tmp_path, capsys):
     for wrong, said in (
         (["--system.front-end.psf-size", "8"], "--system.front-end.psf-size must be odd"),
         (["--system.front-end.file", "lens.txt"], "lens.txt must end in .npy, .tif, .tiff, .png"),
-        (["--system.front-end.content", "picture"], "a picture does not tell how much"),
+        (["--system.front-end.content", "picture"], "a picture does not show how much"),
     ):
         with pytest.raises(OptionError, match=re.escape(said)):
             read_train_options(["--output", "x", *psf, *wrong])
@@ -77,7 +77,7 @@ def test_whether_something_was_asked_for_is_no_option(capsys):
     [
         # One paragraph: the docstring breaks the line between these words.
         (read_train_options, "ones; --config takes its configuration"),
-        (read_train_options, "joint.fit moves"),
+        (read_train_options, "joint.fit adjusts"),
         (read_train_options, "T**2 * KL(softmax(teacher / T)"),
         (read_evaluate_options, "Which part of the split of that run."),
         (read_audit_options, "train begins with 64."),
@@ -116,11 +116,11 @@ def test_what_cannot_be_is_refused_with_what_can(capsys, arguments, message):
         ("--split.folds=2", "--split.folds must be greater than or equal to 3, not 2"),
         (
             "--split.folds 5 --split.fold 5",
-            "--split.fold 5 is not there: there are 5 folds, counted from 0",
+            "--split.fold 5 does not exist: there are 5 folds, counted from 0",
         ),
         (
             "--split.fold 1",
-            "--split.fold 1 is not there: there are no folds, counted from 0",
+            "--split.fold 1 does not exist: there are no folds, counted from 0",
         ),
         (
             "--split.fractions .5 .5 .5",
@@ -139,8 +139,8 @@ def test_what_cannot_be_is_refused_with_what_can(capsys, arguments, message):
         ),
         (
             "--objective.distillation 0.5",
-            "--objective.distillation 0.5 weighs what a teacher says, and there is none: give "
-            "teacher, a run folder (--teacher RUN), or --objective.distillation 0",
+            "--objective.distillation 0.5 needs a teacher: give teacher, a run folder "
+            "(--teacher RUN), or --objective.distillation 0",
         ),
         (
             "--system.sensor.cfa xyzw",

@@ -138,7 +138,7 @@ def test_a_search_from_file_to_fresh_seeds(tmp_path, capsys, cheap):
     assert main(["study", "watch", str(ledger), "--once"]) == 0
     assert capsys.readouterr().out == (
         "study: 0/12 runs ended (0 failed), 0 running, 12 to go\n"
-        f"nobody works on it now: lens2label study run {ledger}\n"
+        f"nobody is working on it; to continue: lens2label study run {ledger}\n"
     )
     assert main(["study", "work", str(ledger)]) == 0
     assert capsys.readouterr().out == "12 done, 0 failed\n"
@@ -167,16 +167,16 @@ def test_where_a_study_is_run(study, tmp_path, capsys):
     run = ["study", "run", str(study)]
     for options, message in (
         ([], "give --output, the folder of the ledger"),
-        (["--output", str(ledger), "--gpus-per-run", "0.125"], "--gpus-per-run belongs to a Ray"),
-        (["--output", str(ledger), "--cpus-per-run", "2"], "--cpus-per-run belongs to a Ray"),
-        (["--output", str(ledger), "--ray-address", "auto"], "--ray-address belongs to a Ray"),
+        (["--output", str(ledger), "--gpus-per-run", "0.125"], "--gpus-per-run applies to a Ray"),
+        (["--output", str(ledger), "--cpus-per-run", "2"], "--cpus-per-run applies to a Ray"),
+        (["--output", str(ledger), "--ray-address", "auto"], "--ray-address applies to a Ray"),
     ):
         assert main([*run, *options]) == 1
         assert message in capsys.readouterr().err
         assert not ledger.exists()
     create_study(load_study(study), ledger)
     assert main(["study", "run", str(ledger), "--output", str(tmp_path / "other")]) == 1
-    assert "is the ledger of a study: it goes on there" in capsys.readouterr().err
+    assert "is the ledger of a study and continues there" in capsys.readouterr().err
 
 
 def test_a_cluster_is_asked_for_what_a_run_holds(study, tmp_path, monkeypatch, capsys):
@@ -237,7 +237,10 @@ def test_the_files_of_a_study_are_checked(finished, capsys):
         joint.save_config(finished.config(run), finished.path(run))
         (finished.path(run) / "checkpoint.safetensors").touch()
     assert main(command) == 1
-    assert capsys.readouterr().out.count("damaged: its head cannot be read") == 1  # for all of them
+    assert (
+        capsys.readouterr().out.count("damaged: its header cannot be read, or its end is missing")
+        == 1
+    )  # for all of them
     for run in finished.runs:
         weights = {"a": torch.zeros(1)}
         head = {"identity": {}}
@@ -248,7 +251,7 @@ def test_the_files_of_a_study_are_checked(finished, capsys):
     path.write_text("{")
     assert main(command) == 1
     out = capsys.readouterr().out
-    assert f"damaged: it is no whole result\n  runs/{path.parent.name}/result.json\n" in out
+    assert f"damaged: it is not a complete result\n  runs/{path.parent.name}/result.json\n" in out
     assert (
         f"remedy: delete result.json in its folder, then lens2label study work {finished.folder}:"
         in out
@@ -313,7 +316,7 @@ def test_weights_that_are_gone_are_told(finished, capsys):
     assert main(["study", "report", str(finished.folder)]) == 0
     words = f"delete its folder in {finished.folder / 'runs'}"
     said = capsys.readouterr().out
-    assert "32 of the runs that are done have no weights any more" in said
+    assert "32 finished runs no longer have weights" in said
     assert words in said
     for run in finished.runs:
         (finished.path(run) / "checkpoint.safetensors").touch()
@@ -348,10 +351,13 @@ def test_who_stops_a_study_is_told_how_to_go_on(study, tmp_path, monkeypatch, ca
     monkeypatch.setattr(WORK, lambda folder, **options: Worked(1, 0, stopped=True))
     ledger = str(tmp_path / "ledger")
     assert main(["study", "run", str(study), "--output", ledger]) == 0
-    assert f"stopped with 12 runs to go: lens2label study run {ledger}\n" in capsys.readouterr().out
+    assert (
+        f"stopped, 12 runs pending; to continue: lens2label study run {ledger}\n"
+        in capsys.readouterr().out
+    )
     assert main(["study", "work", ledger]) == 0
     assert capsys.readouterr().out == (
-        f"1 done, 0 failed\nstopped and saved; to go on: lens2label study work {ledger}\n"
+        f"1 done, 0 failed\nstopped and saved; to continue: lens2label study work {ledger}\n"
     )
 
 
@@ -360,7 +366,7 @@ def test_a_study_is_confirmed_beside_itself(finished, tmp_path, monkeypatch, cap
     monkeypatch.chdir(finished.folder)
     options = ["--design", "2", "--baseline", "0"]
     assert main(["study", "confirm", folder, *options]) == 0
-    assert "to find out: lens2label study run" in capsys.readouterr().out
+    assert "to answer it: lens2label study run" in capsys.readouterr().out
     assert len(open_study(tmp_path / "study-confirm").runs) == 12
 
 
@@ -374,7 +380,7 @@ def test_a_plan_is_shown_before_anything_is_written(study, tmp_path, capsys):
         "  0: bits=4",
         "  1: bits=8",
         "",
-        "2 of these were built, and tried on two grey pictures",
+        "2 of these were built and tried on two grey pictures",
         "",
         "the plan compares, by balanced_accuracy:",
         "  bits=8 against bits=4",
@@ -386,9 +392,9 @@ def test_a_plan_is_shown_before_anything_is_written(study, tmp_path, capsys):
     assert main([*asked, "--earlier", str(ledger.folder)]) == 0
     assert f"of which 1 are done in {ledger.folder}" in capsys.readouterr().out
     assert main([*asked[:2], str(ledger.folder), "--dry-run"]) == 1
-    assert "watch --once says how far it is" in capsys.readouterr().err
+    assert "watch --once shows its progress" in capsys.readouterr().err
     assert main([*asked[:2], str(ledger.folder), "--earlier", str(ledger.folder)]) == 1
-    assert "--earlier belongs to a new one" in capsys.readouterr().err
+    assert "--earlier applies only to a new" in capsys.readouterr().err
 
 
 def test_a_race_is_shown_before_and_after(study, tmp_path, capsys, cheap):
@@ -411,7 +417,7 @@ def test_a_race_is_shown_before_and_after(study, tmp_path, capsys, cheap):
     assert sum(run.digest in shown for run in ledger.planned) == 7
     assert "a race, decided by accuracy on the validation part: of 2 designs, 1 with 1" in shown
     assert main(["study", "select", str(folder), "--at-least", "accuracy=0.5"]) == 1
-    assert "so that no p of them is right" in capsys.readouterr().err
+    assert "so no p of them is valid" in capsys.readouterr().err
 
 
 def test_the_runs_of_an_earlier_study_are_taken(study, tmp_path, capsys):
@@ -439,8 +445,10 @@ def test_the_designs_that_are_good_enough(finished, tmp_path, capsys):
     command = ["study", "select", str(finished.folder), *asked]
     assert main([*command, "--csv", str(table)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("designs of balanced_accuracy >= 0.65, recall.a >= 0.5, bits <= 150\n")
-    assert "the least bits of those that meet them: 100, design " in said
+    assert said.startswith(
+        "designs by the requirements balanced_accuracy >= 0.65, recall.a >= 0.5, bits <= 150\n"
+    )
+    assert "lowest bits of those that meet them: 100, design " in said
     rows = list(csv.DictReader(table.read_text().splitlines()))
     kept = {
         number
@@ -478,7 +486,7 @@ def test_the_cheapest_good_design_is_confirmed(small_study, pretend, tmp_path, c
         assert open_study(new).designs[0]["light"] == 50
     assert "lamp of 2 that meet the requirements" in capsys.readouterr().out
     assert main([*asked, "--cheapest", "lamp", "photons"]) == 2
-    assert "--cheapest is of one cost, not of lamp, photons" in capsys.readouterr().err
+    assert "--cheapest takes one cost, not lamp, photons" in capsys.readouterr().err
 
 
 def test_workers_that_are_lost_are_told_in_a_line(study, tmp_path, monkeypatch, capsys):

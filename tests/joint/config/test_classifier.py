@@ -17,7 +17,7 @@ def test_a_classifier_of_colours_is_not_given_a_mosaic(tmp_path):
     path = tmp_path / "colour.safetensors"
     save_file(built("bilinear").state_dict(), path)
     for name, channels in (("packed", 4), ("none", 1)):
-        said = rf"of 3 channels, and the sensor hands it a mosaic of {channels}, .* random"
+        said = rf"for 3 channels, but the sensor gives a mosaic of {channels}, .* random"
         with pytest.raises(ValueError, match=said):
             built(name, path)
         assert built("malvar", path).classifier.in_channels == 3

@@ -148,13 +148,16 @@ def test_a_study_compares_kinds_and_numbers_of_channels():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 4}, "are those of filters='fixed' or 'learned', not 'none'"),
-        ({"patterns": 2}, "patterns and weights are those of lamps='fixed' or 'learned'"),
+        ({"channels": 4}, "are for filters='fixed' or 'learned', not 'none'"),
+        ({"patterns": 2}, "patterns and weights are for lamps='fixed' or 'learned'"),
         ({"filters": "fixed", "start": "camera", "channels": 4}, "takes channels=3, not 4"),
-        ({"filters": "fixed", "transmittance": (1, 0)}, "2 values, which are no rows of channels"),
+        (
+            {"filters": "fixed", "transmittance": (1, 0)},
+            "2 values, which cannot be divided into rows for channels",
+        ),
         ({"filters": "fixed", "transmittance": (1, 0, 2)}, r"transmittance is in 0\.\.1"),
-        ({"lamps": "fixed", "weights": (1, -1)}, "weights are not negative"),
-        ({"lamps": "fixed", "patterns": 2, "weights": (1, 0)}, "each pattern has light"),
+        ({"lamps": "fixed", "weights": (1, -1)}, "weights must not be negative"),
+        ({"lamps": "fixed", "patterns": 2, "weights": (1, 0)}, "each pattern needs light"),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -126,10 +126,14 @@ def test_a_class_of_the_library_too():
         ("", {}, "needs front_end.class_path, the module and the name of a class"),
         ("no_such.Grey", {}, "'no_such.Grey' cannot be imported: No module .*PYTHONPATH"),
         ("own_filters.Gray", {}, "'own_filters.Gray' cannot be imported: .*has no attribute"),
-        ("own_filters.called", {}, "must be a class of optics.FrontEnd"),
-        ("torch.nn.Linear", {}, "must be a class of optics.FrontEnd"),
+        ("own_filters.called", {}, "must be a subclass of optics.FrontEnd"),
+        ("torch.nn.Linear", {}, "must be a subclass of optics.FrontEnd"),
         ("own_filters.Grey", {"par": 1}, r"unexpected keyword argument 'par'; set .* part, chann"),
-        ("own_filters.Unwritten", {}, "not written to the end: it has no combine, throughput$"),
+        (
+            "own_filters.Unwritten",
+            {},
+            "an abstract class: it does not implement combine, throughput$",
+        ),
         ("own_filters.NoChannels", {}, "NoChannels has no exposures, no out_channels: derive it"),
     ],
 )
@@ -149,9 +153,13 @@ def test_what_cannot_be_made_is_refused(path, arguments, message):
     [
         ("", {}, "needs front_end.class_path, the module and the name of a class"),
         ("own_filters.Gray", {}, "'own_filters.Gray' cannot be imported: .*has no attribute"),
-        ("own_filters.called", {}, "must be a class of optics.FrontEnd"),
+        ("own_filters.called", {}, "must be a subclass of optics.FrontEnd"),
         ("own_filters.Grey", {"par": 1}, r"unexpected keyword argument 'par'; set .* part, chann"),
-        ("own_filters.Unwritten", {}, "not written to the end: it has no combine, throughput$"),
+        (
+            "own_filters.Unwritten",
+            {},
+            "an abstract class: it does not implement combine, throughput$",
+        ),
         ("own_filters.Grey", {"part": 0.2}, None),
         ("no_such.Grey", {"par": 1}, None),  # the machine that makes it may have it
     ],
@@ -221,11 +229,11 @@ def test_what_a_restoration_of_its_own_makes_is_what_is_coded_and_judged():
     ("stage", "path", "message"),
     [
         ("restoration", "", "restoration.kind='custom' needs restoration.class_path"),
-        ("restoration", "own_filters.called", "must be a class of torch.nn.Module"),
-        ("codec", "own_filters.Mean", "codec.class_path=.* must be a class of compress.Codec"),
+        ("restoration", "own_filters.called", "must be a subclass of torch.nn.Module"),
+        ("codec", "own_filters.Mean", "codec.class_path=.* must be a subclass of compress.Codec"),
         ("codec", "own_filters.Coarse", "missing a required argument: 'levels'; set codec.init"),
         ("classifier", "own_filters.None", "classifier.class_path=.* cannot be imported"),
-        ("classifier", "own_filters.called", "must be a class of torch.nn.Module"),
+        ("classifier", "own_filters.called", "must be a subclass of torch.nn.Module"),
     ],
 )
 def test_what_cannot_be_made_is_refused_for_its_stage(stage, path, message):

@@ -35,12 +35,12 @@ def _faults(content):
         ),
         (
             {"split": {"column": "part", "folds": 4}},
-            "split: column='part' says which part a picture "
-            "is in, and folds=4 would divide anew: give one of the two",
+            "split: column='part' and folds=4 both divide the pictures: give one of the two",
         ),
         (
             {"system": {"front_end": {"f_number": 8}}},
-            "system.front_end: give its kind, which {'f_number': 8} does not (kind: lens)",
+            "system.front_end: give its kind, which {'f_number': 8} does not "
+            "(kind: lens, compound)",
         ),
         (
             {"data": "endo"},
@@ -53,7 +53,10 @@ def _faults(content):
             "data.count: must be less than or equal to 1000000000, "
             "not 100000000000... (401 digits)",
         ),
-        ({"split": {"fold": 1}}, "split: fold=1 is not there: there are no folds, counted from 0"),
+        (
+            {"split": {"fold": 1}},
+            "split: fold=1 does not exist: there are no folds, counted from 0",
+        ),
     ],
 )
 def test_a_fault_of_a_file_is_told_by_its_key(content, line):
@@ -95,7 +98,7 @@ def test_where_no_field_is_named_the_options_that_were_typed_are():
     (fault,) = _faults({"system": content})
     given = ["--front-end", "psf", "--system.front-end.content", "picture", "--quiet"]
     assert option_line(fault, RunConfig, given).startswith(
-        "--front-end psf --system.front-end.content picture: a picture does not tell"
+        "--front-end psf --system.front-end.content picture: a picture does not show"
     )
 
 

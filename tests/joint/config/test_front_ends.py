@@ -25,8 +25,12 @@ def test_a_fourier_filter_may_be_lit_by_a_disc_and_be_read_by_whole_pixels():
     element = joint.build_front_end(config, (16, 16), 3)
     assert (element.illumination, element.source_radius, element.oversample) == ("partial", 0.05, 2)
     assert {"source_radius", "oversample"}.isdisjoint(joint.FourierConfig().model_dump())
-    with pytest.raises(ValidationError, match="source_radius is that of illumination='partial'"):
+    with pytest.raises(ValidationError, match="source_radius is for illumination='partial'"):
         joint.FourierConfig(source_radius=0.05)
+    widest = {"illumination": "partial", "source_radius": 0.5, "source_inner_radius": 0.5}
+    joint.build_front_end(joint.FourierConfig(**widest), (16, 16), 3)
+    with pytest.raises(ValidationError, match=r"source_radius\n.*less than or equal to 0\.5"):
+        joint.FourierConfig(illumination="partial", source_radius=0.6)
 
 
 def test_a_fourier_filter_may_be_lit_by_a_ring():
@@ -39,7 +43,7 @@ def test_a_fourier_filter_may_be_lit_by_a_ring():
     assert torch.equal(built.raw, wanted.raw)
     # A run on a disc is what it was before there were rings.
     assert "source_inner_radius" not in joint.FourierConfig(illumination="partial").model_dump()
-    with pytest.raises(ValidationError, match="source_inner_radius is that of illumination='par"):
+    with pytest.raises(ValidationError, match="source_inner_radius is for illumination='par"):
         joint.FourierConfig(source_inner_radius=0.05)
     with pytest.raises(ValidationError, match=r"at most source_radius=0\.1 cycles/pixel, not 0\.2"):
         joint.FourierConfig(illumination="partial", source_inner_radius=0.2)
@@ -55,7 +59,7 @@ def test_a_fourier_filter_may_see_phase_objects():
     config = joint.FourierConfig(start="phase_contrast", phase_depth=0.4)
     assert joint.build_front_end(config, (16, 16), 1).phase_depth == 0.4
     assert "phase_depth" not in joint.FourierConfig().model_dump()
-    with pytest.raises(ValidationError, match="in incoherent light no phase is seen"):
+    with pytest.raises(ValidationError, match="incoherent light does not show phases"):
         joint.FourierConfig(illumination="incoherent", phase_depth=0.4)
 
 
@@ -65,9 +69,11 @@ def test_a_stop_is_as_large_as_asked_for():
     wanted = optics.FourierFilter(16, "dark_field", stop_radius=0.2)
     assert torch.equal(built.transmission, wanted.transmission)
     assert built.throughput() < 0.9
-    said = "stop_radius is that of start='dark_field' or 'phase_contrast', not 'high_pass'"
+    said = "stop_radius is for start='dark_field' or 'phase_contrast', not 'high_pass'"
     with pytest.raises(ValidationError, match=said):
         joint.FourierConfig(start="high_pass", stop_radius=0.2)
+    with pytest.raises(ValidationError, match=r"a stop of 3 .* Fourier plane.*3 samples of 32 are"):
+        joint.FourierConfig(start="dark_field", stop_radius=3.0)
 
 
 # ----------------------------------------------------------------------------------- baselines
@@ -140,5 +146,7 @@ def test_a_study_compares_all_baselines_and_what_may_learn_in_two_axes():
 
 @pytest.mark.parametrize("kind", ["kernel", "fourier"])
 def test_colours_of_a_kind_without_are_refused_with_a_remedy(kind):
-    with pytest.raises(ValidationError, match=r"colour is that of a lens or a psf, .* choose one"):
+    with pytest.raises(
+        ValidationError, match=r"colour is a setting of a lens or a psf, .* choose one"
+    ):
         joint.SystemConfig(front_end={"kind": kind, "colour": {"filters": "learned"}})

@@ -331,7 +331,9 @@ def test_lateral_colour_needs_several_channels():
 @pytest.mark.parametrize("given", [{"axial_colour": 0.016}, {"singlet": "n_bk7"}])
 def test_a_glass_needs_several_wavelengths(given):
     (name,) = given
-    with pytest.raises(joint.ConfigError, match=rf"front_end\.{name}=.* has 540 nm alone, so"):
+    with pytest.raises(
+        joint.ConfigError, match=rf"front_end\.{name}=.* has only one wavelength, 540 nm: give"
+    ):
         _build(1, **given)
     _build(1, wavelengths=(620e-9, 460e-9), spectral_response=(0.5, 0.5), **given)
     with pytest.raises(ValueError, match="the axial colour of a singlet is that of its glass"):
@@ -387,6 +389,10 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"pixel_pitch": 2.0}, r"give all lengths in metres; of these, oversample=\d+ would be"),
         ({"element": "phase", "levels": 4}, "are those of element='height', not 'phase'"),
         ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
+        (
+            {"element": "height", "max_height": 1.0},
+            "max_height must span less than .*: it spans 1, and 96 samples .* are 0.00252632 wide",
+        ),
         ({"element": "height", "strength": 5.0}, r"strength is at most 0\.96, not 5"),
         ({"restoration": 0.0}, "greater than 0"),
         ({"focus": 0.02}, r"focus=0\.02 m is within the focal length of 0\.02 m"),

@@ -310,14 +310,20 @@ def test_devices_see_each_picture_where_the_design_sees_it():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"places": (1, 3), "rank": 1}, r"two or more of each, not \(1, 3\)"),
-        ({"heights": (0, 1)}, "0 values, and 2 heights of 0 indices take 0: give heights, ind"),
-        ({"heights": (0, 1), "indices": (4,), "table": (1,)}, "1 values, .* of 1 indices take 2"),
-        ({"heights": (0,), "indices": (4,), "table": (1,)}, r"grow from 0, the axis, not \(0"),
-        ({"heights": (0.1, 1), "indices": (4,), "table": (1, 1)}, "grow from 0, the axis"),
-        ({"heights": (0, 0), "indices": (4,), "table": (1, 1)}, "grow from 0, the axis"),
-        ({"heights": (0, 1), "indices": (0,), "table": (1, 1)}, r"from 1, each once, not \(0,\)"),
-        ({"heights": (0, 1), "indices": (4, 4), "table": (1,) * 4}, "Noll's, from 1, each once"),
+        ({"places": (1, 3), "rank": 1}, r"two or more rows and columns, not \(1, 3\)"),
+        ({"heights": (0, 1)}, "0 values, but 2 heights with 0 indices need 0: give heights, ind"),
+        ({"heights": (0, 1), "indices": (4,), "table": (1,)}, "1 values, .* with 1 indices need 2"),
+        (
+            {"heights": (0,), "indices": (4,), "table": (1,)},
+            r"increasing from 0, the axis, not \(0",
+        ),
+        ({"heights": (0.1, 1), "indices": (4,), "table": (1, 1)}, "increasing from 0, the axis"),
+        ({"heights": (0, 0), "indices": (4,), "table": (1, 1)}, "increasing from 0, the axis"),
+        ({"heights": (0, 1), "indices": (0,), "table": (1, 1)}, r"from 1, not \(0,\)"),
+        (
+            {"heights": (0, 1), "indices": (4, 4), "table": (1,) * 4},
+            "different Noll indices, from 1",
+        ),
     ],
 )
 def test_what_is_no_field_of_a_lens_is_refused(options, said):

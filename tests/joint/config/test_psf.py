@@ -77,7 +77,7 @@ def test_the_axis_is_where_convolutions_have_it(shape, tmp_path):
 def test_a_psf_of_another_scale_is_given_its_light(file, lens, tmp_path):
     np.save(tmp_path / "bright.npy", (1e4 * lens / lens.amax()).numpy())
     config = PSFConfig(file=tmp_path / "bright.npy", psf_size=45)
-    with pytest.raises(joint.ConfigError, match=r"at most 1, and this one to .*give front_end.thr"):
+    with pytest.raises(joint.ConfigError, match=r"at most 1, but this one to .*give front_end.thr"):
         read_psf(config, 3)
     for given, expected in ((0.8, [0.8] * 3), ((0.9, 0.7, 0.5), [0.9, 0.7, 0.5])):
         psf = read_psf(config.model_copy(update={"throughput": given}), 3)
@@ -125,7 +125,7 @@ def test_a_fixed_psf_may_be_undone(file, lens):
     raw = torch.rand(1, 3, 32, 32)
     expected = optics.wiener(raw, lens.float(), noise_to_signal=0.05)
     torch.testing.assert_close(camera.combine(raw), expected)
-    with pytest.raises(ValidationError, match=r"undoes the blur on pixels .*binning=2 adds"):
+    with pytest.raises(ValidationError, match=r"undoes the blur on single pixels.*binning=2 sums"):
         joint.SystemConfig(
             front_end=PSFConfig(file=file, restoration=0.05),
             sensor=joint.SensorConfig(binning=2),
@@ -260,12 +260,15 @@ def test_without_a_file_there_is_a_point_from_which_to_learn():
         ({"file": "lens.zmx"}, r"lens\.zmx must end in \.npy, \.tif, \.tiff, \.png"),
         ({"throughput": 1.2}, r"throughput is a share of the light, above 0 to 1, not 1\.2"),
         ({"throughput": (0.5, 0.0)}, "above 0 to 1, not 0"),
-        ({"psf_size": 8}, "psf_size must be odd, so that a pixel is its middle, not 8"),
+        ({"psf_size": 8}, "psf_size must be odd, so that a pixel is in the middle, not 8"),
         ({"spacing": 1e-6}, "give both spacing, of the file's samples, and pixel_pitch"),
         ({"spacing": 2e-6, "pixel_pitch": 1e-6}, r"pixel_pitch=1e-06 m is finer than spacing=2e-0"),
-        ({"noise": 1.0}, "centre, background and noise are those of content='picture'"),
-        ({"content": "picture", "file": "a.png"}, "does not tell how much light .*throughput"),
-        ({"trained": True, "restoration": 0.1}, "blur of a fixed PSF: set one of it and trained"),
+        ({"noise": 1.0}, "centre, background and noise are for content='picture'"),
+        ({"content": "picture", "file": "a.png"}, "does not show how much light .*throughput"),
+        (
+            {"trained": True, "restoration": 0.1},
+            "blur of a fixed PSF: set either restoration or trained",
+        ),
         ({"noise": -1.0}, "greater than or equal to 0"),
     ],
 )
@@ -326,7 +329,7 @@ _CODES = np.arange(64, dtype=np.uint8).reshape(8, 8)
         ("none.npy", np.zeros((0, 8)), r"not float64 \(0, 8\)"),
         ("nan.npy", np.where(_FLAT > 0, np.nan, 0), "must be finite"),
         ("negative.npy", _FLAT - 0.01 * np.eye(8)[::-1] - 0.01, "not negative, and its least"),
-        ("bright.npy", 2 * _FLAT, "at most 1, and this one to 2: give front_end.throughput"),
+        ("bright.npy", 2 * _FLAT, "at most 1, but this one to 2: give front_end.throughput"),
         ("last.npy", np.stack([_FLAT] * 3, 2), r"it has 8 channels.*moveaxis\(psf, -1, 0\)"),
         (
             "two.npy",
@@ -454,7 +457,7 @@ def test_the_command_line_has_its_options(file, tmp_path, capsys):
         read_train_options([*given, "--help"])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert f"{front_end}.content {{psf,picture}}" in shown
-    assert "linear picture of a point source, less its background and noise" in shown
+    assert "such as the codes of a camera, whose background and noise are removed" in shown
 
 
 def test_a_study_compares_devices_with_their_design(file, tmp_path, lens):
@@ -554,12 +557,15 @@ def test_bands_of_a_psf_are_seen_through_filters(tmp_path):
     [
         ({"places": (0, 3)}, r"together two or more, not \(0, 3\)"),
         ({"places": (1, 1)}, r"together two or more, not \(1, 1\): leave them out"),
-        ({"places": (2, 3), "rank": 7}, "rank=7 is more than the 2 x 3 places .* up to 6"),
-        ({"rank": 2}, "rank is that of PSFs of several places: give places"),
-        ({"places": (2, 3), "trained": True}, "trained is of one PSF for the whole scene"),
-        ({"places": (2, 3), "restoration": 0.1}, "restoration is of one PSF for the whole"),
-        ({"colour": {"filters": "fixed"}, "trained": True}, "trained is of channels with one"),
-        ({"colour": {"filters": "fixed"}, "restoration": 0.1}, "restoration is of channels"),
+        ({"places": (2, 3), "rank": 7}, "rank=7 is more than .*, 2 x 3 places: give at most 6"),
+        ({"rank": 2}, "rank is for PSFs of several places: give places"),
+        ({"places": (2, 3), "trained": True}, "trained needs one PSF for the whole scene"),
+        ({"places": (2, 3), "restoration": 0.1}, "restoration needs one PSF for the whole"),
+        ({"colour": {"filters": "fixed"}, "trained": True}, "trained needs one PSF per channel"),
+        (
+            {"colour": {"filters": "fixed"}, "restoration": 0.1},
+            "restoration needs one PSF per channel",
+        ),
     ],
 )
 def test_places_and_colours_that_do_not_fit_are_refused(options, said):

@@ -55,7 +55,7 @@ def test_few_colours_become_the_bands_of_the_scene():
 
 def test_a_scene_of_no_whole_number_of_times_the_picture_is_refused():
     for scene in ((30, 32), (24, 16)):
-        with pytest.raises(ValueError, match="no whole number of times the picture of 12 x 16"):
+        with pytest.raises(ValueError, match="no whole multiple of the picture of 12 x 16"):
             build_restoration(_UNET, channels=(3, 3), sizes=((12, 16), scene))
     nothing = build_restoration(joint.NoneConfig(), channels=(3, 3), sizes=((5, 5), (7, 7)))
     assert nothing is None

@@ -81,7 +81,9 @@ def test_bad_values_name_what_is_allowed(tmp_path):
         system={"codec": {"kind": "h264"}, "sensor": {"kind": "sensor", "bit_depth": 99}},
     )
     assert "training.epochs: must be greater than or equal to 1, not 0" in text
-    assert "training.monitor: no validation has 'f1'; did you mean 'macro_f1'? (a term" in text
+    assert (
+        "training.monitor: validation has no number 'f1'; did you mean 'macro_f1'? (a term" in text
+    )
     assert "system.codec: there is no kind 'h264'; choose from autoencoder, factorized, " in text
     assert "less than or equal to 16, not 99" in text
 
@@ -193,7 +195,7 @@ def test_another_teacher_is_another_run(tmp_path):
 
 def test_a_teacher_that_is_missing_is_no_configuration(tmp_path):
     text = _faults(tmp_path, objective={"distillation": 0.5})
-    assert "objective.distillation=0.5 weighs what a teacher says, and there is none" in text
+    assert "objective.distillation=0.5 needs a teacher: give teacher" in text
     assert "--teacher RUN" in text
     joint.RunConfig(teacher="a")  # which rests, as a weight of 0 in a sweep
 
@@ -250,7 +252,7 @@ def test_what_lies_at_a_path_is_recognised(tmp_path):
 
 def test_binned_pixels_are_not_restored():
     lens = joint.LensConfig(restoration=0.05)
-    with pytest.raises(ValueError, match="binning=2 adds them up: set one of the two"):
+    with pytest.raises(ValueError, match="binning=2 sums them: set one of the two"):
         joint.SystemConfig(front_end=lens, sensor=joint.SensorConfig(binning=2))
     joint.SystemConfig(front_end=lens, sensor=joint.SensorConfig())
     joint.SystemConfig(sensor=joint.SensorConfig(binning=2))
@@ -260,9 +262,9 @@ def test_a_mosaic_is_not_restored_and_needs_colour_filters():
     for name in ("packed", "none"):
         mosaic = joint.SensorConfig(cfa="rggb", demosaicing=name)
         assert mosaic.hands_on_mosaic
-        with pytest.raises(ValueError, match=rf"'{name}' hands on the mosaic: set sensor"):
+        with pytest.raises(ValueError, match=rf"'{name}' gives the mosaic: set sensor"):
             joint.SystemConfig(front_end=joint.LensConfig(restoration=0.05), sensor=mosaic)
-        with pytest.raises(ValueError, match=r"there is none: give cfa, as 'rggb'"):
+        with pytest.raises(ValueError, match=r"there is none: give cfa, such as 'rggb'"):
             joint.SensorConfig(demosaicing=name)
     interpolated = joint.SensorConfig(cfa="rggb", demosaicing="malvar")
     joint.SystemConfig(front_end=joint.LensConfig(restoration=0.05), sensor=interpolated)

@@ -31,7 +31,7 @@ def test_a_table_of_labels_is_recognised(pictures, tmp_path):
     assert found == joint.ImageTableConfig(table=table, image_size=32)
     with pytest.raises(joint.ConfigError, match=r"nothing at .*none\.csv; give .* 'phantom'$"):
         joint.data_config(tmp_path / "none.csv")
-    with pytest.raises(joint.ConfigError, match=r"none.csv; .* a table inside a zip .*--config\)"):
+    with pytest.raises(joint.ConfigError, match=r"none.csv; .* a table inside a zip, .*--config\)"):
         joint.data_config("none.csv")
     # A folder of pictures alone says what is missing; with their table in it, it is whole.
     with pytest.raises(
@@ -115,7 +115,7 @@ def test_what_else_is_in_a_zip_makes_it_no_class_folders(tmp_path, other):
 
 def test_what_is_not_ham10000_says_what_else_it_may_be(tmp_path):
     (tmp_path / "x.txt").touch()
-    with pytest.raises(ValueError, match=r"found x.txt\. What is not HAM10000 .*ImageFolder"):
+    with pytest.raises(ValueError, match=r"found x.txt\. Other data sets .*ImageFolder"):
         joint.build_data(joint.data_config(tmp_path))
 
 

@@ -86,7 +86,7 @@ def test_pictures_that_do_not_fit_the_sensor_are_refused():
         joint.build_system(binned, image_size=(32, 32), channels=3, classes=5)
     for several in ((0.5, 0.4), (0.5, 0.4, 0.3, 0.2)):
         own = joint.SystemConfig(sensor=joint.SensorConfig(quantum_efficiency=several))
-        told = rf"sensor\.quantum_efficiency has {len(several)} numbers, and an exposure 3 channels"
+        told = rf"sensor\.quantum_efficiency has {len(several)} numbers, but an exposure has 3"
         with pytest.raises(ValueError, match=told):
             joint.build_system(own, image_size=(32, 32), channels=3, classes=5)
     bayer = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb"))

@@ -31,8 +31,12 @@ def test_a_shutter_is_built_as_configured():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValidationError, match="open for half of the time: leave out share"):
         joint.ShutterConfig(start="fluttered", share=0.3)
+    with pytest.raises(ValidationError, match="has 52 slots, not 8: leave out slots"):
+        joint.ShutterConfig(start="fluttered", slots=8)
+    for slots in (16, 52):  # as a saved one says
+        assert _built(start="fluttered", slots=slots).raw.shape == (52,)
     lamps = joint.LensConfig(colour={"lamps": "fixed", "patterns": 2})
-    with pytest.raises(ValidationError, match=r"see another motion: set lens\.colour\.patterns=1"):
+    with pytest.raises(ValidationError, match=r"have another motion: set lens\.colour\.patterns=1"):
         joint.ShutterConfig(lens=lamps)
     for wrong in ({"share": 0.0}, {"share": 1.5}, {"motion": -1.0}, {"slots": 0}):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
@@ -136,7 +140,7 @@ def test_it_is_told_and_drawn():
     fixed = joint.ShutterConfig(trained=False, lens=lens)
     alone, seen = (joint.build_front_end(each, (16, 16), 3) for each in (lens, fixed))
     assert (spreads(seen).parts == spreads(alone).parts).all()
-    with pytest.raises(ValueError, match="both learn, which is no one element"):
+    with pytest.raises(ValueError, match="both a shutter and the lens behind it are trained"):
         spreads(joint.build_front_end(joint.ShutterConfig(lens=lens), (16, 16), 3))
     told = str(list(configuration_words(joint.RunConfig(system={"front_end": behind}))))
     assert "during the exposure; behind it: lens of " in told

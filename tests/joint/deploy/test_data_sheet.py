@@ -99,7 +99,13 @@ def test_a_saturated_pixel_has_no_ratio():
     assert sheet.to_dict()["light"][0]["half"] == [None]
     several = optics.Sensor(4000, gain=1.0, quantum_efficiency=(0.6, 0.3, 0.2))
     told = str(data_sheet(_system(sensor=several), image_size=32))
-    assert "SNR none, 27.7, 26.0 dB at half of it" in told
+    assert "SNR none, 27.8, 26.0 dB at half of it" in told
+    # Of a well that is full there, no more than the largest of the same sheet.
+    with pytest.warns(UserWarning, match="full_well=3000: pixels saturate at irradiance 0.5"):
+        well = optics.Sensor(10_000, full_well=3000)
+    full = data_sheet(_system(sensor=well), image_size=32)
+    assert "largest SNR    34.8 dB" in str(full)
+    assert "SNR 34.8 dB at half of it" in str(full)
 
 
 def test_where_the_simulation_is_not_to_be_trusted():

@@ -16,6 +16,7 @@ from joint import ImagingSystem, export
 from joint.deploy.export import check_target
 from joint.deploy.graph_file import DESCRIPTION, FORMATS
 from joint.saved.checkpoint import CheckpointError
+from joint.system import seen_by
 
 # A module to patch: `joint.export` is its function.
 module = importlib.import_module("joint.deploy.export")
@@ -205,11 +206,11 @@ def test_ends_that_are_not_there(tmp_path, scenes):
     with pytest.raises(ValueError, match=f"until must be one of {ends}, not 'raw'"):
         export(system, scenes, file, until="raw")
     for codec, said in ((None, "no codec"), (compress.JPEG(80), "JPEG")):
-        with pytest.raises(ValueError, match=f"needs a learned codec, and not {said}"):
+        with pytest.raises(ValueError, match=f"needs a learned codec, not {said}"):
             export(build(codec), scenes, file, until="latent")
     with pytest.raises(ValueError, match="are one picture: begin at 'codes'"):
         export(build(), scenes, file, until="handed")
-    with pytest.raises(ValueError, match=r"no classifier, so that.*until='handed' or until"):
+    with pytest.raises(ValueError, match=r"no classifier, and therefore.*until='handed' or until"):
         export(system.replace(classifier=None), scenes, file)
     assert not file.exists()
 
@@ -272,13 +273,13 @@ def test_a_rule_that_does_not_fit_is_refused(tmp_path, scenes):
     with pytest.raises(ValueError, match=r"until='scores' ends before: give until='probabilities'"):
         export(system, scenes, file, rule=rule)
     how = {"until": "probabilities", "rule": rule}
-    with pytest.raises(ValueError, match=r"of the classes a, b, c, in this order, and the scores"):
+    with pytest.raises(ValueError, match=r"the classes a, b, c, in this order, but the scores"):
         export(system, scenes, file, classes=("b", "a", "c"), **how)
     with pytest.raises(
-        ValueError, match=r"this rule is of scores \[N, 2\] of the classes a, b, not"
+        ValueError, match=r"this rule takes scores \[N, 2\] of the classes a, b, not"
     ):
         export(system, scenes, file, **{**how, "rule": classify.DecisionRule(("a", "b"))})
-    with pytest.raises(ValueError, match="no classifier, so that there are no probabilities"):
+    with pytest.raises(ValueError, match="no classifier, and therefore no probabilities"):
         export(system.replace(classifier=None), scenes, file, **how)
     assert not file.exists()
 
@@ -308,7 +309,9 @@ def test_some_codes_of_an_onnx_may_fall_to_the_other_side(
         system.codec.gain.log_gain += math.log2(scale)
     many = scenes.repeat(3, 1, 1, 1)  # 4608 codes
     if (share, steps) != (0.008, 1):
-        with pytest.raises(ValueError, match=r"latent of the file differ by .*% of its codes are"):
+        with pytest.raises(
+            ValueError, match=r"latent of the file differ by .*% of its codes differ"
+        ):
             export(system, many, tmp_path / "a.onnx", until="latent")
     else:
         done = export(system, many, tmp_path / "a.onnx", until="latent")
@@ -329,7 +332,7 @@ def test_each_half_is_without_the_weights_of_the_other(tmp_path, scenes):
     assert any("synthesis.layers" in key for key in held["server"])
     # The system itself keeps them.
     assert len(system.codec.synthesis.layers) > 1
-    with pytest.raises(ValueError, match="classes are those of scores, and until='latent'"):
+    with pytest.raises(ValueError, match="until='latent' gives no scores"):
         export(system, scenes, tmp_path / "a.pt2", until="latent", classes=NAMES)
 
 
@@ -388,7 +391,7 @@ def test_classes_are_those_that_the_system_knows(tmp_path, scenes):
     assert description(tmp_path / "a.pt2")["classes"] == list(NAMES)
     renamed = tuple(name.upper() for name in NAMES)
     assert export(system, scenes, tmp_path / "b.pt2", classes=renamed).classes == renamed
-    with pytest.raises(ValueError, match=r"in this order, and not of .*: leave classes out"):
+    with pytest.raises(ValueError, match=r"in this order, not for .*: leave classes out"):
         export(system, scenes, tmp_path / "c.pt2", classes=NAMES[::-1])
     assert not (tmp_path / "c.pt2").exists()
 
@@ -515,6 +518,33 @@ def test_a_system_in_float64_is_no_onnx(tmp_path, scenes):
     message = r"ONNX Runtime cannot run this system.* give system\.float\(\) and scenes\.float\(\)"
     with pytest.raises(ValueError, match=message):
         export(system, scenes.double(), tmp_path / "a.onnx")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_classifier_of_another_type_is_handed_it(tmp_path, scenes, kind):
+    """Scores are of its type, probabilities single at least, of scores as far apart as any."""
+    system = build().eval()
+    system.classifier.net[-1].weight.data *= 2000
+    system.classifier.to(kind)
+    with torch.no_grad():
+        handed = system(scenes, generator=torch.Generator().manual_seed(0)).handed
+        wanted = seen_by(system.classifier, handed)
+    assert wanted.amax() - wanted.amin() > 15
+    for until, of in (("scores", kind), ("probabilities", torch.promote_types(kind, scenes.dtype))):
+        done = export(system, scenes, tmp_path / "a.pt2", plane="handed", until=until)
+        found = scores(done.path, handed)
+        assert found.dtype == of
+        expected = wanted if until == "scores" else wanted.to(of).softmax(1)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_system_in_bfloat16_is_no_onnx(tmp_path, scenes):
+    pytest.importorskip("onnxscript")
+    system = ImagingSystem(classifier=build().classifier.bfloat16())
+    message = r"ONNX Runtime cannot run this system.* in bfloat16: give system\.float\(\)$"
+    with pytest.raises(ValueError, match=message):
+        export(system, scenes, tmp_path / "a.onnx")
     assert not [*tmp_path.iterdir()]
 
 
@@ -675,7 +705,7 @@ def test_what_is_refused(tmp_path, scenes):
         export(system, scenes, tmp_path / "a.pt")
     with pytest.raises(ValueError, match="plane must be one of codes, measurement, latent, handed"):
         export(system, scenes, tmp_path / "a.pt2", plane="scene")
-    with pytest.raises(ValueError, match="2 classes are named, and there are 3 scores"):
+    with pytest.raises(ValueError, match="2 classes are named, but there are 3 scores"):
         export(system, scenes, tmp_path / "a.pt2", classes=("a", "b"))
     with pytest.raises(ValueError, match=r"names, such as .*, not the one word 'abc'"):
         export(system, scenes, tmp_path / "a.pt2", classes="abc")

@@ -218,11 +218,9 @@ def test_a_point_that_this_system_lacks_is_refused_as_by_evaluate(run, clinic):
         with pytest.raises(ValueError, match="temperature must be positive and finite, not"):
             joint.predict(run, clinic, temperature=wrong)
     rule = classify.DecisionRule(("fine", "pit"), 2.0)
-    with pytest.raises(
-        ValueError, match="a rule has a temperature of its own: leave temperature=3"
-    ):
+    with pytest.raises(ValueError, match="a rule has its own temperature: leave temperature=3"):
         joint.predict(run, clinic, temperature=3, rule=rule)
-    with pytest.raises(ValueError, match="the rule is of the classes a, b and the scores are of"):
+    with pytest.raises(ValueError, match="the rule has the classes a, b but the scores have"):
         joint.predict(run, clinic, rule=classify.DecisionRule(("a", "b")))
     with pytest.raises(TypeError, match="call once for each photons"):
         joint.predict(run, clinic, photons=(1, 2))
@@ -350,16 +348,16 @@ def test_what_cannot_be_predicted_is_told(run, clinic, tmp_path, capsys):
     alone = ["--classifier", "none", "--objective.task", "0", "--objective.distortion", "1"]
     alone += ["--training.monitor", "loss"]
     assert main(["train", "--output", str(silent), *settings, *alone]) == 0
-    with pytest.raises(joint.ConfigError, match="has no classifier: it says nothing of a picture"):
+    with pytest.raises(joint.ConfigError, match="has no classifier and cannot label pictures"):
         joint.predict(silent, [clinic])
 
 
 @pytest.mark.parametrize(
     ("scenes", "message"),
     [
-        ({"channels": 5}, r"of 5 channels and 16 x 16 pixels, and picture files are made square"),
-        ({"size": (16, 24)}, r"of 3 channels and 16 x 24 pixels, and picture files are made squa"),
-        ({"encoding": "linear"}, "takes linear light, and the codes of picture files are sRGB"),
+        ({"channels": 5}, r"of 5 channels and 16 x 16 pixels, but picture files become square"),
+        ({"size": (16, 24)}, r"of 3 channels and 16 x 24 pixels, but picture files become squa"),
+        ({"encoding": "linear"}, "takes linear light, but the codes of picture files are sRGB"),
     ],
 )
 def test_scenes_that_no_file_is_one_of_are_told(scenes, message, tmp_path, clinic):

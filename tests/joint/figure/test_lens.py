@@ -136,7 +136,7 @@ def test_a_focus_that_is_known_is_not_computed_again(monkeypatch):
     assert right.get_title().startswith("at 0.12 cycles/pixel")
     curve = several.polychromatic[1, 1, 1, :, 0, 0]
     assert _data(right.lines[0], "y") == pytest.approx(curve.tolist())
-    with pytest.raises(ValueError, match="a focus has distances and weights of its own"):
+    with pytest.raises(ValueError, match="a focus has its own distances and weights"):
         lens_figure(front, focus=known, weights=weights)
 
 

@@ -236,7 +236,7 @@ def test_other_light_and_other_quality_without_training(lesions):
     assert all(torch.equal(state[n], t) for n, t in system.state_dict().items())
     with pytest.raises(ValueError, match=r"photons=0\.0 is out of range; give a positive number"):
         joint.evaluate(system, lesions, objective=joint.Objective(task=0), photons=0.0)
-    with pytest.raises(ValueError, match="JPEG2000 has no qualities to choose: leave quality out"):
+    with pytest.raises(ValueError, match="JPEG2000 has no choice of qualities: leave quality out"):
         joint.evaluate(joint.ImagingSystem(codec=compress.JPEG2000(20)), lesions, quality=1)
     tables = joint.ImagingSystem(codec=compress.DifferentiableJPEG(50))
     coarse = joint.evaluate(tables, lesions, quality=10).bpp
@@ -282,7 +282,7 @@ class _Gain(optics.FrontEnd):
 def test_a_front_end_that_amplifies_is_spoken_of(lesions):
     plain = joint.Objective(task=0)
     system = joint.ImagingSystem(front_end=_Gain(3.0), sensor=optics.Sensor(500))
-    with pytest.warns(UserWarning, match="_Gain has a throughput of 3, and no passive optics"):
+    with pytest.warns(UserWarning, match="_Gain has a throughput of 3, but passive optics"):
         joint.evaluate(system, lesions, objective=plain)
 
 
@@ -511,7 +511,7 @@ def test_files_that_decode_to_something_else_are_spoken_of(lesions):
             return replace(compress.PNG()(image), rate="rounded")
 
     system = joint.ImagingSystem(codec=Broken())
-    with pytest.warns(UserWarning, match=r"reconstruction \(CorruptStream: payload 0: cut or con"):
+    with pytest.warns(UserWarning, match=r"reconstruction \(CorruptStream: payload 0: cut or too"):
         joint.evaluate(system, lesions, objective=plain, count_bytes=True)
 
 
@@ -533,7 +533,7 @@ def test_a_rate_that_is_none_is_spoken_of(lesions, factor, said):
             return replace(coded, side_bits=coded.side_bits * factor, rate="rounded")
 
     system, plain = joint.ImagingSystem(codec=Free(10)), joint.Objective(task=0)
-    with pytest.warns(UserWarning, match=f"the rate of Free comes to {said}"):
+    with pytest.warns(UserWarning, match=f"the rate of Free is {said}"):
         joint.evaluate(system, lesions, objective=plain)
 
 
@@ -541,7 +541,9 @@ def test_a_rate_that_says_bytes_and_is_another_is_spoken_of(lesions):
     codec = _Lying(50)
     codec.said = "bytes"
     system, plain = joint.ImagingSystem(codec=codec), joint.Objective(task=0)
-    with pytest.warns(UserWarning, match=r"_Lying says .* of the bytes, .* but its files have "):
+    with pytest.warns(
+        UserWarning, match=r"_Lying declares .* of the bytes, .* but its files have "
+    ):
         found = joint.evaluate(system, lesions, objective=plain, count_bytes=True)
     assert found.bpp < found.bpp_bytes
     joint.evaluate(system, lesions, objective=plain)  # nothing is counted, nothing is known

@@ -31,7 +31,7 @@ def test_what_is_cut_is_that_of_the_distance_asked_for():
     lost = 1 - float(lens.psf(distance=0.12).sum((-2, -1)).min())
     assert lost > 0.1
     near = what_is_cut(lens, distance=0.12)
-    assert near.startswith("At 0.12 m this PSF is not that of the element as it would be made. ")
+    assert near.startswith("At 0.12 m this PSF is not that of the manufactured element. ")
     assert f" {100 * lost:.0f} % of the light falls outside of the window of 31 x 31" in near
 
 

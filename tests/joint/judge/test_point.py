@@ -62,9 +62,9 @@ def test_a_system_is_there_for_a_while_and_then_as_it_was():
     ("point", "message"),
     [
         (OperatingPoint(distance=1.0), "distance=1 needs a lens, .* the system has LearnedKernel"),
-        (OperatingPoint(motion=1.0), "motion=1 needs .*CodedExposure, and the system has Learned"),
-        (OperatingPoint(photons=5.0), "photons=5 needs a sensor, and the system has none"),
-        (OperatingPoint(quality=1.0), "PNG has no qualities to choose: leave quality out"),
+        (OperatingPoint(motion=1.0), "motion=1 needs .*CodedExposure, but the system has Learned"),
+        (OperatingPoint(photons=5.0), "photons=5 needs a sensor, but the system has none"),
+        (OperatingPoint(quality=1.0), "PNG has no choice of qualities: leave quality out"),
     ],
 )
 def test_what_a_system_does_not_have_is_refused(point, message):
@@ -72,7 +72,7 @@ def test_what_a_system_does_not_have_is_refused(point, message):
     with pytest.raises(ValueError, match=message), operating(system, point):
         pass
     with (
-        pytest.raises(ValueError, match="quality=1 needs a codec, and the system has none"),
+        pytest.raises(ValueError, match="quality=1 needs a codec, but the system has none"),
         operating(joint.ImagingSystem(), OperatingPoint(quality=1.0)),
     ):
         pass
@@ -126,7 +126,7 @@ def test_a_lens_that_is_worse_in_the_corners_is_refocused():
     assert lens.scene_distance.tolist() == [0.4, 0.8]
     fixed = optics.VaryingImaging(torch.full((2, 2, 3, 3), 0.1), rank=1)
     with (
-        pytest.raises(ValueError, match=r"VaryingImaging with a pupil, and the system has Varying"),
+        pytest.raises(ValueError, match=r"VaryingImaging with a pupil, but the system has Varying"),
         operating(joint.ImagingSystem(front_end=fixed), OperatingPoint(distance=0.5)),
     ):
         pass
@@ -228,7 +228,7 @@ def test_a_file_has_whole_qualities_up_to_100(codec, least):
 def test_no_quality_is_a_quality_of_every_codec(codec):
     with at_quality(codec, None):
         pass
-    told = f"{type(codec).__name__} has no qualities to choose: leave quality out"
+    told = f"{type(codec).__name__} has no choice of qualities: leave quality out"
     with pytest.raises(ValueError, match=told), at_quality(codec, 60):
         pass
 
@@ -255,7 +255,7 @@ def test_jpeg_of_tables_has_the_qualities_of_jpeg_while_they_are_the_standard_on
         codec.log_tables += 1
     own = codec.log_tables.detach().clone()
     with (
-        pytest.raises(ValueError, match=r"has tables of its own, .*: leave quality out"),
+        pytest.raises(ValueError, match=r"has its own tables, .*: leave quality out"),
         at_quality(codec, 20),
     ):
         pass
@@ -276,7 +276,7 @@ def test_a_lens_without_a_pupil_has_no_distance():
     spread = optics.IncoherentImaging(psf=torch.full((3, 3, 3), 1 / 9))
     system = joint.ImagingSystem(front_end=spread)
     with (
-        pytest.raises(ValueError, match="with a pupil, and the system has IncoherentImaging"),
+        pytest.raises(ValueError, match="with a pupil, but the system has IncoherentImaging"),
         operating(system, OperatingPoint(distance=1.0)),
     ):
         pass

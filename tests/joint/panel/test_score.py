@@ -2,24 +2,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
+from toys import report_of_four
 
 import classify
 from joint.panel.look import COLOURS
 from joint.panel.score import draw_precision_recall, draw_reliability, draw_roc
 
 
-def _report():
-    probabilities = np.array(
-        [[0.85, 0.15, 0.0], [0.55, 0.3, 0.15], [0.2, 0.65, 0.15], [0.15, 0.85, 0.0]]
-    )
-    labels = np.array([0, 1, 1, 1])
-    return classify.report(
-        probabilities, labels, classes=("mel", "nv", "df"), kind="probabilities", bins=10
-    )
-
-
 def test_the_reliability_bars_are_the_bins_with_pictures():
-    report = _report()
+    report = report_of_four()
     axis = Figure().subplots()
     draw_reliability(axis, report.reliability)
     bars = sorted((bar.get_x(), bar.get_width(), bar.get_height()) for bar in axis.patches)
@@ -33,7 +24,7 @@ def test_the_reliability_bars_are_the_bins_with_pictures():
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_the_lines_of_the_reliability_bars_are_wilsons_intervals(level):
-    report = _report()
+    report = report_of_four()
     axis = Figure().subplots()
     draw_reliability(axis, report.reliability, level=level)
     (lines,) = axis.collections

@@ -133,7 +133,7 @@ def test_mistakes_are_told_in_words(run, picture, tmp_path, capsys):
     target = tmp_path / "a.l2l"
     before = picture.read_bytes()
     told = fails("compress", picture, tmp_path / "." / "in.png", "--codec", run)
-    assert "in.png is the file that is read: choose another target" in told
+    assert "in.png is the source file itself: choose another target" in told
     assert picture.read_bytes() == before
     told = fails("compress", picture, tmp_path, "--codec", run)
     assert "is a folder: name a file in it" in told
@@ -162,15 +162,17 @@ def test_only_what_keeps_its_meaning_is_read(tmp_path):
         read_picture(colour, channels=1)
     clear = tmp_path / "clear.png"
     Image.fromarray(np.stack([values] * 4, -1)).save(clear)
-    with pytest.raises(ValueError, match=r"clear.png is transparent somewhere.*: flatten it onto"):
+    with pytest.raises(ValueError, match=r"clear.png has transparent parts.*: flatten it onto"):
         read_picture(clear)
     deep = tmp_path / "deep.png"
     Image.fromarray(values.astype(np.uint16) * 256).save(deep)
     with pytest.raises(
-        ValueError, match=r"16 bits, .* convert it, with 255 \* code / white or, of"
+        ValueError, match=r"16-bit picture, .* convert it, with 255 \* code / white or, for"
     ):
         read_picture(deep)
-    with pytest.raises(ValueError, match="1 or 3 channels can be read, not of 5: a codec of other"):
+    with pytest.raises(
+        ValueError, match="1 or 3 channels can be read, not of 5: a codec with other"
+    ):
         read_picture(grey, channels=5)
 
 
@@ -190,10 +192,12 @@ def test_colour_of_16_bits_is_not_cut_to_8(tmp_path, kind, channels):
     )
     (tmp_path / "deep.png").write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"16 bits, .* convert it, with 255 \* code / white or, of"
+        ValueError, match=r"16-bit picture, .* convert it, with 255 \* code / white or, for"
     ):
         read_picture(tmp_path / "deep.png")
-    with pytest.raises(compress.CorruptStream, match="PNG of 16 bits, which is never written"):
+    with pytest.raises(
+        compress.CorruptStream, match="PNG of 16 bits, which this codec never writes"
+    ):
         compress.PNG().decompress([content])
 
 
@@ -213,7 +217,7 @@ def test_an_alpha_that_lets_nothing_through_is_dropped(tmp_path, mode):
             picture.save(path)
         channels = 1 if mode == "LA" else 3
         if not opaque:
-            with pytest.raises(ValueError, match=r"254\.png is transparent somewhere"):
+            with pytest.raises(ValueError, match=r"254\.png has transparent parts"):
                 read_picture(path, channels=channels)
             continue
         expected = np.asarray(plain.convert("L" if mode == "LA" else "RGB")).reshape(8, 8, -1)
@@ -226,7 +230,7 @@ def test_the_advice_for_linear_light_of_16_bits_gives_the_codec_that_light(tmp_p
     codes = np.random.default_rng(0).integers(0, white + 1, (8, 8, 3)).astype(np.uint16)
     light = torch.from_numpy(codes / white).movedim(-1, 0)[None]
     Image.fromarray(codes[..., 0]).save(tmp_path / "deep.png")
-    advice = r"of linear light, 255 \* optics.linear_to_srgb\(code / white\)"
+    advice = r"for linear light, 255 \* optics.linear_to_srgb\(code / white\)"
     with pytest.raises(ValueError, match=advice):
         read_picture(tmp_path / "deep.png")
     write_picture(tmp_path / "eight.png", optics.linear_to_srgb(light))
@@ -282,7 +286,7 @@ def test_a_tiff_of_signed_codes_is_refused(tmp_path):
     for form, name in ((1, "unsigned.tif"), (2, "signed.tif")):
         grey.save(tmp_path / name, tiffinfo={339: form})
     assert read_picture(tmp_path / "unsigned.tif").shape == (1, 3, 8, 8)
-    with pytest.raises(ValueError, match=r"signed\.tif is a picture of signed codes"):
+    with pytest.raises(ValueError, match=r"signed\.tif has signed codes"):
         read_picture(tmp_path / "signed.tif")
 
 
@@ -396,7 +400,7 @@ def test_a_run_that_does_not_say_its_channels_takes_pictures_as_they_come(grey, 
 
 
 def test_a_codec_without_qualities_refuses_one(picture, tmp_path):
-    with pytest.raises(ValueError, match="PNG has no qualities to choose: leave quality out"):
+    with pytest.raises(ValueError, match="PNG has no choice of qualities: leave quality out"):
         joint.compress_file(picture, tmp_path / "a", compress.PNG(), quality=50)
     done = joint.compress_file(picture, tmp_path / "a.png", compress.PNG())
     assert done.psnr is None
@@ -445,7 +449,7 @@ def test_a_format_with_a_quality_takes_another(picture, tmp_path):
             joint.compress_file(picture, tmp_path / "b", codec, quality=quality)
     with pytest.raises(ValueError, match="quality of WebP must be a whole number, 0 to 100, got -"):
         joint.compress_file(picture, tmp_path / "b", compress.WebP(), quality=-1)
-    with pytest.raises(ValueError, match="WebP has no qualities to choose: leave quality out"):
+    with pytest.raises(ValueError, match="WebP has no choice of qualities: leave quality out"):
         joint.compress_file(picture, tmp_path / "b", compress.WebP(lossless=True), quality=50)
     assert not (tmp_path / "b").exists()
 
@@ -464,5 +468,5 @@ def test_a_ppm_of_sixteen_bits_is_refused_as_a_png_is(tmp_path, kind, white):
     text = " ".join(map(str, codes.reshape(-1))).encode()
     body = text if kind == "P3" else codes.astype(">u2").tobytes()
     path.write_bytes(f"{kind}\n4 4\n{white}\n".encode() + body)
-    with pytest.raises(ValueError, match=r"16 bits, .* convert it, with 255"):
+    with pytest.raises(ValueError, match=r"16-bit picture, .* convert it, with 255"):
         read_picture(path)

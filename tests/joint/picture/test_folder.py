@@ -118,7 +118,7 @@ def test_one_bad_picture_does_not_stop_the_others(folder, codec, tmp_path):
     assert [f.path for f in done.failed] == [
         str(folder / name) for name in ("0.png", "clear.png", "deep/cut.png")
     ]
-    assert "clear.png is transparent somewhere" in done.failed[1].error
+    assert "clear.png has transparent parts" in done.failed[1].error
     assert all(str(file).count(file.path) == 1 for file in done.failed)
     assert set(_contents(tmp_path / "coded")) == {f"{name}.l2l" for name in NAMES}
 
@@ -203,7 +203,7 @@ def test_a_call_that_would_end_in_a_muddle_is_refused_before_anything_is_written
     refused([folder], "quality must be 0 to 2", quality=3)
     refused([folder], "give a quality or bpp, the rate to find it for, not both", quality=1, bpp=1)
     refused([folder], r"bpp must be a positive number", bpp=-1)
-    refused([folder], r"the coarsest quality takes .* more than 0\.001", bpp=0.001)
+    refused([folder], r"the lowest quality takes .* more than 0\.001", bpp=0.001)
     refused([folder / "a.bmp", folder], r"a\.bmp and .*a\.bmp would both become .*a\.l2l: rename")
     _write(folder / "b.webp", 5)
     refused([folder], r"b\.png and .*b\.webp would both become .*coded.b\.l2l: rename one of them")
@@ -212,11 +212,11 @@ def test_a_call_that_would_end_in_a_muddle_is_refused_before_anything_is_written
     refused(
         [tmp_path / "empty"], r"nothing to do in .*empty: no file ends in .*\.png.* \(1 others\)"
     )
-    with pytest.raises(ValueError, match=r"labels\.csv is a file: several files are written to a"):
+    with pytest.raises(ValueError, match=r"labels\.csv is a file: give a folder for several files"):
         compress_files([folder / "deep"], folder / "labels.csv", codec)
     _write(tmp_path / "c.png", 1)
     (tmp_path / "c.png").rename(tmp_path / "c.l2l")
-    with pytest.raises(ValueError, match=r"c\.l2l is the file that is read: choose another"):
+    with pytest.raises(ValueError, match=r"c\.l2l is the source file itself: choose another"):
         compress_files([tmp_path / "c.l2l", folder], tmp_path, codec, overwrite=True)
     with pytest.raises(ValueError, match=r"no file ends in one of \.l2l \(8 others\)"):
         decompress_files([folder], out, codec)
@@ -279,17 +279,17 @@ def test_what_is_there_is_left_and_the_rest_is_made(folder, codec, tmp_path):
     assert done.sources == (str(folder / "b.png"), str(folder / "deep" / "D.TIF"))
     assert (done.there, done.to_dict()["there"], done.found.of) == (2, 2, 4)
     assert "2 pictures, " in str(done)
-    assert "2 files there already" in str(done)
+    assert "2 files already exist" in str(done)
     assert _contents(out) == expected | {"a.l2l": b"of another"}
     done = compress_files([folder], out, codec, bpp=9, skip_existing=True)
     assert (done.written, done.there, done.found) == ((), 4, None)
-    assert str(done).splitlines()[:2] == [f"{out}: 0 pictures", "4 files there already"]
+    assert str(done).splitlines()[:2] == [f"{out}: 0 pictures", "4 files already exist"]
 
     decompress_files([whole / "a.l2l", whole / "b.l2l"], tmp_path / "out", codec)
     back = decompress_files([whole], tmp_path / "out", codec, skip_existing=True)
     assert (len(back.written), back.there) == (2, 2)
     for several in (compress_files, decompress_files):
-        with pytest.raises(ValueError, match="replace the files that are there, or leave them"):
+        with pytest.raises(ValueError, match="overwrite and skip_existing exclude each other"):
             several([whole], out, codec, overwrite=True, skip_existing=True)
 
 

@@ -114,7 +114,7 @@ def test_what_one_codec_does_not_take_is_left_out_of_all_and_named(folder):
     assert found.codecs[1].mse.tolist() == [[0], [0]]
     said = {failed.path.rpartition("/")[2]: failed.error for failed in found.failed}
     assert set(said) == {"broken.png", "deep.png", "b.bmp"}
-    assert "is a picture of 16 bits" in said["deep.png"]
+    assert "is a 16-bit picture" in said["deep.png"]
     assert said["b.bmp"] == f"short: {folder / 'b.bmp'}: too wide"
     sweeps = [_jpeg(50), CodecSweep("mine", "", (CodecPoint(None, grey),))]
     found = measure_pictures([folder], sweeps)
@@ -135,7 +135,7 @@ def test_pictures_may_be_too_small_for_ssim(folder):
     found = measure_pictures([folder], [_jpeg(50)], least_side=11)
     assert (len(found.names), found.scales) == (3, 2)
     (failed,) = found.failed
-    assert str(failed) == f"{folder / 'small.png'} is of 9x40 pixels, and at least 11x11 are needed"
+    assert str(failed) == f"{folder / 'small.png'} has 9x40 pixels, but at least 11x11 are needed"
 
 
 def test_a_small_picture_is_not_enlarged(folder):
@@ -143,7 +143,7 @@ def test_a_small_picture_is_not_enlarged(folder):
     assert found.names == (str(folder / "a.png"), str(folder / "c.png"))
     (failed,) = found.failed
     assert str(failed).startswith(
-        f"{folder / 'b.bmp'} is of 30x64 pixels, and is not enlarged to a square of 35"
+        f"{folder / 'b.bmp'} has 30x64 pixels, and is not enlarged to a square of 35"
     )
     assert measure_pictures([folder], [_jpeg(50)], image_size=30).failed == ()
 

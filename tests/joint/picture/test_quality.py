@@ -93,13 +93,13 @@ def test_jpeg_of_tables_has_a_quality_while_they_are_the_standard_ones(sources):
     assert codec.quality == 30
     with torch.no_grad():
         codec.log_tables += 1
-    with pytest.raises(ValueError, match="has tables of its own, trained or set"):
+    with pytest.raises(ValueError, match="has custom tables, trained or set"):
         find_quality(codec, sources, 7.5)
 
 
 def test_mistakes_are_told_in_words(sources, tmp_path):
     for codec in (compress.PNG(), compress.KMeansCodec(4)):
-        with pytest.raises(ValueError, match="has no qualities to choose: leave bpp out"):
+        with pytest.raises(ValueError, match="has no choice of qualities: leave bpp out"):
             find_quality(codec, sources, 1.0)
     with pytest.raises(ValueError, match="found on at least 1 picture, not on 0"):
         find_quality(compress.JPEG(), sources, 1.0, most=0)

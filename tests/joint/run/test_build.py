@@ -128,7 +128,8 @@ def test_a_column_of_the_scenes_may_be_the_split():
     ]  # fmt: skip
     with pytest.raises(joint.ConfigError, match=r"have no column 'parts'; did you mean 'part'\?"):
         build("parts")
-    with pytest.raises(joint.ConfigError, match=r"split\.column='site': .* said: 'arm' \(30 times"):
+    wrong = r"split\.column='site': .* these were given: 'arm' \(30 times"
+    with pytest.raises(joint.ConfigError, match=wrong):
         build("site")
     # Older configurations know no column, and keep their digest.
     assert "column" not in joint.SplitConfig().model_dump_json()
@@ -183,9 +184,9 @@ def test_every_picture_is_tested_in_one_fold():
         assert not {*parts.validation.groups} & {*parts.train.groups}
         tested += parts.test.identifiers
     assert sorted(tested) == sorted(scenes.identifiers)
-    with pytest.raises(ValueError, match="fold=4 is not there: there are 4 folds"):
+    with pytest.raises(ValueError, match="fold=4 does not exist: there are 4 folds"):
         joint.SplitConfig(folds=4, fold=4)
-    with pytest.raises(ValueError, match="fold=1 is not there: there are no folds"):
+    with pytest.raises(ValueError, match="fold=1 does not exist: there are no folds"):
         joint.SplitConfig(fold=1)
 
 

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from phantom_runs import CLASSIFIER, CODEC, config_of, renamed
+from phantom_runs import CLASSIFIER, CODEC, QUICK, config_of, renamed
 
 import classify
 import joint
@@ -16,19 +16,6 @@ from joint.run.complete import complete_run, earlier
 from joint.saved.folder import RunFolder, read_history, read_result
 from joint.saved.predictions import load_predictions
 from joint.train.teacher import identify
-
-
-@pytest.fixture(scope="module")
-def parts():
-    config = config_of(**CODEC)
-    return joint.build_split(config, joint.build_data(config.data))
-
-
-@pytest.fixture(scope="module")
-def codec(parts, tmp_path_factory):
-    """A codec and the folder of its run."""
-    folder = tmp_path_factory.mktemp("runs") / "codec"
-    return complete_run(config_of(**CODEC), parts, folder, resamples=10, progress=False), folder
 
 
 def test_the_folder_is_one_of_the_command_line(codec, parts):
@@ -68,7 +55,6 @@ def test_a_run_that_was_ended_before_it_was_saved_does_not_forget_its_start(
     codec, parts, tmp_path, monkeypatch
 ):
     config = config_of(**CODEC, **CLASSIFIER)
-    quick = {"resamples": 0, "progress": False}
 
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -76,48 +62,46 @@ def test_a_run_that_was_ended_before_it_was_saved_does_not_forget_its_start(
     with monkeypatch.context() as patched:
         patched.setattr("joint.run.complete.fit", killed)
         with pytest.raises(KeyboardInterrupt):
-            complete_run(config, parts, tmp_path, start={"codec": codec[0].codec}, **quick)
+            complete_run(config, parts, tmp_path, start={"codec": codec[0].codec}, **QUICK)
     assert (tmp_path / "config.json").exists()
     with pytest.raises(joint.ConfigError, match="was begun with a trained codec, and was ended"):
-        complete_run(config, parts, tmp_path, **quick)
-    complete_run(config, parts, tmp_path, resume=False, **quick)
+        complete_run(config, parts, tmp_path, **QUICK)
+    complete_run(config, parts, tmp_path, resume=False, **QUICK)
     assert read_result(tmp_path)["start"] == []
     assert not (tmp_path / "start.json").exists()
 
 
 def test_a_run_that_was_saved_goes_on_without_its_start_and_with_no_other(codec, parts, tmp_path):
     config = config_of(2, **CODEC, **CLASSIFIER)
-    quick = {"resamples": 0, "progress": False}
     start = {"codec": codec[0].codec}
-    whole = complete_run(config, parts, tmp_path / "whole", start=start, **quick)
+    whole = complete_run(config, parts, tmp_path / "whole", start=start, **QUICK)
     steps = iter(range(100))
     part = tmp_path / "part"
-    complete_run(config, parts, part, start=start, stop=lambda: next(steps) == 1, **quick)
+    complete_run(config, parts, part, start=start, stop=lambda: next(steps) == 1, **QUICK)
     other = {"codec": joint.build_system(config.system, image_size=16, channels=3, classes=7).codec}
     with pytest.raises(joint.ConfigError, match="was begun with another start, of codec: it goes"):
-        complete_run(config, parts, part, start=other, **quick)
+        complete_run(config, parts, part, start=other, **QUICK)
     noted = (part / "start.json").read_text()
     (part / "start.json").unlink()  # begun without
     with pytest.raises(joint.ConfigError, match="was begun with no start that was noted"):
-        complete_run(config, parts, part, start=start, **quick)
+        complete_run(config, parts, part, start=start, **QUICK)
     (part / "start.json").write_text(noted)
-    resumed = complete_run(config, parts, part, **quick)
+    resumed = complete_run(config, parts, part, **QUICK)
     for name, weight in resumed.state_dict().items():
         assert torch.equal(weight, whole.state_dict()[name])
     assert read_result(part) == read_result(tmp_path / "whole")
     assert read_result(part)["start"] == ["codec"]
-    complete_run(config, parts, part, start=start, **quick)  # the same again
+    complete_run(config, parts, part, start=start, **QUICK)  # the same again
     with pytest.raises(joint.ConfigError, match="was begun with another start, of codec"):
-        complete_run(config, parts, part, start=other, **quick)  # of a finished run neither
+        complete_run(config, parts, part, start=other, **QUICK)  # of a finished run neither
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["resumed without", "resumed with it"])
 def test_the_run_that_a_start_is_of_is_kept(codec, parts, tmp_path, again):
     config = config_of(2, **CODEC, **CLASSIFIER)
-    quick = {"resamples": 0, "progress": False}
     started = {"start": {"codec": codec[0].codec}, "start_run": "0123456789ab"}
-    complete_run(config, parts, tmp_path, stop=lambda: True, **started, **quick)
-    complete_run(config, parts, tmp_path, **(started if again else {}), **quick)
+    complete_run(config, parts, tmp_path, stop=lambda: True, **started, **QUICK)
+    complete_run(config, parts, tmp_path, **(started if again else {}), **QUICK)
     result = read_result(tmp_path)
     assert (result["start"], result["start_run"]) == (["codec"], "0123456789ab")
 
@@ -131,13 +115,6 @@ def _taught(teacher, epochs=1, data=None, **stages):
     return config.model_copy(update=updates | ({} if data is None else {"data": data}))
 
 
-@pytest.fixture(scope="module")
-def teacher(parts, tmp_path_factory):
-    """A run of a classifier that sees the scenes, and its folder."""
-    folder = tmp_path_factory.mktemp("runs") / "teacher"
-    return complete_run(config_of(**CLASSIFIER), parts, folder, resamples=0, progress=False), folder
-
-
 def _copied(folder, to):
     shutil.copytree(folder, to)
     return to
@@ -146,13 +123,12 @@ def _copied(folder, to):
 def test_a_run_is_taught_by_another_and_needs_it_no_more_once_it_is_done(teacher, parts, tmp_path):
     system, folder = teacher
     place = _copied(folder, tmp_path / "teacher")
-    quick = {"resamples": 0, "progress": False}
     config = _taught(place, epochs=2)
-    whole = complete_run(config, parts, tmp_path / "whole", **quick)
+    whole = complete_run(config, parts, tmp_path / "whole", **QUICK)
     steps = iter(range(100))
     part = tmp_path / "part"
-    complete_run(config, parts, part, stop=lambda: next(steps) == 1, **quick)
-    resumed = complete_run(config, parts, part, **quick)
+    complete_run(config, parts, part, stop=lambda: next(steps) == 1, **QUICK)
+    resumed = complete_run(config, parts, part, **QUICK)
     for name, weight in resumed.state_dict().items():
         assert torch.equal(weight, whole.state_dict()[name])
     assert read_result(part) == read_result(tmp_path / "whole")
@@ -165,32 +141,30 @@ def test_a_run_is_taught_by_another_and_needs_it_no_more_once_it_is_done(teacher
     scene = torch.rand(1, 3, 16, 16)
     exported = joint.export(loaded, scene, tmp_path / "file.pt2", plane="measurement")
     assert exported.path.exists()
-    complete_run(config, parts, part, **quick)  # as it is
+    complete_run(config, parts, part, **QUICK)  # as it is
     # What is tested is not only the loss of the labels: it is that loss alone.
     assert read_result(part)["test"]["loss"] == read_result(part)["test"]["loss_task"]
 
 
 def test_a_teacher_that_became_another_one_is_told(teacher, parts, tmp_path):
     place = _copied(teacher[1], tmp_path / "teacher")
-    quick = {"resamples": 0, "progress": False}
     config, part = _taught(place, epochs=2), tmp_path / "part"
-    complete_run(config, parts, part, stop=lambda: True, **quick)
+    complete_run(config, parts, part, stop=lambda: True, **QUICK)
     shutil.rmtree(place)
     with pytest.raises(joint.ConfigError, match=r"cannot read .*teacher"):
-        complete_run(config, parts, part, **quick)
+        complete_run(config, parts, part, **QUICK)
     shorter = config_of(2, **CLASSIFIER)
-    complete_run(shorter, parts, place, **quick)
+    complete_run(shorter, parts, place, **QUICK)
     with pytest.raises(joint.CheckpointError, match="the teacher is another one"):
-        complete_run(config, parts, part, **quick)
+        complete_run(config, parts, part, **QUICK)
 
 
 def test_what_a_run_folder_cannot_teach_is_refused_before_anything(teacher, codec, parts, tmp_path):
-    quick = {"resamples": 0, "progress": False}
     place, run = _copied(teacher[1], tmp_path / "teacher"), tmp_path / "run"
 
     def refused(message, config, parts=parts):
         with pytest.raises(joint.ConfigError, match=message):
-            complete_run(config, parts, run, **quick)
+            complete_run(config, parts, run, **QUICK)
         assert not (run / "config.json").exists()
 
     refused(r"cannot read .*nowhere", _taught(tmp_path / "nowhere"))
@@ -205,7 +179,7 @@ def test_what_a_run_folder_cannot_teach_is_refused_before_anything(teacher, code
     refused("tells other classes apart .*in their order", _taught(place), turned)
     (place / "best.safetensors").unlink()
     with pytest.raises(joint.CheckpointError, match="holds no trained weights"):
-        complete_run(_taught(place), parts, run, **quick)
+        complete_run(_taught(place), parts, run, **QUICK)
 
 
 def test_a_teacher_of_other_pictures_is_warned_of(teacher, parts, tmp_path):
@@ -222,11 +196,12 @@ def test_a_teacher_of_other_pictures_is_warned_of(teacher, parts, tmp_path):
 
 def test_a_teacher_that_rests_is_not_looked_for(parts, tmp_path):
     resting = _taught(tmp_path / "nowhere").model_copy(update={"objective": joint.Objective()})
-    quick = {"resamples": 0, "progress": False}
-    with pytest.warns(UserWarning, match="nowhere rests, for the objective has distillation=0"):
-        taught = complete_run(resting, parts, tmp_path / "rests", **quick)
+    with pytest.warns(
+        UserWarning, match="nowhere has no effect, because the objective has distillation=0"
+    ):
+        taught = complete_run(resting, parts, tmp_path / "rests", **QUICK)
     alone = resting.model_copy(update={"teacher": None})
-    plain = complete_run(alone, parts, tmp_path / "alone", **quick)
+    plain = complete_run(alone, parts, tmp_path / "alone", **QUICK)
     for name, weight in plain.state_dict().items():
         assert torch.equal(weight, taught.state_dict()[name])
     assert "teacher" not in read_result(tmp_path / "rests")
@@ -287,15 +262,14 @@ def test_a_run_goes_on_without_the_file_that_its_classifier_began_with(parts, tm
     path = tmp_path / "public.pth"
     torch.save(classify.backbone(image_size=16).state_dict(), path)
     config = config_of(2, classifier=joint.ClassifierConfig(weights=path))
-    quick = {"resamples": 0, "progress": False}
-    whole = complete_run(config, parts, tmp_path / "whole", **quick)
+    whole = complete_run(config, parts, tmp_path / "whole", **QUICK)
     steps = iter(range(100))
-    complete_run(config, parts, tmp_path / "part", stop=lambda: next(steps) == 1, **quick)
+    complete_run(config, parts, tmp_path / "part", stop=lambda: next(steps) == 1, **QUICK)
     path.rename(tmp_path / "elsewhere.pth")
     with pytest.raises(ValueError, match="there are no weights at"):
-        complete_run(config, parts, tmp_path / "new", **quick)
+        complete_run(config, parts, tmp_path / "new", **QUICK)
     for name in ("part", "whole"):  # one to go on with, one that is done
-        resumed = complete_run(config, parts, tmp_path / name, **quick)
+        resumed = complete_run(config, parts, tmp_path / name, **QUICK)
         for key, weight in resumed.state_dict().items():
             assert torch.equal(weight, whole.state_dict()[key])
 
@@ -377,21 +351,20 @@ def _steady(epochs, **training):
 @pytest.mark.parametrize("averaging", [None, 0.9])
 def test_a_finished_run_goes_on_for_more_epochs(parts, tmp_path, averaging):
     """To what it would have come to with as many, also where it is killed on the way."""
-    quick = {"resamples": 0, "progress": False}
     options = {"averaging": averaging, "restore_best": averaging is None}
     short, long = (_steady(epochs, **options) for epochs in (2, 4))
-    whole = complete_run(long, parts, tmp_path / "whole", **quick)
+    whole = complete_run(long, parts, tmp_path / "whole", **QUICK)
     folder = tmp_path / "run"
-    complete_run(short, parts, folder, **quick)
+    complete_run(short, parts, folder, **QUICK)
     first = read_result(folder)
     steps = iter(range(100))
-    complete_run(long, parts, folder, stop=lambda: next(steps) == 4, **quick)
+    complete_run(long, parts, folder, stop=lambda: next(steps) == 4, **QUICK)
     assert not joint.is_done(folder)  # neither the one run nor the other
     assert joint.load_config(folder) == long
     assert joint.list_runs(folder)[0].state == "interrupted"
     assert json.loads((folder / "result.previous.json").read_text()) == first
     told = []
-    resumed = complete_run(long, parts, folder, on_epoch=told.append, **quick)
+    resumed = complete_run(long, parts, folder, on_epoch=told.append, **QUICK)
     assert [record.epoch for record in told] == [0, 1, 2, 3]
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name])
@@ -404,9 +377,8 @@ def test_a_finished_run_goes_on_for_more_epochs(parts, tmp_path, averaging):
 
 
 def test_a_run_that_is_killed_as_it_goes_on_for_more_epochs_goes_on(parts, tmp_path, monkeypatch):
-    quick = {"resamples": 0, "progress": False}
     short, long = _steady(1), _steady(2)
-    complete_run(short, parts, tmp_path, **quick)
+    complete_run(short, parts, tmp_path, **QUICK)
 
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -416,31 +388,30 @@ def test_a_run_that_is_killed_as_it_goes_on_for_more_epochs_goes_on(parts, tmp_p
         with monkeypatch.context() as patched:
             patched.setattr(f"joint.run.complete.{place}", killed)
             with pytest.raises(KeyboardInterrupt):
-                complete_run(long, parts, tmp_path, **quick)
+                complete_run(long, parts, tmp_path, **QUICK)
         assert joint.load_config(tmp_path) == is_now
         assert not joint.is_done(tmp_path)
         if is_now == short:  # which is tested again
-            complete_run(short, parts, tmp_path, **quick)
+            complete_run(short, parts, tmp_path, **QUICK)
             assert read_result(tmp_path) == first
-    complete_run(long, parts, tmp_path, **quick)
+    complete_run(long, parts, tmp_path, **QUICK)
     assert read_result(tmp_path)["epochs"] == 2
 
 
 def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(
     codec, teacher, parts, tmp_path, monkeypatch
 ):
-    quick = {"resamples": 0, "progress": False}
 
     def refused(config, folder, match, scenes=parts):
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
         with pytest.raises(joint.ConfigError, match=match):
-            complete_run(config, scenes, folder, **quick)
+            complete_run(config, scenes, folder, **QUICK)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
     refused(config_of(2, **CODEC), codec[1], "schedule one_cycle over training.epochs 1, and with")
     # Its name would no longer be its digest, as a study looks for it.
     named = tmp_path / _steady(2).digest()
-    complete_run(_steady(2), parts, named, **quick)
+    complete_run(_steady(2), parts, named, **QUICK)
     refused(_steady(3), named, "is named by the digest .* copy the folder to another name")
     refused(_steady(1), named, "a run of another configuration")
     copied = shutil.copytree(named, tmp_path / "copy")
@@ -473,7 +444,7 @@ def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(
         for epochs, place in zip((1, 2), places, strict=True)
     )
     taught = tmp_path / "taught"
-    complete_run(short, parts, taught, **quick)
+    complete_run(short, parts, taught, **QUICK)
     refused(long, taught, "the teacher is another one")
     for path in copied.glob("checkpoint*"):
         path.unlink()
@@ -483,7 +454,7 @@ def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(
     shutil.copy(copied / "best.safetensors", copied / "checkpoint.safetensors")
     refused(_steady(3), copied, "has a checkpoint.safetensors that is not one of a training run")
     again = shutil.copytree(named, tmp_path / "again")
-    complete_run(_steady(3), parts, again, **quick)
+    complete_run(_steady(3), parts, again, **QUICK)
     assert read_result(again)["epochs"] == 3
 
 
@@ -514,7 +485,6 @@ def test_what_does_not_fit_is_refused(codec, parts, tmp_path):
 
 
 def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
-    quick = {"resamples": 0, "progress": False}
     whole = parts.whole
     assert whole is not None
     assert whole.fingerprint == joint.build_data(config_of().data).fingerprint
@@ -538,7 +508,7 @@ def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
     )  # fmt: skip
     for other in (own, sources, swapped):
         with pytest.raises(joint.ConfigError, match="parts are not those of the configuration"):
-            complete_run(config_of(**CODEC), other, tmp_path / "own", **quick)
+            complete_run(config_of(**CODEC), other, tmp_path / "own", **QUICK)
         assert not (tmp_path / "own" / "config.json").exists()
     # What a column says can be found again.
     said = saying(["train", "val", "test", "train", "train"] * 14)
@@ -550,7 +520,7 @@ def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
         }
     )
     given = joint.build_split(config, said)
-    complete_run(config, given, tmp_path / "given", **quick)
+    complete_run(config, given, tmp_path / "given", **QUICK)
     _, _, again = joint.load_run(tmp_path / "given")
     assert [part.identifiers for part in again] == [part.identifiers for part in given]
     # Where validation and test have changed places, it is another run.
@@ -560,16 +530,15 @@ def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
 
 
 def test_a_finished_run_is_of_its_pictures(codec, parts, tmp_path):
-    quick = {"resamples": 0, "progress": False}
     config = config_of(**CODEC)
-    complete_run(config, parts, tmp_path, **quick)
+    complete_run(config, parts, tmp_path, **QUICK)
     files = {path: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock.json"}
     for name in ("train", "validation"):
         part = getattr(parts, name)
         others = dataclasses.replace(parts, **{name: part.subset(range(len(part) - 1))})
         with pytest.raises(joint.ConfigError, match=f"finished run on other .* the {name} set is"):
-            complete_run(config, others, tmp_path, **quick)
-    complete_run(config, parts, tmp_path, **quick)
+            complete_run(config, others, tmp_path, **QUICK)
+    complete_run(config, parts, tmp_path, **QUICK)
     assert {path: path.read_bytes() for path in files} == files
 
 

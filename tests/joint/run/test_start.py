@@ -2,33 +2,13 @@ import dataclasses
 
 import pytest
 import torch
-from phantom_runs import CLASSIFIER, CODEC, config_of, renamed
+from phantom_runs import CLASSIFIER, CODEC, QUICK, config_of, renamed
 
 import joint
 import joint.run.complete
 from classify import LesionDataset
 from joint.run.complete import complete_run
 from joint.run.start import trained_stages
-
-
-@pytest.fixture(scope="module")
-def parts():
-    config = config_of(**CODEC)
-    return joint.build_split(config, joint.build_data(config.data))
-
-
-@pytest.fixture(scope="module")
-def codec(parts, tmp_path_factory):
-    """A codec and the folder of its run."""
-    folder = tmp_path_factory.mktemp("runs") / "codec"
-    return complete_run(config_of(**CODEC), parts, folder, resamples=10, progress=False), folder
-
-
-@pytest.fixture(scope="module")
-def teacher(parts, tmp_path_factory):
-    """A run of a classifier that sees the scenes, and its folder."""
-    folder = tmp_path_factory.mktemp("runs") / "teacher"
-    return complete_run(config_of(**CLASSIFIER), parts, folder, resamples=0, progress=False), folder
 
 
 def test_stages_that_begin_with_other_classes_are_told(teacher, parts):
@@ -60,21 +40,20 @@ def test_a_start_that_is_not_there_or_does_not_fit_is_refused(codec, parts, tmp_
 
 
 def test_a_start_of_other_settings_is_told_once(parts, tmp_path):
-    quick = {"resamples": 0, "progress": False}
     base = {"sensor": joint.SensorConfig(photons=500), **CLASSIFIER}
     fine = config_of(codec=joint.JPEGConfig(quality=90), **base)
-    complete_run(fine, parts, tmp_path / "fine", **quick)
+    complete_run(fine, parts, tmp_path / "fine", **QUICK)
     start = trained_stages(tmp_path / "fine", parts, ["sensor", "classifier"])
     dim = {**base, "sensor": joint.SensorConfig(photons=50)}
     # Fewer photons, and another codec beside the stages that it begins with: as was asked for.
     complete_run(
-        config_of(codec=joint.JPEGConfig(), **dim), parts, tmp_path / "dim", start=start, **quick
+        config_of(codec=joint.JPEGConfig(), **dim), parts, tmp_path / "dim", start=start, **QUICK
     )
     other = start["classifier"]
     other.net.relu = torch.nn.GELU()
     with pytest.warns(UserWarning, match=r"the classifier begins .*: net\.relu: GELU there"):
-        complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **quick)
-    complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **quick)
+        complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **QUICK)
+    complete_run(fine, parts, tmp_path / "other", start={"classifier": other}, **QUICK)
 
 
 def test_for_other_classes_the_last_layer_begins_anew(parts, tmp_path):
@@ -102,18 +81,17 @@ def test_for_other_classes_the_last_layer_begins_anew(parts, tmp_path):
 
 
 def test_a_random_classifier_that_is_frozen_is_told(codec, teacher, parts, tmp_path):
-    quick = {"resamples": 0, "progress": False}
     training = joint.Training(epochs=1, plan="frozen")
     config = config_of(**CODEC, **CLASSIFIER).model_copy(update={"training": training})
     told = pytest.warns(UserWarning, match=r"^nothing of the classifier learns .* it is random:")
     with told:
-        complete_run(config, parts, tmp_path / "random", **quick)
+        complete_run(config, parts, tmp_path / "random", **QUICK)
     judge = {"classifier": teacher[0].classifier}
-    complete_run(config, parts, tmp_path / "started", start=judge, **quick)  # no word
+    complete_run(config, parts, tmp_path / "started", start=judge, **QUICK)  # no word
     weights = joint.ClassifierConfig(weights=teacher[1] / "best.safetensors")
     named = config_of(**CODEC, classifier=weights).model_copy(update={"training": training})
-    complete_run(named, parts, tmp_path / "named", **quick)
-    complete_run(config, parts, tmp_path / "random", **quick)  # said when it began
+    complete_run(named, parts, tmp_path / "named", **QUICK)
+    complete_run(config, parts, tmp_path / "random", **QUICK)  # said when it began
 
 
 def _other_parts(size=16, **split):

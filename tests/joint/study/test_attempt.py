@@ -44,7 +44,7 @@ def test_starts_are_noted(folder):
 def test_three_starts_without_progress_are_enough(folder):
     for _ in range(3):
         begin(folder)
-    with pytest.raises(RunAbandoned, match="3 starts from one point ended without a word"):
+    with pytest.raises(RunAbandoned, match="3 starts from the same point ended without a message"):
         begin(folder)
     _arrive(folder)
     begin(folder)
@@ -70,7 +70,7 @@ def test_starts_among_others_are_not_held_against_a_run(folder):
         begin(folder, together=4)
     assert given_up(folder.path) is None
     begin(folder)
-    assert "3 starts from one point" in given_up(folder.path)
+    assert "3 starts from the same point" in given_up(folder.path)
     begun = (folder.path / ATTEMPTS_FILE).read_bytes()
     with pytest.raises(RunAbandoned):
         begin(folder, together=4)

@@ -127,7 +127,7 @@ def test_the_end_of_values_is_the_last_one():
         ({"values": (1, True)}, "or numbers without labels that a formula reads"),
         ({"values": ({"a": 1},)}, "sets several fields needs labels"),
         ({"path": "a", "low": 0, "high": 1, "points": 10**9}, "less than or equal to 1000000"),
-        ({"path": "a", "values": (1, 1)}, "the level 1 is there twice"),
+        ({"path": "a", "values": (1, 1)}, "the level 1 occurs twice"),
         ({"path": "training.seed", "values": (1,)}, "training.seed is set by the seeds"),
         (
             {"values": ({"z": 1, "system.seed": 2},), "labels": ("x",)},
@@ -180,7 +180,7 @@ def test_a_range_of_whole_numbers_has_no_others():
     axis = Axis(path="a", low=1, high=12, integer=True)
     assert axis.assignments(2) == {"a": 2}
     assert axis.assignments(2.0) == {"a": 2}  # as a file may have it
-    with pytest.raises(ValueError, match=r"2\.5 is no whole number, as all of 1 to 12 are"):
+    with pytest.raises(ValueError, match=r"2\.5 is not a whole number, as 1 to 12 requires"):
         axis.assignments(2.5)
     for either in (axis, Axis(path="a", low=0, high=1)):
         with pytest.raises(ValueError, match=r"True is not in the range [01] to 1"):

@@ -17,6 +17,7 @@ from joint.study import (
     create_study,
     open_study,
     report,
+    study_html,
     work,
 )
 from joint.study.attempt import begin
@@ -114,6 +115,34 @@ def test_a_file_of_another_run_is_told(study, name, other):
     shutil.copy(source, path)
     kind = "changed" if name == CONFIG else "swapped"
     assert _told(study.folder) == [(str(path.relative_to(study.folder)), kind)]
+
+
+@pytest.mark.parametrize(
+    "number", ["accuracy", "balanced_accuracy", "macro_f1", "auc", "mcc", "ece"]
+)
+def test_a_number_that_the_scores_do_not_give_is_told(study, number):
+    run = study.runs[0]
+    path = study.path(run) / RESULT
+    result = json.loads(path.read_text())
+    for table in (result["test"], result["test"]["report"]):
+        if number in table:
+            table[number] += 1e-4
+    path.write_text(json.dumps(result))
+    (fault,) = check_study(study.folder).faults
+    assert (fault.path.name, fault.kind) == (SCORES, "swapped")
+    assert fault.words == "its scores do not give the numbers of the test in result.json"
+    with pytest.raises(joint.CheckpointError, match="does not belong to the test in result"):
+        report(study)
+    _mend(study, run, fault)
+    assert check_study(study.folder).whole
+
+
+def test_a_page_that_stops_at_a_damaged_line_names_the_check(study):
+    path = study.path(study.runs[0]) / HISTORY
+    path.write_text("{\n" + path.read_text())
+    with pytest.raises(joint.CheckpointError, match=r"line 1 of .* lens2label study check .*study"):
+        study_html(study)
+    assert _told(study.folder) == [(str(path.relative_to(study.folder)), "damaged")]
 
 
 @pytest.mark.parametrize("name", [CONFIG, HISTORY, SCORES, BEST, CHECKPOINT])

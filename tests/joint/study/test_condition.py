@@ -29,7 +29,7 @@ from joint.study import (
 )
 from joint.study.condition import axes_of, combinations, condition_words
 from joint.study.page.charts import parallel_figure
-from joint.study.search import Told, ask
+from joint.study.search import Trial, ask
 
 CODECS = ({"kind": "none"}, {"kind": "jpeg"}, {"kind": "webp"}, {"kind": "kmeans"})
 CODEC = Axis(path="system.codec", values=CODECS)
@@ -80,7 +80,7 @@ def test_a_run_has_the_field_of_the_base_where_the_axis_is_absent():
         {"codec": "none", "quality": 20, "light": 50},
         {**LEARNED, "other": 1},
     ):
-        with pytest.raises(ConfigError, match="a design with these choices has the axes codec"):
+        with pytest.raises(ConfigError, match="a design with these levels has the axes codec"):
             study.config(wrong, 0)
 
 
@@ -134,8 +134,8 @@ def test_conditions_follow_from_each_other():
         ({"system.codec.kind": "jpeg"}, "which is no axis; did you mean 'codec'"),
         ({"codec": "jpg"}, "the condition of the axis quality, codec: there is no level 'jpg'"),
         ({"codec": ()}, "allows no level of codec"),
-        ({"light": 100}, "light, a range that is hardly ever at one number"),
-        ({"depth": 2.5}, r"depth: 2\.5 is no whole number"),
+        ({"light": 100}, "light, a range that hardly ever equals one number"),
+        ({"depth": 2.5}, r"depth: 2\.5 is not a whole number"),
         ({"depth": 20}, "depth: 20 is not in the range 1 to 12"),
         ({"quality": 20}, "depend on each other in a circle: quality on quality"),
         ({"other": 1}, "depend on each other in a circle: quality on other on quality"),
@@ -214,7 +214,9 @@ def test_a_comparison_chooses_on_what_each_of_its_designs_has():
     assert [(designs[p.first], designs[p.second]) for p in study.pairs(designs)] == [
         ({**first, "light": light}, {**second, "light": light}) for light in (50, 500)
     ]
-    said = "chooses on the same axes twice.* one alone chooses on quality, which .* say with when"
+    said = (
+        "must choose on the same axes twice.* only one of them chooses on quality, .* say with when"
+    )
     for one, other in ((first, {"codec": "webp"}), ({"codec": "webp"}, first)):
         open_ = Comparison(first=one, second=other)
         with pytest.raises(ValueError, match=said):
@@ -343,13 +345,13 @@ def test_a_search_learns_an_axis_from_the_designs_that_have_it(sampler):
         seeds=(0,),
     )
     known = [
-        Told(design, study.config(design, 0).digest(), (_curve(design),))
+        Trial(design, study.config(design, 0).digest(), (_curve(design),))
         for design in study.designs()
     ]
     while len(known) < 24:
         design = ask(study, known).design
         assert ("quality" in design) == (design["codec"] == "jpeg")
-        known.append(Told(design, study.config(design, 0).digest(), (_curve(design),)))
+        known.append(Trial(design, study.config(design, 0).digest(), (_curve(design),)))
     late = [one.design for one in known[12:]]
     qualities = [design["quality"] for design in late if "quality" in design]
     # By chance a quarter of the 12 has it, and it is 33 from the best on average.
@@ -370,7 +372,7 @@ def test_a_design_of_a_search_without_an_axis_is_read_again(small_base, tmp_path
     assert open_study(tmp_path).designs[-1] == added
     (written,) = (tmp_path / "designs").iterdir()
     written.write_text(written.read_text().replace('"codec"', '"quality": 20, "codec"'))
-    with pytest.raises(StudyError, match="it chooses on other axes than the study"):
+    with pytest.raises(StudyError, match="it has levels on other axes than the study"):
         open_study(tmp_path)
 
 

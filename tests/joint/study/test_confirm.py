@@ -1,7 +1,6 @@
-import json
-
 import numpy as np
 import pytest
+from studies import validated
 
 import joint
 from joint.saved.folder import RunFolder
@@ -19,19 +18,13 @@ from joint.study import (
 )
 
 
-def _validated(ledger, run, value, metric="balanced_accuracy"):
-    path = ledger.path(run)
-    path.mkdir(parents=True, exist_ok=True)
-    line = {"epoch": 0, "validation": {metric: value}}
-    (path / "history.jsonl").write_text(json.dumps(line) + "\n")
-    (path / "result.json").write_text(json.dumps({"best_epoch": 0, "costs": {}, "test": {}}))
-
-
 @pytest.fixture
 def looked_at(ledger):
     """Four designs on eight seeds, of which the third is the best."""
     for run in ledger.runs:
-        _validated(ledger, run, (0.5, 0.6, 0.8, 0.75)[run.design] + 0.01 * run.seed)
+        validated(
+            ledger, run, {"balanced_accuracy": (0.5, 0.6, 0.8, 0.75)[run.design] + 0.01 * run.seed}
+        )
     return ledger
 
 
@@ -52,7 +45,7 @@ def test_a_run_that_its_machine_gave_up_is_no_outcome(small_study, tmp_path):
     ledger = create_study(small_study(axes=axes, plan=Plan(), seeds=(0, 1)), tmp_path)
     _, lost = (run for run in ledger.runs if run.design == 0)
     for run in ledger.runs:
-        _validated(ledger, run, 0.9 if run.design == 0 else 0.3)
+        validated(ledger, run, {"balanced_accuracy": 0.9 if run.design == 0 else 0.3})
     (ledger.path(lost) / "result.json").unlink()
     RunFolder(ledger.path(lost)).fail(MemoryError())
     assert winner(ledger) == (1, pytest.approx(0.3), 1)
@@ -61,7 +54,7 @@ def test_a_run_that_its_machine_gave_up_is_no_outcome(small_study, tmp_path):
 def test_where_less_is_better_the_winner_has_the_least(small_study, tmp_path):
     ledger = create_study(small_study(plan=Plan(metric="loss"), seeds=(0,)), tmp_path)
     for run in ledger.runs:
-        _validated(ledger, run, (0.5, 0.2, 0.8, 0.7)[run.design], "loss")
+        validated(ledger, run, {"loss": (0.5, 0.2, 0.8, 0.7)[run.design]})
     record = ledger.runs[1]
     assert winner(ledger).number == 1
     (ledger.path(record) / "result.json").unlink()
@@ -73,12 +66,12 @@ def test_a_run_that_failed_counts_as_nothing_in_a_share(small_study, tmp_path):
     axes = {"light": Axis(path="system.sensor.photons", values=(50, 5000))}
     ledger = create_study(small_study(axes=axes, plan=Plan(), seeds=(0, 1)), tmp_path)
     good, lost = (run for run in ledger.runs if run.design == 0)
-    _validated(ledger, good, 0.9)
+    validated(ledger, good, {"balanced_accuracy": 0.9})
     ledger.path(lost).mkdir(parents=True)
     RunFolder(ledger.path(lost)).fail(RuntimeError("diverged"))
     for run in ledger.runs:
         if run.design == 1:
-            _validated(ledger, run, 0.3)
+            validated(ledger, run, {"balanced_accuracy": 0.3})
     assert winner(ledger) == (0, 0.45, 2)
 
 
@@ -113,7 +106,7 @@ def test_a_find_keeps_what_is_derived(small_study, tmp_path):
         small_study(axes=axes, derived=derived, plan=Plan(), seeds=(0,)), tmp_path / "old"
     )
     for run in ledger.runs:
-        _validated(ledger, run, 0.5 + 0.1 * run.design)
+        validated(ledger, run, {"balanced_accuracy": 0.5 + 0.1 * run.design})
     made = confirm(ledger, tmp_path / "new")
     assert {made.config(run).system.sensor.photons for run in made.runs} == {200, 800}
 
@@ -137,7 +130,7 @@ def test_a_find_and_its_baseline_are_tested_on_the_same_pictures(small_study, tm
     axes = {"count": Axis(path="data.count", values=(60, 120))}
     ledger = create_study(small_study(axes=axes, plan=Plan(), seeds=(0,)), tmp_path / "old")
     for run in ledger.runs:
-        _validated(ledger, run, 0.5 + 0.1 * run.design)
+        validated(ledger, run, {"balanced_accuracy": 0.5 + 0.1 * run.design})
     with pytest.raises(ValueError, match=r"are tested on different pictures, .* data.count"):
         confirm(ledger, tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -206,7 +199,7 @@ def required(small_study, tmp_path):
         )
         ledger = create_study(study, tmp_path / name)
         for run in ledger.runs:
-            _validated(ledger, run, 0.5 + 0.1 * run.design)
+            validated(ledger, run, {"balanced_accuracy": 0.5 + 0.1 * run.design})
         return ledger
 
     return make
@@ -223,11 +216,11 @@ def test_a_find_is_one_that_the_plan_does_not_rule_out(required, tmp_path):
         "Is light=200, depth=4 (the best on the validation part of 2 that may meet the "
         "requirements) good enough, and better than light=100, depth=4 on fresh seeds?"
     )
-    with pytest.warns(UserWarning, match=r"design 3 does not meet what the plan req.*: lamp <= 2"):
+    with pytest.warns(UserWarning, match=r"design 3 fails the requirements of the plan: lamp <= 2"):
         named = confirm(ledger, tmp_path / "named", design=3)
     assert named.designs[0] == ledger.designs[3]
     none = required("none", at_most={"lamp": 0.5})
-    message = r"no design of .* meets what its plan requires; .* lamp <= 0.5 \(4 of them\)\. Name"
+    message = r"no design of .* meets the requirements of its plan; .* lamp <= 0.5 \(4 of them\)\."
     for given in ({}, {"cheapest": True}):
         with pytest.raises(StudyError, match=message):
             confirm(none, tmp_path / "not", **given)
@@ -239,25 +232,28 @@ def test_a_find_may_be_the_cheapest_that_is_good_enough(required, tmp_path):
     for number, given in enumerate(("lamp", True)):
         made = confirm(ledger, tmp_path / f"new{number}", cheapest=given)
         assert made.designs == (ledger.designs[1], ledger.designs[0])
-        why = "(the least lamp of 3 that meet the requirements) good enough, and better than"
+        why = "(the lowest lamp of 3 that meet the requirements) good enough, and better than"
         assert why in made.study.question
     dear = required("dear", at_least={"lamp": 3})
     best = confirm(dear, tmp_path / "best", cheapest="lamp")
     assert best.designs[0] == dear.designs[3]  # of two that cost as little
     for given, message in (
         ({"cheapest": "lamb"}, r"no cost 'lamb', but lamp; did you mean 'lamp'\?"),
-        ({"cheapest": True, "design": 1}, r"leave out one \(--design, --cheapest\)"),
+        (
+            {"cheapest": True, "design": 1},
+            r"choose the cheapest, not both \(--design, --cheapest\)",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             confirm(ledger, tmp_path / "not", **given)
-    with pytest.raises(ValueError, match=r"the plan requires nothing of a design"):
+    with pytest.raises(ValueError, match=r"the plan has no requirements"):
         confirm(required("free"), tmp_path / "not", cheapest="lamp")
 
 
 def _tested(ledger, pretend, *skills):
     """Let each design be right as often on the test part as on the validation part."""
     for run in ledger.runs:
-        _validated(ledger, run, skills[run.design])
+        validated(ledger, run, {"balanced_accuracy": skills[run.design]})
         pretend(ledger, run, skills[run.design])
 
 
@@ -268,7 +264,7 @@ def test_a_margin_to_the_best_is_tested_beside_the_best(small_study, tmp_path, p
     ledger = create_study(small_study(axes=axes, plan=plan, seeds=range(4)), tmp_path / "old")
     _tested(ledger, pretend, 0.57, 0.73, 0.95)
     assert [each.number for each in select_designs(ledger).meeting()] == [2]
-    with pytest.warns(UserWarning, match="design 1 does not meet"):
+    with pytest.warns(UserWarning, match=r"design 1 fails the requirements of .*: within 0\.05"):
         made = confirm(ledger, tmp_path / "new", design=1)
     assert made.designs == (ledger.designs[1], ledger.designs[2])
     assert made.study.question == (
@@ -282,7 +278,7 @@ def test_a_margin_to_the_best_is_tested_beside_the_best(small_study, tmp_path, p
         assert best.designs == (ledger.designs[2], ledger.designs[other])
         assert "good enough, and better than" in best.study.question
     with pytest.raises(
-        ValueError, match=r"0\.05 of the best .*, which design 0 has not, but des.* 2"
+        ValueError, match=r"0\.05 of the best .*\. That is design 2, not design 0: .*\(--baseline"
     ):
         confirm(ledger, tmp_path / "not", design=1, baseline=0)
     assert not (tmp_path / "not").exists()

@@ -71,5 +71,5 @@ def test_nothing_is_executed():
 
 
 def test_words_have_no_order():
-    with pytest.raises(ValueError, match="orders 'lens', which is no number: use == or !="):
+    with pytest.raises(ValueError, match="orders 'lens', which is not a number: use == or !="):
         satisfied("camera < 3", DESIGN)

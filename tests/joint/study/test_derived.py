@@ -31,7 +31,7 @@ def test_a_formula_without_a_value_names_its_field():
         ({"light": LIGHT}, {"objective.rate": "3"}, "is the same in all designs: set it in the"),
         ({"light": LIGHT}, {"objective.rate": "light +"}, r"cannot read the formula 'light \+'"),
         ({"light": LIGHT}, {"system.seed": "light"}, "system.seed is set by the seeds"),
-        ({"camera": CAMERA}, {"objective.rate": "camera"}, "camera, whose levels are no numbers"),
+        ({"camera": CAMERA}, {"objective.rate": "camera"}, "camera, whose levels are not numbers"),
         ({"light": LIGHT}, {"objective": {"rate": "light"}}, "write the whole path in quotes"),
     ],
 )
@@ -59,9 +59,9 @@ def test_a_cost_is_of_choices_and_of_what_was_measured():
         ({"bits": LIGHT}, {"file": "bits / 8"}, "reads bits, which is measured and is an axis"),
         ({"light": LIGHT}, {"bpp": "2 * bpp"}, "bpp is measured: call the cost '2 \\* bpp' by"),
         ({"bpp": LIGHT}, {"sent": "2 * bpp"}, "reads bpp, which is measured and is an axis"),
-        ({"light": LIGHT}, {"sent": "psnr"}, "cost sent reads psnr, which is no axis"),
-        ({"light": LIGHT}, {"lamp": "ligth"}, "cost lamp reads ligth, which is no axis; did you"),
-        ({"camera": CAMERA}, {"lamp": "camera"}, "axis camera, whose levels are no numbers"),
+        ({"light": LIGHT}, {"sent": "psnr"}, "cost sent reads psnr, which is not an axis"),
+        ({"light": LIGHT}, {"lamp": "ligth"}, "cost lamp reads ligth, which is not an axis; did"),
+        ({"camera": CAMERA}, {"lamp": "camera"}, "axis camera, whose levels are not numbers"),
         (
             {"light": LIGHT},
             {"light": "2 * light"},

@@ -194,7 +194,7 @@ def test_a_design_without_a_point_is_left_out_there_and_that_is_said(with_and_wi
     assert [set(place.estimates) for place in found.places] == [{0, 1}, {0}]
     # What is compared with it is compared where it is.
     assert [len(place.contrasts) for place in found.places] == [1, 0]
-    why = "(sensor=none) at 60 photons/pixel: photons=60 needs a sensor, and the system has none"
+    why = "(sensor=none) at 60 photons/pixel: photons=60 needs a sensor, but the system has none"
     assert found.left_out == {1: why}
     lines = str(found).splitlines()
     assert f"  left out: design 1 {why}" in lines
@@ -457,18 +457,19 @@ def test_equal_photons_of_designs_that_derive_theirs_are_another_lamp(tmp_path):
     ledger = create_study(study, tmp_path)
     assert work(tmp_path) == (4, 0, False)
     told = (
-        "  photons: alike in all designs here, which were trained with 75 (design 1) to 1200 "
-        "(design 0) of a pixel: to have as many, design 1 takes a lamp 16 times as bright"
+        "  photons: the same in all designs here, which were trained with 75 (design 1) to 1200 "
+        "(design 0) per pixel: for as many photons, design 1 needs a lamp 16 times as bright"
     )
     found = elsewhere(ledger, POINTS, resamples=20)
     assert told in str(found).splitlines()
     assert found.own_photons == {0: 1200, 1: 75}
     assert json.loads(found.to_json())["own_photons"][1] == {"number": 1, "photons": 75}
     # Nothing of the light was asked for.
-    assert "photons: alike" not in str(elsewhere(ledger, [joint.OperatingPoint()], resamples=20))
+    found = elsewhere(ledger, [joint.OperatingPoint()], resamples=20)
+    assert "photons: the same in all designs" not in str(found)
 
 
 def test_where_the_light_is_an_axis_its_rows_say_so(trained):
     found = elsewhere(trained, [joint.OperatingPoint(photons=100)], resamples=20)
     assert found.own_photons == {}
-    assert "photons: alike" not in str(found)
+    assert "photons: the same in all designs" not in str(found)

@@ -171,7 +171,10 @@ def test_watching_ends_with_the_study(finished, at_work):
 def test_who_watches_what_nobody_works_on_is_told(ledger, terminal):
     screen = _Screen(terminal=terminal)
     watch(ledger.folder, stop=lambda: True, stream=screen)
-    assert f"nobody works on it now: lens2label study run {ledger.folder}" in screen.getvalue()
+    assert (
+        f"nobody is working on it; to continue: lens2label study run {ledger.folder}"
+        in screen.getvalue()
+    )
 
 
 def test_who_watches_others_at_work_is_not(at_work):
@@ -191,7 +194,7 @@ def test_a_script_is_told_of_changes_only(at_work):
 def test_what_cannot_be_watched(ledger, tmp_path):
     with pytest.raises(StudyError, match="there is no study in"):
         watch(tmp_path / "nothing")
-    with pytest.raises(ValueError, match="some time between two looks, not 0 s"):
+    with pytest.raises(ValueError, match="time between two updates must be positive, not 0 s"):
         watch(ledger.folder, every=0)
 
 

@@ -35,7 +35,7 @@ def test_files_that_a_run_begins_with(tmp_path):
     assert set(config.system.files()) == {tmp_path / "psf.npy", tmp_path / "w.pt"}
     folder = RunFolder(tmp_path / "run")
     (tmp_path / "psf.npy").touch()
-    with pytest.raises(NoInput, match=r"w.pt is not there. This worker cannot read what the run"):
+    with pytest.raises(NoInput, match=r"w.pt is not there. This worker cannot read a file"):
         check_files(config, folder)
     (tmp_path / "w.pt").touch()
     check_files(config, folder)

@@ -49,6 +49,19 @@ def test_keys_of_a_dictionary_are_left_to_its_own_check():
         check_path("training.epochs.codec")
 
 
+def test_items_of_a_list_are_set_by_their_number():
+    check_path("system.front_end.surfaces.2.curvature")
+    content = {"a": [{"b": 1}, {"b": 2}], "c": [1.0, 2.0]}
+    set_path(content, "a.1.b", 3)
+    set_path(content, "a.0", {"b": 0})
+    set_path(content, "c.1", 5.0)
+    assert content == {"a": [{"b": 0}, {"b": 3}], "c": [1.0, 5.0]}
+    for path, number in (("a.2.b", "2"), ("a.-1.b", "-1"), ("a.b", "b")):
+        said = f"a has 2 items, by their numbers from 0, and no {number}"
+        with pytest.raises(ConfigError, match=said):
+            set_path(content, path, 1)
+
+
 def test_setting_keeps_the_rest():
     content = {"a": {"b": 1, "c": 2}, "d": "word"}
     set_path(content, "a.b", [3])

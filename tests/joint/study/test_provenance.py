@@ -62,7 +62,7 @@ def test_a_version_for_each_seed_leaves_the_pairs_alike(finished):
     _made(finished, lambda run: [{"lens2label": "1" if run.seed < 4 else "2", "commit": None}])
     (found,) = environment_differences(finished)
     assert (found.name, found.seeds) == ("lens2label", ())
-    assert str(found).endswith("each seed has one of them, so that pairs share it")
+    assert str(found).endswith("each seed has one of them, so pairs share it")
 
 
 def test_a_run_that_went_on_elsewhere_is_one_of_its_own(finished):
@@ -109,9 +109,9 @@ def test_files_that_were_replaced_between_runs_make_no_pairs(finished):
         "pictures of the test set"
     }  # what matters most
     found = report(finished)
-    why = "not shown: pictures of the test set changed between runs of one description"
+    why = "not shown: pictures of the test set changed between runs of the same description"
     assert {each.verdict for each in found.planned} == {why}
-    told = "runs of designs 0, 1, 2, 3 were made of other pictures, or began with other weights"
+    told = "runs of designs 0, 1, 2, 3 used other pictures, or started from other weights"
     assert f"  warning: {told} or another PSF, than others of the same" in str(found)
     assert f"Warning: {told}" in study_html(finished, elements=False)
     chosen = select_designs(finished, at_least={"accuracy": 0.1})
@@ -152,10 +152,10 @@ def test_weights_and_a_psf_that_were_replaced_between_runs_make_no_pairs(finishe
     assert changed_inputs(finished) == {}
     began(lambda run: "a" if run.seed < 3 else "b")
     assert changed_inputs(finished) == dict.fromkeys((2, 3), "the file w.safetensors")
-    why = "not shown: the file w.safetensors changed between runs of one description"
+    why = "not shown: the file w.safetensors changed between runs of the same description"
     found = report(finished)
     assert {each.verdict for each in found.planned} == {why}
-    assert "runs of designs 2, 3 were made of other pictures, or began with" in str(found)
+    assert "runs of designs 2, 3 used other pictures, or started from" in str(found)
 
 
 def test_designs_of_one_description_need_no_configuration(finished, monkeypatch):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from studies import validated
 
 import joint
 from joint.command.report import _names_of
@@ -35,13 +36,14 @@ from joint.study import (
     report,
     rows,
     run_study,
+    scenes,
     select_designs,
     study_html,
     watch,
     winner,
     work,
 )
-from joint.study.race import race_told
+from joint.study.race import race_note
 from joint.study.store import ATTEMPTS_FILE
 
 
@@ -64,12 +66,7 @@ def raced(small_study):
 
 def _end(ledger, run, value, *, metric="balanced_accuracy", **test):
     """What a run leaves that has this number on the validation part."""
-    path = ledger.path(run)
-    path.mkdir(parents=True, exist_ok=True)
-    line = {"epoch": 0, "validation": {metric: value}}
-    (path / "history.jsonl").write_text(json.dumps(line) + "\n")
-    result = {"digest": run.digest, "best_epoch": 0, "epochs": 1, "costs": {}, "test": test}
-    (path / "result.json").write_text(json.dumps(result))
+    validated(ledger, run, {metric: value}, digest=run.digest, epochs=1, test=test)
 
 
 def _fail(ledger, run, error):
@@ -218,7 +215,9 @@ def test_a_race_that_has_nothing_to_decide_by_ends(raced, tmp_path, cheap, faile
         else:
             _end(ledger, run, None, metric="loss")
     cheap(lambda config: {"loss": None})
-    with pytest.raises(StudyError, match=r"no design .* has a loss on the validation part"):
+    with pytest.raises(
+        StudyError, match=r"no remaining design .* has a loss on the validation part"
+    ):
         work(tmp_path, poll=0.01)
     ledger = open_study(tmp_path)
     assert _seeds(ledger) == [1, 1, 1]  # nothing more is spent
@@ -234,9 +233,9 @@ def test_nothing_is_decided_while_a_run_is_given_up(raced, tmp_path, cheap):
         else:
             _end(ledger, run, 0.2 + 0.05 * run.design)
     assert ledger.refreshed() is ledger
-    with pytest.raises(StudyError, match=r"cannot decide: .* were given up.* \(1 of them\)"):
+    with pytest.raises(StudyError, match=r"cannot decide: 1 of the runs .* given up"):
         work(tmp_path)
-    assert "4 designs, 1 with 1 seed, 3 with 2 seeds so far" in race_told(open_study(tmp_path))
+    assert "4 designs, 1 with 1 seed, 3 with 2 seeds so far" in race_note(open_study(tmp_path))
     assert open_study(tmp_path).reset_failed() == 1
     work(tmp_path)
     assert _seeds(ledger.refreshed()) == [2, 2, 3, 3]
@@ -337,7 +336,7 @@ def _stay_in_the_tenth(folder):
         return True
 
     worker.execute = execute
-    worker.build_data = lambda config: SimpleNamespace(encoding=None, classes=())
+    scenes.build_data = lambda config: SimpleNamespace(encoding=None, classes=())
     work(folder, poll=0.05)
 
 
@@ -396,7 +395,7 @@ def test_only_what_goes_on_is_trained(raced, tmp_path):
         best: 2,
         1 - best: 1,
     }
-    assert "1 with 1 seed, 1 with 2 seeds. Those that went on were chosen" in str(found)
+    assert "1 with 1 seed, 1 with 2 seeds. Designs continued because of" in str(found)
     assert found.to_dict()["race"] == found.race
     # The number that decided is damaged: who opens it is told, and the check says where.
     run = ledger.runs[0]
@@ -460,7 +459,7 @@ def ended(raced, tmp_path, pretend):
 
 _CHOSEN = (
     "a race, decided by balanced_accuracy on the validation part: of 4 designs, 2 with 1 seed, 1 "
-    "with 2 seeds, 1 with 4 seeds. Those that went on were chosen by their results, so that their "
+    "with 2 seeds, 1 with 4 seeds. Designs continued because of their results, so their "
     "means are too good and those of the others too bad: confirm a choice on fresh seeds "
     "(lens2label study confirm)"
 )
@@ -475,7 +474,7 @@ def test_a_report_says_what_a_race_does_to_its_means(ended):
     assert found.race == _CHOSEN
     assert _CHOSEN in str(found)
     assert "those with most seeds first" in str(found)
-    assert "*: no other design with all seeds is ahead of it" in str(found)
+    assert "*: no other design with all seeds is ahead at" in str(found)
     assert json.loads(found.to_json())["race"] == _CHOSEN
     assert found.to_csv().splitlines()[0].split(",")[5] == "runs"
 
@@ -486,14 +485,14 @@ def test_a_page_leaves_out_what_compares_unequal_seeds(ended, monkeypatch):
     assert "A race, decided by" in text
     assert "Most seeds first;" in text
     assert "front: no other design with all seeds is better" in text
-    assert "are left out: they compare designs with equal numbers of seeds" in text
+    assert "are left out: they need designs with equal numbers of seeds" in text
     assert "after 1, 2 seeds, the best 0.5 by balanced_accuracy" in text
     for title in ("which choice matters", "fronts", "rate and accuracy"):
         assert f"Exploration: {title}" not in text
 
 
 def test_no_p_is_made_of_chosen_seeds(ended):
-    with pytest.raises(ValueError, match=r"no p of them is right: confirm what it finds"):
+    with pytest.raises(ValueError, match=r"no p of them is valid: confirm its result"):
         select_designs(ended, at_least={"accuracy": 0.5})
     with pytest.raises(ValueError, match=r"a curve through them would be wrong"):
         rate_accuracy(ended)
@@ -515,11 +514,11 @@ def test_seeds_that_have_not_ended_are_not_told(raced, tmp_path, pretend):
         _end(ledger, run, 0.1 * run.design)
         pretend(ledger, run, 0.5)
     ledger = ledger.refreshed()
-    assert report(ledger).race.startswith(f"{told}4 with 2 seeds so far. Those that went on were")
+    assert report(ledger).race.startswith(f"{told}4 with 2 seeds so far. Designs continued because")
     assert not any(each.on_front for each in report(ledger).designs)  # of all seeds
     pretend(ledger, ledger.runs[-1], 0.5)
     found = report(ledger)
-    assert found.race.startswith(f"{told}3 with 2 seeds, 1 with 3 seeds so far. Those")
+    assert found.race.startswith(f"{told}3 with 2 seeds, 1 with 3 seeds so far. Designs")
     assert [each.number for each in found.designs if each.on_front] == [3]
     assert found.designs[0].number == 3
 
@@ -531,10 +530,10 @@ def test_seeds_that_have_not_ended_are_not_told(raced, tmp_path, pretend):
     ("race", "message"),
     [
         ({"rungs": []}, "at least 1 item"),
-        ({"rungs": [0, 2]}, r"numbers of seeds that grow, from 1 on, such as \[1, 2, 4\], not \["),
+        ({"rungs": [0, 2]}, r"increasing numbers of seeds, from 1, such as \[1, 2, 4\], not \["),
         ({"rungs": [2, 2]}, r"not \[2, 2\]"),
         ({"rungs": [4, 2]}, r"not \[4, 2\]"),
-        ({"rungs": [1, 8]}, "last rung of the race has 8 seeds, and the study 8: there are none"),
+        ({"rungs": [1, 8]}, "last rung of the race has 8 seeds, and the study 8: no seeds"),
         ({"rungs": [1], "keep": 1}, "less than 1"),
         ({"rungs": [1], "keep": 0}, "greater than 0"),
         ({"rungs": [1], "metric": "acuracy"}, "validation part.*did you mean 'accuracy'"),

@@ -28,8 +28,8 @@ def test_none_is_false_and_leaves_a_plan_as_it_was():
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"at_least": {"bit": 1}}, "'bit' is no metric of a study, and none of its costs, photo"),
-        ({"at_most": {"recal.mel": 1}}, "'recal.mel' is no metric"),
+        ({"at_least": {"bit": 1}}, "'bit' is neither a metric of a study nor one of its costs"),
+        ({"at_most": {"recal.mel": 1}}, "'recal.mel' is neither a metric"),
         ({"within": -1}, "greater than 0"),
         ({"at_least": {"accuracy": "much"}}, "valid number"),
     ],
@@ -45,7 +45,7 @@ def test_costs_of_the_study_are_known(small_study):
     wanted = Requirements(at_most={"lamp": 3})
     study = small_study(costs={"lamp": "2 * light"}, plan=Plan(requirements=wanted))
     assert study.cost_names == ("lamp",)
-    with pytest.raises(ValidationError, match="'bits' is no metric of a study, and none of its co"):
+    with pytest.raises(ValidationError, match="'bits' is neither a metric of a study nor one"):
         small_study(costs={"lamp": "2 * light"}, plan=Plan(requirements={"at_most": {"bits": 1}}))
 
 

@@ -139,6 +139,14 @@ def test_computation_is_that_of_codec_and_classifier(small_base):
     assert costs(system, (3, 16, 16), bpp=0.5).pixels is None
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_computation_is_that_of_a_classifier_of_another_type(small_base, kind):
+    system = build_system(small_base().system, image_size=(16, 16), channels=3, classes=7)
+    wanted = costs(system, (3, 16, 16), bpp=None)
+    system.classifier.to(kind)
+    assert costs(system, (3, 16, 16), bpp=None) == wanted
+
+
 @pytest.mark.parametrize(
     "sensor",
     [

@@ -100,7 +100,9 @@ def test_a_latin_hypercube_of_another_count_is_another():
 def test_listed_designs_are_checked():
     chosen = ({"light": 7.0, "camera": "y"},)
     assert list(Listed(chosen=chosen).designs(AXES)) == [{"camera": "y", "light": 7.0}]
-    with pytest.raises(ValueError, match=r"chooses on camera; .* it has are camera, light"):
+    with pytest.raises(
+        ValueError, match=r"a listed design has levels on camera; .* it has are camera, light"
+    ):
         list(Listed(chosen=({"camera": "x"},)).designs(AXES))
     with pytest.raises(ValueError, match="no level 'z'"):
         list(Listed(chosen=({"camera": "z", "light": 1},)).designs(AXES))
@@ -127,7 +129,7 @@ def test_a_listed_design_names_the_axis_that_is_wrong():
     axes = {**AXES, "bits": Axis(path="c", low=1, high=12, integer=True)}
     for wrong, message in (
         ({"light": 300.0}, "a listed design, light: 300.0 is not in the range 1 to 100"),
-        ({"bits": 2.5}, "a listed design, bits: 2.5 is no whole number"),
+        ({"bits": 2.5}, "a listed design, bits: 2.5 is not a whole number"),
     ):
         with pytest.raises(ValueError, match=message):
             list(Listed(chosen=({"camera": "x", "light": 1, "bits": 2, **wrong},)).designs(axes))

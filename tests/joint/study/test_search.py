@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from studies import validated
 
 import joint
 from joint.feed import derive_seed
@@ -29,10 +30,11 @@ from joint.study import (
     create_study,
     open_study,
     run_study,
+    scenes,
     work,
 )
 from joint.study.sampler import OBJECTIVES
-from joint.study.search import Told, ask, ask_next, objectives, told
+from joint.study.search import Trial, ask, ask_next, known_trials, objectives
 from joint.study.store import ATTEMPTS_FILE
 
 # The package may have a function of that name.
@@ -75,7 +77,7 @@ def _searched(study, values):
         design = ask(
             study,
             [
-                Told(one, digest, found if number < ended else None)
+                Trial(one, digest, found if number < ended else None)
                 for number, ((one, found), digest) in enumerate(zip(known, digests, strict=True))
             ],
         ).design
@@ -183,14 +185,14 @@ def test_a_small_space_is_searched_to_its_end_and_nothing_asked_twice(sampler, c
 
 def test_the_same_question_has_the_same_answer():
     study = _study(TPE(count=20, startup=6, objectives=UP))
-    known = [Told(d, study.config(d, 0).digest(), (_hill(d),)) for d in study.designs()]
+    known = [Trial(d, study.config(d, 0).digest(), (_hill(d),)) for d in study.designs()]
     assert ask(study, known) == ask(study, known)
     # Each part of what is known tells.
     assert ask(study, known) != ask(study, known[:-1])
     other = _study(TPE(count=20, startup=6, seed=1, objectives=UP))
     assert ask(other, known) != ask(study, known)
     running = ask(study, known).design
-    waiting = [*known, Told(running, study.config(running, 0).digest(), None)]
+    waiting = [*known, Trial(running, study.config(running, 0).digest(), None)]
     assert ask(study, waiting).design != running
 
 
@@ -199,7 +201,7 @@ def test_an_answer_is_that_of_optuna_alone(sampler):
     optuna = pytest.importorskip("optuna")
     study = _study(sampler(count=6, seed=3, startup=4, objectives=UP))
     known = [
-        Told(design, study.config(design, 0).digest(), (value,))
+        Trial(design, study.config(design, 0).digest(), (value,))
         for design, value in zip(study.designs(), (0.1, 0.7, 0.4, 0.2), strict=True)
     ]
     seed = derive_seed(3, "ask", 4, 0) % 2**32
@@ -241,7 +243,7 @@ def test_a_process_over_all_axes_is_told_the_middle_of_those_that_are_absent():
     ]
     values = (0.1, 0.5, 0.6, 0.9)
     known = [
-        Told(design, study.config(design, 0).digest(), (value,))
+        Trial(design, study.config(design, 0).digest(), (value,))
         for design, value in zip(designs, values, strict=True)
     ]
     space = {
@@ -266,10 +268,10 @@ def test_designs_that_are_no_configuration_are_not_asked_for():
     camera = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
     size = Axis(path="system.front_end.kernel_size", values=(3, 5, 7))
     study = _study(TPE(count=5, startup=2, objectives=UP), axes={"camera": camera, "size": size})
-    first = Told({"camera": "kernel", "size": 3}, "x", (1.0,))
+    first = Trial({"camera": "kernel", "size": 3}, "x", (1.0,))
     for number in range(2):
         found = ask(
-            study, [first, *[Told({"camera": "kernel", "size": 5}, "y", (0.9,))] * number]
+            study, [first, *[Trial({"camera": "kernel", "size": 5}, "y", (0.9,))] * number]
         ).design
         assert found["camera"] == "kernel"
     study = study.model_copy(update={"constraints": ("camera == none",)})
@@ -283,11 +285,11 @@ def test_a_design_at_which_a_constraint_has_no_value_is_not_asked_for():
         NSGA2(count=40, population=4), axes={"light": LIGHT, "noise": noise},
         constraints=("light / noise >= 5",),
     )  # fmt: skip
-    known = [Told({"light": 100.0, "noise": 1}, "", (1.0,))]
+    known = [Trial({"light": 100.0, "noise": 1}, "", (1.0,))]
     for number in range(8):
         found = ask(study, known).design
         assert found["noise"] == 1, number
-        known.append(Told(found, study.config(found, 0).digest(), (1.0,)))
+        known.append(Trial(found, study.config(found, 0).digest(), (1.0,)))
 
 
 @pytest.mark.parametrize(
@@ -304,14 +306,14 @@ def test_the_model_chooses_where_the_best_of_all_is_not_allowed(sampler):
 
     known = []
     for design in study.designs():
-        known.append(Told(design, study.config(design, 0).digest(), (value(design),)))
+        known.append(Trial(design, study.config(design, 0).digest(), (value(design),)))
     first = max(value(one.design) for one in known)
     while len(known) < sampler.count:
         asked = ask(study, known)
         assert not asked.by_chance
         assert study.allows(asked.design)
         digest = study.config(asked.design, 0).digest()
-        known.append(Told(asked.design, digest, (value(asked.design),)))
+        known.append(Trial(asked.design, digest, (value(asked.design),)))
     assert ask(study, known) == ask(study, known)
     best = max(value(one.design) for one in known)
     assert best > (-0.18 if sampler.kind == "gp" else first)  # of -0.16
@@ -324,7 +326,7 @@ def test_the_model_chooses_in_a_small_space_of_which_no_draw_is_allowed(monkeypa
     axes = {"bits": BITS, "noise": NOISE}
     study = _study(GP(count=12, startup=4, objectives=UP), axes=axes, constraints=constraints)
     known = [
-        Told(d, study.config(d, 0).digest(), (_hill({**d, "light": 1600}),))
+        Trial(d, study.config(d, 0).digest(), (_hill({**d, "light": 1600}),))
         for d in study.every()[:12:3]
     ]
     for number in range(4):
@@ -332,7 +334,7 @@ def test_the_model_chooses_in_a_small_space_of_which_no_draw_is_allowed(monkeypa
         assert study.allows(asked.design)
         assert not asked.by_chance, number
         value = _hill({**asked.design, "light": 1600})
-        known.append(Told(asked.design, study.config(asked.design, 0).digest(), (value,)))
+        known.append(Trial(asked.design, study.config(asked.design, 0).digest(), (value,)))
 
 
 def test_where_no_draw_is_allowed_the_model_is_not_asked_twice(monkeypatch):
@@ -343,7 +345,7 @@ def test_where_no_draw_is_allowed_the_model_is_not_asked_twice(monkeypatch):
     )
     study = _study(GP(count=6, startup=4, objectives=UP), constraints=("bits >= 12",))
     designs = enumerate(study.designs(), start=1)
-    known = [Told({**one, "bits": n}, str(n), (-float(n),)) for n, one in designs]
+    known = [Trial({**one, "bits": n}, str(n), (-float(n),)) for n, one in designs]
     found = ask(study, known)
     assert found.by_chance
     assert study.allows(found.design)
@@ -352,14 +354,14 @@ def test_where_no_draw_is_allowed_the_model_is_not_asked_twice(monkeypatch):
 
 def test_a_space_without_another_design_ends_the_search():
     study = _study(TPE(count=2, startup=2, objectives=UP), axes={"noise": NOISE})
-    known = [Told(d, study.config(d, 0).digest(), (1.0,)) for d in study.every()]
+    known = [Trial(d, study.config(d, 0).digest(), (1.0,)) for d in study.every()]
     with pytest.raises(StudyError, match="has found 5 designs, and no other one"):
         ask(study, known)
 
 
 def test_without_any_result_chance_decides():
     study = _study(TPE(count=9, startup=2, objectives=UP))
-    lost = [Told(design, "x", None) for design in study.designs()]
+    lost = [Trial(design, "x", None) for design in study.designs()]
     asked = ask(study, lost)
     assert study.allows(asked.design)
     assert asked.by_chance
@@ -367,7 +369,7 @@ def test_without_any_result_chance_decides():
 
 def test_optuna_may_be_missing(monkeypatch):
     study = _study(TPE(count=9, startup=2, objectives=UP))
-    known = [Told(design, "x", (1.0,)) for design in study.designs()]
+    known = [Trial(design, "x", (1.0,)) for design in study.designs()]
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(StudyError, match=r"not installed: pip install 'lens2label\[optuna\]'"):
         ask(study, known)
@@ -377,14 +379,9 @@ def test_optuna_may_be_missing(monkeypatch):
 
 
 def _made(ledger, run, value, *, epochs=(0.1,)):
-    path = ledger.path(run)
-    path.mkdir(parents=True)
-    for epoch, number in enumerate((*epochs, value)):
-        line = {"epoch": epoch, "validation": {"accuracy": number, "loss": 1 - number}}
-        with (path / "history.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-    result = {"best_epoch": len(epochs), "costs": {"photons": 10.0 * run.design}, "test": {}}
-    (path / "result.json").write_text(json.dumps(result))
+    numbers = [{"accuracy": number, "loss": 1 - number} for number in (*epochs, value)]
+    costs = {"photons": 10.0 * run.design}
+    validated(ledger, run, *numbers, best_epoch=len(epochs), costs=costs)
 
 
 def test_a_round_waits_for_the_one_before_and_means_are_over_seeds(tmp_path):
@@ -398,16 +395,16 @@ def test_a_round_waits_for_the_one_before_and_means_are_over_seeds(tmp_path):
         _made(ledger, run, 0.5 + 0.1 * number)
     assert ask_next(ledger) is None  # one of the round is missing
     with hold(ledger.path(last)):
-        assert told(ledger) is None
+        assert known_trials(ledger) is None
     ledger.path(last).mkdir(exist_ok=True)
     RunFolder(ledger.path(last)).fail(RuntimeError("diverged"))
-    one, two = told(ledger)
+    one, two = known_trials(ledger)
     # A share that failed is nothing; of other numbers, the worst that was seen.
     assert one.values == pytest.approx((0.6, 0.4, 0.0))
     assert two.values == pytest.approx((0.3, 0.45, 10.0))
     assert one.digest == ledger.runs[0].digest
     ledger = ask_next(ledger)
-    assert [t.values is None for t in told(ledger)] == [False, False, True]
+    assert [t.values is None for t in known_trials(ledger)] == [False, False, True]
     ledger = ask_next(ledger)
     assert len(ledger.designs) == 4
     assert ledger.tally() == (8, 0, 3, 1)
@@ -431,7 +428,7 @@ def test_a_seed_that_failed_says_nothing_of_a_cost(tmp_path):
     prices = [light[0], max(light[0], 20 + light[2]), 20 + light[2]]
     # By _made, design 2 takes 20 photons. Of design 1 the formula of its axis is known alone.
     accuracy, photons = (0.4, 0.0, 0.6), (0.0, 20.0, 20.0)
-    for number, one in enumerate(told(ledger)):
+    for number, one in enumerate(known_trials(ledger)):
         expected = (accuracy[number], photons[number], 2 * light[number], prices[number])
         assert one.values == pytest.approx(expected), number
 
@@ -442,7 +439,7 @@ def test_what_a_machine_gave_up_is_no_outcome_of_a_design(tmp_path):
     ledger = create_study(study, tmp_path)
     for number, run in enumerate(ledger.runs):
         _made(ledger, run, 0.5 + 0.1 * number)
-    whole = told(ledger)
+    whole = known_trials(ledger)
     first, other = (run for run in ledger.runs if run.design == 0)
 
     def lose(run):
@@ -451,17 +448,17 @@ def test_what_a_machine_gave_up_is_no_outcome_of_a_design(tmp_path):
 
     kept = {run: (ledger.path(run) / "result.json").read_text() for run in (first, other)}
     lose(other)
-    one, two = told(ledger)
+    one, two = known_trials(ledger)
     assert two == whole[1]
     assert one.values[0] == pytest.approx(0.5)  # of the seed that there is
     assert one.values[1] == whole[0].values[1]
     lose(first)
     with pytest.raises(StudyError, match=r"all runs of design 0 .* were given up, .* --retry"):
-        told(ledger)
+        known_trials(ledger)
     # A result beside it, as of two folders that were merged, counts.
     for run, text in kept.items():
         (ledger.path(run) / "result.json").write_text(text)
-    assert told(ledger) == whole
+    assert known_trials(ledger) == whole
 
 
 def test_a_search_may_look_for_what_a_study_says_costs(tmp_path):
@@ -471,14 +468,14 @@ def test_a_search_may_look_for_what_a_study_says_costs(tmp_path):
     ledger = create_study(study, tmp_path)
     for run in ledger.runs:
         _made(ledger, run, 0.5)
-    known = told(ledger)
+    known = known_trials(ledger)
     # _made counts ten photons for each design before.
     assert [one.values for one in known] == [
         (0.5, pytest.approx(number + one.design["light"])) for number, one in enumerate(known)
     ]
     with pytest.raises(ValueError, match="price is better down: write price = 'down'"):
         _study(TPE(count=4, objectives={"price": "up"}), costs=costs)
-    with pytest.raises(ValueError, match="cannot look for 'prize'; did you mean 'price'"):
+    with pytest.raises(ValueError, match="cannot optimise 'prize'; did you mean 'price'"):
         _study(TPE(count=4, objectives={"prize": "down"}), costs=costs)
 
 
@@ -488,7 +485,7 @@ def test_an_objective_that_no_run_has_is_told(tmp_path):
     for run in ledger.runs:
         _made(ledger, run, 0.5)
     with pytest.raises(StudyError, match=r"no run of .* has psnr_scene, which the search"):
-        told(ledger)
+        known_trials(ledger)
 
 
 # ------------------------------------------------------------------------------------- at work
@@ -509,7 +506,7 @@ def test_a_round_that_failed_does_not_end_the_search(tmp_path, goal):
         more = ask_next(ledger)
         if ledger is ended:
             _made(more, more.runs[2], 0.9)
-        assert [one.values for one in told(more)] == [None] * 3
+        assert [one.values for one in known_trials(more)] == [None] * 3
         found.append(ask_next(more).designs)
     assert found[0] == found[1]
 
@@ -549,7 +546,7 @@ def _stay_in_the_fifth(folder):
         return True
 
     worker.execute = execute
-    worker.build_data = lambda config: SimpleNamespace(encoding=None, classes=())
+    scenes.build_data = lambda config: SimpleNamespace(encoding=None, classes=())
     work(folder, poll=0.05)
 
 

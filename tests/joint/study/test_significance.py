@@ -209,12 +209,12 @@ def test_the_sign_flip_test_errs_as_often_as_it_says(law):
         (lambda: seeds_for_claim(math.nan), r"alpha is a share in \(0, 1\), not nan"),
         (lambda: seeds_for_claim(comparisons=0), "comparisons must be a whole number .* not 0"),
         (lambda: seeds_for_claim(comparisons=1.5), "comparisons must be a whole .* not 1.5"),
-        (lambda: holm([0.1, math.nan]), "a p-value is a number from 0 to 1, not nan"),
-        (lambda: holm([-0.1]), "a p-value is a number from 0 to 1, not -0.1"),
+        (lambda: holm([0.1, math.nan]), "a p-value must be a number from 0 to 1, not nan"),
+        (lambda: holm([-0.1]), "a p-value must be a number from 0 to 1, not -0.1"),
         (lambda: seeds_needed(1, 1, power=1), r"power is a share in \(0, 1\), not 1"),
         (lambda: seeds_needed(1, 1, alpha=1.5), r"alpha is a share in \(0, 1\), not 1.5"),
-        (lambda: seeds_needed(math.nan, 1), "an effect is a finite number .* not nan and 1"),
-        (lambda: seeds_needed(1, -1), "its spread one from 0 on, not 1 and -1"),
+        (lambda: seeds_needed(math.nan, 1), "the effect must be finite .* not nan and 1"),
+        (lambda: seeds_needed(1, -1), "the spread finite and at least 0, not 1 and -1"),
     ],
 )
 def test_what_has_no_answer_is_refused(asked, message):

@@ -17,7 +17,6 @@ from joint.study import (
     Study,
     load_study,
 )
-from joint.study.space import varies
 
 LIGHT = Axis(path="system.sensor.photons", values=(50, 300, 2000))
 CAMERA = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
@@ -189,8 +188,8 @@ def test_what_is_no_study_is_refused(settings, message):
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ({}, {}, "chooses on the same axes twice"),
-        ({"a": 1}, {"b": 1}, "chooses on the same axes twice"),
+        ({}, {}, "must choose on the same axes twice"),
+        ({"a": 1}, {"b": 1}, "must choose on the same axes twice"),
         ({"a": 1}, {"a": 1}, "needs two different designs"),
     ],
 )
@@ -397,7 +396,7 @@ def test_a_constraint_may_limit_a_cost_that_is_known_beforehand():
     with pytest.raises(ValidationError, match="cost seconds, which is known only after a run, as"):
         Study(axes=axes, costs=costs, constraints=("seconds < 1",))
     for equality in ("lamp == 3", "lamp != 3"):
-        with pytest.raises(ValidationError, match=r"cost lamp equals, .* such as lamp <= 3"):
+        with pytest.raises(ValidationError, match=r"equality of the cost lamp, .* lamp <= 3"):
             Study(axes=axes, costs=costs, constraints=(equality,))
     with pytest.raises(ValidationError, match="no axis 'lamps'"):
         Study(axes=axes, costs=costs, constraints=("lamps < 1",))
@@ -533,6 +532,6 @@ def test_parts_in_which_designs_differ_are_known():
         "depth": Axis(values=(16, 24)),
     }
     study = Study(axes=axes, derived={"data.image_size": "depth"})
-    assert varies(study, "data")  # by what is derived
-    assert varies(study, "split", "system")
-    assert not varies(study, "split")
+    assert study.varies("data")  # by what is derived
+    assert study.varies("split", "system")
+    assert not study.varies("split")

@@ -1,6 +1,7 @@
-import json
+import re
 
 import pytest
+from studies import validated
 
 import joint
 from joint.study import Axis, Plan, create_study, winner, work
@@ -18,16 +19,6 @@ def planless(small_study, tmp_path):
     return write
 
 
-def _made(ledger, run, epochs, **result):
-    """What a run left that had its best epoch first."""
-    path = ledger.path(run)
-    path.mkdir(parents=True)
-    lines = [{"epoch": n, "validation": numbers} for n, numbers in enumerate(epochs)]
-    (path / "history.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    content = {"best_epoch": 0, "costs": {}, "test": {}, **result}
-    (path / "result.json").write_text(json.dumps(content))
-
-
 @pytest.mark.parametrize(("restores", "expected"), [(True, 0.9), (False, 0.7)])
 @pytest.mark.parametrize("by", ["base", "axis"])
 def test_numbers_are_those_of_the_weights_that_were_kept(
@@ -39,7 +30,7 @@ def test_numbers_are_those_of_the_weights_that_were_kept(
         last = Axis(path="training.restore_best", values=(restores,))
         ledger = planless(axes={"last": last})
     run = ledger.runs[0]
-    _made(ledger, run, [{"accuracy": 0.9}, {"accuracy": 0.7}])
+    validated(ledger, run, {"accuracy": 0.9}, {"accuracy": 0.7})
     assert on_validation(ledger, run, "accuracy") == expected
 
 
@@ -47,7 +38,7 @@ def test_numbers_are_those_of_the_weights_that_were_kept(
 def test_bits_of_the_validation_part_are_at_its_own_rate(planless, test):
     ledger = planless()
     run = ledger.runs[0]
-    _made(ledger, run, [{"bpp": 1}], costs={"bits": 100}, test=test)
+    validated(ledger, run, {"bpp": 1}, costs={"bits": 100}, test=test)
     # 100 bits at 2 bits/pixel are of 50 pixels.
     assert on_validation(ledger, run, "bits") == 50
 
@@ -56,7 +47,7 @@ def test_bits_of_the_validation_part_are_at_its_own_rate(planless, test):
 def test_a_cost_of_the_rate_is_of_the_validation_part(planless, name, text, expected):
     ledger = planless(costs={name: text})
     run = ledger.runs[0]
-    _made(ledger, run, [{"bpp": 1}], costs={"bits": 100}, test={"bpp": 2})
+    validated(ledger, run, {"bpp": 1}, costs={"bits": 100}, test={"bpp": 2})
     assert on_validation(ledger, run, name) == expected
 
 
@@ -67,6 +58,17 @@ def test_a_history_that_is_gone_says_what_to_do(small_study, tmp_path, cheap):
     (ledger.path(ledger.runs[0]) / "history.jsonl").unlink()
     with pytest.raises(joint.CheckpointError, match=r"has 0 epochs.* or remove its result.json"):
         on_validation(ledger, ledger.runs[0], "balanced_accuracy")
+
+
+def test_a_damaged_line_names_the_check_of_the_study(small_study, tmp_path, cheap):
+    cheap(lambda config: {"balanced_accuracy": 0.5})
+    ledger = create_study(small_study(plan=Plan(), seeds=(0,)), tmp_path)
+    work(tmp_path)
+    path = ledger.path(ledger.runs[0]) / "history.jsonl"
+    path.write_text("{\n" + path.read_text())
+    message = re.escape(f"lens2label study check {tmp_path}")
+    with pytest.raises(joint.CheckpointError, match=rf"line 1 of .* damaged.* {message}"):
+        winner(ledger)
 
 
 @pytest.mark.parametrize("line", ['{"epoch": 0}', '{"epoch": 0, "validation": null}'])

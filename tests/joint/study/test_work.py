@@ -28,9 +28,11 @@ from joint.study import (
     open_study,
     progress,
     run_study,
+    scenes,
     work,
 )
 from joint.study.attempt import begin
+from joint.study.scenes import KeptScenes
 from joint.study.store import ATTEMPTS_FILE, read_failure
 
 # The package has a function of that name.
@@ -90,40 +92,15 @@ def test_a_run_that_somebody_else_ended_meanwhile_is_passed(ledger, pretend):
     ledger.path(failed).mkdir(parents=True)
     RunFolder(ledger.path(failed)).fail(RuntimeError("no"))
     for run in (done, failed):
-        found = worker._attempt(
-            ledger, run, worker.KeptScenes(), torch.device("cpu"), lambda: False
-        )
+        found = worker._attempt(ledger, run, KeptScenes(), torch.device("cpu"), lambda: False)
         assert found == "passed"
     assert sum(_starts(ledger)) == 0
-
-
-def test_only_the_last_scenes_are_kept(monkeypatch):
-    monkeypatch.setattr(worker, "build_data", lambda config: [config.seed])
-    scenes = worker.KeptScenes()
-    first, *_, last = (joint.PhantomConfig(count=9, seed=seed) for seed in range(3))
-    kept = scenes(last)
-    for seed in (0, 2, 1, 2):
-        scenes(joint.PhantomConfig(count=9, seed=seed))
-    assert scenes(last) is kept
-    assert len(scenes._kept) == 2
-    assert first.model_dump_json() not in scenes._kept
-
-
-def test_scenes_of_another_configuration_are_others(monkeypatch):
-    monkeypatch.setattr(worker, "build_data", lambda config: [config])
-    scenes = worker.KeptScenes()
-    base = joint.PhantomConfig(count=9, seed=1)
-    for other in ({"count": 10}, {"image_size": 32}, {"balance": 0}):
-        changed = joint.PhantomConfig(**{"count": 9, "seed": 1, **other})
-        assert scenes(base) == [base]
-        assert scenes(changed) == [changed]
-    assert scenes(base) is scenes(joint.PhantomConfig(count=9, seed=1))
 
 
 def test_scenes_are_built_once(small_study, small_base, tmp_path, monkeypatch):
     built = []
     monkeypatch.setattr(
-        worker, "build_data", lambda config: built.append(config) or joint.build_data(config)
+        scenes, "build_data", lambda config: built.append(config) or joint.build_data(config)
     )
     _small(small_study, tmp_path, small_base())
     work(tmp_path)
@@ -259,18 +236,24 @@ def test_scenes_may_lie_elsewhere_now(small_study, small_base, tmp_path, monkeyp
     # The same names with other pictures in them are not the same: beside a run that is done, ...
     first, second = (RunFolder(ledger.path(run)) for run in ledger.runs)
     (second.path / RESULT_FILE).unlink()
-    with pytest.raises(OSError, match=rf"hold something else than those of the run in .*{first}"):
+    with pytest.raises(
+        OSError, match=rf"scenes given for the study differ from those of the run in .*{first}"
+    ):
         work(folder, data={"root": other})
-    with pytest.raises(OSError, match=rf"hold something else than those of the run in .*{first}"):
+    with pytest.raises(
+        OSError, match=rf"scenes given for the study differ from those of the run in .*{first}"
+    ):
         work(folder, data={"root": few})
     # ... for one that has begun, and before several are trained at once.
     (first.path / RESULT_FILE).unlink()
     second.save_checkpoint({"x": torch.zeros(1)}, {"identity": {"train": "of the first"}})
-    split, divided = worker.build_split, []
+    split, divided = scenes.build_split, []
     monkeypatch.setattr(
-        worker, "build_split", lambda config, data: divided.append(data) or split(config, data)
+        scenes, "build_split", lambda config, data: divided.append(data) or split(config, data)
     )
-    with pytest.raises(OSError, match=rf"else than those of the run in .*{second}"):
+    with pytest.raises(
+        OSError, match=rf"the scenes given .* differ from those of the run in .*{second}"
+    ):
         work(folder, data={"root": other}, together=2)
     assert len(divided) == 1
     assert ledger.tally().pending == 2
@@ -299,18 +282,6 @@ def test_where_the_scenes_lie_is_told_to_each_worker_as_it_was_given(
     assert told == [(str(tmp_path / "study"), {"root": str(tmp_path / "pictures")})]
 
 
-def test_only_what_a_study_has_may_lie_elsewhere(small_study, small_base, tmp_path):
-    _small(small_study, tmp_path / "phantom", small_base())
-    with pytest.raises(StudyError, match=r"\(phantom\) have no files at all, and no data.root"):
-        run_study(tmp_path / "phantom", data={"root": "elsewhere"})
-    base = small_base().model_copy(update={"data": joint.ClassFolders(root=tmp_path / "one")})
-    axes = {"root": Axis(path="data.root", values=("one", "two"))}
-    study = small_study(base=base, axes=axes, plan=Plan(), seeds=(0,))
-    create_study(study, tmp_path / "several")
-    with pytest.raises(StudyError, match=r"differ in data.root: no one place"):
-        work(tmp_path / "several", data={"root": "elsewhere"})
-
-
 def test_weights_that_are_not_here_stop_the_worker(small_study, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     classifier = joint.ClassifierConfig(name="resnet_s")
@@ -329,7 +300,7 @@ def test_weights_that_are_not_here_stop_the_worker(small_study, tmp_path, monkey
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     for _ in range(4):
-        with pytest.raises(OSError, match=r"w.pt is not there. This worker cannot read what the"):
+        with pytest.raises(OSError, match=r"w.pt is not there. This worker cannot read a file"):
             work(ledger.folder.resolve())
     with pytest.raises(OSError, match=r"w.pt is not there"):
         work(ledger.folder.resolve(), together=4)
@@ -359,7 +330,7 @@ def test_a_run_that_takes_its_workers_with_it_is_given_up(small_study, small_bas
     (path / ATTEMPTS_FILE).write_text(start * 3)
     assert work(tmp_path) == (0, 1, False)
     found = read_failure(path)
-    assert "3 starts from one point ended without a word" in found["message"]
+    assert "3 starts from the same point ended without a message" in found["message"]
     assert "process 7 on there" in found["message"]
     ledger.reset_failed()
     assert work(tmp_path) == (1, 0, False)
@@ -679,7 +650,7 @@ def test_a_class_that_the_scenes_lack_is_told_before_a_run(small_study, small_ba
     base = small_base().model_copy(update={"data": data})
     study = small_study(base=base, plan=Plan(metric="recall.polyp", resamples=100))
     create_study(study, tmp_path / "study")
-    with pytest.raises(StudyError, match=r"cannot be judged: metric 'recall.polyp' is of a class "):
+    with pytest.raises(StudyError, match=r"cannot be judged: metric 'recall.polyp' names none of "):
         work(tmp_path / "study")
     assert open_study(tmp_path / "study").tally().pending == len(study.seeds) * 4
     # Where the designs differ in their scenes, once those of the first are there.

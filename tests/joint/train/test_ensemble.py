@@ -173,6 +173,39 @@ def test_each_is_trained_as_it_is_alone(lesions, others, changes):
     assert not torch.allclose(weights[0], weights[1], atol=1e-2)
 
 
+# In half precision a stack rounds otherwise than its members.
+@pytest.mark.parametrize(
+    ("kind", "tolerance"),
+    [(torch.bfloat16, 5e-4), (torch.float16, 1e-4), (torch.float64, 1e-4)],
+    ids=str,
+)
+def test_a_frozen_classifier_is_handed_its_own_type(lesions, others, kind, tolerance):
+    together = [_system(seed, codec=lambda: None) for seed in SEEDS]
+    for system in together:
+        system.classifier.requires_grad_(False).to(kind)
+    alone, before = copy.deepcopy(together), copy.deepcopy(together)
+    configs = [_settings(seed, epochs=1) for seed in SEEDS]
+    objective = joint.Objective()
+    # Else refused: there would be nothing to stack.
+    _ensemble(together, lesions, others, config=configs, objective=objective)
+    for system, config in zip(alone, configs, strict=True):
+        given = {"objective": objective, "config": config, "progress": False}
+        joint.fit(system, lesions, others, **given)
+    _close(together, alone, tolerance)
+    for system, old in zip(together, before, strict=True):
+        assert (system.front_end.raw - old.front_end.raw).abs().max() > 5e-3
+
+
+def test_weights_of_different_types_are_not_stacked(lesions, others):
+    together = [_system(seed) for seed in SEEDS[:2]]
+    together[0].classifier.double()
+    alone = copy.deepcopy(together)
+    configs = [_settings(seed, epochs=1) for seed in SEEDS[:2]]
+    _ensemble(together, lesions, others, config=configs)  # their codecs are
+    _apart(alone, lesions, others, configs)
+    _close(together, alone)
+
+
 def _first_steps(monkeypatch):
     """Loss and gradient of the first step of each run, by seed."""
     found, original = {}, joint.train.step._step

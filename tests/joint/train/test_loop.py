@@ -781,7 +781,7 @@ def test_weights_that_give_no_scores_have_diverged(lesions, others, tmp_path):
     config = joint.Training(epochs=1, batch_size=48, learning_rate=1e9)
     system = joint.ImagingSystem(classifier=classify.backbone("resnet_s", 3, image_size=(16, 16)))
     message = (
-        r"too large to compute with \(18 rows of scores are not numbers.*in epoch 1, step 1: lo"
+        r"too large to compute with \(18 rows of scores are nan or infinite.*in epoch 1, step 1: lo"
     )
     with pytest.raises(joint.TrainingDiverged, match=message) as caught:
         joint.fit(system, lesions, others, config=config, directory=tmp_path, progress=False)

@@ -398,6 +398,20 @@ def test_a_weight_of_two_stages_is_refused_where_one_learns(lesions, others, mon
         _fit(system, lesions, others)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_not_trained(lesions, others, monkeypatch, kind):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    system = full_system()
+    system.classifier.to(kind)
+    name = str(kind).removeprefix("torch.")
+    with pytest.raises(
+        ValueError, match=rf"classifier\.\S+ is of torch\.{name}, .*classifier\.float"
+    ):
+        _fit(system, lesions, others)
+    system.classifier.requires_grad_(False)  # what is only asked may be
+    joint.train.preflight.check_run(system, lesions, others, joint.Objective(), _settings())
+
+
 @pytest.mark.parametrize(("processes", "parts"), [(1, 9), (2, 4), (3, 3), (9, 1)])
 def test_a_step_that_gives_each_part_a_picture_is_taken(
     lesions, others, monkeypatch, processes, parts
@@ -507,7 +521,7 @@ def test_a_monitor_that_would_never_exist_is_refused(lesions, others):
     with pytest.raises(ValueError, match="'psnr_scene' does not exist for a system that leaves"):
         check(joint.ImagingSystem(classifier=Head()), lesions, others, joint.Objective(), whole)
     net = optics.RestorationUNet(3, width=2, scales=1, upscaling=3)
-    with pytest.raises(ValueError, match=r"'psnr_scene' .* is to make .*upscaling=2 .*'loss'"):
+    with pytest.raises(ValueError, match=r"'psnr_scene' .* must convert .*upscaling=2 .*'loss'"):
         check(system.replace(restoration=net), lesions, others, objective, whole)
     system.sensor = None
     check(system, lesions, others, objective, _settings(monitor="ssim"))

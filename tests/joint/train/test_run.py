@@ -322,7 +322,7 @@ def test_other_optics_are_another_system(lesions, others, tmp_path):
         joint.load_fitted(_phase_system(), tmp_path)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64])
 def test_the_count_of_steps_of_a_scalar_is_no_moment(lesions, others, tmp_path, dtype):
     def begin():
         system = full_system()

@@ -136,7 +136,9 @@ def test_a_teacher_that_nothing_weighs_rests(lesions, others, tmp_path):
     alone, taught, teacher = full_system(), full_system(), _teacher()
     teacher.register_forward_pre_hook(lambda *_: pytest.fail("it was asked"))
     _fit(alone, lesions, others, directory=tmp_path / "alone")
-    with pytest.warns(UserWarning, match="the teacher rests, for the objective has distillation=0"):
+    with pytest.warns(
+        UserWarning, match="the teacher has no effect, because the objective has distillation=0"
+    ):
         _fit(taught, lesions, others, directory=tmp_path / "taught", teacher=teacher)
     assert _same(_state(alone), _state(taught))
     ours, theirs = (
@@ -231,10 +233,10 @@ def test_in_half_precision_the_teacher_speaks_in_it_too(lesions, others):
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        (lambda _: None, r"weighs distillation with 0\.7, but there is no teacher: give one"),
+        (lambda _: None, r"weight of 0\.7 for distillation, but there is no teacher: give one"),
         (
             lambda _: joint.ImagingSystem(codec=compress.JPEG(50)),
-            "the teacher has no classifier, and nothing to say",
+            "the teacher has no classifier: give",
         ),
         (
             lambda _: joint.ImagingSystem(classifier=Head(classes=5)),
@@ -299,7 +301,7 @@ def test_a_folder_or_a_module_is_no_teacher(lesions, others):
 
 def test_the_loss_of_an_evaluation_cannot_know_the_best_epoch_of_a_teacher(lesions, others, clean):
     system = joint.ImagingSystem(classifier=Smooth())
-    with pytest.raises(ValueError, match="weighs nothing but distillation: use another monitor"):
+    with pytest.raises(ValueError, match="has no weight but distillation: use another monitor"):
         _fit(system, lesions, others, objective=ALONE, teacher=clean)
 
 

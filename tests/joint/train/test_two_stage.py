@@ -198,7 +198,7 @@ def test_what_cannot_be_shaped_is_refused(lesions, others):
     )
     with pytest.raises(ValueError, match="the element images 1 channels, the kernel 3"):
         joint.two_stage(kernel, grey, lesions, others)
-    with pytest.raises(ValueError, match="needs an element that learns"):
+    with pytest.raises(ValueError, match="needs a trainable element"):
         joint.fit_psf(grey.requires_grad_(False), _two_spots())
     beyond = torch.ones(31, 31)
     beyond[8:23, 8:23] = 0
@@ -240,11 +240,11 @@ def test_what_the_second_half_refuses_is_refused_before_the_first_begins(
         config=joint.Training(epochs=1), directory=held, progress=False,
     )  # fmt: skip
     for element, options, message in (
-        (frozen, {}, "needs an element that learns"),
+        (frozen, {}, "needs a trainable element"),
         (_element(), {"psf_steps": 0}, "steps must be at least 1"),
         (_element(), {"psf_learning_rate": -1}, "not 300 and -1"),
         (_element(), {"psf_learning_rate": float("inf")}, "positive and finite"),
-        (_element(), {"objective": taught}, "with 1, but there is no teacher"),
+        (_element(), {"objective": taught}, "for distillation, but there is no teacher"),
         (_element(), {"stop": lambda: True, "on_epoch": 3}, "on_epoch"),
         (wide, {}, "a reflected border must be narrower than the picture"),
     ):

@@ -14,7 +14,7 @@ import optics
 from classify import LesionDataset, LesionPhantom
 from joint.analysis import contrast, recall_against_contrast, robustness, scale_contrast
 from joint.analysis.colour import lab
-from joint.analysis.contrast.causal import scalable, seen_means
+from joint.analysis.contrast.causal import mean_colours, scalable
 from joint.analysis.region import skin_ring
 from optics import srgb_to_linear
 
@@ -200,7 +200,7 @@ def test_the_rim_fades_in_proportion_to_its_distance():
 def test_means_are_those_of_scikit_image(pictures):
     images, masks = pictures[0][:6].double(), pictures[1][:6]
     for given, encoding in ((images, "srgb"), (srgb_to_linear(images), "linear")):
-        found = seen_means(given, masks, inner=3, outer=7, encoding=encoding)
+        found = mean_colours(given, masks, inner=3, outer=7, encoding=encoding)
         for k, (picture, mask) in enumerate(zip(images.numpy(), masks.numpy(), strict=True)):
             away = distance_transform_edt(~mask)
             colours = rgb2lab(picture, channel_axis=0)
@@ -297,10 +297,10 @@ def test_half_precision_rounds_the_result_alone(pictures, dtype, step):
     assert torch.equal(scale_contrast(images, masks, 1.0), images)
     single = scale_contrast(images.float(), masks, 0.5)
     assert (ours.float() - single).abs().max() <= step / 2
-    exact = torch.stack(seen_means(images.double(), masks))
+    exact = torch.stack(mean_colours(images.double(), masks))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = torch.stack(seen_means(images, masks))
-    for means in (torch.stack(seen_means(images, masks)), inside):
+        inside = torch.stack(mean_colours(images, masks))
+    for means in (torch.stack(mean_colours(images, masks)), inside):
         torch.testing.assert_close(means.double(), exact, atol=1e-3, rtol=0)
 
 
@@ -495,7 +495,8 @@ def test_what_cannot_be_swept_is_refused(phantoms, classifier):
         recall_against_contrast(joint.ImagingSystem(), phantoms)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         recall_against_contrast(system, phantoms, batch_size=0)
-    with pytest.raises(ValueError, match="resamples must be at least 1 and level in"):
+    message = "resamples must be at least 1 and a whole number, and level in"
+    with pytest.raises(ValueError, match=message):
         recall_against_contrast(joint.ImagingSystem(classifier=_Never()), phantoms, resamples=0)
     with pytest.raises(TypeError, match="the system comes first, the data set second: exchange"):
         recall_against_contrast(phantoms, system)
@@ -581,7 +582,7 @@ def test_the_last_batch_may_hold_one_picture(phantoms, classifier):
         (lambda: _Colours(classes=8), "the classifier tells 8 classes apart, the data set has 7"),
         (
             lambda: nn.Sequential(_Colours(), nn.Threshold(math.inf, math.nan)),
-            "20 rows of scores are not numbers",
+            "20 rows of scores are nan or infinite",
         ),
     ],
 )

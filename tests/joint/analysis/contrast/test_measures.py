@@ -1,4 +1,5 @@
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, sobel
 from skimage.color import deltaE_ciede2000, rgb2lab
+from toys import tinted_disks
 
 from classify import LESION_CLASSES, LesionPhantom
 from classify.data.archive import Archive
@@ -29,15 +31,7 @@ def phantoms():
     return made.gather(range(60)).images / 255.0, made.gather_masks(range(60))
 
 
-def _disks(count=4, size=40, *, lesion=0.3, skin=0.7, noise=0.03, radius=8.0, dtype=torch.float64):
-    """Grey-brown disks on skin, with noise: ``[count, 3, size, size]`` and masks."""
-    generator = torch.Generator().manual_seed(0)
-    steps = torch.arange(size, dtype=dtype) - size // 2
-    inside = torch.hypot(steps[:, None], steps[None]) <= radius
-    tint = torch.tensor([1.0, 0.8, 0.7], dtype=dtype)[:, None, None]
-    level = torch.where(inside, lesion, skin)
-    noises = noise * torch.randn(count, 3, size, size, generator=generator, dtype=dtype)
-    return (level * tint + noises).clamp(0, 1), inside.expand(count, -1, -1).clone()
+_disks = partial(tinted_disks, dtype=torch.float64)
 
 
 def _reference(picture, mask, bins=64):

@@ -1,22 +1,12 @@
 import pytest
 import torch
+from toys import tinted_disks
 
 import compress
 import joint
 import optics
 from classify import LesionDataset, LesionPhantom
 from joint.analysis import MEASURES, PLANES, contrast, contrast_at, measure_contrast
-
-
-def _disks(count=4, size=40, *, lesion=0.3, skin=0.7, noise=0.03, radius=8.0, dtype=torch.float32):
-    """Grey-brown disks on skin, with noise: ``[count, 3, size, size]`` and masks."""
-    generator = torch.Generator().manual_seed(0)
-    steps = torch.arange(size, dtype=dtype) - size // 2
-    inside = torch.hypot(steps[:, None], steps[None]) <= radius
-    tint = torch.tensor([1.0, 0.8, 0.7], dtype=dtype)[:, None, None]
-    level = torch.where(inside, lesion, skin)
-    noises = noise * torch.randn(count, 3, size, size, generator=generator, dtype=dtype)
-    return (level * tint + noises).clamp(0, 1), inside.expand(count, -1, -1).clone()
 
 
 @pytest.fixture
@@ -27,7 +17,7 @@ def camera():
 
 
 def test_contrast_at_every_plane(camera):
-    images, masks = _disks(3)
+    images, masks = tinted_disks(3)
     with torch.no_grad():
         output = camera(images, generator=torch.Generator().manual_seed(0))
     at = {plane: contrast_at(output, masks, plane=plane) for plane in PLANES}
@@ -45,7 +35,7 @@ def test_contrast_at_every_plane(camera):
 @pytest.mark.parametrize("encoding", ["srgb", "linear"])
 @pytest.mark.parametrize("plane", PLANES)
 def test_an_output_says_what_its_planes_are(plane, encoding):
-    images, masks = _disks(3)
+    images, masks = tinted_disks(3)
     system = joint.ImagingSystem(front_end=optics.LearnedKernel("gaussian", 5), encoding=encoding)
     with torch.no_grad():
         output = system(images)
@@ -70,7 +60,7 @@ def _stack(*kernels, channels=3):
 
 
 def test_exposures_are_light_of_one_picture():
-    images, masks = _disks(3)
+    images, masks = tinted_disks(3)
     two, one = _stack("sharp", "sharp")(images), _stack("sharp")(images)
     assert (two.exposures, one.exposures) == (2, 1)
     assert two.irradiance.shape[1] == 6
@@ -87,7 +77,7 @@ def test_exposures_are_light_of_one_picture():
 
 
 def test_contrast_behind_optics_for_fields():
-    _, masks = _disks(2)
+    _, masks = tinted_disks(2)
     field = 0.5 * torch.exp(0.5j * masks[:, None].float())
     front_end = optics.FourierFilter(40, "phase_contrast", channels=1)
     output = joint.ImagingSystem(front_end=front_end, encoding="linear")(field)
@@ -99,7 +89,7 @@ def test_contrast_behind_optics_for_fields():
 
 
 def test_contrast_at_reduces_masks_to_the_plane():
-    images, masks = _disks(2, noise=0.0, radius=8.5)
+    images, masks = tinted_disks(2, noise=0.0, radius=8.5)
     small = torch.nn.functional.avg_pool2d(images, 2)
     output = joint.SystemOutput(
         scene=images, irradiance=small, raw=None, measurement=small, coded=None, handed=small,
@@ -113,7 +103,7 @@ def test_contrast_at_reduces_masks_to_the_plane():
 
 
 def test_a_lesion_smaller_than_half_a_pixel_of_the_plane_is_told_from_an_empty_mask():
-    images, masks = _disks(3)
+    images, masks = tinted_disks(3)
     masks[0] = False
     masks[1] = False
     masks[1, 15, 15] = True
@@ -130,13 +120,13 @@ def test_a_lesion_smaller_than_half_a_pixel_of_the_plane_is_told_from_an_empty_m
 
 
 def test_without_masks_there_is_no_contrast():
-    images, _ = _disks(2)
+    images, _ = tinted_disks(2)
     with pytest.raises(TypeError, match=r"bool Tensor \[B, H, W\], not NoneType: a data set with"):
         contrast_at(joint.ImagingSystem()(images), None)
 
 
 def test_planes_that_are_not_there_are_refused(camera):
-    images, masks = _disks(2)
+    images, masks = tinted_disks(2)
     output = joint.ImagingSystem()(images)
     with pytest.raises(ValueError, match=r"no irradiance.*neither front end nor sensor"):
         contrast_at(output, masks, plane="irradiance")
@@ -148,7 +138,7 @@ def test_planes_that_are_not_there_are_refused(camera):
 
 @pytest.mark.parametrize("name", ["soft_gcnr", "edge", "cnr", "delta_e"])
 def test_ascent_through_a_learned_kernel_raises_contrast(name):
-    images, masks = _disks(4, 32, lesion=0.6, skin=0.65, noise=0.05)
+    images, masks = tinted_disks(4, 32, lesion=0.6, skin=0.65, noise=0.05)
     images[:] = 0.7 * images + 0.3 * images.roll(1, -1)
     # Blur gathers light over the border, but it also averages noise: start from a bad camera.
     start: optics.KernelStart = "identity" if name in ("soft_gcnr", "cnr") else "gaussian"
@@ -200,7 +190,7 @@ def test_a_system_in_training_is_measured_as_it_is_used():
 
 
 def test_light_is_measured_as_light():
-    images, masks = _disks(4)
+    images, masks = tinted_disks(4)
     scenes = LesionDataset(
         images=(65535 * images).round().to(torch.uint16),
         labels=[0] * 4, groups=range(4), identifiers=range(4), masks=masks, encoding="linear",

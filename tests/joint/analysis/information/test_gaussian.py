@@ -6,8 +6,8 @@ import torch
 from scipy.special import digamma
 from scipy.stats import chisquare, multivariate_normal
 from scipy.stats import t as student
+from toys import scenes_of
 
-import classify
 import joint
 import optics
 from joint.analysis.information.gaussian import (
@@ -106,15 +106,16 @@ def test_log_determinant_is_unbiased_for_few_samples():
     assert error < 0.1
 
 
-def test_information_of_a_sensor_follows_its_noise():
+def _white_noise(size, spread):
+    """Scenes of it about grey, and their light."""
     generator = torch.Generator().manual_seed(0)
-    images = (128 + 20 * torch.randn((60, 1, 24, 24), generator=generator)).clamp(0, 255)
-    scenes = classify.LesionDataset(
-        images=images.to(torch.uint8), labels=torch.arange(60) % 3,
-        groups=[f"l{i // 2}" for i in range(60)], identifiers=[f"p{i}" for i in range(60)],
-        classes=CLASSES,
-    )  # fmt: skip
-    light = scenes.gather(torch.arange(60)).images / 255.0
+    codes = (128 + spread * torch.randn((60, 1, size, size), generator=generator)).clamp(0, 255)
+    codes = codes.to(torch.uint8)
+    return scenes_of(codes / 255.0, torch.arange(60) % 3), codes / 255.0
+
+
+def test_information_of_a_sensor_follows_its_noise():
+    scenes, light = _white_noise(24, 20)
 
     def found(**options):
         sensor = optics.Sensor(quantum_efficiency=0.5, **options)
@@ -146,14 +147,7 @@ def test_information_of_a_sensor_follows_its_noise():
 
 @pytest.mark.parametrize("pattern", ["dsnu", "prnu"])
 def test_fixed_patterns_are_noise(pattern):
-    generator = torch.Generator().manual_seed(0)
-    images = (128 + 30 * torch.randn((60, 1, 96, 96), generator=generator)).clamp(0, 255)
-    scenes = classify.LesionDataset(
-        images=images.to(torch.uint8), labels=torch.arange(60) % 3,
-        groups=[f"l{i // 2}" for i in range(60)], identifiers=[f"p{i}" for i in range(60)],
-        classes=CLASSES,
-    )  # fmt: skip
-    light = scenes.gather(torch.arange(60)).images / 255.0
+    scenes, light = _white_noise(96, 30)
     spread = float(light.var())
 
     def found(size):

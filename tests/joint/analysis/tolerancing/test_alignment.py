@@ -82,7 +82,7 @@ def test_a_plate_that_is_decentred_is_the_shifted_plate(name, axis):
     first, second = (_made(_system(plate), name, level) for plate in (cubic, samples))
     exact, found = _phase(first), _phase(second)
     element = first.front_end.pupil.elements[0]
-    sits = element.shift_y / 32, element.shift / 32  # half diameters
+    sits = element.seat.shift_y / 32, element.seat.shift / 32  # half diameters
     t = torch.arange(-32, 33, dtype=torch.float64) / 32
     y, x = t[:, None], t
     away = {"decentre": (0.0, 2 * level), "decentre_y": (2 * level, 0.0)}[name]
@@ -151,10 +151,10 @@ def test_a_radial_decentre_has_its_distance_in_any_direction():
     azimuths = []
     for seed in range(200):
         element = _made(system, "decentre_radial", 0.05, seed).front_end.pupil.elements[0]
-        assert math.hypot(element.shift, element.shift_y) == pytest.approx(
+        assert math.hypot(element.seat.shift, element.seat.shift_y) == pytest.approx(
             0.05 * diameter, rel=1e-4
         )
-        azimuths.append(math.atan2(element.shift_y, element.shift))
+        azimuths.append(math.atan2(element.seat.shift_y, element.seat.shift))
     # Rayleigh's test: the mean direction of so many uniform ones is below this with 99.9 %.
     assert abs(np.exp(1j * np.array(azimuths)).mean()) < math.sqrt(-math.log(0.001) / 200)
     parts = KINDS["decentre_radial"].parts(0.05, torch.Generator().manual_seed(7))
@@ -206,10 +206,11 @@ def test_an_element_that_is_moved_and_turned_is_interpolated_once():
     assert not isinstance(element.inner, MovedPhase)
     # Turned from +x to +y, what was moved along +x has been moved along +y.
     shift = 64 * np.array([0.03, 0.02])
-    assert (element.shift, element.shift_y) == pytest.approx(tuple(shift), rel=1e-4)
-    assert element.angle == 90
+    assert (element.seat.shift, element.seat.shift_y) == pytest.approx(tuple(shift), rel=1e-4)
+    assert element.seat.angle == 90
     # As what was moved in one step after the other, by whole samples.
-    step = 1 / 64 * 64 / float(_made(system, "decentre", 1 / 64).front_end.pupil.elements[0].shift)
+    (first,) = _made(system, "decentre", 1 / 64).front_end.pupil.elements
+    step = 1 / float(first.seat.shift)
     one = _made(_made(system, "decentre", 2 * step / 64), "rotation", 90.0)
     expected = _smooth().roll(2, 1).rot90(-1)
     assert _same_phase(_phase(one)[2:], expected[2:], atol=1e-9)

@@ -13,6 +13,7 @@ from joint.analysis.tolerancing.disturbed import (
     Disturbed,
     MovedElement,
     MovedPhase,
+    Seat,
     Tilted,
     moved,
     shifted,
@@ -36,9 +37,7 @@ def test_moved_maps_agree_with_scipy(seed, angle, shift, shift_y, height, width)
     offset = centre - back @ np.array([centre[0] + shift_y, centre[1] + shift])
     for ours, theirs in (("zeros", "grid-constant"), ("border", "nearest")):
         expected = affine_transform(image, back, offset, order=1, mode=theirs)
-        found = moved(
-            torch.from_numpy(image), shift=shift, shift_y=shift_y, angle=angle, outside=ours
-        )
+        found = moved(torch.from_numpy(image), Seat(shift, shift_y, angle), outside=ours)
         assert np.allclose(found.numpy(), expected, atol=1e-6)
 
 
@@ -77,11 +76,11 @@ def test_phase_and_amplitude_move_alike(angle):
     mask = optics.PhaseMask(phase, spacing=1e-5)
     wavelength = torch.tensor([550e-9], dtype=torch.float64)
     expected = phase.rot90(int(angle) // 90)[:, :-4]
-    sits = MovedPhase(mask, shift=4.0, angle=angle).phase_shift(wavelength)[0]
+    sits = MovedPhase(mask, Seat(4.0, angle=angle)).phase_shift(wavelength)[0]
     assert torch.allclose(sits[:, 4:], expected, atol=1e-4)
-    field = MovedElement(mask, shift=4.0, angle=angle).transmission(wavelength)[0]
+    field = MovedElement(mask, Seat(4.0, angle=angle)).transmission(wavelength)[0]
     assert torch.allclose(field[:, 4:].angle(), expected.to(field.angle()), atol=1e-4)
-    down = MovedElement(mask, shift_y=4.0, angle=angle).transmission(wavelength)[0]
+    down = MovedElement(mask, Seat(shift_y=4.0, angle=angle)).transmission(wavelength)[0]
     lower = phase.rot90(int(angle) // 90)[:-4]
     assert torch.allclose(down[4:].angle(), lower.to(down.angle()), atol=1e-4)
 
@@ -115,11 +114,10 @@ def test_a_relief_is_the_same_when_it_is_turned_and_the_one_at_its_place_when_it
     # The steepest phase is 0.7 radians a sample, at the rim, and interpolated phasors so far apart
     # are off by 0.7^3 / (36 sqrt 3): the amplitude by as much at most, the peak by twice that.
     bound = 2 * 0.7**3 / (36 * 3**0.5)
-    assert _peak(MovedPhase(relief, angle=1.0), lens) == pytest.approx(sharp, rel=bound)
+    assert _peak(MovedPhase(relief, Seat(angle=1.0)), lens) == pytest.approx(sharp, rel=bound)
     for shift in (0.25, 0.5, 1.0):
-        moved_, there = (
-            _peak(r, lens) for r in (MovedPhase(relief, shift=shift), _fresnel(shift)[0])
-        )
+        there = _peak(_fresnel(shift)[0], lens)
+        moved_ = _peak(MovedPhase(relief, Seat(shift)), lens)
         assert moved_ == pytest.approx(there, rel=bound)
         assert moved_ < 0.99 * sharp
 
@@ -128,8 +126,8 @@ def test_a_relief_is_the_same_when_it_is_turned_and_the_one_at_its_place_when_it
 def test_other_jumps_than_whole_waves_are_steps_of_a_sample(wavelength, levels):
     (relief, lens), (there, _) = (_fresnel(d, levels) for d in (0.0, 0.5))
     turned, moved_ = (
-        _peak(MovedPhase(relief, **askew), lens, wavelength=wavelength)
-        for askew in ({"angle": 1.0}, {"shift": 0.5})
+        _peak(MovedPhase(relief, askew), lens, wavelength=wavelength)
+        for askew in (Seat(angle=1.0), Seat(0.5))
     )
     # What docs/howto/tolerance.md promises.
     assert turned == pytest.approx(_peak(relief, lens, wavelength=wavelength), rel=0.06)
@@ -313,13 +311,13 @@ def test_an_element_sits_where_it_was_moved_and_its_rim_goes_on(angle, turns, sh
     wavelength = torch.tensor([550e-9], dtype=torch.float64)
     rows = (torch.arange(33) - shift_y).clamp(0, 32)
     columns = (torch.arange(33) - shift).clamp(0, 32)
-    where = {"shift": float(shift), "shift_y": float(shift_y), "angle": angle}
+    where = Seat(float(shift), float(shift_y), angle)
     mask = optics.PhaseMask(phase, spacing=1e-5)
-    sits = MovedPhase(mask, **where).phase_shift(wavelength)[0].double()
+    sits = MovedPhase(mask, where).phase_shift(wavelength)[0].double()
     expected = phase.rot90(turns)[rows][:, columns]
     torch.testing.assert_close(sits, expected, rtol=0, atol=1e-4)
     share = optics.AmplitudeMask(0.1 + 0.8 * phase, spacing=1e-5, trainable=False)
-    field = MovedElement(share, **where).transmission(wavelength)[0]
+    field = MovedElement(share, where).transmission(wavelength)[0]
     given = share.transmission(wavelength)[0].real.rot90(turns)[rows][:, columns]
     torch.testing.assert_close(field.real, given, rtol=0, atol=1e-4)
     assert not field.imag.any()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toys import Bright, scenes_of, unchanged
 
 import classify
 import compress
@@ -35,20 +36,6 @@ class _Rough(nn.Module):
         return -100 * (level[:, None] - torch.tensor([0.3, 0.55, 0.8])).square()
 
 
-class _Bright(nn.Module):
-    """The class is that of the mean brightness; remembers what it saw."""
-
-    def __init__(self, levels=(0.2, 0.5, 0.8)):
-        super().__init__()
-        self.levels = torch.tensor(levels)
-        self.seen = []
-
-    def forward(self, image):
-        self.seen.append(image)
-        mean = image.mean((-3, -2, -1))
-        return -100 * (mean[:, None] - self.levels).square()
-
-
 def _scenes(count=24, size=12, seed=0):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
@@ -56,17 +43,11 @@ def _scenes(count=24, size=12, seed=0):
     pictures = mean.view(-1, 1, 1, 1) + 0.1 * torch.rand(
         (count, 3, size, size), generator=generator
     )
-    return classify.LesionDataset(
-        images=(pictures.clamp(0, 1) * 255).round().to(torch.uint8),
-        labels=labels,
-        groups=[f"lesion{i // 2}" for i in range(count)],
-        identifiers=[f"picture{i}" for i in range(count)],
-        classes=("a", "b", "c"),
-    )
+    return scenes_of(pictures, labels)
 
 
 def _system(**stages):
-    return joint.ImagingSystem(classifier=_Bright(), encoding="linear", **stages)
+    return joint.ImagingSystem(classifier=Bright(), encoding="linear", **stages)
 
 
 def _camera():
@@ -77,7 +58,7 @@ def _camera():
             front_end=optics.LearnedKernel("unsharp", 7),
             sensor=optics.Sensor(200, read_noise=3.0, bit_depth=6),
             codec=compress.JPEG(40),
-            classifier=_Bright((0.43, 0.52, 0.6)),
+            classifier=Bright((0.43, 0.52, 0.6)),
             encoding="linear",
         )
 
@@ -158,7 +139,7 @@ def test_what_a_network_restores_it_restores_at_every_level():
     # Classes by the negative: without it the first and the last are taken for each other.
     sensor = optics.Sensor(200, read_noise=0.0, shot_noise="none", bit_depth=None)
     system = joint.ImagingSystem(
-        sensor=sensor, restoration=Negative(), classifier=_Bright((0.75, 0.5, 0.25)),
+        sensor=sensor, restoration=Negative(), classifier=Bright((0.75, 0.5, 0.25)),
         encoding="linear",
     )  # fmt: skip
     sweeps = {"shift": [1.0], "photons": [100.0], "colour_cast": [0.01]}
@@ -197,15 +178,8 @@ def test_nothing_of_the_system_changes():
     )  # fmt: skip
     lens = optics.IncoherentImaging(pupil)
     for system in (_camera(), _system(front_end=lens, sensor=optics.Sensor(200, bit_depth=6))):
-        system.train()
-        system.classifier.eval()
-        state = {name: tensor.clone() for name, tensor in system.state_dict().items()}
-        before = repr(system)
-        robustness(system, _scenes(6), devices=1, resamples=5)
-        assert repr(system) == before
-        assert all(torch.equal(state[name], t) for name, t in system.state_dict().items())
-        assert system.training
-        assert not system.classifier.training
+        with unchanged(system, evaluated=system.classifier):
+            robustness(system, _scenes(6), devices=1, resamples=5)
     assert relief.etch_error is None
 
 

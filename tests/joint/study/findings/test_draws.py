@@ -115,12 +115,12 @@ def test_one_seed_gives_no_draws():
 
 def test_what_cannot_be_asked_of_draws():
     runs = [Outcome(0, 0.5), Outcome(1, 0.6)]
-    with pytest.raises(ValueError, match="seed 0 is there twice"):
+    with pytest.raises(ValueError, match="seed 0 occurs twice"):
         resample({0: [runs[0], runs[0]]}, metric="loss")
     with pytest.raises(ValueError, match="resamples must be at least 1"):
         resample({0: runs}, metric="loss", resamples=0)
     draws = resample({0: runs, 4: runs}, metric="loss", resamples=50)
-    with pytest.raises(ValueError, match="design 1 has no loss; those that have are 0, 4"):
+    with pytest.raises(ValueError, match="design 1 has no loss; designs that have it are 0, 4"):
         draws.of(1)
     with pytest.raises(ValueError, match="one weight for each of 2 designs"):
         draws.infer([1])

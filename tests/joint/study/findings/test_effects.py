@@ -118,7 +118,7 @@ def test_levels_that_only_come_together_have_no_mean(draws_of):
     found = effects(dict(enumerate(designs)), draws_of([0.0, 1.0, 2.0, 4.0]))
     assert all(math.isnan(p.mean) for p in found.axes[0].levels)
     assert [p.effect for p in found.axes[2].levels] == pytest.approx([-0.75, 0.75])
-    assert "the levels of a are not told apart" in " ".join(found.notes)
+    assert "the levels of a cannot be separated" in " ".join(found.notes)
 
 
 def test_noise_is_not_taken_for_an_effect(draws_of):
@@ -219,7 +219,7 @@ def test_ranges_are_grouped(draws_of):
     assert lowest == sorted(lowest)
     assert light.levels[0].level.startswith(f"{values.min():g} to ")
     assert light.share.value > 0.8
-    assert "put into groups" in " ".join(found.notes)
+    assert "grouped with their neighbours" in " ".join(found.notes)
 
 
 def test_a_grid_that_lacks_a_corner_keeps_its_levels(draws_of):
@@ -271,7 +271,7 @@ def test_designs_that_are_equal_have_no_shares(draws_of):
 
 
 def test_too_few_designs_are_refused(draws_of):
-    with pytest.raises(ValueError, match="at least two designs with a number that differ"):
+    with pytest.raises(ValueError, match="at least two designs with a result that differ"):
         effects({0: {"a": 1}}, draws_of([1.0]))
     with pytest.raises(ValueError, match="at least two designs"):
         effects({0: {"a": 1}, 1: {"a": 1}}, draws_of([1.0, 2.0]))

@@ -263,5 +263,5 @@ def test_what_is_no_number_is_like_nothing():
     broken = parts.copy()
     broken[..., 3, 3] = np.nan
     for pair in ((parts, broken), (broken, parts)):
-        with pytest.raises(ValueError, match="nan or infinite numbers is like no other"):
+        with pytest.raises(ValueError, match="NaN or infinite numbers cannot be compared"):
             align(*map(_kernel, pair))

@@ -90,7 +90,7 @@ def test_the_hypervolume_of_a_study(finished):
     assert one.hypervolume.reference == same
     best = max(one.points, key=lambda p: (p.value, -p.costs["photons"]))
     assert one.hypervolume.value >= best.value * (10_000 - best.costs["photons"])
-    with pytest.raises(ValueError, match="names 'photon', which is none of balanced_accuracy, ph"):
+    with pytest.raises(ValueError, match="names 'photon', not one of balanced_accuracy, ph"):
         fronts(rows(finished), draws, reference={"photon": 1.0})
 
 

@@ -14,8 +14,8 @@ from joint.saved.predictions import Predictions
 from joint.study import Outcome, compare, estimate, infer, resample
 from joint.study.findings.inference import (
     Units,
+    merged_notes,
     spread_out,
-    told_once,
     units,
     variance_of,
 )
@@ -94,7 +94,7 @@ def test_seeds_without_an_error_leave_as_much_open_as_a_report(metric, counts):
     # A difference is no share, and has a note alone.
     between = infer(runs, runs, metric=metric, resamples=100)
     assert between.interval == (0, 0)
-    assert ("without a width" in between.note) != ("too narrow" in between.note)
+    assert ("zero width" in between.note) != ("too narrow" in between.note)
 
 
 def test_the_interval_of_a_share_near_one_covers_it():
@@ -454,10 +454,10 @@ def test_a_rare_class_without_a_spread_does_not_make_the_interval_endless():
 
 def test_notes_of_designs_are_told_once_and_of_which():
     notes = {4: ["few", "few; wide"], 1: ["few"], 7: ["few; wide", None], 2: ["few"]}
-    assert told_once(notes) == ["few", "designs 4, 7: wide"]
-    assert told_once({3: [None], 5: ["wide"]}) == ["design 5: wide"]
-    assert told_once({}) == []
-    many = told_once({n: ["wide" if n < 12 else None] for n in range(20)})
+    assert merged_notes(notes) == ["few", "designs 4, 7: wide"]
+    assert merged_notes({3: [None], 5: ["wide"]}) == ["design 5: wide"]
+    assert merged_notes({}) == []
+    many = merged_notes({n: ["wide" if n < 12 else None] for n in range(20)})
     assert many == ["designs 0, 1, 2, 3, 4, 5, 6, 7 and 4 more: wide"]
 
 
@@ -488,8 +488,8 @@ def test_few_lesions_of_a_class_are_told():
     assert infer(enough, metric="balanced_accuracy", resamples=100).note is None
     single = _rare(generator, lesions=1)
     told_of_one = (
-        "class rare has 1 lesion in the test part, whose spread is taken from the other classes: "
-        "intervals may be too narrow"
+        "class rare has 1 lesion in the test part, whose spread is estimated from the other "
+        "classes: intervals may be too narrow"
     )
     assert infer(single, metric="balanced_accuracy", resamples=100).note == told_of_one
     # Passed on to people.
@@ -549,7 +549,7 @@ def test_what_has_no_interval_is_refused(outcome):
         infer(runs, metric="loss", resamples=0)
     with pytest.raises(ValueError, match="metric 'los' is unknown"):
         infer(runs, metric="los")
-    with pytest.raises(ValueError, match="seed 0 is there twice"):
+    with pytest.raises(ValueError, match="seed 0 occurs twice"):
         infer([runs[0], runs[0]], metric="loss")
 
 
@@ -589,10 +589,10 @@ def test_an_interval_without_a_width_says_so(outcome):
     perfect = [outcome(seed, np.ones(40), labels, groups) for seed in range(6)]
     found = infer([replace(run, value=1.0) for run in perfect], metric="mcc", resamples=100)
     assert found.interval == (1, 1)
-    assert "all seeds and lesions came out alike" in found.note
+    assert "all seeds and lesions gave the same" in found.note
     runs = {0: [replace(run, value=1.0) for run in perfect]}
     assert resample(runs, metric="mcc", resamples=100).of(0).note == found.note
-    assert "came out alike" in str(compare(perfect, perfect, metric="accuracy", resamples=100))
+    assert "gave the same" in str(compare(perfect, perfect, metric="accuracy", resamples=100))
     one = outcome(6, np.where(np.arange(40) < 3, -1, 1), labels, groups)
     again = [*perfect, replace(perfect[0], seed=6)]
     assert infer([*perfect, one], again, metric="accuracy", resamples=100).note is None

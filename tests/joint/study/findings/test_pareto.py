@@ -147,7 +147,7 @@ def test_what_has_no_hypervolume():
     assert hypervolume_shares([[1, 1], [1, 1]], [0, 2], minimise=ways).tolist() == [0, 0]
     with pytest.raises(ValueError, match=r"values \[M, D\], and .*, not \(1, 2\), \(1,\) and 2"):
         hypervolume([[1, 2]], [1], minimise=ways)
-    with pytest.raises(ValueError, match="of 2 to 4 numbers, not 5"):
+    with pytest.raises(ValueError, match="hypervolume takes 2 to 4 numbers, not 5"):
         hypervolume([[1] * 5], [2] * 5, minimise=[True] * 5)
     with pytest.raises(ValueError, match=r"must be finite, not \[1.0, inf\]"):
         hypervolume([[1, 2]], [1, math.inf], minimise=ways)

@@ -112,8 +112,8 @@ def test_all_requirements_count_and_costs_are_as_they_are(measured):
 def test_the_words_the_rows_and_the_json_say_the_same(measured):
     found = select_designs(measured, at_least={"psnr": 31.0}, within=2.0, metric="psnr")
     text = str(found)
-    assert text.startswith("designs of psnr >= 31, within 2 of the best psnr\n")
-    assert "the least bits of those that meet them: 300, design 2\n" in text
+    assert text.startswith("designs by the requirements psnr >= 31, within 2 of the best psnr\n")
+    assert "lowest bits of those that meet them: 300, design 2\n" in text
     assert "adjusted for 4 designs (Holm); shown at 0.025" in text
     rows = list(csv.DictReader(found.to_csv().splitlines()))
     content = json.loads(found.to_json())
@@ -138,7 +138,7 @@ def test_what_has_not_ended_or_has_failed_is_not_shown(ledger):
     found = {d.number: d for d in select_designs(ledger, at_least={"psnr": 31.0}).designs}
     assert found[1].verdict == "meets"
     assert (found[2].verdict, found[3].verdict) == ("perhaps", "perhaps")
-    assert found[2].held_back == "1 of 8 runs failed, which have no psnr"
+    assert found[2].held_back == "1 of 8 runs failed, and have no psnr"
     assert found[3].held_back == "7 of 8 runs are done"
     # Which is the best is not known before all have ended.
     close = select_designs(ledger, within=50.0, metric="psnr")
@@ -168,7 +168,7 @@ def test_a_design_whose_runs_all_failed(ledger):
         found = select_designs(ledger, at_most={measure: 100.0})
         failed = next(each for each in found.designs if each.number == 1)
         assert failed.verdict == "perhaps"
-        assert failed.held_back == f"8 of 8 runs failed, which have no {measure}"
+        assert failed.held_back == f"8 of 8 runs failed, and have no {measure}"
 
 
 def test_lesions_that_came_out_alike_show_what_their_number_does(ledger, pretend):
@@ -226,7 +226,7 @@ def test_what_the_plan_requires_is_judged_by_itself(small_study, tmp_path):
     assert found.designs == asked.designs
     assert found.bounds == asked.bounds == wanted.bounds()
     assert str(found).endswith("shown at 0.025")
-    assert str(asked).endswith("if the requirements were fixed before anybody looked")
+    assert str(asked).endswith("if the requirements were fixed before any results")
     # What is asked for by hand is that alone.
     assert select_designs(ledger, at_least={"loss": 30.0}).requirements == ("loss >= 30",)
 
@@ -235,15 +235,15 @@ def test_what_the_plan_requires_is_judged_by_itself(small_study, tmp_path):
     ("asked", "told"),
     [
         ({}, "give at least one requirement"),
-        ({"at_least": {"nonsense": 1.0}}, "'nonsense' is no metric of a study, and none of its co"),
+        ({"at_least": {"nonsense": 1.0}}, "'nonsense' is neither a metric of a study nor one"),
         ({"at_most": {"bits": float("nan")}}, r"^at_most.bits: must be a finite number, not nan$"),
         ({"within": 0.0}, r"^within: must be greater than 0, not 0.0$"),
         ({"within": float("inf")}, r"^within: must be a finite number, not inf$"),
-        ({"metric": "psnr", "at_least": {"psnr": 1}}, "is that of a margin: give within="),
+        ({"metric": "psnr", "at_least": {"psnr": 1}}, "applies to a margin: give within="),
         ({"within": 0.1, "metric": "bits"}, "metric 'bits' is unknown"),
         ({"at_least": {"recall.zz": 0.5}}, "zz"),
-        ({"at_least": {"accuracy": 30}}, r"^accuracy is from 0 to 1, and never 30: .* write 0.3$"),
-        ({"at_most": {"bpp": -1}}, r"^bpp is 0 or more, and never -1$"),
+        ({"at_least": {"accuracy": 30}}, r"^accuracy is from 0 to 1, not 30: .* write 0.3$"),
+        ({"at_most": {"bpp": -1}}, r"^bpp is 0 or more, not -1$"),
     ],
 )
 def test_requirements_that_cannot_be_are_refused(finished, asked, told):
@@ -288,5 +288,5 @@ def test_a_requirement_that_no_run_has_does_not_end_the_report(
     found = report(ledger)
     assert found.selection is None
     assert "zzz" in found.unjudged
-    assert f"  required: not known: {found.unjudged}" in str(found)
-    assert "What the plan requires is not known: " in study_html(ledger, elements=False)
+    assert f"  requirements not judged: {found.unjudged}" in str(found)
+    assert "The requirements of the plan cannot be judged: " in study_html(ledger, elements=False)

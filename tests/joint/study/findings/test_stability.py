@@ -154,7 +154,7 @@ def test_elements_of_other_kinds_are_not_compared():
     found = _judge([*first, *second])
     assert np.isnan(found.similarity[0, 2])
     assert set(found.clusters[:2]).isdisjoint(found.clusters[2:])
-    with pytest.raises(ValueError, match="9 surrogates do not tell their spread"):
+    with pytest.raises(ValueError, match="9 surrogates are too few for their spread"):
         _judge(first, surrogates=9)
 
 
@@ -209,7 +209,7 @@ def test_clusters_are_those_of_scikit_learn():
 def test_elements_that_cannot_be_judged_are_refused():
     runs = _runs(lambda s: 0.1 * _smooth(np.random.default_rng(s)), seeds=3)
     broken = [*runs[:2], runs[2]._replace(element=_element(runs[2].element.parts * np.nan))]
-    with pytest.raises(ValueError, match=r"nan or infinite .* design 0, seed 2: leave it out$"):
+    with pytest.raises(ValueError, match=r"NaN or infinite .* leave out that of design 0, seed 2$"):
         _judge(broken)
     other = Element("psf", runs[2].element.parts, ("",))
     with pytest.raises(

@@ -107,7 +107,7 @@ def test_agreeing_seeds_on_few_lesions_are_told_apart(outcome):
     variance = sum(np.var(each) / 6 for each in apart) / 4
     times = (stats.t.ppf(0.975, 10) / found.difference) ** 2 * variance
     assert found.more_lesions == pytest.approx(times, rel=0.2)  # 500 draws
-    told = f"a difference like this takes more than {found.more_lesions:.2g} times as many; class a"
+    told = f"a difference like this needs more than {found.more_lesions:.2g} times as many; class a"
     assert f"; the seeds agree, but there are too few lesions to test on: {told}" in str(found)
     assert found.needed is None
     # Among others, too, the larger of both answers counts.
@@ -233,7 +233,7 @@ def test_bad_input():
         compare(runs, runs, seeds=[0, 1, 1])
     with pytest.raises(ValueError, match=r"level in \(0, 1\)"):
         compare(runs, runs, alpha=2)
-    with pytest.raises(ValueError, match="seed 0 is there twice in one design"):
+    with pytest.raises(ValueError, match="seed 0 occurs twice in one design"):
         compare([BETTER[0], BETTER[0]], WORSE)
     with pytest.raises(ValueError, match="metric 'skill' is unknown; use one of accuracy"):
         compare(BETTER, WORSE, metric="skill")

@@ -132,7 +132,7 @@ def test_a_metric_that_is_not_there_is_told(ledger, pretend):
     with pytest.raises(ValueError, match="has no bpp: it has no such stage; choose another metric"):
         outcomes(ledger, "bpp")
     (ledger.path(ledger.runs[0]) / "predictions.safetensors").unlink()
-    with pytest.raises(ValueError, match="has no auc: it has no classifier"):
+    with pytest.raises(ValueError, match="has no auc: its classifier's scores are missing"):
         outcomes(ledger, "auc")
 
 
@@ -153,7 +153,7 @@ def test_predictions_of_another_run_are_told(ledger, pretend):
     pretend(ledger, one, 1.0)
     pretend(ledger, other, 0.5)
     shutil.copy(ledger.path(other) / PREDICTIONS_FILE, ledger.path(one))
-    message = "predictions.safetensors is not of the test in result.json. Remove result.json beside"
+    message = "predictions.safetensors does not belong to the test in result.json. Remove"
     for metric in ("balanced_accuracy", "loss"):
         with pytest.raises(CheckpointError, match=message):
             outcomes(ledger, metric)
@@ -173,7 +173,9 @@ def test_predictions_of_a_run_that_is_as_often_right_are_told(ledger, pretend):
     assert ledger.result(one)["test"]["accuracy"] == ledger.result(other)["test"]["accuracy"]
     assert outcomes(ledger, "nll")[one.design][0].value > 0
     shutil.copy(ledger.path(other) / PREDICTIONS_FILE, ledger.path(one))
-    with pytest.raises(CheckpointError, match=r"predictions.safetensors is not of the test in"):
+    with pytest.raises(
+        CheckpointError, match=r"predictions.safetensors does not belong to the test"
+    ):
         outcomes(ledger, "balanced_accuracy")
 
 
@@ -181,7 +183,7 @@ def test_damaged_predictions_say_what_to_do(ledger, pretend):
     pretend(ledger, ledger.runs[0], 1.0)
     path = ledger.path(ledger.runs[0]) / PREDICTIONS_FILE
     path.write_bytes(path.read_bytes()[:100])
-    message = r"predictions.safetensors is damaged. Remove result.json beside it, and a worker"
+    message = r"predictions.safetensors is damaged. Remove result.json in its folder, and a worker"
     with pytest.raises(CheckpointError, match=message):
         outcomes(ledger, "accuracy")
 

@@ -43,7 +43,7 @@ def test_designs_are_drawn_with_the_best_on_top(finished):
     told = [text.get_text() for text in legend.get_texts()]
     assert set(told) == {"on the front of all costs", "not on the front"}
     assert len(told) == 2
-    assert axis.get_xlabel() == "balanced accuracy; lines: intervals over seeds and lesions"
+    assert axis.get_xlabel() == "balanced accuracy; bars: intervals over seeds and lesions"
     names = [tick.get_text() for tick in axis.get_yticklabels()]
     assert names[0].startswith(f"{found.designs[0].number}: light=5000")
     drawn = [float(line.get_xdata()[0]) for line in axis.lines]
@@ -133,7 +133,7 @@ def test_a_front_says_that_points_stand_beside_their_cost(judged):
     ledger, draws = judged
     front = fronts(rows(ledger), draws)[0]
     (axis,) = front_figure(front).axes
-    assert axis.get_title(loc="right") == "points of one cost stand side by side"
+    assert axis.get_title(loc="right") == "points of equal cost are drawn side by side"
     apart = tuple(
         replace(p, costs={"photons": 100.0 * n}) for n, p in enumerate(front.points, start=1)
     )

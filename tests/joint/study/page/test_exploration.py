@@ -32,7 +32,7 @@ def done(small_study, pretend, tmp_path_factory):
 def test_the_luck_of_the_best_and_the_costs_are_told(done):
     _, judged, _ = done
     text = "".join(designs(judged))
-    assert "The best of 4 equal designs lies 0.0" in text
+    assert "the best of 4 equal designs would be 0.0" in text
     assert "confirm a choice on fresh seeds" in text
     assert "5,000" in text
     assert f"{judged.designs[0].estimate.mean:.4f}" in text
@@ -43,7 +43,7 @@ def test_the_best_is_one_of_the_designs_that_have_a_number(small_study, pretend,
     for run in ledger.runs:
         if run.design < 2:
             pretend(ledger, run, 0.7 + 0.02 * (run.design * run.seed % 3))
-    assert "The best of 2 equal designs lies 0.0" in "".join(designs(report(ledger)))
+    assert "the best of 2 equal designs would be 0.0" in "".join(designs(report(ledger)))
 
 
 def test_what_each_axis_does_is_told(done):
@@ -130,4 +130,4 @@ def test_curves_that_are_not_drawn_are_counted(small_study, small_base, pretend,
         bits = 10.0 * levels["quality"] + levels["light"] / 100
         pretend(ledger, run, 0.4 + levels["quality"] / 200, bits=bits)
     text = "".join(rates(ledger, "balanced_accuracy"))
-    assert "40 curves are drawn, 2 left out: no more can be told apart." in text
+    assert "40 curves are drawn and 2 left out: more could not be told apart." in text

@@ -193,7 +193,7 @@ def test_what_chance_gives_is_said_where_all_runs_have_one_test_part(
     commonest = saved.classes[int(counts.argmax())]
     words = " ".join(_Page(study_html(finished, elements=False)).sections["What was asked"].split())
     always = f"{counts.max() / counts.sum():.3f}, a balanced accuracy of 1/{(counts > 0).sum()} ="
-    assert f"By chance: who always says {commonest}, the" in words
+    assert f"By chance: always predicting {commonest}, the" in words
     assert f"has an accuracy of {always}" in words
     axes = {"light": Axis(path="data.difficulty", values=(0.2, 0.4))}
     other = create_study(small_study(axes=axes, plan=Plan(resamples=100)), tmp_path / "other")
@@ -204,7 +204,7 @@ def test_what_chance_gives_is_said_where_all_runs_have_one_test_part(
 
 def test_another_metric_was_not_planned(finished):
     sections = _Page(study_html(finished, metric="accuracy")).sections
-    assert "of accuracy nothing was planned" in sections[_PLANNED]
+    assert "Nothing was planned for accuracy" in sections[_PLANNED]
     assert sections[_PLANNED].count(" better ") == sections[_PLANNED].count("perhaps better ") == 2
 
 
@@ -263,7 +263,9 @@ def test_the_report_says_who_meets_what_the_plan_requires(required):
     assert best.levels == {"light": 5000, "depth": 4}
     text = str(found)
     planned, explored = text.index("planned before"), text.index("exploration:")
-    told = text.index("  designs of balanced_accuracy >= 0.65, bits <= 150, within 0.3 of the best")
+    told = text.index(
+        "  designs by the requirements balanced_accuracy >= 0.65, bits <= 150, within"
+    )
     assert planned < told < explored
     assert "  nothing\n" not in text
     content = json.loads(found.to_json())["selection"]
@@ -277,11 +279,11 @@ def test_the_page_shows_them_among_what_was_planned(required, capsys, tmp_path):
     page = unescape(study_html(required))
     planned = page[page.index(">Planned before the first run</h2>") :]
     planned = planned[: planned.index("Exploration: ")]
-    assert "Required: balanced_accuracy >= 0.65, bits <= 150, within 0.3 of the best" in planned
-    assert "The least bits of those that meet them: 100, design " in planned
+    assert "Requirements: balanced_accuracy >= 0.65, bits <= 150, within 0.3 of the best" in planned
+    assert "Lowest bits of those that meet them: 100, design " in planned
     assert planned.count("<img") == 1
     assert main(["study", "report", str(required.folder), "--figures", str(tmp_path / "all")]) == 0
-    assert "Required" not in capsys.readouterr().out
+    assert "Requirements" not in capsys.readouterr().out
 
 
 def test_what_is_required_is_drawn_beside_what_is_reached(required):
