@@ -1,43 +1,25 @@
 """Light: linear scene radiance ``[B, C, H, W]`` to sensor values.
 
-Files, in the order of the light: ``illumination`` lamps, ``colour`` filters · ``aperture``,
-``coded_aperture``, ``zernike``, ``material``, ``element``, ``height_map``, ``aberration`` what
-stands in a pupil · ``off_axis``, its wavefronts, and ``vignetting``, its openings across the
-picture · ``propagation`` of fields · ``pupil``, whose samples may be ``coarse``, ``defocus`` and
-``psf``, pupil to point-spread function, with its ``psf_quality``, or ``measured``, or ``from_mtf``,
-of a ``contrast_curve``, or from a program for ``lens_design``, or of a ``compound_lens``, whose
-``surface``s are as in a ``prescription_file``: by ``paraxial`` numbers, ``ray_trace`` and
-``ray_aiming``, over its ``lens_field``, by ``compound_imaging`` · ``modulation``, their transfer
-functions · ``front_end``, the interface of ``imaging`` and ``varying``, both a ``psf_imaging``,
-``coherent``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and
-falloff · ``shutter`` of a scene that moves · ``radiometry``, lux, watts, photons · ``sensor``
-photons, electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``, ``converter``
-and ``mosaic``, and by ``sensor_range``, its ``photon_transfer``, as of a data sheet, and
-``camera_measurement``, by its frames, with ``nonuniformity`` and ``dark_current`` · ``restoration``
-of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and linear light.
-Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of
-gradients, ``sampling`` of pupils, ``lens_performance`` as of a data sheet and contrast
-``through_focus``, of a lens as ``examined`` for them, ``slanted_edge``, the contrast of a whole
-camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
+Files: ``front_end`` the interface of all cameras · ``material`` refractive indices · ``transfer``
+sRGB and linear light · ``constraint`` bounded parameters · ``audit`` of gradients · ``grid``,
+``fourier``, ``quantity`` sampling, transforms and checks, for all.
+
+Subpackages, each of which imports only those before it: ``light`` lamps, filters, radiometry ·
+``wave`` fields, openings, wavefronts · ``sensor`` photons to codes · ``pupil`` elements and their
+point-spread function · ``lens_data`` PSFs from outside · ``imaging`` front ends and restoration ·
+``ray`` lenses by ray tracing · ``fabrication`` files for makers · ``performance`` a camera in
+numbers.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
 """
 
-from .aberration import Aberration
-from .aperture import annular_aperture, circular_aperture, rectangular_aperture, spider
 from .audit import (
     GradientAudit,
     GradientEntry,
     GradientFault,
     audit_gradients,
 )
-from .camera_measurement import SensorMeasurement, measure_sensor
-from .coded_aperture import CodedPattern, coded_aperture, mura_decoder
-from .coherent import CoherentImaging, coherent_blur, phase_object, scene_field
-from .colour import ColourChannels, ColourFilters, mix_colours
-from .compound_imaging import CompoundPupil, compound_imaging
-from .compound_lens import CompoundLens, lens_penalty
 from .constraint import (
     Bounded,
     EnergyLimited,
@@ -56,19 +38,7 @@ from .constraint import (
     unit_disk,
     unit_disk_inverse,
 )
-from .converter import Converter, digitise
-from .dark_current import DarkCurrent, measure_dark_current
-from .defocus import defocus_path
-from .element import (
-    AmplitudeMask,
-    CubicMask,
-    Element,
-    Lens,
-    PhaseElement,
-    PhaseMask,
-    lens_phase,
-)
-from .fabrication import (
+from .fabrication.fabrication import (
     FabricatedRelief,
     Relief,
     ReliefReport,
@@ -77,23 +47,44 @@ from .fabrication import (
     relief_element,
     relief_report,
 )
+from .fabrication.plate_file import FabricatedPlate, PlateFiles, export_plate, import_plate
 from .fourier import (
     Boundary,
     convolve,
     dft_matrix,
     matrix_dft,
 )
-from .fourier_filter import (
+from .front_end import FrontEnd
+from .grid import coordinates, fast_size, frequencies
+from .imaging.coherent import CoherentImaging, coherent_blur, phase_object, scene_field
+from .imaging.fourier_filter import (
     FourierFilter,
     coherent_image,
     incoherent_image,
     partially_coherent_image,
 )
-from .from_mtf import PSFEstimate, psf_from_lsf, psf_from_mtf
-from .front_end import FrontEnd
-from .grid import coordinates, fast_size, frequencies
-from .height_map import HeightMap, height_phase, quantize_height
-from .illumination import (
+from .imaging.imaging import IncoherentImaging, layered_blur
+from .imaging.kernel import KernelStart, LearnedKernel, kernel_start, signed_difference
+from .imaging.plate import (
+    FilterStart,
+    dark_field,
+    filter_start,
+    gaussian_pass,
+    knife_edge,
+    phase_contrast,
+    spiral,
+    zernike_filter,
+)
+from .imaging.projection import Projection, distort, distortion_fit, relative_illumination
+from .imaging.restoration import Wiener, wiener
+from .imaging.restoration_unet import RestorationUNet
+from .imaging.shutter import CodedExposure, ShutterStart, motion_psf, shutter_code
+from .imaging.varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
+from .lens_data.from_mtf import PSFEstimate, psf_from_lsf, psf_from_mtf
+from .lens_data.lens_design import PSFListing, ZernikeListing, import_psf, import_zernikes
+from .lens_data.measured import measured_psf
+from .light.colour import ColourChannels, ColourFilters, mix_colours
+from .light.illumination import (
     Illumination,
     annular_source,
     disc_source,
@@ -101,10 +92,48 @@ from .illumination import (
     light_budget,
     light_budget_inverse,
 )
-from .imaging import IncoherentImaging, layered_blur
-from .kernel import KernelStart, LearnedKernel, kernel_start, signed_difference
-from .lens_design import PSFListing, ZernikeListing, import_psf, import_zernikes
-from .lens_field import (
+from .light.radiometry import (
+    band_irradiance,
+    blackbody,
+    exposure_photons,
+    image_irradiance,
+    interpolate_spectrum,
+    luminous_efficiency,
+)
+from .material import (
+    MATERIALS,
+    abbe_number,
+    refractive_index,
+)
+from .performance.lens_performance import (
+    DepthOfField,
+    LensPerformance,
+    Polychromatic,
+    lens_performance,
+)
+from .performance.sampling import SamplingAudit, audit_sampling
+from .performance.slanted_edge import SlantedEdge, slanted_edge_mtf
+from .performance.through_focus import ThroughFocus, through_focus
+from .pupil.aberration import Aberration
+from .pupil.defocus import defocus_path
+from .pupil.element import (
+    AmplitudeMask,
+    CubicMask,
+    Element,
+    Lens,
+    PhaseElement,
+    PhaseMask,
+    lens_phase,
+)
+from .pupil.height_map import HeightMap, height_phase, quantize_height
+from .pupil.modulation import mtf, otf, otf_along, otf_from_pupil
+from .pupil.psf import amplitude_spread, psf_from_pupil
+from .pupil.psf_quality import encircled_energy, strehl
+from .pupil.pupil import Pupil
+from .pupil.vignetting import Vignetting, vignetting_shift
+from .ray.compound_imaging import CompoundPupil, compound_imaging
+from .ray.compound_lens import CompoundLens, lens_penalty
+from .ray.lens_field import (
     LensImage,
     LensSpots,
     LensWavefronts,
@@ -112,15 +141,14 @@ from .lens_field import (
     lens_spots,
     lens_wavefronts,
 )
-from .lens_performance import DepthOfField, LensPerformance, Polychromatic, lens_performance
-from .material import (
-    MATERIALS,
-    abbe_number,
-    refractive_index,
-)
-from .measured import measured_psf
-from .modulation import mtf, otf, otf_along, otf_from_pupil
-from .mosaic import (
+from .ray.paraxial import FirstOrder, SeidelSums, first_order, seidel_sums, set_stop
+from .ray.prescription_file import Prescription, import_prescription
+from .ray.ray_trace import Rays, trace
+from .ray.surface import Glass, Surface, glass_index, surface_sag
+from .sensor.camera_measurement import SensorMeasurement, measure_sensor
+from .sensor.converter import Converter, digitise
+from .sensor.dark_current import DarkCurrent, measure_dark_current
+from .sensor.mosaic import (
     ColourFilterArray,
     Demosaicing,
     Interpolation,
@@ -131,55 +159,22 @@ from .mosaic import (
     pack_mosaic,
     unpack_mosaic,
 )
-from .noise import Generators, ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
-from .nonuniformity import Nonuniformity
-from .off_axis import field_coefficients, seidel_coefficients
-from .paraxial import FirstOrder, SeidelSums, first_order, seidel_sums, set_stop
-from .photon_transfer import PhotonTransfer, photon_transfer
-from .pixel import bin_pixels, pixel_mtf
-from .plate import (
-    FilterStart,
-    dark_field,
-    filter_start,
-    gaussian_pass,
-    knife_edge,
-    phase_contrast,
-    spiral,
-    zernike_filter,
-)
-from .plate_file import FabricatedPlate, PlateFiles, export_plate, import_plate
-from .prescription_file import Prescription, import_prescription
-from .projection import Projection, distort, distortion_fit, relative_illumination
-from .propagation import (
+from .sensor.noise import Generators, ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
+from .sensor.nonuniformity import Nonuniformity
+from .sensor.photon_transfer import PhotonTransfer, photon_transfer
+from .sensor.pixel import bin_pixels, pixel_mtf
+from .sensor.sensor import Reading, Sensor
+from .transfer import linear_to_srgb, srgb_to_linear
+from .wave.aperture import annular_aperture, circular_aperture, rectangular_aperture, spider
+from .wave.coded_aperture import CodedPattern, coded_aperture, mura_decoder
+from .wave.off_axis import field_coefficients, seidel_coefficients
+from .wave.propagation import (
     FarField,
     angular_spectrum,
     fraunhofer,
     fresnel,
 )
-from .psf import amplitude_spread, psf_from_pupil
-from .psf_quality import encircled_energy, strehl
-from .pupil import Pupil
-from .radiometry import (
-    band_irradiance,
-    blackbody,
-    exposure_photons,
-    image_irradiance,
-    interpolate_spectrum,
-    luminous_efficiency,
-)
-from .ray_trace import Rays, trace
-from .restoration import Wiener, wiener
-from .restoration_unet import RestorationUNet
-from .sampling import SamplingAudit, audit_sampling
-from .sensor import Reading, Sensor
-from .shutter import CodedExposure, ShutterStart, motion_psf, shutter_code
-from .slanted_edge import SlantedEdge, slanted_edge_mtf
-from .surface import Glass, Surface, glass_index, surface_sag
-from .through_focus import ThroughFocus, through_focus
-from .transfer import linear_to_srgb, srgb_to_linear
-from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
-from .vignetting import Vignetting, vignetting_shift
-from .zernike import (
+from .wave.zernike import (
     ansi_to_noll,
     fringe_to_noll,
     nm_to_noll,

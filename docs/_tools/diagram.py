@@ -12,7 +12,9 @@ import reference
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (
-    "optics", "compress", "classify", "joint", "joint/judge", "joint/saved", "joint/train",
+    "optics", "optics/light", "optics/wave", "optics/sensor", "optics/pupil", "optics/lens_data",
+    "optics/imaging", "optics/ray", "optics/fabrication", "optics/performance",
+    "compress", "classify", "joint", "joint/judge", "joint/saved", "joint/train",
     "joint/picture", "joint/config", "joint/run", "joint/deploy", "joint/panel",
     "joint/analysis", "joint/analysis/contrast", "joint/analysis/information",
     "joint/analysis/tolerancing", "joint/figure", "joint/study", "joint/study/findings",

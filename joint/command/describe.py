@@ -16,7 +16,7 @@ from joint.run.build import build_system
 from joint.run.trained import SceneKind, load_trained, rebuilt
 from joint.settings import ConfigError, OptionError, Settings
 from joint.system import ImagingSystem
-from optics.shutter import behind_shutter
+from optics.imaging.shutter import behind_shutter
 
 from .options import Choice, check_figure
 from .reading import check_settings, read_choice, read_given

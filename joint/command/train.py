@@ -35,7 +35,7 @@ from joint.settings import ConfigError, OptionError
 from joint.stages import Stage
 from joint.train.listen import EpochListener, retell, tensorboard_writer
 from joint.train.preflight import check_run
-from optics.shutter import behind_shutter
+from optics.imaging.shutter import behind_shutter
 
 from .judged import summary
 from .options import RESAMPLES, Choice

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 import optics
 from joint.settings import FrozenDict, Settings, added
-from optics.pupil import middle_wavelength
+from optics.pupil.pupil import middle_wavelength
 
 from .bands import (
     CAMERA_BANDS,

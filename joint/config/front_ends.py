@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 import optics
 from joint.settings import NoneConfig, Settings, added
-from optics.plate import STOPPED, check_stop
+from optics.imaging.plate import STOPPED, check_stop
 
 from .compound import CompoundConfig, build_compound
 from .custom import CustomConfig, build_custom

@@ -17,9 +17,9 @@ from torch import nn
 
 import optics
 from joint.settings import ConfigError, FrozenDict, Settings, added
-from optics.height_map import check_depth
-from optics.psf import check_oversample
-from optics.pupil import middle_wavelength
+from optics.pupil.height_map import check_depth
+from optics.pupil.psf import check_oversample
+from optics.pupil.pupil import middle_wavelength
 
 from .bands import (
     CAMERA_BANDS,

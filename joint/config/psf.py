@@ -23,7 +23,7 @@ import optics
 from classify.data.sixteen import grey_codes, sixteen_bits, whole_codes
 from joint.caution import caution
 from joint.settings import ConfigError, Settings, added
-from optics.kernel import raw_taps
+from optics.imaging.kernel import raw_taps
 
 from .bands import Wavelengths, check_bands
 from .colour import ColourConfig, build_colour

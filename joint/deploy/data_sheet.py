@@ -19,10 +19,10 @@ from joint.device import device_of
 from joint.kinds import check_system
 from joint.planes import values_read
 from joint.system import ImagingSystem, evaluating
-from optics.examined import plain
+from optics.imaging.shutter import behind_shutter
+from optics.performance.examined import plain
 from optics.quantity import image_size as as_size
 from optics.quantity import whole_number
-from optics.shutter import behind_shutter
 
 from .traced_lens import TracedLens, traced_lens
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import optics
-from optics.compound_lens import fixed_surface
-from optics.examined import told_length, told_table
+from optics.performance.examined import told_length, told_table
+from optics.ray.compound_lens import fixed_surface
 
 __all__ = ["TracedLens", "traced_lens"]
 

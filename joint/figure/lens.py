@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 import optics
 from joint.panel.look import blank_figure, looks, no_formulas, open_axis
-from optics.examined import examine, shown_places, told_length
-from optics.pupil import pupil_of
-from optics.through_focus import contrast_in_planes, quarter_cycle
+from optics.performance.examined import examine, shown_places, told_length
+from optics.performance.through_focus import contrast_in_planes, quarter_cycle
+from optics.pupil.pupil import pupil_of
 
 __all__ = ["lens_figure"]
 

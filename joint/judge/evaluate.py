@@ -20,9 +20,9 @@ from joint.objective import Objective
 from joint.parallel import gathered, rank, world_size
 from joint.system import ImagingSystem, SystemOutput, evaluating
 from optics import srgb_to_linear
-from optics.psf_imaging import PSFImaging
+from optics.imaging.psf_imaging import PSFImaging
+from optics.imaging.shutter import behind_shutter
 from optics.quantity import check_scalar
-from optics.shutter import behind_shutter
 
 from .evaluation import Evaluation
 from .point import OperatingPoint, operating, told_quality, warn_of_cut

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 import optics
-from optics.sampling import LOST, WRAPPED
+from optics.performance.sampling import LOST, WRAPPED
 
 __all__ = ["Cut", "cut_in_words", "light_cut", "what_is_cut"]
 

@@ -14,9 +14,9 @@ from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP
 from joint.caution import caution
 from joint.system import ImagingSystem
 from optics import CodedExposure, FrontEnd
-from optics.psf_imaging import PSFImaging
+from optics.imaging.psf_imaging import PSFImaging
+from optics.imaging.shutter import behind_shutter
 from optics.quantity import one_number
-from optics.shutter import behind_shutter
 
 from .light_cut import what_is_cut
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from optics import CompoundPupil, Rays, Surface, first_order, surface_sag
-from optics.compound_lens import fixed_surface
-from optics.ray_trace import to_stop
-from optics.surface import has_rim, indices_of
+from optics.ray.compound_lens import fixed_surface
+from optics.ray.ray_trace import to_stop
+from optics.ray.surface import has_rim, indices_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

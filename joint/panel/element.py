@@ -20,7 +20,7 @@ from optics import (
     Pupil,
     VaryingImaging,
 )
-from optics.pupil import middle_wavelength
+from optics.pupil.pupil import middle_wavelength
 
 from .cross_section import draw_cross_section, traced_in
 from .look import bare_axis

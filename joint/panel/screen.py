@@ -10,7 +10,7 @@ from torch import Tensor
 from joint.stages import Encoding
 from joint.system import ImagingSystem
 from optics import ColourFilterArray, LearnedKernel, Pupil, linear_to_srgb
-from optics.shutter import behind_shutter
+from optics.imaging.shutter import behind_shutter
 
 __all__ = [
     "Colours",

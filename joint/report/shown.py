@@ -20,7 +20,7 @@ from joint.judge.light_cut import what_is_cut
 from joint.judge.point import OperatingPoint, operating, told_quality
 from joint.panel.dodged import Spread, dodged_figure
 from joint.system import ImagingSystem
-from optics.shutter import behind_shutter
+from optics.imaging.shutter import behind_shutter
 
 from .draw import element_figures, light_figure
 from .page import Html, details, note, number, picture, table, with_interval

@@ -25,7 +25,7 @@ from joint.config.shutter import ShutterConfig
 from joint.objective import Objective
 from joint.settings import NoneConfig, Settings
 from joint.train.training import Training
-from optics.shutter import open_slots
+from optics.imaging.shutter import open_slots
 
 __all__ = ["configuration_words"]
 

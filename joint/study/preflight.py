@@ -26,7 +26,7 @@ from joint.judge.metric import stage_of
 from joint.run.build import build_system
 from joint.settings import ConfigError
 from joint.stages import STAGES
-from optics.sampling import LOST, audit_sampling
+from optics.performance.sampling import LOST, audit_sampling
 
 from .axis import Design, Level
 from .derived import cost

@@ -270,14 +270,14 @@ CASES = {
 ELSEWHERE = {
     "classify.backbone": "tests/classify/test_backbone.py::"
     "test_frozen_layers_keep_weights_and_statistics",
-    "optics.Sensor.expose": "tests/optics/test_noise.py::"
+    "optics.Sensor.expose": "tests/optics/sensor/test_noise.py::"
     "test_the_score_surrogate_differentiates_a_decision",
-    "optics.Pupil.mtf": "tests/optics/test_modulation.py::"
+    "optics.Pupil.mtf": "tests/optics/pupil/test_modulation.py::"
     "test_the_gradient_of_a_contrast_is_its_finite_difference",
-    "optics.angular_spectrum": "tests/optics/test_propagation.py::"
+    "optics.angular_spectrum": "tests/optics/wave/test_propagation.py::"
     "test_p15_gradient_is_the_finite_difference",
-    "optics.circular_aperture": "tests/optics/test_aperture.py::test_gradcheck",
-    "optics.spider": "tests/optics/test_aperture.py::test_gradcheck",
+    "optics.circular_aperture": "tests/optics/wave/test_aperture.py::test_gradcheck",
+    "optics.spider": "tests/optics/wave/test_aperture.py::test_gradcheck",
     "optics.clip": "tests/optics/test_constraint.py::test_clip_has_a_gradient_on_its_bounds",
     "optics.convolve": "tests/optics/test_fourier.py::test_gradients_of_picture_and_kernel",
     **dict.fromkeys(
@@ -287,40 +287,40 @@ ELSEWHERE = {
             "optics.knife_edge",
             "optics.phase_contrast",
         ],
-        "tests/optics/test_plate.py::test_plates_have_the_gradients_of_their_dimensions",
+        "tests/optics/imaging/test_plate.py::test_plates_have_the_gradients_of_their_dimensions",
     ),
-    "optics.trace": "tests/optics/test_ray_trace.py::"
+    "optics.trace": "tests/optics/ray/test_ray_trace.py::"
     "test_gradients_of_a_trace_are_finite_differences",
-    "optics.first_order": "tests/optics/test_paraxial.py::"
+    "optics.first_order": "tests/optics/ray/test_paraxial.py::"
     "test_gradients_of_paraxial_numbers_are_finite_differences",
     **dict.fromkeys(
         ["optics.lens_wavefronts", "optics.lens_spots"],
-        "tests/optics/test_lens_field.py::"
+        "tests/optics/ray/test_lens_field.py::"
         "test_gradients_of_wavefronts_and_spots_are_finite_differences",
     ),
-    "optics.CompoundLens.surfaces": "tests/optics/test_compound_lens.py::"
+    "optics.CompoundLens.surfaces": "tests/optics/ray/test_compound_lens.py::"
     "test_gradients_of_the_surfaces_are_finite_differences",
-    "optics.digitise": "tests/optics/test_converter.py::"
+    "optics.digitise": "tests/optics/sensor/test_converter.py::"
     "test_the_dithered_gradient_is_the_finite_difference_of_the_mean_code",
-    "optics.measured_psf": "tests/optics/test_measured.py::"
+    "optics.measured_psf": "tests/optics/lens_data/test_measured.py::"
     "test_the_gradient_is_the_finite_difference_for_a_given_background_and_noise",
-    "optics.partially_coherent_image": "tests/optics/test_fourier_filter.py::"
+    "optics.partially_coherent_image": "tests/optics/imaging/test_fourier_filter.py::"
     "test_partial_coherence_is_linear_in_the_source_and_differentiable",
-    "optics.quantize_height": "tests/optics/test_height_map.py::"
+    "optics.quantize_height": "tests/optics/pupil/test_height_map.py::"
     "test_the_surrogate_of_the_levels_is_the_slope_of_the_soft_staircase_and_never_zero",
     "optics.field_coefficients": (
-        "tests/optics/test_off_axis.py::test_a_table_of_wavelengths_keeps_them_and_is_linear"
+        "tests/optics/wave/test_off_axis.py::test_a_table_of_wavelengths_keeps_them_and_is_linear"
     ),
     "optics.seidel_coefficients": (
-        "tests/optics/test_off_axis.py::"
+        "tests/optics/wave/test_off_axis.py::"
         "test_every_seidel_term_has_the_gradient_of_a_finite_difference"
     ),
-    "optics.score_surrogate": "tests/optics/test_noise.py::"
+    "optics.score_surrogate": "tests/optics/sensor/test_noise.py::"
     "test_the_score_surrogate_differentiates_a_decision",
-    "optics.shot_noise": "tests/optics/test_noise.py::"
+    "optics.shot_noise": "tests/optics/sensor/test_noise.py::"
     "test_the_gaussian_gradient_is_that_of_the_draw",
     "optics.unit_disk": "tests/optics/test_constraint.py::test_an_opaque_cell_keeps_its_gradient",
-    "optics.zernike": "tests/optics/test_zernike.py::test_gradcheck",
+    "optics.zernike": "tests/optics/wave/test_zernike.py::test_gradcheck",
     **dict.fromkeys(
         ["compress.AVIF", "compress.JPEG", "compress.JPEG2000", "compress.PNG", "compress.WebP"],
         "tests/compress/test_files.py::"

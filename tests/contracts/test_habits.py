@@ -84,9 +84,9 @@ def blocks():
 @pytest.fixture
 def axicon(blocks, monkeypatch):
     """The element of the guide, as if its file lay in optics."""
-    module = types.ModuleType("optics.axicon")
-    module.__package__ = "optics"
-    monkeypatch.setitem(sys.modules, "optics.axicon", module)
+    module = types.ModuleType("optics.pupil.axicon")
+    module.__package__ = "optics.pupil"
+    monkeypatch.setitem(sys.modules, "optics.pupil.axicon", module)
     exec(compile(blocks[0], "CONTRIBUTING.md", "exec"), module.__dict__)
     monkeypatch.setattr(optics, "Axicon", module.Axicon, raising=False)
     return module.Axicon

@@ -8,12 +8,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("optics", "compress", "classify", "joint")
-# Rooms of joint; each may use those before it (docs/decisions/0008-joint-room.md): a study shows
-# itself with what a report is made of. A command may use all, and nothing a command.
-ROOMS = (
-    "judge", "saved", "train", "picture", "config", "run", "deploy",
-    "analysis", "panel", "figure", "report", "study", "command",
-)  # fmt: skip
+# Rooms of a package; each may use those before it (docs/decisions/0006-optics-room.md and
+# 0008-joint-room.md). A study shows itself with what a report is made of. A command may use all,
+# and nothing a command.
+ROOMS = {
+    "optics": (
+        "light", "wave", "sensor", "pupil", "lens_data", "imaging", "ray", "fabrication",
+        "performance",
+    ),
+    "joint": (
+        "judge", "saved", "train", "picture", "config", "run", "deploy",
+        "analysis", "panel", "figure", "report", "study", "command",
+    ),
+}  # fmt: skip
 # Those that `import joint` does not load.
 LATE = ("analysis", "panel", "figure", "report", "study", "command")
 # What stands above all rooms, though it is in none: the door of the package, and of its scripts.
@@ -32,13 +39,9 @@ def _imported(path):
             yield node.module.split(".")[0]
 
 
-def _modules_of_joint(room):
-    return sorted((ROOT / "joint" / room).rglob("*.py"))
-
-
 def _rooms_imported(path):
-    """Which rooms a module uses, also within a function."""
-    own = path.relative_to(ROOT / "joint").parts[0]
+    """Which rooms of its package a module uses, also within a function."""
+    package, own = path.relative_to(ROOT).parts[:2]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
@@ -50,23 +53,29 @@ def _rooms_imported(path):
             names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
         for name in names:
             parts = name.split(".")
-            if parts[0] == "joint" and len(parts) > 1 and parts[1] in ROOMS and parts[1] != own:
-                yield parts[1]
+            room = parts[1] if parts[0] == package and len(parts) > 1 else own
+            if room in ROOMS[package] and room != own:
+                yield room
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_each_room_of_joint_uses_only_those_before_it(room):
-    later = set(ROOMS[ROOMS.index(room) + 1 :])
-    for path in _modules_of_joint(room):
+@pytest.mark.parametrize(
+    ("package", "room"), [(package, room) for package, rooms in ROOMS.items() for room in rooms]
+)
+def test_each_room_uses_only_those_before_it(package, room):
+    later = set(ROOMS[package][ROOMS[package].index(room) + 1 :])
+    for path in sorted((ROOT / package / room).rglob("*.py")):
         assert not later & set(_rooms_imported(path)), path.relative_to(ROOT)
 
 
-def test_every_room_of_joint_has_its_place():
-    assert {path.parent.name for path in (ROOT / "joint").glob("*/__init__.py")} == {*ROOMS}
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_room_has_its_place(package):
+    found = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    assert found == {*ROOMS[package]}
 
 
-def test_what_stands_in_no_room_of_joint_uses_none():
-    for path in sorted((ROOT / "joint").glob("*.py")):
+@pytest.mark.parametrize("package", ROOMS)
+def test_what_stands_in_no_room_uses_none(package):
+    for path in sorted((ROOT / package).glob("*.py")):
         used = set(_rooms_imported(path))
         assert path.name in DOORS or not used, f"{path.name} imports {', '.join(used)}"
 

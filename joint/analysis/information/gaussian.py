@@ -25,8 +25,8 @@ from joint.kinds import check_kinds
 from joint.record import Record
 from joint.system import ImagingSystem, evaluating
 from optics import Sensor
-from optics.pixel import bin_pixels
 from optics.quantity import whole_number
+from optics.sensor.pixel import bin_pixels
 
 __all__ = [
     "GaussianInformation",

@@ -27,7 +27,7 @@ from optics import (
     energy_limited_inverse,
     unit_disk_inverse,
 )
-from optics.pupil import middle_wavelength
+from optics.pupil.pupil import middle_wavelength
 
 from .alignment import DECENTRES, TILTS, TURNS, can_turn, move_elements, one_by_one
 from .disturbed import Disturbed, Seat, moved

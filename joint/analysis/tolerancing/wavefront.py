@@ -6,7 +6,7 @@ import torch
 
 from joint.system import ImagingSystem
 from optics import Aberration, noll_to_nm
-from optics.pupil import middle_wavelength
+from optics.pupil.pupil import middle_wavelength
 
 from .imperfection import Imperfection, diameter_of, pupil_of
 
