@@ -7,7 +7,7 @@ sRGB and linear light · ``constraint`` bounded parameters · ``audit`` of gradi
 Subpackages, each of which imports only those before it: ``light`` lamps, filters, radiometry ·
 ``wave`` fields, openings, wavefronts · ``sensor`` photons to codes · ``pupil`` elements and their
 point-spread function · ``lens_data`` PSFs from outside · ``imaging`` front ends and restoration ·
-``ray`` lenses by ray tracing · ``fabrication`` files for makers · ``performance`` a camera in
+``rays`` lenses by ray tracing · ``fabrication`` files for makers · ``performance`` a camera in
 numbers.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
@@ -131,9 +131,9 @@ from .pupil.psf import amplitude_spread, psf_from_pupil
 from .pupil.psf_quality import encircled_energy, strehl
 from .pupil.pupil import Pupil
 from .pupil.vignetting import Vignetting, vignetting_shift
-from .ray.compound_imaging import CompoundPupil, compound_imaging
-from .ray.compound_lens import CompoundLens, lens_penalty
-from .ray.lens_field import (
+from .rays.compound_imaging import CompoundPupil, compound_imaging
+from .rays.compound_lens import CompoundLens, lens_penalty
+from .rays.lens_field import (
     LensImage,
     LensSpots,
     LensWavefronts,
@@ -141,10 +141,10 @@ from .ray.lens_field import (
     lens_spots,
     lens_wavefronts,
 )
-from .ray.paraxial import FirstOrder, SeidelSums, first_order, seidel_sums, set_stop
-from .ray.prescription_file import Prescription, import_prescription
-from .ray.ray_trace import Rays, trace
-from .ray.surface import Glass, Surface, glass_index, surface_sag
+from .rays.paraxial import FirstOrder, SeidelSums, first_order, seidel_sums, set_stop
+from .rays.prescription_file import Prescription, import_prescription
+from .rays.ray_trace import Rays, trace
+from .rays.surface import Glass, Surface, glass_index, surface_sag
 from .sensor.camera_measurement import SensorMeasurement, measure_sensor
 from .sensor.converter import Converter, digitise
 from .sensor.dark_current import DarkCurrent, measure_dark_current

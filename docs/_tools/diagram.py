@@ -13,7 +13,7 @@ import reference
 ROOT = Path(__file__).parents[2]
 ROOMS = (
     "optics", "optics/light", "optics/wave", "optics/sensor", "optics/pupil", "optics/lens_data",
-    "optics/imaging", "optics/ray", "optics/fabrication", "optics/performance",
+    "optics/imaging", "optics/rays", "optics/fabrication", "optics/performance",
     "compress", "classify", "joint", "joint/judge", "joint/saved", "joint/train",
     "joint/picture", "joint/config", "joint/run", "joint/deploy", "joint/panel",
     "joint/analysis", "joint/analysis/contrast", "joint/analysis/information",

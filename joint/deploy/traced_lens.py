@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import optics
 from optics.performance.examined import told_length, told_table
-from optics.ray.compound_lens import fixed_surface
+from optics.rays.compound_lens import fixed_surface
 
 __all__ = ["TracedLens", "traced_lens"]
 

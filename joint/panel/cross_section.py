@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from optics import CompoundPupil, Rays, Surface, first_order, surface_sag
-from optics.ray.compound_lens import fixed_surface
-from optics.ray.ray_trace import to_stop
-from optics.ray.surface import has_rim, indices_of
+from optics.rays.compound_lens import fixed_surface
+from optics.rays.ray_trace import to_stop
+from optics.rays.surface import has_rim, indices_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

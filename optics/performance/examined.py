@@ -20,7 +20,7 @@ from optics.pupil.modulation import at_lags, lags_along, modulus, padded_power
 from optics.pupil.pupil import Pupil, pupil_of
 from optics.pupil.vignetting import Vignetting
 from optics.quantity import as_numbers, check_between, check_finite, image_size
-from optics.ray.compound_imaging import CompoundPupil
+from optics.rays.compound_imaging import CompoundPupil
 from optics.sensor.pixel import pixel_mtf
 from optics.wave.off_axis import place_heights
 from optics.wave.planes import as_field

@@ -289,16 +289,16 @@ ELSEWHERE = {
         ],
         "tests/optics/imaging/test_plate.py::test_plates_have_the_gradients_of_their_dimensions",
     ),
-    "optics.trace": "tests/optics/ray/test_ray_trace.py::"
+    "optics.trace": "tests/optics/rays/test_ray_trace.py::"
     "test_gradients_of_a_trace_are_finite_differences",
-    "optics.first_order": "tests/optics/ray/test_paraxial.py::"
+    "optics.first_order": "tests/optics/rays/test_paraxial.py::"
     "test_gradients_of_paraxial_numbers_are_finite_differences",
     **dict.fromkeys(
         ["optics.lens_wavefronts", "optics.lens_spots"],
-        "tests/optics/ray/test_lens_field.py::"
+        "tests/optics/rays/test_lens_field.py::"
         "test_gradients_of_wavefronts_and_spots_are_finite_differences",
     ),
-    "optics.CompoundLens.surfaces": "tests/optics/ray/test_compound_lens.py::"
+    "optics.CompoundLens.surfaces": "tests/optics/rays/test_compound_lens.py::"
     "test_gradients_of_the_surfaces_are_finite_differences",
     "optics.digitise": "tests/optics/sensor/test_converter.py::"
     "test_the_dithered_gradient_is_the_finite_difference_of_the_mean_code",

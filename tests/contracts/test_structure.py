@@ -13,7 +13,7 @@ PACKAGES = ("optics", "compress", "classify", "joint")
 # and nothing a command.
 ROOMS = {
     "optics": (
-        "light", "wave", "sensor", "pupil", "lens_data", "imaging", "ray", "fabrication",
+        "light", "wave", "sensor", "pupil", "lens_data", "imaging", "rays", "fabrication",
         "performance",
     ),
     "joint": (

@@ -327,7 +327,7 @@ def test_each_time_it_waits_as_long_as_it_is_told(joined):
 @pytest.mark.usefixtures("joined")
 def test_a_lost_process_is_said_in_words():
     with (
-        pytest.raises(joint.ProcessLost, match=r"was lost \(Connection closed by peer.*resume it"),
+        pytest.raises(joint.ProcessLost, match=r"lost \(Connection closed by peer.*resume the run"),
         joint.launched("cpu"),
     ):
         raise RuntimeError("Connection closed by peer [127.0.0.1]:1\nmore")

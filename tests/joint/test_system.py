@@ -692,9 +692,9 @@ def test_a_network_restores_in_half_precision_and_hands_on_single():
 @pytest.mark.parametrize(
     ("restored", "made"),
     [
-        (lambda pictures: pictures[0], r"made \[3, 20, 20\]"),
-        (lambda pictures: pictures[:1], r"made \[1, 3, 20, 20\]"),
-        (lambda pictures: (pictures, 1), "made tuple"),
+        (lambda pictures: pictures[0], r"returned \[3, 20, 20\]"),
+        (lambda pictures: pictures[:1], r"returned \[1, 3, 20, 20\]"),
+        (lambda pictures: (pictures, 1), "returned tuple"),
     ],
 )
 def test_what_a_restoration_makes_must_be_pictures(restored, made):
@@ -703,7 +703,7 @@ def test_what_a_restoration_makes_must_be_pictures(restored, made):
             return restored(pictures)
 
     system = joint.ImagingSystem(restoration=Net())
-    with pytest.raises(ValueError, match="restoration Net must make pictures.*" + made):
+    with pytest.raises(ValueError, match="restoration Net must return pictures.*" + made):
         system(_scene())
 
 

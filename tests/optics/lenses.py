@@ -11,8 +11,8 @@ import math
 import torch
 
 import optics
-from optics.ray.ray_trace import to_stop
-from optics.ray.surface import indices_of
+from optics.rays.ray_trace import to_stop
+from optics.rays.surface import indices_of
 
 # The Cooke triplet of 50 mm, f/5 and 40 degrees that OpticStudio has among its samples, as in
 # optiland.samples.objectives: radius and thickness, mm, glass, conic, a4, a6, a8.

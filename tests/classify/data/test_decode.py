@@ -205,7 +205,7 @@ def test_a_short_file_that_claims_many_pixels_is_refused(encoded, monkeypatch):
     content = bytearray(encoded(Image.new("RGB", (9, 12)), "BMP"))
     content[22:26] = (150_000_000 // 9).to_bytes(4, "little")  # its height
     monkeypatch.setattr(Image.Image, "load", None)  # before anything is set aside for them
-    with pytest.raises(ValueError, match=r"claims 9x16666666 pixels, and at most \d+ are decoded"):
+    with pytest.raises(ValueError, match=r"claims 9x16666666 pixels, but at most \d+ are decoded"):
         Decoder(image_size=8).image(bytes(content))
 
 
@@ -358,7 +358,7 @@ def test_a_stack_of_pages_is_not_its_first_page(depth):
         return file.getvalue()
 
     decoder = Decoder(image_size=16, bit_depth=depth)
-    with pytest.raises(ValueError, match=r"it holds 5 pages; save one picture a file, or an array"):
+    with pytest.raises(ValueError, match="5 pages; save one picture per file, or an array"):
         decoder.image(stack(*pages[1:]))
     alone = decoder.image(stack())[0]
     # A camera's thumbnail is no page of its own.
@@ -373,7 +373,7 @@ def test_an_animation_is_not_its_first_frame(kind):
     decoder = Decoder(image_size=16)
     file = io.BytesIO()
     frames[0].save(file, kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match="it holds 3 frames; save one picture a file"):
+    with pytest.raises(ValueError, match="it holds 3 frames; save one picture per file"):
         decoder.image(file.getvalue())
     file = io.BytesIO()
     frames[0].save(file, kind, save_all=True)

@@ -293,7 +293,7 @@ def test_what_cannot_be_swapped_is_said_or_refused():
     assert [row.stage for row in table.omitted] == ["optics", "binning"]
     assert "optics stays real: it makes 4 channels from 3, and the next stages" in str(table)
     assert "lesions are larger" in table.omitted[1].reason
-    with pytest.raises(ValueError, match="optics cannot be made ideal: it makes 4 channels of 3"):
+    with pytest.raises(ValueError, match="optics cannot be made ideal: it makes 4 channels from 3"):
         attribute(more, scenes, stages=["optics"])
     with pytest.raises(ValueError, match="codec cannot be made ideal: the system has none"):
         attribute(more, scenes, stages=["codec"])

@@ -63,7 +63,7 @@ def test_a_run_with_other_settings_is_refused(trained, capsys):
 
 
 def test_the_lens_is_drawn_of_the_data_sheet(capsys, tmp_path, monkeypatch):
-    module = importlib.import_module("optics.through_focus")
+    module = importlib.import_module("optics.performance.through_focus")
     foci, searched = module._foci, []
     monkeypatch.setattr(module, "_foci", lambda found: searched.append(found) or foci(found))
     file = tmp_path / "lens.svg"

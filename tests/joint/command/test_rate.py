@@ -90,7 +90,7 @@ def test_pictures_that_are_too_small_for_the_metric_or_the_square_are_left_out(f
     Image.new("RGB", (40, 10)).save(folder / "small.png")
     for asked, said in (
         (("--metric", "ssim"), "small.png has 10x40 pixels, but at least 11x11 are needed"),
-        (("--image-size", "16"), "small.png is of 10x40 pixels, and is not enlarged to a square"),
+        (("--image-size", "16"), "small.png has 10x40 pixels, and is not enlarged to a square"),
     ):
         status, out, err = run(capsys, "rate", folder, "--codec", "jpeg:quality=50", *asked)
         assert status == MISTAKE

@@ -470,7 +470,7 @@ def test_the_designs_that_are_good_enough(finished, tmp_path, capsys):
     told = "--at-least takes a metric and a number, such as recall.mel=0.8, not 'recall.a'"
     assert told in capsys.readouterr().err
     assert main(["study", "select", str(finished.folder), "--at-least", "accuracy=30"]) == 1
-    assert "never 30: for 30 % write 0.3\n" in capsys.readouterr().err
+    assert "accuracy is from 0 to 1, not 30: for 30 % write 0.3\n" in capsys.readouterr().err
 
 
 def test_the_cheapest_good_design_is_confirmed(small_study, pretend, tmp_path, capsys):

@@ -20,7 +20,9 @@ import optics
 
 
 def test_training_learns(lesions, others):
-    system = joint.ImagingSystem(classifier=Head())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        system = joint.ImagingSystem(classifier=Head())
     config = _settings(epochs=25, monitor="accuracy", augmentation="dihedral")
     history = _fit(system, lesions, others, objective=joint.Objective(), config=config)
     assert len(history.epochs) == 25

@@ -232,7 +232,7 @@ def test_the_planes_by_default_reach_the_foci_of_rays_and_are_not_too_many(monke
     assert steps.tolist() == pytest.approx([DEPTH / 2] * len(steps), rel=3e-2)
     assert found.position[0] < -7 * DEPTH / 2
     assert found.position[-1] > focus + 7 * DEPTH / 2
-    module = importlib.import_module("optics.through_focus")
+    module = importlib.import_module("optics.performance.through_focus")
     monkeypatch.setattr(module, "_MOST", 33)
     few = optics.through_focus(_pupil(far))
     assert len(few.position) <= 33

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import optics
-from optics.ray.lens_field import paths
-from optics.ray.ray_aiming import _aim, _from_object, aimed, given_lens
+from optics.rays.lens_field import paths
+from optics.rays.ray_aiming import _aim, _from_object, aimed, given_lens
 
 _MICROMETRE = 1e-6
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import optics
-from optics.ray.ray_aiming import _aim, _each, _from_object, aimed, given_lens, pupil_points
-from optics.ray.ray_trace import to_stop
+from optics.rays.ray_aiming import _aim, _each, _from_object, aimed, given_lens, pupil_points
+from optics.rays.ray_trace import to_stop
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import brentq
 
 import optics
-from optics.ray.surface import slope_and_sag
+from optics.rays.surface import slope_and_sag
 
 _LIGHT = 550e-9
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import optics
-from optics.ray.compound_imaging import _fields_of
+from optics.rays.compound_imaging import _fields_of
 
 _LIGHT = (480e-9, 550e-9, 650e-9)
 
