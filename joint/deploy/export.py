@@ -275,7 +275,7 @@ def _compared(
         )
         flipped = float((steps > 0.5).double().mean())
         good = flipped <= _FLIPPED and float(steps.max()) < 1.5
-        others = f", and {flipped:.2%} of its codes are others" if flipped else ""
+        others = f", and {flipped:.2%} of its codes differ" if flipped else ""
     if not good:
         raise ValueError(
             f"the {part.until} of the file differ by up to {difference:.2g} from those of the "
