@@ -268,7 +268,8 @@ def compound_imaging(
         1: with a pincushion distortion, which :func:`distort` darkens, it is below 1 on the axis,
         and the whole picture as much darker. PSFs have the f-number of the axis: off it, the
         light's cone is narrower, and diffraction a little more. What rims cut off is as smooth as
-        the polynomials, within 3 % of the light of the axis.
+        the polynomials, within 3 % of the light of the axis. ``distance=`` does not hold for a
+        lens that is telecentric towards the object, or beyond.
 
     Raises
     ------
@@ -312,14 +313,20 @@ def compound_imaging(
 
 
 def _entrance(lens: CompoundLens) -> tuple[float, float]:
-    """Diameter of the entrance pupil, and its distance from the object, metres."""
-    if math.isinf(lens.object_distance):
-        return lens.focal_length / lens.f_number, math.inf
-    with torch.no_grad():
-        numbers = first_order(
-            lens.surfaces, wavelength=lens.wavelength, object_distance=lens.object_distance
-        )
-    return float(numbers.entrance_diameter), lens.object_distance + float(numbers.entrance_pupil)
+    """Diameter of the entrance pupil, and its distance from the object, metres.
+
+    An entrance pupil behind the object, or at infinity, has no thin lens in its place: then those
+    for distant objects, whose f-number is the same.
+    """
+    if math.isfinite(lens.object_distance):
+        with torch.no_grad():
+            numbers = first_order(
+                lens.surfaces, wavelength=lens.wavelength, object_distance=lens.object_distance
+            )
+        focus = lens.object_distance + float(numbers.entrance_pupil)
+        if 0 < focus < math.inf:
+            return float(numbers.entrance_diameter), focus
+    return lens.focal_length / lens.f_number, math.inf
 
 
 def _fields_of(lens: CompoundLens, heights: Tensor, light: Tensor) -> Tensor:

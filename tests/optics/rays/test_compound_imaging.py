@@ -199,3 +199,23 @@ def test_a_distance_defocuses_a_lens_of_close_objects_as_its_rays_are():
         path = optics.defocus_path((1, 3), spacing=radius, distance=distance, focus=pupil.focus)
         rim = float(path[0, -1]) / (2 * math.sqrt(3))
         assert defocus(distance) - defocus(20e-3) == pytest.approx(rim, rel=0.03)
+
+
+@pytest.mark.parametrize("gap", [10.1306e-3, 12e-3])
+def test_a_lens_that_is_telecentric_towards_the_object_or_beyond_is_imaged(gap):
+    glass = [
+        optics.Surface(1 / 10.3e-3, 1e-3, 1.5, 5e-3),
+        optics.Surface(-1 / 10.3e-3, gap, None, 5e-3),
+    ]
+    given = {"wavelength": 550e-9, "object_distance": 30e-3}
+    front = [optics.Surface(0.0, 0.0, None, 1e-3, stop=True), *glass]
+    image = float(optics.first_order(front, **given).image_distance)
+    stop = optics.Surface(0.0, image - gap, None, 0.2e-3, stop=True)
+    lens = optics.CompoundLens([*glass, stop], trained=(), **given)
+    assert float(optics.first_order(lens.surfaces, **given).entrance_pupil) < -30e-3
+    camera = optics.compound_imaging(
+        lens, picture=(33, 33), pixel_pitch=5e-6, wavelengths=(550e-9,), psf_size=15, rank=4,
+        places=2, pupil_size=64, oversample=5,
+    )  # fmt: skip
+    assert float(camera.pupil.working_f_number) == pytest.approx(lens.f_number, rel=0.01)
+    assert 0.9 < float(camera.psf().sum()) / 4 <= 1
