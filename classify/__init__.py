@@ -10,7 +10,7 @@ pictures in one · ``scores`` scores and labels, checked · ``metric_names`` wha
 ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
 ``calibration`` the temperature · ``adjustment`` the class prior · ``referral`` classes to refer
 against the rest · ``decision`` these three as one rule, kept · ``selective`` which pictures to
-leave to somebody else · ``operating_curve`` one class against the rest at every threshold ·
+leave to others · ``operating_curve`` one class against the rest at every threshold ·
 ``given`` what is asked of arguments.
 """
 

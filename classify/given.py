@@ -19,13 +19,13 @@ __all__ = [
 
 
 def check_tensor(name: str, value: object) -> None:
-    """Refuse what is no tensor."""
+    """Raise a TypeError unless ``value`` is a tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, not {_kind(value)}: make one of it with torch")
 
 
 def check_number(name: str, value: object) -> None:
-    """Refuse what is no number, or a tensor of one."""
+    """Raise a TypeError unless ``value`` is a number, or a tensor with one number."""
     if isinstance(value, Tensor) and value.numel() != 1:
         raise TypeError(f"{name} must be one number, not a tensor of shape {tuple(value.shape)}")
     if not isinstance(value, numbers.Real | Tensor):
@@ -33,7 +33,7 @@ def check_number(name: str, value: object) -> None:
 
 
 def as_number(name: str, value: object) -> float:
-    """A number as a float, nan of one that no float holds; a truth value is none."""
+    """A number as a float, nan if it is too large for one; a bool raises a TypeError."""
     check_number(name, value)
     if isinstance(value, bool):
         raise TypeError(f"{name} must be a number, not bool")
@@ -44,7 +44,7 @@ def as_number(name: str, value: object) -> float:
 
 
 def check_names(name: str, values: object) -> tuple[str, ...]:
-    """Names of classes as a tuple; neither their number nor one word, which has letters."""
+    """Names of classes as a tuple; a number or a single string raises a TypeError."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be names, such as ('mel', 'nv'), not {values!r}")
     names = tuple(values)
@@ -56,7 +56,7 @@ def check_names(name: str, values: object) -> tuple[str, ...]:
 def check_fields(
     what: str, values: Mapping[str, object], names: Sequence[str], *, optional: Sequence[str] = ()
 ) -> None:
-    """Refuse a mapping, as read from JSON, that lacks one of its fields or has others."""
+    """Raise a ValueError if a mapping, as read from JSON, lacks a field or has unknown ones."""
     missing = [name for name in names if name not in values]
     unknown = [name for name in values if name not in (*names, *optional)]
     if missing or unknown:
@@ -67,7 +67,7 @@ def check_fields(
 
 
 def check_generator(name: str, value: object) -> None:
-    """Refuse what is no source of draws."""
+    """Raise a TypeError unless ``value`` is a torch.Generator."""
     if not isinstance(value, torch.Generator):
         raise TypeError(
             f"{name} must be a torch.Generator, not {_kind(value)}: make one with "

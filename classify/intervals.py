@@ -79,7 +79,7 @@ def bootstrap(
     Raises
     ------
     TypeError
-        When ``statistic`` cannot be called, or a number is not a number.
+        When ``statistic`` cannot be called, or ``level`` is not a number.
     ValueError
         When there are fewer than two groups, ``resamples`` is below 1, or ``groups`` does not fit.
     """

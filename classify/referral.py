@@ -44,7 +44,7 @@ class Referral:
     Raises
     ------
     TypeError
-        When a number is not a number, or the classes are not names.
+        When a numeric field is not a number, or the classes are not names.
     ValueError
         When a class is unknown, all classes or none are to be referred, or a number is not finite.
     """
@@ -245,8 +245,8 @@ class Referral:
         Raises
         ------
         TypeError
-            When ``values`` is not a mapping, a number is not a number, or the classes are not
-            names.
+            When ``values`` is not a mapping, a numeric field is not a number, or the classes
+            are not names.
         ValueError
             When another field is missing, a field is unknown, the classes to refer are not some of
             the classes, or a number is not finite.

@@ -65,7 +65,7 @@ class RiskCoverage:
     Wilson's for the number of lesions at which a share has the variance of the area, after adding
     one correct and one wrong lesion."""
     accuracy_intervals: tuple[Interval, ...] | None = None
-    """Intervals of :attr:`accuracies`, if requested. With few or no mistakes they are at least as
+    """Intervals of :attr:`accuracy`, if requested. With few or no mistakes they are at least as
     wide as Wilson's over the number of lesions, as in :func:`classify.report`."""
 
     def __str__(self) -> str:

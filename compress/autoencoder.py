@@ -148,7 +148,6 @@ class Autoencoder(Codec):
             latent = quantised.latent
             bits = gaussian_bits(quantised.symbols - quantised.mean, quantised.level)
             bits_map = spread(bits.sum(1, keepdim=True), self.analysis.stride, size)
-            side += 8 * _CHANNEL.itemsize * self.latent_channels
         return Coded(
             reconstruction=self.synthesis(latent, size=size, exact=exact).to(dtype),
             latent=latent.to(dtype),
@@ -258,10 +257,16 @@ class Autoencoder(Codec):
         return self.synthesis(decoded, size=size, exact=self.exact).to(result_type(self))
 
     def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int:
-        """Return the bytes of container and resolution and, for a quantised latent, the flush."""
+        """Return the bytes of a file that are the same in number for any picture.
+
+        These are the container and the resolution and, for a quantised latent, the range of each
+        channel and the flush of the coder.
+        """
         del size, channels
-        flush = 0 if self._latent_bits is None else CODER_BITS // 8
-        return HEADER_BYTES + _BITS.size + flush
+        if self._latent_bits is None:
+            return HEADER_BYTES + _BITS.size
+        ranges = _CHANNEL.itemsize * self.latent_channels
+        return HEADER_BYTES + _BITS.size + ranges + CODER_BITS // 8
 
     def _latent(self, image: Tensor, *, exact: bool) -> Tensor:
         latent = self.analysis(image, exact=exact)

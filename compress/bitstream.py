@@ -116,12 +116,12 @@ def coders() -> Any:  # noqa: ANN401 - constriction has no types
 
 
 def coder_bytes(coder: Any) -> bytes:  # noqa: ANN401
-    """Return what a stack coder holds, without the zero bytes that end its last word."""
+    """Return the bytes of a stack coder, without the zero bytes that end its last word."""
     return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
 
 
 def coder_of(payload: bytes, what: str) -> Any:  # noqa: ANN401
-    """Undo :func:`coder_bytes`; ``what`` is coded, in an error."""
+    """Undo :func:`coder_bytes`; ``what`` names the coded data in an error."""
     if payload.endswith(b"\0"):
         raise CorruptStream(f"{what} end in a zero byte, which is never written.")
     words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)

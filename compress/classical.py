@@ -72,6 +72,10 @@ class WebP(FileCodec):
         self._channels = (self.channels,)
         self._modes = modes[self.channels]
 
+    def qualities(self) -> range:
+        """Return 0 to 100; none for lossless files."""
+        return range(0 if self.lossless else 101)
+
     def extra_repr(self) -> str:
         """Show the settings."""
         return (
@@ -209,6 +213,10 @@ class AVIF(FileCodec):
         self.quality = whole_number("quality", quality, 0, 100)
         self.speed = whole_number("speed", speed, 0, 10)
         self.subsampling = check_subsampling(subsampling)
+
+    def qualities(self) -> range:
+        """Return 0 to 100."""
+        return range(101)
 
     def extra_repr(self) -> str:
         """Show the settings."""

@@ -2,7 +2,8 @@
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal, NoReturn, SupportsIndex
@@ -152,7 +153,7 @@ class Codec(nn.Module, ABC):
         """
 
     def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int | None:
-        """Return the number of bytes of a file that do not depend on the content of its picture.
+        """Return the number of bytes that a file has for any picture, whatever its content.
 
         :meth:`compress.RateCurve.without_header` leaves them out.
 
@@ -170,6 +171,58 @@ class Codec(nn.Module, ABC):
         """
         del size, channels
         return None
+
+    def qualities(self) -> Sequence[float]:
+        """Return the qualities to which the codec can be set, in ascending order.
+
+        A codec that has some holds the current one in its attribute ``quality``, which may be set
+        at any time.
+
+        Returns
+        -------
+        sequence of float
+            A ``range`` if only its whole numbers are allowed. Empty without a choice.
+        """
+        return ()
+
+    @contextmanager
+    def at(self, quality: float) -> Iterator[None]:
+        """Set another quality for all pictures within a ``with`` block.
+
+        Parameters
+        ----------
+        quality : float
+            See :meth:`qualities`.
+
+        Yields
+        ------
+        None
+            The codec is restored at the end of the block. Other threads see the change: give each
+            thread a ``copy.deepcopy``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the quality is not one number, or the codec does not have it, or has no choice.
+        """
+        if not is_number(quality) or isinstance(quality, bool):  # which would count as 0 or 1
+            raise TypeError(f"quality must be one number, not {quality!r}")
+        name, known = type(self).__name__, self.qualities()
+        if len(known) == 0:
+            raise ValueError(f"{name} has no choice of qualities: leave quality out")
+        if isinstance(known, range):
+            if quality not in known:
+                raise ValueError(
+                    f"the quality of {name} must be a whole number, {known[0]} to {known[-1]}, "
+                    f"got {quality:g}"
+                )
+            quality = int(quality)
+        before = self.quality
+        self.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            yield
+        finally:
+            self.quality = before
 
 
 def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:

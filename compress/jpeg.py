@@ -9,6 +9,9 @@ The bits are counted as for a baseline encoder with optimised Huffman tables
 (:mod:`compress.jpeg_rate`), without writing a file.
 """
 
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import torch
@@ -158,14 +161,41 @@ class DifferentiableJPEG(JPEGFiles):
     @property
     def quality(self) -> int | None:
         """Quality, 1 to 100, of the standard tables, else None; setting it replaces the tables."""
-        luminance, chrominance = self.export_tables()
-        tables = torch.stack((luminance, chrominance))
-        return next((q for q in range(1, 101) if torch.equal(standard_tables(q), tables)), None)
+        tables = torch.stack(self.export_tables())
+        same = (_tables_of_all(self.qualities()) == tables).flatten(1).all(1)
+        return self.qualities()[int(same.int().argmax())] if same.any() else None
 
     @quality.setter
     def quality(self, value: int) -> None:
         with torch.no_grad():
             self.log_tables.copy_(standard_tables(value).to(torch.float32).log())
+
+    def qualities(self) -> range:
+        """Return 1 to 100."""
+        return range(1, 101)
+
+    @contextmanager
+    def at(self, quality: float) -> Iterator[None]:
+        """Set another quality within a ``with`` block; the tables are restored at its end.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not one number, or not a quality; or if the codec has its own tables.
+        """
+        if self.quality is None:
+            raise ValueError(
+                "this DifferentiableJPEG has its own tables, trained or set, which belong to no "
+                "quality, and another quality would replace them: leave quality out, or set "
+                "codec.quality to discard them"
+            )
+        own = self.log_tables.detach().clone()  # may differ slightly from those of the quality
+        try:
+            with super().at(quality):
+                yield
+        finally:
+            with torch.no_grad():
+                self.log_tables.copy_(own)
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -461,3 +491,9 @@ def _in_order(blocks: Tensor) -> Tensor:
     """Return blocks ``[B, n, 8, 8]`` in file order, ``[B, n, 64]``."""
     order = torch.tensor(_ZIGZAG, device=blocks.device)
     return blocks.flatten(2).index_select(2, order)
+
+
+@functools.cache
+def _tables_of_all(qualities: range) -> Tensor:
+    """Return the standard tables of several qualities ``[Q, 2, 8, 8]``; every file may ask."""
+    return torch.stack([standard_tables(quality) for quality in qualities])

@@ -105,6 +105,10 @@ class JPEG(JPEGFiles):
         self.subsampling = check_subsampling(subsampling)
         self.block_bits = block_bits
 
+    def qualities(self) -> range:
+        """Return 1 to 100."""
+        return range(1, 101)
+
     def extra_repr(self) -> str:
         """Show the settings."""
         shown = f"quality={self.quality}, subsampling={self.subsampling!r}"

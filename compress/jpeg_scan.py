@@ -151,7 +151,7 @@ def _read_bits(
                 place += step & 31
                 done += step >> 5
             if not step or 64 < done < 100:
-                raise CorruptStream("the scan ends early, or holds a code word that is none.")
+                raise CorruptStream("the scan ends early, or has an invalid code word.")
             costs.append(place - start)
     if not 0 <= total - place < 8:
         raise CorruptStream(f"{total - place} bits are left over after the last block.")

@@ -256,6 +256,10 @@ class LearnedCodec(Codec):
             value = round(float(value) * QUALITY_STEPS) / QUALITY_STEPS
         self._quality = value
 
+    def qualities(self) -> tuple[float, ...]:
+        """Return 0 to ``levels - 1`` in steps of 1/256."""
+        return tuple(step / QUALITY_STEPS for step in range(QUALITY_STEPS * (self.levels - 1) + 1))
+
     def extra_repr(self) -> str:
         """Show the settings."""
         shown = (

@@ -12,12 +12,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from .classical import AVIF, WebP
 from .codec import Codec, is_number, whole_number
 from .curve import RateCurve
-from .jpeg import DifferentiableJPEG
-from .jpeg_file import JPEG
-from .learned import QUALITY_STEPS, LearnedCodec
 from .metrics import psnr
 
 __all__ = ["quality_for", "rate_curve"]
@@ -113,7 +109,7 @@ def rate_curve(
 
 @torch.no_grad()
 def quality_for(
-    codec: LearnedCodec | JPEG | DifferentiableJPEG | WebP | AVIF,
+    codec: Codec,
     pictures: Tensor | list[Tensor] | tuple[Tensor, ...],
     bpp: float,
     *,
@@ -128,8 +124,9 @@ def quality_for(
 
     Parameters
     ----------
-    codec : LearnedCodec of several levels, JPEG, DifferentiableJPEG, WebP or AVIF
-        Codec with a ``quality`` that can be set, without custom tables.
+    codec : Codec
+        One with several :meth:`Codec.qualities`: JPEG, DifferentiableJPEG without its own tables,
+        lossy WebP, AVIF, learned codecs of several levels.
     pictures : Tensor, or a list or tuple of them
         Pictures in 0..1 ``[N, C, H, W]``; or several such tensors of different sizes.
     bpp : float, bits/pixel
@@ -140,7 +137,7 @@ def quality_for(
     Returns
     -------
     float
-        A whole number, except for learned codecs.
+        One of the qualities.
 
     Raises
     ------
@@ -158,58 +155,31 @@ def quality_for(
         _check_pictures(alike)
     pixels = sum(map(_pixels, every))
     allowed = bpp * (1 + 1e-9)  # tolerates rounding of a byte budget per pixel
-    least, greatest = _range(codec)
-    before = codec.quality
-    tables = codec.log_tables.clone() if isinstance(codec, DifferentiableJPEG) else None
+    qualities = codec.qualities()
+    if len(qualities) < 2:
+        raise ValueError(
+            f"this {type(codec).__name__} has no quality to choose. JPEG, lossy WebP, AVIF and "
+            "learned codecs built and trained with levels=2 or more have one. With one level, the "
+            "rate is determined by the weight of the rate in training; JPEG2000(rate) takes its "
+            "rate directly."
+        )
 
     def rate(step: int) -> float:
-        if isinstance(codec, LearnedCodec):
-            codec.quality = step / QUALITY_STEPS
-        else:
-            codec.quality = step
         parts = (part for alike in every for part in alike.split(batch_size))
-        return 8 * sum(len(file) for part in parts for file in codec.compress(part)) / pixels
+        with codec.at(qualities[step]):
+            return 8 * sum(len(file) for part in parts for file in codec.compress(part)) / pixels
 
-    try:
-        needed = rate(least)
-        if needed > allowed:
-            raise ValueError(
-                f"the lowest quality takes {needed:.4g} bits per pixel, more than {bpp:g}: allow "
-                "more, or use a codec with lower rates."
-            )
-        fits, over = least, greatest + 1
-        while over - fits > 1:
-            middle = (fits + over) // 2
-            fits, over = (middle, over) if rate(middle) <= allowed else (fits, middle)
-    finally:
-        codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(codec, DifferentiableJPEG) and tables is not None:
-            codec.log_tables.copy_(tables)  # which may differ slightly from those of the quality
-    return fits / QUALITY_STEPS if isinstance(codec, LearnedCodec) else fits
-
-
-def _range(codec: Codec) -> tuple[int, int]:
-    """Return the coarsest and the finest quality of a codec, in its steps."""
-    if isinstance(codec, LearnedCodec) and codec.levels > 1:
-        return 0, QUALITY_STEPS * (codec.levels - 1)
-    if isinstance(codec, JPEG):
-        return 1, 100
-    if isinstance(codec, DifferentiableJPEG):
-        if codec.quality is None:
-            raise ValueError(
-                "this DifferentiableJPEG has custom tables, trained or set, which correspond to no "
-                "quality, and another quality would replace them. Set codec.quality to discard "
-                "them; the rate of trained tables is determined by the weight of the rate in their "
-                "training."
-            )
-        return 1, 100
-    if isinstance(codec, AVIF) or (isinstance(codec, WebP) and not codec.lossless):
-        return 0, 100
-    raise ValueError(
-        f"this {type(codec).__name__} has no quality to choose. JPEG, lossy WebP, AVIF and learned "
-        "codecs built and trained with levels=2 or more have one. With one level, the rate is "
-        "determined by the weight of the rate in training; JPEG2000(rate) takes its rate directly."
-    )
+    needed = rate(0)
+    if needed > allowed:
+        raise ValueError(
+            f"the lowest quality takes {needed:.4g} bits per pixel, more than {bpp:g}: allow more, "
+            "or use a codec with lower rates."
+        )
+    fits, over = 0, len(qualities)
+    while over - fits > 1:
+        middle = (fits + over) // 2
+        fits, over = (middle, over) if rate(middle) <= allowed else (fits, middle)
+    return qualities[fits]
 
 
 def _check_pictures(pictures: Tensor) -> None:

@@ -5,9 +5,9 @@ of a custom stage, ``planes`` between stages, ``kinds`` argument types of functi
 ``objective`` the training loss, ``term`` user-defined terms · ``feed`` loading of pictures,
 ``parallel`` several processes, ``device`` choice of device · ``explain`` explanation maps ·
 ``settings`` base of the configurations, ``import_path`` objects outside the library · ``cells``
-text tables, ``parse`` JSON and TOML, ``record`` results as JSON · ``caution`` warnings at the
-caller's line, ``neighbours`` a guard of the four package names · ``cli`` the command line,
-``script`` exit of a script.
+text tables, ``parse`` JSON and TOML, ``record`` results and ``described`` modules as JSON ·
+``caution`` warnings at the caller's line, ``neighbours`` a guard of the four package names ·
+``cli`` the command line, ``script`` exit of a script.
 
 Subpackages, each of which imports only those before it: ``judge`` evaluation · ``saved`` files of
 runs · ``train`` the training loop · ``picture`` picture files · ``config`` configurations · ``run``
@@ -74,6 +74,7 @@ from .explain import (
     integrated_gradients,
     occlusion,
 )
+from .judge.choose import RuleChoice, choose_rule
 from .judge.evaluate import evaluate
 from .judge.evaluation import Evaluation
 from .judge.metric import STUDY_METRICS
@@ -169,6 +170,7 @@ __all__ = [
     "Predictions",
     "ProcessLost",
     "Promise",
+    "RuleChoice",
     "RunConfig",
     "RunFolder",
     "RunLocked",
@@ -198,6 +200,7 @@ __all__ = [
     "build_front_end",
     "build_split",
     "build_system",
+    "choose_rule",
     "compress_file",
     "data_config",
     "data_sheet",

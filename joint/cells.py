@@ -1,4 +1,4 @@
-"""Tables of text: what a command prints, and what other programs read."""
+"""Tables as text: to print, and as CSV for other programs."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ def aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of cells by column as CSV; what is not there is empty."""
+    """Rows of cells by column as CSV; missing cells are empty."""
     # Some have fewer columns, as a run that is not done; the order is that of the fullest row.
     names = list(max(cells, key=len, default={}))
     names += [name for row in cells for name in row if name not in names]

@@ -1,4 +1,4 @@
-"""Where to compute: the device of a module, and whether one that was named is there."""
+"""The device of a module, and a check of a given device."""
 
 import torch
 from torch import nn
@@ -7,20 +7,20 @@ __all__ = ["device_of", "usable_device"]
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where the tensors of a module live; the CPU if it has none."""
+    """Device of a module's tensors; the CPU if it has none."""
     for tensor in (*module.parameters(), *module.buffers()):
         return tensor.device
     return torch.device("cpu")
 
 
 def usable_device(device: torch.device | str) -> torch.device:
-    """Refuse a device that is not there, in words.
+    """The device of a name; an error with the remedy if it cannot be used.
 
     Raises
     ------
     ValueError
-        For what is no name that torch knows, a GPU that it does not see, or a device on which
-        nothing can be computed here.
+        For a name that torch does not know, a GPU that it does not find, or a device that cannot
+        compute here.
     """
     try:
         found = torch.device(device)

@@ -1,4 +1,4 @@
-"""What is outside of the library, by its import path in a configuration."""
+"""Objects outside the library, by their import path in a configuration."""
 
 import importlib
 import inspect
@@ -14,13 +14,13 @@ Argument: TypeAlias = bool | int | float | str
 
 
 class NotHere(ConfigError):
-    """What cannot be imported on this machine, and perhaps on another."""
+    """A module that cannot be imported on this machine, but perhaps on another."""
 
 
 def imported(path: str, setting: str) -> object:
-    """What Python finds at a path.
+    """Import the object at a path.
 
-    Nothing of it is called: a configuration may come from a stranger.
+    The object is not called: a configuration may come from a stranger.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ def imported(path: str, setting: str) -> object:
     Raises
     ------
     NotHere
-        Where its module cannot be imported, whatever that raises: it may do anything, and need
-        what another machine has.
+        When its module cannot be imported, whatever error that raises: it may need something that
+        only another machine has.
     ConfigError
-        Where the module has no such name.
+        When the module has no such name.
     """
     module, _, name = path.rpartition(".")
     try:
@@ -70,18 +70,18 @@ def check_arguments(
     ----------
     function : callable
     given : sequence
-        What it is handed in order.
+        Its positional arguments.
     named : mapping
-        What it is handed by name.
+        Its keyword arguments.
     path : str
-        Where it was found.
+        Its import path.
     setting : str
         Dotted path of the setting that holds the named ones.
 
     Raises
     ------
     ConfigError
-        Which ones, and those that it takes.
+        With these arguments, and those that it takes.
     """
     signature = inspect.signature(function)
     try:

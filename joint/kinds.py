@@ -1,8 +1,8 @@
-"""What functions of a system are given: told apart, and whether one suits the other.
+"""Checks of the arguments of functions on systems: their types, and whether they fit together.
 
 ::
 
-    system, dataset ──► check_kinds ──► check_suited ──► go on, or an error that says what is wrong
+    system, dataset ──► check_kinds ──► check_suited ──► nothing, or an error with the remedy
     system, scenes ───► check_pictures ──► its classifier
 """
 
@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from classify import LesionDataset, Split
 from classify.data.dataset import FROM_TORCH
+from compress import Codec
+from optics import FrontEnd, Sensor
 
 from .system import ImagingSystem, SystemOutput
 
@@ -28,25 +30,27 @@ __all__ = [
     "check_system",
 ]
 
+# The stage that a module is by its class; any other is taken for a classifier.
+_STAGES = {FrontEnd: "front_end", Sensor: "sensor", Codec: "codec"}
 _MEANT = {"srgb": "sRGB codes", "linear": "linear light"}
 
 
 def check_kinds(system: object, dataset: object, *, wanted: str | None = None) -> None:
-    """Refuse a system and a data set in the wrong order, or that are something else.
+    """Refuse a system and a data set in the wrong order, or of another type.
 
     Parameters
     ----------
     system : ImagingSystem
     dataset : LesionDataset
     wanted : str, optional
-        What is made of class scores, such as ``accuracy``.
+        What the class scores are needed for, such as ``accuracy``.
 
     Raises
     ------
     TypeError
-        Where one of them is something else.
+        When one of them is of another type.
     ValueError
-        Where class scores are wanted of a system without a classifier.
+        When class scores are needed, but the system has no classifier.
     """
     if isinstance(system, LesionDataset) and isinstance(dataset, nn.Module):
         raise TypeError("the system comes first, the data set second: exchange the two")
@@ -57,19 +61,20 @@ def check_kinds(system: object, dataset: object, *, wanted: str | None = None) -
 
 
 def check_system(system: object) -> None:
-    """Refuse, by a TypeError, what is no ``system``."""
+    """Raise a TypeError if ``system`` is no ImagingSystem."""
     # By what it has: a wrapper, as of torch.compile, has it too.
     if isinstance(system, nn.Module) and hasattr(system, "encoding"):
         return
-    remedy = "; make one of a module with joint.ImagingSystem(classifier=...)"
-    raise TypeError(
-        f"system must be a joint.ImagingSystem, not {type(system).__name__}"
-        f"{remedy if isinstance(system, nn.Module) else ''}"
-    )
+    remedy = ""
+    if isinstance(system, nn.Module):
+        stages = (name for kind, name in _STAGES.items() if isinstance(system, kind))
+        stage = next(stages, "classifier")
+        remedy = f"; make one of a module with joint.ImagingSystem({stage}=...)"
+    raise TypeError(f"system must be a joint.ImagingSystem, not {type(system).__name__}{remedy}")
 
 
 def check_dataset(dataset: object) -> None:
-    """Refuse, by a TypeError, what is no ``dataset``."""
+    """Raise a TypeError if ``dataset`` is no LesionDataset."""
     if isinstance(dataset, LesionDataset):
         return
     remedy = ""
@@ -85,7 +90,7 @@ def check_dataset(dataset: object) -> None:
 
 
 def check_suited(system: ImagingSystem, dataset: LesionDataset) -> None:
-    """Refuse scenes that a system takes for what they are not, and what is no system or scenes.
+    """Refuse scenes whose encoding or classes are not those of a system, and other types.
 
     Raises
     ------
@@ -100,7 +105,7 @@ def check_suited(system: ImagingSystem, dataset: LesionDataset) -> None:
 
 
 def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:
-    """Refuse, by a ValueError, codes for a system of light, and the reverse."""
+    """Raise a ValueError for sRGB codes and a system for linear light, and the reverse."""
     if dataset.encoding not in (None, system.encoding):
         raise ValueError(
             f"the scenes are {_MEANT[dataset.encoding]} and the system takes them for "
@@ -111,8 +116,8 @@ def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:
 
 
 def check_names(system: ImagingSystem, dataset: LesionDataset, *, what: str = "system") -> None:
-    """Refuse, by a ValueError, classes of other names, or in another order, than a system's."""
-    # Of a system that nobody told its classes, and which no training has, nothing is known.
+    """Raise a ValueError if the classes differ from a system's in their names or order."""
+    # The classes of a system are unknown if they were not set, and it was not trained.
     ours, theirs = getattr(system, "classes", None), dataset.classes
     if ours is None or tuple(ours) == theirs:
         return
@@ -121,7 +126,7 @@ def check_names(system: ImagingSystem, dataset: LesionDataset, *, what: str = "s
     elif len(theirs) != len(ours):
         remedy = "choose scenes of the classes that it was trained for"
     else:
-        remedy = f"if the names mean the same, say so with {what}.classes = dataset.classes"
+        remedy = f"if the names mean the same, set {what}.classes = dataset.classes"
     raise ValueError(
         f"the scores of the {what} are of {', '.join(ours)}, and the classes of the data set are "
         f"{', '.join(theirs)}: {remedy}"
@@ -139,7 +144,7 @@ def check_scores(output: SystemOutput, dataset: LesionDataset) -> None:
 
 
 def check_batch_size(batch_size: object) -> None:
-    """Refuse, by a ValueError, what is no number of pictures in one pass."""
+    """Raise a ValueError if a batch size is no whole number of 1 or more."""
     # A NumPy integer is one, too.
     if not isinstance(batch_size, Integral):
         raise ValueError(f"batch_size must be a whole number, not {batch_size!r}")
@@ -148,7 +153,7 @@ def check_batch_size(batch_size: object) -> None:
 
 
 def check_pictures(system: object, scenes: object) -> nn.Module:
-    """The classifier of a system, and a refusal of what it cannot be asked about.
+    """The classifier of a system, after checks of the system and of scenes.
 
     Parameters
     ----------
@@ -162,15 +167,15 @@ def check_pictures(system: object, scenes: object) -> nn.Module:
     Raises
     ------
     TypeError
-        For what is no system, or no Tensor.
+        When ``system`` is no ImagingSystem, or ``scenes`` no Tensor.
     ValueError
-        For a system without a classifier, or what are no floating-point pictures, or
-        none at all.
+        For a system without a classifier, and for scenes that are no floating-point pictures or an
+        empty batch.
     """
     check_system(system)
     classifier = getattr(system, "classifier", None)
     if classifier is None:
-        raise ValueError("a system without a classifier says nothing to explain; give it one")
+        raise ValueError("the system has no classifier, so that there are no scores; give it one")
     if not isinstance(scenes, Tensor):
         remedy = ""
         if isinstance(scenes, LesionDataset):

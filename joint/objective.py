@@ -1,4 +1,4 @@
-"""The loss of a training: cross-entropy, rate, distortion and distillation, each with a weight."""
+"""The loss of a training: a sum of terms, such as cross-entropy and rate, each with a weight."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ _NEEDED = {
     "distortion": "codec",
     "restoration": "camera and no codec",
     "distillation": "classifier",
+    "penalty": "front end with a penalty",
 }
 TERMS = ("total", *_NEEDED)
 """Names of the built-in terms of an objective, and of the total."""
@@ -51,6 +52,8 @@ class Losses:
     distillation: Tensor | None = None
     """Mean divergence from the teacher's class probabilities, nats, times the temperature squared;
     None without a teacher."""
+    penalty: Tensor | None = None
+    """How far the front end is from one that can be made; None for one that does not say."""
     own: Mapping[str, Tensor] = field(default_factory=dict)
     """User-defined terms, those of :attr:`Objective.terms`."""
 
@@ -84,6 +87,11 @@ class Objective(Settings):
     and codec, this is learning with privileged information (Lopez-Paz et al., ICLR 2016)::
 
         Objective(distillation=1, distillation_temperature=4)  # beside the labels; task=0: alone
+
+    A front end may say how far it is from one that can be made (``optics.FrontEnd.penalty``), such
+    as a traced lens whose glass is too thin::
+
+        Objective(penalty=0.01)
 
     A term of your own is a function that is given by its import path (:class:`Term`)::
 
@@ -139,6 +147,9 @@ class Objective(Settings):
     """Temperature T, by which the scores of teacher and system are divided: a higher T shows more
     of the classes that the teacher considers unlikely. The factor T**2 keeps the size of the
     gradient."""
+    penalty: float = added(0.0, ge=0)
+    """Weight of how far the front end is from one that can be made, dimensionless, in training and
+    in evaluations. For front ends that say so, such as a traced lens whose glass is too thin."""
     terms: Annotated[dict[str, Term], AfterValidator(FrozenDict)] = added(FrozenDict())
     """Terms of your own by name, such as objective.terms.dullness.weight in a file or a study; used
     in training and in evaluations."""
@@ -169,9 +180,10 @@ class Objective(Settings):
                 f"rate_target={self.rate_target:g} adjusts the weight of the rate, which needs an "
                 "initial value: set rate to more than 0, such as 0.1; or leave rate_target out"
             )
-        if not any(weight for name, weight in self.weights.items() if name != "rate"):
+        others = self.weights.keys() - {"rate", "penalty"}
+        if not any(self.weights[name] for name in others):
             raise ValueError(
-                f"rate_target={self.rate_target:g} has no effect, because no term needs the bits: "
+                f"rate_target={self.rate_target:g} is of no use, because no term needs the bits: "
                 "give task, distortion, restoration, distillation or a term of your own a weight"
             )
         return self
@@ -291,12 +303,14 @@ class Objective(Settings):
             restoration = self._error(output.handed, _restorable(output)).mean()
         if self.distillation and teacher is not None and output.logits is not None:
             distillation = self._divergence(output.logits, teacher)
+        penalty = None if output.penalty is None else single(output.penalty)
         terms = {
             "task": task,
             "rate": rate,
             "distortion": priced,
             "restoration": restoration,
             "distillation": distillation,
+            "penalty": penalty,
         }
         total = torch.zeros((), device=labels.device)
         for name, term in terms.items():
@@ -317,7 +331,7 @@ class Objective(Settings):
         for name, term in self.terms.items():
             if term.weight:
                 total = total + term.weight * own[name]
-        return Losses(total, task, rate, distortion, restoration, distillation, own)
+        return Losses(total, task, rate, distortion, restoration, distillation, penalty, own)
 
     def _error(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Mean error of each picture ``[B]``."""

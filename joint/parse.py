@@ -1,11 +1,11 @@
-"""JSON as this library writes it, and TOML; what else a file may hold is one kind of error."""
+"""Reading of JSON as this library writes it, and of TOML; a ValueError for anything else."""
 
 import json
 import math
 import tomllib
-from typing import Any
+from typing import Any, TypeGuard
 
-__all__ = ["parse_json", "parse_toml", "with_nulls"]
+__all__ = ["is_number", "parse_json", "parse_toml", "with_nulls"]
 
 
 def parse_json(content: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON says
@@ -47,6 +47,11 @@ def with_nulls(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list):
         return [with_nulls(inner) for inner in value]
     return None if value == "null" else value
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number as in JSON; True is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(text: str) -> float:

@@ -1,4 +1,4 @@
-"""The planes between the stages: what one holds, and the logits as a function of it.
+"""The planes between the stages: the values of a plane, and the logits as a function of them.
 
 ::
 
@@ -33,14 +33,14 @@ def values_read(sensor: Sensor, raw: Tensor) -> int:
 
 
 class Noise:
-    """Generators that all begin where given ones stand, which themselves are never advanced.
+    """Source of generators in the state of the given ones, which are never advanced.
 
     Parameters
     ----------
     generator : torch.Generator, or one for each picture, optional
         By default a new one of seed 0.
     device : torch.device
-        Where that one draws.
+        Device of that generator.
     """
 
     def __init__(self, generator: Generators | None, device: torch.device) -> None:
@@ -50,7 +50,7 @@ class Noise:
         self._states = [(source.device, source.get_state()) for source in every]
 
     def fresh(self) -> Generators:
-        """Generators that draw what all others from here draw."""
+        """New generators; all of them draw the same numbers."""
         made = [torch.Generator(device).set_state(state) for device, state in self._states]
         return made[0] if self._one else made
 
@@ -58,7 +58,7 @@ class Noise:
 def reach(
     system: ImagingSystem, scenes: Tensor, plane: Plane, noise: Noise
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """What a plane holds for these scenes, and the logits as a function of it.
+    """Values of a plane for these scenes, and the logits as a function of them.
 
     The function is one: the noise of every call is that with which the plane was reached, and at
     the value returned it gives the logits of the whole pass, to the bit.
@@ -66,7 +66,7 @@ def reach(
     Raises
     ------
     ValueError
-        For a plane that there is not, or not in this system.
+        For an unknown plane, or one that this system does not have.
     """
     if plane not in get_args(Plane):
         raise ValueError(f"plane must be one of {', '.join(get_args(Plane))}, not {plane!r}")

@@ -1,4 +1,4 @@
-"""Results as JSON can hold them."""
+"""Results as JSON."""
 
 import json
 import math
@@ -16,23 +16,23 @@ class Record:
     """A dataclass whose fields are its JSON."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the fields by name, an interval as a pair; None for a number that is none."""
+        """The fields for JSON, by name: an interval as a pair, and None for NaN or infinity."""
         return _by_field(self)
 
 
 def as_json(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    """What JSON can hold of results; a number that is none is None.
+    """A result as values of JSON; a number that is not finite becomes None.
 
     Parameters
     ----------
     value : object
-        What has a ``to_dict`` becomes what that tells, another dataclass or named tuple a
+        An object with ``to_dict`` becomes the result of that, another dataclass or named tuple a
         dictionary by field, an interval a pair; arrays and tensors become lists, and paths text.
 
     Returns
     -------
     object
-        Of dictionaries, lists, text, numbers, True, False and None.
+        Dictionaries, lists, text, numbers, True, False and None.
     """
     if hasattr(value, "to_dict"):
         return as_json(value.to_dict())
@@ -56,5 +56,5 @@ def _by_field(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
 
 
 def print_json(value: object) -> None:
-    """Print what :func:`as_json` makes of a result."""
+    """Print a result as JSON, see :func:`as_json`."""
     print(json.dumps(as_json(value), indent=2, allow_nan=False))

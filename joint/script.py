@@ -1,4 +1,4 @@
-"""How a script ends where its options ask for what cannot be had: by a line, as a command does."""
+"""End of a script with one line for a wrong option or file, as a command does."""
 
 import sys
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ __all__ = ["without_traceback"]
 
 @contextmanager
 def without_traceback() -> Iterator[None]:
-    """End a script by one line on stderr, and status 1, where a value, a file or a module is wrong.
+    """End a script with one line on stderr and status 1 if a value, a file or a module is wrong.
 
-    As ``lens2label`` tells of its options, for a script that has its own::
+    It gives a script with its own options the error messages of ``lens2label``::
 
         with without_traceback():
             main(tyro.cli(Options))

@@ -1,20 +1,19 @@
-"""Audit of a stage of one's own: whether it keeps what the other stages rely on.
+"""Audit of a custom stage: whether it has the properties that the other stages rely on.
 
 ::
 
     stage, pictures ─► front end │ codec │ classifier or restoration ─► promises ─► StageAudit
                        light       files    shapes                      kept, or why not
 
-It leaves what it looks at untouched, costs a dozen passes, and is for tests.
+It changes neither stage nor pictures, costs a dozen passes, and is meant for tests.
 """
 
 import copy
 import inspect
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,66 +21,80 @@ from torch import Tensor, nn
 from compress import Codec, Coded, CorruptStream
 from optics import FrontEnd, Projection, Sensor, clip
 
-from .stages import check_stage
+from .described import described
+from .stages import Stage, check_stage
 
 __all__ = ["Promise", "StageAudit", "audit_stage"]
 
 # Sums of float32 in another order, relative to the largest value.
 _ROUNDED = 1e-4
-# Share of a point's light by which an even scene may differ: borders reach into its middle.
+# Relative difference allowed between the light of a uniform scene and the throughput: borders
+# reach into its middle.
 _LIGHT = 0.02
 # By how much a rate may be off from the files: a share of them, and bits at their ends.
 _PRICE = {"bytes": (1e-3, 1.0), "rounded": (0.02, 32.0)}
-# Packages whose settings their own tests look after.
+# Packages whose own tests check their settings.
 _TESTED = ("optics", "compress", "classify", "joint", "torch", "torchvision", "timm")
-# What scenes and other stages decide on, and what they are compared by.
+# Arguments that follow from the scenes and the other stages, which are compared by them.
 _DECIDED = ("channels", "in_channels", "out_channels", "image_size", "scene_size", "classes")
+# What a stage is audited as, and the remedy where that is not what it was meant to be.
+_AUDITED: dict[Stage, str] = {
+    "front_end": "a front end",
+    "codec": "a codec",
+    "classifier": "a network, such as a classifier or a restoration (a front end derives from "
+    "optics.FrontEnd, a codec from compress.Codec)",
+}
 
 
 class Promise(NamedTuple):
     """Something that other stages rely on."""
 
     name: str
-    """What is promised, in a word."""
+    """Name of the property."""
     kept: bool
-    """Whether it is."""
+    """Whether the stage has it."""
     told: str
-    """What was found, or what is wrong and the remedy."""
+    """The measurement, or what is wrong and the remedy."""
 
 
 @dataclass(frozen=True)
 class StageAudit:
-    """What :func:`audit_stage` found; ``str`` of it is a list."""
+    """Result of :func:`audit_stage`; ``str`` of it is a list."""
 
     stage: str
-    """Its class."""
+    """Name of the stage's class."""
     promises: tuple[Promise, ...]
-    """All that were asked for."""
+    """All promises that were checked."""
+    kind: Stage
+    """Stage as which it was audited: front_end, codec, or classifier for any other network."""
 
     @property
     def broken(self) -> tuple[Promise, ...]:
-        """Those that are not kept."""
+        """Promises that the stage does not keep."""
         return tuple(promise for promise in self.promises if not promise.kept)
 
     def __str__(self) -> str:
         width = max(len(promise.name) for promise in self.promises)
-        lines = [f"{self.stage}: {len(self.broken)} of {len(self.promises)} promises broken"]
+        broken = f"{len(self.broken)} of {len(self.promises)} promises broken"
+        lines = [f"{self.stage}, as {_AUDITED[self.kind]}: {broken}"]
         for name, kept, told in self.promises:
             lines.append(f"  {'kept' if kept else 'BROKEN':6}  {name:{width}}  {told}")
         return "\n".join(lines)
 
 
 def audit_stage(stage: nn.Module, pictures: Tensor, *, seed: int = 0) -> StageAudit:
-    """Ask a stage for all that the rest of a system relies on.
+    """Check all properties of a stage that the rest of a system relies on.
 
-    Of every stage: shapes, finite numbers, that a picture comes out alike alone and in a batch,
-    that a gradient other than 0 reaches picture and parameters, and that what it was made with can
-    be read from its ``repr``, by which a run that goes on, and a teacher, are known.
+    For every stage: shapes; finite values; pictures that a pass leaves as they were; the same
+    result for a picture alone and in a batch; a gradient other than 0 at pictures and parameters;
+    and a ``repr`` that shows the arguments of the constructor, because a resumed run, and a
+    teacher, are recognised by it.
 
-    Of a front end besides: no negative light; twice the light gives twice the irradiance;
-    ``throughput()`` is what comes of an even scene; ``combine`` makes ``out_channels``. Of a codec:
-    pictures of odd size, files that decode to the reconstruction in any batch, a rate that is that
-    of the files, and cut files that are a :class:`compress.CorruptStream`.
+    For a front end also: no negative light; twice the irradiance for twice the light;
+    ``throughput()`` equal to the share of a uniform scene's light; ``out_channels`` from
+    ``combine``. For a codec also: pictures of odd size; files that decode to the reconstruction in
+    any batch; a rate that agrees with the files; and a :class:`compress.CorruptStream` for cut
+    files.
 
     Parameters
     ----------
@@ -89,19 +102,20 @@ def audit_stage(stage: nn.Module, pictures: Tensor, *, seed: int = 0) -> StageAu
         An :class:`optics.FrontEnd`, a :class:`compress.Codec`, or a classifier or restoration. It
         is audited as a copy, in evaluation mode.
     pictures : Tensor ``[B, C, H, W]`` in 0..1
-        What it will be given, at least two; light for a front end.
+        Typical inputs of the stage, at least two; linear light for a front end. They are not
+        changed: each pass has a copy.
     seed : int
-        Source of what is drawn.
+        Random seed of the stage's random numbers.
 
     Returns
     -------
     StageAudit
-        A stage that raises breaks the promise that was asked for, and the audit goes on.
+        A stage that raises an error breaks the promise that was checked; the audit continues.
 
     Raises
     ------
     TypeError
-        For what is no stage, or pictures that are no Tensor.
+        When ``stage`` is no stage, or ``pictures`` no Tensor.
     ValueError
         For fewer than two pictures, or of another shape or dtype.
     """
@@ -117,26 +131,26 @@ def audit_stage(stage: nn.Module, pictures: Tensor, *, seed: int = 0) -> StageAu
             "stage must be a front end, a codec or a network, a torch.nn.Module, not "
             f"{type(stage).__name__}"
         )
-    kind = "front_end" if isinstance(stage, FrontEnd) else "classifier"
+    kind: Stage = "front_end" if isinstance(stage, FrontEnd) else "classifier"
     kind = "codec" if isinstance(stage, Codec) else kind
     check_stage(kind, stage)
     asked = {"front_end": _of_front_end, "codec": _of_codec, "classifier": _of_network}[kind]
     own = copy.deepcopy(stage).eval()
     promises = []
-    for name, ask in (*asked(own, pictures.detach(), seed), ("settings", lambda: _printed(own))):
+    for name, ask in (*asked(own, pictures.detach(), seed), ("settings", lambda: _settings(own))):
         try:
             told = ask()
             promises.append(Promise(name, kept=True, told=told or ""))
         except _Broken as reason:
             promises.append(Promise(name, kept=False, told=str(reason)))
-        except Exception as error:  # one's own stage raises anything, and the rest is of interest
+        except Exception as error:  # a custom stage may raise anything; the audit continues
             told = f"{type(error).__name__}: {' '.join(str(error).split())}"
             promises.append(Promise(name, kept=False, told=told))
-    return StageAudit(type(stage).__name__, tuple(promises))
+    return StageAudit(type(stage).__name__, tuple(promises), kind)
 
 
 class _Broken(Exception):
-    """Why a promise is not kept."""
+    """Reason why a promise is not kept."""
 
 
 _Asked = Iterator[tuple[str, Callable[[], str | None]]]
@@ -150,7 +164,7 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
 
     def made(scene: Tensor) -> Tensor:
         with torch.no_grad():
-            return imaged(scene)
+            return imaged(scene.clone())
 
     def shape() -> str:
         found = made(pictures)
@@ -176,11 +190,11 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
 
     def linear() -> str | None:
         if stage.interferes or stage.draws:
-            return "not asked of fields that interfere, nor of what draws"
+            return "not checked for fields that interfere, nor for a stage that draws"
         half, whole = made(pictures / 2), made(pictures)
         _expect_equal(2 * half, whole, "twice the irradiance of half the light is not that of all")
         mixed = made((pictures + pictures.flip(0)) / 2)
-        _expect_equal(mixed, (whole + whole.flip(0)) / 2, "what two scenes give does not add up")
+        _expect_equal(mixed, (whole + whole.flip(0)) / 2, "irradiances of two scenes do not add up")
 
     def throughput() -> str:
         with torch.no_grad():
@@ -192,7 +206,7 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
         if not 0 <= told <= 1 + _ROUNDED:
             raise _Broken(f"{told:.4g}, but nothing passive has one outside of 0..1")
         if stage.interferes or stage.draws:
-            return f"{told:.4g}; not compared, as it interferes or draws"
+            return f"{told:.4g}; not compared, because it interferes or draws"
         if any(isinstance(part, Projection) for part in stage.modules()):
             return f"{told:.4g}, without the falloff of the projection; not compared"
         height, width = pictures.shape[-2:]
@@ -203,11 +217,11 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
         shares = [float(inside.mean()), float(even[rows // 2, columns // 2])]
         if all(abs(share - told) > _LIGHT * max(told, share) for share in shares):
             raise _Broken(
-                f"{told:.4g}, but {shares[0]:.4g} of the light of an even scene of {height} x "
+                f"{told:.4g}, but {shares[0]:.4g} of the light of a uniform scene of {height} x "
                 f"{width} pixels arrives: results would be reported for other light than was used"
             )
         nearest = min(shares, key=lambda share: abs(share - told))
-        return f"{told:.4g}, of an even scene {nearest:.4g}"
+        return f"{told:.4g}, of a uniform scene {nearest:.4g}"
 
     def combined() -> str:
         with torch.no_grad():
@@ -215,16 +229,16 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
         _expect_tensor(found, "combine")
         if found.ndim != 4 or found.shape[1] != stage.out_channels:
             raise _Broken(
-                f"combine made {list(found.shape)}, and out_channels is {stage.out_channels}"
+                f"combine returned {list(found.shape)}, but out_channels is {stage.out_channels}"
             )
         return f"{stage.out_channels} channels"
 
     def alone() -> None:
-        if stage.draws:  # by a source of its own, which is another one in another row
+        if stage.draws:  # each row has its own generator
             singly = torch.cat([made(pictures[:1]), made(pictures)[1:]])
         else:
             singly = torch.cat([made(picture) for picture in pictures.split(1)])
-        _expect_equal(singly, made(pictures), "a scene comes out otherwise alone than in a batch")
+        _expect_equal(singly, made(pictures), "a scene gives another result alone than in a batch")
 
     def double() -> None:
         if stage.draws:
@@ -232,9 +246,16 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
         with torch.no_grad():
             found = copy.deepcopy(stage).double()(pictures.double())
         if found.dtype != torch.float64:
-            raise _Broken(f"{found.dtype} of light in float64: gradients cannot be audited")
+            raise _Broken(f"{found.dtype} for light in float64: gradients cannot be audited")
+
+    def untouched() -> None:
+        given = pictures.clone()
+        with torch.no_grad():
+            imaged(given)
+        _expect_untouched(given, pictures)
 
     yield "shape", shape
+    yield "input", untouched
     yield "light", light
     yield "linear", linear
     yield "throughput", throughput
@@ -243,16 +264,21 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
     yield "float64", double
     yield (
         "gradient",
-        lambda: _gradient(stage, pictures, lambda own, scene: own.combine(imaged(scene, own))),
+        lambda: _gradient(
+            stage, pictures, lambda own, scene: own.combine(imaged(scene.clone(), own))
+        ),
     )
 
 
 def _of_network(stage: nn.Module, pictures: Tensor, seed: int) -> _Asked:
-    del seed  # it draws nothing in evaluation mode, which "batch" finds out
+    del seed  # it draws nothing in evaluation mode; "batch" would show it
+
+    def made(given: Tensor, own: nn.Module = stage) -> Tensor:
+        return own(given.clone())
 
     def shape() -> str:
         with torch.no_grad():
-            found = stage(pictures)
+            found = made(pictures)
         _expect_tensor(found, "forward")
         if found.ndim not in (2, 4) or len(found) != len(pictures) or not found.is_floating_point():
             raise _Broken(
@@ -264,13 +290,20 @@ def _of_network(stage: nn.Module, pictures: Tensor, seed: int) -> _Asked:
 
     def alone() -> None:
         with torch.no_grad():
-            together = stage(pictures)
-            singly = torch.cat([stage(picture) for picture in pictures.split(1)])
-        _expect_equal(singly, together, "a picture is judged otherwise alone than in a batch")
+            together = made(pictures)
+            singly = torch.cat([made(picture) for picture in pictures.split(1)])
+        _expect_equal(singly, together, "a picture gives another result alone than in a batch")
+
+    def untouched() -> None:
+        given = pictures.clone()
+        with torch.no_grad():
+            stage(given)
+        _expect_untouched(given, pictures)
 
     yield "shape", shape
+    yield "input", untouched
     yield "batch", alone
-    yield "gradient", lambda: _gradient(stage, pictures, lambda own, given: own(given))
+    yield "gradient", lambda: _gradient(stage, pictures, lambda own, given: made(given, own))
 
 
 def _of_codec(stage: Codec, pictures: Tensor, seed: int) -> _Asked:
@@ -279,7 +312,7 @@ def _of_codec(stage: Codec, pictures: Tensor, seed: int) -> _Asked:
     odd = odd.contiguous()
 
     def made(given: Tensor, own: Codec = stage) -> Coded:
-        found = own(given, generator=_sources(len(given), seed))
+        found = own(given.clone(), generator=_sources(len(given), seed))
         if not isinstance(found, Coded):
             raise _Broken(f"forward must return a compress.Coded, not {type(found).__name__}")
         return found
@@ -298,26 +331,37 @@ def _of_codec(stage: Codec, pictures: Tensor, seed: int) -> _Asked:
             _expect_finite(coded.reconstruction)
         return f"{list(pictures.shape)} and {list(odd.shape)}"
 
+    def untouched() -> None:
+        given = odd.clone()
+        with torch.no_grad():
+            stage(given, generator=_sources(len(given), seed))
+            stage.compress(given)
+        _expect_untouched(given, odd)
+
+    def filed(given: Tensor) -> list[bytes]:
+        with torch.no_grad():
+            return stage.compress(given.clone())
+
     def files() -> str:
         with torch.no_grad():
-            coded, payloads = made(odd), stage.compress(odd)
+            coded, payloads = made(odd), filed(odd)
             decoded = stage.decompress(payloads)
         if decoded.shape != odd.shape:
-            raise _Broken(f"they decode to {list(decoded.shape)}, of {list(odd.shape)}")
+            raise _Broken(f"they decode to {list(decoded.shape)}, not {list(odd.shape)}")
         allowed = 0 if getattr(stage, "exact", True) else 0.5 / 255
         gap = float((decoded - coded.reconstruction).abs().max())
         if gap > allowed:
             raise _Broken(f"they decode to pictures that are up to {gap:.3g} from forward's")
         singly = torch.cat([stage.decompress([payload]) for payload in payloads])
         if float((singly - decoded).abs().max()) > allowed:
-            raise _Broken("a file alone decodes to another picture than among others")
-        if stage.compress(odd[:1]) != payloads[:1]:
-            raise _Broken("the file of a picture alone is another than in a batch")
-        return f"{sum(map(len, payloads)) / len(payloads):.0f} bytes a picture"
+            raise _Broken("a file alone decodes to another picture than with others")
+        if filed(odd[:1]) != payloads[:1]:
+            raise _Broken("the file of a picture alone differs from that in a batch")
+        return f"{sum(map(len, payloads)) / len(payloads):.0f} bytes per picture"
 
     def rate() -> str:
         with torch.no_grad():
-            coded, payloads = made(odd), stage.compress(odd)
+            coded, payloads = made(odd), filed(odd)
         bits = (coded.bits_map.double().sum((1, 2, 3)) + coded.side_bits).cpu()
         if not bool((coded.bits_map >= 0).all()) or not bool(bits.isfinite().all()):
             raise _Broken("bits that are negative or not finite")
@@ -330,13 +374,13 @@ def _of_codec(stage: Codec, pictures: Tensor, seed: int) -> _Asked:
         if bool(off.any()):
             worst = float(ratio[((bits - written).abs() - share * written - ends).argmax()])
             raise _Broken(
-                f"bits_map and side_bits of a picture come to {worst:.4g} times its file, and the "
-                f"rate says {coded.rate!r}"
+                f"bits_map and side_bits of a picture sum to {worst:.4g} times its file, but the "
+                f"rate is declared as {coded.rate!r}"
             )
         return f"{float(ratio.mean()):.4g} times the bits of the files ({coded.rate!r})"
 
     def damage() -> None:
-        payload = stage.compress(odd[:1])[0]
+        payload = filed(odd[:1])[0]
         for cut in (b"", payload[: len(payload) // 2], payload[:-1]):
             try:
                 stage.decompress([cut])
@@ -349,6 +393,7 @@ def _of_codec(stage: Codec, pictures: Tensor, seed: int) -> _Asked:
             raise _Broken(f"a file that was cut to {len(cut)} of {len(payload)} bytes decodes")
 
     yield "shape", shape
+    yield "input", untouched
     yield "files", files
     yield "rate", rate
     yield "damage", damage
@@ -359,12 +404,12 @@ def _of_codec(stage: Codec, pictures: Tensor, seed: int) -> _Asked:
 
 
 def _gradient(stage: nn.Module, pictures: Tensor, made: Callable[[Any, Tensor], Tensor]) -> str:
-    """Whether it reaches the pictures, and each parameter that learns."""
-    # Copied first: what a stage keeps of a pass with gradients cannot be.
+    """Check that the gradient reaches the pictures, and each trainable parameter."""
+    # Copied first: tensors that a stage keeps from a pass with gradients cannot be copied.
     moved = copy.deepcopy(stage)
     reached, dead = _reached(stage, pictures, made)
     if not reached or dead:
-        # A layer may begin at zero, and pass nothing on until its first step.
+        # A layer with initial weights of zero passes no gradient until its first step.
         source = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in moved.parameters():
@@ -375,11 +420,11 @@ def _gradient(stage: nn.Module, pictures: Tensor, made: Callable[[Any, Tensor], 
         later, still = _reached(moved, pictures, made)
         reached, dead = reached or later, dead & still
         if dead:
-            with suppress(Exception):  # it may want more, or give more, where it trains
+            with suppress(Exception):  # in training mode it may need or return more
                 dead = dead & _reached(training, pictures, made)[1]
     if not reached:
         raise _Broken("none reaches the pictures: stages before it would learn nothing")
-    if dead and not isinstance(stage, Codec):  # of which the rate teaches some
+    if dead and not isinstance(stage, Codec):  # some learn from its rate only
         raise _Broken(f"none reaches {', '.join(sorted(dead))}: they would never be learned")
     learning = sum(parameter.requires_grad for parameter in stage.parameters())
     return f"reaches the pictures and {learning - len(dead)} parameters"
@@ -388,7 +433,7 @@ def _gradient(stage: nn.Module, pictures: Tensor, made: Callable[[Any, Tensor], 
 def _reached(
     stage: nn.Module, pictures: Tensor, made: Callable[[Any, Tensor], Tensor]
 ) -> tuple[bool, set[str]]:
-    """Whether a gradient comes to the pictures, and the parameters to which none but 0 does."""
+    """Whether a gradient reaches the pictures, and the parameters whose gradient is 0 or None."""
     given = clip(pictures).requires_grad_()
     stage.zero_grad(set_to_none=True)
     with torch.enable_grad():
@@ -405,11 +450,10 @@ def _reached(
     return reached, {name for name, g in gradients.items() if g is None or not bool(g.any())}
 
 
-def _printed(stage: nn.Module) -> str:
-    """Whether the numbers and names that it was made with stand in its ``repr``, or its weights.
+def _settings(stage: nn.Module) -> str:
+    """Check that what the constructor is given, and the stage holds, also of parts, is described.
 
-    Of its parts, too. By their value, which another setting may have as well: it is a hint, and no
-    proof.
+    What it does not hold by its name, or one with an underscore before it, is not found.
     """
     hidden = [
         name if part is stage else f"{type(part).__name__}.{name}"
@@ -419,27 +463,19 @@ def _printed(stage: nn.Module) -> str:
     ]
     if hidden:
         raise _Broken(
-            f"{', '.join(dict.fromkeys(hidden))} cannot be read from repr(stage), nor from its "
-            "weights: a run that goes on, and a teacher, would not notice another one. Return it "
-            "from extra_repr"
+            f"{', '.join(dict.fromkeys(hidden))} is no number or name, nor several of them: a "
+            "resumed run, and a teacher, would not notice another value. Return it from extra_repr"
         )
-    return "can be read from its repr, or its weights"
+    return "are numbers and names, or told by extra_repr"
 
 
 def _hidden(part: nn.Module) -> Iterator[str]:
-    shown = repr(part)
-    words = set(re.findall(r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf|nan)", shown))
-    words |= {word.removeprefix("-") for word in words}
-    words |= {str(size) for tensor in part.state_dict().values() for size in tensor.shape}
+    entry, told = described(part)[""], part.extra_repr()
+    known = {*_DECIDED, *entry["settings"], *entry["learning"]}
     for name in inspect.signature(type(part)).parameters:
-        value = None if name in _DECIDED else vars(part).get(name)
-        silent = isinstance(value, str) and value not in shown
-        if silent or (_is_number(value) and not {f"{value:g}", str(value)} & words):
+        held = vars(part).get(name, vars(part).get(f"_{name}"))
+        if held is not None and name not in known and name not in told:
             yield name
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sources(count: int, seed: int) -> list[torch.Generator]:
@@ -454,6 +490,14 @@ def _expect_tensor(found: object, method: str) -> None:
 def _expect_finite(found: Tensor) -> None:
     if not bool(found.isfinite().all()):
         raise _Broken("values that are NaN or infinite")
+
+
+def _expect_untouched(given: Tensor, pictures: Tensor) -> None:
+    if not torch.equal(given, pictures):
+        raise _Broken(
+            "a pass changes the pictures that it is given, which are needed afterwards: make new "
+            "ones, such as x = 0.5 * x instead of x.mul_(0.5)"
+        )
 
 
 def _expect_equal(found: Tensor, wanted: Tensor, otherwise: str) -> None:

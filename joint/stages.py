@@ -1,4 +1,4 @@
-"""What the stages of a system are: their order, what makes a module one, what fits beside what."""
+"""Stages of a system: their order, the requirements on each, and which fit together."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -75,7 +75,7 @@ REMEDY = (
 
 
 def check_stage(name: Stage, stage: object) -> None:
-    """Refuse a stage that would fail only once pictures come, or training begins."""
+    """Refuse a stage that would otherwise fail only with pictures, or in training."""
     if stage is None:
         return
     kind, needed, remedy = _KINDS[name]
@@ -92,24 +92,24 @@ def check_stage(name: Stage, stage: object) -> None:
 
 
 def check_pixels(sensor: Sensor) -> None:
-    """Refuse to undo a blur on pixels that its PSF does not know."""
+    """Refuse a restoration of the front end on pixels that are not those of its PSF."""
     if getattr(sensor, "binning", 1) > 1:
         raise ValueError(
-            f"the front end restores by the PSF at the pixels of the scene, and the sensor bins "
+            f"the front end restores by the PSF at the pixels of the scene, but the sensor bins "
             f"{sensor.binning} x {sensor.binning} of them: leave out the restoration or the "
             "binning"
         )
     filters = getattr(sensor, "cfa", None)
     if filters is not None and not filters.interpolates:
         raise ValueError(
-            "the front end restores pictures in all colours, and the sensor hands on its mosaic "
+            "the front end restores pictures in full colour, but the sensor gives its mosaic "
             f"(demosaicing={filters.method!r}): leave out the restoration, or give "
             "demosaicing='bilinear' or 'malvar'"
         )
 
 
 def _given(front_end: nn.Module | None, sensor: nn.Module | None) -> tuple[str, int] | None:
-    """Who makes the measurement, and its channels; None where the scene decides on them."""
+    """The stage that makes the measurement, and its channels; None if they are the scene's."""
     channels = getattr(front_end, "out_channels", None)
     filters = getattr(sensor, "cfa", None)
     if filters is None or filters.interpolates:
@@ -119,22 +119,22 @@ def _given(front_end: nn.Module | None, sensor: nn.Module | None) -> tuple[str, 
 
 
 def check_channels(stages: Mapping[Stage, nn.Module], scene: int | None = None) -> None:
-    """Compare what is given to a network with what it takes, where both are known.
+    """Compare the channels that a network gets with those that it takes, if both are known.
 
     Parameters
     ----------
     stages : mapping of stage to module
-        Those that there are.
+        The stages of the system.
     scene : int, optional
-        Channels of the scenes, which reach the networks where no front end makes others of them.
+        Channels of the scenes, which the networks get unless a front end changes their number.
 
     Raises
     ------
     ValueError
-        When a network takes other channels than it is given.
+        When a network takes another number of channels than it gets.
     """
     given = _given(stages.get("front_end"), stages.get("sensor"))
-    reads = type(stages.get("sensor")) in (type(None), Sensor)  # one's own may read other planes
+    reads = type(stages.get("sensor")) in (type(None), Sensor)  # a custom one may read other planes
     if given is None and scene is not None and "front_end" not in stages and reads:
         given = "scene", scene
     for name in NETWORKS:
@@ -157,20 +157,20 @@ def check_channels(stages: Mapping[Stage, nn.Module], scene: int | None = None) 
 
 
 def check_encoding_name(encoding: str) -> None:
-    """Refuse an encoding that there is not."""
+    """Refuse an unknown encoding."""
     if encoding not in get_args(Encoding):
         raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
 
 
 def check_codes(pictures: Tensor, encoding: Encoding) -> None:
-    """Refuse what cannot be meant as sRGB codes in 0..1, such as codes of 8 bits; on a CPU.
+    """Refuse values that cannot be sRGB codes in 0..1, such as 8-bit codes; only on a CPU.
 
-    What is no finite number is left to the caller.
+    Values that are not finite are left to the caller.
 
     Raises
     ------
     ValueError
-        When it does, and for an encoding that there is not.
+        For such values, and for an unknown encoding.
     """
     check_encoding_name(encoding)
     if encoding != "srgb" or pictures.numel() == 0 or not looked_at(pictures):

@@ -54,7 +54,13 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class SystemOutput:
-    """All intermediate results of one pass; None for a stage that is left out."""
+    """All intermediate results of one pass; None for a stage that is left out.
+
+    Pictures are ``[B, C, H, W]``. ``irradiance`` is the light on the sensor and ``raw`` what it
+    read, both linear and for all exposures; ``measurement`` is the picture of the camera before the
+    codec, and ``handed`` the one after it, which the classifier sees. Both are encoded like the
+    scene: sRGB codes in 0..1 can be saved with :func:`joint.picture.file.write_picture`.
+    """
 
     scene: Tensor
     """The pictures as given ``[B, C, H, W]`` in 0..1; linear light may exceed 1, or be a complex
@@ -79,6 +85,9 @@ class SystemOutput:
     """Input of the restoration ``[B, C'', H', W']``, encoded like the measurement."""
     exposures: int = 1
     """E: exposures that share the exposure time, the outer index of the channels of light."""
+    penalty: Tensor | None = None
+    """How far the front end is from one that can be made, a scalar of 0 or more; None for a front
+    end that does not say."""
 
     def __repr__(self) -> str:
         lines = (f"{part.name}: {_outlined(getattr(self, part.name))}" for part in fields(self))
@@ -256,13 +265,13 @@ class ImagingSystem(nn.Module):
         ------
         TypeError
             For anything but a Tensor; when a codec returns no :class:`compress.Coded`, or a front
-            end or classifier no Tensor.
+            end or classifier no Tensor; for a penalty that is no Tensor.
         ValueError
             For anything but floating-point pictures ``[B, C, H, W]``, or complex fields for a front
             end in linear light; on a CPU also for values that are not finite or, in sRGB, clearly
             outside 0..1. When a codec returns pictures of another shape, or a map of bits that is
-            not ``[B, 1, H, W]``, a front end other channels than it declares, or a classifier
-            anything but scores ``[B, K]``.
+            not ``[B, 1, H, W]``, a front end other channels than it declares, or a penalty that is
+            no scalar of 0 or more, or a classifier anything but scores ``[B, K]``.
         """
         seen = self.measure(scene, generator=generator)
         codec = self.codec
@@ -281,7 +290,30 @@ class ImagingSystem(nn.Module):
             logits=logits,
             encoding=self.encoding,
             exposures=self.exposures,
+            penalty=self.penalty(),
         )
+
+    def penalty(self) -> Tensor | None:
+        """How far the front end is from one that can be made, see :meth:`optics.FrontEnd.penalty`.
+
+        Returns
+        -------
+        Tensor, scalar
+            0 or more; None without a front end, or for one that does not say.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When the front end gives something else.
+        """
+        front_end = self.front_end
+        # A stage of another base class has what a camera needs, and may not have this.
+        if front_end is None or not hasattr(front_end, "penalty"):
+            return None
+        with full_precision(next(front_end.parameters(), torch.empty(0))):
+            found = front_end.penalty()
+        _check_penalty(found, type(front_end).__name__)
+        return found
 
     def measure(self, scene: Tensor, *, generator: Generators | None = None) -> Measured:
         """Pass scenes through the camera: front end, sensor and restoration.
@@ -561,6 +593,27 @@ def _check_combined(picture: Tensor, front_end: FrontEnd) -> None:
         raise ValueError(
             f"{type(front_end).__name__}.combine returned {made}, but its out_channels requires "
             f"[B, {channels}, H, W]"
+        )
+
+
+def _check_penalty(penalty: object, name: str) -> None:
+    """Check that the penalty of a front end is one number, which a loss can add."""
+    if penalty is None:
+        return
+    if not isinstance(penalty, Tensor):
+        raise TypeError(
+            f"{name}.penalty must return a Tensor, or None, not {type(penalty).__name__}: compute "
+            "it of the parameters, so that it has a gradient"
+        )
+    if penalty.ndim or not penalty.is_floating_point():
+        raise ValueError(
+            f"{name}.penalty must return a real scalar, not {penalty.dtype} "
+            f"{list(penalty.shape)}: add up its parts"
+        )
+    if looked_at(penalty) and float(penalty.detach()) < 0:
+        raise ValueError(
+            f"{name}.penalty must be 0 or more, not {float(penalty.detach()):g}: what can be made "
+            "has 0, and is not rewarded"
         )
 
 

@@ -1,4 +1,4 @@
-"""Terms of an objective that are functions of one's own.
+"""User-defined terms of an objective.
 
 ::
 
@@ -22,14 +22,14 @@ __all__ = ["Term", "loss_term"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Tensor])
 
-# What a function has that may be called because a configuration names it.
+# Attribute of functions that may be called because a configuration names them.
 _MARK = "__lens2label_loss_term__"
 
 
 def loss_term(function: _Function) -> _Function:
-    """Say of a function that it is a term of objectives: :class:`Term` calls no other.
+    """Mark a function as a term of objectives: :class:`Term` calls no other function.
 
-    A configuration may come from a stranger, and must not be able to call what it likes. ::
+    A configuration may come from a stranger, and must not be able to call any function. ::
 
         @joint.loss_term
         def dullness(output, labels, *, floor=0.1):
@@ -40,8 +40,8 @@ def loss_term(function: _Function) -> _Function:
     ----------
     function : callable
         Takes a :class:`joint.SystemOutput` of B pictures and their labels, int64 ``[B]`` or shares
-        of the classes ``[B, K]``, and what :attr:`Term.args` has. Returns a number, the mean of
-        the batch, or one of each picture ``[B]``.
+        of the classes ``[B, K]``, and the arguments of :attr:`Term.args`. Returns a number, the
+        mean of the batch, or one for each picture ``[B]``.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def loss_term(function: _Function) -> _Function:
 
 
 def _path_of(function: object) -> object:
-    """The import path of a function, where there is one."""
+    """The import path of a function; anything else unchanged."""
     if not callable(function):
         return function
     name = getattr(function, "__qualname__", "")
@@ -69,11 +69,11 @@ def _path_of(function: object) -> object:
 
 
 class Term(Settings):
-    """A function of one's own in an objective, and how much it counts.
+    """A user-defined function as a term of an objective, and its weight.
 
-    Its name in :attr:`joint.Objective.terms` is that of the number in histories and evaluations,
-    with ``loss_`` before it: what a training or a study can be judged by as well; less is better.
-    A run folder holds its path, and not its code.
+    In histories and evaluations its value has the name of the term in
+    :attr:`joint.Objective.terms` with the prefix ``loss_``; a training or a study can use it as
+    its metric, too, for which less is better. A run folder holds its path, and not its code.
     """
 
     function: Annotated[str, BeforeValidator(_path_of)] = Field(
@@ -84,10 +84,10 @@ class Term(Settings):
     weight: float = Field(default=1.0, ge=0)
     """Its weight, 1 over the function's unit; with 0 it is measured, and nothing learns from it."""
     args: Annotated[dict[str, Argument], AfterValidator(FrozenDict)] = FrozenDict()
-    """What the function is given by name."""
+    """Keyword arguments of the function."""
 
     def found(self, name: str) -> Callable[..., Any]:
-        """Import the function, and look whether it is one.
+        """Import the function, and check it.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Term(Settings):
         Raises
         ------
         ConfigError
-            Where it cannot be imported, is not marked, or takes other arguments.
+            When it cannot be imported, is not marked, or takes other arguments.
         """
         setting = f"objective.terms.{name}"
         function = imported(self.function, f"{setting}.function")
@@ -116,7 +116,7 @@ class Term(Settings):
         return function
 
     def check(self, name: str) -> None:
-        """Refuse what :meth:`found` refuses, but where its module cannot be imported here.
+        """Raise the errors of :meth:`found`, except if the module cannot be imported here.
 
         Parameters
         ----------

@@ -86,6 +86,18 @@ class FrontEnd(nn.Module, ABC):
         :class:`optics.Projection` is not included, as it depends on the size of the image.
         """
 
+    def penalty(self) -> Tensor | None:
+        """How far this front end is from one that can be made; None unless a class overrides it.
+
+        :attr:`joint.Objective.penalty` is its weight in a training.
+
+        Returns
+        -------
+        Tensor, scalar
+            0 or more, with a gradient; 0 for a front end that can be made.
+        """
+        return None
+
     @abstractmethod
     def combine(self, raw: Tensor) -> Tensor:
         """Combine raw exposures to a measurement: the digital step after the sensor.

@@ -42,3 +42,23 @@ def pytest_terminal_summary(terminalreporter, config):
     if path := config.getoption("--skipped-to"):
         names = {report.nodeid for report in terminalreporter.stats.get("skipped", ())}
         Path(path).write_text("".join(f"{name}\n" for name in sorted(names)))
+
+
+@pytest.fixture(scope="session")
+def fresh():
+    """Starts programs in processes of their own, with torch loaded and nothing of ours."""
+    from fresh import Fresh
+
+    fresh = Fresh("numpy", "torch")
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture(scope="session")
+def fresh_joint():
+    """Starts programs in processes of their own, with `joint` and its command line loaded."""
+    from fresh import Fresh
+
+    fresh = Fresh("torch.distributed", "joint.cli", "joint.command.train")
+    yield fresh
+    fresh.close()

@@ -149,9 +149,9 @@ def warn_of_classes(
     where: str,
     or_else: str = "",
 ) -> None:
-    """Warn where labels, which alone say what classes there are, name one or leave some out.
+    """Warn if the labels, from which the classes are taken, have one class or leave some out.
 
-    Not where somebody gave the names of the classes: a test set may lack some.
+    Do not call it if the user gave the names of the classes: a test set may lack some.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def warn_of_classes(
 def warn_of_absent(
     present: Iterable[str], classes: Iterable[str], *, where: str, stacklevel: int = 3
 ) -> None:
-    """Warn where some of the ``classes`` that somebody named are not ``present``.
+    """Warn if some of the ``classes`` that the user named are not ``present``.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def warn_of_absent(
 
 
 def warn_of_grey(images: Tensor, *, where: str) -> None:
-    """Warn where all pictures are grey in several channels, and nobody said that they shall be.
+    """Warn if all pictures are grey in several channels.
 
     Parameters
     ----------

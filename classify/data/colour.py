@@ -40,12 +40,12 @@ def in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
     Raises
     ------
     ValueError
-        When the profile cannot be read, or is one of other channels than the picture has.
+        When the profile cannot be read, or is for other channels than those of the picture.
     """
     grey, inks = picture.mode in ("1", "L", "LA"), picture.mode == "CMYK"
     mode, transform = _transform(profile)
     if (mode == "CMYK") != inks or (mode == "L" and not grey):
-        raise ValueError(f"a profile of {mode} is none of a picture in {picture.mode}")
+        raise ValueError(f"a profile of {mode} does not fit a picture in {picture.mode}")
     if transform is None:
         return picture.convert("RGB")
     return transform.apply(picture if picture.mode == mode else picture.convert(mode))

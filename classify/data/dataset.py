@@ -84,9 +84,8 @@ class Batch(NamedTuple):
     def take(self, rows: Tensor) -> "Batch":
         """Copy the pictures ``rows`` (int64 ``[M]``, repeats allowed), on their device."""
         images = self.images
-        if (
-            images.dtype == torch.uint16
-        ):  # torch supports few uint16 operations; the bits are the same
+        # Torch supports few uint16 operations; the bits are the same.
+        if images.dtype == torch.uint16:
             images = images.view(torch.int16)
         return Batch(images.index_select(0, rows).view(self.images.dtype), self.labels[rows])
 

@@ -88,7 +88,7 @@ class Decoded(NamedTuple):
     frame: tuple[int, int]
     """(width, height) that the file has, pixels."""
     notes: tuple[str, ...] = ()
-    """What a person should be told of it, see :meth:`Decoder.decode`.
+    """Notes for the user, see :meth:`Decoder.decode`.
 
     Some are templates with two ``{}``, which ``str.format`` fills: how many pictures, such as
     ``2 of 5 images``, and their names. All braces of a note are those.
@@ -123,26 +123,25 @@ class Decoder:
     progress : bool
         Show a bar, on a terminal.
     white_level : int
-        Code of pictures of 16 bits that becomes white, brighter ones too: 4095 where a camera of
-        12 bits has filled the low ones. Those of 8 bits stay as they are, with a warning.
+        Code that becomes white in 16-bit pictures, as do brighter codes: 4095 for a 12-bit camera
+        that fills the low bits. 8-bit pictures are not changed, with a warning.
     bit_depth : {8, 16}, optional
-        Of the codes. With 16, files of another depth are refused; by default they are 8, with a
-        warning where a file has more.
+        Bits of the codes. With 16, files of another depth are refused; by default 8, with a
+        warning if a file has more.
     channels : {1, 3}, optional
-        3 (the default) makes three of grey pictures, too; 1 makes colours grey by the luminance of
-        their codes (ITU-R BT.709), and leaves grey as it is.
+        3 (the default) also makes three channels of grey pictures; 1 converts colours to the
+        luminance of their codes (ITU-R BT.709), and keeps grey.
     profiles : bool
-        Whether colour profiles count; not where codes are said to be linear light.
+        Whether colour profiles are applied; False if the codes are linear light.
     depth_advice : str
-        What that warning tells to do.
+        Advice in the warning of ``bit_depth``.
     white_advice : str
-        What a warning of pictures that become nearly black tells to do, where their camera has 12
-        bits.
+        Advice in the warning of pictures that become nearly black, for a 12-bit camera.
 
     Raises
     ------
     ValueError
-        When an option is outside of what it allows.
+        When an option is out of its range.
     """
 
     image_size: int
@@ -153,14 +152,16 @@ class Decoder:
     bit_depth: Literal[8, 16] | None = None
     channels: Literal[1, 3] | None = None
     profiles: bool = True
-    depth_advice: str = "give bit_depth=16 to keep them all, or 8 if that is meant"
+    depth_advice: str = "give bit_depth=16 to keep them all, or 8 if that is intended"
     white_advice: str = "give white_level, such as 4095,"
 
     def __post_init__(self) -> None:
         size = as_integer(self.image_size)
         if size is None or not 8 <= size <= 1024:
             raise ValueError(
-                f"image_size must be an integer from 8 to 1024 pixels, got {self.image_size!r}"
+                f"image_size must be an integer from 8 to 1024 pixels, got {self.image_size!r}: "
+                "files become squares of this side; an oblong picture is loaded as an array, with "
+                "SceneFile or LesionDataset"
             )
         if self.geometry not in get_args(Geometry):
             raise ValueError(
@@ -193,7 +194,7 @@ class Decoder:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the codes."""
+        """Data type of the codes."""
         return np.dtype(np.uint16 if self.bit_depth == 16 else np.uint8)
 
     @property
@@ -235,15 +236,15 @@ class Decoder:
         return Decoded(codes, whole.size, notes)
 
     def _eight(self, raw: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-        """A picture of 8 bits in RGB, and what is to be said of it."""
+        """An 8-bit picture in RGB, and notes on it."""
         picture = ImageOps.exif_transpose(raw)
         whole, opaque = as_rgb(picture)
         notes = () if opaque else (TRANSPARENT,)
         if self.white_level != _SIXTEEN_BITS:
             return whole, (
-                f"a picture of 8 bits stays as it is: white_level={self.white_level} is a code "
-                "of those of 16; leave it out, or scale the codes of the files so that 255 is "
-                "white, and give the encoding that they have",
+                f"an 8-bit picture is not changed: white_level={self.white_level} is a code of "
+                "16-bit pictures; leave it out, or scale the codes of the files so that 255 is "
+                "white, and give their encoding",
                 *notes,
             )
         grey_or_inks = picture.mode in ("1", "L", "LA", "CMYK")
@@ -570,6 +571,6 @@ def with_alpha(picture: Image.Image) -> tuple[Image.Image, bool]:
 def as_rgb(picture: Image.Image) -> tuple[Image.Image, bool]:
     """In red, green and blue of 8 bits, and whether it is opaque."""
     if picture.mode in ("I", "F"):
-        raise ValueError(f"mode {picture.mode} names no white level; save it with 8 or 16 bits")
+        raise ValueError(f"mode {picture.mode} has no defined white; save it with 8 or 16 bits")
     picture, opaque = with_alpha(picture)
     return picture.convert("RGB"), opaque

@@ -1,4 +1,4 @@
-"""Data sets whose table names each picture but not where it lies: HAM10000 and ISIC's challenges.
+"""Data sets whose table names each picture but not its path: HAM10000 and the ISIC challenges.
 
 ::
 
@@ -44,10 +44,10 @@ def dataset_of_rows(
 ) -> LesionDataset:
     """Read the pictures that the rows of a table name, in the order of their names.
 
-    ``column`` names them, ``title`` is what the table is called in errors, ``ages`` are the columns
-    that hold years, and ``diagnoses`` and ``groups`` are those of its rows. All other columns
-    become ``metadata``. Masks are found as ``<picture>_segmentation``. Call it from the function
-    that a person calls: warnings of pictures show where that was.
+    ``column`` has the names, ``title`` is the name of the table in errors, ``ages`` are the columns
+    of years, and ``diagnoses`` and ``groups`` belong to its rows. All other columns become
+    ``metadata``. Masks are found as ``<picture>_segmentation``. Call it directly from the public
+    function, so that warnings point to the user's line.
     """
     rows = chosen_rows(table[column], diagnoses, limit)
     columns = {name: [cells[row] for row in rows] for name, cells in table.items()}

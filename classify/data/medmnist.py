@@ -162,7 +162,7 @@ def _read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         if labels.max(initial=0) >= _MOST_CLASSES:
             raise ValueError(
                 f"{path}: {name}_labels name a class {labels.max()}; at most {_MOST_CLASSES} "
-                "classes, counted from 0, can be meant"
+                "classes, counted from 0, are allowed"
             )
         parts[name] = images, labels.reshape(-1).astype(np.int64)
     return parts

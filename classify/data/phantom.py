@@ -149,8 +149,8 @@ def LesionPhantom(  # noqa: PLR0913 - what a picture of skin depends on
     ValueError
         When an option is out of its range.
     TypeError
-        When ``count``, ``image_size`` or ``seed`` is not an integer, or another number is not a
-        number.
+        When ``count``, ``image_size`` or ``seed`` is not an integer, or another numeric option is
+        not a number.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def phantom_maps(
     ValueError
         When an option is out of its range or there is no row.
     TypeError
-        When ``image_size``, ``seed`` or a row is not an integer, or another number is not a number.
+        When ``image_size``, ``seed`` or a row is not an integer, or another option not a number.
     """
     look = _checked(
         size=image_size, seed=seed, difficulty=difficulty, contrast=contrast, balance=balance,

@@ -262,7 +262,7 @@ def _classes(names: np.ndarray | None, labels: np.ndarray) -> list[str]:
     count = 1 + int(labels.max(initial=0))
     if count > _MOST_CLASSES:
         raise ValueError(
-            f"labels go up to {count - 1}, and there are no classes: give their names with the "
+            f"labels go up to {count - 1}, but there are no classes: give their names with the "
             f"labels, or labels below {_MOST_CLASSES}"
         )
     return list(map(str, range(count)))

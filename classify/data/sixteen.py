@@ -80,11 +80,11 @@ def whole_picture(opened: Callable[[], Image.Image]) -> WholeCodes:
     if not sixteen_bits(picture):
         if picture.mode in ("I", "F"):  # which are not reduced to 8 either
             raise ValueError(
-                f"mode {picture.mode} names no white level, and has not the 16 bits that "
+                f"mode {picture.mode} has no defined white, and not the 16 bits that "
                 "bit_depth=16 keeps; save it as whole numbers of 16 bits"
             )
         raise ValueError(
-            "it has not the 16 bits that bit_depth=16 keeps; give bit_depth=8 to reduce all "
+            "it does not have the 16 bits that bit_depth=16 keeps; give bit_depth=8 to reduce all "
             "pictures, or sort them by depth"
         )
     colours, _, order = packing.partition(";")

@@ -145,10 +145,10 @@ def warn_of_alike(
     if several := [name for group in alike.values() if len(group) > 1 for name in group]:
         # Spaces of several kinds look alike, unless as Python writes them.
         said = [name if name.isprintable() else repr(name) for name in several]
-        differ = "capital letters or spaces" + (", or in how a number is written," * numbers)
+        differ = "capital letters or spaces" + (", or in how a number is written" * numbers)
         warnings.warn(
-            f"{where} has a {what} for each of {listed(said)}, which differ in {differ} alone: "
-            f"write them alike in {column} if they are one",
+            f"{where} has a {what} for each of {listed(said)}, which differ only in {differ}: "
+            f"write them the same way in {column} if they are one",
             stacklevel=stacklevel + 1,
         )
 

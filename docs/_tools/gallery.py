@@ -16,14 +16,15 @@ SMALL = {
     "phase_mask": ["--size", "64", "--steps", "200"],
     "light_budget": ["--repeats", "24"],
     "depth_of_field": ["--pictures", "128", "--epochs", "20", "--points", "11"],
+    "lens_design": ["--limit", "300", "--image-size", "32", "--epochs", "6", "--seeds", "1"],
     "phantom": ["--count", "70"],
     "width_ratio": ["--limit", "150", "--image-size", "32", "--epochs", "3"],
 }
 
 
 ORDER = (
-    "quickstart", "light_budget", "edge_filters", "phase_mask", "depth_of_field", "phantom",
-    "rate_distortion", "width_ratio", "contrast", "train_gpu",
+    "quickstart", "light_budget", "edge_filters", "phase_mask", "depth_of_field",
+    "lens_design", "phantom", "rate_distortion", "width_ratio", "contrast", "train_gpu",
 )  # fmt: skip
 
 

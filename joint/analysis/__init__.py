@@ -70,6 +70,7 @@ from .tolerancing.imperfection import Imperfection
 from .tolerancing.perturbation import PERTURBATIONS, ByImperfection, Perturbation, applicable
 from .tolerancing.robustness import Curve, Point, Refused, Robustness, robustness
 from .tolerancing.sensitivity import AtLimits, Sensitivity, sensitivity
+from .tolerancing.surface_error import SurfaceError, surface_error
 from .tolerancing.tolerance import LevelCorrelation, Limits, Tolerance, Yield, tolerance
 from .tolerancing.wavefront import wavefront_error, zernike_error
 
@@ -143,6 +144,7 @@ __all__ = [
     "Slope",
     "StageCost",
     "Step",
+    "SurfaceError",
     "Tolerance",
     "Undefined",
     "UsableInformation",
@@ -192,6 +194,7 @@ __all__ = [
     "sensitivity",
     "sensor_information",
     "skin_ring",
+    "surface_error",
     "tolerance",
     "usable_information",
     "wavefront_error",

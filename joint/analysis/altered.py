@@ -68,7 +68,7 @@ def keep_region(
     Raises
     ------
     TypeError
-        When pictures or masks are no Tensor.
+        When pictures or masks are not Tensors.
     ValueError
         When pictures and masks do not fit, the region or the encoding is unknown, or the band is
         negative.
@@ -127,7 +127,7 @@ def equal_contrast(
     Raises
     ------
     TypeError
-        When pictures or masks are no Tensor.
+        When pictures or masks are not Tensors.
     ValueError
         As :func:`scale_contrast`; for a distance or a factor that is not positive.
     """
@@ -163,7 +163,7 @@ def altered(
     Raises
     ------
     TypeError
-        When ``dataset`` is no LesionDataset.
+        When ``dataset`` is not a LesionDataset.
     ValueError
         When a picture has no mask, or the alteration changes a shape, returns a value that is not
         finite or refuses a picture; for a batch size below 1.

@@ -163,7 +163,7 @@ def attribute(
     Raises
     ------
     TypeError
-        When ``system`` is no ImagingSystem, or ``dataset`` no LesionDataset.
+        When ``system`` is not an ImagingSystem, or ``dataset`` not a LesionDataset.
     ValueError
         For a system without a classifier, or for a stage that it does not have, that cannot be
         replaced or is named twice.
@@ -296,7 +296,7 @@ def _idealised(system: ImagingSystem, ideal: frozenset[Loss]) -> ImagingSystem:
             if stage in ideal:
                 change(sensor)
         if sensor.read_noise == 0 or sensor.bit_depth is None:
-            # The codes are the same; the score estimator needs shot noise.
+            # The codes are the same; the dithered gradient needs read noise and rounding.
             sensor.converter = "straight_through"
     return system.replace(
         front_end=None if "optics" in ideal else system.front_end,

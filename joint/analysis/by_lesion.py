@@ -14,6 +14,7 @@ from classify.intervals import check_units, equal_units, membership, percentile_
 __all__ = [
     "check_labels",
     "checked",
+    "enough_for_median",
     "equal_lesions_in",
     "known_interval",
     "lesions_in",
@@ -86,12 +87,19 @@ def medians(values: Array, weights: Array) -> Array:
 def median_interval(draws: Array, lesions: int, level: float) -> Interval:
     """Interval of a median, or of a difference of two, from resamples of ``lesions`` lesions.
 
-    All n values lie on the same side of the median with probability ``2**(1 - n)``. If that exceeds
-    ``1 - level``, no resample is extreme enough, and the interval is NaN.
+    NaN of so few that no resample is extreme enough: :func:`enough_for_median`.
     """
-    if 2.0 ** (1 - lesions) > 1 - level + 1e-9:
+    if not enough_for_median(lesions, level):
         return Interval(math.nan, math.nan)
     return percentile_interval(draws, level)
+
+
+def enough_for_median(lesions: int, level: float) -> bool:
+    """Whether the range of n lesions covers their median at the level: of 6 at 95 %, not of 5.
+
+    All n lie on the same side of it with probability ``2**(1 - n)``.
+    """
+    return 2.0 ** (1 - lesions) <= 1 - level + 1e-9
 
 
 def known_interval(draws: Array, level: float) -> Interval:
@@ -134,14 +142,13 @@ def widened_interval(
 
 
 def widened_intervals(
-    values: Array, draws: Array, member: Array, level: float, *, least: float = -math.inf
+    values: Array, draws: Array, lesions: Array, level: float, *, least: float = -math.inf
 ) -> list[Interval]:
-    """:func:`widened_interval` of each of several numbers ``[n]`` of the same lesions ``member``.
+    """:func:`widened_interval` of each of several numbers ``[n]``.
 
-    Their resamples are ``[r, n]``.
+    Their resamples are ``[r, n]``; ``lesions [n]`` counts those that each number is of.
     """
-    count = len(np.unique(member))
     return [
         widened_interval(value, column, count, level, least=least)
-        for value, column in zip(values.tolist(), draws.T, strict=True)
+        for value, column, count in zip(values.tolist(), draws.T, lesions.tolist(), strict=True)
     ]

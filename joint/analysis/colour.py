@@ -105,7 +105,7 @@ def ciede2000(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
     Raises
     ------
     TypeError
-        When the colours are no Tensor.
+        When the colours are not Tensors.
     ValueError
         When they do not have three components along ``dim``.
 

@@ -6,13 +6,19 @@
       └─► system a ─► handed a ─┼─ radial spectra, differences by region ─► Kept
       └─► system b ─► handed b ─┘   the same resamples of lesions for all
 
-There are two numbers for each annulus of spatial frequencies. *Power* is the power of the
-classifier's input over that of the scenes: above 1 it is emphasised, below 1 suppressed.
+There are two numbers for each annulus of spatial frequencies of the scene. *Power* is the power of
+the classifier's input over that of the scenes: above 1 it is emphasised, below 1 suppressed.
 *Coherence* is the share of the input's power that is the scene times a single gain for the annulus;
 the rest was added, or depends on the picture.
+
+An input of fewer pixels is of the same field, so its k-th wave is that of the scene. Beyond half a
+cycle per pixel of its own it has nothing; what was there may be folded onto lower frequencies,
+where it is power without coherence. The differences by region are of the scene averaged over the
+pixels of the input.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,11 +35,11 @@ from classify.intervals import (
     resampled,
     source,
 )
-from joint.analysis.by_lesion import widened_interval
+from joint.analysis.by_lesion import lesions_in, widened_intervals
 from joint.kinds import check_kinds
 from joint.record import Record
 from joint.system import ImagingSystem, evaluating
-from optics.quantity import whole_number
+from optics.quantity import image_size, whole_number
 
 from .passes import passes
 from .rate_map import REGIONS
@@ -52,11 +58,11 @@ class Annulus(NamedTuple):
     high: float
     """Upper limit, cycles/pixel of the scene."""
     power: float
-    """Power of the classifier's input / power of the scene."""
+    """Power of the classifier's input / power of the scene; 0 beyond the input's own limit."""
     power_interval: Interval
     """Interval of the power."""
     coherence: float
-    """Coherence of input and scene, 0 to 1."""
+    """Coherence of input and scene, 0 to 1; NaN where the input has no power."""
     coherence_interval: Interval
     """Interval of the coherence."""
     change: float
@@ -145,12 +151,14 @@ def kept(
     ----------
     systems : mapping of name to ImagingSystem
         At least one; run in evaluation mode (modes are restored). Each is compared with the first.
-        The classifiers' inputs must have the channels of the scenes; if they are smaller, the
-        scenes are reduced to their size by area.
+        The classifiers' inputs must have the channels of the scenes. If they have fewer pixels,
+        frequencies remain those of the scenes, and for the differences by region the scenes are
+        reduced to their size by area.
     dataset : LesionDataset
         Pictures; masks, if there are some, define the regions.
     annuli : int
-        Number of rings of equal width from 0 to 0.5 cycles/pixel; the mean belongs to none.
+        Number of rings of equal width from 0 to 0.5 cycles/pixel of the scene; the mean belongs to
+        none.
     band : float, pixels of the handed picture
         Half width of the boundary, as in :func:`rate_map`.
     batch_size : int
@@ -173,7 +181,7 @@ def kept(
     Raises
     ------
     TypeError
-        When ``systems`` is no mapping of names to systems, or ``dataset`` no LesionDataset.
+        When ``systems`` is not a mapping of names to systems, or ``dataset`` not a LesionDataset.
     ValueError
         Without a system or a ring, when classifiers' inputs have other channels than the scenes, or
         when scenes and a system differ in their encoding.
@@ -196,7 +204,7 @@ def kept(
     }
     chunks = list(resampled(member, resamples, source(generator)))
     once = np.ones((1, len(member)))
-    everyone = [member] * annuli
+    everyone = np.full(annuli, member.max() + 1)
     first: tuple[Array, Array, Array, Array] | None = None
     rows = []
     for name, each in sums.items():
@@ -209,12 +217,17 @@ def kept(
         gain, gains = _divided(power, first[0]), _divided(powers, first[1])
         growth, growths = _divided(rms, first[2]), _divided(differences, first[3])
         # A region is averaged over the lesions that have pixels in it.
-        shown = [member[pixels > 0] for pixels in each[-1].T]
-        of_power = _intervals(power, powers, everyone, level)
-        of_coherence = _intervals(coherence, coherences, everyone, level)
-        of_gain = _intervals(gain, gains, everyone, level)
-        of_rms = _intervals(rms, differences, shown, level)
-        of_growth = _intervals(growth, growths, shown, level)
+        shown = lesions_in(member, each[-1])
+        of_power, of_coherence, of_gain, of_rms, of_growth = (
+            widened_intervals(values, drawn, lesions, level, least=0.0)
+            for values, drawn, lesions in (
+                (power, powers, everyone),
+                (coherence, coherences, everyone),
+                (gain, gains, everyone),
+                (rms, differences, shown),
+                (growth, growths, shown),
+            )
+        )
         rows.append(
             KeptBy(
                 name,
@@ -246,7 +259,9 @@ def kept(
     return Kept(tuple(rows), len(dataset), int(dataset.has_mask.sum()), level, resamples)
 
 
-def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
+def radial_power(
+    first: Tensor, second: Tensor, *, annuli: int = 8, size: tuple[int, int] | None = None
+) -> Tensor:
     """Sum the cross-spectrum of two stacks of pictures over rings of spatial frequencies.
 
     The mean of each channel is subtracted and a Hann window applied, so that the border is no edge.
@@ -254,10 +269,14 @@ def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
     Parameters
     ----------
     first, second : Tensor ``[B, C, H, W]``
-        Stacks of one shape; the same one twice gives its power spectrum.
+        Stacks of the same field, which may have other numbers of pixels; the same one twice gives
+        its power spectrum.
     annuli : int
         Rings of equal width from 0 to 0.5 cycles/pixel; the corners beyond are left out, and so is
         the frequency 0.
+    size : (int, int), optional, pixels
+        Height and width of the grid of these cycles/pixel, by default that of ``first``. A picture
+        has its power on this grid, and none beyond its own limit of half a cycle per pixel.
 
     Returns
     -------
@@ -267,28 +286,22 @@ def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
     Raises
     ------
     ValueError
-        For pictures of two shapes, or fewer than one ring.
+        For stacks of other numbers of pictures or channels, or fewer than one ring.
     """
-    if first.ndim != 4 or first.shape != second.shape:
+    if first.ndim != 4 or second.ndim != 4 or first.shape[:2] != second.shape[:2]:
         raise ValueError(
-            f"give pictures [B, C, H, W] of one shape, not {list(first.shape)} and "
-            f"{list(second.shape)}"
+            "give pictures [B, C, H, W] of as many pictures and channels, not "
+            f"{list(first.shape)} and {list(second.shape)}"
         )
     annuli = whole_number("annuli", annuli)
-    height, width = first.shape[-2:]
-    rows, columns = (
-        torch.hann_window(size, periodic=False, dtype=torch.float64, device=first.device)
-        for size in (height, width)
-    )
-    window = rows[:, None] * columns
+    height, width = image_size(size or (first.shape[-2], first.shape[-1]), "size")
 
     def transformed(pictures: Tensor) -> Tensor:
-        pictures = pictures.double()
-        return torch.fft.fft2(window * (pictures - pictures.mean((-2, -1), keepdim=True)))
+        return _spectrum(pictures.double(), (height, width))
 
     fy, fx = (
-        torch.fft.fftfreq(size, dtype=torch.float64, device=first.device)
-        for size in (height, width)
+        torch.fft.fftfreq(count, dtype=torch.float64, device=first.device)
+        for count in (height, width)
     )
     frequency = torch.hypot(fy[:, None], fx)
     # A frequency on an edge belongs to the ring above it: 7/35 is 0.19999999999999998.
@@ -299,6 +312,30 @@ def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
     cross = (one.conj() * other).real.sum(1).flatten(1)
     total = cross.new_zeros(len(first), annuli + 1)
     return total.index_add(1, ring.flatten(), cross)[:, :annuli]
+
+
+def _spectrum(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Waves of windowed pictures ``[..., h, w]``, on a grid ``size`` of the same field.
+
+    The k-th wave has k periods in the field, whatever its pixels. Its phase is that at the field's
+    corner, half a pixel before the first sample.
+    """
+    windows, waves, factors = [], [], []
+    for samples, count in zip(pictures.shape[-2:], size, strict=True):
+        # Of samples in the middles of their pixels, so that it is one window for all grids.
+        window = torch.hann_window(2 * samples + 1, periodic=False, dtype=torch.float64)
+        windows.append(window[1::2].to(pictures))
+        # The wave at the limit of a grid is its own alias, and left out.
+        reach = (min(samples, count) - 1) // 2
+        wave = torch.arange(-reach, reach + 1, device=pictures.device)
+        phase = -math.pi / samples * wave.to(pictures)
+        waves.append(wave)
+        factors.append(torch.polar(torch.full_like(phase, count / samples), phase))
+    window, there = windows[0][:, None] * windows[1], (..., waves[0][:, None], waves[1])
+    own = torch.fft.fft2(window * (pictures - pictures.mean((-2, -1), keepdim=True)))
+    found = own.new_zeros(*pictures.shape[:-2], *size)
+    found[there] = factors[0][:, None] * factors[1] * own[there]
+    return found
 
 
 def _summed(
@@ -327,9 +364,10 @@ def _summed(
                 )
             size = (handed.shape[-2], handed.shape[-1])
             scene = adaptive_avg_pool2d(scenes.double(), size)
+            whole = (scenes.shape[-2], scenes.shape[-1])
             power = [
-                radial_power(*pair, annuli=annuli)
-                for pair in ((scene, scene), (handed, handed), (scene, handed))
+                radial_power(*pair, annuli=annuli, size=whole)
+                for pair in ((scenes, scenes), (handed, handed), (scenes, handed))
             ]
             square = (255 * (handed - scene)).square().mean(1)
             where = _where(dataset, part.rows, size, band).to(scenes.device)
@@ -361,16 +399,6 @@ def _ratios(
     power = _divided(theirs, own)
     coherence = _divided(cross**2, own * theirs)
     return power, coherence, np.sqrt(_divided(weights @ differences, weights @ pixels))
-
-
-def _intervals(
-    values: Array, draws: Array, lesions: Sequence[Array], level: float
-) -> list[Interval]:
-    """Intervals of non-negative numbers ``[n]`` from resamples ``[r, n]`` of their lesions."""
-    return [
-        widened_interval(float(values[k]), draws[:, k], len(np.unique(own)), level, least=0.0)
-        for k, own in enumerate(lesions)
-    ]
 
 
 def _divided(part: Array, whole: Array) -> Array:

@@ -98,7 +98,7 @@ def optimal_image(
     steps : int
         Steps of Adam.
     learning_rate : float
-        In units of the raw scene, whose sigmoid is the scene.
+        Step size for the raw scene, whose sigmoid is the scene.
     roughness : float
         Price of the total variation of the scene, logits.
     rate : float
@@ -116,9 +116,9 @@ def optimal_image(
     Raises
     ------
     TypeError
-        For what is no system, or a start that is no Tensor.
+        When ``system`` is not a system, or ``start`` not a Tensor.
     ValueError
-        For a system without a classifier, a class that it does not know, scenes out of range, a
+        For a system without a classifier, an unknown class, scenes out of range, a
         rate without a codec whose bits have a gradient, or an option out of range.
     """
     _check(system, start, steps, learning_rate, roughness, rate, light)

@@ -23,7 +23,7 @@ def passes(
     ----------
     dataset : LesionDataset
     system : ImagingSystem
-        What they will pass through: the scenes come to its device.
+        System that they will pass through; the scenes are moved to its device.
     batch_size : int
         Pictures in one pass; the noise of a picture does not depend on it.
     seed : int
@@ -32,7 +32,8 @@ def passes(
     Raises
     ------
     ValueError
-        At once, for a batch size below 1, or scenes that the system takes for what they are not.
+        At once, for a batch size below 1, or scenes whose encoding or classes are not those of the
+        system.
     """
     check_batch_size(batch_size)
     check_suited(system, dataset)

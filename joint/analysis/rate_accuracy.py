@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias, final
 
 import numpy as np
+import torch
 
-from classify import Interval, report
+from classify import Difference, Interval, bootstrap_difference, report
 from classify.intervals import (
     check_resampling,
     halves,
@@ -62,6 +63,10 @@ class AccuracyPoint:
     """Requested light, quality and so on."""
     value: object = None
     """Value of the setting; None without a setting."""
+    against_uncoded: Difference | None = None
+    """Paired difference of the accuracy from that without a codec, on halves of the lesions, see
+    :func:`classify.bootstrap_difference`; None if that system is not given, for an undefined metric
+    and for a single lesion."""
 
 
 @final
@@ -118,7 +123,11 @@ class RateCurves(Record):
 
 def _shown(each: AccuracyPoint) -> str:
     ends = "" if each.interval is None else f" {each.interval:.4f}"
-    return f"{each.accuracy:.4f}{ends}"
+    found = each.against_uncoded
+    if found is None:
+        return f"{each.accuracy:.4f}{ends}"
+    difference = f"{found.difference:+.4f} {found.interval:+.4f}, p = {found.p:.3g}"
+    return f"{each.accuracy:.4f}{ends}, against no codec {difference}"
 
 
 def rate_curves(
@@ -152,7 +161,8 @@ def rate_curves(
     anchor : str, optional
         Name of the reference curve; the first by default.
     uncoded : Evaluation, optional
-        The system without its codec, as a reference.
+        The system without its codec, as a reference: each point then has its paired difference
+        from it.
     settings : mapping from str to (str, sequence), optional
         Setting that changes along a curve, and its value in each evaluation, by the name of the
         curve: ``{"k-means": ("colors", (2, 4, 8))}``. By default it is the requested number of
@@ -219,7 +229,7 @@ def rate_curves(
             )
     bootstrap = _Bootstrap(metric, resamples, level, seed)
     curves = tuple(
-        _curve(name, given, told[name], bootstrap) for name, given in evaluations.items()
+        _curve(name, given, told[name], bootstrap, uncoded) for name, given in evaluations.items()
     )
     drawn = {name: _drawn(name, given, bootstrap) for name, given in evaluations.items()}
     differences = [
@@ -291,17 +301,25 @@ def _asked(given: Sequence[Evaluation]) -> Setting:
 
 
 def _curve(
-    name: str, given: Sequence[Evaluation], setting: Setting, bootstrap: _Bootstrap
+    name: str,
+    given: Sequence[Evaluation],
+    setting: Setting,
+    bootstrap: _Bootstrap,
+    uncoded: Evaluation | None,
 ) -> AccuracyCurve:
     called, values = setting
     order = sorted(range(len(given)), key=lambda place: _by_rate(given[place]))
-    points = tuple(replace(_point(given[place], bootstrap), value=values[place]) for place in order)
+    points = tuple(
+        replace(_point(given[place], bootstrap, uncoded), value=values[place]) for place in order
+    )
     counted = all(each.bpp_bytes is not None or each.rate == "bytes" for each in given)
     steps = falls([each.rate for each in points], [each.accuracy for each in points])
     return AccuracyCurve(name, points, counted, steps, called)
 
 
-def _point(each: Evaluation, bootstrap: _Bootstrap) -> AccuracyPoint:
+def _point(
+    each: Evaluation, bootstrap: _Bootstrap, uncoded: Evaluation | None = None
+) -> AccuracyPoint:
     assert each.logits is not None  # looked at
     metric, resamples, level, seed = bootstrap
     judged = report(
@@ -313,12 +331,33 @@ def _point(each: Evaluation, bootstrap: _Bootstrap) -> AccuracyPoint:
         level=level,
         seed=seed,
     )
-    rate = _rate(each)
+    rate, accuracy = _rate(each), judged.number(metric)
+    # Neither an undefined number nor a single lesion has a paired difference.
+    paired = math.isfinite(accuracy) and membership(each.groups, len(each.labels)).max() > 0
     return AccuracyPoint(
         rate=math.nan if rate is None else rate,
-        accuracy=judged.number(metric),
+        accuracy=accuracy,
         interval=judged.interval(metric),
         point=each.point,
+        against_uncoded=_difference(each, uncoded, bootstrap) if uncoded and paired else None,
+    )
+
+
+def _difference(each: Evaluation, uncoded: Evaluation, bootstrap: _Bootstrap) -> Difference:
+    """Paired difference from the system without a codec."""
+    assert each.logits is not None  # looked at
+    assert uncoded.logits is not None
+    metric, resamples, level, seed = bootstrap
+    return bootstrap_difference(
+        each.logits,
+        uncoded.logits,
+        labels=each.labels,
+        metric=metric,
+        classes=_classes(each),
+        groups=each.groups,
+        resamples=resamples,
+        level=level,
+        generator=torch.Generator().manual_seed(seed),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 
 from classify import Interval
 from classify.intervals import check_resampling, check_units, membership, source
-from joint.analysis.by_lesion import widened_intervals
+from joint.analysis.by_lesion import lesions_in, widened_intervals
 from joint.record import Record
 
 from .rate_map import ALL, REGIONS, RateMap, densities, drawn_densities
@@ -112,11 +112,13 @@ def rate_change(
         seeded.set_state(state)  # the same lesions
         drawn.append(drawn_densities(*parts, member, len(before.classes), resamples, seeded))
     change = drawn[1] - drawn[0]
+    shown = np.minimum(before.areas[first], after.areas[second])
     rows = []
     for k, name in enumerate((ALL, *before.classes)):
         own = np.ones(len(labels), bool) if k == 0 else labels == k - 1
         moved = observed[1][k] - observed[0][k]
-        intervals = widened_intervals(moved, change[:, k], member[own], level)
+        lesions = lesions_in(member[own], shown[own])
+        intervals = widened_intervals(moved, change[:, k], lesions, level)
         for a, (region, interval) in enumerate(zip(REGIONS, intervals, strict=True)):
             start, end = (float(density[k, a]) for density in observed)
             rows.append(RegionChange(name, region, start, end, end - start, interval))

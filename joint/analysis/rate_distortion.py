@@ -63,7 +63,7 @@ class DistortionPoint(NamedTuple):
     """Results of a codec at one setting over all pictures."""
 
     value: object
-    """Of the setting; None where there is none."""
+    """Value of the setting; None without one."""
     bpp: float
     """Bits of all files, headers included, over all pixels."""
     psnr: float
@@ -99,14 +99,14 @@ class RateDistortion(Record):
     metric: Distortion
     """Metric at equal values of which the bits are compared."""
     level: float
-    """Confidence of the intervals, which are over pictures."""
+    """Confidence level of the intervals, which are over pictures."""
     pictures: int
     pixels: int
-    """Of all pictures."""
+    """Number of pixels of all pictures."""
     scales: int | None
     """Number of scales of MS-SSIM; fewer than five if a picture is smaller than 161 pixels."""
     curves: tuple[DistortionCurve, ...]
-    """In the order that the codecs were given in."""
+    """Curves in the order of the given codecs."""
     anchor: str
     """Name of the reference codec."""
     differences: tuple[RateDifference, ...]
@@ -174,7 +174,7 @@ def rate_distortion(
     Parameters
     ----------
     measured : MeasuredPictures
-        Of :func:`joint.picture.measure.measure_pictures`.
+        Result of :func:`joint.picture.measure.measure_pictures`.
     metric : {"psnr", "ssim", "ms_ssim"}
         Metric at equal values of which bits are compared; MS-SSIM itself, not in dB.
     anchor : str, optional

@@ -32,7 +32,7 @@ from classify.intervals import (
 from compress import JPEG, Codec, bits_by_region
 from compress.files import FileCodec
 from compress.jpeg_file import JPEGFiles
-from joint.analysis.by_lesion import widened_intervals
+from joint.analysis.by_lesion import lesions_in, widened_intervals
 from joint.kinds import check_kinds
 from joint.record import as_json
 from joint.system import ImagingSystem, evaluating
@@ -91,7 +91,7 @@ class RateMap:
     side_bits: float
     """Mean side information, which belongs to no pixel and no region, bits/picture."""
     no_mask: int
-    """Number of pictures left out for want of a boundary: no mask, or an empty or full one."""
+    """Number of pictures left out, without a boundary: no mask, or an empty or full one."""
     no_bits: int
     """Number of pictures left out because all their bits are side information."""
     level: float
@@ -172,16 +172,17 @@ def rate_map(
     Returns
     -------
     RateMap
-        NaN for a class without pictures; no interval for one of a single lesion.
+        NaN for a class without pictures. A region has no interval if a single lesion of the class
+        has pixels in it, and only those that have some count for Student's t.
 
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
         For a system without a codec, or with one that spreads the bits of its file evenly; a
-        batch size below 1; fewer than two lesions with a boundary and bits; or scenes that the
-        system takes for what they are not.
+        batch size below 1; fewer than two lesions with a boundary and bits; or scenes whose
+        encoding or classes are not those of the system.
     """
     check_kinds(system, dataset)
     check_resampling(resamples, level)
@@ -208,7 +209,8 @@ def rate_map(
     table = []
     for k, name in enumerate((ALL, *shown.classes)):
         own = np.ones(len(labels), bool) if k == 0 else labels == k - 1
-        intervals = widened_intervals(observed[k], draws[:, k], member[own], level, least=0.0)
+        lesions = lesions_in(member[own], areas[own])
+        intervals = widened_intervals(observed[k], draws[:, k], lesions, level, least=0.0)
         table.append(ClassRate(name, int(own.sum()), _regions(bits[own], areas[own], intervals)))
     return RateMap(
         codec=type(system.codec).__name__,

@@ -21,7 +21,7 @@ def check_masks(masks: Tensor, images: Tensor | None = None) -> None:
     Raises
     ------
     TypeError
-        When masks or pictures are no Tensor.
+        When masks or pictures are not Tensors.
     ValueError
         When they are no masks, or do not fit the pictures.
     """

@@ -45,6 +45,9 @@ Array = npt.NDArray[Any]
 
 # Beyond 0..1 by the rounding of the transform, a black or white pixel is not clipped.
 _ROUNDING = 1e-5
+# Share of the mean's power that rounding leaves in any other frequency: (8 eps of float32)^2, as
+# the transform of a constant picture has amplitudes of up to 3 eps of its mean.
+_NO_POWER = (8 * torch.finfo(torch.float32).eps) ** 2
 
 
 class RingScores(NamedTuple):
@@ -66,7 +69,8 @@ class RingReliance(NamedTuple):
     high: float
     """Upper limit (excluded), likewise; at most the highest frequency, sqrt(1/2)."""
     power: float
-    """Share of the scenes' variance in the ring, linear light; the sum over all is 1."""
+    """Share of the scenes' variance in the ring, linear light; the sum over all is 1. NaN of
+    constant scenes, which have none beyond rounding."""
     scores: RingScores
     """Scores of the filtered pictures."""
     change: RingScores
@@ -162,8 +166,8 @@ def reliance(
         Source of the sensor's noise, as in :func:`joint.evaluate`; a picture has the same with
         each ring.
     resamples, level, generator
-        Of the bootstrap; each draw holds the same lesions for all rings. The intervals of several
-        rings are not widened for their number.
+        Settings of the bootstrap; each resample has the same lesions for all rings. The intervals
+        are not adjusted for the number of rings.
     progress : bool
         Show a bar, on a terminal.
 
@@ -176,11 +180,11 @@ def reliance(
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
-        For a system without a classifier, no rings, one that is none or holds none of the
-        frequencies of the scenes, an unknown kind or edge, fewer than two lesions, or scenes that
-        the system takes for what they are not.
+        For a system without a classifier, no rings, an invalid ring or one without frequencies of
+        the scenes, an unknown kind or edge, fewer than two lesions, or scenes whose encoding or
+        classes are not those of the system.
     """
     check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)
@@ -255,18 +259,22 @@ def _without(
                 sums[k] += torch.stack([beyond * len(scenes), *parts])
                 bar.update(len(scenes))
     beyond, of_ring, of_all, *went = sums.cpu().numpy().T
-    with np.errstate(invalid="ignore"):
-        left = went[0] / went[1], went[2] / went[3]
-        found = zip(of_ring / of_all, beyond / len(dataset), *left, strict=True)
-        light = [_Light(*map(float, row)) for row in found]
+    shares = _share(of_ring, of_all), beyond / len(dataset), _share(*went[:2]), _share(*went[2:])
+    light = [_Light(*map(float, row)) for row in zip(*shares, strict=True)]
     return np.stack([torch.cat(part).numpy() for part in logits]), light
 
 
 def _power(spectrum: Tensor) -> Tensor:
-    """Summed over pictures and channels ``[H, W]``, without that of the mean."""
+    """Summed over pictures and channels ``[H, W]``, without that of the mean, or of rounding."""
     power = spectrum.double().square().sum((0, 1))
+    least = _NO_POWER * power[0, 0]
     power[0, 0] = 0
-    return power
+    return torch.where(power > least, power, 0)
+
+
+def _share(part: Array, whole: Array) -> Array:
+    """Quotient, NaN where there is no whole."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def octave_rings(size: tuple[int, int]) -> tuple[tuple[float, float], ...]:
     -------
     tuple of (float, float), cycles/pixel
         First the lowest frequencies, then the octaves below 0.5, the lowest of which begins at 2
-        cycles in the shorter side, last the corners above 0.5.
+        to 4 cycles in the shorter side, last the corners above 0.5.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def filter_ring(
     Raises
     ------
     TypeError
-        When the pictures are no Tensor.
+        When the pictures are not a Tensor.
     ValueError
         When ``images`` are no pictures, for a ring that is invalid or has none of their
         frequencies, or an unknown kind, edge or encoding; on a CPU also for values clearly outside

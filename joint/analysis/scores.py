@@ -73,7 +73,7 @@ class DrawnScores:
     Parameters
     ----------
     evaluations : sequence of Evaluation
-        Of the same data set.
+        Evaluations of the same data set.
     resamples : int
         Draws.
     level : float

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import conv1d, max_pool2d, pad
+from torch.nn.functional import max_pool2d
 
 from classify.data.arrays import as_integer
 from joint.stages import Encoding, check_codes
@@ -46,9 +46,7 @@ __all__ = ["Channel", "Threshold", "fill_hair", "intersection_over_union", "segm
 Threshold = Literal["otsu", "li", "kmeans"]
 Channel = Literal["grey", "blue", "pca"]
 
-_LEVELS = 256  # of Otsu's histogram
-_FINE = 1024  # of Li's, whose small steps would get stuck between coarse bins
-_STEPS = 100  # of the iterations of Li and of Lloyd, at most
+_STEPS = 100  # of Lloyd's iterations, at most
 _CORNER = 0.2  # sRGB: a frame corner with no brighter channel shows the instrument, not skin
 
 
@@ -71,12 +69,12 @@ def segment(
     threshold : {"otsu", "li", "kmeans"}
         Largest variance between the two sides (Otsu, IEEE Trans. SMC 9:62, 1979); smallest
         cross-entropy (Li and Tam, Pattern Recogn. Lett. 19:771, 1998); or two clusters of L*a*b*
-        colours, of which ``channel`` only tells which is the lesion.
+        colours, where ``channel`` only decides which of them is the lesion.
     channel : {"grey", "blue", "pca"}
         Luma; blue, where melanin shows best; or the first principal component of L*a*b* in each
         picture, towards the colour of its middle, which also finds what is red and not dark.
     sigma : float, pixels
-        Of the Gaussian blur.
+        Standard deviation of the Gaussian blur.
     hair : int, pixels
         Dark lines and dots narrower than this are filled first; 0 leaves them.
     margin : float, pixels
@@ -93,7 +91,7 @@ def segment(
     Raises
     ------
     TypeError
-        When the pictures are no Tensor.
+        When the pictures are not a Tensor.
     ValueError
         When pictures or options are not what is allowed.
     """
@@ -110,8 +108,7 @@ def segment(
         if threshold == "kmeans":
             guess = _two_clusters(colours, level, field)
         else:
-            cut = (_otsu if threshold == "otsu" else _li)(level, field)
-            guess = level > cut[:, None, None]
+            guess = level > _cut(level, field, threshold)
         spread = torch.where(field, level, -math.inf).amax((-2, -1)) - torch.where(
             field, level, math.inf
         ).amin((-2, -1))
@@ -141,7 +138,7 @@ def fill_hair(images: Tensor, width: int = 7) -> Tensor:
     Raises
     ------
     TypeError
-        When the pictures are no Tensor.
+        When the pictures are not a Tensor.
     ValueError
         When pictures are not what is allowed, or the width is even or below 3 pixels.
     """
@@ -188,7 +185,7 @@ def _check(
     _check_pictures(images)
     # Masks are traced on the CPU, so that a look costs nothing that is not paid anyway.
     if bad := int((~images.isfinite()).flatten(1).any(1).sum()):
-        raise ValueError(f"{bad} of {len(images)} pictures hold values that are no finite numbers")
+        raise ValueError(f"{bad} of {len(images)} pictures have values that are not finite")
     if threshold not in get_args(Threshold):
         raise ValueError(f"threshold must be one of {get_args(Threshold)}, not {threshold!r}")
     if channel not in get_args(Channel):
@@ -232,17 +229,10 @@ def _dark_corners(images: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, sigma: float) -> Tensor:
-    if sigma < 0.1:  # the pixel beside has a weight below 1e-21
-        return images
-    reach = max(1, round(3 * sigma))
-    steps = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
-    taps = torch.exp(-steps.square() / (2 * sigma**2))
-    taps = (taps / taps.sum())[None, None]
-    for _ in range(2):  # along rows, then along columns
-        rows = images.flatten(0, -2)[:, None]
-        blurred = conv1d(pad(rows, (reach, reach), mode="replicate"), taps)
-        images = blurred.view(images.shape).transpose(-2, -1)
-    return images
+    blurred = ndimage.gaussian_filter(
+        images.numpy(force=True), sigma, mode="nearest", radius=round(3 * sigma), axes=(-2, -1)
+    )
+    return torch.from_numpy(blurred).to(images.device)
 
 
 def _project(smooth: Tensor, colours: Tensor, field: Tensor, channel: Channel) -> Tensor:
@@ -272,52 +262,20 @@ def _centrality(size: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.exp(-(y[:, None].square() + x.square()) / 2)
 
 
-def _histogram(level: Tensor, field: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Counts ``[B, bins]`` of the field's values, and the middles of the bins, likewise."""
-    low = torch.where(field, level, math.inf).amin((-2, -1)).nan_to_num(posinf=0)
-    high = torch.where(field, level, -math.inf).amax((-2, -1)).nan_to_num(neginf=0)
-    width = (high - low).clamp_min(1e-12) / bins
-    slot = ((level - low[:, None, None]) / width[:, None, None]).floor().clamp(0, bins - 1)
-    cell = slot.long() + bins * torch.arange(len(level), device=level.device)[:, None, None]
-    counts = torch.bincount(cell[field], minlength=bins * len(level)).view(len(level), -1)
-    steps = torch.arange(bins, device=level.device) + 0.5
-    return counts.double(), (low[:, None] + steps * width[:, None]).double()
+def _cut(level: Tensor, field: Tensor, threshold: Literal["otsu", "li"]) -> Tensor:
+    """Threshold of the values in the field of each picture ``[B, 1, 1]``; the lesion is above."""
+    from skimage.filters import threshold_li, threshold_otsu  # slow to import
 
-
-def _otsu(level: Tensor, field: Tensor) -> Tensor:
-    counts, middles = _histogram(level, field, _LEVELS)
-    below = counts.cumsum(1)
-    above = below[:, -1:] - below
-    sums = (counts * middles).cumsum(1)
-    mean_below = sums / below.clamp_min(1)
-    mean_above = (sums[:, -1:] - sums) / above.clamp_min(1)
-    between = below * above * (mean_above - mean_below).square()
-    # A value on the threshold belongs to the lower side, as in scikit-image.
-    best = between[:, :-1].argmax(1, keepdim=True)
-    return middles.gather(1, best)[:, 0].to(level.dtype)
-
-
-def _li(level: Tensor, field: Tensor) -> Tensor:
-    counts, middles = _histogram(level, field, _FINE)
-    floor = middles[:, :1]
-    values = middles - floor  # the cross-entropy is of values from 0 on
-    cut = (counts * values).sum(1) / counts.sum(1).clamp_min(1)
-    for _ in range(_STEPS):
-        high = values > cut[:, None]
-        means = []
-        for side in (high, ~high):
-            share = counts * side
-            means.append((share * values).sum(1) / share.sum(1).clamp_min(1))
-        front, back = means[0].clamp_min(1e-9), means[1].clamp_min(1e-9)
-        logs = front.log() - back.log()
-        cut = torch.where(logs.abs() > 1e-9, (front - back) / logs, cut)
-    return (cut + floor[:, 0]).to(level.dtype)
+    find = threshold_otsu if threshold == "otsu" else threshold_li
+    pairs = zip(level.numpy(force=True), field.numpy(force=True), strict=True)
+    cuts = [find(row[seen]) if seen.any() else 0.0 for row, seen in pairs]
+    return level.new_tensor(cuts)[:, None, None]
 
 
 def _two_clusters(colours: Tensor, level: Tensor, field: Tensor) -> Tensor:
     """Lloyd's algorithm with two colours, from the two sides of Otsu's threshold."""
     flat, weight = colours.flatten(2), field.flatten(1).float()
-    lesion = (level > _otsu(level, field)[:, None, None]).flatten(1)
+    lesion = (level > _cut(level, field, "otsu")).flatten(1)
     for _ in range(_STEPS):
         means = []
         for side in (lesion, ~lesion):

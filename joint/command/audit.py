@@ -39,16 +39,16 @@ class Against(Settings):
     """Scenes that others are compared with."""
 
     against: DataConfig
-    """The other scenes; of a run, its own, with where they are now."""
+    """The other scenes; for a run, its own, at the place where they are now."""
 
 
 @dataclass(frozen=True)
 class AuditOptions:
     """Look for duplicates, leaks between the parts of a split, contradictions and empty pictures.
 
-    With --against, for what the scenes share with others instead: pictures, also near duplicates,
-    and lesions. The status is 1 when something is in more than one part, or in both sets. For
-    example:
+    With --against, look instead for what the scenes share with others: pictures, including near
+    duplicates, and lesions. The status is 1 when something is in more than one part, or in both
+    sets. For example:
 
         lens2label audit --data ham10000.zip --split.by image
         lens2label audit --data labels.csv --data.root pictures --data.group patient_id
@@ -57,20 +57,20 @@ class AuditOptions:
     """
 
     data: str = "phantom"
-    """Scenes, as in train, and with their --data options, which --help after it shows."""
+    """Scenes, as in train; --help after it shows their --data options."""
     image_size: int = 128
-    """Pixels along a side, where --data.image-size does not say; train begins with 64. Against a
-    run, its own by default."""
+    """Pixels along a side, unless --data.image-size is given; the default of train is 64. With a
+    run in --against, that of the run by default."""
     scenes: Annotated[Scenes, tyro.conf.arg(name="")] = field(default_factory=Scenes)
     against: str | None = None
-    """Look for what the scenes share with these: scenes, as in train, and with options like those
-    of --data (such as --against.label), read like the first where they do not say; or a run folder,
-    whose training and validation part is meant, and like whose scenes the first are read; where
-    these are now is said by --against.root or --against.path."""
+    """Look for what the scenes share with these. Either scenes, as in train, with options like
+    those of --data (such as --against.label); without options they are read like the first. Or a
+    run folder: its training and validation part, and the first are read like its scenes; if these
+    were moved, give --against.root or --against.path."""
     others: Annotated[Against | None, tyro.conf.arg(name="")] = None
     leave_out: Path | None = None
-    """With --against: also write the names of the pictures of --data that are to be left out, one a
-    line, to this file."""
+    """With --against: also write the names of the pictures of --data that should be left out to
+    this file, one per line."""
     split: SplitConfig = field(default_factory=SplitConfig)
     threshold: float = 0.975
     """Correlation above which two pictures are near duplicates."""
@@ -98,16 +98,16 @@ class AuditOptions:
 
 
 class _Audited(Scenes):
-    """Of the options of an audit, those that are settings."""
+    """The options of an audit that are settings."""
 
     against: DataConfig | None = None
     split: SplitConfig = SplitConfig()
 
 
 def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
-    """Read where the scenes lie first, then everything with the options they have.
+    """Read the place of the scenes first, then everything with the options that they have.
 
-    Raises what :func:`joint.command.train.read_train_options` does.
+    Raises the errors of :func:`joint.command.train.read_train_options`.
     """
     source = read_source(arguments)
     where = AuditOptions.data if source.data is None else source.data

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP
+from compress import Codec, DifferentiableJPEG, LearnedCodec
 from joint.config.codecs import CODEC_KINDS, CodecConfig, build_codec
 from joint.config.run import load_config
 from joint.judge.point import at_quality
@@ -125,8 +125,8 @@ def read_codec(word: str) -> CodecWord:
         numbers = [each for each in values if isinstance(each, int | float)]
         if name != "quality" or len(numbers) < len(values) or any(v is True for v in values):
             raise OptionError(
-                f"--codec {word}: of a run the quality alone can be set, to numbers, as "
-                f"{read.codec}:quality=0,1; the rest is as it was trained"
+                f"--codec {word}: for a run only the quality can be set, to numbers, such as "
+                f"{read.codec}:quality=0,1; the rest stays as trained"
             )
     return read
 
@@ -218,10 +218,9 @@ def _usual(codec: Codec) -> tuple[float, ...]:
     """Qualities that tell the curve of a run's codec; none of one that has one point."""
     if isinstance(codec, LearnedCodec) and codec.levels > 1:
         return tuple(np.linspace(0, codec.levels - 1, max(_LEVELS, codec.levels)).tolist())
-    of_tables = isinstance(codec, DifferentiableJPEG) and codec.quality is not None
-    if isinstance(codec, JPEG | AVIF) or of_tables:
-        return _QUALITIES
-    return _QUALITIES if isinstance(codec, WebP) and not codec.lossless else ()
+    if isinstance(codec, DifferentiableJPEG) and codec.quality is None:  # tables of its own
+        return ()
+    return tuple(quality for quality in _QUALITIES if quality in codec.qualities())
 
 
 def _check_quality(word: CodecWord, point: CodecPoint) -> None:

@@ -30,14 +30,14 @@ __all__ = ["CompressOptions", "main"]
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Code pictures with the codec of a trained run or a standard one, each into a file of its own.
+    """Compress pictures with the codec of a trained run or a standard codec, a file for each.
 
-    One picture is coded into the file that is named last, and one that is there is replaced, unless
-    it is a picture. Several, or those of a folder and its folders, or of a zip, are coded into the
-    folder that is named last, under the same names, as .l2l; files that are no pictures are
-    skipped. A picture that cannot be coded does not stop the others; it is named at the end, and
-    the status is 1. Only the pixels are coded: a colour profile (ICC) is neither kept nor applied.
-    For example:
+    One picture is coded into the file that is named last; an existing file is replaced, unless it
+    is a picture. Several pictures, or those of a folder with its subfolders, or of a zip, are coded
+    into the folder that is named last, under the same names, as .l2l; files that are no pictures
+    are skipped. A picture that cannot be coded does not stop the others; it is named at the end,
+    and the status is 1. Only the pixels are coded: a colour profile (ICC) is neither kept nor
+    applied. For example:
 
         lens2label compress lesion.png lesion.l2l --codec runs/codec
         lens2label compress pictures/ coded/ --codec runs/codec --bpp 0.25
@@ -46,30 +46,30 @@ class CompressOptions:
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
-    """Picture of 8 bits, or a folder or zip of them. Grey stays grey for jpeg, jpeg2000, avif and
-    png, and becomes RGB for webp and kmeans; a run takes what it was trained on."""
+    """8-bit picture, or a folder or zip of them. Grey stays grey for jpeg, jpeg2000, avif and png,
+    and becomes RGB for webp and kmeans; a run takes the channels that it was trained on."""
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
-    """File to write or, for a folder or zip, the folder; of several, the next one."""
+    """File to write or, for a folder or zip, the folder; with several pictures, the next one."""
     codec: Annotated[str, tyro.conf.arg(metavar="CODEC")]
-    """Run folder of lens2label train; or jpeg, webp, jpeg2000, avif, png or kmeans, with the
-    settings that train has for them, such as jpeg:quality=50,subsampling=4:4:4 or
+    """Run folder of lens2label train; or jpeg, webp, jpeg2000, avif, png or kmeans, with their
+    settings as in train, such as jpeg:quality=50,subsampling=4:4:4 or
     kmeans:colors=8."""
     more: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[... TARGET]")
     ] = ()
-    """The others of several pictures, folders and zips, and last the folder to write."""
+    """With several pictures, folders or zips: the other ones, and last the folder to write."""
     quality: float | None = None
-    """Operating point of a codec that has several: 0 to levels - 1 of one that learned, by default
-    the middle; 1 to 100 of JPEG, 0 to 100 of WebP and AVIF, by default that of the run, or 75."""
+    """Quality of a codec that has several: 0 to levels - 1 of a learned one, by default the middle;
+    1 to 100 of JPEG, 0 to 100 of WebP and AVIF, by default that of the run, or 75."""
     bpp: float | None = None
-    """Instead: the best quality, one for all pictures, at which the files take no more than so many
-    bits per pixel on average, headers included."""
+    """Instead of --quality: use the best quality, one for all pictures, at which the files take at
+    most this many bits per pixel on average, headers included."""
     bpp_pictures: int = 32
-    """Find that quality on at most so many of the pictures, evenly spread."""
+    """Find that quality on at most this many of the pictures, evenly spread."""
     overwrite: bool = False
-    """Of several: replace files that are there; of one, a picture that is."""
+    """With several pictures: replace existing files; with one: replace an existing picture."""
     skip_existing: bool = False
-    """Leave files that are there, whatever wrote them, and go on where a command was stopped."""
+    """Keep existing files, whatever wrote them, to continue a command that was stopped."""
     json: bool = False
     """Print JSON instead of lines."""
 
@@ -79,12 +79,12 @@ class CompressOptions:
             raise OptionError("give --quality, or --bpp to have it found, not both")
         for option in ("quality", "bpp"):
             if getattr(self, option) is not None and "quality" in word.settings:
-                raise OptionError(f"--codec {word} says the quality: leave --{option} out")
+                raise OptionError(f"--codec {word} sets the quality: leave --{option} out")
         check_existing(overwrite=self.overwrite, skip_existing=self.skip_existing)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Code pictures; returns the exit status."""
+    """Compress pictures; returns the exit status."""
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
     word = read_codec(options.codec)
     options.check(word)
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
             and not options.overwrite
         ):
             raise ConfigError(
-                f"{target} is a picture that is there: name the file to write, as one.l2l, or a "
+                f"{target} is an existing picture: name the file to write, such as one.l2l, or a "
                 "folder for several pictures, or give --overwrite"
             )
         if options.skip_existing and Path(target).exists():

@@ -31,11 +31,11 @@ __all__ = ["ContrastOptions", "main"]
 
 @dataclass(frozen=True)
 class ContrastOptions:
-    """Say whether contrast decides: how far lesions stand out, and what follows from it.
+    """Analyse whether a run decides by the contrast of lesions.
 
-    Contrast by class; being right against contrast, ignoring class and within it; whether classes
-    that are alike in contrast are confused; recall of the same lesions at other contrasts. Needs
-    masks of the lesions. For example:
+    It prints the contrast of each class; correctness against contrast, over all classes and within
+    each; whether classes with similar contrast are confused; and the recall of the same lesions at
+    other contrasts. It needs masks of the lesions. For example:
 
         lens2label contrast runs/edge
         lens2label contrast runs/plain runs/edge --factors 0.5 1 1.5 --figure recall.pdf
@@ -44,35 +44,43 @@ class ContrastOptions:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders of lens2label train."""
     measures: tuple[OneNumber, ...] = ()
-    """Of contrast; by default gcnr and delta_e, or weber where the plane has no three colours."""
+    """Measures of contrast; by default gcnr and delta_e, or weber if the plane does not have three
+    colours."""
     factors: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
-    """Contrasts at which lesions are shown, 1 being their own; --factors without a number leaves
-    that out."""
+    """Factors on the contrast at which lesions are shown; 1 is their own contrast. --factors
+    without a number leaves this part out."""
     plane: Plane = "scene"
-    """Where contrast is measured: of the scene, of the light on the sensor, of its picture, or of
-    what is handed to the classifier. The factors are always of the scene."""
+    """Plane in which contrast is measured: the scene, the light on the sensor, the camera's
+    picture, or the input of the classifier. The factors always apply to the scene."""
+    inner: float = 2.0
+    """Least distance of the skin from the lesion, pixels of the scene."""
+    outer: float = 10.0
+    """Greatest distance of the skin from the lesion, pixels of the scene. The defaults are meant
+    for 200 x 150 pixels; fewer pixels need a narrower ring."""
+    bins: int = 64
+    """Number of bins of the histograms of gCNR. In lesions of few pixels, fewer have less bias."""
     part: Literal["validation", "test"] = "test"
-    """Which part of the split of that run."""
+    """Part of the split of that run."""
     pictures: int | None = None
-    """At most so many of its pictures; by default all."""
+    """Largest number of its pictures to use; by default all."""
     batch_size: int = 64
-    """Pictures in one pass."""
+    """Pictures per forward pass."""
     resamples: int = RESAMPLES
     """Bootstrap resamples of the lesions, for the intervals."""
     seed: int = 0
-    """Source of the sensor's noise."""
+    """Random seed of the sensor's noise."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     figure: Path | None = None
     """Also draw recall against contrast, a panel for each run, to this .png, .pdf or .svg."""
     quiet: bool = False
-    """Show no bar."""
+    """Show no progress bar."""
     json: bool = False
-    """Print all of it as JSON: an object, or a list where there are several runs."""
+    """Print everything as JSON: an object, or a list for several runs."""
 
     def check(self) -> None:
         """Refuse what cannot be, by an OptionError."""
-        check_least(self, batch_size=1, resamples=1, pictures=1)
+        check_least(self, batch_size=1, resamples=1, pictures=1, bins=2)
         if not self.runs:
             raise OptionError("name a run folder, such as lens2label contrast runs/edge")
         twice = [str(run) for run in set(self.runs) if self.runs.count(run) > 1]
@@ -85,6 +93,11 @@ class ContrastOptions:
             raise OptionError(
                 "--factors takes at least two contrasts of 0 or more, rising, such as 0.5 1 1.5, "
                 f"not {' '.join(f'{factor:g}' for factor in self.factors)}"
+            )
+        if not 0 <= self.inner < self.outer < math.inf:
+            raise OptionError(
+                "--inner and --outer take a ring of skin, 0 <= inner < outer pixels, not "
+                f"{self.inner:g} and {self.outer:g}"
             )
         check_figure("--figure", self.figure)
         if self.figure is not None and not self.factors:
@@ -128,6 +141,9 @@ def _of_run(run: Path, options: ContrastOptions) -> ContrastDependence:
         measures=options.measures or None,
         factors=options.factors,
         plane=options.plane,
+        inner=options.inner,
+        outer=options.outer,
+        bins=options.bins,
         batch_size=options.batch_size,
         seed=options.seed,
         resamples=options.resamples,

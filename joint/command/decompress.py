@@ -26,12 +26,12 @@ __all__ = ["DecompressOptions", "main"]
 
 @dataclass(frozen=True)
 class DecompressOptions:
-    """Decode files of lens2label compress into pictures.
+    """Decompress files of lens2label compress into pictures.
 
-    One is decoded into the picture that is named last, and one that is there is replaced. Several,
-    or the .l2l of a folder and its folders, or of a zip, are decoded into the folder that is named
-    last, under the same names, as .png; other files are skipped. A file that is damaged does not
-    stop the others; it is named at the end, and the status is 1. For example:
+    One file is decoded into the picture that is named last; an existing one is replaced. Several
+    files, or the .l2l of a folder with its subfolders, or of a zip, are decoded into the folder
+    that is named last, under the same names, as .png; other files are skipped. A damaged file does
+    not stop the others; it is named at the end, and the status is 1. For example:
 
         lens2label decompress lesion.l2l decoded.png --codec runs/codec
         lens2label decompress coded/ decoded/ --codec runs/codec
@@ -40,18 +40,18 @@ class DecompressOptions:
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """File of lens2label compress, or a folder or zip of them."""
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
-    """Picture to write (.png, .bmp or .tif) or, for a folder or zip, the folder; of several,
-    the next one."""
+    """Picture to write (.png, .bmp or .tif) or, for a folder or zip, the folder; with several
+    files, the next one."""
     codec: Annotated[str, tyro.conf.arg(metavar="CODEC")]
-    """Run folder whose codec wrote the files, or the standard one, as compress has it."""
+    """Run folder whose codec wrote the files, or the standard codec, as in compress."""
     more: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[... TARGET]")
     ] = ()
-    """The others of several files, folders and zips, and last the folder to write."""
+    """With several files, folders or zips: the other ones, and last the folder to write."""
     overwrite: bool = False
-    """Of several: replace pictures that are there."""
+    """With several files: replace existing pictures."""
     skip_existing: bool = False
-    """Leave pictures that are there, and go on where a command was stopped."""
+    """Keep existing pictures, to continue a command that was stopped."""
     json: bool = False
     """Print JSON instead of lines."""
 
@@ -61,7 +61,7 @@ class DecompressOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Decode files; returns the exit status."""
+    """Decompress files; returns the exit status."""
     options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
     word = read_codec(options.codec)
     options.check()

@@ -25,7 +25,7 @@ __all__ = ["DescribeOptions", "Described", "main", "read_describe_options"]
 
 
 class Described(Settings):
-    """Of a configuration, what a camera and its scenes are."""
+    """The part of a configuration that describes a camera and its scenes."""
 
     system: SystemConfig = SystemConfig()
     data: DataConfig = PhantomConfig()
@@ -33,11 +33,11 @@ class Described(Settings):
 
 @dataclass(frozen=True)
 class DescribeOptions:
-    """Say what a camera is in numbers, before it is trained or after.
+    """Print the numbers of a camera, before or after training.
 
     Scale, depth of field, Strehl ratio, spot, contrast and best focus of its lens; threshold,
-    saturation and dynamic range of its sensor; what is read out; and where the simulation is not to
-    be trusted.
+    saturation and dynamic range of its sensor; the values that are read out; and where the
+    simulation cannot be trusted.
     A run folder is described as it was trained; without one, the options are those of train. For
     example:
 
@@ -51,17 +51,17 @@ class DescribeOptions:
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """Run folder of lens2label train; its scenes are not needed."""
     figure: Path | None = None
-    """Also draw the contrast of its lens, through focus too, to this .png, .pdf or .svg."""
+    """Also draw the contrast of its lens, also through focus, to this .png, .pdf or .svg."""
     json: bool = False
-    """Print all of it as JSON: every place of the picture too."""
+    """Print everything as JSON, including all places of the picture."""
 
     def check(self) -> None:
         """Refuse a run folder with settings of another camera, and a file that is no figure."""
         check_figure("--figure", self.figure)
         if self.run is not None and (self.choice, self.described) != (Choice(), Described()):
             raise OptionError(
-                f"{self.run} is a run with settings of its own; to change some of them, give "
-                f"--config {self.run} instead, and the others"
+                f"{self.run} is a run with its own settings; to change some of them, give "
+                f"--config {self.run} instead, and the changed ones"
             )
 
 
@@ -72,7 +72,8 @@ def read_describe_options(arguments: Sequence[str]) -> DescribeOptions:
     """
     choice, start = read_choice(arguments)
     prog = "lens2label describe"
-    described = Described(system=start.system, data=start.data)
+    # Unchecked as yet: a kind alone need not be valid before its own options are read.
+    described = Described.model_construct(system=start.system, data=start.data)
     options = read_given(
         DescribeOptions,
         arguments,
@@ -111,7 +112,7 @@ def _draw(system: ImagingSystem, sheet: DataSheet, file: Path) -> None:
 
 
 def _of_run(folder: Path) -> tuple[ImagingSystem, SceneKind]:
-    """As it was trained; neither its scenes nor what it began with have to be there."""
+    """The trained system of a run; its scenes and its files of initial weights are not needed."""
     config = load_config(folder)
     trained = load_trained(folder, config.training)
     scenes = trained.scenes

@@ -9,50 +9,33 @@
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-import numpy as np
-import torch
 import tyro
 
-from classify import (
-    DecisionRule,
-    LesionDataset,
-    Split,
-    TauChoice,
-    choose_cutoff,
-    choose_tau,
-    fit_bias_corrected_temperature,
-    fit_temperature,
-    log_prior,
-)
+from classify import DecisionRule, LesionDataset, Split, log_prior
 from classify.metric_names import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metric, is_metric
-from classify.scores import as_array
 from joint.caution import caution
 from joint.cells import as_csv
 from joint.config.run import RunConfig, load_config
 from joint.config.scenes import DataConfig, read_like
 from joint.deploy.decision import load_rule, place, ruled, save_rule, tell_elsewhere
-from joint.device import device_of, usable_device
-from joint.feed import Feed
-from joint.judge.evaluate import evaluate
+from joint.device import usable_device
+from joint.judge.choose import RuleChoice, choose_rule
+from joint.judge.evaluate import evaluate, try_points
 from joint.judge.evaluation import Evaluation
 from joint.judge.metric import check_study_metric, check_value
-from joint.judge.point import OperatingPoint, operating
 from joint.judge.referral import Referred
 from joint.judge.view_average import Views
-from joint.kinds import check_suited
 from joint.record import print_json
 from joint.run.trained import load_run, load_trained, rebuilt
 from joint.saved.checkpoint import CheckpointError, write_atomically
 from joint.settings import ConfigError, OptionError, nearest
-from joint.system import ImagingSystem, evaluating
+from joint.system import ImagingSystem
 
 from .judged import Judged, at_a_glance
 from .options import (
@@ -90,78 +73,77 @@ class EvaluateOptions(OperatingPoints):
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of lens2label train."""
     part: Literal["train", "validation", "test"] = "test"
-    """Which part of the split of that run."""
+    """Part of the split of that run."""
     data: str | None = None
-    """Evaluate all of these scenes instead (as in train, and with their --data options, which
-    --help after it shows; without, their files are read like those of the run)."""
+    """Evaluate all of these scenes instead (given as in train; --help after it shows their --data
+    options, and without these their files are read like those of the run)."""
     scenes: Annotated[Scenes | None, tyro.conf.arg(name="")] = None
     photons: tuple[float, ...] = ()
-    """Another light, photons/pixel, with the sensor's gain in proportion; of several, one
-    evaluation each."""
+    """Another light level, photons/pixel, with the sensor's gain in proportion; each of several is
+    evaluated."""
     quality: tuple[float, ...] = ()
-    """Another operating point of a codec that has several: 0 to levels - 1 of a learned one, 1 to
-    100 of JPEG, 0 to 100 of lossy WebP and AVIF; of several, one evaluation each, at each light."""
+    """Another quality of a codec that has several: 0 to levels - 1 of a learned one, 1 to 100 of
+    JPEG, 0 to 100 of lossy WebP and AVIF; each of several is evaluated, at each light level."""
     distance: tuple[float, ...] = ()
-    """Metres from a lens to all scenes; of several, one evaluation each, at each light and
+    """Metres from a lens to all scenes; each of several is evaluated, at each light level and
     quality."""
     motion: tuple[float, ...] = ()
-    """RMS distance by which scenes move during the exposure, pixels, of a shutter; of several, one
-    evaluation each, at each light, quality and distance."""
+    """RMS distance by which scenes move during the exposure of a shutter, pixels; each of several
+    is evaluated, at each light level, quality and distance."""
     views: Views = "identity"
-    """Views of each scene over which the classifier's probabilities are averaged: the scene as it
-    is; with its mirror image; the flips of both axes; or these and their quarter turns."""
+    """Views of each scene over which the classifier's probabilities are averaged: the unchanged
+    scene; with its mirror image; the flips of both axes; or these and their quarter turns."""
     calibrate: Literal["temperature", "bias"] | None = None
-    """Also report the class scores divided by the temperature that makes probabilities as sure as
-    they are right on the validation part (Guo et al., 2017); or so, and with a bias added for each
-    class (Alexandari et al., 2020)."""
+    """Also report results with calibrated class scores: divided by the temperature that fits the
+    validation part best (Guo et al., 2017), or with a bias added for each class as well
+    (Alexandari et al., 2020)."""
     adjust: str | None = None
-    """Also report the class scores, calibrated ones if that is asked for, less tau times the
-    logarithms of the class shares in training (Menon et al., 2021), with the tau that is best by
-    this metric on the validation part."""
+    """Also report results with adjusted class scores (after --calibrate, if given): tau times the
+    logarithms of the class shares in training is subtracted (Menon et al., 2021), with the tau that
+    is best by this metric on the validation part."""
     at_least: tuple[str, ...] = ()
-    """With --adjust: what other metrics keep on the validation part, such as accuracy=0.8; tau is
-    the best of those that keep it. On other pictures either may be less."""
+    """With --adjust: lower bounds of other metrics on the validation part, such as accuracy=0.8;
+    tau is the best of those that meet them. On other pictures these metrics may be lower."""
     within: tuple[str, ...] = ()
-    """With --adjust: how far other metrics may stay below the best that any tau has on the
-    validation part, such as accuracy=0.01."""
+    """With --adjust: how far other metrics may be below the best value of any tau on the validation
+    part, such as accuracy=0.01."""
     taus: tuple[float, ...] = ()
     """With --adjust: the values of tau to choose from; -1, -0.95 ... 2 if none are given."""
     refer: tuple[str, ...] = ()
-    """Also judge the run as a referral: it refers the pictures of these classes, from a cutoff
-    that is chosen on the validation part, of the probabilities as calibrated and adjusted."""
+    """Also evaluate the run as a referral of these classes: pictures are referred from a cutoff of
+    their (calibrated and adjusted) probability on, which is chosen on the validation part."""
     sensitivity: float | None = None
-    """With --refer: the least share of these pictures that is referred, such as 0.95."""
+    """With --refer: smallest share of the pictures of these classes that is referred, as 0.95."""
     specificity: float | None = None
-    """With --refer, instead: the least share of the others that is left."""
+    """With --refer, instead of --sensitivity: smallest share of the others not to be referred."""
     assurance: float | None = None
-    """With --refer: confidence that this is kept on other pictures too, such as 0.9; without, it
-    is kept on the validation part, and elsewhere by half of all cutoffs."""
+    """With --refer: confidence that this share is also met on other pictures, such as 0.9. Without
+    it, the share is met on the validation part, and on others by half of all such cutoffs."""
     prevalence: float | None = None
-    """With --refer, or a rule that refers: share of pictures to refer where the system will work,
-    for the predictive values there."""
+    """With --refer, or a rule that refers: share of pictures to refer where the system will be
+    used, for the predictive values there."""
     save_rule: Path | None = None
-    """Keep what --calibrate, --adjust and --refer chose in this JSON file, for --rule here and of
-    lens2label predict and export."""
+    """Save what --calibrate, --adjust and --refer chose to this JSON file, for --rule of evaluate,
+    predict and export."""
     rule: Path | None = None
-    """Instead of choosing anew: judge by the rule in this file of --save-rule."""
+    """Apply the rule in this file of --save-rule instead of choosing a new one."""
     batch_size: int = 64
-    """Pictures in one pass."""
+    """Pictures per forward pass."""
     count_bytes: bool = True
     """Write every picture with the codec and count the bytes."""
     resamples: int = RESAMPLES
     """Bootstrap resamples of the lesions, for the intervals; 0 for none."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     json: bool = False
-    """Print JSON instead of tables: an object, or a list where several were asked for."""
+    """Print JSON instead of tables: an object, or a list for several evaluations."""
     csv: Path | None = None
-    """Also write all numbers with their intervals to this file, a row for each that was asked
-    for."""
+    """Also write all numbers with their intervals to this file, a row for each evaluation."""
     figure: Path | None = None
-    """Also draw a number against the light, quality, distance or motion that was asked for, to this
+    """Also draw a metric against the given light levels, qualities, distances or motions, to this
     .png, .pdf or .svg."""
     figure_metric: str | None = None
-    """Which number: a metric of the report, or another of the result, such as psnr_scene; by
+    """Metric of the figure: one of the report, or another of the result, such as psnr_scene; by
     default balanced_accuracy, or psnr_scene without a classifier."""
 
     def check(self) -> None:
@@ -176,8 +158,8 @@ class EvaluateOptions(OperatingPoints):
             check_figure("--figure", self.figure)
             if len(self.points()) < 2:
                 raise OptionError(
-                    "--figure draws against what was asked for: give several, such as --photons "
-                    "100 1000 10000"
+                    "--figure needs several points to draw against: give several, such as "
+                    "--photons 100 1000 10000"
                 )
             if self.figure_metric is not None:
                 try:
@@ -199,7 +181,7 @@ class EvaluateOptions(OperatingPoints):
             others = [*self.chosen(), *(["--save-rule"] if self.save_rule is not None else [])]
             if others:
                 raise OptionError(
-                    f"--rule judges by what was chosen earlier: leave {' and '.join(others)} out"
+                    f"--rule applies what was chosen earlier: leave {' and '.join(others)} out"
                 )
         if self.save_rule is None:
             return
@@ -330,9 +312,9 @@ def _draw_points(found: Sequence[Judged], options: EvaluateOptions) -> None:
 def judge_run(
     options: EvaluateOptions, again: Callable[[int, DataConfig], EvaluateOptions]
 ) -> Iterator[Judged]:
-    """Evaluate a run at each of the points that were asked for.
+    """Evaluate a run at each of the requested points.
 
-    Other scenes than those of its test part are compared with what it was trained on.
+    Scenes that are not its own are compared with those that it was trained on.
 
     Parameters
     ----------
@@ -361,8 +343,8 @@ def judge_run(
     UserWarning
         When other scenes hold pictures of the training or validation part of the run or, read in
         another way than its own, so that pictures cannot be compared, some of their names; and when
-        that is unknown, as the run's own scenes cannot be loaded. When a rule is used
-        elsewhere than it was chosen, or judged on the pictures that it was chosen on.
+        that is unknown, as the run's own scenes cannot be loaded. When a rule is used under
+        other conditions than it was chosen for, or on the pictures that it was chosen on.
     """
     rule = None if options.rule is None else load_rule(options.rule)
     bounds = _checked_bounds(options)
@@ -386,7 +368,7 @@ def judge_run(
     if rule is not None:
         _check_rule_fits(rule, options, config, system, classes)
     if len(points) > 1:
-        _check_points(points, system, dataset)
+        try_points(system, dataset, points)
     for point in points:
         judge = partial(
             evaluate,
@@ -399,21 +381,21 @@ def judge_run(
         here = place(config, point, options.views)
         if rule is None and options.chosen():
             assert parts is not None  # those of the run, as :func:`_loaded` saw to
-            seen = _seen(options, parts, judge)
-            chosen = _choose(options, parts, seen, bounds, here)
+            chosen = _chosen(options, parts, judge, bounds, here)
         else:
-            chosen = _Chosen(rule=rule)
+            chosen = None if rule is None else RuleChoice(rule)
         result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
         yield _judged(result, chosen, options)
 
 
-def _judged(result: Evaluation, chosen: "_Chosen", options: EvaluateOptions) -> Judged:
-    """A pass with the scores as they are, and as what was chosen makes them."""
-    rule, by = chosen.rule, partial(ruled, result, resamples=options.resamples)
-    if rule is None:
+def _judged(result: Evaluation, chosen: RuleChoice | None, options: EvaluateOptions) -> Judged:
+    """A pass with the scores as they are, and as what was chosen, or read, makes them."""
+    if chosen is None:
         return Judged(result, None, None)
-    calibrated = None if chosen.calibrated is None else by(chosen.calibrated)
-    adjusted = None if chosen.choice is None else by(rule)
+    rule, calibration, choice = chosen
+    by = partial(ruled, result, resamples=options.resamples)
+    calibrated = None if calibration is None else by(calibration)
+    adjusted = None if choice is None else by(rule)
     by_rule = None if options.rule is None else by(rule)
     referred = None
     if rule.referral is not None:
@@ -422,28 +404,7 @@ def _judged(result: Evaluation, chosen: "_Chosen", options: EvaluateOptions) -> 
         shares = rule.referral.shares(final.logits, final.labels)
         own = final.referred(rule.referral, resamples=options.resamples)
         referred = Referred(rule.referral, own, shares, options.prevalence)
-    return Judged(
-        result,
-        chosen.choice,
-        adjusted,
-        referred,
-        calibrated,
-        by_rule,
-        rule,
-        chosen.calibrated,
-    )
-
-
-def _check_points(
-    points: Sequence[OperatingPoint], system: ImagingSystem, dataset: LesionDataset
-) -> None:
-    """Refuse what a later point would, with one picture: a motion may be too far for its side."""
-    check_suited(system, dataset)
-    feed = Feed(dataset, device_of(system), resident=False)
-    for point in points:
-        with evaluating(system), torch.no_grad(), operating(system, point):
-            for shown in feed.shown([torch.tensor([0])], seed=0):
-                system(shown.scenes, generator=shown.noise)
+    return Judged(result, choice, adjusted, referred, calibrated, by_rule, rule, calibration)
 
 
 class _Loaded(NamedTuple):
@@ -529,7 +490,7 @@ def _check_rule_fits(
     system: ImagingSystem,
     classes: tuple[str, ...],
 ) -> None:
-    """Refuse a rule of other scores, and tell one that is judged where nothing follows from it."""
+    """Refuse a rule for other classes; warn of one that is evaluated where it was chosen."""
     if system.classifier is None:
         raise ConfigError("--rule needs a classifier, and the system of this run has none")
     try:
@@ -550,101 +511,35 @@ def _check_rule_fits(
         )
 
 
-def _seen(
-    options: EvaluateOptions, parts: Split, judge: Callable[[LesionDataset], Evaluation]
-) -> Evaluation:
-    """The validation part, on which something is to be chosen."""
+def _chosen(
+    options: EvaluateOptions,
+    parts: Split,
+    judge: Callable[[LesionDataset], Evaluation],
+    bounds: Mapping[str, Mapping[str, float]],
+    here: Mapping[str, object],
+) -> RuleChoice:
+    """What the options choose on the validation part, at a point."""
     option = options.chosen()[0]
     if parts.validation is None:
         raise ConfigError(f"{option} needs a validation part, and the split of this run has none")
     seen = judge(parts.validation)
     if seen.logits is None:
         raise ConfigError(f"{option} needs a classifier, and the system of this run has none")
-    return seen
-
-
-class _Chosen(NamedTuple):
-    """What was chosen on the validation part, or read."""
-
-    rule: DecisionRule | None
-    calibrated: DecisionRule | None = None
-    """Its calibration alone, where there is one."""
-    choice: TauChoice | None = None
-
-
-def _choose(
-    options: EvaluateOptions,
-    parts: Split,
-    seen: Evaluation,
-    bounds: Mapping[str, Mapping[str, float]],
-    here: Mapping[str, object],
-) -> _Chosen:
-    """Calibration first, tau of the scores that it makes, then a cutoff of what both make."""
-    logits, labels = seen.logits, seen.labels
-    assert logits is not None  # as :func:`_seen` saw to
-    fitted = {**here, "part": "validation", "pictures": seen.count}
-    rule, calibrated, choice = DecisionRule(parts.train.classes), None, None
-    if options.calibrate is not None:
-        with _on_validation("--calibrate", seen):
-            rule = calibrated = _calibrate(options, rule, logits, labels)
-        fitted["calibrate"] = options.calibrate
-    if options.adjust is not None:
-        scores = rule.scores(logits)
-        with _on_validation("--adjust", seen):
-            prior = log_prior(parts.train.counts)
-            choice = choose_tau(
-                scores,
-                labels,
-                log_prior=prior,
-                metric=options.adjust,
-                classes=rule.classes,
-                taus=options.taus or None,
-                **bounds,
-            )
-        shift = -choice.tau * as_array(prior)
-        rule = replace(rule, offset=tuple(np.asarray(rule.offset) + shift))
-        fitted |= {"adjust": choice.metric, "tau": choice.tau}
-    if options.refer:
-        scores = rule.scores(logits)
-        with _on_validation("--refer", seen):
-            referral = choose_cutoff(
-                scores,
-                labels,
-                classes=rule.classes,
-                positive=options.refer,
-                sensitivity=options.sensitivity,
-                specificity=options.specificity,
-                assurance=options.assurance,
-                groups=seen.groups,
-            )
-        rule = replace(rule, referral=referral)
-    return _Chosen(replace(rule, fitted=fitted), calibrated, choice)
-
-
-@contextmanager
-def _on_validation(option: str, seen: Evaluation) -> Iterator[None]:
-    """Say of which option, and at which point, nothing can be chosen on the validation part."""
     try:
-        yield
-    except (ValueError, UserWarning) as error:
-        where = f" {seen.point}" if seen.point.asked() else ""
-        raise ConfigError(f"{option} on the validation part{where}: {error}") from error
-
-
-def _calibrate(
-    options: EvaluateOptions, rule: DecisionRule, logits: np.ndarray, labels: np.ndarray
-) -> DecisionRule:
-    """The temperature, or it and the biases, that are best on the validation part."""
-    if options.calibrate == "bias":
-        absent = [name for k, name in enumerate(rule.classes) if not (labels == k).any()]
-        if absent:
-            raise ValueError(
-                f"there is no picture of {', '.join(absent)}, and so no bias: take --calibrate "
-                "temperature"
-            )
-        temperature, bias = fit_bias_corrected_temperature(logits, labels)
-        return replace(rule, temperature=temperature, offset=tuple(bias))
-    with warnings.catch_warnings():
-        # An end of the search is no temperature to keep.
-        warnings.filterwarnings("error", "no temperature is best", UserWarning)
-        return replace(rule, temperature=fit_temperature(logits, labels))
+        chosen = choose_rule(
+            seen,
+            calibrate=options.calibrate,
+            adjust=options.adjust,
+            log_prior=log_prior(parts.train.counts),
+            taus=options.taus or None,
+            refer=options.refer,
+            sensitivity=options.sensitivity,
+            specificity=options.specificity,
+            assurance=options.assurance,
+            **bounds,
+        )
+    except ValueError as error:  # begins with what could not be chosen
+        at = f" at {seen.point}" if seen.point.asked() else ""
+        raise ConfigError(f"on the validation part{at}, --{error}") from error
+    fitted = {**here, "part": "validation", **chosen.rule.fitted}
+    return chosen._replace(rule=replace(chosen.rule, fitted=fitted))

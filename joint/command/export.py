@@ -23,10 +23,10 @@ __all__ = ["ExportOptions", "main"]
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Write what is deployed of a trained run as one file that runs without this library.
+    """Write the software part of a trained run as one file that runs without this library.
 
-    Either kind takes any number of pictures of the run's size and gives the scores of its classes,
-    their probabilities, or what comes before. It is read again and compared with the run on some of
+    The file takes any number of pictures of the run's size and gives the scores of its classes,
+    their probabilities, or an earlier plane. It is read again and compared with the run on some of
     its test pictures. For example:
 
         lens2label export runs/edge edge.onnx
@@ -38,21 +38,21 @@ class ExportOptions:
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of lens2label train."""
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """File to write; one that is there is replaced. A .pt2 is read by torch.export.load, a .onnx by
+    """File to write; an existing one is replaced. A .pt2 is read by torch.export.load, a .onnx by
     ONNX Runtime and the like (pip install "lens2label[onnx]")."""
     plane: DeployedPlane = "measurement"
-    """Where it begins: the codes that the camera writes (DN), the camera's picture, the latent of a
-    learned codec, or what the decoder hands to the classifier."""
+    """Input of the file: the codes that the camera writes (DN), the camera's picture (measurement),
+    the latent of a learned codec, or the input of the classifier (handed)."""
     until: DeployedEnd = "scores"
-    """Where it ends: at the latent that a learned codec would write, at the picture behind the
-    codec, at the scores of the classes, or at their probabilities."""
+    """Output of the file: the latent that a learned codec would write, the picture behind the codec
+    (handed), the scores of the classes, or their probabilities."""
     rule: Path | None = None
-    """With --until probabilities: the file of lens2label evaluate --save-rule that says how scores
-    become probabilities; the graph's description has it, with the cutoff of a referral."""
+    """With --until probabilities: file of lens2label evaluate --save-rule with the rule that turns
+    scores into probabilities; the file's description contains it, with the cutoff of a referral."""
     quality: float | None = None
-    """Operating point of a learned codec with several levels, 0 to levels - 1."""
+    """Quality of a learned codec with several levels, 0 to levels - 1."""
     pictures: int = 64
-    """Of the test part, to compare on."""
+    """Number of pictures of the test part to compare on."""
     json: bool = False
     """Print JSON instead of a line."""
 
@@ -60,11 +60,11 @@ class ExportOptions:
         """Refuse numbers that are out of range, and a rule of no use, by an OptionError."""
         check_least(self, pictures=1)
         if self.rule is not None and self.until != "probabilities":
-            raise OptionError("--rule makes probabilities of scores: give --until probabilities")
+            raise OptionError("--rule turns scores into probabilities: give --until probabilities")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write what is deployed; returns the exit status."""
+    """Write the file; returns the exit status."""
     options = tyro.cli(ExportOptions, args=arguments, prog="lens2label export")
     options.check()
     check_run_folder(options.run)

@@ -59,7 +59,7 @@ RANGES: Sequence[tuple[str, str, Callable[[float], bool]]] = (
 
 
 class OperatingPoints:
-    """Where a command works, by its options of these names: each number of one with each other."""
+    """Operating points of a command: all combinations of the options of these names."""
 
     photons: tuple[float, ...]
     quality: tuple[float, ...]
@@ -83,21 +83,21 @@ class Choice:
     """What a run starts from; its single options follow."""
 
     config: Path | None = None
-    """Start from the settings in this JSON or TOML file or run folder; what they leave out is as by
-    default. For the weights of a run see --start. Where they have rates of stages,
-    --training.learning-rates replaces them all, and --training.learning-rates.codec one; so it is
-    with other mappings."""
+    """Start from the settings in this JSON or TOML file or run folder; missing fields have their
+    defaults. For the weights of a run see --start. If there are learning rates of stages,
+    --training.learning-rates replaces all of them, and --training.learning-rates.codec one; the
+    same holds for other mappings."""
     data: str | None = None
     """phantom, or the path of HAM10000 (folder or zip), of class folders, of a table of labels
     (.csv, beside its pictures or with --data.root), of a MedMNIST .npz, or of an .npz of scenes."""
     front_end: (
         Literal["kernel", "fourier", "lens", "psf", "compound", "shutter", "custom", "none"] | None
     ) = None
-    """Kind of the camera element."""
+    """Kind of the optics."""
     sensor: Literal["sensor", "none"] | None = None
     """With or without a sensor."""
     restoration: Literal["unet", "custom", "none"] | None = None
-    """Kind of what is computed of its pictures."""
+    """Kind of the network that restores the sensor's picture."""
     codec: (
         Literal[
             "factorized",
@@ -115,9 +115,9 @@ class Choice:
         ]
         | None
     ) = None
-    """Kind of the compressor."""
+    """Kind of the image codec."""
     classifier: Literal["classifier", "custom", "none"] | None = None
-    """With or without a classifier, or one of your own."""
+    """With or without a classifier, or a custom one."""
 
     def start(self) -> RunConfig:
         """The configuration before single options."""

@@ -23,10 +23,10 @@ __all__ = ["PredictOptions", "main"]
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Say what pictures show, by a trained run.
+    """Classify pictures with a trained run.
 
     Each is cropped and reduced as the pictures that the run was trained on, and passes its whole
-    system, simulated optics and sensor among it. The data of the run need not be there. A picture
+    system, including the simulated optics and sensor. The data of the run are not needed. A picture
     that cannot be used does not stop the others; it is named at the end, and the status is 1. For
     example:
 
@@ -42,33 +42,32 @@ class PredictOptions:
     views: Views = "identity"
     """Views of each picture over which the probabilities are averaged, as in evaluate."""
     photons: float | None = None
-    """Another light, photons/pixel, with the sensor's gain in proportion. A run of a photon range
-    draws that of each picture from its name, unless it is given."""
+    """Another light level, photons/pixel, with the sensor's gain in proportion. Without it, a run
+    with a photon range draws the light of each picture from its name."""
     quality: float | None = None
-    """Another operating point of a codec that has several, as in evaluate."""
+    """Another quality of a codec that has several, as in evaluate."""
     distance: float | None = None
     """Metres from a lens to all pictures."""
     motion: float | None = None
-    """RMS distance by which pictures move during the exposure, pixels, of a shutter."""
+    """RMS distance by which pictures move during the exposure of a shutter, pixels."""
     white_level: int | None = None
-    """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits; by
-    default that of the training."""
+    """White code of 16-bit pictures, such as 4095 for those of a 12-bit camera; by default that of
+    the training."""
     bit_depth: Literal[8, 16] | None = None
-    """16 keeps all bits of files that have as many; 8 reduces them; by default as in the
-    training."""
+    """16 keeps all bits of 16-bit files; 8 reduces all to 8 bits; by default as in the training."""
     temperature: float = 1.0
-    """By which scores are divided before the softmax: that of classify.fit_temperature on the
-    validation part makes probabilities as sure as they are right."""
+    """Divisor of the scores before the softmax: that of classify.fit_temperature on the validation
+    part calibrates the probabilities."""
     rule: Path | None = None
-    """Instead of a temperature: probabilities, and which pictures are referred, by the rule in this
-    file of lens2label evaluate --save-rule."""
+    """File of lens2label evaluate --save-rule, whose rule gives the probabilities and the referred
+    pictures, instead of a temperature."""
     seed: int = 0
-    """Source of the sensor's noise, with the name of each file: one picture under two names, such
-    as a PNG and a TIFF, has two draws of it."""
+    """Random seed of the sensor's noise, together with the name of each file: a picture under two
+    names, such as a PNG and a TIFF, has different noise in each."""
     batch_size: int = 64
-    """Pictures in one pass."""
+    """Pictures per forward pass."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     json: bool = False
     """Print JSON, a list with the probability of each class, instead of a table; with a rule that
     refers, also whether the picture is referred."""
@@ -89,7 +88,7 @@ class PredictOptions:
             if number is not None and not allowed(number):
                 raise OptionError(f"--{name} must be {needed}, not {number:g}")
         if self.rule is not None and self.temperature != 1:
-            raise OptionError("--rule has a temperature of its own: leave --temperature out")
+            raise OptionError("--rule has its own temperature: leave --temperature out")
         if self.white_level is not None and not 1 <= self.white_level <= 65535:
             raise OptionError(
                 f"--white-level must be a code of 16 bits, 1 to 65535, not {self.white_level}"
@@ -100,7 +99,7 @@ class PredictOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Say what pictures show; returns the exit status."""
+    """Classify pictures; returns the exit status."""
     options = tyro.cli(PredictOptions, args=arguments, prog="lens2label predict")
     options.check()
     check_run_folder(options.run)

@@ -19,7 +19,7 @@ from classify import Interval
 from classify.metric_names import METRICS, check_metric, is_metric
 from compress.metrics import SSIM_WINDOW
 from joint.analysis.curve_difference import RateDifference
-from joint.analysis.rate_accuracy import RateCurves, rate_curves
+from joint.analysis.rate_accuracy import AccuracyPoint, RateCurves, rate_curves
 from joint.analysis.rate_distortion import DISTORTIONS, RateDistortion, rate_distortion
 from joint.cells import as_csv
 from joint.device import usable_device
@@ -52,12 +52,12 @@ _CODECS = ("jpeg", "jpeg2000", "webp", "avif")
 class RateOptions:
     """Compare codecs: bits per pixel against fidelity, or against accuracy.
 
-    Of picture files: each is coded by each codec at each setting, and decoded. Printed are the bits
-    of all files, headers included, over all pixels; PSNR, SSIM and MS-SSIM of what they decode to;
-    and by how many percent each codec needs more bits than the first one at equal PSNR (BD-rate). A
-    picture that one codec does not take, or smaller than is asked for, is left out of all. It is
-    named at the end, and the status is 1. With --run instead: the accuracy of that run, on its test
-    part, behind each codec. For example:
+    Each picture file is coded by each codec at each setting, and decoded. Printed are the bits per
+    pixel of all files, headers included; PSNR, SSIM and MS-SSIM of the decoded pictures; and by how
+    many percent each codec needs more bits than the first one at equal PSNR (BD-rate). A picture
+    that one codec does not take, or that is too small, is left out for all codecs. It is named at
+    the end, and the status is 1. With --run instead: the accuracy of that run, on its test part,
+    behind each codec. For example:
 
         lens2label rate pictures/ --codec jpeg webp avif runs/edge --figure curves.png
         lens2label rate ham10000.zip --image-size 128 --codec jpeg:quality=5,10,20,40 kmeans
@@ -70,28 +70,27 @@ class RateOptions:
     """Picture files of 8 bits, or folders and zips of them; before the options."""
     codec: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CODEC [CODEC ...]")] = _CODECS
     """Codecs to compare, each with the first: run folders of lens2label train, or jpeg, webp,
-    jpeg2000, avif, png and kmeans. Settings follow a colon, as train has them, and one of them may
-    have several values: jpeg:quality=10,30,50,subsampling=4:4:4, jpeg2000:rate=80,20,5,
-    kmeans:colors=4,16, runs/edge:quality=0,0.5,1. Without settings, the usual ones are taken."""
+    jpeg2000, avif, png and kmeans. Settings of train follow a colon, and one of them may have
+    several values: jpeg:quality=10,30,50,subsampling=4:4:4, jpeg2000:rate=80,20,5,
+    kmeans:colors=4,16, runs/edge:quality=0,0.5,1. Without settings, common ones are used."""
     run: Path | None = None
-    """Instead of pictures: compare the accuracy of this run, whose other stages stay as they are
-    trained."""
+    """Instead of pictures: compare the accuracy of this run; its other stages stay as trained."""
     image_size: int | None = None
-    """Crop each picture to its largest centred square, and reduce that to so many pixels a side, as
-    train does; smaller pictures are left out. By default each has its own size."""
+    """Crop each picture to its largest centred square, and reduce that to this many pixels along a
+    side, as in train; smaller pictures are left out. By default each keeps its own size."""
     limit: int | None = None
-    """Take at most so many of the pictures, evenly spread."""
+    """Use at most this many of the pictures, evenly spread."""
     metric: str | None = None
-    """At equal values of which bits are compared: psnr (the default), ssim or ms_ssim, for which
-    pictures of less than 11x11 pixels are left out; with --run a metric of its report, by default
-    balanced_accuracy."""
+    """Metric at whose equal values bits are compared: psnr (the default), ssim or ms_ssim, for
+    which pictures of less than 11x11 pixels are left out; with --run a metric of its report, by
+    default balanced_accuracy."""
     resamples: int = RESAMPLES
-    """Random halves of the pictures (with --run, of the lesions), for the intervals; 0 for none,
-    not with --run."""
+    """Number of random halves of the pictures (with --run, of bootstrap resamples of the lesions)
+    for the intervals; 0 for none, but not with --run."""
     batch_size: int = 64
-    """With --run: pictures in one pass."""
+    """With --run: pictures per forward pass."""
     device: str = "cpu"
-    """With --run: where to compute."""
+    """With --run: device to compute on."""
     json: bool = False
     """Print JSON instead of a table."""
     csv: Path | None = None
@@ -116,7 +115,7 @@ class RateOptions:
         for name in ("image_size", "limit"):
             if self.run is not None and getattr(self, name) is not None:
                 option = f"--{name.replace('_', '-')}"
-                raise OptionError(f"{option} is of pictures; of a run it is the whole test part")
+                raise OptionError(f"{option} is for pictures; a run uses its whole test part")
         self._check_metric()
         check_file("--csv", self.csv)
         check_figure("--figure", self.figure)
@@ -266,6 +265,7 @@ def _of_run(options: RateOptions, words: Sequence[CodecWord]) -> _Compared:
     rows = [
         {"codec": curve.name, "setting": curve.setting, "value": each.value, "bpp": each.rate}
         | _ends(found.metric, each.accuracy, each.interval)
+        | _against(each)
         | _bits(curve.name, found.differences)
         for curve in found.curves
         for each in curve.points
@@ -277,6 +277,12 @@ def _bits(name: str, differences: Sequence[RateDifference]) -> dict[str, Any]:
     """The BD-rate of a codec; nothing of the first one."""
     own = [each for each in differences if each.family == name]
     return _ends("bd_rate", own[0].rate, own[0].rate_interval) if own else {}
+
+
+def _against(each: AccuracyPoint) -> dict[str, Any]:
+    """The paired difference of a point from the system without a codec."""
+    found = each.against_uncoded
+    return {} if found is None else _ends("against_uncoded", found.difference, found.interval)
 
 
 def _ends(name: str, value: float, interval: Interval | None) -> dict[str, Any]:

@@ -23,32 +23,33 @@ class ReportOptions:
     """Write one HTML page of a trained run, or of several side by side.
 
     The page is one file with its pictures in it; it needs no network and runs no script. It holds
-    pictures of the data set, and names of pictures and lesions: pass it on only where they may be.
+    pictures of the data set, and names of pictures and lesions: share it only where these are
+    allowed.
     For example:
 
         lens2label report runs/plain runs/edge --output report.html
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run folders of lens2label train that are done; each is compared with the first."""
+    """Finished run folders of lens2label train; each is compared with the first."""
     output: Path = Path("report.html")
-    """File to write; one that is there is replaced."""
+    """File to write; an existing one is replaced."""
     figures: Path | None = None
     """Also write each figure of the page to a file in this folder, for slides and print."""
     figure_format: Literal["pdf", "svg", "png"] = "pdf"
-    """Of these files."""
+    """File format of these figures."""
     quick: bool = False
-    """Leave out what evaluates the system many times: where accuracy is lost, robustness, optimal
-    images, what can be told of the class at each plane, lesions at other contrasts."""
+    """Leave out the parts that evaluate the system many times: where accuracy is lost, robustness,
+    optimal images, information about the class at each plane, lesions at other contrasts."""
     pictures: int = 500
-    """Measure contrast, rate by region, costs, losses and robustness on at most so many pictures
-    of the test part; the classification is of all of them."""
+    """Largest number of pictures of the test part for contrast, rate by region, costs, losses and
+    robustness; the classification uses all of them."""
     resamples: int = RESAMPLES
     """Bootstrap resamples of the lesions, for the intervals."""
     batch_size: int = 64
-    """Pictures in one pass."""
+    """Pictures per forward pass."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     quiet: bool = False
     """Print nothing but errors."""
 
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _names_of(runs: Sequence[Path]) -> list[str]:
-    """What run folders are called: those of a study, named by digests, by their designs."""
+    """Names of run folders; those of a study, whose folders are digests, by their designs."""
     places = [run.resolve() for run in runs]
     told: dict[Path, str] = {}
     for folder in {place.parent.parent for place in places}:

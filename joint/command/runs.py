@@ -18,10 +18,10 @@ __all__ = ["RunsOptions", "main"]
 
 @dataclass(frozen=True)
 class RunsOptions:
-    """List the run folders in a folder, and how far they have come.
+    """List the run folders in a folder, and their progress.
 
     done: there is a result; running: a process holds the folder; failed: why; interrupted:
-    lens2label train --output FOLDER --resume goes on. For example:
+    lens2label train --output FOLDER --resume continues it. For example:
 
         lens2label runs runs
         lens2label runs studies/edge/runs --tensorboard curves
@@ -30,8 +30,8 @@ class RunsOptions:
     root: Annotated[Path, tyro.conf.Positional]
     """Folder of the run folders, or one of them."""
     tensorboard: Path | None = None
-    """Also write the epochs of the runs so far for TensorBoard, into a folder of its name for each
-    run in this one. Needs pip install "lens2label[tensorboard]"."""
+    """Also write the epochs of each run so far for TensorBoard, into a folder of its name in this
+    one. Needs pip install "lens2label[tensorboard]"."""
     json: bool = False
     """Print JSON instead of a table."""
 

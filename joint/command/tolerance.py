@@ -18,6 +18,7 @@ from joint.analysis.tolerancing.alignment import Alignment, alignment
 from joint.analysis.tolerancing.imperfection import Imperfection
 from joint.analysis.tolerancing.perturbation import Perturbation
 from joint.analysis.tolerancing.sensitivity import sensitivity
+from joint.analysis.tolerancing.surface_error import SurfaceError, surface_error
 from joint.analysis.tolerancing.tolerance import Limits, Tolerance, tolerance
 from joint.analysis.tolerancing.wavefront import wavefront_error, zernike_error
 from joint.device import usable_device
@@ -38,13 +39,14 @@ _ByName = dict[Perturbation | Imperfection, Limits]
 
 @dataclass(frozen=True)
 class ToleranceOptions:
-    """Build cameras with random errors, and say how many keep what the run promises.
+    """Simulate cameras with random manufacturing errors, and print the results that they reach.
 
     Each tolerance is NAME=WIDTH, half the width about the design, or NAME=LOWEST:HIGHEST, in the
     unit of its name: defocus (waves at the rim), decentre and decentre_radial (pupil diameters),
     rotation, tilt_x (degrees), zernike_5 (waves RMS of Noll's 5), wavefront_4_11 (waves RMS, shared
     among these terms), height_error (metres RMS), shift (pixels), magnification, photons,
-    read_noise (electrons), ...; docs/howto/tolerance.md lists all. For example:
+    read_noise (electrons), radius (fraction), thickness (metres) and index of the surfaces of a
+    compound lens, ...; docs/howto/tolerance.md lists all. For example:
 
         lens2label tolerance runs/lens --limits defocus=0.25 tilt_x=0.5 read_noise=1:4 --good 0.6
         lens2label tolerance runs/lens --limits zernike_5=0.05 zernike_7=0.05 --alone
@@ -55,35 +57,37 @@ class ToleranceOptions:
     limits: tuple[str, ...]
     """The tolerances."""
     alone: bool = False
-    """Instead of all at once at random, each alone at both of its limits: which one costs most."""
+    """Instead of random errors of all at once, each tolerance alone at both of its limits: this
+    shows which one costs most."""
     measure: str | None = None
-    """What is measured of each camera, a number of evaluate's, such as balanced_accuracy,
-    recall.mel, psnr_scene; by default balanced accuracy, or without a classifier fidelity."""
+    """Metric of each camera, one of evaluate, such as balanced_accuracy, recall.mel, psnr_scene; by
+    default balanced_accuracy, or fidelity without a classifier."""
     good: float | None = None
-    """Also say which share of the cameras has at least this (or, of losses and bits, at most)."""
+    """Also print the yield: the share of cameras whose metric is at least this (for losses and
+    bits, at most)."""
     devices: int | None = None
-    """Cameras that are built, by default 50, which tell a yield of 0.9 to within 0.12; with
-    --alone, draws of each random error, by default 8."""
+    """Number of simulated cameras, by default 50, which give a yield of 0.9 to within 0.12; with
+    --alone, number of draws of each random error, by default 8."""
     distribution: Literal["uniform", "normal"] = "uniform"
-    """Of the errors between their limits; normal has a standard deviation of a quarter of the
-    width."""
+    """Distribution of the errors between their limits; normal has a standard deviation of a quarter
+    of the width."""
     refocus: float = 0.0
-    """Focus each camera anew, by up to so many waves at the rim, to where the measure is best."""
+    """Refocus each camera, by up to this many waves at the rim, to where the metric is best."""
     part: Literal["validation", "test"] = "test"
-    """Which part of the split of that run."""
+    """Part of the split of that run."""
     pictures: int = 500
-    """Evaluate each camera on at most so many pictures of it."""
+    """Largest number of its pictures on which each camera is evaluated."""
     batch_size: int = 64
-    """Pictures in one pass."""
+    """Pictures per forward pass."""
     seed: int = 0
-    """Source of the errors and of the noise: camera number i has the same errors whatever else is
-    asked for."""
+    """Random seed of the errors and of the noise: camera number i has the same errors whatever the
+    other options are."""
     device: str = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
     quiet: bool = False
-    """Show no bar."""
+    """Show no progress bar."""
     json: bool = False
-    """Print all of it as JSON."""
+    """Print everything as JSON."""
 
     def check(self) -> None:
         """Refuse what cannot be, by an OptionError."""
@@ -176,8 +180,8 @@ def read_limits(given: Sequence[str]) -> _ByName:
     given : sequence of str
         ``NAME=WIDTH``, half the width about the design, or ``NAME=LOWEST:HIGHEST``. A name is one
         of :data:`joint.analysis.PERTURBATIONS`; ``zernike_5``, Noll's; ``wavefront_4_11``, shared
-        among these terms; or elements of the pupil that are moved together, ``decentre.1+2`` or
-        ``decentre.all``.
+        among these terms; elements of the pupil that are moved together, ``decentre.1+2`` or
+        ``decentre.all``; or one surface of a traced lens, ``radius.0``.
 
     Returns
     -------
@@ -229,4 +233,7 @@ def _kind(name: str) -> Perturbation | Imperfection:
             return alignment(known)
         if moved == known and re.fullmatch(r"\d+(\+\d+)*", elements):
             return alignment(known, map(int, elements.split("+")))
+    for error in get_args(SurfaceError):
+        if moved == error and elements.isdecimal():
+            return surface_error(error, int(elements))
     return name  # pyright: ignore[reportReturnType] - whatever was typed

@@ -44,7 +44,7 @@ from .reading import check_settings, read_choice, read_given
 __all__ = ["TrainOptions", "main", "read_train_options"]
 
 _EPOCHS = "training.epochs"
-_STOPPING = "lens2label: finishing the step and saving; Ctrl-C (again) leaves at once"
+_STOPPING = "lens2label: finishing the step and saving; Ctrl-C (again) exits at once"
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class TrainOptions:
     The folder receives config.json, environment.json, history.jsonl (a line an epoch), the newest
     two checkpoints, best.safetensors, and at the end predictions.safetensors and result.json (the
     test part, by the weights of the best epoch or, with --training.no-restore-best, of the last).
-    SIGTERM or Ctrl-C finish the step, save and leave with status 0; a second Ctrl-C leaves at
-    once; --resume goes on, even after a kill. A * ends the line of an epoch that is the best so
-    far.
+    SIGTERM or Ctrl-C finish the step, save and exit with status 0; a second Ctrl-C exits at once;
+    --resume continues the run, even after a kill. A * marks the line of an epoch that is the best
+    so far.
 
-    A kind has options of its own: --help after --codec jpeg, or after --data and a path, shows
-    those. Of its choices, none leaves the stage out, and None asks for nothing: what --config says,
-    or the default. For example:
+    A kind has its own options: --help after --codec jpeg, or after --data and a path, shows them.
+    Among the kinds, none leaves the stage out, and None keeps that of --config, or the default. For
+    example:
 
         lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
         lens2label train --output runs/tuned --config runs/edge --start runs/edge --data clinic
@@ -71,23 +71,24 @@ class TrainOptions:
     output: Path | None = None
     """Run folder."""
     root: Path | None = None
-    """Instead of --output: a folder in this one, named by the digest of the configuration."""
+    """Instead of --output: parent folder; the digest of the configuration names the run folder."""
     start: Path | None = None
-    """Run folder whose trained weights the run begins with, instead of random ones; --config takes
-    its configuration, and no weights. Not with --root, whose names tell nothing of it."""
+    """Run folder whose trained weights are the initial weights, instead of random ones; --config
+    takes its configuration, and no weights. Not with --root, whose folder names ignore it."""
     start_stages: tuple[Stage, ...] = ()
-    """Take the weights of these stages only; by default of all that the run has."""
+    """Take the weights of these stages only; by default those of all stages of that run."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1, ..."""
     resume: bool = False
-    """Continue the run in the folder; start it if there is none, by the options that say what to
-    train; show its result if it is done. Where the files of its scenes or its teacher were moved,
-    give --output, and --data and --teacher as where they are now: they are known by what they
-    hold. With --output, a larger --training.epochs and nothing else, a run with the schedule
-    constant goes on for more epochs, also when it is done."""
+    """Continue the run in the folder; start it by the other options if there is none; show its
+    result if it is done. If the files of its scenes or its teacher were moved, give --output, and
+    their new places by --data and --teacher: they are recognised by their content. With --output,
+    a larger --training.epochs and nothing else, a run with the schedule constant continues for
+    more epochs, also when it is done."""
     tensorboard: bool = False
     """Also write the numbers of each epoch for TensorBoard, to tensorboard/ in the run folder; may
-    be given or left out whenever the run goes on. Needs pip install "lens2label[tensorboard]"."""
+    be given or left out each time the run is continued. Needs
+    pip install "lens2label[tensorboard]"."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False
@@ -106,8 +107,8 @@ class TrainOptions:
         if self.root is not None:
             if self.start is not None:
                 raise OptionError(
-                    "--start needs --output: a folder named by its configuration alone would be "
-                    "taken for the run that begins without"
+                    "--start needs --output: the name of a --root folder depends only on the "
+                    "configuration, and would be that of the run without --start"
                 )
             return run_directory(self.root, self.run)
         return self.output or Path()
@@ -147,7 +148,7 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Begin a run, go on with it, or show it; returns the exit status."""
+    """Start a run, continue it, or show its result; returns the exit status."""
     options = read_train_options(arguments)
     usable_device(options.device)  # before anything is loaded
     folder = options.folder()
@@ -175,7 +176,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.resume:
             same += [word for words in (few or {}).values() for word in words]
         again = shlex.join(["lens2label", "train", "--output", str(folder), *same, "--resume"])
-        print(f"stopped by {stopped_by} and saved; to go on: {again}")
+        print(f"stopped by {stopped_by} and saved; to continue: {again}")
     return 0
 
 
@@ -287,8 +288,8 @@ def _train_held(
             meant = load_config(run.path)
         elif asked is None:
             raise ConfigError(
-                f"{run.path} holds nothing of a run that could go on: give the options of the run "
-                "again, or begin without --resume"
+                f"{run.path} holds no run that could be continued: give the options of the run "
+                "again, or start without --resume"
             )
     config = meant or options.run
     if meant is not None and asked is not None:

@@ -81,7 +81,7 @@ def bands_of(
 def check_response(
     given: tuple[float, ...], wavelengths: tuple[float, ...] | None, *, mixes: bool
 ) -> None:
-    """Refuse a spectral response that is not one of channels at wavelengths, or with colours."""
+    """Refuse a spectral response that does not fit the wavelengths, and one beside a colour."""
     bands = len(wavelengths or ())
     if not given:
         return
@@ -93,11 +93,11 @@ def check_response(
     rows = [given[at : at + bands] for at in range(0, len(given), bands)]
     if any(min(row) < 0 or max(row) == 0 for row in rows):
         raise ValueError(
-            f"spectral_response is not negative, and each channel sees light, not {given}"
+            f"spectral_response must not be negative, and each channel needs light, not {given}"
         )
     if mixes:
         raise ValueError(
-            "colour makes channels of the bands of the scenes, and spectral_response of one "
+            "colour makes channels from the bands of the scenes, and spectral_response gives one "
             "channel several wavelengths: set one of the two"
         )
 
@@ -115,7 +115,7 @@ def response_of(
     parts = torch.tensor(given).reshape(-1, bands)
     if len(parts) != channels:
         raise ConfigError(
-            f"front_end.spectral_response is of {len(parts)} channels, {bands} wavelengths each, "
+            f"front_end.spectral_response has {len(parts)} channels, {bands} wavelengths each, "
             f"but the scenes have {channels}"
         )
     return parts / parts.sum(1, keepdim=True)

@@ -36,7 +36,7 @@ class AutoencoderConfig(Settings):
     width_ratio: float = 3
     """Elements of the picture / elements of the latent: 6, 3 or 1.5. Not a compression ratio."""
     latent_bits: int | None = Field(default=None, ge=1, le=10)
-    """Bits of the quantised latent, which is then entropy-coded; float32 by default."""
+    """Bits per element of the quantised latent, which is then entropy-coded; float32 by default."""
 
     @field_validator("width_ratio")
     @classmethod

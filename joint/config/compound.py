@@ -40,11 +40,11 @@ class SurfaceConfig(Settings):
     curvature: float = 0.0
     """1 / radius, 1/metres: positive where its centre lies behind the surface; 0 is a plane."""
     radius: float | None = added(None)
-    """Metres, in place of the curvature, as which it is kept; inf is a plane."""
+    """Radius in metres, instead of the curvature, to which it is converted; inf is a plane."""
     thickness: float = 0.0
-    """Metres along the axis to the next surface; of the last one to the sensor."""
+    """Metres along the axis to the next surface; for the last one to the sensor."""
     material: Material = None
-    """What is behind it: one of optics.MATERIALS, an index, or n_d and V_d; by default air."""
+    """Material behind it: one of optics.MATERIALS, an index, or n_d and V_d; by default air."""
     semi_diameter: float | None = Field(default=None, gt=0)
     """Radius of its rim, metres, beyond which light is cut off; by default it has none. The stop
     needs one, or the front end's f_number."""
@@ -54,9 +54,9 @@ class SurfaceConfig(Settings):
     """Coefficients of r^4, r^6, ..., 1/metres^3, 1/metres^5, ...; to train some that the lens does
     not have yet, give zeros."""
     stop: bool = False
-    """Whether it is the aperture stop, which one of the surfaces is."""
+    """Whether it is the aperture stop; exactly one of the surfaces is."""
     trained: bool = True
-    """Train its numbers, where the front end trains such; otherwise it stays as it is."""
+    """Train the numbers of this surface that the front end's ``trained`` names; if false, none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -68,7 +68,7 @@ class SurfaceConfig(Settings):
         radius = given["radius"]
         known = isinstance(radius, int | float) and not isinstance(radius, bool)
         if radius != "inf" and not (known and radius != 0 and not math.isnan(radius)):
-            raise ValueError(f"radius is a number of metres, not 0, or inf, and not {radius!r}")
+            raise ValueError(f"radius must be a number of metres except 0, or inf, not {radius!r}")
         return {**given, "radius": None, "curvature": 0.0 if radius == "inf" else 1 / radius}
 
     @property
@@ -88,6 +88,11 @@ class SurfaceConfig(Settings):
 
 def _plain(surface: optics.Surface) -> dict[str, Any]:
     """Numbers of a surface as a configuration writes them."""
+    if surface.index_error != 0:
+        raise ValueError(
+            f"index_error of a surface is not kept, and must be 0, not {surface.index_error:g}: "
+            "give a material of that index"
+        )
     names = ("curvature", "thickness", "semi_diameter", "conic")
     numbers: dict[str, Any] = {name: float(getattr(surface, name)) for name in names}
     if math.isinf(numbers["semi_diameter"]):
@@ -127,8 +132,8 @@ def _triplet() -> tuple[SurfaceConfig, ...]:
 class CompoundConfig(Settings):
     """A lens of several surfaces, whose rays are traced, see optics.compound_imaging.
 
-    By default it is a triplet of 1 mm and f/5, as in an endoscope: on 128 x 128 pixels it sees 18
-    degrees from the axis to the corners.
+    By default it is a triplet of 1 mm and f/5, as in an endoscope: with 128 x 128 pixels the angle
+    from the axis to the corners is 18 degrees.
     """
 
     kind: Literal["compound"] = "compound"
@@ -146,18 +151,24 @@ class CompoundConfig(Settings):
     trained: tuple[Literal["curvature", "thickness", "conic", "aspheric"], ...] = ("curvature",)
     """Numbers that are trained, of all surfaces that have them but for those with trained=false;
     the last thickness is the focus. Focal length, f-number and focus stay as they start, see
-    optics.CompoundLens. Without any, the lens stays as it is."""
+    optics.CompoundLens. Without any, the lens is not trained."""
     f_number: float | None = Field(default=None, gt=0)
     """Focal length / diameter of the entrance pupil, to which the stop is opened; by default it is
     as wide as its semi_diameter."""
     focus: Distance | None = None
     """Metres from the first surface to the plane in focus, or inf: the last thickness is then that
-    to its paraxial image. By default the last thickness stays as given."""
+    to its paraxial image. By default the last thickness is kept."""
     object_distance: Distance = math.inf
     """Metres from the first surface to the scenes."""
+    centre: float = added(1e-3, gt=0)
+    """Least thickness of glass on the axis, metres, for objective.penalty. This default and the
+    next two suit lenses of some centimetres: give smaller ones for a smaller lens."""
+    edge: float = added(1e-3, gt=0)
+    """Least thickness of glass at the rim, metres, for objective.penalty."""
+    air: float = added(1e-4, gt=0)
+    """Least distance of glass from glass and from the sensor, metres, for objective.penalty."""
     pixel_pitch: float = Field(default=3.5e-6, gt=0)
-    """Distance between pixels, metres. With the number of pixels it says how much of the field is
-    seen."""
+    """Distance between pixels, metres. With the number of pixels it determines the imaged field."""
     pupil_size: int = Field(default=64, ge=8)
     """Samples across the pupil; at least psf_size pixel_pitch / (lambda f_number) + 1."""
     psf_size: int = Field(default=31, ge=3)
@@ -169,13 +180,13 @@ class CompoundConfig(Settings):
     """Rows and columns of places, from border to border of the scene, whose PSFs are computed;
     between them, PSFs are interpolated."""
     rank: int = Field(default=8, ge=1)
-    """Eigen-PSFs of which they are made, each of which costs a convolution."""
+    """Number of eigen-PSFs that represent these PSFs; each costs a convolution."""
     wavelengths: Wavelengths | None = None
     """One per channel of the scenes, metres; by default the bands of a colour camera, or evenly
     spaced ones. With colour, those of data.wavelengths; with a spectral_response, any number. At
     the middle one, focal length, f-number and focus are kept."""
     spectral_response: tuple[float, ...] = ()
-    """For channels that see a broad band: shares of the light at each of the wavelengths, first
+    """For channels with a broad band: shares of the light at each of the wavelengths, first
     those of the first channel, then those of the next, each scaled to a sum of 1."""
     colour: ColourConfig = added(ColourConfig())
     """Lamps and filters that make channels from the bands of the scenes; by default each band is a
@@ -210,7 +221,7 @@ class CompoundConfig(Settings):
     @classmethod
     def _each_once(cls, trained: tuple[str, ...]) -> tuple[str, ...]:
         if len({*trained}) < len(trained):
-            raise ValueError(f"trained names each kind of number once, and not {trained}")
+            raise ValueError(f"trained must name each kind of number once, not {trained}")
         return trained
 
     @field_validator("focus", "object_distance")
@@ -226,7 +237,7 @@ class CompoundConfig(Settings):
     def _of_use(self) -> Self:
         if self.glasses:
             raise ValueError(
-                "glasses are those of a prescription, and there is none: give the material of each "
+                "glasses are for a prescription, but there is none: give the material of each "
                 "surface"
             )
         check_places(self.places)
@@ -255,7 +266,8 @@ def optics_of(config: CompoundConfig, wavelength: float) -> optics.CompoundLens:
                 f"focal length of {float(first.focal_length):g} m"
             )
         surfaces = (*surfaces[:-1], surfaces[-1]._replace(thickness=image))
-    given = {"wavelength": wavelength, "object_distance": config.object_distance}
+    names = ("object_distance", "centre", "edge", "air")
+    given = {"wavelength": wavelength, **{name: getattr(config, name) for name in names}}
     every = optics.CompoundLens(surfaces, trained=config.trained, **given)
     chosen = {
         name: [number for number in numbers if config.surfaces[number].trained]

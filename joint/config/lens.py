@@ -203,12 +203,12 @@ class LensConfig(Settings):
             )
         if self.element == "none" and self.strength > 0:
             raise ValueError(
-                f"strength={self.strength:g} is that of an element: choose one, or set it to 0"
+                f"strength={self.strength:g} needs an element: choose one, or set strength to 0"
             )
         made = (self.max_height, self.levels, self.minimum_feature, self.material)
         if self.element != "height" and made != (None, None, 0.0, "fused_silica"):
             raise ValueError(
-                f"max_height, levels, minimum_feature and material are those of element='height', "
+                f"max_height, levels, minimum_feature and material are for element='height', "
                 f"not {self.element!r}"
             )
         if self.element == "height" and self.strength > _RELIEF:
@@ -240,7 +240,7 @@ class LensConfig(Settings):
             )
         if self.off_axis.varies and self.restoration is not None:
             raise ValueError(
-                "off_axis gives each place of the scene a PSF of its own, and restoration takes "
+                "off_axis gives each place of the scene its own PSF, but restoration takes "
                 "one for all: set one of the two"
             )
         check_response(self.spectral_response, self.wavelengths, mixes=self.colour.mixes)
@@ -271,7 +271,8 @@ def build_lens(
     ------
     ConfigError
         When wavelengths or spectral response do not match the number of channels of the scenes; for
-        axial colour or a singlet with a single wavelength, or lateral colour with a single channel.
+        axial colour or a singlet with a single wavelength, or lateral colour with a single channel;
+        for a window too large for the pupil's samples.
     ValueError
         When the filters or lamps are given for another number of bands.
 

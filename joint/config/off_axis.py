@@ -67,9 +67,9 @@ class OffAxisConfig(Settings):
     along: Literal["x", "y"] = "y"
     """Direction of the table's points from the axis; most lens design programs put them along y."""
     vignetting: float = added(0.0, ge=0, le=0.9)
-    """Share of the pupil, counted without its obscuration, that a round rim in front of the stop
-    cuts off for a corner of the scene, see optics.Vignetting. Corners become darker by it and, in
-    focus, more blurred along the radius. The cos^4 falloff on a sensor is set by the lens's
+    """Share of the pupil's full circle, whatever its obscuration, that a round rim in front of the
+    stop cuts off for a corner of the scene, see optics.Vignetting. Corners become darker by it
+    and, in focus, more blurred along the radius. The cos^4 falloff on a sensor is set by the lens's
     half_field."""
     places: tuple[int, int] = (7, 7)
     """Rows and columns of places, from border to border of the scene, whose PSFs are computed;

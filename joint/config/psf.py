@@ -416,7 +416,11 @@ def _as_channels(given: np.ndarray, channels: int) -> Tensor:
 def _scaled(psf: Tensor, passed: Tensor | None) -> Tensor:
     """Shares of the light, each channel scaled to the sum ``passed``, or kept if that is None."""
     if bool((psf < 0).any()):
-        raise ValueError(f"a PSF is not negative, and its least value is {float(psf.min()):.4g}")
+        raise ValueError(
+            f"a PSF is not negative, and its least value is {float(psf.min()):.4g}: for a picture "
+            "of a point source, give front_end.content='picture' and front_end.throughput, which "
+            "removes its background and noise; set the negative values of a PSF to 0"
+        )
     light = psf.sum((-2, -1), keepdim=True)
     if passed is not None:
         if not bool((light > 0).all()):
@@ -433,7 +437,7 @@ def _scaled(psf: Tensor, passed: Tensor | None) -> Tensor:
             )
         raise ValueError(
             f"a PSF sums to the share of the light that it transmits, at most 1, but this one to "
-            f"{brightest:.4g}: {scale}"
+            f"{brightest:.9g}: {scale}"
         )
     return psf
 

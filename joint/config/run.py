@@ -375,8 +375,8 @@ def _settings_in(annotation: Any) -> Iterator[type[Settings]]:  # noqa: ANN401 -
 def rests_untrained(config: RunConfig) -> bool:
     """Whether the classifier stays at random weights, because no epoch trains it.
 
-    False for a custom classifier, which may be made with trained weights, and if nothing in the
-    objective uses the classifier, where random weights do no harm.
+    False for a custom classifier, which may be made with trained weights, and if the objective
+    has no weight for task and distillation, where random weights do no harm.
     """
     judge, objective, training = config.system.classifier, config.objective, config.training
     random = isinstance(judge, ClassifierConfig) and judge.weights is None

@@ -3,7 +3,8 @@
 ::
 
     system ─┬─ uniform grey scene ─► shapes of the intermediate results, throughput
-            ├─ front end ─► optics.lens_performance, optics.through_focus, optics.audit_sampling
+            ├─ front end ─► optics.lens_performance, optics.through_focus, optics.audit_sampling;
+            │               without a pupil, MTF of its PSF
             └─ sensor ─► optics.photon_transfer, in each light
 """
 
@@ -13,14 +14,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 import optics
 from joint.device import device_of
 from joint.kinds import check_system
 from joint.planes import values_read
 from joint.system import ImagingSystem, evaluating
+from optics.imaging.psf_imaging import PSFImaging
 from optics.imaging.shutter import behind_shutter
-from optics.performance.examined import plain
+from optics.performance.examined import plain, shown_places, told_table
 from optics.quantity import image_size as as_size
 from optics.quantity import whole_number
 
@@ -33,6 +36,8 @@ __all__ = ["DataSheet", "InLight", "data_sheet"]
 _HALF, _GREY = 0.5, 0.18
 # Tolerated difference of the two image sizes: that between corners and centres of pixels.
 _SAME_SIZE = 0.05
+# Frequencies of the contrast of a fixed PSF, cycles/pixel, as those of optics.lens_performance.
+_FREQUENCY = (0.125, 0.25, 0.5)
 
 
 class InLight(NamedTuple):
@@ -81,19 +86,25 @@ class DataSheet:
     """Angle of the scene's corner, radians; 0 if the front end does not have it."""
     traced: TracedLens | None = None
     """Ray-traced data of the lens of several surfaces in the front end, if there is exactly one."""
+    psf_mtf: Tensor | None = None
+    """Modulation transfer function of a fixed PSF, such as a measured one, at 0.125, 0.25 and 0.5
+    cycles/pixel, float64 ``[(P, Q,) C, 3, 2]``: along y and along x, of each channel of the scene;
+    NaN for a channel without light."""
 
     @property
     def field_of_view(self) -> tuple[float, float] | None:
-        """Height and width of the field in the plane of focus, metres; None for focus at infinity.
+        """Height and width of the field in the plane of focus, metres.
 
-        From the angle of the corner if that is known, otherwise from the pixel pitch.
+        From the angle of the corner if that is known, otherwise from the pixel pitch. None without
+        a lens or for focus at infinity.
         """
         if self.lens is None or self.lens.magnification == 0:
             return None
         _, height, width = self.scene
         pixel = self.lens.object_pixel
         if self.half_field:
-            pixel = 2 * self.lens.focus * math.tan(self.half_field) / math.hypot(height, width)
+            away = self.lens.focus + self.lens.entrance_pupil
+            pixel = 2 * away * math.tan(self.half_field) / math.hypot(height, width)
         return height * pixel, width * pixel
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,6 +133,7 @@ class DataSheet:
             *([] if self.traced is None else [str(self.traced)]),
             *([] if self.lens is None else [str(self.lens)]),
             *([] if self.through_focus is None else [str(self.through_focus)]),
+            *([] if self.psf_mtf is None else ["\n".join(_told_mtf(self.psf_mtf))]),
             *(["\n".join(f"caution: {each}" for each in self.problems)] if self.problems else []),
             *([] if self.sensor is None else ["\n".join((str(self.sensor), *self._light()))]),
         ]
@@ -165,7 +177,7 @@ def data_sheet(
         On the CPU. Print it, or see its ``lens`` (:func:`optics.lens_performance`),
         ``through_focus`` (:func:`optics.through_focus`) and ``sensor``
         (:func:`optics.photon_transfer`). The first two are None for a front end with no pupil or
-        several.
+        several; ``psf_mtf`` has the contrast of a fixed PSF.
 
     Raises
     ------
@@ -209,7 +221,40 @@ def data_sheet(
         bits=None if values is None or depth is None else values * depth,
         half_field=half_field,
         traced=None if front is None else traced_lens(front),
+        psf_mtf=_psf_mtf(front),
     )
+
+
+@torch.no_grad()
+def _psf_mtf(front: optics.FrontEnd | None) -> Tensor | None:
+    """MTF ``[(P, Q,) C, F, 2]`` of a fixed PSF along y and x; None for any other front end."""
+    if not isinstance(front, PSFImaging) or front.pupil is not None:
+        return None
+    psf = front.psf().double().cpu()
+    # Of its line spread functions, as optics.mtf, but at frequencies that its samples do not have.
+    return torch.stack([_line_mtf(psf.sum(across)) for across in (-1, -2)], -1)
+
+
+def _line_mtf(line: Tensor) -> Tensor:
+    """MTF ``[..., F]`` of line spread functions ``[..., n]``."""
+    turns = torch.outer(torch.arange(line.shape[-1]).double(), torch.tensor(_FREQUENCY).double())
+    waves = torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
+    return (line.to(waves.dtype) @ waves).abs() / line.sum(-1, keepdim=True)
+
+
+def _told_mtf(mtf: Tensor) -> Iterator[str]:
+    """Lines of the MTF ``[(P, Q,) C, F, 2]``: channels that all have the same share a row."""
+    yield "MTF    of the fixed PSF, at cycles/pixel: along y and along x"
+    of_places = mtf.ndim == 5
+    rows = [[*(["place"] if of_places else []), "channel", *(f"MTF at {f:g}" for f in _FREQUENCY)]]
+    for place in shown_places(mtf) if of_places else [()]:
+        head = [", ".join(map(str, place))] if of_places else []
+        channels = mtf[place]
+        same = bool((channels == channels[:1]).all())
+        for channel, row in enumerate(channels[:1] if same else channels):
+            told = ("none" if math.isnan(y) else f"{y:.3f} y {x:.3f} x" for y, x in row.tolist())
+            rows.append([*head, "all" if same else str(channel), *told])
+    yield from told_table(rows)
 
 
 def _other_size(

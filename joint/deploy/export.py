@@ -60,7 +60,7 @@ class Exported:
     """Shape of its input for each picture, ``[C, H, W]``."""
     classes: tuple[str, ...] | int
     """Names of the classes of its scores or probabilities; their number if they have no names;
-    ``()`` for a file without scores."""
+    ``()`` for a file that gives neither."""
     size: int
     """Size of the file, bytes."""
     difference: float
@@ -128,7 +128,8 @@ def export(
     until : {"latent", "handed", "scores", "probabilities"}
         Output of the file. latent: that which a learned codec would write (``codec.encode``, whole
         numbers for a factorized one), for a camera that compresses. handed: the picture behind the
-        codec, or that of a camera without one. scores. probabilities: the softmax of the scores.
+        codec, or that of a camera without one. scores: those of the classifier. probabilities:
+        the softmax of the scores.
     classes : sequence of str, optional
         Names of the classes for the file's description, if it gives scores or probabilities
         (``lens2label.json``: an extra file of a .pt2, a metadata property of a .onnx); by default
@@ -150,8 +151,8 @@ def export(
         come after the plane, no classifier or scenes, another number of names than of scores, the
         system's own names in another order, a rule for other classes or without probabilities,
         scores that are not ``[B, K]``, a stage that cannot be a graph (a codec of files, or a
-        custom one that computes outside torch; in ONNX a hyperprior, float64), or a file whose
-        output differs from the system's. Nothing is written then.
+        custom one that computes outside torch; in ONNX a hyperprior, float64 or bfloat16), or a
+        file whose output differs from the system's. Nothing is written then.
     CheckpointError
         When no file can be written; before anything is computed, if the folder shows it.
     ImportError

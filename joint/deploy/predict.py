@@ -33,7 +33,7 @@ from joint.kinds import check_batch_size
 from joint.run.trained import SceneKind, load_trained, rebuilt
 from joint.saved.folder import as_path
 from joint.settings import ConfigError
-from optics.quantity import check_scalar, one_number
+from optics.quantity import one_number
 
 from .decision import place, tell_elsewhere
 
@@ -179,8 +179,7 @@ def predict(  # noqa: PLR0913 - as evaluate, at any point
     check_batch_size(batch_size)
     seed = as_seed(seed)
     point = OperatingPoint(photons, quality, distance, motion)
-    for name, value in point.asked().items():
-        check_scalar(name, value, remedy=f"call once for each {name}")
+    point.check()
     temperature = one_number("temperature", temperature)
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be positive and finite, not {temperature:g}")

@@ -72,8 +72,8 @@ def rate_figure(found: RateCurves, *, title: str = "") -> Figure:
 def distortion_figure(found: RateDistortion, *, title: str = "") -> Figure:
     """Draw fidelity against bits per pixel, a line for each codec.
 
-    The fidelity is the metric at which bits are compared. A lossless point has no PSNR and is drawn
-    as a vertical line at its rate.
+    The fidelity is the metric at equal values of which ``found`` compares bits. A lossless point
+    has no finite PSNR and is drawn as a vertical line at its rate.
 
     Parameters
     ----------

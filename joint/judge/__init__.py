@@ -2,5 +2,6 @@
 
 Files: ``evaluate`` the pass over scenes, ``evaluation`` its result · ``point`` the operating point:
 light, distance, motion or quality, ``light_cut`` light that the simulation loses · ``metric`` names
-of metrics · ``view_average`` average over several views · ``referral`` pictures to refer.
+of metrics · ``view_average`` average over several views · ``choose`` a decision rule, ``referral``
+pictures to refer.
 """

@@ -22,13 +22,12 @@ from joint.system import ImagingSystem, SystemOutput, evaluating
 from optics import srgb_to_linear
 from optics.imaging.psf_imaging import PSFImaging
 from optics.imaging.shutter import behind_shutter
-from optics.quantity import check_scalar
 
 from .evaluation import Evaluation
 from .point import OperatingPoint, operating, told_quality, warn_of_cut
 from .view_average import Views, average_views
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "try_points"]
 
 # Number of pictures whose files are decoded to check a codec when bytes are counted.
 _DECODED = 8
@@ -120,8 +119,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     seed = as_seed(seed)
     check_suited(system, dataset)
     point = OperatingPoint(photons, quality, distance, motion)
-    for name, value in point.asked().items():
-        check_scalar(name, value, remedy=f"call once for each {name}")
+    point.check()
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
     elif not isinstance(objective, Objective):
@@ -155,7 +153,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
             if output.logits is not None:
                 part.logits.append(output.logits.float())
             bar.update(count)
-        # Throughput and light share at this operating point.
+        # Throughput and quality at this operating point.
         light = None if system.front_end is None else float(system.front_end.throughput())
         told = told_quality(system.codec)
     whole = _Part.whole(gathered(part.on_cpu()) if shared else [part.on_cpu()])
@@ -175,6 +173,18 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     _check_rate(found, system)
     _check_passive(found, system)
     return found
+
+
+def try_points(
+    system: ImagingSystem, dataset: LesionDataset, points: Sequence[OperatingPoint]
+) -> None:
+    """Refuse what a later point would, with one picture: a motion may be too far for its side."""
+    check_suited(system, dataset)
+    feed = Feed(dataset, device_of(system), resident=False)
+    for point in points:
+        with evaluating(system), torch.no_grad(), operating(system, point):
+            for shown in feed.shown([torch.tensor([0])], seed=0):
+                system(shown.scenes, generator=shown.noise)
 
 
 @dataclass

@@ -17,7 +17,13 @@ __all__ = ["Evaluation"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results over one data set; None if the system has no such stage."""
+    """Results over one data set; None if the system has no such stage.
+
+    ``report`` has the metrics of the classifier, with intervals. ``bpp`` is the estimated rate and
+    ``bpp_bytes`` that of files, in bits/pixel. ``psnr``, in dB, and ``ssim`` compare the output of
+    the codec with its input; ``psnr_scene`` compares it with the scene. ``throughput`` and
+    ``light_share`` are shares in 0..1. Paired tests use ``logits``, ``labels`` and ``groups``.
+    """
 
     count: int
     """Number of pictures."""

@@ -50,7 +50,7 @@ def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
         return "classifier"
     if metric in ("bpp", "bpp_bytes", "psnr", "ssim", "loss_rate", "loss_distortion"):
         return "codec"
-    return "front_end" if metric in _OF_LIGHT else None
+    return "front_end" if metric in (*_OF_LIGHT, "loss_penalty") else None
 
 
 def scores_nothing(metric: str) -> bool:

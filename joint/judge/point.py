@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP
+from compress import Codec, LearnedCodec
 from joint.caution import caution
 from joint.system import ImagingSystem
 from optics import CodedExposure, FrontEnd
 from optics.imaging.psf_imaging import PSFImaging
 from optics.imaging.shutter import behind_shutter
-from optics.quantity import one_number
+from optics.quantity import check_scalar
 
 from .light_cut import what_is_cut
 
@@ -37,8 +36,7 @@ class OperatingPoint(NamedTuple):
     photons: float | None = None
     """Light, photons/pixel at full scale; see :meth:`optics.Sensor.under`."""
     quality: float | None = None
-    """Quality of a codec that has several: 0 to ``levels - 1`` for a learned codec, 1 to 100 for
-    JPEG, 0 to 100 for lossy WebP and AVIF."""
+    """Quality of a codec that has several; see :meth:`compress.Codec.at`."""
     distance: float | None = None
     """Metres from the lens to all scenes; see :meth:`optics.IncoherentImaging.at`."""
     motion: float | None = None
@@ -47,6 +45,11 @@ class OperatingPoint(NamedTuple):
     def asked(self) -> dict[str, float]:
         """The requested numbers by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def check(self) -> None:
+        """Raise a TypeError unless each of the requested values is one number."""
+        for name, value in self.asked().items():
+            check_scalar(name, value, remedy=f"call once for each {name}")
 
     def to_dict(self) -> dict[str, float | str]:
         """The requested numbers for JSON; an infinite distance is ``"inf"``, as in config.json."""
@@ -119,7 +122,7 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
                 raise ValueError(
                     f"quality={point.quality:g} needs a codec, but the system has none"
                 )
-            stack.enter_context(at_quality(codec, point.quality))
+            stack.enter_context(codec.at(point.quality))
         yield
 
 
@@ -153,51 +156,6 @@ def told_quality(codec: nn.Module | None) -> str | None:
     return f"{at:.12g} of 0 to {codec.levels - 1}{' (the middle)' if at == middle else ''}"
 
 
-@contextmanager
-def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
-    """Set the quality of a codec within a ``with`` block; None keeps its own.
-
-    Raises
-    ------
-    TypeError
-        When ``quality`` is not one number.
-    ValueError
-        When the codec has no such quality, or no choice of qualities.
-    """
-    if quality is None:
-        yield
-        return
-    if isinstance(quality, bool):  # would count as 0 or 1
-        raise TypeError(f"quality must be one number, not {quality}")
-    quality = one_number("quality", quality)
-    if isinstance(codec, LearnedCodec):
-        pass  # the codec checks the number itself
-    elif isinstance(codec, JPEG | DifferentiableJPEG | AVIF) or (
-        isinstance(codec, WebP) and not codec.lossless
-    ):
-        least = 0 if isinstance(codec, WebP | AVIF) else 1
-        if not least <= quality <= 100 or not quality.is_integer():
-            raise ValueError(
-                f"the quality of {type(codec).__name__} must be a whole number, {least} to 100, "
-                f"got {quality:g}"
-            )
-        quality = int(quality)
-    else:
-        raise ValueError(f"{type(codec).__name__} has no choice of qualities: leave quality out")
-    before = codec.quality
-    tables = None
-    if isinstance(codec, DifferentiableJPEG):
-        if before is None:
-            raise ValueError(
-                "this DifferentiableJPEG has its own tables, trained or set, which belong to no "
-                "quality, and another quality would replace them: leave quality out"
-            )
-        tables = codec.log_tables.detach().clone()  # may differ slightly from those of the quality
-    codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        yield
-    finally:
-        codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(codec, DifferentiableJPEG) and tables is not None:
-            with torch.no_grad():
-                codec.log_tables.copy_(tables)
+def at_quality(codec: Codec, quality: float | None) -> AbstractContextManager[None]:
+    """:meth:`compress.Codec.at`; None keeps the codec's own quality."""
+    return nullcontext() if quality is None else codec.at(quality)

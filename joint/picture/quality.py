@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compress import AVIF, JPEG, Codec, DifferentiableJPEG, LearnedCodec, WebP, quality_for
+from compress import Codec, quality_for
 from joint.stages import Encoding
 
 from .file import as_coded, picture_for
@@ -80,7 +80,7 @@ def find_quality(
     """
     if most < 1:
         raise ValueError(f"a quality is found on at least 1 picture, not on {most}")
-    if not isinstance(codec, LearnedCodec | JPEG | DifferentiableJPEG | WebP | AVIF):
+    if len(codec.qualities()) == 0:
         raise ValueError(f"{type(codec).__name__} has no choice of qualities: leave bpp out")
     spread = [i * len(sources) // most for i in range(most)] if most < len(sources) else []
     order = dict.fromkeys([*spread, *range(len(sources))])  # others replace unreadable pictures

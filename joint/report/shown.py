@@ -185,8 +185,8 @@ def _regions(found: RateMap) -> Iterator[Html]:
         caption=f"Rate by region of {len(found.labels)} pictures with a boundary, which reaches "
         f"{found.band:g} pixels to either side. Density is the share of the bits over the share of "
         f"the area, with {100 * found.level:g} % intervals over lesions. Another "
-        f"{found.side_bits:,.0f} bits per picture, such as a header, belong to no region, so "
-        "all densities may be below 1",
+        f"{found.side_bits:,.0f} bits per picture, such as a header, belong to no region and "
+        "count in no share",
     )
     yield picture(
         dodged_figure(

@@ -366,6 +366,7 @@ def _objective(objective: Objective) -> str:
         (objective.distortion, f"distortion ({objective.distortion_kind})"),
         (objective.restoration, f"restoration ({objective.distortion_kind})"),
         (objective.distillation, "divergence from the teacher (nats)"),
+        (objective.penalty, "penalty of the front end"),
     ]
     shown = [f"{weight:g} × {name}" for weight, name in terms if weight]
     for name, term in objective.terms.items():

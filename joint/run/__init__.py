@@ -1,6 +1,5 @@
-"""A run: from data to a finished one, and back.
+"""A run: from data to a finished run, and back.
 
-Files: ``build`` from data to objects, ``start`` what a run begins with, ``complete`` from data to a
-finished run, ``stop`` ends between steps · ``trained`` what a run left, brought back, ``printed``
-how a module was built.
+Files: ``build`` objects of a configuration, ``start`` initial weights from other runs, ``complete``
+from data to a finished run, ``stop`` a stop between steps · ``trained`` loading of a finished run.
 """

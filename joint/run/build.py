@@ -22,20 +22,20 @@ __all__ = ["build_split", "build_system"]
 
 
 def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:
-    """Divide the scenes ``dataset`` as ``config`` says.
+    """Divide the scenes ``dataset`` by the split of ``config``.
 
     Raises
     ------
     ConfigError
-        When ``split.column`` is no column of the scenes, or does not say the parts.
+        When ``split.column`` is no column of the scenes, or does not name the parts.
     ValueError
         As :func:`classify.split` and :func:`classify.k_folds`.
 
     Warns
     -----
     UserWarning
-        As :func:`classify.given_split`, and where folders say the parts and ``split.column`` does
-        not ask for them.
+        As :func:`classify.given_split`, and when folders are parts of a split, but
+        ``split.column`` does not use them.
     """
     wanted = config.split
     if wanted.column is not None:
@@ -78,8 +78,8 @@ def build_system(
 ) -> ImagingSystem:
     """Build the system of a configuration for scenes ``[B, channels, H, W]``.
 
-    The initial weights are a pure function of ``config.seed``; torch's global generator is left
-    as it was.
+    The initial weights are a pure function of ``config.seed``; the state of torch's global
+    generator does not change.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def build_system(
 
 
 def _captured(config: FrontEndConfig, channels: int) -> int | None:
-    """Channels of an exposure of scenes: where colours are mixed, other ones than they have."""
+    """Channels of an exposure; if colours are mixed, not those of the scenes."""
     if isinstance(config, CustomConfig):
         return None
     _, lens = lens_of(config)

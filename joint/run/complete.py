@@ -1,4 +1,4 @@
-"""A run from its configuration to its end, from weights that other runs have reached.
+"""A run from its configuration to its result, also from trained weights of other runs.
 
 ::
 
@@ -67,47 +67,47 @@ def complete_run(
     also: Callable[[ImagingSystem, Evaluation], Mapping[str, Any]] | None = None,
     progress: bool = True,
 ) -> ImagingSystem:
-    """Train and test the run of a configuration, and leave a folder that is done.
+    """Train and test the run of a configuration; its folder then holds the result.
 
     The folder is one of ``lens2label train``: :func:`joint.load_run`, ``lens2label evaluate`` and
-    ``lens2label report`` read it. The weights that are tested are those that training leaves: of
-    the best epoch, or with ``restore_best=False`` the last ones (their average, where one is kept).
+    ``lens2label report`` read it. The final weights of the training are tested: those of the best
+    epoch, or with ``restore_best=False`` the last ones (or their average, with ``averaging``).
 
-    Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
-    with the same arguments and takes its share of training and test, and process 0 alone writes.
+    If ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
+    with the same arguments and takes its share of training and test; only process 0 writes.
 
     Parameters
     ----------
     config : RunConfig
-        The run. One that goes on is that of its folder; only its teacher, and the files of its
-        scenes, may lie in other places than it says: they are known by what they hold. And with the
-        schedule ``constant`` it may have more epochs than it had, see :func:`joint.fit`: a run that
-        was done is so no more, until the longer one is tested. Not in a folder that is named by
-        the digest of its configuration, as one of a study is.
+        The run. When a run is continued, it must be that of the folder; only its teacher and the
+        files of its scenes may be at other places, because they are recognised by their content.
+        And with the schedule ``constant`` it may have more epochs than before, see
+        :func:`joint.fit`: a run that was done is then not done until the longer one is tested. This
+        is refused for a folder that is named by the digest of its configuration, as in a study.
     parts : Split
-        Its scenes, ``build_split(config, build_data(config.data))``: built once for many runs.
+        Its scenes, ``build_split(config, build_data(config.data))``, which many runs may share.
     directory : path or RunFolder
         The run folder.
     start : mapping of stage to module, optional
-        Trained stages whose weights are copied before training, as of
-        :func:`joint.run.start.trained_stages`; the others begin with those of
-        ``config.system.seed``.
-        The folder keeps their digest, and a run that is saved may go on without them.
+        Trained stages whose weights are copied before training, as returned by
+        :func:`joint.run.start.trained_stages`; the other stages start with random weights of
+        ``config.system.seed``. The folder keeps the digest of the stages, and a saved run may be
+        continued without them.
     start_run : str, optional
-        Digest of the run that they are of, which ``result.json`` is to name; it is kept, too.
+        Digest of the run that these stages are from, for ``result.json``; the folder keeps it, too.
     resume : bool
-        Go on with an interrupted run, and take a finished one as it is.
+        Continue an interrupted run, and return a finished one unchanged.
     device : torch.device or str
-        Where to train.
+        Device of the training.
     resamples : int
         Bootstrap resamples of the lesions, for the intervals in ``result.json``; 0 for none.
     stop : callable, optional
-        Asked after the steps; once it says True, the run is saved and left, and
-        :func:`joint.is_done` says False of its folder.
+        Called after the steps; when it returns True, the run is saved and ends, and
+        :func:`joint.is_done` is False for its folder.
     on_epoch : callable or sequence of them, optional
-        Told of each epoch as in :func:`joint.fit`; of a finished run, of all that it had.
+        Called with each epoch as in :func:`joint.fit`; for a finished run with all of its epochs.
     also : callable, optional
-        Gives what ``result.json`` says besides, from the trained system and its test.
+        Returns further entries of ``result.json``, from the trained system and its test.
     progress : bool
         Show bars and lines.
 
@@ -119,23 +119,23 @@ def complete_run(
     Raises
     ------
     ConfigError
-        When the folder holds a run of another configuration or another start, finished or not; a
-        finished one, or one that is to go on for more epochs, on other pictures; one that does not
-        go on for as many; or one that was ended before it was saved, and whose start is not given
-        again; what is left of one without its checkpoint; and for a teacher that is not
-        there, or is of other scenes, see :func:`joint.run.trained.load_teacher`; and for a new run
-        of other parts than ``config.split`` makes; for an objective or another section of a class
-        of your own, which no folder could bring back.
+        When the folder holds a run of another configuration or another start, finished or not; one
+        with other pictures, if it is finished or continued for more epochs; one that cannot be
+        continued for as many epochs; one that ended before it was saved, if its start is not given
+        again; or the remains of a run without its checkpoint. For a teacher that does not exist or
+        is for other scenes, see :func:`joint.run.trained.load_teacher`; for a new run with other
+        parts than those of ``config.split``; and for an objective or another section of a custom
+        class, which cannot be loaded from a folder.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
 
     Warns
     -----
     UserWarning
-        When a classifier that was never trained learns in no epoch; when the file that it begins
-        with is of a run folder, and that run was trained on pictures of ``parts.test``, or of their
-        lesions; when a stage, but for a sensor, is set otherwise than the one whose weights it
-        begins with.
+        When a classifier with random weights is trained in no epoch; when the file of its initial
+        weights is from a run folder, and that run was trained on pictures of ``parts.test``, or of
+        their lesions; when a stage other than a sensor has other settings than the one whose
+        weights it starts with.
     """
     check_comes_back(config)
     train, validation, test = parts.train, parts.validation, parts.test
@@ -277,7 +277,7 @@ def _check_teacher(folder: RunFolder, teacher: ImagingSystem | None) -> None:
 
 
 def _check_split(config: RunConfig, parts: Split) -> None:
-    """Refuse parts that nobody who opens the folder would find by its configuration."""
+    """Refuse parts that the configuration of the folder would not reproduce."""
     whole = parts.whole
     same = None if whole is None else build_split(config, whole).parts
     if same is None or [(name, part.identifiers) for name, part in same.items()] != [
@@ -292,19 +292,19 @@ def _check_split(config: RunConfig, parts: Split) -> None:
 
 
 def noted(config: RunConfig, folder: RunFolder, device: torch.device) -> None:
-    """Write what is to be trained into a folder, and where."""
+    """Write the configuration and the environment into a folder."""
     folder.begin()
     save_config(config, folder.path)
     folder.record_environment(device)
 
 
 def places(data: DataConfig) -> dict[str, Path]:
-    """Where scenes lie, by the names of the settings that say so."""
+    """Paths of scenes, by the names of their settings."""
     return {name: place for name, place in dict(data).items() if isinstance(place, Path)}
 
 
 def put(config: RunConfig, where: RunConfig) -> RunConfig:
-    """The same run, with its scenes and its teacher where those of another configuration lie."""
+    """The same run, with the paths of scenes and teacher of another configuration."""
     moved: dict[str, object] = {} if where.teacher is None else {"teacher": where.teacher}
     if type(config.data) is type(where.data):
         moved["data"] = config.data.model_copy(update=places(where.data))
@@ -318,18 +318,18 @@ def lengthened(config: RunConfig, epochs: int) -> RunConfig:
 
 
 def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> RunConfig | None:
-    """The configuration of the run that a folder holds, as which alone it goes on; None of none.
+    """The configuration of the run in a folder, with which it must be continued; None without one.
 
-    The one that was asked for may be of scenes and a teacher that lie elsewhere, and of more
-    epochs, where such a run goes on.
+    The given ``config`` may have other places of scenes and teacher, and more epochs if such a run
+    can be continued.
 
     Raises
     ------
     CheckpointError
-        When it holds one that is not to be resumed.
+        When it holds a run, but ``resume`` is false.
     ConfigError
-        When its configuration cannot be read, or the one that was asked for, if any, is another, or
-        does not go on for as many epochs; when it holds what is left of a run.
+        When its configuration cannot be read, or differs from ``config``, or the run cannot be
+        continued for as many epochs; when it holds the remains of a run.
     """
     # The first process decides: it may have written a file before the others look.
     there = folder.has_checkpoint() or is_done(folder.path)
@@ -355,8 +355,8 @@ def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> Run
     if config != same:
         raise ConfigError(
             f"{folder} holds a run of another configuration, and is resumed as it was started: "
-            "leave the options out, or choose another folder; to go on from its weights in "
-            f"another way: --config {folder} --start {folder}, other options, and a new --output"
+            "leave the options out, or choose another folder; to start from its weights with other "
+            f"options: --config {folder} --start {folder}, these options, and a new --output"
         )
     if longer and (reason := _why_not_longer(folder, saved, epochs)) is not None:
         raise ConfigError(f"{folder} {reason}")
@@ -364,17 +364,17 @@ def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> Run
 
 
 def _why_not_longer(folder: RunFolder, saved: RunConfig, epochs: int) -> str | None:
-    """Why the run of a folder does not go on for more epochs; None where it does."""
+    """Why the run of a folder cannot continue for more epochs; None if it can."""
     if folder.path.resolve().name == saved.digest():
         return (
-            "is named by the digest of its configuration, as those of a study and of --root are, "
-            f"and with {epochs} epochs that would be another: copy the folder to another name, and "
-            "go on there"
+            "is named by the digest of its configuration, as in a study and with --root, "
+            f"and {epochs} epochs would change the digest: copy the folder to another name, and "
+            "continue there"
         )
     if not folder.has_checkpoint():
         return (
-            "has no checkpoint any more, which had the moments of the optimiser: put it back from "
-            f"a copy, or begin another run with its weights (--start {folder}, start=)"
+            "no longer has its checkpoint with the moments of the optimiser: restore it from "
+            f"a copy, or start another run with its weights (--start {folder}, start=)"
         )
     return why_not_longer(folder.load_head(), epochs)
 
@@ -386,7 +386,7 @@ def _checked_start(
     *,
     resume: bool,
 ) -> tuple[dict[str, str], str | None]:
-    """What the run of a folder begins with, or has begun with: digests of stages, and of a run."""
+    """The start of the run in a folder: digests of its trained stages, and of their run."""
     # The first process decides, as of the configuration.
     begun, recorded = gathered(
         (folder.has_checkpoint() or is_done(folder.path), folder.recorded_start())

@@ -1,4 +1,4 @@
-"""What a run begins with: trained stages of another one, and what is to be said of them.
+"""The start of a run: trained stages of another one, and warnings about them.
 
 ::
 
@@ -17,6 +17,7 @@ from classify import LesionDataset, Split
 from joint.caution import caution
 from joint.config.classifier import ClassifierConfig
 from joint.config.run import RunConfig, load_config, rests_untrained
+from joint.described import described, differing
 from joint.saved.checkpoint import CheckpointError, load_weights
 from joint.saved.folder import CONFIG_FILE, as_path
 from joint.saved.predictions import Predictions, load_predictions
@@ -25,7 +26,6 @@ from joint.stages import Stage
 from joint.system import ImagingSystem
 
 from .build import build_split, build_system
-from .printed import differing
 from .trained import Trained, load_trained
 
 __all__ = ["copy_into", "speak_of_classifier", "speak_of_settings", "trained_stages"]
@@ -37,16 +37,16 @@ _HEAD = ("head.weight", "head.bias")
 def trained_stages(
     directory: Path | str, parts: Split, stages: Collection[Stage] | None = None
 ) -> dict[Stage, nn.Module]:
-    """Stages of a run as it was tested, to begin another run with: ``complete_run(start=)``.
+    """Trained stages of a run, to start another run with: ``complete_run(start=)``.
 
     Parameters
     ----------
     directory : path
         The run folder; its scenes are not needed.
     parts : Split
-        Scenes of the run that is to begin, whose size, channels and classes must fit the stages.
+        Scenes of the new run, whose size, channels and classes must fit the stages.
     stages : collection of stage names, optional
-        Which of them; by default all that the run has.
+        Stages to return; by default all that the run has.
 
     Raises
     ------
@@ -57,8 +57,8 @@ def trained_stages(
     Warns
     -----
     UserWarning
-        When the classifier was trained for another number of classes: its last layer is a new one.
-        When it was trained for as many of other names, or in another order. When the run was
+        When the classifier was trained for another number of classes: its last layer is new then.
+        When its classes have other names, or another order. When the run was
         trained on pictures of ``parts.test``, or of their lesions.
     """
     directory = as_path(directory)
@@ -100,13 +100,14 @@ def copy_into(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:
 
 
 def speak_of_settings(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:
-    """Say where a stage is set otherwise than the one whose weights it begins with.
+    """Warn if a stage has other settings than the one whose weights it starts with.
 
-    A sensor has no weights to suit: a run that goes on with fewer photons is what was asked for.
+    Not for a sensor, which has no such weights: a start with fewer photons is intended.
     """
     if not module.state_dict():  # as of a codec that writes files
         return
-    other = differing(repr(module), getattr(system, stage))
+    own = getattr(system, stage)
+    other = differing(described(module), described(own), learning=False)
     if other is not None and stage != "sensor":
         caution(
             f"the {stage} begins with weights of one of other settings: {other}. If that is not "
@@ -116,7 +117,7 @@ def speak_of_settings(system: ImagingSystem, stage: Stage, module: nn.Module) ->
 
 
 def speak_of_classifier(config: RunConfig, parts: Split, start: Mapping[Stage, nn.Module]) -> None:
-    """Say where a new run begins with a classifier that knows nothing, or knows the test part."""
+    """Warn if the classifier of a new run stays random, or was trained on the test part."""
     if "classifier" in start:
         return
     if rests_untrained(config):
@@ -176,7 +177,7 @@ def _speak_of_seen(theirs: RunConfig, trained: Trained, parts: Split) -> None:
 
 
 def _speak_of_names(trained: Trained, ours: Sequence[str], directory: Path) -> None:
-    """Say where a classifier tells as many classes apart, but others: its scores are of those."""
+    """Warn if a classifier has as many classes, but with other names or another order."""
     theirs = trained.scenes.classes
     if len(theirs) != len(ours) or theirs == tuple(ours):
         return
@@ -190,7 +191,7 @@ def _speak_of_names(trained: Trained, ours: Sequence[str], directory: Path) -> N
 def _for_classes(
     module: nn.Module, weights: Mapping[str, Tensor], directory: Path
 ) -> Mapping[str, Tensor]:
-    """The weights of a stage; a last layer for another number of classes begins anew."""
+    """The weights of a stage; a last layer for another number of classes stays random."""
     fresh = {
         name: value
         for name, value in module.state_dict().items()

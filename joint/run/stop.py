@@ -1,7 +1,7 @@
-"""Stopping a run from outside, without losing a step: SIGTERM and Ctrl-C become a question.
+"""Stopping a run from outside, without losing a step: SIGTERM and Ctrl-C become requests.
 
-Who sends a signal cannot know what the process is doing; the training loop asks after each step
-whether it should go on, and saves if not.
+A signal may come at any moment; the training loop asks after each step whether there was one, and
+then saves and ends.
 """
 
 import os
@@ -17,7 +17,7 @@ __all__ = ["StopRequest", "graceful_stop"]
 
 @final
 class StopRequest:
-    """Whether somebody asked for the end; call it to know."""
+    """Request to stop a run; calling it returns whether there was one."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
@@ -28,11 +28,11 @@ class StopRequest:
 
     @property
     def reason(self) -> str | None:
-        """Name of the first signal, or what :meth:`request` was given."""
+        """Name of the first signal, or the ``reason`` of :meth:`request`; None before."""
         return self._reason
 
     def request(self, reason: str = "request") -> None:
-        """Ask for the end from inside the program, in any thread; ``reason`` is shown."""
+        """Request the stop from inside the program, in any thread; ``reason`` is shown."""
         self._reason = self._reason or reason
 
 
@@ -40,10 +40,10 @@ class StopRequest:
 def graceful_stop(*, notice: str | None = None) -> Iterator[StopRequest]:
     """Turn SIGTERM, and the first SIGINT, into a request to stop after the current step.
 
-    A second SIGINT raises KeyboardInterrupt at once. The handlers before are back afterwards.
+    A second SIGINT raises KeyboardInterrupt at once. The earlier handlers are restored afterwards.
     Signals that the process ignores (as those started with ``nohup`` or ``&`` may) stay ignored.
     Signals reach the main thread only: in another one this changes no handler, and only
-    :meth:`StopRequest.request` asks.
+    :meth:`StopRequest.request` has an effect.
 
     Parameters
     ----------

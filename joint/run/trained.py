@@ -1,6 +1,5 @@
 """What training left in a run folder: its weights, and whole systems brought back with them."""
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from joint.caution import caution
 from joint.config.codecs import build_codec, for_channels
 from joint.config.run import RunConfig, load_config
 from joint.config.scenes import DataConfig, build_data
+from joint.described import described, differing, part_of
 from joint.saved.checkpoint import CheckpointError, load_checkpoint, load_weights
 from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
 from joint.settings import ConfigError, NoneConfig
@@ -21,7 +21,6 @@ from joint.system import ImagingSystem
 from joint.train.training import Training
 
 from .build import build_split, build_system
-from .printed import differing, printed_stage
 
 __all__ = [
     "SceneKind",
@@ -51,18 +50,18 @@ class SceneKind(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What training left in a run folder."""
+    """Result of a training in a run folder."""
 
     weights: dict[str, Tensor]
-    """Of any shape, by their names in the system."""
+    """Weights of any shape, by their names in the system."""
     head: dict[str, Any]
-    """What their file says of the run."""
+    """Header of their file, which describes the run."""
     path: Path
     """Their file."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the run was: its settings, its system as printed, digests of its scenes."""
+        """Identity of the run: its settings, what its system is made of, digests of its scenes."""
         return self.head["identity"]
 
     def of_stage(self, stage: Stage) -> dict[str, Tensor]:
@@ -73,21 +72,21 @@ class Trained(NamedTuple):
 
     @property
     def scenes(self) -> SceneKind:
-        """What kind of scenes it was trained on."""
+        """Kind of the scenes that it was trained on."""
         kept = self.identity["scenes"]
         return SceneKind(tuple(kept["image_size"]), kept["channels"], tuple(kept["classes"]))
 
 
 def load_trained(directory: Path, training: Training) -> Trained:
-    """Read the weights with which :func:`joint.fit` leaves a system: those that a run is tested by.
+    """Read the final weights of :func:`joint.fit`, with which a run is tested.
 
     Parameters
     ----------
     directory : path
         The run folder.
     training : Training
-        How it was trained: with ``restore_best`` they are those of the best epoch, and without the
-        last ones, or their average.
+        Settings of the training: with ``restore_best`` the weights are those of the best epoch,
+        without it the last ones, or their average.
 
     Returns
     -------
@@ -96,7 +95,7 @@ def load_trained(directory: Path, training: Training) -> Trained:
     Raises
     ------
     CheckpointError
-        When no epoch is over yet, or their file is missing, damaged, or not of a training.
+        When no epoch has ended yet, or their file is missing, damaged, or not from a training.
     """
     path = directory / (BEST_FILE if training.restore_best else CHECKPOINT_FILE)
     if not path.exists():
@@ -109,20 +108,21 @@ def load_trained(directory: Path, training: Training) -> Trained:
     if training.restore_best:
         return Trained(tensors, head, path)
     if head.get("records") == []:
-        raise CheckpointError(f"{directory} holds no trained weights yet: no epoch is over")
+        raise CheckpointError(f"{directory} holds no trained weights yet: no epoch has ended")
     part = "system." if training.averaging is None else "average."
     own = {name.removeprefix(part): t for name, t in tensors.items() if name.startswith(part)}
     return Trained(own, head, path)
 
 
 def _is_of_a_training(head: dict[str, Any]) -> bool:
-    """Whether a checkpoint says of itself what those of :func:`joint.fit` do."""
+    """Whether the header of a checkpoint is one of :func:`joint.fit`."""
     identity = head.get("identity")
     if not isinstance(identity, dict) or not identity.keys() >= _IDENTITY:
         return False
     scenes, training = identity["scenes"], identity["training"]
     return (
-        isinstance(training, dict)
+        isinstance(identity["system"], dict)
+        and isinstance(training, dict)
         and training.keys() >= {"restore_best", "averaging"}
         and isinstance(scenes, dict)
         and scenes.keys() >= {*SceneKind._fields}
@@ -132,18 +132,18 @@ def _is_of_a_training(head: dict[str, Any]) -> bool:
 def load_run(
     directory: Path | str, *, data: DataConfig | classify.LesionDataset | None = None
 ) -> tuple[RunConfig, ImagingSystem, classify.Split]:
-    """Rebuild a saved run: its configuration, its system as it was tested, its scenes, split.
+    """Rebuild a saved run: its configuration, its trained system, and its scenes with their split.
 
     The system has the weights of the best epoch; with ``restore_best=False`` the last ones, or
-    their average. It is in evaluation mode: what it says of a picture does not change it.
+    their average. It is in evaluation mode, so that classifying pictures does not change it.
 
     Parameters
     ----------
     directory : path
         The run folder, here or copied from elsewhere.
     data : DataConfig or LesionDataset, optional
-        Where its scenes are now, or the data set, built once for many runs; what the configuration
-        says by default. They must be the same.
+        Place of the scenes, or the data set, which many runs may share; by default the data of the
+        configuration. The scenes must be the same.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def load_run(
     Raises
     ------
     ConfigError, CheckpointError
-        When the folder lacks one of them, or they do not belong together.
+        When the folder lacks one of these, or they do not belong together.
 
     Warns
     -----
@@ -170,7 +170,7 @@ def load_run(
 
 
 def check_parts(directory: Path, trained: Trained, parts: classify.Split) -> None:
-    """Refuse, by a CheckpointError, parts of other pictures than a run has learned from."""
+    """Raise a CheckpointError if parts are not those that a run was trained and validated on."""
     was, validation = trained.identity, parts.validation
     now = None if validation is None else validation.fingerprint
     same_train = was["train"] == parts.train.fingerprint
@@ -183,10 +183,10 @@ def check_parts(directory: Path, trained: Trained, parts: classify.Split) -> Non
 
 
 def load_system(directory: Path | str) -> ImagingSystem:
-    """Rebuild the system of a saved run alone, as it was tested, in evaluation mode.
+    """Rebuild only the trained system of a saved run, in evaluation mode.
 
-    Neither the data nor the files that training began with are looked at, so a run folder that was
-    copied to another machine is enough. See :func:`load_run` for a system with its split.
+    Neither the data nor the files of initial weights are read, so that a run folder is enough, also
+    on another machine. See :func:`load_run` for a system with its split.
 
     Parameters
     ----------
@@ -216,10 +216,10 @@ def load_system(directory: Path | str) -> ImagingSystem:
 def rebuilt(
     config: RunConfig, trained: Trained, scenes: classify.LesionDataset | SceneKind
 ) -> ImagingSystem:
-    """The system of a run, for such scenes, with its weights, in evaluation mode.
+    """The system of a run, for scenes of this kind, with its weights, in evaluation mode.
 
-    What its weights' file knows of how it was built is compared with the configuration: somebody
-    may have edited that.
+    The description of the system in the weights' file is compared with the configuration, which
+    may have been edited.
     """
     # Everything is in the checkpoint; the files that training began with may be gone.
     system = build_system(
@@ -241,14 +241,14 @@ def rebuilt(
 
 
 def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | None:
-    """The teacher of a run, as it was tested; None where there is none, or nothing weighs it.
+    """The trained teacher of a run; None without a teacher, or if distillation has no weight.
 
     Parameters
     ----------
     config : RunConfig
-        The run that is taught.
+        The run that learns from it.
     parts : classify.Split
-        Its scenes, which the teacher is shown: the teacher's own are not needed.
+        Scenes of that run, which the teacher classifies; the teacher's own are not needed.
 
     Returns
     -------
@@ -264,7 +264,7 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
     -----
     UserWarning
         When the teacher was trained on other pictures than ``parts.train``; and when the objective
-        has no weight for what it says.
+        has no weight for distillation.
     """
     directory, ours = config.teacher, parts.train
     if directory is None:
@@ -281,7 +281,7 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
     if trained.identity["train"] != ours.fingerprint:
         warnings.warn(
             f"the teacher {directory} was trained on other pictures than those that it teaches "
-            "on: where they hold some that are validated or tested here, the results are too good",
+            "on: if they include pictures validated or tested here, the results are too good",
             stacklevel=1,  # once, wherever it is asked for
         )
     return rebuilt(theirs, trained, ours)
@@ -290,7 +290,7 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
 def _check_teaches(
     theirs: RunConfig, trained: Trained, ours: classify.LesionDataset, directory: Path
 ) -> None:
-    """Refuse a teacher that has nothing to say of these scenes, or says it of something else."""
+    """Refuse a teacher without classifier, for another size of scenes or for other classes."""
     if isinstance(theirs.system.classifier, NoneConfig):
         raise ConfigError(
             f"{directory} cannot teach: its run has no classifier. Choose one that has"
@@ -312,39 +312,38 @@ def _check_teaches(
 
 
 def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
-    """Give a system the weights with which :func:`joint.fit` left the one that it trained.
+    """Give a system the final weights of a training with :func:`joint.fit`.
 
-    For a run in Python, whose folder knows the weights and not how the system was built: build it
-    again in the same way. They are the weights of the best epoch or, of a run with
+    For a run in Python, whose folder holds the weights but not the construction of the system:
+    build it again in the same way. The weights are those of the best epoch or, for a run with
     ``restore_best=False``, the last ones or their average. Their names and shapes are compared, the
-    encoding, and what the stages and their parts print (``repr``) of what has no weights; what they
-    do not print is as it is here, whatever it was there.
+    encoding, and the settings that stages and their parts hold, see
+    :func:`joint.described.described`; they stay those of ``system``.
 
     Parameters
     ----------
     system : ImagingSystem
-        Of the same architecture; its weights are replaced in place, wherever it lies.
+        A system of the same architecture, on any device; its weights are replaced in place.
     directory : path
-        The folder that ``fit`` was given, or a copy of it; ``lens2label train`` writes such ones
-        too.
+        The folder that was given to ``fit``, or a copy of it; also one of ``lens2label train``.
 
     Returns
     -------
     ImagingSystem
-        The same one, in evaluation mode.
+        The same system, in evaluation mode.
 
     Raises
     ------
     CheckpointError
-        When no epoch is over yet, a file is missing or damaged, or the system is of another
-        architecture or takes scenes of another encoding.
+        When no epoch has ended yet, a file is missing or damaged, or the system has another
+        architecture or another encoding.
 
     Warns
     -----
     UserWarning
-        For each stage that is set otherwise than the one that was trained, or that only one of the
-        two has: the first differences are named. Not for a quality of a codec of several that was
-        trained at them all, nor for how a stage learns.
+        For each stage with other settings than the trained one, or that only one of the two
+        systems has: the first differences are named. Not for the quality of a codec that was
+        trained for all of its qualities, nor for settings of learning.
     """
     trained = _left_by_fit(as_path(directory))
     remedy = "build the system as it was for joint.fit"
@@ -356,46 +355,32 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
 
 
 def _check_encoding(system: ImagingSystem, trained: Trained, *, remedy: str) -> None:
-    """Refuse the weights of a run whose scenes were of another encoding than the system takes."""
-    encoding = re.search(r"^(?:  |\w+\()encoding='(\w+)'", trained.identity["system"], re.MULTILINE)
-    if encoding is not None and encoding[1] != system.encoding:
+    """Refuse the weights of a run whose scenes had another encoding than the system takes."""
+    whole = trained.identity["system"].get("", {"settings": {}})
+    encoding = whole["settings"].get("encoding", system.encoding)
+    if encoding != system.encoding:
         raise CheckpointError(
-            f"{trained.path} was trained on scenes of encoding={encoding[1]!r}, and this system "
-            f"takes them for {system.encoding!r}: build it with encoding={encoding[1]!r}, or "
-            f"{remedy}"
+            f"{trained.path} was trained on scenes of encoding={encoding!r}, and this system "
+            f"takes them for {system.encoding!r}: build it with encoding={encoding!r}, or {remedy}"
         )
 
 
 def _give_weights(system: ImagingSystem, trained: Trained, *, source: str, remedy: str) -> None:
-    """Load weights, and tell what has none and is otherwise here than the run printed it."""
-    # Before the weights are there, of which a stage may print something: the run began without.
-    others = _other_stages(system, trained.identity["system"])
+    """Load weights, and warn of settings that differ from those of the run."""
+    # Before the weights are there: the run was described without.
+    there, here = trained.identity["system"], described(system)
     load_weights(system, trained.weights, source=source)
-    for stage, other in others.items():
-        caution(
-            f"the weights in {trained.path} were trained with another {stage.replace('_', ' ')}: "
-            f"{other}. If that is not meant, {remedy}"
-        )
-
-
-def _other_stages(system: ImagingSystem, printed: str) -> dict[Stage, str]:
-    """What is otherwise in each stage than it was printed, of those where anything is."""
-    found: dict[Stage, str] = {}
-    for stage in STAGES if printed else ():
-        there, here = printed_stage(printed, stage), getattr(system, stage)
-        if there is None or here is None:
-            kind = "none" if there is None else there.partition("(")[0]
-            other = f"{kind} there, {'none' if here is None else type(here).__name__} here"
-            other = None if there is here else other
-        else:  # a sensor leaves out what is as by default, and always did
-            other = differing(there, here, both=stage == "sensor")
+    for stage in STAGES if there else ():
+        other = differing(part_of(there, stage), part_of(here, stage), learning=False)
         if other is not None:
-            found[stage] = other
-    return found
+            caution(
+                f"the weights in {trained.path} were trained with another "
+                f"{stage.replace('_', ' ')}: {other}. If that is not meant, {remedy}"
+            )
 
 
 def _left_by_fit(directory: Path) -> Trained:
-    """What training left in a folder, by what its files say of how it was trained."""
+    """Final weights in a folder, by the settings of the training in its files."""
     paths = [directory / BEST_FILE, directory / CHECKPOINT_FILE]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
@@ -410,19 +395,19 @@ def _left_by_fit(directory: Path) -> Trained:
 
 
 def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) -> compress.Codec:
-    """Rebuild the codec of a saved run alone, as it was tested, in evaluation mode.
+    """Rebuild only the trained codec of a saved run, in evaluation mode.
 
-    Neither the scenes nor the other stages are looked at, so a run folder that was copied to
-    another machine is enough to read its files there. Its ``channels`` are those of the pictures
-    that it was given in training, also where its files could have others: as JPEG, grey or colour.
+    Neither the scenes nor the other stages are read, so that a copy of the run folder on another
+    machine is enough to read the codec's files there. Its ``channels`` are those of its pictures in
+    training, also if its files could have others, as JPEG can be grey or colour.
 
     Parameters
     ----------
     directory : path
         The run folder.
     codec : compress.Codec, optional
-        Built as it was for the run: of a folder that :func:`joint.fit` wrote, which has no
-        configuration. Its weights are replaced in place.
+        The codec, built in the same way as for the run; needed for a folder of :func:`joint.fit`,
+        which has no configuration. Its weights are replaced in place.
 
     Returns
     -------
@@ -438,7 +423,7 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
     Warns
     -----
     UserWarning
-        When the codec prints other settings than the one that was trained: the first are named.
+        When the settings of the codec differ from those of the trained one: the first are named.
     """
     directory = as_path(directory)
     if codec is not None:
@@ -460,7 +445,7 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
 
 
 def _codec_channels(trained: Trained) -> int | None:
-    """Channels of the pictures that the codec of a run was given; None where nothing says so.
+    """Channels of the input pictures of a run's codec; None if unknown.
 
     Of a codec that had none to say, as ``compress.JPEG()``, those of its scenes: a camera may have
     made others of them, which is certain where they are neither 1 nor 3.
@@ -471,9 +456,9 @@ def _codec_channels(trained: Trained) -> int | None:
 
 def _codec_with(codec: compress.Codec, trained: Trained, *, remedy: str) -> compress.Codec:
     load_weights(codec, trained.of_stage("codec"), source=str(trained.path))
-    printed = printed_stage(trained.identity["system"], "codec")
+    there = part_of(trained.identity["system"], "codec")
     # Of tables that are fixed, what they came with is their quality.
-    other = None if printed is None else differing(printed, codec)
+    other = differing(there, described(codec), learning=False) if there else None
     if other is not None:
         caution(
             f"the codec in {trained.path} was trained with other settings: {other}. If that is not "

@@ -1,5 +1,5 @@
-"""What lies on the disk: whole or absent, and written by one process.
+"""Files on the disk: complete or absent, and written by one process.
 
-Files: ``folder`` a run as a folder, ``checkpoint`` files that are whole or absent, ``lock`` one
-writer · ``predictions`` what a run said of its test part, ``environment`` where it ran.
+Files: ``folder`` a run as a folder, ``checkpoint`` files that are complete or absent, ``lock`` one
+writer · ``predictions`` scores of the test part, ``environment`` machine and versions.
 """

@@ -1,8 +1,8 @@
-"""Files that are whole or absent: checkpoints as safetensors with a JSON head.
+"""Files that are complete or absent: checkpoints as safetensors with a JSON header.
 
 Nothing here can execute code from a file, and a file under its final name is always complete: it
-is written under a temporary name, forced to the disk, and renamed. What a disk or a copy does to
-it afterwards, a checksum tells.
+is written under a temporary name, forced to the disk, and renamed. Later damage by a disk or a copy
+is detected by a checksum.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class CheckpointError(RuntimeError):
 
 
 class CheckpointDamaged(CheckpointError):
-    """A checkpoint is not what was once written; an older one may be."""
+    """A checkpoint is damaged; an older one may be intact."""
 
 
 def write_atomically(path: Path, content: bytes, *, previous: Path | None = None) -> None:
@@ -158,9 +158,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed writers of :func:`write_atomically` have left in a folder.
+    """Delete temporary files that killed writers of :func:`write_atomically` left in a folder.
 
-    Only for those who know that nobody is writing there now.
+    Call it only when no process is writing there.
     """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
@@ -175,9 +175,9 @@ def save_checkpoint(
     *,
     previous: Path | str | None = None,
 ) -> None:
-    """Write named tensors and a JSON-able head as one safetensors file, atomically.
+    """Write named tensors and a header for JSON as one safetensors file, atomically.
 
-    With ``previous``, the file that is there now is kept under that name.
+    With ``previous``, the existing file is kept under that name.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`save_checkpoint` wrote: the tensors, on the CPU, and the head.
+    """Read a file of :func:`save_checkpoint`: the tensors, on the CPU, and the header.
 
     Parameters
     ----------
@@ -233,9 +233,9 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
 
 
 def load_head(path: Path | str) -> dict[str, Any]:
-    """The head alone of what :func:`save_checkpoint` wrote, without reading a tensor.
+    """Only the header of a file of :func:`save_checkpoint`, without reading a tensor.
 
-    What a disk did to the tensors, :func:`load_checkpoint` tells by their checksum.
+    Damaged tensors are only detected by :func:`load_checkpoint`, by their checksum.
 
     Parameters
     ----------
@@ -292,16 +292,16 @@ def _read(path: Path, *, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]
 
 
 def load_latest(path: Path, previous: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the newest checkpoint, or the one before it where the newest is damaged or missing.
+    """Read the newest checkpoint, or the one before it if the newest is damaged or missing.
 
-    That is said in a warning; the damaged file is moved out of the way of the next one, to a name
-    with ``damaged`` in it. Only for those who may write there.
+    This gives a warning, and the damaged file is renamed to a name with ``damaged`` in it. Only for
+    the process that may write there.
 
     Raises
     ------
     CheckpointError
-        When neither can be read; or when the newest is whole but of another format, for an older
-        one would then undo work unasked.
+        When neither can be read; or when the newest is complete but of another format, because an
+        older one would then undo work.
     """
     found, used = _latest(path, previous, load_checkpoint)
     if used == path:
@@ -318,9 +318,10 @@ def load_latest(path: Path, previous: Path) -> tuple[dict[str, Tensor], dict[str
 
 
 def latest_head(path: Path, previous: Path) -> dict[str, Any]:
-    """The head of the newest checkpoint, or of the one before it, chosen as by :func:`load_latest`.
+    """Header of the newest checkpoint, or of the one before it, as in :func:`load_latest`.
 
-    Nothing is moved, and nothing said: for whoever looks, also at what somebody else writes.
+    No file is renamed, and there is no warning, so that it may be used while another process
+    writes.
 
     Raises
     ------
@@ -344,7 +345,7 @@ def _latest(path: Path, previous: Path, read: Callable[[Path], _T]) -> tuple[_T,
 
 
 def _checksum(tensors: Mapping[str, Tensor], head: str) -> str:
-    """CRC-32 of everything that a checkpoint says: against accidents, not against people."""
+    """CRC-32 of the content of a checkpoint: against accidents, not against attacks."""
     value = zlib.crc32(head.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -1,4 +1,4 @@
-"""What the numbers of a run may depend on besides its configuration."""
+"""Software and hardware, on which the numbers of a run may depend."""
 
 import platform
 import re
@@ -63,8 +63,8 @@ def environment(device: torch.device | str = "cpu") -> Environment:
 def preferred_precision(device: torch.device | str = "cpu") -> Literal["float32", "bfloat16"]:
     """The precision in which a device trains codecs and classifiers fastest.
 
-    ``bfloat16`` where it has arithmetic of its own for it, which is a GPU of compute capability 8.0
-    or more, or a CPU with AVX512-BF16 or AMX; ``float32`` where it would be emulated. On one thread
+    ``bfloat16`` if the device supports its arithmetic: a GPU of compute capability 8.0 or more, or
+    a CPU with AVX512-BF16 or AMX; ``float32`` if it would be emulated. On one thread
     with AVX512-BF16 a step is 1.3 to 2.0 times faster in it.
 
     Parameters

@@ -1,22 +1,22 @@
-"""A run as a folder: what lies in it, who writes it, and how far it has come.
+"""A run as a folder: its files, who writes it, and its progress.
 
 ::
 
     runs/3f9c0a1b2c4d/                    named by the digest of the configuration
-        config.json                       what was asked for
-        environment.json                  where it ran
-        start.json                        trained stages that it began with, if any
-        lock.json                         who is writing, while somebody is
+        config.json                       the configuration
+        environment.json                  machine, device and versions
+        start.json                        trained stages that it started with, if any
+        lock.json                         the process that writes, while there is one
         history.jsonl                     one line an epoch
-        tensorboard/                      its curves, if they were asked for
-        checkpoint.safetensors            where training is
-        checkpoint.previous.safetensors   where it was one checkpoint before
+        tensorboard/                      curves for TensorBoard, if requested
+        checkpoint.safetensors            newest state of the training
+        checkpoint.previous.safetensors   the checkpoint before
         best.safetensors                  weights of the best epoch
         predictions.safetensors           scores of each test picture
-        failure.json                      why it ended before its end, if it did
+        failure.json                      the error, if the run failed
         result.json                       written last: that it exists means "done"
-        predictions.previous.safetensors  those of before it went on for more epochs, if it did
-        result.previous.json              what it came to then
+        predictions.previous.safetensors  those before the run was continued for more epochs
+        result.previous.json              the result before that
 
 Nothing here depends on a clock, and a folder may be copied anywhere.
 """
@@ -102,7 +102,7 @@ def as_path(given: object, name: str = "directory") -> Path:
 @final
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder that nobody else writes, as long as :func:`hold` holds it."""
+    """A run folder, which no other process writes while :func:`hold` holds it."""
 
     path: Path
 
@@ -113,7 +113,7 @@ class RunFolder:
         return str(self.path)
 
     def has_checkpoint(self) -> bool:
-        """Whether there is something to resume."""
+        """Whether there is a checkpoint to resume from."""
         return any((self.path / name).exists() for name in (CHECKPOINT_FILE, PREVIOUS_FILE))
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], head: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ class RunFolder:
         return load_latest(self.path / CHECKPOINT_FILE, self.path / PREVIOUS_FILE)
 
     def load_head(self) -> dict[str, Any]:
-        """What the newest checkpoint says beside its tensors, which are not read; moves nothing."""
+        """Header of the newest checkpoint, without reading its tensors; moves no file."""
         return latest_head(self.path / CHECKPOINT_FILE, self.path / PREVIOUS_FILE)
 
     def append_history(self, record: Mapping[str, Any]) -> None:
@@ -155,9 +155,9 @@ class RunFolder:
         write_atomically(self.path / HISTORY_FILE, lines.encode())
 
     def record_environment(self, device: torch.device | str) -> None:
-        """Add where the run goes on, and on which ``device``, to ``environment.json``.
+        """Add the machine, its software and the ``device`` to ``environment.json``.
 
-        Nothing is added where that is what it says already.
+        Nothing is added if the last entry is the same.
         """
         path = self.path / ENVIRONMENT_FILE
         known = _read_json(path)
@@ -168,7 +168,7 @@ class RunFolder:
             _write_json(path, [*known, now])
 
     def record_start(self, start: Mapping[str, str]) -> None:
-        """Write what the run begins with; nothing where no stage was trained before.
+        """Write which trained stages the run starts with; no file if there are none.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class RunFolder:
             path.unlink(missing_ok=True)  # of an earlier attempt
 
     def recorded_start(self) -> dict[str, str]:
-        """What :meth:`record_start` wrote; empty where nothing is known.
+        """The digests that :meth:`record_start` wrote; empty without a file.
 
         Raises
         ------
@@ -218,9 +218,9 @@ class RunFolder:
         save_checkpoint(self.path / PREDICTIONS_FILE, tensors, head)
 
     def begin(self) -> None:
-        """Take away how an earlier attempt ended: the run is no longer failed, or done.
+        """Remove the result or failure of an earlier attempt: the run is no longer failed, or done.
 
-        What it came to is kept under other names, for its weights may be gone soon.
+        An earlier result is kept under other names, because its weights may be replaced soon.
         """
         (self.path / FAILURE_FILE).unlink(missing_ok=True)
         predictions = self.path / PREDICTIONS_FILE
@@ -231,7 +231,7 @@ class RunFolder:
         predictions.unlink(missing_ok=True)  # of a test that was ended before its result
 
     def fail(self, error: BaseException) -> None:
-        """Leave the ``error``, for those who look at the folder; if the disk lets us."""
+        """Write the ``error`` to ``failure.json``, if the disk allows it."""
         with contextlib.suppress(CheckpointError):
             failure = {
                 "error": type(error).__name__,
@@ -247,14 +247,14 @@ class RunFolder:
 
 @contextmanager
 def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
-    """Hold a run folder as the only one who writes it, see :func:`joint.saved.lock.locked`.
+    """Hold a run folder as its only writer, see :func:`joint.saved.lock.locked`.
 
     Of processes that train one system together, the first holds it for all.
 
     Parameters
     ----------
     directory : path, or RunFolder
-        Made if it is not there. One that is held already, further out, is passed through.
+        Created if it does not exist. A RunFolder, which is held already, is returned as it is.
 
     Yields
     ------
@@ -264,11 +264,11 @@ def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
     Raises
     ------
     TypeError
-        For what is no path.
+        When ``directory`` is no path.
     ValueError
-        For an empty one, which would be the working folder.
+        For an empty path, which would be the working folder.
     RunLocked
-        When somebody else holds it; who, where and since when.
+        When another process holds it; the message tells which one, where and since when.
     CheckpointError
         When nothing can be written there.
     """
@@ -291,13 +291,13 @@ def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
 def read_history(directory: Path | str) -> list[dict[str, Any]]:
     """Lines of ``history.jsonl`` in ``directory``.
 
-    A last one that is torn, because its writer was killed, is left out. There is none before the
-    run has begun, whether its folder is there or not.
+    An incomplete last line, of a writer that was killed, is left out. Before the run has started
+    there are no lines, whether its folder exists or not.
 
     Raises
     ------
     CheckpointError
-        When another line is damaged; which one.
+        When another line is damaged; the message names it.
     """
     path = as_path(directory) / HISTORY_FILE
     if not path.exists():
@@ -318,28 +318,28 @@ def read_history(directory: Path | str) -> list[dict[str, Any]]:
 
 
 def is_done(directory: Path | str) -> bool:
-    """Whether the run in ``directory`` has come to its end."""
+    """Whether the run in ``directory`` is finished and has a result."""
     return (as_path(directory) / RESULT_FILE).exists()
 
 
 def why_not_begun(directory: Path | str) -> str | None:
-    """Why no run is begun in ``directory``, which has no checkpoint; None where one may be.
+    """Why no run may start in ``directory``, which has no checkpoint; None if one may.
 
-    What a run is known by, its best weights and its result, would be lost with it: where they are,
-    somebody has taken the checkpoints away.
+    A new run would replace the best weights and the result of an earlier one: if these are there,
+    somebody has removed only its checkpoints.
     """
     path = as_path(directory)
     left = [name for name in (BEST_FILE, RESULT_FILE) if (path / name).exists()]
     if not left:
         return None
     return (
-        f"has {' and '.join(left)} of a run, and no {CHECKPOINT_FILE} to go on from: put that back "
-        f"from a copy, or choose another folder; to begin anew here, delete {' and '.join(left)}"
+        f"has {' and '.join(left)} of a run, but no {CHECKPOINT_FILE} to continue from: restore "
+        f"it from a copy, or choose another folder; for a new run here, delete {' and '.join(left)}"
     )
 
 
 def read_result(directory: Path | str) -> dict[str, Any]:
-    """What ``result.json`` says.
+    """Content of ``result.json``.
 
     Raises
     ------
@@ -349,7 +349,7 @@ def read_result(directory: Path | str) -> dict[str, Any]:
     path = as_path(directory) / RESULT_FILE
     result = _read_json(path)
     if result is None and not path.exists():
-        raise CheckpointError(f"{path} is not there: the run is not done")
+        raise CheckpointError(f"there is no {path}: the run is not done")
     if not isinstance(result, dict) or not isinstance(result.get("test"), dict):
         raise CheckpointError(
             f"{path} is damaged: it has no numbers of a test; remove it and resume the run "
@@ -381,10 +381,10 @@ class RunSummary:
 
 
 def summarise_run(directory: Path | str) -> RunSummary:
-    """How far the run in ``directory`` has come.
+    """Progress of the run in ``directory``.
 
-    ``done`` when there is a result, ``running`` while somebody holds it, ``failed`` when a reason
-    was left, and otherwise ``interrupted``.
+    ``done`` if there is a result, ``running`` while a process holds the folder, ``failed`` if there
+    is a ``failure.json``, and otherwise ``interrupted``.
 
     Raises
     ------
@@ -419,7 +419,7 @@ def summarise_run(directory: Path | str) -> RunSummary:
 
 
 def _entry(found: object, name: str | None, kind: type[_T] | tuple[type[_T], ...]) -> _T | None:
-    """What a JSON object has under a name; None where it is no object, or that of another kind."""
+    """Entry of a JSON object; None if it is no object, or the entry is of another type."""
     value = found.get(name) if isinstance(found, dict) else None
     return value if isinstance(value, kind) else None
 

@@ -1,4 +1,4 @@
-"""One writer to a folder, and nobody locked out by the dead."""
+"""Lock of a folder: one writer, and no lock that outlives its process."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ class RunLocked(CheckpointError):
 @final
 @dataclass(frozen=True)
 class Holder:
-    """Who is writing a folder; all None where it is known only that somebody is."""
+    """The process that writes a folder; all None if only its existence is known."""
 
     pid: int | None = None
     host: str | None = None
@@ -49,11 +49,11 @@ class Holder:
 
 @contextmanager
 def locked(folder: Path, *, patience: float = 0.5) -> Iterator[bool]:
-    """Be the only one in this context for ``folder``, by ``flock`` on a file in it.
+    """Hold ``folder`` exclusively within the block, by ``flock`` on a file in it.
 
-    The kernel lets go when the process ends, however it ends; what a killed one leaves behind
-    blocks nobody, nor does a copy of a folder that was in use. A process that was forked off
-    holds on, too, as long as it lives.
+    The kernel releases the lock when the process ends, however it ends; the file of a killed
+    process blocks nobody, nor does a copy of a folder that was in use. A forked process also holds
+    the lock, as long as it lives.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def locked(folder: Path, *, patience: float = 0.5) -> Iterator[bool]:
 
 
 def holder_of(folder: Path) -> Holder | None:
-    """Who is writing a folder now; None if nobody is, or nothing can be known."""
+    """The process that writes a folder now; None if there is none, or it cannot be known."""
     path = folder / LOCK_FILE
     try:
         handle = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""What a run said of each picture of its test part, as its folder keeps it."""
+"""Scores of a run for each picture of its test part, as saved in its folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from joint.parse import parse_json
 from joint.saved.checkpoint import write_atomically
 from joint.saved.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
 
-from .store import ATTEMPTS_FILE
+from .store import ATTEMPTS_FILE, read_table
 
 # Not in the lines of the starts: those are taken back, and deleted for another try.
 _FILES_FILE = "files.json"
@@ -26,9 +26,9 @@ __all__ = [
     "begin",
     "end",
     "ended_epochs",
-    "given_up",
     "lost_together",
     "take_back",
+    "why_abandoned",
 ]
 
 # Starts of a run alone that may end without a message and without progress: killed, out of memory.
@@ -48,9 +48,9 @@ def begin(folder: RunFolder, files: Sequence[Path] = (), *, together: int = 1) -
     Raises
     ------
     RunAbandoned
-        When the run has ended its worker three times, as :func:`given_up` says.
+        When the run has ended its worker three times, as :func:`why_abandoned` says.
     """
-    reason = given_up(folder.path)
+    reason = why_abandoned(folder.path)
     if reason is not None:
         raise RunAbandoned(reason)
     start = {
@@ -77,11 +77,7 @@ def _digest(path: Path, changed: int) -> str:
 
 def began_with(folder: Path) -> dict[str, str]:
     """Digests of the files that a run started from, by path; empty if not recorded."""
-    try:
-        found = parse_json((folder / _FILES_FILE).read_bytes())
-    except (OSError, ValueError):  # a run is usable without them
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_table(folder / _FILES_FILE)
 
 
 def end(folder: RunFolder, *, seconds: float) -> None:
@@ -104,7 +100,7 @@ def take_back(folder: RunFolder) -> None:
         os.truncate(path, sum(map(len, lines[:-1])))  # works on a full disk too
 
 
-def given_up(folder: Path) -> str | None:
+def why_abandoned(folder: Path) -> str | None:
     """Why a run is not started again from its last point; None if it may be.
 
     Starts together with other runs do not count: they may end because of another run, and

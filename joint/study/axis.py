@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, TypeAlias, TypeGuard
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from joint.parse import is_number
 from joint.settings import FrozenDict, Settings, added, nearest
 
 __all__ = ["Axis", "Design", "Level"]
@@ -151,7 +152,7 @@ class Axis(Settings):
             low, high = self.ends()
             steps = range(1, self.points - 1)
             between = [self._number(step / (self.points - 1), low, high) for step in steps]
-            # The ends are not rounded: rounded to six digits, one might be off the range.
+            # The ends are not rounded: rounded to six digits, one might be missing.
             return tuple(dict.fromkeys([low, *between, high]))
         if self.labels is not None:
             return self.labels
@@ -274,11 +275,6 @@ def _is_same(one: Level, other: Level) -> bool:
 def level_key(level: object) -> tuple[str, Any]:
     """A level with its type, as a key: True and 1 are different."""
     return type(level).__name__, level
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether a level is a number; True is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _level(value: JsonValue) -> Level:

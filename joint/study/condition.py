@@ -62,7 +62,7 @@ def _check_condition(
             if any(is_within(parent, path) for path in axis.paths())
         ]
         raise ValueError(
-            f"{where} names {parent!r}, which is no axis"
+            f"{where} names {parent!r}, which is not an axis"
             + (f"; did you mean {setters[0]!r}?" if setters else nearest(parent, [*axes]))
         )
     if not levels:

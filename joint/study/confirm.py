@@ -85,7 +85,7 @@ def _validated(ledger: Ledger) -> np.ndarray:
     values = np.full((len(ledger.designs), len(ledger.study.seeds)), np.nan)
     place = {seed: number for number, seed in enumerate(ledger.study.seeds)}
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
-        if state in ("done", "failed") and not ledger.gave_up(run):
+        if state in ("done", "failed") and not ledger.is_machine_fault(run):
             found = on_validation(ledger, run, metric) if state == "done" else failed
             values[run.design, place[run.seed]] = np.nan if found is None else found
     return values.mean(1)

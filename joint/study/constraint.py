@@ -73,8 +73,8 @@ def terms(text: str) -> tuple[Term, ...]:
             raise ValueError(
                 f"cannot read the constraint {text!r}: write an axis that is or is not a level, "
                 "such as 'camera != none', or an order of two formulas, such as 'light >= 300', "
-                "with <, <=, > or >=, joined by 'or'; what must hold as well is a constraint of "
-                "its own"
+                "with <, <=, > or >=, joined by 'or'; write further conditions as separate "
+                "constraints"
             )
     return tuple(found)
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 from typing import Any, final
 
 import torch
@@ -97,7 +98,7 @@ class Elsewhere:
         lines += self._other_lamps()
         lines += [] if self.race is None else [f"  {self.race}"]
         for place in self.places if any(place.contrasts for place in self.places) else ():
-            lines += ["", _at(place.point), *(f"  {contrast}" for contrast in place.contrasts)]
+            lines += ["", _at(place.point), *(indent(str(each), "  ") for each in place.contrasts)]
         return "\n".join(lines)
 
     def _other_lamps(self) -> list[str]:
@@ -250,7 +251,7 @@ def elsewhere(
     with told_once(by_number=True):
         for run, state in zip(ledger.runs, states, strict=True):
             has = [n for n, point in enumerate(points) if point not in lacking.get(run.design, {})]
-            if state == "failed" and not ledger.gave_up(run):
+            if state == "failed" and not ledger.is_machine_fault(run):
                 for n in has:
                     found[n].setdefault(run.design, []).append(Outcome(run.seed, None))
             if state != "done" or not has:

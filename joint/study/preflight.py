@@ -157,6 +157,13 @@ def _lacking(config: RunConfig) -> Iterator[str]:
         weight = getattr(config.objective, name)
         if weight and isinstance(getattr(config.system, stage), NoneConfig):
             yield f"objective.{name}={weight:g} needs a {stage}, and there is none: set it to 0"
+    camera, penalty = config.system.front_end, config.objective.penalty
+    says = isinstance(camera, CustomConfig) or isinstance(lens_of(camera)[1], CompoundConfig)
+    if penalty and not says:
+        yield (
+            f"objective.penalty={penalty:g} needs a front end with a penalty, and {camera.kind!r} "
+            "has none: set it to 0"
+        )
     needed = stage_of(config.training.monitor)
     if needed is not None and isinstance(getattr(config.system, needed), NoneConfig):
         yield (

@@ -244,7 +244,9 @@ def _decided(ledger: "Ledger") -> tuple[tuple["PlannedRun", ...], str | None]:
         ended = {r: s for r, s in states.items() if r.design in on and place[r.seed] < rung}
         if not {*ended.values()} <= {"done", "failed"}:
             break
-        lost = sum(state == "failed" and ledger.gave_up(run) for run, state in ended.items())
+        lost = sum(
+            state == "failed" and ledger.is_machine_fault(run) for run, state in ended.items()
+        )
         if lost:
             why = (
                 f"the race in {ledger.folder} cannot decide: {lost} of the runs that it needs were "
@@ -314,7 +316,7 @@ def seeds_ended(ledger: "Ledger") -> Counter[int]:
     return Counter(
         run.design
         for run, state in zip(ledger.runs, ledger.states(), strict=True)
-        if state == "done" or (state == "failed" and not ledger.gave_up(run))
+        if state == "done" or (state == "failed" and not ledger.is_machine_fault(run))
     )
 
 

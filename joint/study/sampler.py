@@ -110,7 +110,7 @@ class LatinHypercube(Settings):
     McKay, Beckman and Conover, Technometrics 21 (1979) 239. Strata have equal length along the
     axis, on a log scale in its logarithm; each of k values is chosen ``count / k`` times if that is
     a whole number. An axis that only some designs have is stratified over all designs, and
-    therefore not over these.
+    so not evenly over those that have it.
 
     It is made for its count. With another count all designs change, so no run of a smaller study
     can be used in a larger one; :class:`Random` and :class:`Sobol` keep the first designs. Points

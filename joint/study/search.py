@@ -22,8 +22,9 @@ import numpy as np
 
 from joint.feed import derive_seed
 from joint.judge.metric import lower_is_better, scores_nothing
+from joint.parse import is_number
 
-from .axis import Axis, Design, Level, is_number
+from .axis import Axis, Design, Level
 from .condition import axes_of
 from .derived import cost
 from .sampler import GP, IN_FORMULAS, NSGA2, TPE, Random, Search
@@ -118,7 +119,7 @@ def known_trials(ledger: Ledger) -> list[Trial] | None:
     gone = np.zeros(values.shape[:2], dtype=bool)
     for number, own in enumerate(runs):
         for place, run in enumerate(own):
-            gone[number, place] = ledger.gave_up(run)
+            gone[number, place] = ledger.is_machine_fault(run)
             tells = on_validation if states[run] == "done" else _without_a_run
             found = [tells(ledger, run, name) for name in names]
             values[number, place] = [math.nan if v is None else v for v in found]

@@ -218,9 +218,10 @@ def _power_of_signs(shift: float, count: int, alpha: float) -> float:
 
 
 def fewest_seeds(reaches: Callable[[int], bool], *, at_least: int) -> int | None:
-    """Smallest count for which ``reaches`` is true, also for its neighbours; None up to 10 000.
+    """Smallest count for which ``reaches`` is true; None if none up to 10 000 is found.
 
-    It need not be true for all larger counts: with more seeds, few lesions matter more.
+    It tries 100 counts on a logarithmic scale, then halves the interval below the first success.
+    ``reaches`` need not be true for all larger counts: with more seeds, few lesions matter more.
     """
     steps = np.unique(np.geomspace(at_least, max(at_least, MOST_SEEDS), 100).round().astype(int))
     place = next((n for n, count in enumerate(steps) if reaches(int(count))), None)

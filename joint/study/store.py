@@ -71,10 +71,12 @@ __all__ = [
     "check_design",
     "design_path",
     "done_before",
+    "is_machine_fault",
     "open_study",
     "read_design",
     "read_failure",
     "read_study",
+    "read_table",
     "seeded",
     "with_next",
     "without_weights",
@@ -247,8 +249,8 @@ class Ledger:
         states = zip(self.runs, self.states(), strict=True)
         return tuple(run for run, state in states if state == "done")
 
-    def gave_up(self, run: PlannedRun) -> bool:
-        """Whether a failed run was given up by its machine, which says nothing about its design.
+    def is_machine_fault(self, run: PlannedRun) -> bool:
+        """Whether a run failed because of its machine, which says nothing about its design.
 
         Parameters
         ----------
@@ -261,7 +263,7 @@ class Ledger:
         if self.state(run) != "failed":  # a folder may hold an old failure and a result
             return False
         failure = read_failure(self.path(run))
-        return given_up(failure.get("error"), failure.get("message"))
+        return is_machine_fault(failure.get("error"), failure.get("message"))
 
     def tally(self) -> Tally:
         """Number of runs in each state; runs that are still to be chosen count as pending."""
@@ -461,8 +463,8 @@ _WORDS_OF_THE_MACHINE = (
 )
 
 
-def given_up(error: str | None, message: str | None) -> bool:
-    """Whether a run failed because its machine gave it up: killed repeatedly, or out of memory.
+def is_machine_fault(error: str | None, message: str | None) -> bool:
+    """Whether a run failed because of its machine: killed repeatedly, or out of memory.
 
     That says nothing about its design. The run counts as not ended until it is tried again.
 
@@ -477,8 +479,13 @@ def given_up(error: str | None, message: str | None) -> bool:
 
 def read_failure(folder: Path) -> dict[str, Any]:
     """Content of :meth:`joint.saved.folder.RunFolder.fail`; empty if it cannot be read."""
+    return read_table(folder / FAILURE_FILE)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Table in a JSON file; empty if it cannot be read."""
     try:
-        content = parse_json((folder / FAILURE_FILE).read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -24,7 +24,7 @@ from joint.saved.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.saved.lock import RunLocked
 from joint.train.ensemble import fit_ensemble
 
-from .attempt import begin, ended_epochs, given_up, lost_together, take_back
+from .attempt import begin, ended_epochs, lost_together, take_back, why_abandoned
 from .machine import of_the_machine
 from .store import Ledger, PlannedRun
 
@@ -82,7 +82,7 @@ def train_together(
                 continue
             ended = is_done(folder.path) or (folder.path / FAILURE_FILE).exists()
             # A run that is given up would only end the start of all of them.
-            if not ended and given_up(folder.path) is None:
+            if not ended and why_abandoned(folder.path) is None:
                 taken[run] = folder
         if len(taken) < 2:
             return

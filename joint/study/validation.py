@@ -61,7 +61,7 @@ def epochs_of(ledger: "Ledger", run: "PlannedRun") -> list[dict[str, Any]]:
     Raises
     ------
     CheckpointError
-        When a line is damaged; the message says what tells the remedy.
+        When a line is damaged; the message names the command that says what to do.
     """
     try:
         return read_history(ledger.path(run))

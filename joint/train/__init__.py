@@ -1,13 +1,13 @@
-"""Training: one loop, its steps, and a state that a kill does not take.
+"""Training: the loop, its steps, and a state that survives a kill.
 
 ::
 
     training ─► preflight ─► run ─► step ─► loop ─► history
          augment ─► view, teacher ─┘      └─► listen
 
-Files: ``training`` what a person chooses · ``preflight`` what is refused before any time is spent
-· ``run`` the state of a run and its files · ``augment`` draws of views, ``view`` one of each
-picture · ``teacher`` what another system says of them · ``step`` from pictures to new weights ·
+Files: ``training`` the settings · ``preflight`` checks before the first step · ``run`` the state of
+a run and its files · ``augment`` random augmentation, ``view`` its operations · ``teacher`` class
+scores of another system · ``step`` from pictures to new weights ·
 ``loop`` :func:`joint.fit` · ``ensemble`` several runs in one process, ``two_stage`` a kernel first,
-then the element · ``history`` what is known at the end · ``listen`` who is told of each epoch.
+then the element · ``history`` the result · ``listen`` listeners of epochs.
 """

@@ -31,7 +31,8 @@ class Augmentation(Settings):
     """Ranges of the random changes of the training pictures; by default there are none.
 
     A factor of up to ``f`` is drawn between ``1 / (1 + f)`` and ``1 + f``, uniformly on a
-    logarithmic scale. Other ranges are symmetric about 0 and drawn from uniformly.
+    logarithmic scale. Other ranges are symmetric about 0, but for the blur, whose standard
+    deviation is from 0 to its limit; they are drawn from uniformly.
     """
 
     dihedral: bool = False

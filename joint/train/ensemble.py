@@ -82,27 +82,28 @@ def fit_ensemble(
 ) -> tuple[History, ...]:
     """Train several systems at once, each as :func:`joint.fit` would train it, up to rounding.
 
-    Codecs and classifiers of one architecture are stacked and passed in one call; those that
-    cannot be (a codec that draws noise in training, dropout, a codec of files, a layer under two
-    names, a buffer that is assigned and not changed in place) are passed one by one. Cameras are,
-    too, and may be of different kinds. The folders are those of :func:`fit`, which can go on with
-    any of them, as this can with those of :func:`fit`.
+    Codecs and classifiers of one architecture are stacked and evaluated in one call; those that
+    cannot be stacked (a codec that draws noise in training, dropout, a codec of files, a layer
+    under two names, a buffer that is assigned and not changed in place) are evaluated one by one.
+    So are cameras, which may be of different kinds. The run folders are those of :func:`fit`: each
+    function can continue a run of the other.
 
-    It pays where a step is short: measurements are in ``docs/benchmarks.md``.
+    It saves time if a step is short: measurements are in ``docs/benchmarks.md``.
 
-    Dropout draws in the order of the memory, which is the plain one here, whatever
-    ``channels_last`` says: what it drops of pictures behind a convolution is something else than
-    alone, unless ``channels_last`` is False.
+    Dropout draws in the order of the memory, which is contiguous here, whatever ``channels_last``
+    is: behind a convolution it drops other values than in a single training, unless
+    ``channels_last`` is False.
 
-    With ``precision="bfloat16"`` what is passed one by one computes in it. Autocast does not reach
-    into the ``vmap`` of a stack (seen with torch 2.15 on a CPU), which computes in float32.
+    With ``precision="bfloat16"``, stages that are evaluated one by one compute in it. Autocast does
+    not reach into the ``vmap`` of a stack (observed with torch 2.15 on a CPU), which computes in
+    float32.
 
     Parameters
     ----------
     systems : sequence of ImagingSystem
         At least two. Trained in place, and left on ``device``.
     train, validation : LesionDataset
-        Of all of them.
+        Scenes of all systems.
     objective : Objective or a sequence of them, optional
         One for all, or one for each.
     config : Training or a sequence of them, optional
@@ -112,9 +113,9 @@ def fit_ensemble(
     directories : sequence of path or RunFolder, optional
         A run folder for each.
     resume : bool
-        Continue the runs in ``directories``, those that are behind first.
+        Continue the runs in ``directories``; those that are behind the others first.
     device : torch.device or str
-        Where to train.
+        Device of the training.
     stop : callable, optional
         As in :func:`joint.fit`; all of them are interrupted.
     on_epoch : sequence, optional
@@ -134,9 +135,9 @@ def fit_ensemble(
     ValueError
         As :func:`joint.fit`; for fewer than two systems, two that share weights, or sequences of
         another length; for a teacher that shares weights with one of them; for configurations
-        that differ in more than the seed, or compile; where several processes train; when nothing
+        that differ in more than the seed, or with ``compile``; with several processes; when nothing
         can be stacked; and on a CPU for batches of more than 4096 pixels (16 pictures of 16 x 16),
-        which a stack is slower with than its members.
+        for which a stack is slower than its members.
     CheckpointError
         As :func:`joint.fit`; for one folder given twice.
     TrainingDiverged
@@ -268,6 +269,7 @@ class _Stack:
                     logits=logits[k],
                     encoding=system.encoding,
                     exposures=system.exposures,
+                    penalty=system.penalty(),
                 )
                 for k, (system, batch) in enumerate(zip(self.systems, batches, strict=True))
             ]
@@ -283,7 +285,7 @@ class _Stack:
         batches: Sequence[Batch],
         draws: Sequence["_Draws"],
     ) -> list[Any]:
-        """What a stage of each run makes of its pictures; None where there is none."""
+        """Output of a stage of each run for its pictures; None without the stage."""
         if name in self.nets:
             return self.nets[name](pictures)
         found: list[Any] = []
@@ -335,7 +337,7 @@ class _Net:
                 whole.register_post_accumulate_grad_hook(partial(_hand_out, own))
 
     def __call__(self, pictures: Sequence[Tensor]) -> list[Any]:
-        """What each member makes of its pictures ``[B, C, H, W]``."""
+        """Output of each member for its pictures ``[B, C, H, W]``."""
         coded: list[Coded] = []
 
         def passing(weights: Named, buffers: Named, picture: Tensor) -> Tensor | Named:
@@ -349,7 +351,7 @@ class _Net:
         found = torch.vmap(passing)(self.weights, self.buffers, torch.stack(list(pictures)))
         if isinstance(found, Tensor):
             return list(found.unbind())
-        # What is no tensor is alike in all of them.
+        # Fields that are no tensors are the same in all of them.
         return [
             replace(coded[0], **{name: tensor[k] for name, tensor in found.items()})
             for k in range(len(pictures))
@@ -385,7 +387,7 @@ def _hand_out(members: Sequence[Tensor], whole: Tensor) -> None:
 
 
 def _as_classifiers_take(systems: Sequence[ImagingSystem], pictures: list[Tensor]) -> list[Tensor]:
-    """Pictures in the type of each classifier's weights, as a system alone hands them."""
+    """Pictures in the type of each classifier's weights, as in a single system."""
     return [
         picture if system.classifier is None else as_weights(system.classifier, picture)
         for system, picture in zip(systems, pictures, strict=True)
@@ -393,7 +395,7 @@ def _as_classifiers_take(systems: Sequence[ImagingSystem], pictures: list[Tensor
 
 
 def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, str | None]:
-    """Why each network cannot be stacked, None where it can; found out by a few pictures."""
+    """Why each network cannot be stacked, None if it can; tested with a few pictures."""
     found: dict[str, str | None] = {}
     with torch.no_grad(), torch.random.fork_rng([scenes.device] if scenes.is_cuda else []):
         pictures = []

@@ -13,8 +13,9 @@ class EpochRecord:
     epoch: int
     """Counted from 0."""
     train: dict[str, float | None]
-    """Mean terms of the objective over the epoch. With a rate target also ``rate_weight``, its
-    relative ``rate_weight.error`` and the ``rate_weight.correction`` that changed it."""
+    """Mean terms of the objective over the epoch. With a rate target also ``rate_weight``, the
+    weight of the rate; ``rate_weight.error``, by which part the rate exceeds its target; and
+    ``rate_weight.correction``, the rate of the validation over that of the training."""
     validation: dict[str, float | None]
     """Numbers of :meth:`joint.Evaluation.scalars` after the epoch."""
     rate_factor: float
@@ -60,9 +61,9 @@ class History:
 
     def __str__(self) -> str:
         if not self.epochs:
-            return f"no epoch has ended yet; judged by validation {self.monitor}"
+            return f"no epoch has ended yet; the best is chosen by validation {self.monitor}"
         count, best = len(self.epochs), self.best_epoch
-        end = "interrupted, can go on" if self.interrupted else "stopped early"
+        end = "interrupted, can be resumed" if self.interrupted else "stopped early"
         found = "none is best" if best is None else f"epoch {best + 1} is the best"
         head = (
             f"{count} epoch{'s' if count > 1 else ''}{f' ({end})' if self.stopped_early else ''}, "

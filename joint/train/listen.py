@@ -5,8 +5,8 @@
     epoch ends ─► checkpoint, history.jsonl ─► listener(EpochRecord) ─► ... ─► next epoch
     resumed    ─► the epochs of the checkpoint ─► listener, one after the other ─► goes on
 
-The run folder holds the truth. A listener hears it from the beginning whenever a run is taken up,
-so that what it makes of it can be lost, or older or newer than the checkpoint, without harm.
+The run folder is the reference. When a run is continued, a listener receives all epochs from the
+beginning, so that its output may be lost, or older or newer than the checkpoint, without harm.
 """
 
 import math
@@ -24,7 +24,7 @@ from .history import EpochRecord
 
 __all__ = ["EpochListener", "listeners", "retell", "tell", "tensorboard_writer"]
 
-#: Is told of an epoch that has ended; what it returns is not looked at.
+#: Called with the record of an epoch that has ended; its return value is ignored.
 EpochListener: TypeAlias = Callable[[EpochRecord], object]
 
 _FOLDER = "tensorboard"  # in the run folder
@@ -34,7 +34,7 @@ _OURS = ".lens2label"  # ends the names of our event files
 def listeners(
     on_epoch: EpochListener | Sequence[EpochListener] | None,
 ) -> tuple[EpochListener, ...]:
-    """``on_epoch``, which is none, one or several listeners, as several.
+    """``on_epoch``, which is None, one or several listeners, as a tuple.
 
     Raises
     ------
@@ -94,19 +94,19 @@ def tensorboard_writer(directory: Path | str) -> Iterator[EpochListener]:
     is the epoch, counted from 0. What is None or no finite number is left out, and values are
     rounded to float32.
 
-    The first epoch of a run that is taken up begins a new file, and empties the one that was
-    written there before, so that a run that was killed and resumed has every epoch once. The times
-    in it are those of writing, also of epochs that are told again: a run folder holds no times.
+    At the first epoch of a run that is continued, a new file is started and the earlier one is
+    emptied, so that a run that was killed and resumed has every epoch once. The times in it are
+    those of writing, also for epochs that are repeated: a run folder holds no times.
 
     Parameters
     ----------
     directory : path
-        The run folder; the files go to ``tensorboard`` in it. Others that are there are kept.
+        The run folder; the files are written to ``tensorboard`` in it. Other files there are kept.
 
     Yields
     ------
     EpochListener
-        It has written, and handed to the system, what it was told when it returns.
+        When a call returns, its epoch is written and flushed.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def tensorboard_writer(directory: Path | str) -> Iterator[EpochListener]:
 
     def log(record: EpochRecord) -> None:
         nonlocal writer, last
-        # Not before: of several processes only the first is told, and only it may write.
+        # Not before: of several processes only the first is called, and only it may write.
         if writer is None or record.epoch <= last:
             close()
             _empty(folder)

@@ -1,9 +1,9 @@
-"""The one training loop.
+"""The training loop.
 
-The order of the pictures is a pure function of (seed, epoch) and their names, and the views and the
-noise of a picture are one of (seed, epoch, its name): two designs that share a seed see the same
-light, a run that is interrupted anywhere and resumed from its last checkpoint takes the very steps
-that it would have taken, and several processes take together the steps of one.
+The order of the pictures is a pure function of (seed, epoch) and their names; the augmentation and
+the noise of a picture are one of (seed, epoch, its name). Two designs with the same seed therefore
+have the same light, a run that is interrupted anywhere and resumed from its last checkpoint takes
+the same steps as without the interruption, and several processes together take the steps of one.
 """
 
 import math
@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from classify import LesionDataset
 from joint.caution import caution
+from joint.described import described
 from joint.device import usable_device
 from joint.feed import Feed, derive_seed
 from joint.judge.evaluate import evaluate
@@ -66,90 +67,92 @@ def fit(
 ) -> History:
     """Train some or all stages of a system.
 
-    What ``config.stages`` and ``config.plan`` leave out is frozen, and so is a stage all of whose
-    parameters have ``requires_grad=False``: it keeps its weights and running statistics, is in
-    evaluation mode, and what lies before it learns through it. So does a batch or instance
-    normalisation of which both weight and bias have, in a stage that learns.
+    Stages that ``config.stages`` and ``config.plan`` leave out are frozen, and so is a stage whose
+    parameters all have ``requires_grad=False``: it keeps its weights and running statistics, is in
+    evaluation mode, and the stages before it learn through it. The same holds for a batch
+    or instance normalisation in a trained stage, if its weight and bias have
+    ``requires_grad=False``.
 
-    Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
-    with the same arguments and takes its share of each step; the step is that of one process up to
-    rounding (but for dropout and mixing), which training amplifies, and process 0 writes the files.
-    Statistics that a module keeps of what it saw are the mean of the processes' where the system is
-    validated or saved; those of batch normalisation are of all of them at each step.
+    If ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
+    with the same arguments and takes its share of each step. The step is that of one process up to
+    rounding, which training amplifies, except for dropout and mixing; process 0 writes the files.
+    Running statistics of modules are averaged over the processes when the system is validated or
+    saved; those of batch normalisation are computed over all processes at each step.
 
     Parameters
     ----------
     system : ImagingSystem
-        Trained in place, and left on ``device``, contiguous where the layout was another one; its
-        ``classes`` are those of ``train`` from then on. A parameter with gaps or overlaps in
-        memory, as a slice of columns, gets memory of its own, and the tensor that it was cut from
-        stays as it was; a block of whole rows goes on sharing it.
+        Trained in place, and left on ``device``, after ``config.channels_last`` in contiguous
+        memory; its ``classes`` become those of ``train``. A parameter with gaps or overlaps in
+        memory, such as a slice of columns of a tensor, gets its own memory, and that tensor is not
+        changed; a block of whole rows still shares it.
     train, validation : LesionDataset
         Labelled scenes, from :func:`classify.split`.
     objective : Objective, optional
-        What is minimised; the cross-entropy by default.
+        The loss to minimise; the cross-entropy by default.
     config : Training, optional
-        How.
+        Settings of the training; by default ``Training()``.
     teacher : ImagingSystem, optional
-        A trained system of the same classes, whose probabilities this one is to approach as
-        ``objective.distillation`` weighs them: one that sees the scene alone, or through a better
-        camera. It is shown the same views of the training scenes, is frozen and in evaluation
-        mode, and draws noise of its own; it is left on ``device``, and in no file. Train it on no
-        picture that is validated or tested here.
+        A trained system for the same classes, whose probabilities this system learns with the
+        weight ``objective.distillation``: for example one that classifies the scene itself, or has
+        a better camera. It gets the same augmented training scenes, is frozen and in evaluation
+        mode, and has its own noise; it is left on ``device``, and not saved. Do not train it on
+        pictures that are validated or tested here.
     directory : path or RunFolder, optional
-        Where checkpoints, the best weights and ``history.jsonl`` go, see :mod:`joint.saved.folder`.
+        Folder of the checkpoints, the best weights and ``history.jsonl``, see
+        :mod:`joint.saved.folder`; by default nothing is saved.
     resume : bool
         Continue the run in ``directory``, to the weights that it would have reached
-        uninterrupted: equal bits on the CPU, but for a module that changes in training what its
-        ``state_dict`` does not hold, as a buffer with ``persistent=False``. Starts afresh where
-        there is none, nor anything left of one. With the schedule ``constant``, ``config.epochs``
-        may be more than they were, also of a run that is finished: it goes on to what one that was
-        begun with as many would have reached. With another schedule every step would have been
-        another, and the run is refused; so is one whose patience ran out, and one that was tested
-        (:func:`joint.run.complete.complete_run` goes on with it, and tests it again).
+        uninterrupted: equal bits on the CPU, except for a module that changes values in training
+        that its ``state_dict`` does not hold, such as a buffer with ``persistent=False``. If there
+        is no run, nor anything left of one, a new one starts. With the schedule ``constant``,
+        ``config.epochs`` may be larger than before, also for a finished run: it continues to the
+        result of a run that was started with this number. With another schedule every step would
+        have been different, and the run is refused; so is one whose patience ran out, and one that
+        was tested (:func:`joint.run.complete.complete_run` continues it, and tests it again).
     device : torch.device or str
-        Where to train.
+        Device of the training.
     stop : callable, optional
-        Asked after the steps; once it says True, the run is saved and its history returned as
+        Called after the steps; when it returns True, the run is saved and its history returned as
         ``interrupted``.
     on_epoch : callable or sequence of them, optional
-        Told of each :class:`joint.EpochRecord`, in this order, on process 0 alone, once it is safe
-        in ``directory``. A run that is resumed first tells of the epochs that it has already, so
-        that every listener has heard of every epoch once when ``fit`` returns. What a listener
-        raises ends the training after that epoch, which can be resumed.
+        Called with each :class:`joint.EpochRecord`, in this order, on process 0 only, once the
+        epoch is saved in ``directory``. A resumed run first calls it with its earlier epochs, so
+        that every listener has received every epoch once when ``fit`` returns. An error of a
+        listener ends the training after that epoch; it can be resumed.
     progress : bool
         Show a bar for each epoch (on a terminal) and a line after it.
 
     Returns
     -------
     History
-        Every epoch, and which was best.
+        Records of all epochs, and which was the best.
 
     Raises
     ------
     TypeError
-        For what is no system, no data set, no objective, no configuration or no path, for a
-        ``stop`` that cannot be called, and for a module whose state is more than tensors.
+        For arguments of another type, for a ``stop`` that cannot be called, and for a module whose
+        state is more than tensors.
     ValueError
-        For data, an objective or a teacher that do not fit the system, a teacher that is missing,
-        an ``on_epoch`` that cannot be called, or an empty ``directory``; before any step is taken.
+        For data, an objective or a teacher that do not fit the system, a missing teacher,
+        an ``on_epoch`` that cannot be called, or an empty ``directory``; before the first step.
     CheckpointError
         When a checkpoint cannot be written, or belongs to another run; when the directory has the
-        best weights or the result of a run, and no checkpoint; when somebody else is writing it
+        best weights or the result of a run, but no checkpoint; when another process writes it
         (:class:`joint.RunLocked`).
     TrainingDiverged
-        When the loss or a weight is no longer finite, or a weight too large to compute with, as
-        one whose scores of the validation set are no numbers.
+        When the loss or a weight is no longer finite, or a weight is so large that the scores of
+        the validation set are not finite.
 
     Warns
     -----
     UserWarning
-        When there is a teacher, and the objective has no weight for what it says; when a codec is
-        to learn several qualities, and the objective no distortion; when lesions are in both of
-        two data sets (nothing is said of parts of one, whose :class:`classify.Split` tells), or a
-        class is validated that no picture is trained on; when the rate ended more than 5 % off its
-        target; when the weights that are left are a hundred times those that it began with, or
-        than 1.
+        When there is a teacher, but the objective has no weight for distillation; when a codec
+        has several quality levels to learn, but the objective no distortion; when the same lesions
+        are in ``train`` and ``validation`` (not for two parts of one data set, about which
+        :class:`classify.Split` informs), or a class of the validation has no training picture;
+        when the rate ended more than 5 % off its target; when the root mean square of a final
+        parameter is more than a hundred times its initial one and more than 100.
     """
     objective = Objective() if objective is None else objective
     config = Training() if config is None else config
@@ -235,7 +238,7 @@ def identity_of(
         "training": config.model_dump(mode="json"),
         "train": train.fingerprint,
         "validation": validation.fingerprint,
-        "system": repr(system),
+        "system": described(system),
         "codec_channels": getattr(system.codec, "channels", None),
     }
     if teacher is not None and objective.distillation:
@@ -253,12 +256,12 @@ def identity_of(
 
 
 def goes_on(folder: RunFolder | None, *, resume: bool) -> bool:
-    """Whether the folder holds a run that can go on.
+    """Whether the folder holds a run that can be continued.
 
     Raises
     ------
     CheckpointError
-        Where it does, and is not to be resumed; and where it holds what is left of one.
+        When it does, but ``resume`` is false; and when it holds the remains of a run.
     """
     if folder is None:
         return False
@@ -278,7 +281,7 @@ def goes_on(folder: RunFolder | None, *, resume: bool) -> bool:
 
 
 def ended(run: TrainingRun) -> History:
-    """Leave the system with the weights that the run is for, and say what happened."""
+    """Give the system the final weights of the run; returns its history."""
     if (missed := run.missed()) is not None and rank() == 0:
         caution(missed)
     if run.best_epoch is not None and run.config.restore_best:
@@ -291,7 +294,7 @@ def ended(run: TrainingRun) -> History:
 
 
 def lay_out(system: nn.Module, layout: torch.memory_format) -> None:
-    """Give what has a row for each of four axes, as pictures have, another place in memory."""
+    """Change the memory layout of all tensors with four axes, such as convolution weights."""
     # Not `Module.to`, which asks weights of five axes, as of a Conv3d, for the layout too.
     for tensor in (*system.parameters(), *system.buffers()):
         if tensor.ndim == 4:

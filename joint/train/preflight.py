@@ -92,7 +92,7 @@ def check_run(
     *,
     teacher: ImagingSystem | None = None,
 ) -> None:
-    """Look at everything that a run is given, and pass two pictures.
+    """Check all arguments of a training, and pass two pictures through the system.
 
     Raises
     ------
@@ -105,10 +105,10 @@ def check_run(
     Warns
     -----
     UserWarning
-        When a codec learns several qualities, and nothing in the objective tells them apart; when
-        lesions of the validation set are in training, too, which is another data set; when it has
-        classes that training has no picture of, or has none of a class that the monitor is a mean
-        over.
+        When a codec learns several qualities, but nothing in the objective distinguishes them; when
+        lesions of the validation set are also in the training set, which is another data set; when
+        the validation set has classes without a training picture, or lacks a class over which the
+        monitor is a mean.
     """
     check_given(system, train, validation, objective, config, teacher)
     assert validation is not None  # or it has been refused
@@ -132,7 +132,7 @@ def check_run(
     taught = None
     if teacher is not None and objective.distillation:
         taught = said_of_some(teacher, scenes, train)
-    idle = {name for name, term in objective.terms.items() if term.weight}
+    idle = {name for name in (*objective.terms, "penalty") if objective.weights[name]}
     for learning in _turns(system, config):
         with (
             only_learning(system, learning),
@@ -147,9 +147,15 @@ def check_run(
             first = torch.tensor(objective.rate)  # of a target
             losses = objective(output, labels, teacher=taught, rate_weight=first)
         _check_term(losses, config)
-        idle -= {name for name in idle if losses.own[name].requires_grad}
+        idle -= {name for name in idle if losses.named()[name].requires_grad}
         _check_gradients(system, losses, objective, learning)
         _check_header(system, output, objective)
+    if "penalty" in idle:
+        raise ValueError(
+            f"the penalty of {type(system.front_end).__name__} has no gradient to what learns "
+            f"here, so that penalty={objective.penalty:g} would do nothing: set penalty=0, or "
+            "train the numbers of the front end that it depends on"
+        )
     if idle:
         name = min(idle)
         raise ValueError(
@@ -267,14 +273,14 @@ def _check_apart(system: ImagingSystem, config: Training) -> None:
 
 
 def _check_weights(system: ImagingSystem, config: Training) -> None:
-    """Refuse to train weights of half precision, which a step that is small leaves as they are."""
+    """Refuse to train weights of half precision, which small steps do not change."""
     for stage, module in system.stages():
         for name, weight in module.named_parameters() if stage in config.stages else ():
             if weight.requires_grad and weight.dtype in (torch.float16, torch.bfloat16):
                 raise ValueError(
                     f"{stage}.{name} is of {weight.dtype}, in which small steps are lost: train "
                     f"the {stage} in float32 (system.{stage}.float()), with precision='bfloat16' "
-                    "if it is for time or memory"
+                    "to save time or memory"
                 )
 
 
@@ -297,10 +303,12 @@ def _check_rate_target(system: ImagingSystem, objective: Objective, config: Trai
 
 def _check_header(system: ImagingSystem, output: SystemOutput, objective: Objective) -> None:
     """Refuse a target below what a file costs that says nothing of its picture."""
-    if objective.rate_target is None or not isinstance(system.codec, LearnedCodec):
+    if objective.rate_target is None or system.codec is None:
         return
-    height, width = output.measurement.shape[-2:]
-    header = system.codec.header_bytes((height, width))
+    channels, height, width = output.measurement.shape[1:]
+    header = system.codec.header_bytes((height, width), channels)
+    if header is None:
+        return
     least = 8 * header / (height * width)
     if objective.rate_target <= least:
         raise ValueError(
@@ -444,8 +452,8 @@ def _check_gradients(
     if parameters and not losses.total.requires_grad:
         raise ValueError(
             f"nothing that the objective weighs depends on the stages that learn "
-            f"({', '.join(learning)}): give task, rate, distortion, restoration, distillation or a "
-            "term of your own a weight that reaches them"
+            f"({', '.join(learning)}): give task, rate, distortion, restoration, distillation, "
+            "penalty or a term of your own a weight that reaches them"
         )
     coders = [name for name in learning if name != "classifier"]
     moving = any(p.requires_grad for name in coders for p in getattr(system, name).parameters())

@@ -1,4 +1,4 @@
-"""The state of a training run while it goes on, and the files that hold it.
+"""The state of a training run, and the files that hold it.
 
 ::
 
@@ -9,12 +9,10 @@
 """
 
 import math
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 
 from classify.scores import InvalidScores
 from joint.caution import caution
+from joint.described import differing
 from joint.judge.metric import lower_is_better
 from joint.objective import Objective
 from joint.parallel import all_reduce, gathered, rank, world_size
@@ -42,20 +41,18 @@ NORM = "gradient norm of "
 #: Whether it was clipped.
 CLIPPED = "gradient clipped of "
 
-# Parameters are of the order of 1, or of what they began with: a hundred times that is reached by
-# steps that are too long, whatever is trained.
+# Parameters are of the order of 1, or of their initial values: a hundred times that is only reached
+# by steps that are too long, whatever is trained.
 _GROWN = 100.0
 # What a checkpoint says beside its tensors.
 _HEAD = {
     "began", "best_epoch", "epoch", "identity", "optimised", "records", "seen", "step", "steps",
     "timed",
 }  # fmt: skip
-# Where a weight of a list lies, as it is printed.
-_DEVICE = re.compile(r" \((?:GPU \d+|[a-z]+:\d+)\)(?=\])")
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or a weight is no longer a number; the newest checkpoint is from before."""
+    """The loss or a weight is no longer finite; the newest checkpoint is from before."""
 
 
 @dataclass
@@ -104,7 +101,7 @@ class TrainingRun:
 
     @property
     def over(self) -> bool:
-        """Whether the last epoch is done, or patience has run out."""
+        """Whether the last epoch has ended, or patience has run out."""
         ran_out = _ran_out(self.config.patience, self.epoch, self.best_epoch)
         return self.epoch >= self.config.epochs or ran_out
 
@@ -237,7 +234,7 @@ class TrainingRun:
         )
 
     def check_weights(self) -> None:
-        """Refuse weights that are no numbers: they must reach neither a file nor a metric.
+        """Refuse weights that are not finite, before they are saved or evaluated.
 
         Raises
         ------
@@ -407,7 +404,7 @@ class TrainingRun:
         return {name: size for name, size in named if math.isfinite(size)}  # not of none
 
     def grown(self) -> str | None:
-        """What to say of parameters that a training drove far from where they are of use."""
+        """Warning about parameters that have grown far beyond useful values, or None."""
         now = self._sizes()
         grown = {n: now[n] / max(1.0, was) for n, was in self.began.items() if n in now}
         far = [name for name, ratio in grown.items() if ratio > _GROWN]
@@ -417,9 +414,9 @@ class TrainingRun:
         others = f", and {len(far) - 1} others as much" if len(far) > 1 else ""
         return (
             f"{most} went from {self.began[most]:.3g} to {now[most]:.3g} (root mean square) in "
-            f"training{others}: steps this long destroy what a stage began with, and what is "
-            f"reported is of such a one. Lower the learning rate of {most.partition('.')[0]} "
-            "(learning_rates)"
+            f"training{others}: steps this long destroy the initial state of a stage, and the "
+            "results are those of such a stage. Lower the learning rate of "
+            f"{most.partition('.')[0]} (learning_rates)"
         )
 
     def _optimised(self) -> list[str]:
@@ -435,7 +432,7 @@ class TrainingRun:
         return math.inf if rate is None else abs(rate / target - 1)
 
     def missed(self) -> str | None:
-        """What to say of a training that ended too far from the rate that it was to end at."""
+        """Warning about a training whose rate ended too far from its target, or None."""
         if not self.over or not self.records:
             return None
         place = self.best_epoch if self.config.restore_best else None
@@ -481,7 +478,7 @@ class TrainingRun:
 
 
 def why_other(head: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
-    """Why the run of a checkpoint is another than that of an identity, and does not go on as it.
+    """Why the run of a checkpoint differs from that of an identity, and cannot continue as it.
 
     Parameters
     ----------
@@ -509,10 +506,9 @@ def why_other(head: Mapping[str, Any], identity: Mapping[str, Any]) -> str | Non
 
 
 def why_not_longer(head: Mapping[str, Any], epochs: int) -> str | None:
-    """Why the run of a checkpoint does not go on for more epochs than it was to have.
+    """Why the run of a checkpoint cannot continue for more epochs than it had.
 
-    It does where a run that was begun with as many would have come through the very same
-    checkpoint.
+    It can if a run that was started with this number would have had the same checkpoint.
 
     Parameters
     ----------
@@ -524,7 +520,7 @@ def why_not_longer(head: Mapping[str, Any], epochs: int) -> str | None:
     Returns
     -------
     str or None
-        The reason, to follow the name of the folder; None where it goes on.
+        The reason, to follow the name of the folder; None if it can.
     """
     if not {*head} >= _HEAD:
         return f"has a {CHECKPOINT_FILE} that is not one of a training run"
@@ -553,19 +549,17 @@ def _ran_out(patience: int | None, epochs: int, best: int | None) -> bool:
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between the identities of two runs, in words."""
+    """Text about the differences between the identities of two runs."""
     settings = [
         f"{part}.{key} was {old[part].get(key)!r} and is {new[part].get(key)!r}"
         for part in ("objective", "training")
         for key in sorted({*old[part], *new[part]})
         if old[part].get(key) != new[part].get(key)
     ]
-    # A list of weights prints where each lies, and another device is no other system.
-    was, now = (_DEVICE.sub("", str(of.get("system"))) for of in (old, new))
-    if was != now:
-        lines = zip_longest(was.split("\n"), now.split("\n"))
-        was, now = next((a, b) for a, b in lines if a != b)
-        settings.append(f"the system has {str(now).strip()} instead of {str(was).strip()}")
+    was, now = old.get("system"), new["system"]
+    known = isinstance(was, dict)
+    if other := differing(was, now, learning=True) if known else "of another form there":
+        settings.append(f"the system is another one: {other}")
     if old.get("teacher") != new.get("teacher"):
         settings.append("the teacher is another one")
     if old.get("learning_rate_factors") != new.get("learning_rate_factors"):

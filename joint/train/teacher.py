@@ -10,6 +10,7 @@ Both see the same views, mixed pictures among them (the consistent teaching of B
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from classify import LesionDataset
 from joint.caution import caution
+from joint.described import described
 from joint.kinds import check_names
 from joint.objective import Objective
 from joint.saved.checkpoint import digest
@@ -71,7 +73,7 @@ def said_of_some(teacher: ImagingSystem, scenes: Tensor, train: LesionDataset) -
     except (ValueError, RuntimeError) as error:
         channels, height, width = scenes.shape[1:]
         raise ValueError(
-            f"the teacher is shown the scenes of the system that it teaches, and cannot take "
+            f"the teacher gets the same scenes as the system, but cannot take "
             f"these, of {channels} channels and {height} x {width} pixels: "
             f"{str(error).splitlines()[0]}"
         ) from error
@@ -120,7 +122,7 @@ def check_teacher(
         raise ValueError("the teacher has no classifier: give a teacher that has one")
     if teacher.encoding != system.encoding:
         raise ValueError(
-            f"the teacher is shown the scenes of the system that it teaches, and takes them for "
+            f"the teacher gets the same scenes as the system, but is for "
             f"encoding={teacher.encoding!r}, the system for {system.encoding!r}: build both with "
             "one encoding"
         )
@@ -130,16 +132,20 @@ def check_teacher(
             "the teacher shares weights with the system that it teaches, and would change with "
             "it: give a copy (copy.deepcopy)"
         )
-    idle = {"distillation"} | ({"rate"} if objective.rate_target is not None else set())
+    # A penalty says nothing of the pictures.
+    idle = {"distillation", "penalty"}
+    idle |= {"rate"} if objective.rate_target is not None else set()
     counts = any(weight for name, weight in objective.weights.items() if name not in idle)
     if config.monitor == "loss" and not counts:
         raise ValueError(
-            "monitor='loss' knows the best epoch by the loss of an evaluation, which has no "
-            "teacher, and the objective has no weight but distillation: use another monitor, "
-            "such as 'balanced_accuracy'"
+            "monitor='loss' selects the best epoch by the loss of an evaluation, which has no "
+            "teacher, and the objective has no weight but distillation"
+            f"{' and penalty' if objective.penalty else ''}: use another monitor, such as "
+            "'balanced_accuracy'"
         )
 
 
 def identify(teacher: ImagingSystem) -> str:
     """SHA-256 of a teacher: of its stages with their parameters, and of its weights."""
-    return hashlib.sha256(f"{teacher!r}\n{digest(teacher)}".encode()).hexdigest()
+    made = json.dumps(described(teacher))
+    return hashlib.sha256(f"{made}\n{digest(teacher)}".encode()).hexdigest()

@@ -101,8 +101,8 @@ def fit_psf(
         When an argument is no IncoherentImaging, Tensor or number, respectively.
     ValueError
         For a target that is negative, dark (or dark within the window of the pupil) or has another
-        number of channels; when no parameter is trainable; for steps below 1 or a learning rate
-        that is not positive and finite.
+        number of channels; when no parameter is trainable; for steps that are no whole number of 1
+        or more, or a learning rate that is not positive and finite.
     """
     parameters = _learning(imaging, steps, learning_rate)
     with torch.no_grad():
@@ -202,7 +202,7 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
     kernel = system.front_end
     if not isinstance(kernel, LearnedKernel) or kernel.exposures != 1 or kernel.mix_channels:
         raise ValueError(
-            "two_stage begins with a system whose front end is LearnedKernel(signed=False), one "
+            "two_stage starts with a system whose front end is LearnedKernel(signed=False), one "
             "exposure that does not mix the channels, as of a lens; this one has "
             f"{kernel or 'none'}"
         )
@@ -275,7 +275,7 @@ def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> tuple[Fitted
         if head.get(name) != now:
             raise CheckpointError(
                 f"the element in {folder} was shaped to a kernel with {name}={head.get(name)}, not "
-                f"{now}: resume it as it was, or train in another directory"
+                f"{now}: resume it with the same settings, or train in another directory"
             )
     return FittedPSF(tuple(tensors["overlap"].tolist())), str(head.get("kernel"))
 

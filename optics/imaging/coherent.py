@@ -202,6 +202,10 @@ class CoherentImaging(FrontEnd):
         passed = self.pupil.field().abs().square().sum((-2, -1)).mean()
         return passed / self.pupil.incident_power
 
+    def penalty(self) -> Tensor | None:
+        """That of the pupil, see :meth:`Pupil.penalty`."""
+        return self.pupil.penalty()
+
     def forward(self, scene: Tensor) -> Tensor:
         """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field.
 

@@ -178,7 +178,7 @@ class IncoherentImaging(PSFImaging):
         Parameters
         ----------
         distance : float or Tensor ``[D]``, metres, optional
-            Distance from the pupil to the scene; in focus by default. See
+            Distance of the scene, as of :meth:`Pupil.forward`; in focus by default. See
             :func:`optics.defocus_path`.
 
         Returns
@@ -242,7 +242,7 @@ class IncoherentImaging(PSFImaging):
         ----------
         scene : Tensor ``[B, C, H, W]``
         distance : float or Tensor, scalar or ``[B]``, metres, optional
-            Distance from the pupil to all scenes, or to each; by default one of the working
+            Distance of all scenes, or of each, as :meth:`psf` has it; by default one of the working
             distances, or in focus. For several depths in one scene see :meth:`image_layers`.
         generator : torch.Generator or a sequence of them, optional
             Source of the drawn working distances, or one for each picture; by default torch's
@@ -332,9 +332,17 @@ def _check_psf(psf: Tensor) -> None:
             f"psf must be a Pupil, or real [h, w] or [C, h, w], not {psf.dtype} {tuple(psf.shape)}"
         )
     check_finite("psf", psf.detach())
-    brightest = float(psf.detach().sum((-2, -1)).max())
-    if (psf < 0).any() or brightest > 1 + 1e-5:
+    check_light(psf)
+
+
+def check_light(psf: Tensor) -> None:
+    """Raise a ValueError for a PSF that is negative, or sums to more light than arrives."""
+    psf = psf.detach()
+    brightest, least = float(psf.sum((-2, -1)).max()), float(psf.min())
+    if least < 0 or brightest > 1 + 1e-5:
         raise ValueError(
             f"a PSF is not negative and sums to its throughput, at most 1; here the sum reaches "
-            f"{brightest:.4g} and the least value is {float(psf.detach().min()):.4g}"
+            f"{brightest:.9g} and the least value is {least:.4g}: make one of a picture of a point "
+            "source with optics.measured_psf; of another, set what is negative to 0, divide by the "
+            "sum, and multiply by the throughput"
         )

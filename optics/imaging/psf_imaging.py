@@ -257,6 +257,10 @@ class PSFImaging(FrontEnd):
             return distance.unique(return_inverse=True)  # equal distances share one PSF
         return self._all_at if distance is None else distance, None
 
+    def penalty(self) -> Tensor | None:
+        """That of the pupil, see :meth:`Pupil.penalty`; None without a pupil."""
+        return None if self.pupil is None else self.pupil.penalty()
+
     def placed(self, scene: Tensor) -> Tensor:
         """Distort a scene by the projection, without blur; unchanged if there is none.
 

@@ -330,6 +330,10 @@ class CodedExposure(FrontEnd):
         open_for = self.code.mean()
         return open_for if self.lens is None else open_for * self.lens.throughput()
 
+    def penalty(self) -> Tensor | None:
+        """That of the lens: any code of a shutter can be made."""
+        return None if self.lens is None else self.lens.penalty()
+
     def psf(self, *, displacement: Tensor | Sequence[float] = (0.0, 0.0)) -> Tensor:
         """Point-spread function of motion and shutter, without the lens, see :func:`motion_psf`.
 

@@ -42,6 +42,7 @@ from optics.quantity import (
 )
 from optics.sensor.noise import Generators
 
+from .imaging import check_light
 from .projection import Projection
 from .psf_imaging import PSFImaging
 
@@ -506,7 +507,7 @@ class VaryingImaging(PSFImaging):
         ----------
         scene : Tensor ``[B, C, H, W]``
         distance : float or Tensor, scalar or ``[B]``, metres, optional
-            Distance from the pupil to all scenes, or to each; by default one of the working
+            Distance of all scenes, or of each, as :meth:`psf` has it; by default one of the working
             distances, or in focus.
         generator : torch.Generator or a sequence of them, optional
             Source of the drawn working distances, or one for each picture; by default torch's
@@ -580,9 +581,4 @@ def _check_psfs(psfs: Tensor, rank: int) -> None:
             f"psfs must be a Pupil, or a Tensor [P, Q, (L,) h, w], not {type(psfs).__name__}"
         )
     low_rank_psf(psfs.detach(), rank)
-    light = psfs.detach().sum((-2, -1))
-    if (psfs.detach() < 0).any() or float(light.max()) > 1 + 1e-5:
-        raise ValueError(
-            f"a PSF is not negative and sums to its throughput, at most 1; here the sum reaches "
-            f"{float(light.max()):.4g}"
-        )
+    check_light(psfs)

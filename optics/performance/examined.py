@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from optics.fourier import squared_modulus
-from optics.grid import coordinates
 from optics.pupil.modulation import at_lags, lags_along, modulus, padded_power
 from optics.pupil.pupil import Pupil, pupil_of
 from optics.pupil.vignetting import Vignetting
@@ -65,8 +64,9 @@ class Examined(NamedTuple):
         It is that of the lens and, with ``pixel``, of the pixel area. Planes are in metres from the
         image of the focus.
         """
+        curve = self.pupil.curve.cpu()
         if self.places is None:
-            return self._crossed(self.field, position, math.pi / 2, pixel=pixel)
+            return self._crossed(self.field, curve, position, math.pi / 2, pixel=pixel)
         # Each place has its own directions; the centre, which has none, uses y and x.
         rows = []
         for p, row in enumerate(self.places.tolist()):
@@ -74,26 +74,25 @@ class Examined(NamedTuple):
             for q, (y, x) in enumerate(row):
                 angle = math.atan2(y, x) if y or x else math.pi / 2
                 here = self.field[..., p, q, :, :, :]
-                found.append(self._crossed(here, position, angle, pixel=pixel))
+                bend = curve if curve.ndim == 3 else curve[p, q]
+                found.append(self._crossed(here, bend, position, angle, pixel=pixel))
             rows.append(torch.stack(found, -5))
         return torch.stack(rows, -6)
 
-    def _crossed(self, field: Tensor, position: Tensor, angle: float, *, pixel: bool) -> Tensor:
+    def _crossed(
+        self, field: Tensor, curve: Tensor, position: Tensor, angle: float, *, pixel: bool
+    ) -> Tensor:
         """Transfer function of one place along ``angle`` and across it."""
         pupil = self.pupil
-        squares = [coordinates(n, spacing=pupil.spacing).square() / 2 for n in pupil.size]
         light = squared_modulus(field).sum((-2, -1), keepdim=True)
         flat = (padded_power(field.abs()) / light)[..., None, :, :]
         wave = self.wavelength[:, None]
         found = []
         for planes in position.split(max(1, _TOGETHER // flat.numel())):
-            # The path to a plane at z, r^2 / 2 (1 / z - 1 / s'), does not change the amplitude.
+            # The path to a plane at z, of vergence 1 / z - 1 / s', does not change the amplitude.
             distance = pupil.image_distance + planes
-            turns = ((1 / distance - 1 / pupil.image_distance) / wave)[..., None]
-            rows, columns = (
-                torch.exp(2j * math.pi * turns * each).to(field.dtype) for each in squares
-            )
-            there = field[..., None, :, :] * rows[..., None] * columns[..., None, :]
+            turns = ((1 / distance - 1 / pupil.image_distance) / wave)[..., None, None]
+            there = field[..., None, :, :] * torch.exp(2j * math.pi * turns * curve).to(field.dtype)
             whole = padded_power(there) / light[..., None, :, :]
             step = pupil.spacing / (wave * distance)
             lines = [

@@ -42,7 +42,7 @@ class DepthOfField(NamedTuple):
     """Depth of field of the scene, and depth of focus of the sensor."""
 
     near: float
-    """Nearest sharp distance of the scene, metres from the pupil."""
+    """Nearest sharp distance of the scene, metres, measured as :attr:`LensPerformance.focus`."""
     far: float
     """Farthest sharp distance, metres; infinite from the hyperfocal distance on."""
     image: float
@@ -75,9 +75,14 @@ class LensPerformance:
     diameter: float
     """Widest extent of the open aperture along x or y, metres."""
     focus: float
-    """Distance of the scene that is in focus, metres."""
+    """Distance of the scene that is in focus, metres in front of the pupil, or of the first vertex
+    of a :class:`CompoundPupil`."""
+    entrance_pupil: float
+    """Distance from where focus and distances are measured to the entrance pupil, metres; 0 for a
+    thin lens."""
     image_distance: float
-    """Distance from the pupil to the image of the focus, metres."""
+    """Distance from the pupil to the image of the focus, metres; of a :class:`CompoundPupil` its
+    working f-number times the diameter."""
     pixel_pitch: float
     """Pixel pitch, metres."""
     working_f_number: float
@@ -116,7 +121,7 @@ class LensPerformance:
     @property
     def magnification(self) -> float:
         """Size of the image over that of the scene in focus; 0 for a scene at infinity."""
-        return self.image_distance / self.focus
+        return self.image_distance / (self.focus + self.entrance_pupil)
 
     @property
     def object_pixel(self) -> float:
@@ -157,8 +162,8 @@ class LensPerformance:
         Returns
         -------
         DepthOfField
-            Paraxial, for the open aperture: ``|1 / d - 1 / focus|`` is at most ``2 lambda / D^2``,
-            or ``blur / (D s')``. The elements may extend it.
+            Paraxial, for the open aperture: ``|1 / d - 1 / focus|``, both from the entrance pupil,
+            is at most ``2 lambda / D^2``, or ``blur / (D s')``. The elements may extend it.
 
         Raises
         ------
@@ -170,10 +175,12 @@ class LensPerformance:
         else:
             check_positive("blur", blur, "metres")
             allowed = blur / (self.diameter * self.image_distance)
-        far = 1 / self.focus - allowed
+        away = self.entrance_pupil
+        sharp = 1 / (self.focus + away)
+        far = sharp - allowed
         return DepthOfField(
-            near=1 / (1 / self.focus + allowed),
-            far=math.inf if far <= 0 else 1 / far,
+            near=1 / (sharp + allowed) - away,
+            far=math.inf if far <= 0 else 1 / far - away,
             image=allowed * self.image_distance**2,
         )
 
@@ -217,7 +224,10 @@ class LensPerformance:
             ("", self.depth_of_field(self.pixel_pitch), "a spot of one pixel"),
         ):
             near, far, image = map(told_length, depth)
-            lines.append(f"{name:5}  {near} to {far}, the sensor within +-{image}: {rule}")
+            lines.append(
+                f"{name:5}  {near} to {far}, the sensor within +-{image}: {rule}, "
+                "of the lens without its elements"
+            )
         lines.append("MTF    of lens and pixel, at cycles/pixel: tangential (T) and sagittal (S)")
         lines.extend(told_table(list(self._rows())))
         if len(self.wavelength) > 1:
@@ -384,6 +394,7 @@ def lens_performance(
         focal_length=pupil.focal_length,
         diameter=pupil.diameter,
         focus=pupil.focus,
+        entrance_pupil=pupil.entrance_pupil,
         image_distance=pupil.image_distance,
         pixel_pitch=pupil.pixel_pitch,
         working_f_number=float(pupil.working_f_number),

@@ -140,7 +140,7 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     if distance is None:
         distance = getattr(owner, "working_distances", None)
     field = pupil.field(distance=distance)
-    _check_passive(field, pupil.aperture)
+    _check_passive(field, pupil.opening)
     # Not psf_from_pupil, which would warn of what `problems` reports.
     psf = psf_from_planes(
         as_planes(field),

@@ -2,8 +2,8 @@
 
 ::
 
-    field in the pupil x r^2 / 2 (1 / z - 1 / s') ──autocorrelation──► contrast in the plane at z
-                                                  over z ──parabola──► best focus
+    field in the pupil x curve (1 / z - 1 / s') ──autocorrelation──► contrast in the plane at z
+                                                over z ──parabola──► best focus
 
 Moving the sensor is equivalent to a scene at another distance: both are a defocus of the wavefront.
 """
@@ -40,7 +40,8 @@ class ThroughFocus:
     """Contrast of a lens in planes around its image; tensors float64 on the CPU."""
 
     image_distance: float
-    """Distance from the pupil to the plane of position 0, metres."""
+    """Distance from the pupil to the plane of position 0, metres; of a :class:`CompoundPupil` that
+    of its :attr:`Pupil.image_distance`."""
     pixel_pitch: float
     """Pixel pitch, metres."""
     wavelength: Tensor
@@ -186,14 +187,15 @@ def through_focus(
     -----
     In the plane at z, with the image distance s', the wavefront has the additional path ``r^2 / 2
     (1 / z - 1 / s')``, and a frequency f shears the pupil by ``lambda z f`` (Goodman, Fourier
-    Optics, sec. 6.4 and 5.2): paraxial, scalar Fresnel diffraction. It is symmetric about the focus
-    except for that scale, which moves the best focus of a perfect lens towards the pupil, by a
-    negligible amount unless the depth of focus is a large part of s'. A small path W at the rim of
-    a pupil of diameter D moves the focus by ``8 W s'^2 / D^2`` (Mahajan, Optical Imaging and
-    Aberrations I, sec. 1.6). With Seidel terms ``W = W220 + W222`` moves the tangential focus and
-    ``W = W220`` the sagittal one. The pupil is thin, with the same wavefront for all planes; the
-    longer path of oblique rays is not modelled. The largest contrast is that among the planes: if
-    the best focus lies beyond them, a side maximum may be found instead.
+    Optics, sec. 6.4 and 5.2): paraxial, scalar Fresnel diffraction. Of a :class:`CompoundPupil` the
+    path is :attr:`Pupil.curve` instead of ``r^2 / 2``: longer where light slants. It is symmetric
+    about the focus except for that scale, which moves the best focus of a perfect lens towards the
+    pupil, by a negligible amount unless the depth of focus is a large part of s'. A small path W at
+    the rim of a pupil of diameter D moves the focus by ``8 W s'^2 / D^2`` (Mahajan, Optical Imaging
+    and Aberrations I, sec. 1.6). With Seidel terms ``W = W220 + W222`` moves the tangential focus
+    and ``W = W220`` the sagittal one. The pupil is thin, with the same wavefront for all planes,
+    and only a :class:`CompoundPupil` has the longer path of oblique rays. The largest contrast is
+    that among the planes: if the best focus lies beyond them, a side maximum may be found instead.
 
     Examples
     --------
@@ -267,9 +269,9 @@ def _check_ends(found: Examined, position: Tensor, *, stacklevel: int) -> None:
     pupil = found.pupil
     # The planes are converted to scene distances with the same defocus.
     vergence = 1 / (pupil.image_distance + position[[0, -1]]) - 1 / pupil.image_distance
-    sharp = 1 / pupil.focus + vergence
-    seen = 0.0 if found.distance is None else 1 / found.distance[:, None] - 1 / pupil.focus
-    ends = 1 / (sharp + seen).flatten()
+    away = pupil.entrance_pupil
+    scene = pupil.focus if found.distance is None else found.distance[:, None]
+    ends = 1 / (1 / (scene + away) + vergence).flatten() - away
     there = coarse_phase(pupil, ends, *pupil._planes(ends))
     if there is None or coarse_phase(pupil, found.distance, *pupil._planes(found.distance)):
         return
@@ -294,8 +296,9 @@ def _foci(found: Examined) -> Tensor:
     pupil = found.pupil
     y, x = (coordinates(n, spacing=pupil.spacing)[:-1] for n in pupil.size)
     place = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).flatten(0, 1)
-    # Phase steps from sample to sample are ray slopes. A lens makes them proportional to the
-    # position, by a matrix whose eigenvectors are the axes of astigmatism.
+    # Phase steps from sample to sample are ray slopes, proportional to the position by a matrix. So
+    # are those of a sensor that moves, which are the position itself but for slanting light: their
+    # ratio has the axes of astigmatism as its eigenvectors.
     here = found.field[..., :-1, :-1].conj()
     steps = torch.stack(
         [here * there for there in (found.field[..., 1:, :-1], found.field[..., :-1, 1:])], -1
@@ -306,8 +309,15 @@ def _foci(found: Examined) -> Tensor:
     light = light / light.sum(-2, keepdim=True).clamp_min(torch.finfo(light.dtype).tiny)
     place = place - (light * place).sum(-2, keepdim=True)
     spread = (light * place).mT @ place
-    bend = (light * slopes).mT @ place @ torch.linalg.pinv(spread, hermitian=True)
-    turns = torch.linalg.eigvalsh((bend + bend.mT) / 2) * pupil.image_distance
+    curve = pupil.curve.detach().to(place)
+    moved = [curve[..., 1:, :-1], curve[..., :-1, 1:]]
+    moved = [(there - curve[..., :-1, :-1]) / pupil.spacing for there in moved]
+    bend, own = (
+        (light * each).mT @ place @ torch.linalg.pinv(spread, hermitian=True)
+        for each in (slopes, torch.stack(moved, -1).flatten(-3, -2))
+    )
+    own = torch.linalg.pinv((own + own.mT) / 2, hermitian=True)
+    turns = torch.linalg.eigvals(own @ (bend + bend.mT) / 2).real * pupil.image_distance
     # 1 / z = 1 / s' - bend, as far as there is such a place near the image.
     turns = turns.clamp(-1.0, 1 / 3)
     return pupil.image_distance * turns / (1 - turns)

@@ -98,7 +98,10 @@ def _coarse_defocus(
     if distance is None and power == 0:
         return None
     where = pupil.focus if distance is None else distance
-    left = None if power is None else out_of_focus(where, focus=pupil.focus, power=power)
+    away = pupil.entrance_pupil
+    left = (
+        None if power is None else out_of_focus(where + away, focus=pupil.focus + away, power=power)
+    )
     if left is None:
         return None
     coarse = coarse_beyond(left, wavelength=min(pupil.wavelengths), spacing=pupil.spacing)

@@ -16,7 +16,7 @@ from optics.quantity import (
     looked_at,
 )
 
-__all__ = ["coarse_beyond", "defocus_path", "out_of_focus", "warn_of_coarse"]
+__all__ = ["coarse_beyond", "defocus_path", "out_of_focus", "vergence_of", "warn_of_coarse"]
 
 
 def defocus_path(
@@ -53,11 +53,25 @@ def defocus_path(
     """
     check_scalar("spacing", spacing, "metres")
     check_positive("spacing", spacing, "metres")
-    check_number("distance", distance, "metres")
-    check_number("focus", focus, "metres")
-    vergence = _vergence("distance", distance) - _vergence("focus", focus)
+    vergence = vergence_of(distance, focus)
     y, x = (coordinates(n, spacing=spacing, device=vergence.device) for n in image_size(size))
     return vergence[..., None, None] * ((y[:, None].square() + x.square()) / 2)
+
+
+def vergence_of(
+    distance: float | Tensor, focus: float | Tensor, *, entrance_pupil: float = 0.0
+) -> Tensor:
+    """``1 / distance - 1 / focus`` in the pupil, float64, 1/metres.
+
+    Both are measured from ``entrance_pupil`` metres in front of it.
+    """
+    check_number("distance", distance, "metres")
+    check_number("focus", focus, "metres")
+    distance, focus = (
+        (each.double() if isinstance(each, Tensor) else each) + entrance_pupil
+        for each in (distance, focus)
+    )
+    return _vergence("distance", distance) - _vergence("focus", focus)
 
 
 def _vergence(name: str, distance: float | Tensor) -> Tensor:

@@ -7,7 +7,7 @@ transmission; modules hold the trained parameters.
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ __all__ = [
     "Lens",
     "PhaseElement",
     "PhaseMask",
+    "WholeLens",
     "check_diameter",
     "lens_phase",
 ]
@@ -99,6 +100,29 @@ def lens_phase(
     return -power * radius2
 
 
+class WholeLens(NamedTuple):
+    """What a :class:`Pupil` has of an element that is the whole lens, stop and focus with it.
+
+    The pupil's grid is then that of direction cosines from the chief ray, times the image distance.
+    """
+
+    diameter: float
+    """Of the disk of the axis, by which light is measured, metres."""
+    focus: float
+    """Distance that is in focus, metres in front of the first vertex."""
+    entrance_pupil: float
+    """Distance from there to the entrance pupil behind it, metres."""
+    image_distance: float
+    """The working f-number times the diameter, metres: that of a thin lens in the pupil."""
+
+    stop: Tensor
+    """Amplitude that the lens's own stop leaves open, ``[P, Q, 1, H, W]``: each place has the light
+    of the disk, in another cone."""
+    curve: Tensor
+    """Path of a defocus over its vergence, ``[P, Q, 1, H, W]``, metres^2; ``r^2 / 2`` on the
+    axis."""
+
+
 class Element(nn.Module, ABC):
     """Base class of a thin plate that a field passes through.
 
@@ -128,6 +152,14 @@ class Element(nn.Module, ABC):
         self.spacing = one_number("spacing", spacing, "metres", remedy=SQUARE_SAMPLES)
         check_positive("spacing", self.spacing, "metres")
         self.size = image_size(size)
+
+    def whole_lens(self) -> WholeLens | None:
+        """Stop and focus of an element that is the whole lens; None of a plate."""
+        return None
+
+    def penalty(self) -> Tensor | None:
+        """How far this element is from one that can be made, as :meth:`FrontEnd.penalty`."""
+        return None
 
     @abstractmethod
     def transmission(self, wavelength: Tensor) -> Tensor:

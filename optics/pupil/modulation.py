@@ -263,8 +263,10 @@ def _triangle(away: Tensor) -> Tensor:
 def mtf(psf: Tensor) -> Tensor:
     """Modulation transfer function of ``psf``, both ``[..., h, w]``: the modulus of :func:`otf`.
 
-    It is too high if the window truncates the PSF, or if pixels larger than ``lambda f / (2 D)``
-    alias it, see :func:`otf`. :meth:`Pupil.mtf` has neither error.
+    It has the order of :func:`otf`: 1 at zero frequency, which lies at ``(h // 2, w // 2)``; along
+    a row of ``w`` pixels the frequencies are ``optics.frequencies(w)`` cycles/pixel. It is too high
+    if the window truncates the PSF, or if pixels larger than ``lambda f / (2 D)`` alias it, see
+    :func:`otf`. :meth:`Pupil.mtf` has neither error.
     """
     return modulus(otf(psf))
 

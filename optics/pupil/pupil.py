@@ -35,11 +35,12 @@ from optics.wave.planes import as_field, as_planes, polar_planes
 
 from .aberration import Aberration, rim
 from .coarse import coarse_phase
-from .defocus import defocus_path, warn_of_coarse
+from .defocus import vergence_of, warn_of_coarse
 from .element import (
     SQUARE_SAMPLES,
     Element,
     PhaseElement,
+    WholeLens,
 )
 from .modulation import modulus, otf_along
 from .psf import (
@@ -152,7 +153,7 @@ class Pupil(nn.Module):
         Focal length of a thin lens in the pupil. The image lies at :attr:`image_distance` behind
         it: in the focal plane for a focus at infinity, farther away for a nearer focus. If the
         elements focus by themselves, add ``Lens(focal_length=-focal_length)`` to the elements to
-        cancel this lens.
+        cancel this lens. Beside a :class:`CompoundPupil` it is only told.
     pixel_pitch : float, metres
         Pitch of rows and of columns. For pixels that are not square, compute with smaller square
         ones, k by l for each, and average the image over them.
@@ -165,9 +166,10 @@ class Pupil(nn.Module):
         Throughput is a fraction of the light in this aperture, so that a code in it costs no light.
         If it should, as a coded aperture in a lens that was open, use an :class:`AmplitudeMask`
         among the elements instead. A parameter is trained directly and may leave 0..1; an
-        :class:`AmplitudeMask` stays within.
+        :class:`AmplitudeMask` stays within. A :class:`CompoundPupil` has its own.
     focus : float, metres
-        Distance in front of the pupil that is in focus; larger than the focal length.
+        Distance in front of the pupil that is in focus; larger than the focal length. A
+        :class:`CompoundPupil` has its own, and all distances are then from its first vertex.
     oversample : int, odd
         Points along a side of a pixel at which the irradiance is computed. 1, the pixel's centre,
         suits pixels that are small compared with ``lambda s' / D``; 3 or 5 integrate over the area
@@ -183,8 +185,9 @@ class Pupil(nn.Module):
     ValueError
         When the elements do not share one grid, or one grid of places; the pupil is sampled too
         coarsely for the window; the focus lies within the focal length, where a lens forms no real
-        image; or the points in a pixel lie farther apart than ``lambda s' / D``, with the image
-        distance ``s'``: the sum of the PSF would not be its light.
+        image; an aperture or a focus is given beside a :class:`CompoundPupil`; or the points in a
+        pixel lie farther apart than ``lambda s' / D``, with the image distance ``s'``: the sum of
+        the PSF would not be its light.
 
     Warns
     -----
@@ -265,7 +268,15 @@ class Pupil(nn.Module):
         check_positive("pixel_pitch", pixel_pitch, "metres")
         if not focus > 0:
             raise ValueError(f"focus must be positive, in metres, not {focus}")
-        if focus <= focal_length:
+        whole = self._whole_lens()
+        if whole is not None and (aperture is not None or focus != math.inf):
+            raise ValueError(
+                "give no aperture and no focus beside an optics.CompoundPupil, which is a whole "
+                "lens with its own"
+            )
+        if whole is not None:
+            focus = whole.focus
+        elif focus <= focal_length:
             raise ValueError(
                 f"focus must be beyond the focal length of {focal_length:g} metres, not at "
                 f"{focus:g}: a lens forms no real image of nearer points"
@@ -276,7 +287,8 @@ class Pupil(nn.Module):
                 "samples or more along each side, or an aperture"
             )
         if aperture is None:
-            diameter = (min(self.size) - 1) * self.spacing
+            widest = (min(self.size) - 1) * self.spacing
+            diameter = widest if whole is None else whole.diameter
             aperture = circular_aperture(self.size, diameter=diameter, spacing=self.spacing)
         check_tensor("aperture", aperture)
         if aperture.shape != self.size or aperture.is_complex():
@@ -290,6 +302,8 @@ class Pupil(nn.Module):
         self.pixel_pitch = pixel_pitch
         self.psf_size = image_size(psf_size, "psf_size")
         self.focus = focus
+        self.entrance_pupil = 0.0 if whole is None else whole.entrance_pupil
+        self._image_distance = None if whole is None else whole.image_distance
         self.oversample = check_oversample(oversample)
         hold(self, "aperture", aperture)
         self._warned = False
@@ -348,8 +362,10 @@ class Pupil(nn.Module):
 
         This is the lens equation (Goodman, Fourier Optics, sec. 5.3). A lens focused at twice its
         focal length has its image at the same distance, 1:1, and an Airy disk that is twice as wide
-        as for infinity.
+        as for infinity. Of a :class:`CompoundPupil` it is the working f-number times the diameter.
         """
+        if self._image_distance is not None:
+            return self._image_distance
         return self.focal_length / (1 - self.focal_length / self.focus)
 
     @property
@@ -383,6 +399,36 @@ class Pupil(nn.Module):
         area = self.incident_power * self.spacing**2
         return self.image_distance * (math.pi / 4 / area).sqrt()
 
+    @property
+    def opening(self) -> Tensor:
+        """Amplitude of the open stop, ``[1, H, W]``: the aperture.
+
+        With a :class:`CompoundPupil`, whose cones differ over the field, it is its own stop,
+        ``[P, Q, 1, H, W]``, and has the light of the aperture at each place.
+        """
+        whole = self._whole_lens()
+        return single(self.aperture)[None] if whole is None else single(whole.stop)
+
+    @property
+    def curve(self) -> Tensor:
+        """Path of a defocus over its vergence, float64 ``[1, H, W]``, metres^2: ``r^2 / 2``.
+
+        With a :class:`CompoundPupil` ``[P, Q, 1, H, W]``: off the axis, the image moves along
+        slanting light.
+        """
+        whole = self._whole_lens()
+        if whole is not None:
+            return whole.curve.double()
+        y, x = (
+            coordinates(n, spacing=self.spacing, device=self.aperture.device) for n in self.size
+        )
+        return ((y[:, None].square() + x.square()) / 2)[None]
+
+    def _whole_lens(self) -> WholeLens | None:
+        parts = (part for part in self.elements.modules() if isinstance(part, Element))
+        found = (part.whole_lens() for part in parts)
+        return next((each for each in found if each is not None), None)
+
     def _wavelengths(self) -> Tensor:
         """Wavelengths ``[L]``, metres, in float64 whatever the module's dtype.
 
@@ -394,13 +440,20 @@ class Pupil(nn.Module):
             lambda: torch.tensor(self.wavelengths, dtype=torch.float64, device=device),
         )
 
+    def penalty(self) -> Tensor | None:
+        """Sum of the penalties of the elements that have one, a scalar; None if none has."""
+        parts = (part.penalty() for part in self.elements if isinstance(part, Element))
+        found = [part for part in parts if part is not None]
+        return sum(found[1:], found[0]) if found else None
+
     def field(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Complex amplitude in the pupil.
 
         Parameters
         ----------
         distance : float or Tensor ``[D]``, metres, optional
-            Distance from the pupil to the point source; in focus by default.
+            Distance of the point source in front of the pupil, or of the first vertex of a
+            :class:`CompoundPupil`; in focus by default.
 
         Returns
         -------
@@ -415,7 +468,7 @@ class Pupil(nn.Module):
         The phase, ``[..., L or 1, H, W]``, in radians, is the sum over the phase elements and the
         defocus, or None if there are none.
         """
-        amplitude, phase = single(self.aperture)[None], None
+        amplitude, phase = self.opening, None
         for element in self.elements:
             assert isinstance(element, Element)
             if isinstance(element, PhaseElement):
@@ -436,17 +489,18 @@ class Pupil(nn.Module):
         return planes.expand(*planes.shape[:-4], bands, *planes.shape[-3:]), phase
 
     def _defocus(self, distance: Tensor | float) -> Tensor:
-        """Phase of a point out of focus, ``[(D,) (1, 1,) L, H, W]``, radians."""
+        """Phase of a point out of focus, ``[(D,) (P or 1, Q or 1,) L, H, W]``, radians."""
         wavelength = self._wavelengths()
-        path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
-        if path.ndim > 2 and self.places is not None:
-            if path.ndim > 3:
+        vergence = vergence_of(distance, self.focus, entrance_pupil=self.entrance_pupil)
+        if vergence.ndim and self.places is not None:
+            if vergence.ndim > 1:
                 raise ValueError(
-                    f"distance must be one number or [D], metres, not {list(path.shape[:-2])}: it "
+                    f"distance must be one number or [D], metres, not {list(vergence.shape)}: it "
                     "is the same for all places"
                 )
-            path = path[:, None, None]
-        turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
+            vergence = vergence[:, None, None]
+        path = vergence.to(wavelength.device)[..., None, None, None] * self.curve.to(wavelength)
+        turns = path / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
 
     def _flat_beyond(self) -> bool:
@@ -487,7 +541,8 @@ class Pupil(nn.Module):
         Parameters
         ----------
         distance : Tensor ``[D]`` or float, metres, optional
-            Distance of the point source in front of the pupil; in focus by default.
+            Distance of the point source in front of the pupil, or of the first vertex of a
+            :class:`CompoundPupil`; in focus by default.
 
         Returns
         -------
@@ -707,5 +762,11 @@ class Pupil(nn.Module):
             f"size={self.size}, spacing={self.spacing:g} m, wavelengths=({bands}) nm, "
             f"focal_length={self.focal_length:g} m, pixel_pitch={self.pixel_pitch:g} m, "
             f"psf_size={self.psf_size} pixels, focus={self.focus:g} m"
+            + (
+                ""
+                if self._image_distance is None
+                else f", image_distance={self._image_distance:g} m"
+            )
+            + (f", entrance_pupil={self.entrance_pupil:g} m" if self.entrance_pupil else "")
             + (f", oversample={self.oversample}" if self.oversample > 1 else "")
         )

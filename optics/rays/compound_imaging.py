@@ -4,9 +4,13 @@
 
     CompoundLens ──trace──► Zernike terms along a radius ──turned──► CompoundPupil [P, Q, L, H, W]
                                                        ──Pupil──► PSFs ──► VaryingImaging
+
+The grid of the pupil is that of the rays' direction cosines in the image, from the chief ray's: the
+PSF is the Fourier transform over these, and a narrower cone, off the axis, is a smaller opening.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +22,7 @@ from optics.grid import coordinates
 from optics.imaging.projection import Projection, distortion_fit
 from optics.imaging.varying import VaryingImaging
 from optics.light.colour import ColourChannels
-from optics.pupil.element import Element
+from optics.pupil.element import Element, WholeLens
 from optics.pupil.pupil import Pupil, middle_wavelength
 from optics.quantity import (
     check_positive,
@@ -30,13 +34,13 @@ from optics.quantity import (
     whole_number,
 )
 from optics.wave.aperture import circular_aperture
-from optics.wave.off_axis import field_coefficients
-from optics.wave.zernike import zernike_at, zernike_basis
+from optics.wave.off_axis import field_coefficients, place_heights
+from optics.wave.zernike import zernike_at
 
 from .compound_lens import CompoundLens, fixed_surface
 from .lens_field import fitted, lens_image, paths
 from .paraxial import first_order, first_order_of
-from .ray_aiming import GivenLens, aimed, pupil_points
+from .ray_aiming import AimedRays, GivenLens, aimed, pupil_points
 from .surface import indices_of
 
 __all__ = ["CompoundPupil", "compound_imaging"]
@@ -45,6 +49,16 @@ __all__ = ["CompoundPupil", "compound_imaging"]
 _INDICES = tuple(range(1, 29))
 # Rings of rays, one more than the order.
 _RINGS = 7
+# Rays around the rim of the stop.
+_AROUND = 64
+# Widest cone off the axis, over that of the axis, that has room in the pupil.
+_WIDEST = 2.0
+# Distance of an entrance pupil in front of an object, over the object's, that is as good as at
+# infinity.
+_FAR = 1e3
+# Difference of two rays in the stop, over its radius; and brightest places of the pupil, where rays
+# gather that come evenly from the object, over their mean.
+_APART, _BRIGHTEST = 1e-4, 4.0
 # Weight of rays that a rim cuts off.
 _DARK = 1e-2
 # Terms of the distortion, and steps to the field whose image is at a height.
@@ -54,20 +68,23 @@ _TERMS, _SEARCH = 3, 25
 class CompoundPupil(Element):
     """The pupil of a :class:`CompoundLens` for each place of a picture: wavefronts and openings.
 
-    The wavefronts are those of :func:`lens_wavefronts` at a few heights along a radius of the
-    picture, turned to its places by :func:`field_coefficients`; the picture's middle is on the
-    axis. Their spheres lie about the image of the middle wavelength, so that lateral colour moves
-    the PSFs. Rims cut off what they did when this was built.
+    A place x, y of the pupil, over its radius, is a ray whose direction cosines in the image are
+    ``x / 2N`` and ``y / 2N`` less than the chief ray's, with the f-number N of the axis. The
+    optical path over these, whose slopes are the distances of the rays in the image (Born and Wolf,
+    Principles of Optics, sec. 4.1: the mixed characteristic), is traced at a few heights along a
+    radius of the picture, and turned to its places by :func:`field_coefficients`; the picture's
+    middle is on the axis. It is measured from the image of the middle wavelength, so that lateral
+    colour moves the PSFs. The stop has the shape that it has in these cosines: on the axis a disk,
+    off it a narrower ellipse, up to what the lens's pupil aberrations make of it. Stop and rims are
+    those with which this was built.
 
     Parameters
     ----------
     lens : CompoundLens
         Its parameters are trained.
-    size : int or (int, int)
-        Samples (H, W) of the pupil.
-    spacing, diameter : float, metres
-        Distance of the samples; diameter of the pupil: any, as the image distance over it is the
-        f-number.
+    samples : int
+        Across the pupil of the axis, 2 or more; the grid has more where a lens has wider cones off
+        the axis.
     wavelengths : sequence of float, metres
         Those of the :class:`Pupil`, in its order.
     places : int or (int, int)
@@ -80,18 +97,29 @@ class CompoundPupil(Element):
 
     Attributes
     ----------
+    diameter : float, metres
+        Of the entrance pupil. A lens that is telecentric towards the object, or beyond, has a
+        distant one instead, of the same cones.
     fields : Tensor ``[R]``
         Angles, radians, or heights of the object, metres, of these points.
     heights : Tensor ``[R]``, metres
         In the image, from 0 to half of the picture's diagonal.
+    widest : float
+        Distance of the farthest light from the middle of the pupil, over its radius.
 
     Raises
     ------
     TypeError
         When this is no CompoundLens.
     ValueError
-        For lengths that are not positive, fewer than two places or heights, a picture whose corner
-        the lens does not reach, and rims that leave a height without light.
+        For a pixel pitch that is not positive, fewer than two samples, places or heights, a picture
+        whose corner the lens does not reach, and rims that leave a height without light.
+
+    Warns
+    -----
+    UserWarning
+        When a cone off the axis is more than twice as wide as that of the axis: the rest is cut
+        off, and its light is given to what is left.
     """
 
     spread: Tensor
@@ -99,32 +127,32 @@ class CompoundPupil(Element):
     heights: Tensor
     points: Tensor
     weights: Tensor
-    at_points: Tensor
     basis: Tensor
     open: Tensor
+    stop: Tensor
+    curve: Tensor
     places: tuple[int, int]
 
     def __init__(
         self,
         lens: CompoundLens,
-        size: int | tuple[int, int],
+        samples: int,
         *,
-        spacing: float,
-        diameter: float,
         wavelengths: Sequence[float],
         places: int | tuple[int, int],
         picture: int | tuple[int, int],
         pixel_pitch: float,
         heights: int = 6,
     ) -> None:
-        super().__init__(size, spacing)
         if not isinstance(lens, CompoundLens):
             raise TypeError(f"lens must be an optics.CompoundLens, not {type(lens).__name__}")
-        self.diameter = one_number("diameter", diameter, "metres")
-        check_positive("diameter", self.diameter, "metres")
+        samples = whole_number("samples", samples, least=2)
+        self.diameter, self.focus, self.entrance_pupil = _entrance(lens)
+        super().__init__(samples, self.diameter / (samples - 1))
         pitch = one_number("pixel_pitch", pixel_pitch, "metres")
         check_positive("pixel_pitch", pitch, "metres")
         self.lens = lens
+        self.f_number = lens.f_number  # of the grid, as it is built
         self.places = image_size(places, "places")
         self.picture = image_size(picture, "picture")
         light = torch.tensor(list(wavelengths), dtype=torch.float64)
@@ -144,32 +172,40 @@ class CompoundPupil(Element):
         spread = field_coefficients(
             every.transpose(0, 1), along, places=self.places, size=self.picture, indices=_INDICES
         )
-        at_points = zernike_at(_INDICES, points[:, 1], points[:, 0], rim=1 + 1e-9)
-        basis = zernike_basis(
-            _INDICES, self.size, diameter=self.diameter, spacing=self.spacing, soft_edge=True
-        )
         for name, value in (
             ("points", points),
-            ("at_points", at_points),
             ("spread", spread.unflatten(2, (count, terms))),
-            ("basis", basis),
         ):
             self.register_buffer(name, value, persistent=False)
         with torch.no_grad():
-            found = aimed(self._given(light[self.middle : self.middle + 1]), points)
+            given = self._given(light[self.middle : self.middle + 1])
+            found = aimed(given, points)
             dark = ~found.lit[:, 0].any(-1)
             if bool(dark.any()):
                 raise ValueError(
                     f"no ray comes {float(along[dark][0]):g} m beside the axis, in the picture: "
                     "give fewer pixels, a smaller pixel_pitch, or wider rims"
                 )
-            opening = self._opening([beyond[:, 0] for beyond in found.beyond], weights)
+            around = aimed(given, _rim())
+            cosines = self._cosines(around, _rim())[:, 0]
+            lit = torch.cat((around.lit[:, 0], found.lit[:, 0]), 1)
+            every = torch.cat((cosines, self._cosines(found, points)[:, 0]), 1)
+            self.widest = float(every[lit].norm(dim=-1).max())
+            self.size = image_size(samples + _more(self.widest, samples))
+            basis = self._sampled().to(torch.get_default_dtype())
+            self.register_buffer("basis", basis, persistent=False)
+            even = self._at_every(self._amplitude(given, found, points), found, weights)
+            self.register_buffer("stop", self._stop(cosines, even))
+            self.register_buffer("curve", self._curve(around.chief.direction[:, 0, 0]))
+            opening = self._opening(found, weights)
         self.register_buffer("open", opening)
         # Dark parts of the stop count little, so that polynomials stay within bounds there.
         self.register_buffer("weights", weights * torch.where(found.lit, 1.0, _DARK))
 
     def coefficients(self, wavelength: Tensor) -> Tensor:
-        """Zernike terms of Noll's 1 to 28, metres RMS, by which light lags.
+        """Zernike terms of Noll's 1 to 28, metres, by which light lags.
+
+        They are those of the disk of the axis: RMS where the cone fills it, not off the axis.
 
         Parameters
         ----------
@@ -183,8 +219,8 @@ class CompoundPupil(Element):
         middle = min(self.middle, len(wavelength) - 1)
         with full_precision(lens.light):
             found = aimed(lens, self.points.double())
-            path = paths(lens, found, reference=middle)
-            given = (self.weights.double(), self.at_points.double(), _INDICES)
+            path = paths(lens, found, reference=middle, plane=True)
+            given = (self.weights.double(), self._polynomials(found), _INDICES)
             table = fitted(path, found.rays.valid, *given).coefficients
             return torch.einsum("rlj,pqrjk->pqlk", table, self.spread.double())
 
@@ -193,30 +229,149 @@ class CompoundPupil(Element):
         indices = indices_of(surfaces, light)
         return GivenLens(surfaces, indices, self.fields.double(), light, self.lens.object_distance)
 
+    def _grid(self) -> tuple[Tensor, Tensor]:
+        """Places y ``[H, 1]`` and x ``[W]`` of the samples, over the radius of the pupil."""
+        y, x = (coordinates(n, spacing=2 * self.spacing / self.diameter) for n in self.size)
+        return y[:, None], x
+
+    def _sampled(self) -> Tensor:
+        """Polynomials of the pupil at its samples, float64 ``[J, H, W]``."""
+        y, x = self._grid()
+        return zernike_at(_INDICES, y, x, rim=math.inf).double()
+
+    def _cosines(self, found: AimedRays, points: Tensor) -> Tensor:
+        """Places of rays in the pupil, ``[R, L, N, 2]``; of those that are lost, in the stop."""
+        less = found.chief.direction[..., :2] - found.rays.direction[..., :2]
+        return torch.where(found.rays.valid[..., None], 2 * self.f_number * less, points)
+
+    def _polynomials(self, found: AimedRays) -> Tensor:
+        """Of rays through the points of the stop, ``[R, L, J, N]``."""
+        x, y = self._cosines(found, self.points.double()).unbind(-1)
+        return zernike_at(_INDICES, y, x, rim=math.inf).movedim(0, -2)
+
+    def whole_lens(self) -> WholeLens:
+        """Stop and focus, and how a defocus bends the wavefront, at each place."""
+        return WholeLens(
+            diameter=self.diameter,
+            focus=self.focus,
+            entrance_pupil=self.entrance_pupil,
+            image_distance=self.diameter * self.f_number,
+            stop=self.stop,
+            curve=self.curve,
+        )
+
+    def penalty(self) -> Tensor:
+        """That of the lens, see :meth:`CompoundLens.penalty`."""
+        return self.lens.penalty()
+
     def transmission(self, wavelength: Tensor) -> Tensor:
-        """Opening and wavefront, complex ``[P, Q, L, H, W]``."""
+        """Wavefront, and what rims leave of the stop, complex ``[P, Q, L, H, W]``."""
         radians = self.coefficients(wavelength) * (2 * math.pi / wavelength.double())[:, None]
         basis = single(self.basis)
         with full_precision(basis):
             phase = (radians.to(basis) @ basis.flatten(1)).unflatten(-1, basis.shape[1:])
         return phasor(phase) * single(self.open)
 
-    def _opening(self, rims: Sequence[Tensor], weights: Tensor) -> Tensor:
+    def _amplitude(self, given: GivenLens, found: AimedRays, points: Tensor) -> Tensor:
+        """Of light as it comes from the object, at rays in the pupil, ``[R, 1, N]``.
+
+        A point far away fills the beam evenly, one nearby the direction cosines in front of the
+        lens (Lambert's law). In those of the image the light is as even, on the axis, of a lens
+        that keeps Abbe's sine condition, wherever its stop is.
+        """
+
+        def met(x: float, y: float) -> Tensor:
+            moved = points + points.new_tensor([x, y])
+            rays = aimed(given, moved)
+            start = rays.start
+            source = start.position if math.isinf(given.object_distance) else start.direction
+            return torch.stack((self._cosines(rays, moved), source[..., :2]))
+
+        across, up = (
+            (met(x, y) - met(-x, -y)) / (2 * _APART) for x, y in ((_APART, 0.0), (0.0, _APART))
+        )
+        image, source = torch.linalg.det(torch.stack((across, up), -1)).abs()
+        valid = found.rays.valid
+        area = torch.where(valid, image / source, 0.0)  # that a part of the light is spread over
+        mean = area.sum(-1, keepdim=True) / valid.sum(-1, keepdim=True)
+        return 1 / area.clamp_min(mean / _BRIGHTEST).sqrt()
+
+    def _at_every(self, values: Tensor, found: AimedRays, weights: Tensor) -> Tensor:
+        """Values at rays ``[R, 1, N]``, in polynomials, at every place: ``[P, Q, H, W]``."""
+        basis = self._polynomials(found)
+        table = fitted(values, found.rays.valid, weights, basis, _INDICES).coefficients[:, 0]
+        terms = torch.einsum("rj,pqrjk->pqk", table, self.spread)
+        return torch.einsum("pqk,khw->pqhw", terms, self._sampled())
+
+    def _stop(self, rim: Tensor, even: Tensor) -> Tensor:
+        """Amplitude of the stop, ``[P, Q, 1, H, W]``, from places ``[R, K, 2]`` of its rim.
+
+        ``even`` is that of light without a rim. Each place has the light of the aperture: falloff
+        is no matter of the pupil.
+        """
+        height, across, down = self._at_places()
+        below, share = self._between(height)
+        rim = torch.lerp(rim[below], rim[below + 1], share[..., None, None])
+        # From the radius along y, where it was traced, to that of the place.
+        x, y = rim.unbind(-1)
+        along, beside = (each[..., None] for each in (down, across))
+        rim = torch.stack((x * along + y * beside, y * along - x * beside), -1)
+        middle = rim.mean(-2, keepdim=True)
+        y, x = self._grid()
+        beyond = torch.empty(*self.places, *self.size, dtype=torch.float64)
+        for p, q in np.ndindex(*self.places):
+            left, up = (rim[p, q] - middle[p, q]).numpy().T
+            off_y, off_x = (y - middle[p, q, 0, 1]).numpy(), (x - middle[p, q, 0, 0]).numpy()
+            azimuth, radius = np.arctan2(up, left), np.hypot(up, left)
+            reach = np.interp(np.arctan2(off_y, off_x), azimuth, radius, period=2 * math.pi)
+            beyond[p, q] = torch.from_numpy(np.hypot(off_y, off_x) / reach - 1)
+        amplitude = _soft(beyond) * even.clamp_min(0.0)
+        circle = circular_aperture(
+            self.size, diameter=self.diameter, spacing=self.spacing, dtype=rim.dtype
+        )
+        light = circle.square().sum() / amplitude.square().sum((-2, -1), keepdim=True)
+        return (amplitude * light.sqrt())[:, :, None].to(torch.get_default_dtype())
+
+    def _curve(self, chief: Tensor) -> Tensor:
+        """Path of a defocus over its vergence, ``[P, Q, 1, H, W]``, of chief rays ``[R, 3]``.
+
+        Their angle t makes it ``(r^2 + (r . tan t)^2) / (2 cos t)``: the cosine of a ray with the
+        axis, but for what is linear in r, which moves no light from the chief ray.
+        """
+        height, across, down = self._at_places()
+        below, share = self._between(height)
+        slope = chief[:, 1] / chief[:, 2]
+        slope = torch.lerp(slope[below], slope[below + 1], share)[..., None, None]
+        y, x = self._grid()
+        along = slope * (across[..., None, None] * x + down[..., None, None] * y)
+        bend = (x.square() + y.square() + along.square()) * (1 + slope.square()).sqrt()
+        path = bend * (self.diameter**2 / 8)
+        return path[:, :, None].to(torch.get_default_dtype())
+
+    def _at_places(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Heights ``[P, Q]`` of the places, in half diagonals, and their directions x, y."""
+        y, x = place_heights(self.places, self.picture)
+        height = torch.hypot(y, x)
+        there = height > 0
+        safe = torch.where(there, height, 1.0)
+        return height, x / safe, torch.where(there, y / safe, 1.0)
+
+    def _between(self, height: Tensor) -> tuple[Tensor, Tensor]:
+        """Number of the traced height below each of the heights, and its share of the way on."""
+        place = height.clamp_max(1) * (len(self.heights) - 1)
+        below = place.long().clamp_max(len(self.heights) - 2)
+        return below, place - below
+
+    def _opening(self, found: AimedRays, weights: Tensor) -> Tensor:
         """Amplitude that rims leave open, ``[P, Q, 1, H, W]``, with soft edges.
 
-        How far rays ``[R, N]`` are beyond a rim is smooth over the pupil, and so written in
-        polynomials, which turn to the places as wavefronts do.
+        How far rays are beyond a rim is smooth over the pupil, and so written in polynomials, which
+        turn to the places as wavefronts do.
         """
-        opening = torch.ones(*self.places, 1, *self.size, dtype=torch.float64)
-        y, x = (coordinates(n, spacing=2 * self.spacing / self.diameter) for n in self.size)
-        basis = zernike_at(_INDICES, y[:, None], x, rim=math.inf).double()
-        for beyond in rims:
-            table = torch.einsum("n,jn,rn->rj", weights, self.at_points, beyond)
-            terms = torch.einsum("rj,pqrjk->pqk", table, self.spread)
-            over = torch.einsum("pqk,khw->pqhw", terms, basis)
-            slope = torch.stack(torch.gradient(over, dim=(-2, -1))).square().sum(0).sqrt()
-            opening = opening * (0.5 - over / slope.clamp_min(1e-9)).clamp(0, 1)[:, :, None]
-        return opening.to(torch.get_default_dtype())
+        opening = torch.ones(*self.places, *self.size, dtype=torch.float64)
+        for beyond in found.beyond:
+            opening = opening * _soft(self._at_every(beyond, found, weights))
+        return opening[:, :, None].to(torch.get_default_dtype())
 
     def extra_repr(self) -> str:
         """Name the grid and the picture."""
@@ -257,7 +412,7 @@ def compound_imaging(
     rank, places, spectral_response, colour, boundary
         As of :class:`VaryingImaging`; ``spectral_response`` is ``[C, L]``.
     pupil_size : int
-        Samples across the pupil.
+        Samples across the pupil of the axis; the grid has more where cones off it are wider.
     oversample : int, odd
         As of :class:`Pupil`.
 
@@ -266,26 +421,23 @@ def compound_imaging(
     VaryingImaging
         With a :class:`Projection` of the lens's distortion and falloff. Its flat field is at most
         1: with a pincushion distortion, which :func:`distort` darkens, it is below 1 on the axis,
-        and the whole picture as much darker. PSFs have the f-number of the axis: off it, the
-        light's cone is narrower, and diffraction a little more. What rims cut off is as smooth as
-        the polynomials, within 3 % of the light of the axis. ``distance=`` does not hold for a
-        lens that is telecentric towards the object, or beyond.
+        and the whole picture as much darker. What rims cut off is as smooth as the polynomials,
+        within 3 % of the light of the axis. ``distance=`` is measured from the first vertex, as
+        the lens's own.
 
     Raises
     ------
     TypeError, ValueError
         As :class:`CompoundPupil`, :class:`Pupil`, :class:`VaryingImaging` and :func:`distort`.
+
+    Warns
+    -----
+    UserWarning
+        As :class:`CompoundPupil`.
     """
-    if not isinstance(lens, CompoundLens):
-        raise TypeError(f"lens must be an optics.CompoundLens, not {type(lens).__name__}")
-    diameter, focus = _entrance(lens)
-    pupil_size = whole_number("pupil_size", pupil_size, least=2)
-    spacing = diameter / (pupil_size - 1)
     element = CompoundPupil(
         lens,
-        pupil_size,
-        spacing=spacing,
-        diameter=diameter,
+        whole_number("pupil_size", pupil_size, least=2),
         wavelengths=wavelengths,
         places=places,
         picture=picture,
@@ -294,13 +446,10 @@ def compound_imaging(
     pupil = Pupil(
         [element],
         wavelengths=wavelengths,
-        # A thin lens in the entrance pupil, of the same f-number: it has the same defocus.
-        focal_length=1 / (1 / (diameter * lens.f_number) + 1 / focus),
-        focus=focus,
+        focal_length=lens.focal_length,
         pixel_pitch=pixel_pitch,
         psf_size=psf_size,
         oversample=oversample,
-        aperture=circular_aperture(pupil_size, diameter=diameter, spacing=spacing),
     )
     return VaryingImaging(
         pupil,
@@ -312,21 +461,49 @@ def compound_imaging(
     )
 
 
-def _entrance(lens: CompoundLens) -> tuple[float, float]:
-    """Diameter of the entrance pupil, and its distance from the object, metres.
+def _rim() -> Tensor:
+    """Points around the stop, ``[K, 2]``."""
+    angle = 2 * math.pi * torch.arange(_AROUND, dtype=torch.float64) / _AROUND
+    return torch.stack((angle.cos(), angle.sin()), -1)
 
-    An entrance pupil behind the object, or at infinity, has no thin lens in its place: then those
-    for distant objects, whose f-number is the same.
+
+def _soft(beyond: Tensor) -> Tensor:
+    """Amplitude ``[..., H, W]`` where a function is below 0, with edges of a sample."""
+    slope = torch.stack(torch.gradient(beyond, dim=(-2, -1))).square().sum(0).sqrt()
+    return (0.5 - beyond / slope.clamp_min(1e-9)).clamp(0, 1)
+
+
+def _entrance(lens: CompoundLens) -> tuple[float, float, float]:
+    """Diameter of the entrance pupil, distance of the object, and that of the pupil, metres.
+
+    Both distances are from the first vertex. With an entrance pupil at infinity, or between object
+    and infinity, chief rays start in parallel or apart: a pupil far behind the lens has the same
+    cones on the axis.
     """
-    if math.isfinite(lens.object_distance):
-        with torch.no_grad():
-            numbers = first_order(
-                lens.surfaces, wavelength=lens.wavelength, object_distance=lens.object_distance
-            )
-        focus = lens.object_distance + float(numbers.entrance_pupil)
-        if 0 < focus < math.inf:
-            return float(numbers.entrance_diameter), focus
-    return lens.focal_length / lens.f_number, math.inf
+    distance = lens.object_distance
+    with torch.no_grad():
+        numbers = first_order(lens.surfaces, wavelength=lens.wavelength, object_distance=distance)
+    behind = float(numbers.entrance_pupil)
+    if math.isinf(distance):
+        behind = behind if math.isfinite(behind) else 0.0
+        return lens.focal_length / lens.f_number, distance, behind
+    if not -distance < behind < _FAR * distance:
+        behind = _FAR * distance
+    diameter = (distance + behind) * abs(float(numbers.magnification)) / lens.f_number
+    return diameter, distance, behind
+
+
+def _more(widest: float, samples: int) -> int:
+    """Samples by which a grid is larger for cones that are wider off the axis."""
+    if widest > _WIDEST:
+        warnings.warn(
+            f"cones off the axis are up to {widest:.3g} times as wide as that of the axis, and cut "
+            f"off at {_WIDEST:g}: give fewer pixels, a smaller pixel_pitch, or narrower rims",
+            UserWarning,
+            stacklevel=3,
+        )
+    beyond = max(min(widest, _WIDEST) - 1, 0.0)
+    return 2 * math.ceil(beyond * (samples - 1) / 2)  # the axis stays where it is
 
 
 def _fields_of(lens: CompoundLens, heights: Tensor, light: Tensor) -> Tensor:
@@ -344,6 +521,8 @@ def _fields_of(lens: CompoundLens, heights: Tensor, light: Tensor) -> Tensor:
         given = GivenLens(surfaces, indices, fields, light, lens.object_distance)
         chief = aimed(given, middle).chief
         real, valid = chief.position[:, 0, 0, 1], chief.valid[:, 0, 0]
+        if torch.allclose(real, heights, rtol=1e-12, atol=1e-15):
+            break
         # Distortion is smooth: the ratio of two heights hardly changes.
         grows = real.abs() > 0
         ideal = torch.where(grows, ideal * heights / torch.where(grows, real, 1.0), ideal)

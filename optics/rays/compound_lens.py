@@ -10,23 +10,25 @@ become; the camera is made by ``compound_imaging``.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from optics.fourier import kept_copy
-from optics.material import LINE_D
+from optics.material import LINE_C, LINE_D, LINE_F
 from optics.quantity import check_positive, check_wavelength, one_number
 
 from .paraxial import FirstOrder, check_distance, first_order_of, marginal_slope
-from .surface import Surface, as_surfaces, glass_index, has_rim, indices_of, stop_of, surface_sag
+from .surface import Surface, as_surfaces, glass_index, has_rim, indices_of, slope_and_sag, stop_of
 
 __all__ = ["CompoundLens", "fixed_surface", "lens_penalty"]
 
 # What a raw number of 1 moves a surface by at its rim, or the focus at the rim of the pupil.
 _MICROMETRE = 1e-6
 _KINDS = ("curvature", "thickness", "conic", "aspheric")
+# Least thicknesses of a lens that can be made, metres.
+_CENTRE, _EDGE, _AIR = 1e-3, 1e-3, 1e-4
 
 
 class CompoundLens(nn.Module):
@@ -45,6 +47,9 @@ class CompoundLens(nn.Module):
         At which focal length, f-number and focus are kept.
     object_distance : float, metres
         In front of the first vertex.
+    centre, edge, air : float, metres
+        Least thickness of glass on the axis and at the rim, and least distance of glass from glass
+        and from the image, for :meth:`penalty`, as of :func:`lens_penalty`.
 
     Raises
     ------
@@ -52,8 +57,8 @@ class CompoundLens(nn.Module):
         For what are no surfaces, or numbers of them that are parameters.
     ValueError
         When none is the stop; for another name or surface, a surface without what is trained; a
-        wavelength not within 1e-9 to 1e-2 metres; a lens that forms no real image, or one in
-        another medium than air.
+        wavelength not within 1e-9 to 1e-2 metres; a least thickness that is not positive; a lens
+        that forms no real image, or one in another medium than air.
 
     Notes
     -----
@@ -70,6 +75,7 @@ class CompoundLens(nn.Module):
     conic: Tensor
     aspheric: Tensor
     kept: Tensor
+    given: Tensor
 
     def __init__(
         self,
@@ -78,6 +84,9 @@ class CompoundLens(nn.Module):
         trained: Sequence[str] | Mapping[str, Sequence[int]] = ("curvature",),
         wavelength: float = LINE_D,
         object_distance: float = math.inf,
+        centre: float = _CENTRE,
+        edge: float = _EDGE,
+        air: float = _AIR,
     ) -> None:
         super().__init__()
         as_surfaces(surfaces, whole=True)
@@ -91,6 +100,7 @@ class CompoundLens(nn.Module):
             )
         check_distance(object_distance)
         self.object_distance = object_distance
+        self.centre, self.edge, self.air = _lengths(centre=centre, edge=edge, air=air)
         self._start = start
         self.trained = _chosen(trained, start)
         for name in _KINDS[:3]:
@@ -100,20 +110,20 @@ class CompoundLens(nn.Module):
         terms = [[*s.aspheric, *[0.0] * (longest - len(s.aspheric))] for s in start]
         self.register_buffer("aspheric", torch.tensor(terms, dtype=torch.float64))
         first, slope = self._numbers(start)
-        self.focal_length, self.f_number = float(first.focal_length), float(first.f_number)
-        distance = float(first.image_distance)
-        if not (0 < self.focal_length < math.inf and 0 < distance < math.inf):
+        focal_length, distance = float(first.focal_length), float(first.image_distance)
+        if not (0 < focal_length < math.inf and 0 < distance < math.inf):
             raise ValueError(
                 "the lens must form a real image behind it: its focal length is "
-                f"{self.focal_length:g} m, and the image {distance:g} m behind the last vertex"
+                f"{focal_length:g} m, and the image {distance:g} m behind the last vertex"
             )
         # Focal length, slope of the marginal ray, and how far behind its focus the image lies.
-        kept = [self.focal_length, abs(float(slope)), start[-1].thickness - distance]
+        kept = [focal_length, abs(float(slope)), start[-1].thickness - distance]
         self.register_buffer("kept", torch.tensor(kept, dtype=torch.float64))
+        self.register_buffer("given", self._given())
         for name, chosen in self.trained.items():
             units = [_unit(name, start, number, self.f_number, longest) for number in chosen]
             unit = torch.tensor(units, dtype=torch.float64)
-            self.register_buffer(f"unit_{name}", unit, persistent=False)
+            self.register_buffer(f"unit_{name}", unit)
             raw = torch.zeros(unit.shape)
             self.register_parameter(f"raw_{name}", nn.Parameter(raw))
 
@@ -126,6 +136,55 @@ class CompoundLens(nn.Module):
             if made.dtype != value.dtype:
                 setattr(self, name, value.to(made.device))
         return self
+
+    @property
+    def focal_length(self) -> float:
+        """Metres, kept."""
+        return float(self.kept[0])
+
+    @property
+    def f_number(self) -> float:
+        """Of the light of the axis, from the distance of the object; kept."""
+        return 0.5 / float(self.kept[1])
+
+    def _given(self) -> Tensor:
+        """What a state must have in common with a lens: light, distance, glasses and rims."""
+        lines = torch.tensor([LINE_F, LINE_D, LINE_C], dtype=torch.float64)
+        glasses = [index - 1 for index in indices_of(self._start, lines)]
+        rims = [math.inf if s.stop else s.semi_diameter for s in self._start]
+        stop, light = stop_of(self._start), 1e6 * self.wavelength
+        others = torch.tensor([stop, light, self.object_distance, *rims], dtype=torch.float64)
+        return torch.cat((*glasses, others))
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load a state, unless it is that of another lens."""
+        theirs = state_dict.get(f"{prefix}given")
+        if isinstance(theirs, Tensor) and not (
+            theirs.shape == self.given.shape and torch.allclose(theirs.to(self.given), self.given)
+        ):
+            error_msgs.append(
+                "it is the state of a lens with other glasses, rims, stop, wavelength or object "
+                "distance, which a CompoundLens is built with"
+            )
+            return
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
 
     @property
     def surfaces(self) -> tuple[Surface, ...]:
@@ -150,6 +209,10 @@ class CompoundLens(nn.Module):
     def forward(self) -> tuple[Surface, ...]:
         """The :attr:`surfaces`."""
         return self.surfaces
+
+    def penalty(self) -> Tensor:
+        """How far the lens is from one that can be made, a scalar, see :func:`lens_penalty`."""
+        return lens_penalty(self.surfaces, centre=self.centre, edge=self.edge, air=self.air)
 
     def _held(self, changed: Sequence[Surface]) -> tuple[Surface, ...]:
         """Surfaces of the focal length, f-number and focus of the start."""
@@ -187,24 +250,30 @@ class CompoundLens(nn.Module):
 
     def extra_repr(self) -> str:
         """Name what is kept, and what is trained."""
+        least = self.centre, self.edge, self.air
+        # Runs from before there were any are known by what stood here.
+        chosen = least != (_CENTRE, _EDGE, _AIR)
+        told = ", centre={:g} m, edge={:g} m, air={:g} m".format(*least) if chosen else ""
         return (
             f"{len(self._start)} surfaces, focal_length={self.focal_length:g} m, "
             f"f_number={self.f_number:.4g}, trained={dict(self.trained)}, "
             f"wavelength={self.wavelength:g} m, object_distance={self.object_distance:g} m"
+            f"{told}"
         )
 
 
 def lens_penalty(
     surfaces: Sequence[Surface],
     *,
-    centre: float = 1e-3,
-    edge: float = 1e-3,
-    air: float = 1e-4,
+    centre: float = _CENTRE,
+    edge: float = _EDGE,
+    air: float = _AIR,
 ) -> Tensor:
     """How far a lens is from one that can be made: glass and air that are too thin.
 
     The squares of what is missing, in parts of what is wanted, on the axis and at the smaller of
-    both rims. Add it to the loss, times a weight.
+    both rims; and of ``(1 + k) c^2 r^2 - 1`` where a conic ends within its rim r, beyond which its
+    sag goes on as ``c r^2``. Add it to the loss, times a weight.
 
     Parameters
     ----------
@@ -226,8 +295,7 @@ def lens_penalty(
         For what are no surfaces, and lengths that are not positive.
     """
     surfaces = as_surfaces(surfaces)
-    for name, value in (("centre", centre), ("edge", edge), ("air", air)):
-        check_positive(name, value, "metres")
+    centre, edge, air = _lengths(centre=centre, edge=edge, air=air)
     missing = []
     for number, surface in enumerate(surfaces):
         behind = surfaces[number + 1] if number + 1 < len(surfaces) else Surface()
@@ -239,9 +307,30 @@ def lens_penalty(
             radius = torch.stack(
                 [torch.as_tensor(r, dtype=way.dtype, device=way.device) for r in rims]
             ).min()
-            at_rim = way + surface_sag(behind, radius) - surface_sag(surface, radius)
+            at_rim = way + _rim_sag(behind, radius) - _rim_sag(surface, radius)
             missing.append(1 - at_rim / (edge if glass else air))
+        if has_rim(surface):
+            missing.append(_beyond_end(surface, torch.as_tensor(surface.semi_diameter)).to(way))
     return torch.stack(missing).clamp_min(0).square().sum()
+
+
+def _lengths(**given: float) -> tuple[float, ...]:
+    """Lengths in metres; an error for one that is not a positive number."""
+    for name, value in given.items():
+        check_positive(name, one_number(name, value, "metres"), "metres")
+    return tuple(map(float, given.values()))
+
+
+def _beyond_end(surface: Surface, radius: Tensor) -> Tensor:
+    """How far a distance from the axis is beyond the end of a conic; below 0 within it."""
+    return (1 + surface.conic) * surface.curvature**2 * radius.double().square() - 1
+
+
+def _rim_sag(surface: Surface, radius: Tensor) -> Tensor:
+    """The sag, which grows on beyond the end of a conic: a stronger curve is never better."""
+    square = radius.double().square()
+    _, sag, there = slope_and_sag(surface, square)
+    return torch.where(there, sag, sag + surface.curvature * square)
 
 
 def fixed_surface(number: int, surface: Surface) -> Surface:
@@ -253,7 +342,7 @@ def fixed_surface(number: int, surface: Surface) -> Surface:
     return surface._replace(
         **{
             name: one_number(f"{name} of surface {number}", getattr(surface, name), learned=instead)
-            for name in (*_KINDS[:3], "semi_diameter")
+            for name in (*_KINDS[:3], "semi_diameter", "index_error")
         },
         aspheric=tuple(
             one_number(f"aspheric of surface {number}", value, learned=instead)

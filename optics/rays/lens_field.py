@@ -256,8 +256,14 @@ def lens_image(
     )
 
 
-def paths(lens: GivenLens, found: AimedRays, *, reference: int | None) -> Tensor:
-    """Path ``[F, L, N]`` by which rays lag behind the chief ray on the reference sphere."""
+def paths(
+    lens: GivenLens, found: AimedRays, *, reference: int | None, plane: bool = False
+) -> Tensor:
+    """Path ``[F, L, N]`` by which rays lag behind the chief ray on the reference sphere.
+
+    With ``plane`` the sphere is infinite: then the path's slopes over the rays' direction cosines
+    are their distances in the image, exactly.
+    """
     surfaces, indices, rays, chief = lens.surfaces, lens.indices, found.rays, found.chief
     stop, middle = stop_of(surfaces), len(indices[0]) // 2 if reference is None else reference
     one = [index[middle] for index in indices]
@@ -266,6 +272,8 @@ def paths(lens: GivenLens, found: AimedRays, *, reference: int | None) -> Tensor
     on_axis = d / (surfaces[-1].thickness * d + one[-1] * b)
     centre = chief.position if reference is None else chief.position[:, reference, None]
     bend = on_axis / (1 + (on_axis * centre[..., 1]).square()).sqrt()
+    if plane:
+        bend = torch.zeros_like(bend)
     behind = indices[-1][:, None]
 
     def to_sphere(rays: Rays) -> Tensor:
@@ -282,15 +290,15 @@ def paths(lens: GivenLens, found: AimedRays, *, reference: int | None) -> Tensor
 def fitted(
     path: Tensor, valid: Tensor, weights: Tensor, basis: Tensor, indices: tuple[int, ...]
 ) -> LensWavefronts:
-    """Polynomials ``[J, N]`` fitted to paths ``[F, L, N]``, weighted least squares."""
+    """Polynomials ``[..., J, N]`` fitted to paths ``[F, L, N]``, weighted least squares."""
     share = valid * weights
     weighted = basis * share[..., None, :]
     normal = weighted @ basis.mT
     # A little of the identity, for a field without light, or fewer rays than polynomials.
-    ridge = 1e-12 * torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
+    ridge = 1e-12 * torch.eye(basis.shape[-2], dtype=basis.dtype, device=basis.device)
     wanted = (weighted * path[..., None, :]).sum(-1, keepdim=True)
     found = torch.linalg.solve_ex(normal + ridge, wanted)[0][..., 0]
-    left = path - found @ basis
+    left = path - (found[..., None, :] @ basis)[..., 0, :]
     light = share.sum(-1)
     square = (share * left.square()).sum(-1) / light.clamp_min(1e-9)
     residual = square.clamp_min(1e-40).sqrt()

@@ -82,8 +82,8 @@ def import_prescription(
     ValueError
         With the line, for what is not known: a surface of another kind, such as a coordinate
         break, a mirror, a glass without numbers, a term r^2 of an asphere, an object in glass, a
-        telecentric object space, a working f-number; when unit, wavelengths, aperture, fields or
-        stop are missing.
+        telecentric object space, an afocal image space, a working f-number, an aperture beside the
+        axis; when unit, wavelengths, aperture, fields or stop are missing.
 
     Examples
     --------
@@ -165,6 +165,8 @@ class _Reader:
                     self.refuse("another f-number than that of the image space")
                 size = 0.0 if word == "FLOA" else self.number(1)
                 self.aperture = (word, size)
+            case "AFOC" if self.number(1) != 0:
+                self.refuse("an afocal image space")
             case "FTYP":
                 self.kind = int(self.number(1))
                 if self.number(2) != 0:
@@ -206,6 +208,8 @@ class _Reader:
                 self.refuse("an aperture with a hole in its middle")
             case "CLAP" | "FLAP":
                 row.clear = self.number(2)
+            case "OBDC" if self.number(1) != 0 or self.number(2) != 0:
+                self.refuse("an aperture beside the axis")
             case "DIAM":
                 size, fixed = self.number(1), len(self.words) > 2 and self.number(2) == 1
                 row.rim, row.wider = size or math.inf, 1.0 if fixed else _WIDER

@@ -44,6 +44,8 @@ class AimedRays(NamedTuple):
     beyond: list[Tensor]
     """Of each rim, square of the distance from the axis over that of the rim, less 1: above 0 where
     the rim cuts off, ``[F, L, N]``."""
+    start: Rays
+    """The rays where they come from the object, in the plane of the first vertex, ``[F, L, N]``."""
 
 
 class GivenLens(NamedTuple):
@@ -118,7 +120,8 @@ def aimed(lens: GivenLens, points: Tensor) -> AimedRays:
         if has_rim(surface) and not surface.stop:  # the stop is filled to its brim
             beyond.append(square[:, :, 1:] / surface.semi_diameter**2 - 1)
             lit = lit & (beyond[-1] <= 0)
-    return AimedRays(others, chief, lit, beyond)
+    start = Rays(*(part[:, :, 1:] for part in start))
+    return AimedRays(others, chief, lit, beyond, start)
 
 
 def solid_angle(lens: GivenLens, points: Tensor) -> Tensor:

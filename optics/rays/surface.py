@@ -36,6 +36,7 @@ _NUMBERS = (
     ("thickness", "metres"),
     ("conic", ""),
     ("semi_diameter", "metres"),
+    ("index_error", ""),
 )
 # Of 1 - (1 + k) c^2 r^2, below which a surface ends: its slope there is 3e5.
 _END = 1e-11
@@ -50,7 +51,7 @@ class Surface(NamedTuple):
     """Along the axis to the next surface, metres; of the last one to the image."""
     material: Glass = None
     """Behind it: a name of :data:`optics.MATERIALS`, an index of all wavelengths, or ``(n_d,
-    V_d)``, index and Abbe number of the line d; None is air."""
+    V_d)``, index and Abbe number of the line d; None is air, as an index of 1 is."""
     semi_diameter: float | Tensor = math.inf
     """Radius of its rim, metres, beyond which light is cut off; that of the stop is needed."""
     conic: float | Tensor = 0.0
@@ -59,6 +60,9 @@ class Surface(NamedTuple):
     """Coefficients ``a4, a6, ...`` of r^4, r^6, ..., 1/metres^3, 1/metres^5, ...; ``[K]``."""
     stop: bool = False
     """Whether its rim is the aperture stop."""
+    index_error: float = 0.0
+    """Deviation of the index behind it from that of the material, as of a melt, the same at all
+    wavelengths; 0 in air."""
 
 
 def glass_index(material: Glass, wavelength: float | Tensor) -> Tensor:
@@ -101,9 +105,8 @@ def glass_index(material: Glass, wavelength: float | Tensor) -> Tensor:
 
 def indices_of(surfaces: Sequence[Surface], wavelength: Tensor) -> list[Tensor]:
     """Indices before the first surface and behind each, ``[...]`` of the wavelengths."""
-    return [
-        glass_index(material, wavelength) for material in (None, *(s.material for s in surfaces))
-    ]
+    behind = [glass_index(s.material, wavelength) + s.index_error for s in surfaces]
+    return [glass_index(None, wavelength), *behind]
 
 
 def surface_sag(surface: Surface, radius: Tensor) -> Tensor:
@@ -162,12 +165,15 @@ def has_rim(surface: Surface) -> bool:
 def as_surfaces(surfaces: object, *, whole: bool = False) -> tuple[Surface, ...]:
     """Surfaces whose tensors are float64, checked; of a ``whole`` lens also for one stop.
 
-    A TypeError for what is no sequence of them, a ValueError that names the surface and the field.
+    An index of 1 is air, None. A TypeError for what is no sequence of them, a ValueError that names
+    the surface and the field.
     """
     if not isinstance(surfaces, Sequence) or isinstance(surfaces, Surface):
         raise TypeError(
             f"surfaces must be a sequence of optics.Surface, not {type(surfaces).__name__}"
         )
+    if not len(surfaces):
+        raise ValueError("surfaces must be one optics.Surface or more, not none")
     found = tuple(_checked(number, surface) for number, surface in enumerate(surfaces))
     if not whole:
         return found
@@ -221,7 +227,14 @@ def _checked(number: int, surface: object) -> Surface:
                 f"curvature of surface {number} must be 1/metres, not {size:g}: a radius of 20 mm "
                 "is a curvature of 50"
             )
-    return surface._replace(**numbers)
+    material = surface.material
+    air = (material[0] if isinstance(material, tuple) else material) in (None, 1)
+    if air and surface.index_error != 0:
+        raise ValueError(
+            f"index_error of surface {number} must be 0 in air, not {surface.index_error:g}: give "
+            "a material"
+        )
+    return surface._replace(**numbers, material=None if air else material)
 
 
 def _check_material(number: int, material: object) -> None:

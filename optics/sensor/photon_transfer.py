@@ -39,8 +39,10 @@ _ROUNDED = 1e-6
 class PhotonTransfer:
     """Mean and noise of a sensor against the light on a pixel, and figures of merit.
 
-    The C channels are those of several quantum efficiencies, or the colours of a colour filter
-    array whose pixels have a fixed pattern; otherwise C is 1.
+    Light is in photons/pixel, codes are in DN, noise in the dark in electrons RMS. :attr:`snr`,
+    :attr:`total_snr` and :attr:`largest_snr` are ratios of amplitudes: ``20 log10`` of one is in
+    dB, as :attr:`dynamic_range` is. The C channels are those of several quantum efficiencies, or
+    the colours of a colour filter array whose pixels have a fixed pattern; otherwise C is 1.
     """
 
     photons: Tensor = field(repr=False)
@@ -54,12 +56,12 @@ class PhotonTransfer:
     """Variance of the mean codes between pixels (after binning), DN^2 ``[C, N]``, due to the maps
     of PRNU and DSNU together, without clipping at the ends of the range."""
     snr: Tensor = field(repr=False)
-    """Electrons of the light over the temporal noise ``[C, N]``, by the formula of the standard; 0
-    without light. The noise is not clipped: the ends of the range, which reduce :attr:`variance`,
-    do not improve this ratio. NaN beyond the saturation capacity."""
+    """Electrons of the light over the temporal noise ``[C, N]``, a ratio (not in dB), by the
+    formula of the standard; 0 without light. The noise is not clipped: the ends of the range, which
+    reduce :attr:`variance`, do not improve this ratio. NaN beyond the saturation capacity."""
     total_snr: Tensor = field(repr=False)
-    """Electrons of the light over the temporal and spatial noise together ``[C, N]``; 0, NaN and
-    without clipping as :attr:`snr`."""
+    """Electrons of the light over the temporal and spatial noise together ``[C, N]``, a ratio; 0,
+    NaN and without clipping as :attr:`snr`."""
     dark_mean: Tensor
     """Mean code of each channel in the dark, DN ``[C]``."""
     dark_noise: float
@@ -76,7 +78,7 @@ class PhotonTransfer:
     """Saturation capacity in electrons of a read-out, without those of the dark current, for the
     channel that has the fewest."""
     largest_snr: float
-    """SNR at the saturation capacity, with temporal noise only."""
+    """SNR at the saturation capacity, with temporal noise only: a ratio, which is printed in dB."""
     limit: str
     """What saturates first: ``full well`` or ``converter``."""
 

@@ -3,8 +3,6 @@
 import copy
 import pickle
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -170,13 +168,13 @@ def test_large_alphabet():
     assert 8 * len(payload) == pytest.approx(15 * 2000, rel=0.005)
 
 
-def test_same_bytes_in_another_process():
+def test_same_bytes_in_another_process(fresh):
     code = (
         "import numpy as np; from compress.bitstream import SymbolTable, encode_sections;"
         "table = SymbolTable.from_mass(np.exp2(-np.abs(np.arange(-9, 10.)) - 2), first=-9);"
         "print(encode_sections([(np.arange(-20, 20)[None], None, [table])]).hex())"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = fresh.run(code)
     table = SymbolTable.from_mass(np.exp2(-np.abs(np.arange(-9, 10.0)) - 2), first=-9)
     payload = encode(np.arange(-20, 20)[None], [table])
     assert run.stdout.strip() == payload.hex()

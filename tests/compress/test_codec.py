@@ -1,8 +1,6 @@
 """What all codecs share: laws over every one of them, the result, and a light import."""
 
 import copy
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -437,16 +435,63 @@ def test_every_codec_takes_whole_numbers_and_no_floats(build, blobs):
         build(3.0)
 
 
+class _Rough(Codec):
+    """A user's codec: one value for each picture, in as many steps as its quality."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.known, self.quality = known, known[0]
+
+    def qualities(self):
+        return self.known
+
+    def forward(self, image, *, generator=None):
+        raise NotImplementedError
+
+    def compress(self, image):
+        return [bytes(int(10 * self.quality)) for _ in image]
+
+    def decompress(self, payloads):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("known", [range(1, 6), [0.5, 1.0, 2.5], np.array([0.5, 1.0, 2.5])])
+def test_a_codec_of_a_user_has_its_qualities(known):
+    codec = _Rough(known)
+    with codec.at(2.0):
+        assert codec.quality == 2
+    assert codec.quality == known[0]
+    pictures = torch.zeros(2, 1, 8, 8)
+    assert compress.quality_for(codec, pictures, 8 * 29 / 64) == max(q for q in known if q < 2.9)
+    assert codec.quality == known[0]
+
+
+def test_whole_qualities_are_whole_and_without_any_there_is_no_choice():
+    codec = _Rough(range(1, 6))
+    with codec.at(3.0):
+        assert type(codec.quality) is int
+    for wrong in (0, 6, 2.5, float("nan")):
+        told = f"the quality of _Rough must be a whole number, 1 to 5, got {wrong:g}"
+        with pytest.raises(ValueError, match=told), codec.at(wrong):
+            pass
+    with pytest.raises(TypeError, match="quality must be one number, not True"), codec.at(True):
+        pass
+    codec.known = ()
+    told = "_Rough has no choice of qualities: leave quality out"
+    with pytest.raises(ValueError, match=told), codec.at(3):
+        pass
+
+
 def test_what_the_package_offers():
     assert sorted(compress.__all__) == sorted(set(compress.__all__))
     assert all(hasattr(compress, name) for name in compress.__all__)
 
 
-def test_importing_it_is_light():
+def test_importing_it_is_light(fresh):
     heavy = ["torchvision", "matplotlib", "sklearn", "skimage", "kornia", "constriction"]
     code = (
         "import sys, torch; before = set(sys.modules); import compress;"
         f"print(sorted((set(sys.modules) - before) & set({heavy})))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = fresh.run(code)
     assert run.stdout.strip() == "[]"

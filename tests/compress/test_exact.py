@@ -1,8 +1,5 @@
 """Sums that do not depend on their order, bit for bit."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from drawn import seeded
@@ -88,7 +85,7 @@ def test_the_convolutions_are_those_of_whole_numbers():
     assert torch.equal(evaluate(layer, x, exact=True).flatten(2), expected)
 
 
-def test_another_process_with_another_number_of_threads():
+def test_another_process_with_another_number_of_threads(fresh):
     code = (
         "import sys, torch; sys.path.insert(0, sys.argv[1]);"
         "torch.set_num_threads(int(sys.argv[2]));"
@@ -96,15 +93,11 @@ def test_another_process_with_another_number_of_threads():
         "x = torch.rand(7, 3, 64, 64, generator=seeded());"
         "print(evaluate(net(), x, exact=True).detach().numpy().tobytes().hex()[:4000])"
     )
-    printed = {
-        subprocess.run(
-            [sys.executable, "-c", code, __file__.rsplit("/", 1)[0], str(threads)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for threads in (1, 2, 3)
-    }
+    printed = set()
+    for threads in (1, 2, 3):
+        run = fresh.run(code, __file__.rsplit("/", 1)[0], threads)
+        assert run.returncode == 0, run.stderr
+        printed.add(run.stdout)
     assert len(printed) == 1
 
 

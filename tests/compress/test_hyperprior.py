@@ -132,7 +132,7 @@ def test_it_pays_where_pictures_differ(blobs):
             codec = kind().train()
         optimiser = torch.optim.Adam(codec.parameters(), lr=2e-3)
         for step in range(150):
-            image = 0.5 + (blobs(4, seed=step) - 0.5) * contrast[:4]
+            image = 0.5 + (blobs(4, 3, 48, 48, seed=step) - 0.5) * contrast[:4]
             coded = codec(image, generator=torch.Generator().manual_seed(step))
             loss = coded.bpp.mean() + 0.01 * 255**2 * (coded.reconstruction - image).square().mean()
             optimiser.zero_grad()

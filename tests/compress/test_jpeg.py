@@ -367,7 +367,7 @@ def test_trained_tables_make_smaller_files_than_the_standard_ones(quality, weigh
     codec = DifferentiableJPEG(quality, trainable=True).train()
     optimiser = torch.optim.Adam(codec.parameters(), lr=0.05)
     for step in range(100):
-        image = scenes(8, seed=step)
+        image = scenes(4, seed=step)
         coded = codec(image)
         distortion = 255**2 * (coded.reconstruction - image).square().mean()
         loss = coded.bpp.mean() + weight * distortion

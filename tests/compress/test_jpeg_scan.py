@@ -94,7 +94,7 @@ def test_a_hand_made_scan_that_overruns_its_block_or_uses_the_reserved_word():
         if fine:
             assert jpeg_block_bits(longer).tolist() == [[2 + 33 + 4]]
         else:
-            with pytest.raises(CorruptStream, match="a code word that is none"):
+            with pytest.raises(CorruptStream, match="an invalid code word"):
                 jpeg_block_bits(longer)
     # Words of 1, 2, 3, ... bits and two of the last length: all ones is one of them.
     table = data.index(b"\xff\xc4") + 5
@@ -190,7 +190,7 @@ def test_files_whose_blocks_cannot_be_counted(blobs):
         "not a complete JPEG file of one scan": data[:-2],
         "3 bytes follow the end": data + b"abc",
         "bits are left over": data[:start] + scan + b"\x12\x34\xff\xd9",
-        "a code word that is none": data[:start] + b"\xff\0" * 100 + b"\xff\xd9",
+        "an invalid code word": data[:start] + b"\xff\0" * 100 + b"\xff\xd9",
         "2 restart intervals instead of 1": data[:start] + scan + b"\xff\xd0\x12\xff\xd9",
         "longer than its segment": data[:table] + b"\xff" + data[table + 1 :],
         "too many code words": data[:table]

@@ -2,8 +2,6 @@
 
 import copy
 import struct
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
@@ -262,7 +260,7 @@ def test_a_machine_that_computes_other_tables_refuses(rated, build, blobs, monke
         build(rated).decompress(files)
 
 
-def test_a_fresh_process_writes_and_reads_the_same_bytes(all_rated, build, blobs, tmp_path):
+def test_a_fresh_process_writes_and_reads_the_same_bytes(fresh, all_rated, build, blobs, tmp_path):
     # One process for all of them: to start it costs more than what it does.
     codecs, image = {name: build(name) for name in all_rated}, blobs(3, 3, 64, 80)
     given = {
@@ -282,7 +280,8 @@ def test_a_fresh_process_writes_and_reads_the_same_bytes(all_rated, build, blobs
         "    found[name] = files, codec.decompress(files)\n"
         "torch.save(found, sys.argv[1])"
     )
-    subprocess.run([sys.executable, "-c", code, saved], check=True, timeout=600)
+    run = fresh.run(code, saved)
+    assert run.returncode == 0, run.stderr
     found = torch.load(saved)
     assert list(found) == list(codecs)
     for name, codec in codecs.items():
@@ -570,7 +569,7 @@ def test_the_gradient_of_evaluation_is_that_of_plain_arithmetic(rated, build, bl
 @cache
 def batch(blobs, step: int) -> torch.Tensor:
     """The pictures of a step, which are those of that step for every codec."""
-    return blobs(4, seed=step)
+    return blobs(4, 3, 48, 48, seed=step)
 
 
 def train(codec: Codec, blobs, steps: int, *, distortion_weight: float) -> None:

@@ -145,7 +145,7 @@ def test_the_quality_of_tables_for_a_rate():
     with torch.no_grad():
         codec.log_tables.add_(0.2)
     tables = codec.log_tables.clone()
-    with pytest.raises(ValueError, match="has custom tables, trained or set"):
+    with pytest.raises(ValueError, match="has its own tables, trained or set"):
         quality_for(codec, PICTURES, allowed)
     assert torch.equal(codec.log_tables, tables)
 

@@ -1,7 +1,5 @@
 """Colour quantisation: palettes against scikit-learn, gradients against finite differences."""
 
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
@@ -94,7 +92,7 @@ def test_neither_threads_nor_blocks_change_a_file(monkeypatch):
         torch.set_num_threads(threads)
 
 
-def test_same_bytes_in_another_process(tmp_path):
+def test_same_bytes_in_another_process(fresh, tmp_path):
     image, codec = phantoms()[:2], KMeansCodec(7, seed=5)
     torch.save(image, tmp_path / "image.pt")
     code = (
@@ -104,12 +102,8 @@ def test_same_bytes_in_another_process(tmp_path):
         "assert torch.equal(codec.decompress(files), codec(image).reconstruction);"
         "print(*[data.hex() for data in files])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "image.pt")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    run = fresh.run(code, tmp_path / "image.pt")
+    assert run.returncode == 0, run.stderr
     assert [bytes.fromhex(word) for word in run.stdout.split()] == codec.compress(image)
 
 

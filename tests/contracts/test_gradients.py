@@ -274,6 +274,8 @@ ELSEWHERE = {
     "test_the_score_surrogate_differentiates_a_decision",
     "optics.Pupil.mtf": "tests/optics/pupil/test_modulation.py::"
     "test_the_gradient_of_a_contrast_is_its_finite_difference",
+    "optics.FrontEnd.penalty": "tests/optics/rays/test_compound_lens.py::"
+    "test_the_penalty_of_a_lens_has_the_gradient_of_a_finite_difference",
     "optics.angular_spectrum": "tests/optics/wave/test_propagation.py::"
     "test_p15_gradient_is_the_finite_difference",
     "optics.circular_aperture": "tests/optics/wave/test_aperture.py::test_gradcheck",

@@ -4,7 +4,6 @@ A timing would depend on the machine; docs/benchmarks.md has the command and the
 """
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -47,9 +46,8 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 
 @pytest.mark.parametrize("package", ALLOWED)
-def test_an_import_loads_only_what_it_may(package):
-    code = _CODE.format(package=package)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_an_import_loads_only_what_it_may(fresh, package):
+    done = fresh.run(_CODE.format(package=package))
     assert done.returncode == 0, done.stderr
     loaded = json.loads(done.stdout)
     ours = {"optics", "compress", "classify", "joint"} if package == "joint" else {package}
@@ -74,10 +72,8 @@ except AttributeError as error:
 """
 
 
-def test_a_room_of_joint_is_loaded_when_it_is_asked_for():
-    done = subprocess.run(
-        [sys.executable, "-c", _ROOMS], capture_output=True, text=True, check=False
-    )
+def test_a_room_of_joint_is_loaded_when_it_is_asked_for(fresh):
+    done = fresh.run(_ROOMS)
     assert done.stdout == "module 'joint' has no attribute 'studies'\n", done.stderr
 
 
@@ -93,10 +89,8 @@ for command in ([], ["describe"], ["compress"], ["study"], ["tolerance"]):
 """
 
 
-def test_a_command_loads_no_other_command_and_no_room_that_it_does_not_need():
-    done = subprocess.run(
-        [sys.executable, "-c", _COMMANDS], capture_output=True, text=True, check=False
-    )
+def test_a_command_loads_no_other_command_and_no_room_that_it_does_not_need(fresh):
+    done = fresh.run(_COMMANDS)
     assert done.returncode == 0, done.stderr
     usage, describe, compress, study, tolerance = map(json.loads, done.stdout.splitlines())
     assert usage == []

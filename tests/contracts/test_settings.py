@@ -91,14 +91,14 @@ CASES = [
     }),
     (optics.CompoundLens, {"surfaces": _singlet()}, {
         "surfaces": _singlet(900.0), "trained": {"thickness": [2]}, "wavelength": 550e-9,
-        "object_distance": 0.1,
+        "object_distance": 0.1, "centre": 2e-3, "edge": 2e-3, "air": 2e-4,
     }),
     (optics.CompoundPupil, {
-        "lens": optics.CompoundLens(_singlet()), "size": 16, "spacing": 2e-5, "diameter": 3e-4,
+        "lens": optics.CompoundLens(_singlet()), "samples": 16,
         "wavelengths": (450e-9, 550e-9), "places": 2, "picture": (9, 10), "pixel_pitch": 5e-6,
     }, {
-        "lens": optics.CompoundLens(_singlet(900.0)), "size": 18, "spacing": 1.9e-5,
-        "diameter": 3.1e-4, "wavelengths": (450e-9, 560e-9), "places": 3, "picture": (9, 12),
+        "lens": optics.CompoundLens(_singlet(900.0)), "samples": 18,
+        "wavelengths": (450e-9, 560e-9), "places": 3, "picture": (9, 12),
         "pixel_pitch": 4e-6, "heights": 5,
     }),
     (optics.CubicMask, _PLATE | {"alpha": 5.0, "design_wavelength": 550e-9}, {

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import torch
-from small import OBJECTIVE, Head, _gradients, _settings
+from small import OBJECTIVE, Head, Uneven, _gradients, _settings
 from torch import nn
 
 import compress
@@ -27,7 +27,7 @@ def system():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return joint.ImagingSystem(
-            front_end=optics.LearnedKernel("identity", 3),
+            front_end=Uneven("identity", 3),
             sensor=optics.Sensor(2000, trainable_gain=True),
             codec=compress.FactorizedCodec(),
             classifier=head,
@@ -60,7 +60,7 @@ def train(
             epochs=epochs, batch_size=batch_size, micro_batches=micro_batches,
             checkpoint_every=every, augmentation="dihedral", restore_best=restore_best,
         )  # fmt: skip
-        objective = OBJECTIVE.model_copy(update={"rate_target": target})
+        objective = OBJECTIVE.model_copy(update={"rate_target": target, "penalty": 0.3})
         told = []
 
         def hear(record):

@@ -11,7 +11,7 @@ import optics
 def identity(*, image_size=(16, 16), channels=3, classes=("a", "b"), **told):
     """What a training says of itself in its checkpoints, in short."""
     return {
-        "train": "digest", "validation": "digest", "system": "", "codec_channels": None,
+        "train": "digest", "validation": "digest", "system": {}, "codec_channels": None,
         "training": {"restore_best": True, "averaging": None},
         "scenes": {"image_size": image_size, "channels": channels, "classes": classes},
     } | told  # fmt: skip
@@ -37,6 +37,13 @@ class Head(nn.Module):
 
     def forward(self, image):
         return self.net(image)
+
+
+class Uneven(optics.LearnedKernel):
+    """A kernel that is the farther from one that can be made, the less even it is."""
+
+    def penalty(self):
+        return self.kernels.square().sum()
 
 
 def full_system(seed=0):

@@ -271,7 +271,7 @@ def test_with_noise_of_its_own_a_picture_is_explained_as_if_alone(explain, whole
 def test_what_cannot_be_explained_is_refused(explain):
     explain = EXPLANATIONS[explain]
     system = joint.ImagingSystem(classifier=_Planted(3))
-    with pytest.raises(ValueError, match="a system without a classifier says nothing to explain"):
+    with pytest.raises(ValueError, match="has no classifier, so that there are no scores"):
         explain(joint.ImagingSystem(), _scene())
     for scenes in (_scene()[0], (255 * _scene()).byte()):
         with pytest.raises(ValueError, match=r"scenes must be pictures \[B, C, H, W\] in 0..1"):

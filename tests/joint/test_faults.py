@@ -233,7 +233,7 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(nursery, whole, tmp_
     status, said = nursery.wait(pid)
     assert status == 0, said
     assert "finishing the step and saving" in said
-    assert f"stopped by {number.name} and saved; to go on: lens2label train --output" in said
+    assert f"stopped by {number.name} and saved; to continue: lens2label train --output" in said
     assert f"{folder} --resume" in said
     assert "Traceback" not in said
     assert not (folder / "result.json").exists()

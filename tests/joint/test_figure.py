@@ -167,14 +167,11 @@ def test_what_is_said_under_a_picture_is_what_was_counted():
     assert said[0] != said[1]
 
 
-def test_only_the_figures_need_matplotlib(tmp_path):
-    import subprocess
-    import sys
-
+def test_only_the_figures_need_matplotlib(fresh):
     code = (
         "import sys, joint; sys.exit('matplotlib' in sys.modules or 'torchvision' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert fresh.run(code).returncode == 0
 
 
 def test_a_report_is_drawn_with_its_counts_and_its_confidence(tmp_path):

@@ -4,10 +4,11 @@ import torch
 from torch import nn
 
 import classify
+import compress
 import joint
 import optics
 from joint import analysis
-from joint.kinds import check_batch_size, check_dataset, check_kinds, check_pictures
+from joint.kinds import check_batch_size, check_dataset, check_kinds, check_pictures, check_system
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +68,27 @@ def test_the_wrong_order_is_named(name, system, scenes):
         OF_A_SYSTEM_AND_SCENES[name](scenes, system)
 
 
+@pytest.mark.parametrize(
+    ("module", "stage"),
+    [
+        (optics.LearnedKernel("identity", 3), "front_end"),
+        (optics.Sensor(500), "sensor"),
+        (compress.JPEG(50), "codec"),
+        (nn.Flatten(), "classifier"),
+    ],
+)
+def test_a_stage_alone_becomes_a_system_as_that_stage(module, stage):
+    with pytest.raises(TypeError, match=rf"joint\.ImagingSystem\({stage}=\.\.\.\)"):
+        check_system(module)
+
+
 def test_a_wrapper_is_taken_for_what_it_holds(system, scenes):
     class Wrapper(nn.Module):
         encoding = "srgb"
         classifier = None
 
     check_kinds(Wrapper(), scenes)
-    with pytest.raises(ValueError, match="a system without a classifier says nothing to explain"):
+    with pytest.raises(ValueError, match="has no classifier, so that there are no scores"):
         check_pictures(Wrapper(), torch.zeros(1, 3, 8, 8))
     assert check_pictures(system, torch.zeros(1, 3, 8, 8)) is system.classifier
 
@@ -113,9 +128,7 @@ def test_who_knows_no_classes_takes_any_and_who_says_so_others(system, scenes):
     knows = system.replace()
     knows.classes = list(scenes.classes)
     joint.evaluate(knows, scenes)
-    with pytest.raises(
-        ValueError, match=r"mean the same, say so with system\.classes = dataset\.cl"
-    ):
+    with pytest.raises(ValueError, match=r"mean the same, set system\.classes = dataset\.cl"):
         joint.evaluate(knows, others)
     knows.classes = others.classes
     joint.evaluate(knows, others)

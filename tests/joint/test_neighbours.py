@@ -1,19 +1,13 @@
-import subprocess
-import sys
-
 import pytest
 
 
 @pytest.mark.parametrize("name", ["optics", "compress", "classify"])
 @pytest.mark.parametrize("content", ["", None], ids=["package", "folder"])
-def test_a_stranger_under_one_of_our_names_is_named(tmp_path, name, content):
+def test_a_stranger_under_one_of_our_names_is_named(fresh, tmp_path, name, content):
     (tmp_path / name).mkdir()
     if content is not None:
         (tmp_path / name / "__init__.py").write_text(content)
-    done = subprocess.run(
-        [sys.executable, "-c", "import joint"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = fresh.run("import joint", cwd=tmp_path)
     if content is None and done.returncode == 0:
         return  # a folder without code does not shadow an installed package
     assert done.returncode != 0

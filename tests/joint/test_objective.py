@@ -47,6 +47,21 @@ def test_total_is_the_weighted_sum_of_the_terms():
     assert set(losses.named()) == {"total", "task", "rate", "distortion"}
 
 
+def test_a_penalty_is_added_as_it_is_whatever_the_pictures():
+    output = dataclasses.replace(_output(), penalty=torch.tensor(0.7, dtype=torch.float64))
+    objective = joint.Objective(task=2.0, penalty=0.1)
+    losses = objective(output, LABELS)
+    assert losses.total.item() == pytest.approx(2 * losses.task.item() + 0.07)
+    assert losses.named()["penalty"].item() == 0.7
+    unweighted = joint.Objective(task=2.0)(output, LABELS)
+    assert unweighted.penalty.item() == 0.7
+    torch.testing.assert_close(unweighted.total, 2 * losses.task)
+    with pytest.raises(ValueError, match=r"weight of 0\.1 for penalty, but .* no front end with"):
+        objective(_output(), LABELS)
+    assert joint.Objective().model_dump_json() == joint.Objective(penalty=0).model_dump_json()
+    assert "penalty" not in joint.Objective().model_dump_json()
+
+
 def test_training_smooths_weighs_and_adjusts_and_evaluation_does_not():
     output = _output()
     counts = torch.tensor([50, 30, 20])
@@ -316,6 +331,7 @@ def test_terms_without_their_stage():
         {"margin": -1},
         {"deferred_from": -1},
         {"distillation": -1},
+        {"penalty": -1},
         {"distillation_temperature": 0},
         {"rates": 1},
     ],

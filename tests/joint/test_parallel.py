@@ -53,16 +53,23 @@ _RUNS = {
 }
 
 
+_PROCESS = """
+import os, runpy, sys
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+_COMMAND = "import sys; from joint.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
 @pytest.fixture(scope="module")
-def together(tmp_path_factory):
+def together(fresh_joint, tmp_path_factory):
     """Runs of two processes: to begin costs more than to train.
 
     They meet and part for each, so a process joins anew for every run.
     """
     folder = tmp_path_factory.mktemp("together")
-    launcher = _launch(folder, **_RUNS)
-    output, _ = launcher.communicate(timeout=600)
-    assert launcher.returncode == 0, output
+    fresh_joint.together(_PROCESS, process.__file__, folder, json.dumps(_RUNS))
     return folder
 
 
@@ -139,25 +146,24 @@ def test_two_processes_write_the_files_of_one_run_which_one_process_reads(togeth
     assert _results(folder)[2]["train"] == pytest.approx(expected, rel=0.05)
 
 
-def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path):
+def test_the_command_line_is_one_run_of_which_the_first_process_speaks(fresh_joint, tmp_path):
     command = [
-        "-m", "joint.cli", "train", "--output", str(tmp_path / "run"), "--json", "--resume",
+        "train", "--output", str(tmp_path / "run"), "--json", "--resume",
         "--data.count", "800", "--data.image-size", "16", "--training.epochs", "1",
         "--training.batch-size", "64", "--training.no-restore-best", "--front-end", "none",
         "--codec", "jpeg",
     ]  # fmt: skip
-    launcher = _torchrun(2, *command)
-    output, _ = launcher.communicate(timeout=600)
-    assert launcher.returncode == 0, output
-    assert output.count('"state": "done"') == 1
+    output, nothing, errors = fresh_joint.together(_COMMAND, *command)
+    assert json.loads(output)["state"] == "done"
+    assert nothing == ""
     # A run that is done is shown by one, too.
-    shown, _ = _torchrun(2, *command).communicate(timeout=600)
-    assert shown.count('"state": "done"') == 1
-    assert json.loads(output[output.index("\n{\n") :]) == json.loads(shown[shown.index("{\n") :])
+    shown, nothing, _ = fresh_joint.together(_COMMAND, *command)
+    assert json.loads(shown) == json.loads(output)
+    assert nothing == ""
     # What its two processes have to say of torch's own future is nothing that a user can mend.
-    assert "nn.functional.all_reduce is deprecated" not in output
-    assert "`broadcast_buffers` is deprecated" not in output
-    assert "Grad strides do not match" not in output
+    assert "nn.functional.all_reduce is deprecated" not in errors
+    assert "`broadcast_buffers` is deprecated" not in errors
+    assert "Grad strides do not match" not in errors
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"config.json", "environment.json", "predictions.safetensors"} <= names
     assert "failure.json" not in names
@@ -209,18 +215,21 @@ def test_a_run_restarts_where_it_was_and_any_of_its_processes_may_be_asked_to_st
     ]
 
 
-def test_a_run_resumes_with_another_number_of_processes(tmp_path, odd):
-    """Killed in the second epoch, by both processes at once, and taken up by one."""
+def test_a_killed_process_ends_the_run_and_another_number_of_them_takes_it_up(tmp_path, odd):
+    """One of two processes is killed after the first epoch; one process resumes the run."""
     options = {"epochs": 6, "batch_size": 16, "every": 1}
     launcher = _launch(tmp_path, killed={"stay": 3, **options})
     folder = tmp_path / "killed"
     _wait_for(lambda: _newest(folder / "run")[1].get("epoch", 0) >= 1)
-    for child in _children(launcher):
-        with suppress(ProcessLookupError):  # torchrun ends them all once it sees that one is gone
-            os.kill(child, signal.SIGKILL)
-    launcher.communicate(timeout=600)
-    _, head = _newest(folder / "run")
+    os.kill(_children(launcher)[-1], signal.SIGKILL)
+    output, _ = launcher.communicate(timeout=600)
+    assert launcher.returncode != 0
+    assert "finished" not in output
+    assert "signal 9" in output or "SIGKILL" in output, output
+    tensors, head = _newest(folder / "run")  # whole, and usable
     assert head["steps"] < 18
+    assert tensors
+    assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
     resumed = _alone(folder, odd, resume=True, **options)
     whole = _alone(tmp_path / "whole", odd, **options)
     assert resumed[2]["train"] == pytest.approx(whole[2]["train"], rel=0.05)
@@ -249,20 +258,6 @@ def _wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def test_a_killed_process_ends_the_run_with_a_message(tmp_path):
-    launcher = _launch(tmp_path, run={"epochs": 500, "batch_size": 16, "every": 1})
-    folder = tmp_path / "run" / "run"
-    _wait_for(lambda: _newest(folder)[1].get("steps", 0) > 3)
-    os.kill(_children(launcher)[-1], signal.SIGKILL)
-    output, _ = launcher.communicate(timeout=600)
-    assert launcher.returncode != 0
-    assert "finished" not in output
-    assert "signal 9" in output or "SIGKILL" in output, output
-    tensors, _ = _newest(folder)  # whole, and usable
-    assert tensors
-    assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])

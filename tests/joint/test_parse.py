@@ -2,7 +2,11 @@ import json
 
 import pytest
 
-from joint.parse import parse_json, parse_toml, with_nulls
+from joint.parse import is_number, parse_json, parse_toml, with_nulls
+
+
+def test_true_is_no_number():
+    assert [*map(is_number, (2, 0.5, True, None, "2", [2]))] == [True, True, *4 * [False]]
 
 
 @pytest.mark.parametrize("value", [None, 1, -2.5e300, "é", {"a": [1, {}]}, 2**70, "\U0001f52c"])

@@ -150,7 +150,13 @@ class _Single(_Good):
 class _Hidden(_Good):
     def __init__(self, sigma: float = 1.75) -> None:
         super().__init__()
-        self.sigma = sigma
+        self._sigma = torch.tensor([sigma])
+
+
+class _Known(_Good):
+    def __init__(self, sigma: float = 1.75, ends: tuple[float, float] = (1.0, 2.0)) -> None:
+        super().__init__()
+        self.sigma, self._ends = sigma, ends
 
 
 class _Told(_Hidden):
@@ -159,7 +165,7 @@ class _Told(_Hidden):
         self.far = far
 
     def extra_repr(self):
-        return f"sigma={self.sigma}, far={self.far}"
+        return f"sigma={self._sigma.item()}, far={self.far}"
 
 
 class _Within(_Good):
@@ -188,17 +194,18 @@ class _Unused(_Good):
     ("stage", "broken"),
     [
         (_Good, {}),
+        (_Known, {}),
         (_Told, {}),
         (_InCombine, {}),
-        (_Within, {"settings": "_Hidden.sigma cannot be read from repr"}),
+        (_Within, {"settings": "_Hidden.sigma is no number"}),
         (_Bright, {"throughput": "0.75, but 1.125 of the light"}),
         (_Dim, {"throughput": "0.9, but 0.75 of the light"}),
         (_Amplifying, {"throughput": "1.25, but nothing passive"}),
         (_Negative, {"light": "no negative light", "linear": "is not that of", "throughput": ""}),
         (_Gamma, {"linear": "is not that of all", "throughput": ""}),
         (_Three, {"throughput": r"one number, a scalar Tensor, not [3]"}),
-        (_Difference, {"combine": "[3, 1, 24, 28], and out_channels is 3"}),
-        (_Normalising, {"linear": "", "batch": "otherwise alone than in a batch"}),
+        (_Difference, {"combine": "[3, 1, 24, 28], but out_channels is 3"}),
+        (_Normalising, {"linear": "", "batch": "another result alone than in a batch"}),
         (
             _Odd,
             {
@@ -206,8 +213,8 @@ class _Unused(_Good):
             },
         ),
         (_Detached, {"gradient": "none reaches the pictures"}),
-        (_Single, {"float64": "float32 of light in float64"}),
-        (_Hidden, {"settings": "sigma cannot be read from repr"}),
+        (_Single, {"float64": "float32 for light in float64"}),
+        (_Hidden, {"settings": "sigma is no number"}),
         (_Unused, {"gradient": "none reaches spare"}),
     ],
 )
@@ -217,6 +224,18 @@ def test_a_front_end_that_breaks_a_promise_is_told(stage, broken, pictures):
     for promise in found.broken:
         assert broken[promise.name] in promise.told
         assert promise.told in str(found)
+
+
+def test_it_says_as_what_a_stage_was_audited(pictures):
+    blur = audit_stage(nn.AvgPool2d(3, 1, 1), pictures)
+    assert blur.kind == "classifier"
+    said = str(blur).splitlines()[0]
+    assert said.startswith("AvgPool2d, as a network")
+    assert "a front end derives from optics.FrontEnd" in said
+    for stage, kind in (_Good(), "front_end"), (_Raw(), "codec"):
+        found = audit_stage(stage, pictures)
+        assert found.kind == kind
+        assert f", as a {kind.replace('_', ' ')}: " in str(found).splitlines()[0]
 
 
 def test_what_raises_is_told_and_the_audit_goes_on(pictures):
@@ -339,11 +358,11 @@ class _Tensors(_Raw):
         (_Estimated, {}),
         (_Inexact, {}),
         (_Padded, {"shape": "[3, 3, 21, 28] for [3, 3, 21, 27]", "files": "", "rate": ""}),
-        (_Cheap, {"rate": "times its file, and the rate says 'bytes'"}),
+        (_Cheap, {"rate": "times its file, but the rate is declared as 'bytes'"}),
         (_Free, {"rate": "negative or not finite"}),
         (_Lossier, {"files": "up to 0.1 from forward's"}),
         (_Averaged, {"files": ""}),
-        (_Shifted, {"rate": "come to 0.5"}),
+        (_Shifted, {"rate": "sum to 0.5"}),
         (_Unpriced, {"rate": "in evaluation mode it is bytes or rounded, not None"}),
         (_Together, {"files": "a file alone decodes to another picture"}),
         (_Tolerant, {"damage": "a file that was cut to 0 of"}),
@@ -457,7 +476,7 @@ class _Infinite(_Scores):
         (_Gated, {}),
         (_Shut, {"gradient": "none reaches inner"}),
         (_Rounded, {"gradient": "none reaches scale: "}),
-        (_Normed, {"batch": "judged otherwise alone"}),
+        (_Normed, {"batch": "another result alone"}),
         (_Named, {"shape": "must return a Tensor, not dict", "batch": "", "gradient": ""}),
         (_Guesses, {"shape": "int64 [3]; a classifier returns scores", "gradient": ""}),
         (_Infinite, {"shape": "NaN or infinite", "batch": "", "gradient": ""}),
@@ -469,6 +488,41 @@ def test_a_network_that_breaks_a_promise_is_told(stage, broken, pictures):
     assert {promise.name for promise in found.broken} == set(broken), str(found)
     for promise in found.broken:
         assert broken[promise.name] in promise.told
+
+
+class _InPlace(_Scores):
+    def forward(self, picture):
+        picture -= picture.mean((2, 3), keepdim=True)
+        return super().forward(picture.square())
+
+
+class _InPlaceKernel(optics.LearnedKernel):
+    def forward(self, scene):
+        return 2 * super().forward(scene.mul_(0.5))
+
+
+class _InPlaceCodec(compress.FactorizedCodec):
+    def compress(self, image):
+        return super().compress(image.mul_(0.5))
+
+
+@pytest.mark.parametrize(
+    ("stage", "broken"),
+    [
+        (_InPlace, {"input"}),
+        (lambda: _InPlaceKernel("gaussian", 3), {"input"}),
+        # Its files are of other pictures than its forward's.
+        (_InPlaceCodec, {"input", "files", "rate"}),
+    ],
+)
+def test_a_stage_that_changes_what_it_is_given_is_told_and_nothing_is_lost(stage, broken, pictures):
+    torch.manual_seed(0)
+    given = pictures.clone()
+    found = audit_stage(stage(), given)
+    assert torch.equal(given, pictures)
+    assert {promise.name for promise in found.broken} <= broken, str(found)
+    (told,) = [promise.told for promise in found.broken if promise.name == "input"]
+    assert "a pass changes the pictures that it is given" in told
 
 
 def test_the_stage_is_left_as_it_was(pictures):

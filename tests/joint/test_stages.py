@@ -65,7 +65,7 @@ def test_a_mosaic_is_neither_restored_nor_given_to_a_classifier_of_colours():
         point = torch.zeros(3, 3, 3)
         point[:, 1, 1] = 1
         camera = optics.IncoherentImaging(point, restoration=optics.Wiener())
-        with pytest.raises(ValueError, match=rf"hands on its mosaic \(demosaicing='{name}'\)"):
+        with pytest.raises(ValueError, match=rf"gives its mosaic \(demosaicing='{name}'\)"):
             joint.ImagingSystem(front_end=camera, sensor=sensor)
         with pytest.raises(
             ValueError, match=rf"sensor gives {channels} channels but the classifier takes 3"

@@ -83,7 +83,9 @@ def test_terms_add_their_weighted_means_to_the_loss():
         torch.testing.assert_close(losses.named()[name], value)
     torch.testing.assert_close(losses.total, 0.3 * expected["dull"] + 2 * expected["bright"])
     assert objective.weights == {
-        **dict.fromkeys(("task", "rate", "distortion", "restoration", "distillation"), 0.0),
+        **dict.fromkeys(
+            ("task", "rate", "distortion", "restoration", "distillation", "penalty"), 0.0
+        ),
         "dull": 0.3,
         "bright": 2.0,
     }
@@ -203,7 +205,7 @@ def test_what_is_not_installed_here_may_be_where_it_is_trained(tmp_path):
             _term(name).check("x")
 
 
-@pytest.mark.parametrize("name", ["task", "total", "rate_weight", "a b", "a.b", ""])
+@pytest.mark.parametrize("name", ["task", "total", "penalty", "rate_weight", "a b", "a.b", ""])
 def test_a_term_has_a_name_of_its_own(name):
     with pytest.raises(ValueError, match="a term cannot be called"):
         joint.Objective(terms={name: _term("dullness")})
@@ -216,8 +218,9 @@ def test_a_path_is_that_of_an_import(path):
 
 
 def test_bits_may_be_bought_by_a_term_alone():
-    with pytest.raises(ValueError, match="no term needs the bits"):
-        joint.Objective(task=0, rate=0.1, rate_target=1, terms={"x": _term("dullness", weight=0)})
+    for idle in ({"terms": {"x": _term("dullness", weight=0)}}, {"penalty": 1.0}):
+        with pytest.raises(ValueError, match="no term needs the bits"):
+            joint.Objective(task=0, rate=0.1, rate_target=1, **idle)
     joint.Objective(task=0, rate=0.1, rate_target=1, terms={"x": _term("dullness")})
 
 

@@ -160,6 +160,20 @@ def mounted():
     ]
 
 
+def menisci():
+    """Two menisci about a stop, f/22: at 35 degrees far from the axis, where they are not sharp."""
+    crown = (1.5109, 64.2)
+    rows = [(8.57, 2.2, crown), (8.63, 6.9, None), (math.inf, 6.9, None), (-8.63, 2.2, crown)]
+    rows.append((-8.57, 90.0, None))
+    surfaces = [
+        optics.Surface(1e3 / radius, 1e-3 * way, glass, stop=number == 2)
+        for number, (radius, way, glass) in enumerate(rows)
+    ]
+    surfaces = optics.set_stop(surfaces, wavelength=550e-9, f_number=22.0)
+    image = float(optics.first_order(surfaces, wavelength=550e-9).image_distance)
+    return [*surfaces[:-1], surfaces[-1]._replace(thickness=image)]
+
+
 def filled(surfaces, micrometres, diameter):
     """A lens whose stop ends where the real ray at the rim of the entrance pupil meets it."""
     light = torch.tensor([micrometres * 1e-6], dtype=torch.float64)

@@ -6,8 +6,6 @@ A new module is covered by an entry in ``MODULES``; one that is forgotten fails.
 import copy
 import inspect
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -464,11 +462,11 @@ def test_global_state_is_left_alone(module):
     assert torch.get_default_dtype() == dtype
 
 
-def test_import_is_light():
+def test_import_is_light(fresh):
     code = (
         "import sys, optics; "
         "heavy = {'torchvision', 'matplotlib', 'sklearn', 'skimage', 'kornia', 'optuna'}; "
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = fresh.run(code)
     assert done.returncode == 0, done.stderr

@@ -151,9 +151,10 @@ def contrasts(column: Source) -> Grid:
     strata = found["strata"]
     correlation = found["confusion"]
     note = (
-        f"Being right on contrast ({found['of']}), log-odds per standard deviation: {shown[0]} "
-        f"ignoring class, {shown[1]} within it. Accuracy of the highest third of each class less "
-        f"that of the lowest: {signed(strata['difference'], strata['interval'])}. Rank "
+        f"Log-odds of a correct label per standard deviation of contrast ({found['of']}): "
+        f"{shown[0]} ignoring class, {shown[1]} within class. Accuracy of the highest third of "
+        "each class minus that of the lowest: "
+        f"{signed(strata['difference'], strata['interval'])}. Rank "
         "correlation of two classes' distance in contrast and their confusion: "
         f"{signed(correlation['spearman'], correlation['interval'])}."
     )
@@ -222,8 +223,8 @@ def reached(document: Mapping[str, Any], label: str = "") -> Grid:
     note = ""
     if scale["pixels"] < 128 or scale["limit"] is not None:
         note = (
-            "The goals are for 128 pixels, all pictures and several seeds: what a smaller run "
-            "meets or misses decides nothing."
+            "The goals are for 128 pixels, all pictures and several seeds: a smaller run cannot "
+            "decide whether they are met."
         )
     return grid(f"Goals{label}", head, lines, note)
 

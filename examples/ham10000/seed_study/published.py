@@ -216,9 +216,9 @@ def _faults() -> Iterator[Fault]:
     total = sum(row.support for row in alone.rows.values())
     yield Fault(
         "tables 1 and 2",
-        f"the test accuracy is {test:.3f} in the one ({test * total:.0f} of {total} right) and "
-        f"{alone.accuracy:.2f} in the other, whose recalls add up to {alone.right():.3f}; one "
-        "model has one accuracy on one test part",
+        f"the test accuracy is {test:.3f} in table 1 ({test * total:.0f} of {total} right) and "
+        f"{alone.accuracy:.2f} in table 2, whose recalls add up to {alone.right():.3f}; one model "
+        "has only one accuracy on one test part",
     )
     same = [n for n in (10, 11, 12) if REPORTS[n].rows == REPORTS[n + 3].rows]
     if len(same) == 3:
@@ -238,9 +238,9 @@ def _faults() -> Iterator[Fault]:
     if all(round(a or 0, 2) == b for a, b in zip(joint, printed, strict=True)):
         yield Fault(
             "tables 4 to 6 and 10 to 12",
-            f"the frozen pairs have accuracies {_list(frozen)} in the ones and {_list(printed)} in "
-            f"the others, which are those of the joint models (tables 7 to 9: {_list(joint)}): "
-            "the class tables of the frozen pairs are not printed anywhere",
+            f"the accuracies of the frozen pairs are {_list(frozen)} in tables 4 to 6, but "
+            f"{_list(printed)} in tables 10 to 12, which are those of the joint models (tables 7 "
+            f"to 9: {_list(joint)}): the class tables of the frozen pairs are not printed anywhere",
         )
     best = joint[1]
     assert best is not None
@@ -252,19 +252,19 @@ def _faults() -> Iterator[Fault]:
     )
     yield Fault(
         "summary of joint training",
-        "3X above the others is said to follow the trend of the autoencoders, whose trend (tables "
-        f"4 to 6: {_list(frozen)}) is 6X above 3X above 1.5X",
+        "3X above the others is said to follow the trend of the autoencoders, but that trend "
+        f"(tables 4 to 6: {_list(frozen)}) is 6X above 3X above 1.5X",
     )
     narrow, wide = LOSSES[4].rows["train"].loss, LOSSES[6].rows["train"].loss
     yield Fault(
         "tables 4 and 6",
         f"the narrowest bottleneck reconstructs best (error {narrow} against {wide} of the widest, "
-        "which has four times the room): the wide ones were not trained to their end",
+        "which has four times the room): the wide ones were not trained to convergence",
     )
     yield Fault(
         "6X, 3X, 1.5X",
-        "they count elements; the latents are floats of 32 bits, so that they are 16, 32 and 64 "
-        "bits a pixel against 24 of the picture: 1.5 times smaller, 1.3 and 2.7 times larger",
+        "these names count elements; the latents are 32-bit floats and take 16, 32 and 64 bits "
+        "per pixel, the picture 24: 1.5 times smaller, 1.3 and 2.7 times larger",
     )
     yield Fault(
         "numbering",

@@ -47,8 +47,8 @@ def leaks(columns: Sequence[Source]) -> Grid:
         lines.append([label, *(_by_leak(c, name) for c in known)])
     lines.append(["difference within class", *(_within(c) for c in known)])
     return grid(
-        "Test pictures whose lesion was trained on (share of all HAM10000; classifier alone on "
-        "those of the run)",
+        "Test pictures whose lesion is in training too (shares: all HAM10000; accuracies: "
+        "classifier alone, images of the run)",
         ["class", *(c.label for c in known)],
         lines,
         _ceiling(max((c.found["data"]["leaked"] for c in known if c.found), default=0.0)),
@@ -231,9 +231,9 @@ def _ceiling(share: float) -> str:
     report, printed = REPORTS[2].accuracy, LOSSES[1].rows["test"].accuracy
     assert printed is not None
     most = share + (1 - share) * report
-    verdict = "does not make" if most < printed else "could make"
+    verdict = "does not explain" if most < printed else "could explain"
     return (
-        f"Were every one of them right, and {report:.2f} of the others, the accuracy would be "
+        f"If all of these images and {report:.2f} of the others were right, the accuracy would be "
         f"{most:.3f}: the leak alone {verdict} the {printed:.3f} of table 1."
     )
 

@@ -23,12 +23,12 @@ class ClassContrast(NamedTuple):
 
     name: str
     pictures: int
-    """With a value."""
+    """Number of pictures with a value."""
     undefined: int
-    """Without one."""
+    """Number of pictures without a value."""
     median: float
     interval: Interval
-    """Of the median."""
+    """Interval of the median."""
     lower: float
     """First quartile."""
     upper: float

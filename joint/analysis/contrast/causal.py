@@ -5,7 +5,7 @@
     picture, mask ─► L*a*b* ─► lesion moved along the line to its ring ─► sRGB ─► system ─► recall
                                             factor 0 ··· 1 ··· 2
 
-Of pictures that have no three colours, each channel's L* takes the place of L*a*b*.
+For pictures without three channels, L* of each channel replaces L*a*b*.
 """
 
 import math
@@ -58,7 +58,7 @@ __all__ = ["ContrastSweep", "mean_colours", "recall_against_contrast", "scalable
 Array = npt.NDArray[Any]
 
 _HALF_A_CODE = 0.5 / 255
-# Delta E*ab below which two colours are the same but for rounding.
+# Delta E*ab below which two colours are equal except for rounding.
 _NO_CONTRAST = 1e-3
 
 
@@ -101,7 +101,7 @@ class ContrastSweep(Record):
     balanced_spearman: float
     """Rank correlation of factor and balanced accuracy."""
     balanced_spearman_interval: Interval
-    """Of that correlation."""
+    """Interval of that correlation."""
     pictures: int
     left_out: int
     """Number of pictures without a mask, or without skin around the lesion, whose contrast cannot
@@ -184,7 +184,7 @@ def scale_contrast(
     Raises
     ------
     TypeError
-        When pictures or masks are no Tensor.
+        When pictures or masks are not Tensors.
     ValueError
         When pictures and masks do not fit, a picture has no lesion or no ring, or the factor, the
         feather or the encoding is not allowed; on a CPU also for what is not meant to lie in 0..1.
@@ -254,9 +254,9 @@ def mean_colours(
 ) -> tuple[Tensor, Tensor]:
     """Mean L*a*b* of each lesion and of its ring ``[B, 3]``, between which contrast is scaled.
 
-    Of pictures of another number of channels their L*, ``[B, C]``.
+    For another number of channels, L* of each channel, ``[B, C]``.
 
-    In single precision, or double where the pictures are.
+    In single precision, or double if the pictures are.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def scalable(
     inner, outer : float
         As in :func:`scale_contrast`.
     batch_size : int
-        Masks that are looked at together.
+        Number of masks that are processed together.
 
     Returns
     -------
@@ -298,7 +298,7 @@ def scalable(
     Raises
     ------
     TypeError
-        For what is no data set.
+        When ``dataset`` is not a data set.
     ValueError
         For a batch size below 1.
     """
@@ -320,7 +320,7 @@ def check_factors(factors: Sequence[float]) -> tuple[float, ...]:
     return steps
 
 
-def recall_against_contrast(
+def recall_against_contrast(  # noqa: PLR0913 - what is shown, how it is measured, the draws
     system: ImagingSystem,
     dataset: LesionDataset,
     factors: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25),
@@ -328,6 +328,7 @@ def recall_against_contrast(
     inner: float = 2.0,
     outer: float = 10.0,
     feather: float = 2.0,
+    bins: int = 64,
     batch_size: int = 64,
     seed: int = 0,
     resamples: int = 1000,
@@ -347,6 +348,8 @@ def recall_against_contrast(
         As in :func:`scale_contrast`.
     inner, outer, feather : float, pixels
         Likewise.
+    bins : int
+        Number of bins of the histograms of gCNR.
     batch_size : int
         Pictures in one pass.
     seed : int
@@ -367,12 +370,12 @@ def recall_against_contrast(
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
-        For a system without a classifier, one of other classes than the data set has or with
-        scores that are no numbers, factors that do not rise, a batch size below 1, a seed that is
-        no whole number, fewer than two lesions whose contrast can be scaled, or scenes that the
-        system takes for what they are not.
+        For a system without a classifier, with other classes than the data set or with scores that
+        are not numbers, factors that do not rise, a batch size below 1, a seed that is not a whole
+        number, fewer than two lesions whose contrast can be scaled, or scenes in another encoding
+        than the system's.
     """
     steps = check_factors(factors)
     check_kinds(system, dataset, wanted="recall")
@@ -401,7 +404,7 @@ def recall_against_contrast(
                 output = system(scaled, generator=shown.noise)
                 check_scores(output, framed)
                 logits[k].append(output.logits.float().cpu())
-                found = contrast(scaled, masks, **ring)
+                found = contrast(scaled, masks, bins=bins, **ring)
                 beyond = ((clip(asked) - asked).abs() > _HALF_A_CODE).any(1) & masks
                 clipped = beyond.flatten(1).sum(1) / masks.flatten(1).sum(1)
                 achieved = _apart(scaled, masks, **ring) / (factor * own)

@@ -37,21 +37,22 @@ class ContrastChange(Record):
     measure: str
     """Name of what was measured."""
     before: float
-    """Median."""
+    """Median before."""
     after: float
-    """Median of the same pictures."""
+    """Median after, of the same pictures."""
     change: float
-    """After minus before: of the medians, not the median of the changes."""
+    """Difference of the medians, after minus before; not the median of the changes."""
     interval: Interval
-    """Of the change; NaN of too few lesions for a median, see :func:`contrast_by_class`."""
+    """Interval of the change; NaN with too few lesions for a median, see
+    :func:`contrast_by_class`."""
     pictures: int
-    """With both values."""
+    """Number of pictures with both values."""
     undefined: int
-    """Without one of them."""
+    """Number of pictures without one of them."""
     level: float
-    """Of confidence of the interval."""
+    """Confidence level of the interval."""
     resamples: int
-    """Draws behind it."""
+    """Number of resamples of the interval."""
     unit: str
     """``lesions`` where groups were given, else ``pictures``."""
 

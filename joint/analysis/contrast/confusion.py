@@ -31,6 +31,7 @@ from classify.intervals import (
 from joint.analysis.by_lesion import (
     check_labels,
     checked,
+    enough_for_median,
     equal_lesions_in,
     lesions_in,
     rank_correlation,
@@ -50,9 +51,9 @@ class PairContrast(NamedTuple):
     first: str
     second: str
     distance: float
-    """Of their distributions of contrast."""
+    """Distance of their distributions of contrast."""
     confusion: float
-    """Mean of the two shares of one class that are taken for the other."""
+    """Mean of the two shares of one class that are classified as the other."""
     distance_interval: Interval
     """Interval of the distance, wider for few lesions. Resampling tends to increase distances, so
     the interval tends to larger values. NaN if a class has a single lesion, or all resamples of a
@@ -63,7 +64,9 @@ class PairContrast(NamedTuple):
     rank: int
     """Rank of the distance among the existing pairs, the nearest being 1; equal ones share it."""
     rank_interval: Interval
-    """Interval of the rank, wider for few lesions; NaN if a class has a single one."""
+    """Interval of the rank, wider for few lesions. NaN if a class has a single one. It is not a
+    single rank, but NaN, if all resamples of the distance agree, or a class has so few lesions that
+    its median would have no interval."""
 
 
 @dataclass(frozen=True)
@@ -123,16 +126,16 @@ def confusion_against_contrast(
         Name of what was measured, for the table.
     distance : {"wasserstein", "separation"}
         Area between the distribution functions, in units of the measure; or ``|2 AUC - 1|``, from
-        0 where the contrast does not tell the classes apart to 1 where it always does.
+        0 if the contrast does not separate the classes to 1 if it separates them completely.
     groups, resamples, level, generator
         As in :func:`~joint.analysis.contrast_by_class`.
 
     Returns
     -------
     ConfusionContrast
-        The pairs of classes that have values. A draw without one of their pictures leaves its
-        pairs out. The draws of n lesions vary too little: the ends of distances and places are
-        moved away by Student's t, for as many lesions as the scarcer class has.
+        The pairs of classes that have values. A resample without a picture of a class leaves out
+        the pairs of that class. Resamples of n lesions vary too little: the intervals of distances
+        and ranks are widened by Student's t, for the number of lesions of the rarer class.
 
     Raises
     ------
@@ -203,7 +206,12 @@ def confusion_against_contrast(
                 ),
                 rank=int(ranks[k]),
                 rank_interval=_place_interval(
-                    int(ranks[k]), places[:, k], scarcer[k], level, len(pairs)
+                    int(ranks[k]),
+                    places[:, k],
+                    scarcer[k],
+                    level,
+                    len(pairs),
+                    known=_vary(drawn[:, k, 0], float(far[k])),
                 ),
             )
             for k in nearest
@@ -238,9 +246,14 @@ def _distance_interval(
         ends, auc = (1 + np.array([near, min(far, 1.0)])) / 2, np.array((1 + value) / 2)
         ends = with_width(ends, auc, np.array(lesions), level=level, ranked=True)
         return Interval(*(2 * ends - 1).clip(0).tolist())
-    if not (np.abs(draws - value) > 1e-9 * value).any():  # they agree, which is no certainty
+    if not _vary(draws, value):  # they agree, which is no certainty
         return Interval(math.nan, math.nan)
     return Interval(near, far)
+
+
+def _vary(draws: Array, value: float) -> bool:
+    """Whether any draw of a distance ``value`` differs from it by more than rounding."""
+    return bool((np.abs(draws - value) > 1e-9 * value).any())
 
 
 def _mean_of_shares(shares: Array, draws: Array, units: Array, level: float) -> Interval:
@@ -249,10 +262,19 @@ def _mean_of_shares(shares: Array, draws: Array, units: Array, level: float) -> 
     return mean_interval(shares, with_width(ends, shares, units, level=level), draws)
 
 
-def _place_interval(rank: int, places: Array, lesions: int, level: float, pairs: int) -> Interval:
-    """Interval of a place among so many pairs by those in the draws, in whole places."""
+def _place_interval(
+    rank: int, places: Array, lesions: int, level: float, pairs: int, *, known: bool
+) -> Interval:
+    """Interval of a place among so many pairs by those in the draws, in whole places.
+
+    A single place is certain only if the distance is ``known``, with a spread, and of as many
+    lesions as the median of one needs, whose resamples are then extreme enough.
+    """
     wide = widened_interval(rank, places, lesions, level, least=1.0)
-    return Interval(*np.round([wide.low, min(wide.high, pairs)]).tolist())
+    low, high = np.round([wide.low, min(wide.high, pairs)]).tolist()
+    if low == high and not (known and enough_for_median(lesions, level)):
+        return Interval(math.nan, math.nan)
+    return Interval(low, high)
 
 
 def _distances(

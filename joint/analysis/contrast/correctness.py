@@ -47,9 +47,9 @@ class Slope(NamedTuple):
     """Change of the log-odds of being right per standard deviation of contrast."""
 
     slope: float
-    """Of the regression."""
+    """Slope of the regression."""
     interval: Interval
-    """Of the slope; NaN where there is none in more draws than an interval leaves out."""
+    """Interval of the slope; NaN if more resamples have no slope than an interval leaves out."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class ContrastEffect(Record):
     ignoring_class: Slope
     """One intercept for all."""
     within_class: Slope
-    """An intercept for each class: what contrast does where the class is the same."""
+    """An intercept for each class: the effect of contrast within a class."""
     deviation: float
-    """The standard deviation that slopes are per, in units of the measure, over all pictures."""
+    """Standard deviation of the measure over all pictures, the unit of the slopes."""
     pictures: int
-    """With a value."""
+    """Number of pictures with a value."""
     undefined: int
-    """Without one."""
+    """Number of pictures without a value."""
     silent: tuple[str, ...]
-    """Classes that are all right or all wrong: they say nothing of the slope within."""
+    """Classes that are all right or all wrong, which have no effect on the slope within class."""
     level: float
     resamples: int
     unit: str

@@ -82,7 +82,7 @@ class ContrastDependence:
         return {name: as_json(getattr(self, name)) for name in names}
 
 
-def contrast_dependence(
+def contrast_dependence(  # noqa: PLR0913 - one call for all analyses
     system: ImagingSystem,
     dataset: LesionDataset,
     *,
@@ -91,13 +91,14 @@ def contrast_dependence(
     plane: Plane = "scene",
     inner: float = 2.0,
     outer: float = 10.0,
+    bins: int = 64,
     batch_size: int = 64,
     seed: int = 0,
     resamples: int = 1000,
     level: float = 0.95,
     progress: bool = False,
 ) -> ContrastDependence:
-    """Ask in every way whether a system decides by how far lesions stand out.
+    """Measure by several analyses whether a system decides by the contrast of lesions.
 
     A correlation with contrast need not be causal: the slopes within class and the matched strata
     remove the effect of class, and only the same lesions at other contrasts change nothing else.
@@ -109,16 +110,21 @@ def contrast_dependence(
     dataset : LesionDataset
         Pictures; those without a mask are counted and left out.
     measures : sequence of str, optional
-        Of :data:`joint.analysis.MEASURES`, but for ``octants``, which are several numbers a
-        picture; by default ``gcnr`` and ``delta_e``, or ``weber`` in its place where the plane has
-        no three colours.
+        Some of :data:`joint.analysis.MEASURES`, except ``octants``, which are several numbers per
+        picture. By default ``gcnr`` and ``delta_e``; if the plane does not have three channels,
+        ``weber`` instead of ``delta_e``.
     factors : sequence of float
-        Contrasts at which lesions are shown, as :func:`recall_against_contrast` takes them; empty
-        to leave that out.
+        Factors on the contrast of lesions, as in :func:`recall_against_contrast`; empty to leave
+        that analysis out.
     plane : {"scene", "irradiance", "measurement", "handed"}
-        Where contrast is measured, see :func:`contrast_at`. The factors are always of the scene.
+        Plane at which contrast is measured, see :func:`contrast_at`. The factors always apply to
+        the scene.
     inner, outer : float, pixels of the scene
-        The ring's distances from the lesion.
+        The ring's distances from the lesion; the defaults are meant for 200 x 150 pixels. The
+        sweep's change fades out over 2 pixels around the lesion, or over ``inner`` if that is less.
+    bins : int
+        Number of bins of the histograms of gCNR. Fewer have less bias, see
+        :func:`generalised_cnr`.
     batch_size : int
         Pictures in one pass.
     seed : int
@@ -137,7 +143,7 @@ def contrast_dependence(
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
         For a system without a classifier, a data set without masks, an unknown or repeated
         measure, and as the single analyses do.
@@ -160,6 +166,7 @@ def contrast_dependence(
         plane=plane,
         inner=inner,
         outer=outer,
+        bins=bins,
         batch_size=batch_size,
         seed=seed,
     )
@@ -182,6 +189,8 @@ def contrast_dependence(
             factors,
             inner=inner,
             outer=outer,
+            feather=min(2.0, inner),
+            bins=bins,
             batch_size=batch_size,
             seed=seed,
             resamples=resamples,

@@ -34,7 +34,7 @@ def generalised_cnr(
     Parameters
     ----------
     values : Tensor ``[B, H, W]``
-        Of any scale: the bins of a picture span the values in its regions.
+        Values on any scale: the bins of a picture span the values in its regions.
     first, second : Tensor, bool ``[B, H, W]``
         The regions.
     bins : int
@@ -52,9 +52,9 @@ def generalised_cnr(
     Raises
     ------
     TypeError
-        When masks or values are no Tensor.
+        When masks or values are not Tensors.
     ValueError
-        For fewer than 2 bins, and regions that are no masks of the values' size.
+        For fewer than 2 bins, and regions that are not masks of the values' size.
     """
     bins = whole_number("bins", bins, least=2)
     for region in (first, second):

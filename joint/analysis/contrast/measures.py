@@ -41,7 +41,7 @@ class Causes(NamedTuple):
     no_lesion: Tensor
     """The mask is empty."""
     too_small: Tensor
-    """In a plane with fewer pixels than the scene, the lesion covers no pixel at least half."""
+    """In a plane with fewer pixels than the scene, no pixel is covered by half or more."""
     no_ring: Tensor
     """The lesion leaves no skin in the frame, between the ring's radii."""
     dark_ring: Tensor
@@ -51,7 +51,7 @@ class Causes(NamedTuple):
     flat: Tensor
     """Lesion and skin are constant: there is no spread to compare a difference with."""
     no_colour: Tensor
-    """The plane has no three colours, only a brightness."""
+    """The plane does not have three colours, only brightness."""
     no_contour: Tensor
     """No border crosses the frame."""
     not_finite: Tensor
@@ -78,14 +78,14 @@ class Undefined:
 
 _REASONS = {
     "no_lesion": "the mask is empty",
-    "too_small": "the lesion covers half of no pixel of the plane",
+    "too_small": "the lesion covers no pixel of the plane by half or more",
     "no_ring": "no skin is left around the lesion",
     "dark_ring": "the skin has no light",
     "dark": "lesion and skin have no light",
     "flat": "lesion and skin are constant",
-    "no_colour": "the plane has no three colours",
+    "no_colour": "the plane does not have three colours",
     "no_contour": "no border of the lesion crosses the frame",
-    "not_finite": "the picture holds values that are no finite numbers",
+    "not_finite": "the picture has values that are not finite",
 }
 _GENERAL = ("no_lesion", "too_small", "no_ring", "not_finite")
 # In the order in which they are blamed.
@@ -126,7 +126,7 @@ class Contrast:
     cnr: Tensor
     """``|mu_M - mu_B| / sqrt((s_M^2 + s_B^2) / 2)`` of Y ``[B]``.
 
-    By the mean of the variances: sqrt(2) times the CNR by their sum, which ultrasound uses
+    It uses the mean of the variances: sqrt(2) times the CNR with their sum, as in ultrasound
     (Rodriguez-Molares et al., IEEE TUFFC 67:745, 2020).
     """
     gcnr: Tensor
@@ -140,7 +140,7 @@ class Contrast:
     octants: Tensor
     """The same in each octant about the centroid, the first from +x towards +y ``[B, 8]``."""
     causes: Causes
-    """Why values are missing, by picture."""
+    """Reasons for missing values, by picture."""
 
     def __str__(self) -> str:
         lines = [f"contrast of {len(self.weber)} pictures; their median, least and most"]
@@ -236,7 +236,7 @@ def contrast(
     Raises
     ------
     TypeError
-        When pictures or masks are no Tensor.
+        When pictures or masks are not Tensors.
     ValueError
         When pictures and masks do not fit, the ring has no width, the encoding is unknown or
         there are fewer than 2 bins; on a CPU also for sRGB that cannot be meant to lie in 0..1.

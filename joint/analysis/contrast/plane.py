@@ -49,30 +49,30 @@ def contrast_at(
     Parameters
     ----------
     output : SystemOutput
-        Of one pass.
+        Output of one pass.
     masks : Tensor, bool ``[B, H, W]``
-        In the pixels of the scene. Where a plane has others, the masks are reduced to them by
-        area and the ring's distances by the same factor; of a lesion that covers half of no pixel
-        there, nothing is measured, and :attr:`Contrast.undefined` says so.
+        Masks in the pixels of the scene. For a plane of another size, the masks are resized by
+        area and the ring's distances by the same factor; a lesion that covers no pixel there by
+        at least half is not measured, and :attr:`Contrast.undefined` says so.
     plane : {"scene", "irradiance", "measurement", "handed"}
-        The irradiance is linear light, of all exposures together where there are several. A
-        scene that is a field has no contrast; what a front end makes of it has.
+        The irradiance is linear light, the sum of all exposures if there are several. A scene that
+        is a field has no contrast; its image by a front end has.
     inner, outer : float, pixels of the scene
         The ring's distances from the lesion.
     encoding : {"srgb", "linear"}, optional
-        Of the planes that are encoded; by default that of the output.
+        Encoding of the encoded planes; by default that of the output.
     bins : int
-        Of the histograms of gCNR.
+        Number of bins of the histograms of gCNR.
     mosaic : (int, int), optional, pixels
-        Period of the colour filters, ``sensor.cfa.period``, where measurement and handed picture
-        are mosaics (``demosaicing="none"``): the pattern is no spread of lesion or skin, so that a
-        channel is made of each of its phases, as with ``demosaicing="packed"``. What is not whole
-        periods at the right and below is left out.
+        Period of the colour filters, ``sensor.cfa.period``, if measurement and handed picture are
+        mosaics (``demosaicing="none"``). The pattern of the filters is not variation of lesion or
+        skin, so each phase becomes a channel, as with ``demosaicing="packed"``. Incomplete periods
+        at the right and at the bottom are left out.
 
     Raises
     ------
     TypeError
-        When the output is none, or the masks are no Tensor.
+        When ``output`` is not a SystemOutput, or the masks are not a Tensor.
     ValueError
         When the system has no such plane, masks and scene do not fit, or the plane is a mosaic and
         its period is not given.
@@ -89,7 +89,7 @@ def contrast_at(
     picture: Tensor | None = getattr(output, plane)
     if picture is None:
         raise ValueError(
-            "the system has no irradiance, for it has neither front end nor sensor: "
+            "the system has no irradiance, as it has neither front end nor sensor: "
             "measure at the scene"
         )
     if not isinstance(masks, Tensor):
@@ -106,7 +106,7 @@ def contrast_at(
     if plane in ("measurement", "handed"):
         if mosaic is None and _is_mosaic(output):
             raise ValueError(
-                f"the {plane} is a mosaic of colours, whose pattern is no contrast: give "
+                f"the {plane} is a mosaic of colours, whose pattern is not contrast: give "
                 "mosaic=sensor.cfa.period"
             )
         if mosaic is not None:
@@ -166,8 +166,8 @@ def measure_contrast(
     dataset : LesionDataset
         All pictures with masks: see :attr:`LesionDataset.has_mask`.
     system : ImagingSystem, optional
-        In evaluation mode; its modes are restored. Without it the scenes are measured, as sRGB
-        unless the data set says that they are linear.
+        Run in evaluation mode; its modes are restored. Without a system the scenes are measured,
+        as sRGB unless the data set says that they are linear.
     plane, inner, outer, bins
         As in :func:`contrast_at`.
     batch_size : int
@@ -178,10 +178,10 @@ def measure_contrast(
     Raises
     ------
     TypeError
-        For what is no data set, or no system.
+        When ``dataset`` is not a data set, or ``system`` not a system.
     ValueError
-        For pictures without masks, a batch size below 1, or scenes that the system takes for what
-        they are not.
+        For pictures without masks, a batch size below 1, or scenes whose encoding or classes are
+        not those of the system.
     """
     check_dataset(dataset)
     system = ImagingSystem(encoding=dataset.encoding or "srgb") if system is None else system

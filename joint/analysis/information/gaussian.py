@@ -48,11 +48,11 @@ class GaussianInformation(Record):
     bits: float
     """Bits/pixel, over all channels and exposures."""
     interval: Interval
-    """Of Student's t, by a jackknife."""
+    """Interval of :attr:`bits`, by Student's t and a jackknife."""
     patch: int
     """Side of a patch, pixels."""
     patches: int
-    """How many were looked at."""
+    """Number of patches used."""
     level: float
     unit: str
     """What the jackknife leaves out: ``lesions`` where groups were given, else ``patches``."""
@@ -216,11 +216,11 @@ def sensor_information(
     system : ImagingSystem
         A system whose sensor has noise and no colour filter array, because interpolated values
         share noise. The noise is that of photons, dark current, read-out and rounding, and the
-        fixed patterns, if they have not been measured. A pattern counts by its spread, as if drawn
-        for each pixel and patch, but once for all channels and exposures, which share it; the
-        interval does not include the variation between sensors. Clipped values vary less than
-        assumed: with few photons and no black level, or with many values at the top code, the
-        result is too low, and may be below 0. Rounding counts as independent noise of 1/12 code
+        fixed patterns, which are noise unless they have been measured. A pattern counts by its
+        spread, as if drawn for each pixel and patch, but once for all channels and exposures, which
+        share it; the interval does not include the variation between sensors. Clipped values vary
+        less than assumed: with few photons and no black level, or with many values at the top code,
+        the result is too low, and may be below 0. Rounding counts as independent noise of 1/12 code
         squared, which holds if values spread over codes. For pictures that are uniform to within a
         code, with less other noise than about half a code, the result is wrong: for a single grey
         at 6 bits and 20000 photons it is 0.9 bits/pixel instead of 0.
@@ -241,10 +241,10 @@ def sensor_information(
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
-        For a system without such a sensor, patches that do not fit, or scenes that the system
-        takes for what they are not.
+        For a system without such a sensor, patches that do not fit, or scenes whose encoding or
+        classes are not those of the system.
     """
     check_kinds(system, dataset)
     sensor = _noisy_sensor(system)

@@ -1,4 +1,4 @@
-"""How well the best linear template tells classes apart, of pictures or their random features.
+"""How well the best linear template separates classes, from pictures or random features.
 
 ::
 
@@ -20,7 +20,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from classify import Interval
-from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
+from classify.intervals import (
+    check_resampling,
+    mean_interval,
+    percentile_interval,
+    resampled,
+    source,
+    unit_of,
+    widest,
+    with_width,
+)
+from joint.analysis.by_lesion import lesions_in
 from joint.record import Record
 from optics.quantity import whole_number
 
@@ -32,41 +42,43 @@ Array = npt.NDArray[Any]
 
 
 class PairAUC(NamedTuple):
-    """Two classes, and how well the observer tells them apart."""
+    """Two classes, and how well the observer separates them."""
 
     first: str
     second: str
     auc: float
-    """Area under the ROC curve; nan where no part holds lesions of both."""
+    """Area under the ROC curve; NaN if no part has lesions of both."""
 
 
 @dataclass(frozen=True)
 class Observer(Record):
-    """How well a Hotelling observer tells classes apart."""
+    """Result of :func:`hotelling_observer`: how well it separates the classes."""
 
     auc: float
     """Mean over the pairs of classes (Hand and Till, Machine Learning 45:171, 2001) that have one.
     """
     interval: Interval
-    """With the templates as they are: how far these would differ if they were fitted to other
-    lesions is not in it. So it is too narrow, and most of classes that are alike, of which the
-    templates are chance: there it leaves out 0.5 in up to one case of six at a level of 95 %.
-    Whether the AUC is above chance is what :attr:`p_value` says."""
+    """Interval of the AUC with fixed templates, without their variation over other lesions. It is
+    at least as wide as the combined intervals of the pairs, each as for an AUC in
+    :func:`classify.report`: Wilson's if all draws agree, and at least that below five lesions. It
+    is too narrow, most of all for classes that are alike, whose templates are random: there it
+    excludes 0.5 in up to one case of six at a level of 95 %. Use :attr:`p_value` to decide whether
+    the AUC is above chance."""
     pairs: tuple[PairAUC, ...]
-    """Every two classes."""
+    """Each pair of classes."""
     left_out: tuple[str, ...]
     """Classes of fewer than two lesions."""
     features: int
-    """How many the observer sees."""
+    """Number of features."""
     pictures: int
     level: float
     resamples: int
     unit: str
     """What the interval resamples: ``lesions`` where groups were given, else ``pictures``."""
     permutations: int = 0
-    """Draws behind the p-value."""
+    """Number of permutations for the p-value."""
     p_value: float = math.nan
-    """Of so high an AUC, or a higher one, where classes say nothing; NaN without permutations."""
+    """Probability of at least this AUC without any effect of class; NaN without permutations."""
 
     @property
     def detectability(self) -> float:
@@ -96,7 +108,7 @@ def random_features(
     taps: int = 5,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Strengths of random filters at several scales, wherever in the picture.
+    """Moments of the responses of random filters at several scales, over the whole picture.
 
     ::
 
@@ -125,7 +137,7 @@ def random_features(
     Raises
     ------
     TypeError
-        When the pictures are no Tensor.
+        When the pictures are not a Tensor.
     ValueError
         When the filters do not fit, or for a number of them or a side that is no whole number of
         at least 1.
@@ -174,16 +186,16 @@ def hotelling_observer(
     permutations: int = 0,
     generator: torch.Generator | None = None,
 ) -> Observer:
-    """Tell classes apart by the linear template of the best SNR (Barrett and Myers, 2004, ch. 13).
+    """Separate classes by the linear template with the best SNR (Barrett and Myers, 2004, ch. 13).
 
     The template of two classes is ``S^-1 (m1 - m2)``, with the covariance S within all classes,
     shrunk (:func:`ledoit_wolf`) after each feature was divided by its deviation. Of two Gaussians
     of that covariance it is the best of all observers: its AUC is ``Phi(SNR / sqrt(2))``, with
     ``SNR^2 = (m1 - m2)' S^-1 (m1 - m2)``.
 
-    Pictures are compared with those that the same templates judge alone. A class that lies lower
-    among what is learned from lies higher among what is judged: of classes that are the same, all
-    scores together would say less than chance (Parker et al., BMC Bioinformatics 8:326, 2007).
+    Scores are compared only within a part, where they have the same templates. A class with lower
+    values in the training lesions has higher ones in the test lesions: for equal classes, all
+    scores pooled would give an AUC below chance (Parker et al., BMC Bioinformatics 8:326, 2007).
 
     Parameters
     ----------
@@ -193,17 +205,17 @@ def hotelling_observer(
     classes : sequence of str
         Their names. Those of fewer than two lesions are left out.
     groups : sequence of str, length N, optional
-        Lesion of each picture. A lesion is judged by templates of the others.
+        Lesion of each picture. A lesion is tested with templates fitted to other lesions.
     folds : int
-        Parts that the lesions are dealt to, class by class.
+        Number of parts into which the lesions are divided, class by class.
     resamples, level
-        Of the interval.
+        Number of resamples and confidence level of the interval.
     permutations : int
-        Draws of the classes for a p-value of chance, by default none; 999 are usual. In each, the
-        lesions of a part exchange their classes and all templates are fitted anew, which takes as
-        long as the observer itself. Of ``m`` draws, of which ``b`` reach the AUC, p is
-        ``(1 + b) / (1 + m)``: where classes say nothing it is at most x in x of all cases (Phipson
-        and Smyth, Stat. Appl. Genet. Mol. Biol. 9:39, 2010).
+        Number of permutations of the classes for the p-value, by default none; 999 are usual. In
+        each, the lesions of a part exchange their classes and all templates are fitted again, which
+        takes as long as the observer itself. If ``b`` of ``m`` permutations reach the AUC, p is
+        ``(1 + b) / (1 + m)``: without any effect of class it is at most x in a share x of all cases
+        (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9:39, 2010).
     generator : torch.Generator, optional
         Source of the parts and of the draws; by default a new one of seed 0.
 
@@ -243,13 +255,13 @@ def hotelling_observer(
     each = once[0]
     if np.isnan(each).all():
         raise ValueError(
-            f"none of {len(data.parts())} parts holds lesions of two classes to tell apart: give "
+            f"none of {len(data.parts())} parts has lesions of two classes to separate: give "
             "fewer folds, or more lesions"
         )
-    draws = [
-        _mean_there(auc(scores, data.labels, w)) for w in resampled(data.member, resamples, drawing)
-    ]
+    draws = [auc(scores, data.labels, w) for w in resampled(data.member, resamples, drawing)]
     mean = float(_mean_there(once)[0])
+    lesions = lesions_in(data.member, np.eye(len(classes))[data.labels])
+    scarcer = np.array([min(lesions[i], lesions[j]) for i, j in pairs])
     by_chance = [
         float(_mean_there(auc(fitted(labels), labels, ones))[0])
         for labels in _permuted(data, permutations, drawing)
@@ -257,7 +269,7 @@ def hotelling_observer(
     reached = sum(value >= mean - 1e-9 for value in by_chance)
     return Observer(
         auc=mean,
-        interval=percentile_interval(np.concatenate(draws), level),
+        interval=_interval(each, np.concatenate(draws), scarcer, level),
         pairs=tuple(
             PairAUC(str(classes[i]), str(classes[j]), float(value))
             for (i, j), value in zip(pairs, each, strict=True)
@@ -273,6 +285,20 @@ def hotelling_observer(
     )
 
 
+def _interval(each: Array, draws: Array, lesions: Array, level: float) -> Interval:
+    """Interval of the mean AUC over the pairs ``[P]`` that have one, by draws ``[r, P]``.
+
+    That of the draws of the mean, and at least as wide as those of the pairs give: each has that of
+    an AUC in a report, by the ``lesions`` of its scarcer class.
+    """
+    of_mean = np.array(percentile_interval(_mean_there(draws), level))
+    there = ~np.isnan(each)
+    each, draws, lesions = each[there], draws[:, there], lesions[there]
+    ends = np.array([percentile_interval(column, level) for column in draws.T])
+    ends = with_width(ends, each, lesions, level=level, ranked=True)
+    return Interval(*widest(of_mean, np.array(mean_interval(each, ends, draws))).tolist())
+
+
 def _permuted(data: Dealt, permutations: int, generator: torch.Generator) -> Iterator[Array]:
     """Yield labels ``[N]`` whose classes were exchanged by the lesions of each part.
 
@@ -284,8 +310,8 @@ def _permuted(data: Dealt, permutations: int, generator: torch.Generator) -> Ite
     owned, fold = data.labels[rows], data.fold[rows]
     if (owned[data.member] != data.labels).any():
         raise ValueError(
-            "permutations exchange the classes of lesions, and some are of several classes: name a "
-            "group for each class of theirs, or give permutations=0"
+            "permutations exchange the classes of lesions, but some have several classes: give "
+            "a separate group for each class, or permutations=0"
         )
     by_part = np.argsort(fold, kind="stable")
     for _ in range(permutations):

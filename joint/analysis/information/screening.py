@@ -51,9 +51,9 @@ class PlaneInformation(NamedTuple):
 
     plane: Plane
     observer: Observer
-    """Of a linear observer."""
+    """Result of a linear observer."""
     usable: UsableInformation
-    """To a linear probe."""
+    """Information that a linear probe can use."""
 
 
 class Screened(NamedTuple):
@@ -61,22 +61,22 @@ class Screened(NamedTuple):
 
     name: str
     observer: Observer
-    """Of a linear observer."""
+    """Result of a linear observer."""
     usable: UsableInformation
-    """To a linear probe."""
+    """Information that a linear probe can use."""
     gaussian: GaussianInformation | None
-    """None without a sensor's noise."""
+    """Gaussian information of the sensor; None if its noise is not known."""
 
 
 class RankCorrelations(NamedTuple):
-    """Spearman's of training-free numbers with a score; NaN of a constant."""
+    """Spearman correlations of training-free numbers with a score; NaN for a constant."""
 
     observer: float
-    """Of the AUC of the observer."""
+    """Correlation of the AUC of the observer."""
     usable: float
-    """Of that number."""
+    """Correlation of the usable information."""
     gaussian: float | None
-    """None where a design has no such number."""
+    """Correlation of the Gaussian information; None if a design has none."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,12 @@ def information(
     Parameters
     ----------
     system : ImagingSystem
-        Trained or not, with a classifier or without; it is left as it is.
+        Trained or not, with or without a classifier; it is not changed.
     dataset : LesionDataset
     planes : sequence of str, optional
-        By default scene, measurement and, with a codec, what it hands on.
+        By default scene, measurement and, with a codec, its output (``handed``).
     count, scales
-        As in :func:`random_features`, which sees the same filters at all planes of as many
+        As in :func:`random_features`, with the same filters at all planes with the same number of
         channels.
     folds, resamples, level
         As in :func:`hotelling_observer`.
@@ -171,9 +171,9 @@ def information(
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
-        For a plane that there is not, filters that do not fit, or as :func:`hotelling_observer`.
+        For an unknown plane, filters that do not fit, or as :func:`hotelling_observer`.
     """
     check_kinds(system, dataset)
     if planes is None:
@@ -182,7 +182,7 @@ def information(
     if unknown or not planes:
         raise ValueError(f"planes must be some of {', '.join(PLANES)}, not {', '.join(planes)}")
     if "irradiance" in planes and system.front_end is None and system.sensor is None:
-        raise ValueError("the system has no irradiance, for it has neither front end nor sensor")
+        raise ValueError("the system has no irradiance, as it has neither front end nor sensor")
     check_resampling(resamples, level)
     drawing = source(generator)
     state = drawing.get_state()
@@ -236,31 +236,31 @@ def screen(
     Parameters
     ----------
     designs : mapping of name to ImagingSystem
-        Their classifiers are not asked.
+        Designs by name; their classifiers are not used.
     dataset : LesionDataset
     plane : {"scene", "irradiance", "measurement", "handed"}
-        Where the class is looked for: by default in what a classifier would be handed.
+        Plane whose information is measured; by default the input of the classifier.
     count, scales, folds
-        As in :func:`information`, alike for all designs: the scales must fit the smallest pictures
-        among theirs, as of a sensor that bins.
+        As in :func:`information`, the same for all designs: the scales must fit their smallest
+        pictures, such as those of a sensor with binning.
     side, patches
         As in :func:`sensor_information`: smaller patches have fewer values, and need fewer of
         them.
     seed : int
         Source of the sensors' noise.
     resamples : int
-        Of the intervals.
+        Number of resamples for the intervals.
     generator : torch.Generator, optional
         As in :func:`information`.
 
     Notes
     -----
-    Intervals are over the lesions that are judged, with what was fitted to the others (templates,
-    predictors) held: with few pictures for the features they are too narrow. Of drawn sets of 60
-    pictures and 288 features, 0.81 to 0.85 of an observer's intervals of level 0.95 held the mean
-    AUC of all sets.
+    Intervals are over the tested lesions, with the templates and predictors that were fitted to the
+    others held fixed: if there are few pictures for the features, they are too narrow. For drawn
+    sets of 60 pictures and 288 features, 0.81 to 0.85 of an observer's intervals at level 0.95
+    contained the mean AUC of all sets.
 
-    Of 15 designs (five front ends at 10, 100 and 2000 photons/pixel, 800 phantoms of 32 x 32), the
+    For 15 designs (five front ends at 10, 100 and 2000 photons/pixel, 800 phantoms of 32 x 32), the
     ranks by balanced accuracy of a small net trained behind each (10 epochs, mean of two seeds)
     agreed with those by observer to 0.93, by usable information to 0.95, by Gaussian information
     to 0.74 (Spearman), and at 100 photons to 1.0, 1.0 and 0.3; those of one seed with the other
@@ -269,10 +269,10 @@ def screen(
     Raises
     ------
     TypeError
-        For designs without names, or what is no system or no data set.
+        For designs without names, or when one is not a system or ``dataset`` not a data set.
     ValueError
-        As :func:`information`; where a sensor has noise also for patches that do not fit its
-        pictures, or too few for their values.
+        As :func:`information`; if a sensor has noise, also for patches that do not fit its
+        pictures, or too few patches for their values.
     """
     if not isinstance(designs, Mapping):
         raise TypeError(

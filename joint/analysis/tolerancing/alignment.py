@@ -46,11 +46,12 @@ def move_elements(pupil: Pupil, by: Seat, which: Collection[int] | None = None) 
 
     What differs from place to place of the picture is that of a lens of revolution, which is the
     same lens when it is turned: its wavefronts are moved, but stay as they are about their middles.
+    A traced lens stays: it carries its stop with it, and only the picture would move.
     """
     elements: list[Element] = []
     for number, element in enumerate(pupil.elements):
         assert isinstance(element, Element)
-        if which is not None and number not in which:
+        if (which is not None and number not in which) or _whole(element):
             elements.append(element)
             continue
         seat, inner = by, element
@@ -75,6 +76,12 @@ def _same(element: nn.Module) -> bool:
     """Whether an element is the same for all places of the picture."""
     parts = (part for part in element.modules() if isinstance(part, Element))
     return all(part.places is None for part in parts)
+
+
+def _whole(element: nn.Module) -> bool:
+    """Whether an element is a whole lens, with its stop: an optics.CompoundPupil."""
+    parts = (part for part in element.modules() if isinstance(part, Element))
+    return any(part.whole_lens() is not None for part in parts)
 
 
 def alignment(
@@ -136,7 +143,8 @@ def _movable(name: Alignment, system: ImagingSystem) -> tuple[int, ...]:
     """Numbers of the elements that it changes."""
     pupil = pupil_of(system)
     elements = () if pupil is None else pupil.elements
-    return tuple(k for k, element in enumerate(elements) if name != "rotation" or _same(element))
+    able = _same if name == "rotation" else lambda element: not _whole(element)
+    return tuple(k for k, element in enumerate(elements) if able(element))
 
 
 def _aligned(name: Alignment, which: tuple[int, ...] | None = None) -> Imperfection:
@@ -160,6 +168,11 @@ def _aligned(name: Alignment, which: tuple[int, ...] | None = None) -> Imperfect
     needs = f"it needs a pupil with {wanted} in it"
     if name == "rotation":
         needs += ", which a turn changes: not that of a lens of revolution, as off_axis is one"
+    else:
+        needs += (
+            " beside which the stop stays: not a traced lens, which carries its own stop with it, "
+            "so that a decentre only moves the picture"
+        )
     kind = Imperfection(
         name,
         "degrees" if name == "rotation" else "pupil diameters",
@@ -214,7 +227,7 @@ def _can_tilt(system: ImagingSystem, _: int) -> bool:
 
 
 _NEEDS_FIELD = (
-    "it needs optics.IncoherentImaging(Pupil(...)), whose PSF can be focused anew in each place of "
+    "it needs optics.IncoherentImaging(Pupil(...)), whose PSF can be refocused at each place in "
     "the picture; an optics.VaryingImaging has the PSFs of few places, a fixed PSF, a kernel, a "
     "Fourier filter and coherent imaging are shift invariant, and working distances are drawn"
 )

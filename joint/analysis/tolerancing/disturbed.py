@@ -35,7 +35,7 @@ __all__ = [
 # Between two PSFs whose rims differ by so many waves the one in the middle is their mean, to within
 # 0.3 % of the peak.
 _WAVES_APART = 1 / 16
-# What a front end tells of itself, and a scale, a shift and a lamp around it leave as it is.
+# Attributes of a front end that a scale, a shift and a lamp around it do not change.
 _TOLD = (
     "psf", "mtf", "working_distances", "spectral_response", "kernels", "response", "transmission",
 )  # fmt: skip
@@ -70,7 +70,7 @@ class Disturbed(FrontEnd):
         self.magnification, self.shifts = magnification, shifts
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the front end has
-        """What the front end tells of itself."""
+        """Attribute of the front end."""
         if name not in _TOLD:
             return super().__getattr__(name)
         if hasattr(self.inner, name):
@@ -117,6 +117,11 @@ class Disturbed(FrontEnd):
     def throughput(self) -> Tensor:
         """Of the front end; the lamp is not in it."""
         return self.gains.new_ones(()) if self.inner is None else self.inner.throughput()
+
+    def penalty(self) -> Tensor | None:
+        """As the front end has it."""
+        asked = getattr(self.inner, "penalty", None)
+        return None if asked is None else asked()
 
     def combine(self, raw: Tensor) -> Tensor:
         """As the front end does, which does not know."""
@@ -196,7 +201,8 @@ class Tilted(FrontEnd):
         scene_at = self.inner.scene_distance
         focus = pupil.focus if scene_at is None else scene_at
         # In focus is a step, exactly, and infinity a distance.
-        psfs = self.inner.psf(distance=1 / (steps * step + 1 / focus))
+        away = pupil.entrance_pupil
+        psfs = self.inner.psf(distance=1 / (steps * step + 1 / (focus + away)) - away)
         shares = (1 - (place - steps[:, None, None]).abs()).clamp_min(0).to(psfs.dtype)
         light = self.inner.placed(scene)
         image = convolve(light * shares[0], psfs[0], boundary=self.inner.boundary)
@@ -219,6 +225,10 @@ class Tilted(FrontEnd):
     def throughput(self) -> Tensor:
         """Of the camera in focus: on the axis."""
         return self.inner.throughput()
+
+    def penalty(self) -> Tensor | None:
+        """As the camera has it."""
+        return self.inner.penalty()
 
     def combine(self, raw: Tensor) -> Tensor:
         """As the camera does."""
@@ -281,6 +291,10 @@ class MovedPhase(PhaseElement):
         sits = moved(torch.stack((phase.sin(), phase.cos())), self.seat, outside="border")
         return torch.atan2(*sits.unbind())
 
+    def penalty(self) -> Tensor | None:
+        """As the element has it."""
+        return self.inner.penalty()
+
 
 class MovedElement(Element):
     """An element that sits askew."""
@@ -294,6 +308,10 @@ class MovedElement(Element):
         given = self.inner.transmission(wavelength)
         sits = moved(torch.stack((given.real, given.imag)), self.seat, outside="border")
         return torch.complex(*sits.unbind())
+
+    def penalty(self) -> Tensor | None:
+        """As the element has it."""
+        return self.inner.penalty()
 
 
 def moved(maps: Tensor, seat: Seat, *, outside: Literal["zeros", "border"]) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from joint.system import ImagingSystem
 from optics import Pupil, coordinates
 
-__all__ = ["Imperfection", "diameter_of", "pupil_of", "rounded_down"]
+__all__ = ["Imperfection", "diameter_of", "has_cones", "pupil_of", "rounded_down"]
 
 Change: TypeAlias = Callable[[ImagingSystem, float, int, torch.Generator], None]
 Where = Literal["element", "place", "wavefront", "field", "around"]
@@ -49,10 +49,10 @@ class Imperfection:
     """
 
     name: str
-    """Which results are told by, and whose random numbers it has: another in one table of limits
-    has another one."""
+    """Name in results, which also seeds its random numbers; it must be unique in a table of
+    limits."""
     unit: str
-    """Of its level."""
+    """Unit of its level."""
     change: Change = _unchanged
     """Function that brings a copy of the front end and the sensor to a level other than the nominal
     one, in place and without gradients. Arguments: system, level, channels of the scenes, and a
@@ -74,8 +74,8 @@ class Imperfection:
     drawn: bool = False
     """Whether more than its level is random, such as a pattern or a direction."""
     circular: bool = False
-    """Whether the level is a distance from the axis, drawn uniformly over the area of a circle with
-    the tolerance as radius."""
+    """Whether the level is a distance from the axis: a tolerance is then the radius of a circle,
+    over whose area places are drawn (uniformly, or with normal x and y)."""
     shared: Callable[[float, torch.Generator], Mapping["Imperfection", float]] | None = None
     """Function that divides a level randomly among other imperfections, which may divide theirs in
     turn."""
@@ -87,14 +87,14 @@ class Imperfection:
     not moved, then over the field, then around the front end."""
 
     def parts(self, level: float, generator: torch.Generator) -> dict["Imperfection", float]:
-        """What a level comes to: itself, or what it is shared out over, down to those that act.
+        """The imperfections that act at a level: itself, or those among which it is divided.
 
         Parameters
         ----------
         level : float
-            In its unit.
+            Level, in :attr:`unit`.
         generator : torch.Generator
-            Draws the shares.
+            Source of the shares.
 
         Returns
         -------
@@ -110,7 +110,7 @@ class Imperfection:
 
     @property
     def order(self) -> int:
-        """Place of :attr:`where` among the others."""
+        """Index of :attr:`where` in the order of action."""
         return get_args(Where).index(self.where)
 
 
@@ -126,6 +126,11 @@ def pupil_of(system: ImagingSystem) -> Pupil | None:
     """The pupil of a front end, where it has one."""
     pupil = getattr(system.front_end, "pupil", None)
     return pupil if isinstance(pupil, Pupil) else None
+
+
+def has_cones(pupil: Pupil) -> bool:
+    """Whether light comes in another cone at each place of the picture, as of a traced lens."""
+    return pupil.curve.ndim > 3
 
 
 def diameter_of(pupil: Pupil) -> float:

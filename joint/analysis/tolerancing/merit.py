@@ -32,11 +32,11 @@ _STEP = 0.25
 
 
 class Merit(NamedTuple):
-    """How good one device is."""
+    """Measure of one device."""
 
     value: float
     refocus: float
-    """Waves at the rim by which it was focused anew."""
+    """Waves at the rim by which it was refocused."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class MeritFunction:
     channels: int
 
     def of(self, system: ImagingSystem, *, photons: float | None = None) -> Merit:
-        """Of one device, in its own light."""
+        """Measure one device, at ``photons`` if they are given."""
         as_it_is = self.measure(system, photons)
         if not self.refocus:
             return Merit(as_it_is, 0.0)
@@ -95,7 +95,7 @@ def merit_of(
     batch_size: int,
     seed: int,
 ) -> MeritFunction:
-    """What :func:`tolerance` is told to measure, as a function of a system and its light.
+    """The ``measure`` of :func:`tolerance`, as a function of a system and its light.
 
     Raises
     ------
@@ -130,8 +130,8 @@ def merit_of(
             known = [*numbers, *(() if found.report is None else METRICS)]
             if by_default:
                 raise ValueError(
-                    f"give a measure: by default it is {measure}, which this system has not, as "
-                    "its pictures are no scenes; it may be a function, or one of "
+                    f"give a measure: by default it is {measure}, which this system does not "
+                    "have, as its pictures are not scenes; it may be a function, or one of "
                     f"{', '.join(dict.fromkeys(known))}"
                 )
             raise ValueError(

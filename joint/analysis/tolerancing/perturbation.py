@@ -7,6 +7,7 @@
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar, get_args
@@ -22,7 +23,9 @@ from optics import (
     IncoherentImaging,
     LearnedKernel,
     Lens,
+    PhaseElement,
     PhaseMask,
+    Pupil,
     Relief,
     energy_limited_inverse,
     unit_disk_inverse,
@@ -31,7 +34,8 @@ from optics.pupil.pupil import middle_wavelength
 
 from .alignment import DECENTRES, TILTS, TURNS, can_turn, move_elements, one_by_one
 from .disturbed import Disturbed, Seat, moved
-from .imperfection import Imperfection, diameter_of, pupil_of
+from .imperfection import Imperfection, diameter_of, has_cones, pupil_of
+from .surface_error import SURFACE_ERRORS
 
 __all__ = [
     "KINDS",
@@ -69,6 +73,9 @@ Perturbation = Literal[
     "height_error",
     "depth_error",
     "kernel_error",
+    "radius",
+    "thickness",
+    "index",
 ]
 
 #: Names of the perturbations.
@@ -81,12 +88,12 @@ ByImperfection: TypeAlias = (
 
 
 def applicable(system: ImagingSystem, *, channels: int = 3) -> tuple[Perturbation, ...]:
-    """Perturbations that a ``system`` for scenes of so many ``channels`` can have.
+    """Perturbations that a ``system``, for scenes with ``channels`` channels, can have.
 
     Raises
     ------
     TypeError
-        For what is no system.
+        When ``system`` is not a system.
     """
     check_system(system)
     return tuple(name for name in PERTURBATIONS if KINDS[name].fits(system, channels))
@@ -174,9 +181,37 @@ def _defocus(camera: ImagingSystem, level: float, channels: int, _: torch.Genera
     pupil = pupil_of(camera)
     assert pupil is not None
     # The rim is D^2 / (8 f) ahead of the middle.
-    focal_length = diameter_of(pupil) ** 2 / (8 * middle_wavelength(pupil.wavelengths) * level)
-    lens = Lens(pupil.size, spacing=pupil.spacing, focal_length=focal_length)
+    power = 8 * middle_wavelength(pupil.wavelengths) * level / diameter_of(pupil) ** 2
+    lens: PhaseElement
+    if has_cones(pupil):
+        lens = Defocus(pupil, power)
+    else:
+        lens = Lens(pupil.size, spacing=pupil.spacing, focal_length=1 / power)
     pupil.elements.append(lens.to(pupil.aperture.device))
+
+
+class Defocus(PhaseElement):
+    """A defocus of cones that slant, as a sensor that moves makes it: :attr:`Pupil.curve`.
+
+    Parameters
+    ----------
+    pupil : Pupil
+        With another cone of light at each place.
+    power : float, 1/metres
+        As of a lens.
+    """
+
+    path: Tensor
+
+    def __init__(self, pupil: Pupil, power: float) -> None:
+        super().__init__(pupil.size, pupil.spacing)
+        self.places = pupil.places
+        self.register_buffer("path", -power * pupil.curve)
+
+    def phase_shift(self, wavelength: Tensor) -> Tensor:
+        """``-2 pi power curve / lambda``, ``[P, Q, L, H, W]``, radians."""
+        turns = self.path.double() / wavelength[:, None, None]
+        return (2 * math.pi * turns).to(torch.get_default_dtype())
 
 
 def _rotation(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
@@ -534,6 +569,7 @@ _ALL = (
         drawn=True,
         where="element",
     ),
+    *SURFACE_ERRORS,
 )
 
 #: The perturbations by name.

@@ -50,11 +50,11 @@ class Point(NamedTuple):
     """Accuracy at one level."""
 
     level: float
-    """In the unit of the curve."""
+    """Level, in the unit of the curve."""
     scores: Scores
-    """Mean over the devices."""
+    """Mean scores over the devices."""
     change: Scores
-    """Minus the nominal scores, paired."""
+    """These scores minus the nominal ones, paired."""
     worst: float
     """Lowest balanced accuracy of a device."""
 
@@ -67,9 +67,9 @@ class Curve(NamedTuple):
     nominal: float
     """The level of the system as it is."""
     devices: int
-    """Independent draws of the error; 1 where nothing is drawn."""
+    """Number of independent draws of the error; 1 if nothing is random."""
     points: tuple[Point, ...]
-    """In the order of the levels."""
+    """Points in the order of the levels."""
 
     def level_at(
         self,
@@ -79,22 +79,22 @@ class Curve(NamedTuple):
     ) -> float | None:
         """The level at which the score falls below a share of its best, going away from there.
 
-        Between two levels that were measured it is interpolated: along a line, for photons over
-        the logarithm of the level. Where the score falls on both sides of its best, it is the
-        nearer of the two levels: to the nominal one where that is among the best, as errors are
-        deviations from it, and else to the best. It is an estimate without an interval.
+        It is interpolated linearly between two measured levels, for photons over the logarithm of
+        the level. If the score falls on both sides of its best, the nearer of the two levels is
+        returned: nearer to the nominal level if that is among the best, otherwise to the best one.
+        It is an estimate without an interval.
 
         Parameters
         ----------
         share : float
-            Of the best score on the curve, between 0 and 1.
+            Share of the best score on the curve, between 0 and 1.
         metric : {"balanced_accuracy", "accuracy"}
             The score.
 
         Returns
         -------
         float or None
-            In the unit of the curve; None when the score never falls so low.
+            Level, in the unit of the curve; None if the score never falls so low.
 
         Raises
         ------
@@ -232,14 +232,18 @@ def robustness(
     depth_error        of the whole relief, a fraction more
     kernel_error       of the taps, by an RMS that is this fraction of theirs; they stay 0 or more,
                        and their sum what it is
+    radius             of a surface of a traced lens, a fraction more
+    thickness          from it to the next surface, metres more
+    index              behind it, more, the same at all wavelengths
     ================== =============================================================================
 
-    Of a pupil with several elements each is decentred and turned by itself, ``decentre.0``,
+    In a pupil with several elements, each is decentred and turned separately, ``decentre.0``,
     ``decentre.1``, ... in the order of ``pupil.elements``; :func:`alignment` moves some together.
-    Others are :func:`zernike_error`, :func:`wavefront_error` and an :class:`Imperfection` of one's
-    own. A thin lens that is tilted by an angle tilts its image by ``1 + s'/s`` times as much
-    (Scheimpflug), with s and s' from the lens to the scene and to the image: ``tilt_x`` and
-    ``tilt_y`` stand for it, too.
+    Each surface of a traced lens has its own errors, ``radius.0``, ``radius.1``, ...
+    (:func:`surface_error`). Further ones are :func:`zernike_error`, :func:`wavefront_error` and
+    your own :class:`Imperfection`. A thin lens that is tilted by an angle tilts its image by
+    ``1 + s'/s`` times as much (Scheimpflug), with s and s' from the lens to the scene and to the
+    image: ``tilt_x`` and ``tilt_y`` represent this too.
 
     Parameters
     ----------
@@ -248,29 +252,30 @@ def robustness(
     dataset : LesionDataset
         Pictures that it was not trained on.
     sweeps : mapping of perturbation or Imperfection to levels, optional
-        By default a few levels of each that the system can have.
+        Levels of each imperfection; by default a few of each that the system can have.
     devices : int
-        Draws of each random error; a device has the same one at all levels, times the level.
+        Number of draws of each random error; a device has the same one, times the level, at all
+        levels.
     batch_size : int
         Pictures in one pass; there is a pass for each level and device.
     seed : int
         Source of the sensor's noise, as in :func:`joint.evaluate`, and of the devices' errors.
     resamples, level, generator
-        Of the bootstrap; each draw holds the same lesions at all levels. It holds the devices
-        too: :attr:`Point.worst` says how they differ.
+        Settings of the bootstrap; each draw has the same lesions at all levels. The devices are not
+        resampled: :attr:`Point.worst` shows how they differ.
     progress : bool
         Show a bar, on a terminal.
 
     Returns
     -------
     Robustness
-        Curves in the order of :data:`PERTURBATIONS`, then of the rest as they were given; with the
+        Curves in the order of :data:`PERTURBATIONS`, then the others in the order given; with the
         levels in the order given.
 
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
         For a system without a classifier, a perturbation that is unknown or that it cannot have, a
         level outside of its range, or fewer than one device.
@@ -278,8 +283,8 @@ def robustness(
     Warns
     -----
     UserWarning
-        Once, where a level spreads the PSF beyond its window by more than the design does: that
-        light is then missing. Not of tilts, nor of patterns that are random sample by sample.
+        Once, if the window of the PSF cuts off more light at some level than for the design: that
+        light is then missing. Tilts, and patterns that are random in each sample, are not checked.
     """
     check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)

@@ -38,16 +38,16 @@ class AtLimits(NamedTuple):
     """One imperfection at both of its limits, the rest as designed."""
 
     name: str
-    """Of the imperfection."""
+    """Name of the imperfection."""
     unit: str
-    """Of its levels."""
+    """Unit of its levels."""
     low: float
     """Lowest level."""
     high: float
     """Highest level."""
     change_low: float
-    """Measure at the lowest level minus that of the design; where the error is drawn, the mean over
-    the draws."""
+    """Measure at the lowest level minus that of the design; for a random error, the mean over its
+    draws."""
     change_high: float
     """The same at the highest level."""
 
@@ -57,15 +57,15 @@ class Sensitivity(Record):
     """Effect of each tolerance alone on the measure."""
 
     measure: str
-    """What was measured."""
+    """Name of the measure."""
     more_is_better: bool
-    """Or, where False, less."""
+    """Whether a higher value is better."""
     nominal: float
-    """That of the design."""
+    """Measure of the design."""
     rows: tuple[AtLimits, ...]
-    """The worst first: the tolerances to tighten. The last ones may be widened."""
+    """Results, the worst first: tighten these tolerances. The last ones may be widened."""
     devices: int
-    """Draws of each random error."""
+    """Number of draws of each random error."""
 
     def __str__(self) -> str:
         wide = max(14, *(len(row.name) + 1 for row in self.rows))
@@ -109,13 +109,14 @@ def sensitivity(
     system, dataset, limits, measure, more_is_better
         As in :func:`tolerance`.
     devices : int
-        Draws of each random pattern or direction, of which the mean is told.
+        Number of draws of each random pattern or direction, over which the mean is taken.
     refocus : float
         Waves at the rim by which the focus may be moved each time, as in :func:`tolerance`.
     batch_size, seed
-        As in :func:`joint.evaluate`; the seed is that of the draws, too, and of the working
-        distances of a lens that has several. Those of few pictures lie unevenly, and the two signs
-        of a defocus then differ: measure at each distance, as docs/howto/tolerance.md does.
+        As in :func:`joint.evaluate`; the seed also determines the draws, and the working distances
+        of a lens with several. With few pictures these distances are distributed unevenly, and the
+        two signs of a defocus then differ: measure at each distance, as in
+        docs/howto/tolerance.md.
     progress : bool
         Show a bar, on a terminal.
 
@@ -126,15 +127,15 @@ def sensitivity(
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
         As :func:`tolerance` does, and for fewer than one device.
 
     Warns
     -----
     UserWarning
-        Once, where a level spreads the PSF beyond its window by more than the design does: that
-        light is then missing. Not of tilts, nor of patterns that are random sample by sample.
+        Once, if the window of the PSF cuts off more light at some level than for the design: that
+        light is then missing. Tilts, and patterns that are random in each sample, are not checked.
     """
     check_kinds(system, dataset)
     devices = whole_number("devices", devices)

@@ -56,9 +56,9 @@ class LevelCorrelation(NamedTuple):
     """Spearman's rank correlations of one imperfection with the measure."""
 
     level: float
-    """Of its level: of what is the worse the more there is, as read noise, or of one sign alone."""
+    """Correlation of its level: for errors that only grow, such as read noise, or of one sign."""
     deviation: float
-    """Of its distance from the design: of what is best as designed, and worse on either side."""
+    """Correlation of its distance from the design: for errors that are worse on either side."""
 
     @property
     def stronger(self) -> float:
@@ -72,7 +72,7 @@ class Yield(NamedTuple):
     value: float
     """The share."""
     interval: Interval
-    """Clopper and Pearson's, of a share among so many devices."""
+    """Interval of the share, by Clopper and Pearson."""
 
     def __str__(self) -> str:
         return f"{self.value:.3f} {self.interval:.3f}"
@@ -80,27 +80,27 @@ class Yield(NamedTuple):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Devices that were built at random within their tolerances."""
+    """Result of :func:`tolerance`: the measure of devices drawn within their tolerances."""
 
     measure: str
-    """What was measured of each."""
+    """Name of the measure."""
     more_is_better: bool
-    """Or, where False, less."""
+    """Whether a higher value is better."""
     nominal: float
-    """That of the design."""
+    """Measure of the design."""
     values: tuple[float, ...]
-    """Those of the devices."""
+    """Measure of each device."""
     levels: dict[str, tuple[float, ...]]
-    """Of each imperfection, in each device; where it is a random pattern, its RMS. What one is
-    shared out over stands below it: ``decentre_radial.decentre_y``, ``wavefront.zernike_5``."""
+    """Level of each imperfection in each device; for a random pattern, its RMS. Parts into
+    which one is divided follow it: ``decentre_radial.decentre_y``, ``wavefront.zernike_5``."""
     design: dict[str, float]
-    """The levels of the design."""
+    """Level of each imperfection in the design."""
     level: float
     """Confidence level of the intervals."""
     units: dict[str, str] = field(default_factory=dict)
-    """Of the levels."""
+    """Units of the levels."""
     refocus: tuple[float, ...] = ()
-    """Waves at the rim by which each device was focused anew, where that was allowed."""
+    """Waves at the rim by which each device was refocused; empty without refocusing."""
 
     def yield_at(self, limit: float) -> Yield:
         """Share of the devices at ``limit`` or better, with its interval.
@@ -108,7 +108,7 @@ class Tolerance:
         Parameters
         ----------
         limit : float
-            In the unit of the measure.
+            Limit, in the unit of the measure.
 
         Returns
         -------
@@ -153,7 +153,7 @@ class Tolerance:
             if beyond < 1:
                 needed = math.ceil(math.log(1 - confidence) / math.log(share) - 1e-9)
                 raise ValueError(
-                    f"{len(self.values)} devices cannot tell what {100 * share:g} % keep with a "
+                    f"{len(self.values)} devices cannot show what {100 * share:g} % keep with a "
                     f"confidence of {confidence:g}: that takes {needed}"
                 )
             ordered = sorted(self.values, reverse=not self.more_is_better)
@@ -192,7 +192,7 @@ class Tolerance:
 
     def __str__(self) -> str:
         worst = (min if self.more_is_better else max)(self.values)
-        # What 98 % keep is told by one device of 50, and by none of fewer.
+        # For 98 %, one of 50 devices is beyond the limit, and none of fewer.
         told = [p for p in (0.5, 0.9, 0.98) if len(self.values) * (1 - p) > 1 - 1e-9]
         keep = [f"{100 * p:g} % keep {self.promised(p):.4g}" for p in told]
         shares = ", ".join([*keep, f"the worst has {worst:.4g}"])
@@ -254,15 +254,15 @@ def tolerance(
 
         found = tolerance(system, test, {"defocus": 0.25, "shift": 1.0, "read_noise": (1.5, 4.0)})
         found.yield_at(0.65)  # share of the devices with a balanced accuracy of 0.65 or more
-        found.promised(0.9)  # what 90 % of them keep
+        found.promised(0.9)  # the limit that 90 % of them meet
 
     The imperfections are those of :func:`robustness`, named there with their units, each element of
     a pupil or a group of them (:func:`alignment`), and single or shared Zernike terms,
-    :func:`zernike_error` and :func:`wavefront_error`. A device has all of
-    them at once, each of a level of its own; ``phase_error``, ``height_error`` and ``kernel_error``
-    are random patterns, new in each device. Device ``k`` is the same however many there are, and
-    has the same error of one kind whichever others are asked for, so that two designs or two sets
-    of tolerances are compared on the same draws.
+    :func:`zernike_error` and :func:`wavefront_error`. A device has all of them at once, each at its
+    own random level; ``phase_error``, ``height_error`` and ``kernel_error`` are random patterns,
+    different in each device. Device ``k`` does not depend on the number of devices, and its error
+    of one kind does not depend on the other kinds, so that two designs or two sets of tolerances
+    are compared on the same draws.
 
     Parameters
     ----------
@@ -272,28 +272,28 @@ def tolerance(
         Pictures that it was not trained on.
     limits : mapping of perturbation or Imperfection to limits
         Half the width of the tolerance about the level of the design, in the perturbation's unit;
-        or the lowest and the highest level. Of a random pattern, the RMS of all devices, or the
-        range of it. Of ``decentre_radial``, the radius of a circle, whose area is filled evenly.
+        or the lowest and the highest level. For a random pattern, the RMS of all devices, or its
+        range. For ``decentre_radial``, the radius of a circle over whose area places are drawn.
     measure : str or callable, optional
         A name from :meth:`joint.Evaluation.scalars`, or a function of a system, such as its Strehl
-        ratio; by default the balanced accuracy; without a classifier the PSNR of the codec, and
-        without one of them either that against the scene.
+        ratio. By default the balanced accuracy; without a classifier the PSNR of the codec;
+        without a classifier and a codec the PSNR against the scene.
     more_is_better : bool, optional
-        By default yes, but for losses and bits per pixel.
+        Whether a higher value is better; by default True, except for losses and bits per pixel.
     devices : int
-        How many are built: 50 tell a yield of 90 % to within 0.12, 400 to within 0.04.
+        Number of devices: 50 give a yield of 90 % to within 0.12, 400 to within 0.04.
     distribution : {"uniform", "normal"}
-        Of the levels within their limits: all alike, or with a standard deviation of a quarter of
-        the width, cut at the limits, as of a process that is held at two sigma. Within a circle,
-        so of x and of y.
+        Distribution of the levels within their limits: uniform, or normal with a standard
+        deviation of a quarter of the width, cut at the limits, as for a process that is held at two
+        sigma. Within a circle, ``normal`` applies to x and to y.
     refocus : float
-        A compensator: each device, and the design, is focused anew by up to so many waves at the
-        rim either way, to where its measure is best, as when a camera is put together. The measure
-        is then taken some 15 times a device, more for a wider range. It should know a sharp picture
-        from a blurred one: ``psnr_scene`` does, ``psnr`` is that of the codec and likes blur, and
-        an accuracy moves in steps. 0 leaves devices as they are.
+        Compensator: largest change of focus, in waves at the rim, in either direction. Each device,
+        and the design, is refocused to where its measure is best, as when a camera is assembled.
+        This takes about 15 measurements per device, more for a wider range. The measure should
+        distinguish sharp from blurred pictures: ``psnr_scene`` does; ``psnr`` is that of the codec
+        and favours blur, and an accuracy changes in steps. 0 does not refocus.
     batch_size, seed
-        As in :func:`joint.evaluate`; the seed is that of the devices, too.
+        As in :func:`joint.evaluate`; the seed also determines the devices.
     level : float
         Confidence level of the intervals.
     progress : bool
@@ -306,17 +306,17 @@ def tolerance(
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        When ``system`` is not a system, or ``dataset`` not a data set.
     ValueError
         For a perturbation that is unknown or that the system cannot have, limits outside of its
-        range, fewer than two devices, a measure that the system does not have or that is no number,
-        a range of focus that is negative or for a system without a pupil.
+        range, fewer than two devices, a measure that the system does not have or that is not a
+        number, a negative ``refocus``, or one for a system without a pupil.
 
     Warns
     -----
     UserWarning
-        Once, where a level spreads the PSF beyond its window by more than the design does: that
-        light is then missing. Not of tilts, nor of patterns that are random sample by sample.
+        Once, if the window of the PSF cuts off more light at some level than for the design: that
+        light is then missing. Tilts, and patterns that are random in each sample, are not checked.
     """
     check_kinds(system, dataset)
     devices = whole_number("devices", devices, least=2)

@@ -1,14 +1,16 @@
 """Errors of the wavefront as Zernike terms: single ones, and an amount shared out over several."""
 
+import math
 from collections.abc import Iterable
 
 import torch
 
 from joint.system import ImagingSystem
-from optics import Aberration, noll_to_nm
-from optics.pupil.pupil import middle_wavelength
+from optics import Aberration, Element, PhaseMask, coordinates, noll_to_nm
+from optics.pupil.pupil import Pupil, middle_wavelength
+from optics.wave.zernike import zernike_at
 
-from .imperfection import Imperfection, diameter_of, pupil_of
+from .imperfection import Imperfection, diameter_of, has_cones, pupil_of
 
 __all__ = ["wavefront_error", "zernike_error"]
 
@@ -26,7 +28,8 @@ def zernike_error(index: int) -> Imperfection:
     The disk is about the axis and holds the open aperture: of a square it is the circle through the
     corners. The level is the RMS over the whole disk, as a Zernike term's is; where the aperture is
     a full circle, a small one of ``sigma`` waves leaves a Strehl ratio of ``exp(-(2 pi sigma)^2)``
-    (Mahajan, J. Opt. Soc. Am. 73:860, 1983), and over another aperture the RMS is another.
+    (Mahajan, J. Opt. Soc. Am. 73:860, 1983), and over another aperture the RMS is another. Where a
+    traced lens has wider cones off the axis, the polynomial goes on beyond the disk.
 
     Parameters
     ----------
@@ -54,15 +57,7 @@ def zernike_error(index: int) -> Imperfection:
     def aberrate(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
         pupil = pupil_of(camera)
         assert pupil is not None
-        term = Aberration(
-            pupil.size,
-            spacing=pupil.spacing,
-            diameter=diameter_of(pupil),
-            coefficients=torch.tensor(
-                [level * middle_wavelength(pupil.wavelengths)], dtype=pupil.aperture.dtype
-            ),
-            indices=[index],
-        )
+        term = _term(pupil, index, level)
         pupil.elements.append(term.to(pupil.aperture.device))
 
     return Imperfection(
@@ -76,26 +71,45 @@ def zernike_error(index: int) -> Imperfection:
     )
 
 
-def wavefront_error(indices: Iterable[int], *, name: str = "wavefront") -> Imperfection:
-    """A wavefront error of some total RMS, shared out at random over Zernike terms.
+def _term(pupil: Pupil, index: int, waves: float) -> Element:
+    """One polynomial in the disk of a pupil, waves RMS."""
+    middle, diameter, dtype = (
+        middle_wavelength(pupil.wavelengths), diameter_of(pupil), pupil.aperture.dtype,
+    )  # fmt: skip
+    if not has_cones(pupil):
+        return Aberration(
+            pupil.size,
+            spacing=pupil.spacing,
+            diameter=diameter,
+            coefficients=torch.tensor([waves * middle], dtype=dtype),
+            indices=[index],
+        )
+    y, x = (coordinates(n, spacing=2 * pupil.spacing / diameter) for n in pupil.size)
+    (shape,) = zernike_at([index], y[:, None], x, rim=math.inf)
+    phase = (2 * math.pi * waves * shape).to(dtype)
+    return PhaseMask(phase, spacing=pupil.spacing, design_wavelength=middle)
 
-    In each device the coefficients are a random direction in as many dimensions as there are terms,
-    all directions alike: the root of the sum of their squares is the level, and each term has the
-    same share of its square in the mean. Where a tolerance is one number, all devices have it as
-    their RMS; a range, ``(0.0, 0.07)``, makes some better.
+
+def wavefront_error(indices: Iterable[int], *, name: str = "wavefront") -> Imperfection:
+    """A wavefront error of a total RMS, divided at random among Zernike terms.
+
+    In each device the coefficients are a random direction, uniform in as many dimensions as there
+    are terms: the root of the sum of their squares is the level, and each term has the same mean
+    square. If a tolerance is one number, all devices have it as their RMS; with a range,
+    ``(0.0, 0.07)``, some are better.
 
     Parameters
     ----------
     indices : iterable of int
-        Noll's, from 2; ``range(4, 12)`` is defocus to spherical.
+        Noll indices, from 2; ``range(4, 12)`` is defocus to spherical.
     name : str
-        Another one for a second budget in the same table of limits.
+        Name; a second budget in the same table of limits needs another one.
 
     Returns
     -------
     Imperfection
-        In waves RMS at the middle wavelength. The level of a term in a device is told as
-        ``<name>.zernike_<index>``.
+        Its levels are waves RMS at the middle wavelength. Results give the level of a term in a
+        device as ``<name>.zernike_<index>``.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 ::
 
-    design, and levels that are asked ─► focused anew ─► light_cut ─ compared ─► one warning
+    design, and requested levels ─► refocused ─► light_cut ─ compared ─► one warning
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,11 @@ def warn_of_what_is_cut(
     refocus: float = 0.0,
     seed: int = 0,
 ) -> None:
-    """Say at which levels, each by itself, a PSF is not that of the device as it would be.
+    """Warn of levels, each by itself, at which the window of the PSF cuts off too much light.
 
-    That is where it loses more than the design does. With ``refocus`` a device and the design are
-    each at the focus, within that range, at which they lose least. Patterns that are random from
-    sample to sample, as ``phase_error``, are left out; so are tilts, whose PSF is another in each
-    place of the picture.
+    That is more than for the design. With ``refocus``, a device and the design are each at the
+    focus, within that range, at which they lose least. Patterns that are random in each sample,
+    such as ``phase_error``, are left out; so are tilts, whose PSF differs from place to place.
 
     Warns
     -----
@@ -70,7 +69,7 @@ def warn_of_what_is_cut(
 
 
 def _least(system: ImagingSystem, refocus: float, channels: int) -> Cut:
-    """What is cut of a device that may be focused anew, where that is least."""
+    """Light cut off for a device, at the focus within ``refocus`` where it is least."""
     as_it_is = light_cut(system.front_end)
     pupil = pupil_of(system)
     assert pupil is not None

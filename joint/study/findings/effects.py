@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from classify import Interval
+from joint.parse import is_number
 from joint.record import Record
-from joint.study.axis import Design, Level, is_number, level_key
+from joint.study.axis import Design, Level, level_key
 from joint.study.condition import ABSENT, Absent
 
 from .draws import Draws

@@ -385,7 +385,7 @@ def variance_of(both: float, of_seeds: float, of_lesions: float, seeds: int) -> 
     differ. The sum of the two variances, which counts them twice, keeps tests at their level from
     six seeds on. With two or three seeds, Satterthwaite's degrees of freedom are too many. The
     third count compensates for this: it is kept as one over ``seeds - 1`` (by simulation, see
-    docs/concepts/statistics.md).
+    docs/concepts/statistics_validation.md).
     """
     twice = of_seeds + of_lesions
     return twice + max(0.0, both - twice) / (seeds - 1)

@@ -90,7 +90,7 @@ def behind_best(
 
 
 def one_sided(draws: Draws, weights: npt.ArrayLike, bound: float, spare: float) -> float:
-    """P that a weighted sum of means does not exceed ``bound``; ``spare`` is the room above it."""
+    """P that a weighted sum of means misses ``bound``; ``spare`` is above 0 on the right side."""
     found = draws.infer(weights, null=bound)
     if found.interval is None:
         return 1.0

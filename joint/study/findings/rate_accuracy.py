@@ -77,7 +77,7 @@ class RateFamily:
 
     name: str
     levels: Design
-    """Name that says what the designs have in common."""
+    """Levels that the designs have in common."""
     codec: str
     """Kind of the codec, with its class for your own; ``none`` uses the codes of the sensor."""
     points: tuple[RatePoint, ...]

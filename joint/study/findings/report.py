@@ -27,7 +27,7 @@ from joint.study.race import race_note, seeds_ended
 from joint.study.sampler import Listed
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair, levels_shown, numbers_shown
-from joint.study.store import Ledger, Tally, check_design, done_before, given_up
+from joint.study.store import Ledger, Tally, check_design, done_before, is_machine_fault
 from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, merged_notes, score
@@ -198,7 +198,7 @@ class StudyReport:
             lines.append(f"  {self.off_target}")
         another = self.metric != self.plan_metric
         nothing = f" for {self.metric}: the plan is for {self.plan_metric}" if another else ""
-        lines += [f"  {contrast}" for contrast in self.planned]
+        lines += [indent(str(contrast), "  ") for contrast in self.planned]
         lines += [] if self.selection is None else indent(str(self.selection), "  ").splitlines()
         lines += [] if self.unjudged is None else [f"  requirements not judged: {self.unjudged}"]
         lines += [] if self.planned or self.selection or self.unjudged else [f"  nothing{nothing}"]
@@ -218,7 +218,7 @@ class StudyReport:
                 "  photons: per pixel at full scale. This is the light that the camera collects, "
                 "not what the lamp emits: a larger stop or pixel collects more of the same light"
             )
-        lines += [f"  {contrast}" for contrast in self.explored]
+        lines += [indent(str(contrast), "  ") for contrast in self.explored]
         lines += [f"  {note}" for note in self.notes]
         lines += [] if self.race is None else [f"  {self.race}"]
         count = sum(design.estimate.mean is not None for design in self.designs)
@@ -419,7 +419,7 @@ def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
             own[0].message or "",
             tuple(sorted({row.design for row in own})),
             len(own),
-            given_up(own[0].error, own[0].message),
+            is_machine_fault(own[0].error, own[0].message),
         )
         for own in sorted(reasons.values(), key=len, reverse=True)
     )
@@ -430,7 +430,7 @@ def _reason(row: Row) -> tuple[str, str]:
 
     For a failure of the machine, the kind alone: the message names processes, hosts and free space.
     """
-    if given_up(row.error, row.message):
+    if is_machine_fault(row.error, row.message):
         return row.error or "unknown", ""
     told = (row.message or "").replace(row.digest, "")
     return row.error or "unknown", re.sub(r"\b(epoch|step) \d+", r"\1", told)

@@ -25,7 +25,7 @@ from joint.study.provenance import changed_inputs, changed_note, other_pictures
 from joint.study.requirements import Bound, Requirements, check_reached
 from joint.study.significance import holm
 from joint.study.space import levels_shown, numbers_shown
-from joint.study.store import Ledger, done_before, given_up
+from joint.study.store import Ledger, done_before, is_machine_fault
 
 from .draws import Draws, resample
 from .inference import Outcome, merged_notes
@@ -380,9 +380,10 @@ def _missing(own: Sequence[Row], ended: Mapping[str, Sequence[Outcome]]) -> str 
 
 
 def _has_runs_to_go(own: Sequence[Row]) -> bool:
-    """Whether a design has runs that have not ended; runs given up by the machine do not count."""
+    """Whether a design has runs that have not ended, or that the machine gave up."""
     return any(
-        row.state in ("pending", "running") or given_up(row.error, row.message) for row in own
+        row.state in ("pending", "running") or is_machine_fault(row.error, row.message)
+        for row in own
     )
 
 

@@ -120,7 +120,7 @@ class Atlas:
     designs: tuple[DesignStability, ...]
     """Designs with at least two elements."""
     elements: tuple[Learned, ...]
-    """Design and seed of each of the N elements."""
+    """The N elements, in the order given: by design and seed for :func:`atlas`."""
     similarity: Array
     """Similarities ``[N, N]``; NaN if two kinds of elements cannot be compared."""
     agreement: Array

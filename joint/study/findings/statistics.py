@@ -134,24 +134,29 @@ class PairedDifference:
     def __str__(self) -> str:
         if self.difference is None or self.interval is None:
             return f"{self.name}: {self.metric}: {self.verdict}"
-        counts = "which score 0" if scores_nothing(self.metric) else "which are left out"
-        failed = f", failed {self.failed[0]} and {self.failed[1]}, {counts}"
-        larger = max(self.p, self.interval_p)
-        of_all = f" (Holm {self.adjusted_p:.3g})" if self.adjusted_p != larger else ""
-        advice = "" if self.verdict in ("better", "worse") else self.advice
-        more = f"; {advice}" if advice else ""
-        more += "" if self.note is None else f"; {self.note}"
-        tested = ""
+        rates = "" if self.bpp is None else " ({:.4g} and {:.4g} bpp)".format(*self.bpp)
+        lines = [
+            f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}{rates}: "
+            f"{self.verdict}",
+            f"difference {self.difference:+.4f} {self.interval:+.4f} over {self.unit}, from "
+            f"{self.pairs} pairs of runs",
+            f"p = {self.p:.3g} of the sign-flip test, {self.interval_p:.3g} of the interval",
+        ]
+        if self.adjusted_p != max(self.p, self.interval_p):
+            lines[-1] += f"; {self.adjusted_p:.3g} after Holm's adjustment"
         if self.mcnemar:
             shown = sum(p <= self.alpha for p in self.mcnemar)
-            tested = f", McNemar on {shown} of {len(self.mcnemar)}"
-        rates = "" if self.bpp is None else " ({:.4g} and {:.4g} bpp)".format(*self.bpp)
-        return (
-            f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}{rates}, "
-            f"difference {self.difference:+.4f} {self.interval:+.4f} over {self.unit}, "
-            f"p = {self.p:.3g} and {self.interval_p:.3g}{of_all}, {self.pairs} pairs{tested}"
-            f"{failed if any(self.failed) else ''}: {self.verdict}{more}"
-        )
+            lines.append(
+                "McNemar's test, for information only: the two runs differ in "
+                f"{shown} of {len(self.mcnemar)} pairs"
+            )
+        if any(self.failed):
+            counts = "which score 0" if scores_nothing(self.metric) else "which are left out"
+            lines.append(f"failed runs: {self.failed[0]} and {self.failed[1]}, {counts}")
+        if self.advice and self.verdict not in ("better", "worse"):
+            lines.append(self.advice)
+        lines += [] if self.note is None else self.note.split("; ")
+        return "\n  ".join(lines)
 
     @property
     def advice(self) -> str:

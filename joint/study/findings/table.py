@@ -215,7 +215,7 @@ def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
     found: dict[int, list[Outcome]] = {number: [] for number in range(len(ledger.designs))}
     lacking: dict[int, _NotMeasured] = {}
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
-        if state == "failed" and not ledger.gave_up(run):
+        if state == "failed" and not ledger.is_machine_fault(run):
             found[run.design].append(Outcome(run.seed, None))
         elif state == "done":
             try:

@@ -19,7 +19,8 @@ from joint.panel.look import (
     open_axis,
     panel_grid,
 )
-from joint.study.axis import Design, is_number, level_key
+from joint.parse import is_number
+from joint.study.axis import Design, level_key
 from joint.study.condition import ABSENT
 from joint.study.findings.effects import Effects
 from joint.study.findings.front import Front

@@ -102,7 +102,7 @@ def test_inks_become_the_colours_of_their_profile():
     assert np.abs(codes(in_srgb(picture, profile))[0] - expected).max() <= 10
     half = in_srgb(Image.new("CMYK", (1, 1), (0, 0, 0, 128)), profile)
     assert np.abs(codes(half) - 118).max() <= 2  # of L* 50; Pillow alone says 127
-    with pytest.raises(ValueError, match="a profile of CMYK is none of a picture in RGB"):
+    with pytest.raises(ValueError, match="a profile of CMYK does not fit a picture in RGB"):
         in_srgb(Image.fromarray(PIXELS), profile)
 
 

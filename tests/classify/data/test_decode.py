@@ -101,7 +101,7 @@ def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
 def test_a_white_level_of_pictures_of_8_bits_is_not_silent(depth, encoded):
     data = encoded(PIXELS, "PNG")
     decoder = Decoder(image_size=30, white_level=64, bit_depth=depth)
-    with pytest.warns(UserWarning, match="of 8 bits stays as it is: white_level=64 is a code of "):
+    with pytest.warns(UserWarning, match="an 8-bit picture is not changed: white_level=64 is a "):
         assert np.array_equal(told(decoder, data), image(data, 30))
     told(Decoder(image_size=30, white_level=65535), data)  # the default, which takes nothing away
 
@@ -196,7 +196,7 @@ def test_channels_are_one_or_three(channels):
 
 def test_thirty_two_bits_are_refused(encoded):
     data = encoded(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF")
-    with pytest.raises(ValueError, match="mode F names no white level; save it with 8 or 16 bits"):
+    with pytest.raises(ValueError, match="mode F has no defined white; save it with 8 or 16 bits"):
         image(data)
 
 
@@ -252,6 +252,7 @@ def test_mask_of_another_size(encoded):
         ({"image_size": 64.0}, "got 64.0"),
         ({"image_size": True}, "got True"),
         ({"image_size": "64"}, "got '64'"),
+        ({"image_size": (30, 40)}, r"got \(30, 40\): files become squares of this side; an oblong"),
         ({"image_size": 64, "geometry": "pad"}, r"'crop' \(centred square\) or 'squeeze' .*'pad'"),
         ({"image_size": 64, "workers": 0}, "workers must be a positive integer or None, got 0"),
     ],

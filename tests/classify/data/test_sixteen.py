@@ -88,12 +88,12 @@ def test_what_has_sixteen_bits(deep_png, encoded):
 def test_another_depth_is_refused(encoded):
     for kind in ("PNG", "JPEG", "BMP"):
         content = encoded((CODES[..., :3] >> 8).astype(np.uint8), kind)
-        with pytest.raises(ValueError, match=r"has not the 16 bits .* give bit_depth=8 to reduce"):
+        with pytest.raises(ValueError, match=r"not have the 16 bits .* give bit_depth=8 to reduce"):
             whole_codes(opener(content))
     for kind, mode in ((np.float32, "F"), (np.int32, "I")):
         content = encoded(CODES[..., 0].astype(kind), "TIFF")
         # Not that bit_depth=8 takes them, which refuses them too.
-        with pytest.raises(ValueError, match=rf"^mode {mode} names no white level, .* keeps; save"):
+        with pytest.raises(ValueError, match=rf"^mode {mode} has no defined white, .* keeps; save"):
             whole_codes(opener(content))
 
 

@@ -56,7 +56,7 @@ def test_a_wave_is_in_its_ring_alone():
         assert power.argmax() == ring
         assert float(power[ring] / power.sum()) > 0.98
         # Parseval, of both channels.
-        window = torch.hann_window(64, periodic=False, dtype=torch.float64)
+        window = (torch.pi * (steps + 0.5) / 64).sin().square()
         seen = (window[:, None] * window * (wave - wave.mean())).square().sum() * 64**2
         assert float(power.sum()) == pytest.approx(float(seen), rel=1e-3)
         assert torch.allclose(radial_power(wave, -0.5 * wave), -0.5 * radial_power(wave, wave))
@@ -70,6 +70,40 @@ def test_a_frequency_on_the_edge_of_a_ring_belongs_to_the_ring_above():
     assert power[2] > 3 * power[1]
     across = radial_power(wave.mT, wave.mT, annuli=5)[0]
     assert torch.allclose(across, power)
+
+
+@pytest.mark.parametrize("factor", [(2, 2), (2, 4), (1, 3)])
+def test_binned_pixels_keep_the_frequencies_of_the_scene(factor):
+    rows, columns = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (48, 72))
+
+    def seen(fy, fx):
+        """A wave, its pixels averaged, and powers and cross-power on the wave's own grid."""
+        wave = torch.cos(2 * torch.pi * (fy * rows[:, None] + fx * columns) + 0.4)[None, None]
+        pair = wave, torch.nn.functional.avg_pool2d(wave, factor)
+        return [
+            radial_power(one, other, annuli=5, size=(48, 72))[0]
+            for one, other in ((pair[0], pair[0]), (pair[1], pair[1]), pair)
+        ]
+
+    def averaged(f, n):
+        return math.sin(math.pi * f * n) / (n * math.sin(math.pi * f))
+
+    fy, fx = 6 / 48, 5 / 72
+    scene, binned, both = seen(fy, fx)
+    gain = averaged(fy, factor[0]) * averaged(fx, factor[1])
+    ring = int(math.hypot(fy, fx) * 10)
+    assert scene.argmax() == binned.argmax() == ring
+    assert float(binned[ring] / scene[ring]) == pytest.approx(gain**2, rel=0.01)
+    assert float(both[ring] / scene[ring]) == pytest.approx(gain, rel=0.01)
+    # Beyond the limit of the larger pixels nothing is left but its alias, which is not the scene.
+    f = 30 / 72
+    scene, binned, both = seen(0, f)
+    limit = 0.5 / factor[1]
+    if f > limit:
+        assert scene.argmax() == 4
+        alias = abs(f - round(f / (2 * limit)) * 2 * limit)
+        assert binned.argmax() == int(alias * 10)
+        assert both.abs().max() < 1e-3 * scene.max()
 
 
 def test_known_changes_have_known_spectra(scenes):
@@ -176,14 +210,41 @@ def test_smaller_pictures_and_missing_masks(scenes):
     )
     found = kept({"binned": binned}, bare, resamples=20)
     assert (found.pictures, found.masked) == (16, 10)
-    power = _numbers(found.systems[0], "power")
-    assert np.isnan(power[0])  # 16 pixels have no frequency between 0 and 1/16
-    np.testing.assert_allclose(power[1:], 1, rtol=1e-3)
     assert all(d.rms < 0.1 for d in found.systems[0].differences)
     none = kept({"same": joint.ImagingSystem()}, bare.subset(range(10, 16)), resamples=5)
     picture, *rest = none.systems[0].differences
     assert picture.rms == 0
     assert all(math.isnan(d.rms) and math.isnan(d.interval.low) for d in rest)
+
+
+def test_binning_is_a_loss_of_the_high_frequencies_of_the_scene(scenes):
+    binned = joint.ImagingSystem(
+        sensor=optics.Sensor(1e9, binning=2, read_noise=0, bit_depth=None, shot_noise="none"),
+        encoding="linear",
+    )
+    full = joint.ImagingSystem(encoding="linear")
+    one, two = kept({"full": full, "binned": binned}, scenes, resamples=20).systems
+    np.testing.assert_allclose(_numbers(one, "power"), 1)
+    for ring, other in zip(one.annuli, two.annuli, strict=True):
+        assert (ring.low, ring.high) == (other.low, other.high)
+        assert other.change == other.power
+    # The limit is 0.25 cycles/pixel of the scene in each direction, 0.354 between them.
+    for ring in two.annuli[6:]:
+        assert ring.power == ring.change == 0
+        assert ring.power_interval == ring.change_interval == (0, 0)
+        assert math.isnan(ring.coherence)
+    assert two.annuli[5].power < 0.3
+    # Of white texture, as much is folded onto lower frequencies as they lose; what was theirs has
+    # the power of the transfer function of two pixels.
+    f = torch.fft.fftfreq(32, dtype=torch.float64)
+    transfer = (torch.pi * f).cos().square()[:, None] * (torch.pi * f).cos().square()
+    ring = (torch.hypot(f[:, None], f) * 16).floor()
+    for k in (2, 3):
+        assert two.annuli[k].power == pytest.approx(1, rel=0.15)
+        assert two.annuli[k].coherence == pytest.approx(float(transfer[ring == k].mean()), abs=0.06)
+    last = kept({"binned": binned, "full": full}, scenes, resamples=5).systems[1].annuli[7]
+    assert last.power == pytest.approx(1)
+    assert math.isnan(last.change)  # over nothing
 
 
 def test_what_does_not_fit_is_refused(scenes):
@@ -237,7 +298,7 @@ def test_of_one_lesion_there_is_no_interval(scenes):
 
 def test_stacks_without_a_cross_spectrum_are_refused():
     pictures = torch.rand(2, 3, 8, 8)
-    with pytest.raises(ValueError, match=r"of one shape, not \[2, 3, 8, 8\] and \[1, 3, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"channels, not \[2, 3, 8, 8\] and \[1, 3, 8, 8\]"):
         radial_power(pictures, pictures[:1])
     for annuli in (0, 2.5):
         with pytest.raises(ValueError, match=f"annuli must be a whole number .* not {annuli}"):

@@ -164,6 +164,7 @@ def test_a_system_without_its_codec_is_the_reference():
     assert found.uncoded.accuracy == bare.report.balanced_accuracy
     assert math.isnan(found.uncoded.rate)
     assert "without a codec: " in str(found)
+    assert found.uncoded.against_uncoded is None
     assert found.differences == ()
     assert found.to_dict()["curves"][0]["points"][0]["rate"] == 0.1
     with pytest.raises(
@@ -172,6 +173,36 @@ def test_a_system_without_its_codec_is_the_reference():
         rate_curves({"a": _curve()}, uncoded=_curve()[0])
     with pytest.raises(ValueError, match="an evaluation of 'a' has no rate: its system has no cod"):
         rate_curves({"a": [bare]})
+
+
+def _bare(each):
+    return replace(each, bpp=None, bpp_bytes=None, rate=None)
+
+
+def test_each_point_has_its_paired_difference_from_no_codec():
+    curve = _curve()
+    bare = _bare(_evaluation(skill=3.0, rate=1.0))
+    found = rate_curves({"a": curve[::-1]}, uncoded=bare, metric="accuracy", resamples=200, seed=3)
+    for point, each in zip(found.curves[0].points, curve, strict=True):
+        assert point.against_uncoded == classify.bootstrap_difference(
+            each.logits, bare.logits, labels=each.labels, metric="accuracy", groups=each.groups,
+            classes=("0", "1", "2"), resamples=200, generator=torch.Generator().manual_seed(3),
+        )  # fmt: skip
+        difference = point.accuracy - found.uncoded.accuracy
+        assert point.against_uncoded.difference == pytest.approx(difference)
+        assert f"], against no codec {difference:+.4f} [" in str(found)
+    lost = found.to_dict()["curves"][0]["points"][0]["against_uncoded"]
+    assert lost["interval"][1] < 0
+    alone = rate_curves({"a": curve}, metric="accuracy", resamples=20)
+    assert [each.against_uncoded for each in alone.curves[0].points] == [None] * 5
+    assert "against no codec" not in str(alone)
+
+
+def test_where_a_pair_shows_nothing_there_is_no_difference():
+    curve, bare = _curve(), _bare(_evaluation(skill=3.0, rate=1.0))
+    single = [replace(each, groups=("x",) * 240) for each in (*curve, bare)]
+    found = rate_curves({"a": single[:-1]}, uncoded=single[-1], resamples=20)
+    assert [each.against_uncoded for each in found.curves[0].points] == [None] * 5
 
 
 def test_curves_of_other_pictures_are_refused():

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -62,3 +63,22 @@ def test_change_pairs_pictures_by_name(disks):
         rate_change(whole, part, resamples=0)
     with pytest.raises(ValueError, match="no picture in common"):
         rate_change(other, rest)
+
+
+def test_only_lesions_with_pixels_in_a_region_count_for_its_interval(spending, disks):
+    scenes = disks(12, draw=everywhere)
+    before, after = (
+        rate_map(joint.ImagingSystem(codec=spending(price)), scenes, band=16, resamples=5)
+        for price in (spent_evenly, lambda image: 1 + image[:, :1])
+    )
+    single = 0
+    for row in rate_change(before, after, resamples=60).rows:
+        pixels = before.areas[:, REGIONS.index(row.region)]
+        lesions = {
+            lesion
+            for lesion, label, size in zip(before.groups, before.labels, pixels, strict=True)
+            if size > 0 and row.name in ("all", CLASSES[label])
+        }
+        assert math.isnan(row.interval.low) == (len(lesions) < 2)
+        single += len(lesions) == 1
+    assert single

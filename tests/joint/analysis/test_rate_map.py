@@ -9,7 +9,8 @@ import classify
 import compress
 import joint
 import optics
-from joint.analysis.by_lesion import widened_intervals
+from classify.intervals import membership
+from joint.analysis.by_lesion import widened_interval, widened_intervals
 from joint.analysis.rate_map import (
     REGIONS,
     _resized,
@@ -241,6 +242,31 @@ def test_the_bits_are_of_what_the_camera_sees(spending, disks):
         assert other.bits.sum(1) != pytest.approx(found.bits.sum(1), rel=1e-3)
 
 
+def test_only_lesions_with_pixels_in_a_region_count_for_its_interval(spending, disks):
+    """Of a class of four lesions, one may reach further inside than the boundary."""
+    found = rate_map(
+        joint.ImagingSystem(codec=spending(lambda image: 1 + image[:, :1])),
+        disks(12, draw=everywhere),
+        band=16,
+        resamples=60,
+    )
+    seeded = torch.Generator().manual_seed(0)
+    numbers = found.bits, found.areas, found.labels
+    drawn = drawn_densities(*numbers, membership(found.groups, 12), 3, 60, seeded)
+    inside = []
+    for k, row in enumerate(found.rows):
+        own = np.ones(12, bool) if k == 0 else found.labels == k - 1
+        for a, region in enumerate(row.regions):
+            lesions = len(np.unique(np.array(found.groups)[own & (found.areas[:, a] > 0)]))
+            expected = widened_interval(region.density, drawn[:, k, a], lesions, 0.95, least=0.0)
+            assert list(region.interval) == pytest.approx(list(expected), nan_ok=True)
+            assert np.isnan(region.interval.low) == (lesions < 2)
+            if region.region == "lesion":
+                inside.append(lesions)
+    assert 1 in inside
+    assert max(inside) > 1
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_the_density_of_few_lesions_is_held_by_its_interval(count):
     random = np.random.default_rng(0)
@@ -254,7 +280,7 @@ def test_the_density_of_few_lesions_is_held_by_its_interval(count):
         drawn = drawn_densities(
             *parts, np.arange(count), 1, 100, torch.Generator().manual_seed(seed)
         )
-        found = widened_intervals(observed[1], drawn[:, 1], np.arange(count), 0.95, least=0.0)
+        found = widened_intervals(observed[1], drawn[:, 1], np.full(3, count), 0.95, least=0.0)
         assert min(interval.low for interval in found) >= 0
         held.append(found[0].low <= 1.5 <= found[0].high)
     assert np.mean(held) > 0.88  # of the draws' own percentiles 0.54, 0.72 and 0.86

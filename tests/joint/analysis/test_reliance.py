@@ -263,6 +263,37 @@ def test_the_default_is_octaves_and_a_single_class_has_no_auc(phantoms):
     assert told["kind"] == "stop"
 
 
+@pytest.mark.parametrize("code", [0, 77, 128, 255])
+def test_constant_scenes_have_no_power_beyond_rounding(code):
+    scenes = classify.LesionDataset(
+        images=torch.full((4, 3, 30, 40), code, dtype=torch.uint8),
+        labels=[0, 1] * 2,
+        groups=range(4),
+        identifiers=range(4),
+        classes=("plus", "minus"),
+    )
+    network = nn.Sequential(nn.AvgPool2d((30, 40)), nn.Flatten(), nn.Linear(3, 2))
+    found = reliance(joint.ImagingSystem(classifier=network), scenes, resamples=5)
+    for ring in found.rings:
+        assert np.isnan((ring.power, ring.left, ring.left_in_codes)).all()
+        assert (ring.flipped, ring.clipped) == (0, 0)
+
+
+def test_a_picture_with_one_other_code_has_power():
+    pictures = torch.full((2, 3, 30, 40), 128, dtype=torch.uint8)
+    pictures[0, 0, 3, 4] += 1
+    scenes = classify.LesionDataset(
+        images=pictures, labels=[0, 1], groups=range(2), identifiers=range(2), classes=("a", "b")
+    )
+    network = nn.Sequential(nn.AvgPool2d((30, 40)), nn.Flatten(), nn.Linear(3, 2))
+    rings = [(0, 0.25), (0.25, math.inf)]
+    found = reliance(joint.ImagingSystem(classifier=network), scenes, rings, resamples=5)
+    # A point has the same power in each direction of the spectrum.
+    shares = [ring.power for ring in found.rings]
+    assert sum(shares) == pytest.approx(1)
+    assert shares[0] == pytest.approx(math.pi / 16, abs=0.02)
+
+
 def test_a_table_says_what_was_done(graded):
     system = joint.ImagingSystem(classifier=_Reads(WAVES[1]), encoding="linear")
     text = str(reliance(system, graded, RINGS[1:2], resamples=20))

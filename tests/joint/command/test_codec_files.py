@@ -158,7 +158,7 @@ def test_settings_that_a_codec_does_not_have_are_refused(word, said):
 
 def test_of_a_run_the_quality_alone_can_be_set(coder):
     for settings in ("levels=2", "quality=best", "quality=true"):
-        with pytest.raises(OptionError, match="of a run the quality alone can be set, to numbers"):
+        with pytest.raises(OptionError, match="for a run only the quality can be set, to numbers"):
             read_codec(f"{coder}:{settings}")
     for read in (sweep_of, codec_of):
         with pytest.raises(ConfigError, match=r"--codec .*:quality=7: .*quality must be 0 to 2"):
@@ -183,7 +183,7 @@ def test_files_are_coded_with_the_settings_of_a_word(coder, pictures, tmp_path, 
     for option in ("--quality", "--bpp"):
         given = ("compress", picture, file, "--codec", word, option, "1")
         status, _, err = run(capsys, *given)
-        said = f"lens2label: --codec {word} says the quality: leave {option} out\n"
+        said = f"lens2label: --codec {word} sets the quality: leave {option} out\n"
         assert (status, err) == (2, said)
 
 

@@ -70,7 +70,7 @@ def test_a_target_that_cannot_be_is_refused_before_the_codec_is_loaded(
     before = other.read_bytes()
     status, _, err = run(capsys, "compress", picture, other, "--codec", coder)
     assert status == 1
-    assert "b.bmp is a picture that is there: name the file to write, as one.l2l" in err
+    assert "b.bmp is an existing picture: name the file to write, such as one.l2l" in err
     status, said, again = run(
         capsys, "compress", picture, other, "--codec", coder, "--skip-existing"
     )

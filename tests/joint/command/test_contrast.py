@@ -34,6 +34,19 @@ def test_it_prints_what_the_analysis_finds(runs, capsys):
     assert json.loads(out) == {"run": str(runs[1])} | json.loads(json.dumps(found.to_dict()))
 
 
+def test_ring_and_bins_are_taken(runs, capsys):
+    asked = ("--factors", 0.5, 1, "--resamples", 20, "--json")
+    status, out, _ = run(
+        capsys, "contrast", runs[0], *asked, "--inner", 1, "--outer", 4, "--bins", 8
+    )
+    assert status == 0
+    _, system, parts = load_run(runs[0])
+    found = contrast_dependence(
+        system, parts.test, factors=(0.5, 1), resamples=20, inner=1, outer=4, bins=8
+    )
+    assert json.loads(out) == {"run": str(runs[0])} | json.loads(json.dumps(found.to_dict()))
+
+
 def test_part_plane_and_number_of_pictures_are_taken(runs, capsys):
     asked = ("--factors", "--resamples", 20, "--json")
     _, whole, _ = run(capsys, "contrast", runs[1], *asked)
@@ -82,6 +95,10 @@ def test_several_runs_stand_in_a_table_and_a_figure(runs, capsys, tmp_path):
         (("--factors", "--figure", "x.png"), OPTION, "there are none"),
         (("--figure", "x.html"), OPTION, "writes a .png, .pdf or .svg"),
         (("--measures", "gcnr", "gcnr"), OPTION, "names one twice"),
+        (("--inner", "10"), OPTION, "0 <= inner < outer pixels, not 10 and 10"),
+        (("--inner", "-1"), OPTION, "not -1 and 10"),
+        (("--outer", "inf"), OPTION, "not 2 and inf"),
+        (("--bins", "1"), OPTION, "--bins must be at least 2, not 1"),
         (("--pictures", "0"), OPTION, "--pictures must be at least 1"),
         (("--device", "nowhere"), MISTAKE, "nowhere"),
     ],

@@ -2,6 +2,8 @@ import importlib
 import json
 import shutil
 
+import numpy as np
+import pytest
 from commands import OPTION, run
 
 import joint
@@ -38,6 +40,22 @@ def test_a_traced_lens_is_described(capsys):
     )
     assert status == OPTION
     assert "prescription no.zmx: No such file" in told
+
+
+def test_a_kind_that_needs_an_option_is_described_with_it(capsys, tmp_path):
+    np.save(tmp_path / "psf.npy", np.full((5, 5), 0.04))
+    file = ("--system.front-end.file", tmp_path / "psf.npy")
+    status, text, _ = run(capsys, "describe", "--front-end", "psf", *file)
+    assert status == 0
+    assert "MTF    of the fixed PSF, at cycles/pixel" in text
+    status, _, told = run(capsys, "describe", "--front-end", "psf")
+    assert status == OPTION
+    assert "--front-end psf without a file is a point" in told
+    assert "give --system.front-end.file" in told
+    with pytest.raises(SystemExit) as stopped:
+        run(capsys, "describe", "--front-end", "psf", "--help")
+    assert stopped.value.code == 0
+    assert "--system.front-end.file" in capsys.readouterr().out
 
 
 def test_a_run_is_described_as_it_was_trained_without_its_scenes(trained, capsys, tmp_path):

@@ -142,7 +142,7 @@ def test_several_points_are_drawn(trained, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (["--figure", "a.png"], "--figure draws against what was asked for: give several"),
+        (["--figure", "a.png"], "--figure needs several points to draw against: give"),
         (["--photons", "50", "50", "--figure", "a.png"], "give several"),
         (["--photons", "50", "500", "--figure", "a.eps"], "writes a .png, .pdf or .svg, not a.eps"),
         (["--photons", "50", "500", "--figure", "."], "--figure: . is a folder"),
@@ -220,7 +220,7 @@ def test_scores_are_adjusted_at_the_same_light(trained, capsys):
 def test_the_scores_are_shifted_as_when_the_shift_was_chosen(trained, monkeypatch):
     # Post-hoc logit adjustment (Menon et al., ICLR 2021): what is rare is raised.
     monkeypatch.setattr(
-        "joint.command.evaluate.choose_tau",
+        "joint.judge.choose.choose_tau",
         lambda *args, **how: replace(classify.choose_tau(*args, **how), tau=0.75),
     )
     asked = [str(trained), "--adjust", "balanced_accuracy", "--no-count-bytes", "--resamples", "0"]
@@ -372,7 +372,7 @@ def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
     status, out, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
     assert (status, out) == (MISTAKE, "")
     assert err.startswith(
-        "lens2label: --adjust on the validation part: no tau of 61 between -1 and"
+        "lens2label: on the validation part, --adjust: no tau of 61 between -1 and"
     )
     assert f"keeps accuracy >= 1 on these pictures: accuracy reaches {most:.4g} at tau = " in err
     assert err.endswith("; ask for less\n")
@@ -554,7 +554,7 @@ def test_a_referral_says_how_many_lesions_it_needs(skilled, capsys):
     asked = ["--refer", "mel", "--sensitivity", "0.99", "--assurance", "0.99"]
     status, _, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
     assert status == MISTAKE
-    assert "--refer on the validation part: " in err
+    assert "on the validation part, --refer: " in err
     assert "or use 459 of equal size" in err
 
 
@@ -748,7 +748,7 @@ def test_predictions_by_a_saved_rule_are_those_of_the_evaluation(skilled, tmp_pa
         (["--save-rule", ".", "--adjust", "auc"], "--save-rule: . is a folder, name a file in it"),
         (
             ["--rule", "a.json", "--adjust", "auc", "--save-rule", "b.json"],
-            "--rule judges by what was chosen earlier: leave --adjust and --save-rule out",
+            "--rule applies what was chosen earlier: leave --adjust and --save-rule out",
         ),
         (
             ["--rule", "a.json", "--sensitivity", "0.9"],
@@ -817,7 +817,7 @@ def test_no_temperature_is_refused(skilled, capsys, monkeypatch, tmp_path):
             capsys, skilled, "--calibrate", how, "--save-rule", tmp_path / "a.json"
         )
         assert (status, out) == (MISTAKE, "")
-        assert "--calibrate on the validation part: no temperature is best: the lower the" in err
+        assert "on the validation part, --calibrate: no temperature is best: the lower the" in err
     assert not (tmp_path / "a.json").exists()
 
 

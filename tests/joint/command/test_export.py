@@ -51,7 +51,7 @@ def test_export_writes_the_probabilities_of_a_rule(trained, tmp_path, capsys):
     status, _, err = run(capsys, *asked)
     assert (status, err) == (
         OPTION,
-        "lens2label: --rule makes probabilities of scores: give --until probabilities\n",
+        "lens2label: --rule turns scores into probabilities: give --until probabilities\n",
     )
     status, _, err = run(capsys, *asked, "--until", "probabilities")
     assert (status, err) == (0, "")

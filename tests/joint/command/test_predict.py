@@ -53,7 +53,7 @@ def test_it_predicts_at_a_point(camera, clinic, capsys):
         (("--distance", 0), "--distance must be positive, not 0"),
         (("--motion", "inf"), "--motion must be at least 0 and finite, not inf"),
         (("--temperature", 0), "--temperature must be positive and finite, not 0"),
-        (("--temperature", 2, "--rule", "a.json"), "--rule has a temperature of its own: leave"),
+        (("--temperature", 2, "--rule", "a.json"), "--rule has its own temperature: leave"),
     ],
 )
 def test_a_point_that_no_system_has_is_refused(camera, clinic, capsys, options, message):

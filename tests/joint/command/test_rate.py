@@ -136,6 +136,9 @@ def test_the_accuracy_of_a_run_behind_each_codec(trained, coder, tmp_path, capsy
     assert [*rows[0]][:4] == ["codec", "setting", "value", "bpp"]  # as of pictures
     assert [row["value"] for row in rows[3:5]] == ["2", "8"]
     assert "balanced_accuracy_low" in rows[0]
+    lost = told["curves"][0]["points"][0]["against_uncoded"]
+    assert float(rows[0]["against_uncoded"]) == pytest.approx(lost["difference"])
+    assert float(rows[0]["against_uncoded_low"]) == pytest.approx(lost["interval"][0])
     assert drawn.read_text().count("<svg") == 1
     status, out, err = run(capsys, "rate", *given, "--metric", "accuracy")
     assert (status, err) == (0, "")
@@ -169,7 +172,7 @@ def test_codecs_are_computed_where_the_run_is(trained, coder, capsys, monkeypatc
         (["--run", "edge", "--metric", "nll"], "--metric: curves are of what grows with the rate"),
         (
             ["--run", "edge", "--image-size", "9"],
-            "--image-size is of pictures; of a run it is the whole",
+            "--image-size is for pictures; a run uses its whole",
         ),
         (["--run", "edge", "--resamples", "0"], "--resamples must be at least 1, not 0"),
         (["scenes", "--image-size", "0"], "--image-size must be at least 1, not 0"),

@@ -79,8 +79,8 @@ def test_whether_something_was_asked_for_is_no_option(capsys):
         (read_train_options, "ones; --config takes its configuration"),
         (read_train_options, "joint.fit adjusts"),
         (read_train_options, "T**2 * KL(softmax(teacher / T)"),
-        (read_evaluate_options, "Which part of the split of that run."),
-        (read_audit_options, "train begins with 64."),
+        (read_evaluate_options, "Part of the split of that run."),
+        (read_audit_options, "the default of train is 64"),
     ],
 )
 def test_help_is_read_without_markup(read, said, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import pytest
 from commands import MISTAKE, run
 
 import joint
@@ -8,6 +9,7 @@ from joint.command.report import _names_of
 from joint.study import Axis, Comparison, Plan, Study, create_study
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_calls_the_runs_of_a_study_by_their_designs(trained, tmp_path, capsys):
     light = Axis(path="system.sensor.photons", values=(50, 5000))
     plan = Plan(comparisons=(Comparison(first={"light": 5000}, second={"light": 50}),))
@@ -30,6 +32,7 @@ def test_report_calls_the_runs_of_a_study_by_their_designs(trained, tmp_path, ca
     assert _names_of(folders) == [folder.name for folder in folders]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_writes_a_page(trained, tmp_path, capsys):
     page = tmp_path / "new" / "page.html"
     quick = ["--output", page, "--quick", "--resamples", "20", "--pictures", "4"]

@@ -237,7 +237,7 @@ def test_a_run_is_taught_by_another(trained, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (["--root", "runs", "--start", "run"], "--start needs --output: a folder named by"),
+        (["--root", "runs", "--start", "run"], "--start needs --output: the name of a"),
         (["--output", "run", "--start-stages", "codec"], "--start-stages needs --start"),
         (["--output", "run", "--start", "nowhere"], "cannot read nowhere"),
     ],
@@ -316,12 +316,12 @@ def test_a_run_that_was_killed_before_it_was_saved_is_not_taken_for_the_default(
     command = ["train", "--quiet", "--output", folder, "--resume"]
     status, _, err = _run(capsys, *command)
     assert status == _MISTAKE
-    assert "holds nothing of a run that could go on: give the options of the run again" in err
+    assert "holds no run that could be continued: give the options of the run again" in err
     assert not (folder / "config.json").exists()
     # Nor where there is no folder at all, as of a name that was mistyped.
     status, _, err = _run(capsys, "train", "--quiet", "--output", tmp_path / "rum", "--resume")
     assert status == _MISTAKE
-    assert "rum holds nothing of a run that could go on" in err
+    assert "rum holds no run that could be continued" in err
     assert not (tmp_path / "rum").exists()
     # A little later its configuration is there, and no checkpoint yet.
     blind = ["--codec", "none", "--sensor", "none", "--front-end", "none"]
@@ -564,7 +564,7 @@ def test_the_program_itself_stops_on_sigterm(tmp_path):
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert out.endswith(f"to go on: lens2label train --output '{folder}' --resume\n")
+    assert out.endswith(f"to continue: lens2label train --output '{folder}' --resume\n")
     assert "finishing the step and saving" in err
 
 

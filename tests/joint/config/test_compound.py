@@ -96,7 +96,7 @@ def test_a_spectral_response_makes_one_channel_of_several_wavelengths():
     camera = build_compound(config, (9, 9), 1)
     assert camera.in_channels == 1
     torch.testing.assert_close(camera.spectral_response, torch.tensor([[0.25, 0.5, 0.25]]))
-    with pytest.raises(joint.ConfigError, match="spectral_response is of 1 channels, 3 wavelength"):
+    with pytest.raises(joint.ConfigError, match="spectral_response has 1 channels, 3 wavelength"):
         build_compound(config, (9, 9), 3)
     with pytest.raises(ValidationError, match="spectral_response has 3 values, and wavelengths 0"):
         _config(spectral_response=(1, 2, 1))
@@ -118,6 +118,18 @@ def test_it_may_be_behind_a_shutter():
     front = joint.build_front_end(config, (9, 9), 3)
     assert isinstance(front.lens, optics.VaryingImaging)
     assert front(torch.rand(1, 3, 9, 9), generator=torch.Generator()).shape == (1, 3, 9, 9)
+
+
+def test_its_penalty_asks_for_its_own_least_thicknesses():
+    least = {"centre": 0.4 * mm, "edge": 0.2 * mm, "air": 0.15 * mm}
+    camera = build_compound(_config(**least), (9, 9), 3)
+    lens = camera.pupil.elements[0].lens
+    assert camera.penalty() == optics.lens_penalty(lens(), **least) > 0
+    assert optics_of(_config(), 550e-9).penalty() == optics.lens_penalty(lens())
+    assert repr(_config()) != repr(_config(**least))
+    plain = {"centre": 1e-3, "edge": 1e-3, "air": 1e-4}
+    assert _config(**plain).model_dump_json() == _config().model_dump_json()
+    assert not {*least} & {*_config().model_dump()}
 
 
 # --------------------------------------------------------------------------- numbers that are kept
@@ -168,17 +180,18 @@ def test_a_prescription_brings_its_distance_and_takes_glasses_by_name(tmp_path):
     [
         ({"surfaces": []}, "surfaces\n.*at least 1"),
         ({"surfaces": _SINGLET[1:]}, "one of the surfaces must be the stop"),
-        ({"surfaces": [{"radius": 0}]}, "radius is a number of metres, not 0, or inf, and not 0"),
-        ({"surfaces": [{"radius": "flat"}]}, "radius is a number .* not 'flat'"),
+        ({"surfaces": [{"radius": 0}]}, "be a number of metres except 0, or inf, not 0"),
+        ({"surfaces": [{"radius": "flat"}]}, "radius must be a number .* not 'flat'"),
         ({"surfaces": [{"material": "n_bk8"}]}, "n_bk8"),
         ({"surfaces": [{"semi_diameter": 0}]}, r"surfaces\.0\.semi_diameter\n.*greater than 0"),
         ({"surfaces": [{"curvature": 1e6, "stop": True}]}, "must be 1/metres, not 1e.06"),
-        ({"trained": ("curvature", "curvature")}, "trained names each kind of number once"),
+        ({"trained": ("curvature", "curvature")}, "trained must name each kind of number once"),
         ({"trained": ("conic", "aspheric")}, r"aspheric can be trained of the surfaces \[\]"),
         ({"focus": 1e-4}, "focus=0.0001 m has no real image .* focal length of 0.00"),
         ({"object_distance": -1.0}, "in front of the first surface, above 0, not -1"),
+        ({"edge": 0.0}, r"edge\n.*greater than 0"),
         ({"places": (1, 3)}, "two or more rows and columns, not"),
-        ({"glasses": {"A": (1.5, 60.0)}}, "glasses are those of a prescription, and there is none"),
+        ({"glasses": {"A": (1.5, 60.0)}}, "glasses are for a prescription, but there is none"),
         ({"colour": {"filters": "learned"}, "wavelengths": (5e-7,), "spectral_response": (1.0,)},
          "set one of the two"),
     ],
@@ -186,6 +199,12 @@ def test_a_prescription_brings_its_distance_and_takes_glasses_by_name(tmp_path):
 def test_what_makes_no_lens_is_refused(options, message):
     with pytest.raises(ValidationError, match=message):
         _config(**options)
+
+
+def test_an_error_of_an_index_is_not_dropped():
+    melt = optics.Surface(0.0, 1e-3, "n_bk7", index_error=1e-3)
+    with pytest.raises(ValidationError, match=r"index_error of a surface is not kept.* not 0\.001"):
+        _config(surfaces=[melt])
 
 
 def test_scenes_that_the_lens_does_not_see_are_refused_before_a_run():
@@ -213,6 +232,10 @@ def test_it_is_chosen_on_the_command_line(tmp_path):
     words = ["--front-end", "compound", "--system.front-end.surfaces.2.radius", "-5e-4"]
     bent = read_train_options(words).run.system.front_end
     assert bent.surfaces[2].curvature == -2000.0
+    words += ["--objective.penalty", "0.01", "--system.front-end.edge", "2e-5"]
+    weighed = read_train_options(words).run
+    assert weighed.objective.penalty == 0.01
+    assert weighed.system.front_end.edge == 2e-5
     with pytest.raises(joint.ConfigError, match=r"--system.front-end.prescription.*No such file"):
         read_train_options([*words, "--system.front-end.prescription", "none.zmx"])
 
@@ -232,6 +255,29 @@ def test_an_axis_is_a_number_of_a_surface():
         Study(base=base, axes=far).config({"bend": 1.0}, 0)
     with pytest.raises(ValidationError, match=r"no field of a run .*surfaces\.\*\.curvature"):
         Study(base=base, axes={"b": Axis(path="system.front_end.curvature", values=(1.0, 2.0))})
+
+
+def test_glass_that_starts_too_thin_ends_thick_enough():
+    thin = [_SINGLET[0], _SINGLET[1] | {"thickness": 0.1 * mm}, *_SINGLET[2:]]
+    least = {"centre": 0.2 * mm, "air": 0.05 * mm}
+    front_end = _config(surfaces=thin, trained=("thickness",), rank=4, **least)
+    scenes = joint.build_data(joint.PhantomConfig(count=24, image_size=16))
+    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 256, 7))
+    camera = joint.build_front_end(front_end, (16, 16), 3)
+    start = float(camera.penalty().detach())
+    assert start == pytest.approx(0.25, abs=0.01)  # half of the glass is missing
+    history = joint.fit(
+        joint.ImagingSystem(front_end=camera, classifier=head),
+        scenes.subset(range(0, 24, 2)),
+        scenes.subset(range(1, 24, 2)),
+        objective=joint.Objective(penalty=2.0),
+        config=joint.Training(
+            epochs=5, batch_size=6, learning_rates={"front_end": 0.3}, restore_best=False
+        ),
+        progress=False,
+    )
+    assert float(camera.pupil.elements[0].lens()[1].thickness.detach()) > 0.19 * mm
+    assert history.epochs[-1].validation["loss_penalty"] < 0.01 * start
 
 
 def test_a_run_that_trains_curvatures_is_resumed_to_equal_bits_loaded_and_exported(tmp_path):

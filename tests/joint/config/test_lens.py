@@ -374,7 +374,7 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strength": 1.0}, "strength=1 is that of an element"),
+        ({"strength": 1.0}, "strength=1 needs an element"),
         ({"element": "random"}, "needs a strength above 0"),
         ({"material": "jade"}, "no material is called 'jade'; choose from"),
         ({"wavelengths": (550.0,)}, "wavelengths must be in metres, 1e-9 to 1e-2, not 550"),
@@ -387,8 +387,8 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
             r"pixel_pitch=3\.5e-06 m is wider than lambda s' / D = 1\.85e-06 m .*oversample=3, or",
         ),
         ({"pixel_pitch": 2.0}, r"give all lengths in metres; of these, oversample=\d+ would be"),
-        ({"element": "phase", "levels": 4}, "are those of element='height', not 'phase'"),
-        ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
+        ({"element": "phase", "levels": 4}, "are for element='height', not 'phase'"),
+        ({"element": "phase", "max_height": 1e-6}, "max_height, .*for element='height'"),
         (
             {"element": "height", "max_height": 1.0},
             "max_height must span less than .*: it spans 1, and 96 samples .* are 0.00252632 wide",
@@ -522,12 +522,12 @@ def test_a_broad_band_blurs_less_than_its_reddest_light_and_more_than_its_bluest
             {"spectral_response": (1.0, 2.0, 3.0), "wavelengths": (5e-7, 6e-7)},
             "has 3 values, and wavelengths 2: give as many",
         ),
-        ({"spectral_response": (1.0, -1.0), "wavelengths": (5e-7, 6e-7)}, "is not negative"),
-        ({"spectral_response": (0.0, 0.0), "wavelengths": (5e-7, 6e-7)}, "each channel sees light"),
+        ({"spectral_response": (1.0, -1.0), "wavelengths": (5e-7, 6e-7)}, "not be negative"),
+        ({"spectral_response": (0.0, 0.0), "wavelengths": (5e-7, 6e-7)}, "channel needs light"),
         ({"spectral_response": (math.nan,), "wavelengths": (5e-7,)}, "a finite number"),
         (
             {"spectral_response": (1.0,), "wavelengths": (5e-7,), "colour": {"filters": "fixed"}},
-            "spectral_response of one channel several wavelengths: set one of the two",
+            "spectral_response gives one channel several wavelengths: set one of the two",
         ),
     ],
 )
@@ -537,5 +537,5 @@ def test_a_response_that_is_none_is_refused(options, message):
 
 
 def test_a_response_of_other_channels_than_the_scenes_is_refused():
-    with pytest.raises(joint.ConfigError, match=r"is of 1 channels, 2 wavelengths each, .* have 3"):
+    with pytest.raises(joint.ConfigError, match=r"has 1 channels, 2 wavelengths each, .* have 3"):
         _build(channels=3, wavelengths=(5e-7, 6e-7), spectral_response=(1.0, 1.0))

@@ -333,5 +333,5 @@ def test_what_is_no_field_of_a_lens_is_refused(options, said):
 
 def test_what_takes_one_psf_for_all_places_is_refused():
     assert joint.LensConfig(off_axis={"places": (3, 3), "rank": 3}, restoration=0.1)
-    with pytest.raises(ValidationError, match="PSF of its own, and restoration takes one for all"):
+    with pytest.raises(ValidationError, match="its own PSF, but restoration takes one for all"):
         joint.LensConfig(off_axis={"coma": 0.1}, restoration=0.1)

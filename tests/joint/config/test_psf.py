@@ -328,7 +328,12 @@ _CODES = np.arange(64, dtype=np.uint8).reshape(8, 8)
         ("four.npy", _FLAT[None, None], r"not float64 \(1, 1, 8, 8\)"),
         ("none.npy", np.zeros((0, 8)), r"not float64 \(0, 8\)"),
         ("nan.npy", np.where(_FLAT > 0, np.nan, 0), "must be finite"),
-        ("negative.npy", _FLAT - 0.01 * np.eye(8)[::-1] - 0.01, "not negative, and its least"),
+        (
+            "negative.npy",
+            _FLAT - 0.01 * np.eye(8)[::-1] - 0.01,
+            "its least value .*content='picture'",
+        ),
+        ("above.npy", 1.00003 * _FLAT, r"but this one to 1\.00003: give front_end\.throughput"),
         ("bright.npy", 2 * _FLAT, "at most 1, but this one to 2: give front_end.throughput"),
         ("last.npy", np.stack([_FLAT] * 3, 2), r"it has 8 channels.*moveaxis\(psf, -1, 0\)"),
         (

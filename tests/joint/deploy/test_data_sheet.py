@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -127,11 +128,53 @@ def test_a_system_without_a_camera_and_one_whose_element_has_no_pupil():
     assert data_sheet(_system(front_end=infinite), image_size=32).field_of_view is None
 
 
+def test_the_contrast_of_a_fixed_psf_is_that_of_its_transform():
+    source = torch.Generator().manual_seed(0)
+    psf = torch.rand(2, 16, 24, generator=source, dtype=torch.float64)
+    psf *= 0.7 / psf.sum((-2, -1), keepdim=True)
+    given = optics.IncoherentImaging(psf)
+    sheet = data_sheet(joint.ImagingSystem(front_end=given), image_size=32, channels=2)
+    assert sheet.lens is None
+    assert sheet.psf_mtf is not None
+    mtf = optics.mtf(psf)  # its samples have 1/8, 1/4 and, as -1/2, 1/2
+    torch.testing.assert_close(sheet.psf_mtf[..., 0], mtf[:, [10, 12, 0], 12])
+    torch.testing.assert_close(sheet.psf_mtf[..., 1], mtf[:, 8, [15, 18, 0]])
+    last = str(sheet).splitlines()[-1]
+    assert last.startswith(f"1        {mtf[1, 10, 12]:.3f} y {mtf[1, 8, 15]:.3f} x  ")
+    told = json.loads(json.dumps(sheet.to_dict(), allow_nan=False))
+    assert told["psf_mtf"] == sheet.psf_mtf.tolist()
+    # One for all channels has one row; a lens, and a kernel, which is trained, have none.
+    one = data_sheet(_system(front_end=optics.IncoherentImaging(psf[0])), image_size=32)
+    assert sum(line.startswith("all ") for line in str(one).splitlines()) == 1
+    for other in (_lens(), optics.LearnedKernel("identity", 5), None):
+        assert data_sheet(_system(front_end=other), image_size=32).psf_mtf is None
+
+
+def test_the_contrast_of_the_psfs_of_places_is_that_of_each():
+    psfs = torch.rand(1, 3, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    psfs /= psfs.sum((-2, -1), keepdim=True)
+    psfs[0, 2, 1] = 0
+    camera = optics.VaryingImaging(psfs, rank=3)
+    sheet = data_sheet(joint.ImagingSystem(front_end=camera), image_size=32)
+    corner = optics.IncoherentImaging(psfs[0, 1])
+    alone = data_sheet(joint.ImagingSystem(front_end=corner), image_size=32)
+    assert sheet.psf_mtf is not None
+    assert sheet.psf_mtf.shape == (1, 3, 3, 3, 2)
+    torch.testing.assert_close(sheet.psf_mtf[0, 1], alone.psf_mtf)
+    rows = str(sheet).splitlines()[-6:]
+    assert [row[:4] for row in rows] == ["0, 1"] * 3 + ["0, 2"] * 3
+    assert rows[4].split()[3:] == ["none"] * 3  # a dark channel
+    assert sheet.to_dict()["psf_mtf"][0][2][1] == [[None, None]] * 3
+
+
 def test_the_angle_of_the_corner_says_what_is_seen():
     wide = _lens(projection=optics.Projection(half_field=0.5))
     sheet = data_sheet(_system(front_end=wide), image_size=(24, 32))
     corner = 0.5 * math.tan(0.5)  # metres, half a metre away
     assert sheet.field_of_view == pytest.approx((corner * 2 * 0.6, corner * 2 * 0.8))
+    # The angle is that at the entrance pupil.
+    behind = replace(sheet, lens=replace(sheet.lens, entrance_pupil=0.1))
+    assert behind.field_of_view == pytest.approx((corner * 2 * 0.72, corner * 2 * 0.96))
     (told,) = (problem for problem in sheet.problems if "half_field" in problem)
     assert "30.4 mm from the axis, and by 24 x 32 pixels of 5 um 0.1 mm" in told
     assert sheet.lens is not None

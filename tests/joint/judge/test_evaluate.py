@@ -12,7 +12,7 @@ import compress
 import joint
 import optics
 from joint.feed import Feed, generators
-from joint.judge.evaluate import _light
+from joint.judge.evaluate import _light, try_points
 
 
 class _Noisy(nn.Module):
@@ -255,6 +255,19 @@ def test_one_pass_is_at_one_point(name, several, system, lesions):
         joint.evaluate(system, lesions, **{name: several})
 
 
+def test_points_are_tried_with_one_picture(lesions):
+    shutter = optics.CodedExposure(optics.shutter_code("open", 8), 2.0)
+    system = joint.ImagingSystem(front_end=shutter).train()
+    seen = []
+    system.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    points = [joint.OperatingPoint(motion=pixels) for pixels in (0.0, 4.0, 1000.0)]
+    try_points(system, lesions, points[:2])
+    assert seen == [1, 1]
+    with pytest.raises(ValueError, match="motion=1000 pixels RMS is more than"):
+        try_points(system, lesions, points)
+    assert (system.training, shutter.motion) == (True, 2.0)
+
+
 def test_an_objective_is_one_of_joint(system, lesions):
     with pytest.raises(TypeError, match=r"must be a joint\.Objective, not dict; make one with jo"):
         joint.evaluate(system, lesions, objective={"task": 1})
@@ -351,7 +364,7 @@ def test_views_need_a_name_and_a_classifier(system, lesions):
     with pytest.raises(ValueError, match="views must be one of identity, mirror"):
         joint.evaluate(system, lesions, views="turned")
     system.classifier = None
-    with pytest.raises(ValueError, match="without a classifier says nothing"):
+    with pytest.raises(ValueError, match="has no classifier, so that"):
         joint.evaluate(system, lesions, views="mirror")
 
 

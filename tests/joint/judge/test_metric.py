@@ -75,6 +75,7 @@ def test_a_number_needs_the_stage_without_which_it_is_none(lesions):
     found = joint.evaluate(bare, lesions, objective=joint.Objective(task=0)).scalars()
     for metric in (*MONITORS, "loss_task", "loss_rate", "loss_distortion"):
         assert (found.get(metric) is None) == (stage_of(metric) is not None), metric
+    assert stage_of("loss_penalty") == "front_end"
     for metric in ("throughput", "light_share"):
         assert stage_of(metric) == "front_end"
         assert found[metric] is None

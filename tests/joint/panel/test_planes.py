@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -12,10 +9,10 @@ from joint.panel.planes import draw_light
 from joint.panel.screen import plane_colours
 
 
-def test_panels_need_no_matplotlib_before_something_is_drawn():
+def test_panels_need_no_matplotlib_before_something_is_drawn(fresh):
     parts = "joint.panel.element, joint.panel.planes, joint.panel.score, joint.panel.screen"
     code = f"import sys, {parts}; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert fresh.run(code).returncode == 0
 
 
 @pytest.mark.parametrize("encoding", ["srgb", "linear"])

@@ -93,7 +93,7 @@ def test_jpeg_of_tables_has_a_quality_while_they_are_the_standard_ones(sources):
     assert codec.quality == 30
     with torch.no_grad():
         codec.log_tables += 1
-    with pytest.raises(ValueError, match="has custom tables, trained or set"):
+    with pytest.raises(ValueError, match="has its own tables, trained or set"):
         find_quality(codec, sources, 7.5)
 
 

@@ -1,9 +1,5 @@
-import io
-
 import pytest
-from matplotlib.figure import Figure
 from pages import RESAMPLES, Page, train
-from PIL import Image
 
 from joint.report import report_html
 
@@ -26,19 +22,6 @@ def lens(tmp_path_factory):
 @pytest.fixture(scope="session")
 def text(whole):
     return report_html([whole], resamples=RESAMPLES)
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """A blank picture for each figure, which is built all the same: for who reads words alone.
-
-    Two thirds of the time of a report are the letters and lines of its figures.
-    """
-    content = io.BytesIO()
-    Image.new("L", (3, 3)).save(content, "PNG")
-    monkeypatch.setattr(
-        Figure, "savefig", lambda _, file, **options: file.write(content.getvalue())
-    )
 
 
 @pytest.fixture(scope="session")

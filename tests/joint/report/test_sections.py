@@ -24,7 +24,7 @@ def test_all_parts_are_there_in_their_order(parsed):
         (["classifier"], ["The system has no classifier."]),
     ],
 )
-def test_a_part_that_does_not_apply_says_why(stages, said, tmp_path):
+def test_a_part_that_does_not_apply_says_why(stages, said, tmp_path, undrawn):
     options = [word for stage in stages for word in (f"--{stage.replace('_', '-')}", "none")]
     codec = [] if "codec" in stages else ["--codec", "png"]
     folder = train(tmp_path / "run", *codec, *options)

@@ -429,12 +429,12 @@ def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(
 
     def rebuilt(*given):
         system = built(*given)
-        system.extra_repr = lambda: "of another version"
+        system.encoding = "linear"
         return system
 
     with monkeypatch.context() as patched:
         patched.setattr("joint.run.complete.built", rebuilt)
-        refused(_steady(3), copied, "the system has of another version instead of")
+        refused(_steady(3), copied, "encoding='srgb' there, encoding='linear' here")
     places = [_copied(teacher[1], tmp_path / name) for name in ("one", "other")]
     weights, head = joint.load_checkpoint(places[1] / "best.safetensors")
     weights["classifier.head.bias"] += 1
@@ -448,9 +448,9 @@ def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(
     refused(long, taught, "the teacher is another one")
     for path in copied.glob("checkpoint*"):
         path.unlink()
-    refused(_steady(3), copied, "has no checkpoint any more, which had the moments")
+    refused(_steady(3), copied, "no longer has its checkpoint with the moments")
     (copied / "result.json").unlink()
-    refused(_steady(2), copied, "has best.safetensors of a run, and no checkpoint.safetensors to")
+    refused(_steady(2), copied, "has best.safetensors of a run, but no checkpoint.safetensors to")
     shutil.copy(copied / "best.safetensors", copied / "checkpoint.safetensors")
     refused(_steady(3), copied, "has a checkpoint.safetensors that is not one of a training run")
     again = shutil.copytree(named, tmp_path / "again")

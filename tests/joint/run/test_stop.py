@@ -1,7 +1,5 @@
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -74,7 +72,7 @@ def test_another_thread_changes_no_handler_but_may_ask():
     assert seen == [*before, (True, "request")]
 
 
-def test_a_signal_from_outside_ends_a_loop():
+def test_a_signal_from_outside_ends_a_loop(fresh_joint):
     code = (
         "from joint.run.stop import graceful_stop\n"
         "import time\n"
@@ -84,8 +82,7 @@ def test_a_signal_from_outside_ends_a_loop():
         "        time.sleep(0.01)\n"
         "print('saved', stop.reason)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    with process:
+    with fresh_joint.start(code) as process:
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGTERM)
         assert process.stdout.read() == "saved SIGTERM\n"

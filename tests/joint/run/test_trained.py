@@ -9,6 +9,7 @@ import joint
 import joint.run.complete
 import optics
 from joint.config.psf import PSFConfig
+from joint.described import described
 from joint.run.trained import load_trained
 
 
@@ -64,7 +65,7 @@ def test_an_edited_configuration_is_told(tmp_path):
 
     edited(sensor=joint.SensorConfig(photons=5))
     for load in (joint.load_run, joint.load_system):
-        message = r"photons=10000/pixel there, photons=5/pixel here; .* put back the .*config\.json"
+        message = r"photons=10000.0 there, photons=5.0 here; .* put back the .*config\.json"
         with pytest.warns(UserWarning, match=message) as said:
             load(tmp_path)
         assert [each.filename for each in said] == [__file__]
@@ -114,7 +115,7 @@ def test_the_weights_are_those_that_training_leaves(tmp_path):
     state["optimizer.a.step"] = torch.tensor([4.0])
     checkpoint = tmp_path / "checkpoint.safetensors"
     joint.save_checkpoint(checkpoint, state, {"identity": identity(), "epoch": 0, "records": []})
-    with pytest.raises(joint.CheckpointError, match="no trained weights yet: no epoch is over"):
+    with pytest.raises(joint.CheckpointError, match="no trained weights yet: no epoch has ended"):
         load_trained(tmp_path, last)
     with pytest.raises(joint.CheckpointError, match=r"there is no checkpoint at .*best"):
         load_trained(tmp_path, joint.Training())
@@ -211,22 +212,23 @@ def test_the_folder_of_fit_says_how_to_go_on(fitted, tmp_path):
 def test_the_camera_is_compared_with_that_of_the_training(fitted, tmp_path):
     tensors, head = joint.load_checkpoint(fitted["best"][1] / "best.safetensors")
     bright, dim = optics.Sensor(2000, bit_depth=8), optics.Sensor(50, bit_depth=5)
-    head["identity"]["system"] = repr(_system().replace(sensor=bright))
+    head["identity"]["system"] = described(_system().replace(sensor=bright))
     joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
     joint.load_fitted(_system().replace(sensor=bright), tmp_path)
-    message = r"another sensor: photons=2000/pixel there, photons=50/pixel here; bit_depth=8 there"
+    message = r"another sensor: photons=2000.0 there, photons=50.0 here; bit_depth=8 there"
     with pytest.warns(UserWarning, match=message):
         joint.load_fitted(_system().replace(sensor=dim), tmp_path)
     with pytest.warns(UserWarning, match=r"another sensor: Sensor there, none here"):
         joint.load_fitted(_system(), tmp_path)
     with pytest.warns(UserWarning, match=r"another sensor: none there, Sensor here"):
         joint.load_fitted(_system().replace(sensor=dim), fitted["best"][1])
-    head["identity"]["system"] = repr(_system().replace(sensor=optics.Sensor(2000, cfa="rggb")))
+    mosaic = _system().replace(sensor=optics.Sensor(2000, cfa="rggb"))
+    head["identity"]["system"] = described(mosaic)
     joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
     joint.load_fitted(_system().replace(sensor=optics.Sensor(2000, cfa="rggb")), tmp_path)
     for sensor, told in (
-        (optics.Sensor(50, cfa="rggb"), r"photons=2000/pixel there, photons=50/pixel here; gain="),
-        (optics.Sensor(2000, cfa="bggr"), "another sensor: cfa: rg/gb there, bg/gr here"),
+        (optics.Sensor(50, cfa="rggb"), r"photons=2000.0 there, photons=50.0 here; gain="),
+        (optics.Sensor(2000, cfa="bggr"), "sensor: cfa: rows='rg/gb' there, rows='bg/gr' here"),
         (optics.Sensor(2000), "cfa: ColourFilterArray there, none here"),
     ):
         with pytest.warns(UserWarning, match=told):
@@ -244,13 +246,13 @@ def test_the_quality_is_compared_with_that_of_the_training(fitted, tmp_path):
         system.codec.quality = quality
         return system
 
-    def trained(printed):
-        head["identity"]["system"] = repr(printed)
+    def trained(system):
+        head["identity"]["system"] = described(system)
         joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
 
     trained(at(0))
     joint.load_fitted(at(0), tmp_path)
-    with pytest.warns(UserWarning, match=r"another codec: quality=0 there, not set here"):
+    with pytest.warns(UserWarning, match=r"another codec: quality=0.0 there, quality=None here"):
         joint.load_fitted(_system(), tmp_path)
     trained(_system())  # of several qualities, at them all: any may be chosen
     joint.load_fitted(at(0), tmp_path)
@@ -297,7 +299,7 @@ def test_a_format_of_a_run_in_python_says_the_channels_of_its_pictures(fitted, t
     for channels in (1, 3):
         head["identity"]["codec_channels"] = None
         head["identity"]["scenes"]["channels"] = channels
-        head["identity"]["system"] = ""
+        head["identity"]["system"] = described(joint.ImagingSystem(codec=compress.PNG()))
         joint.save_checkpoint(tmp_path / "best.safetensors", {}, head)
         assert joint.load_codec(tmp_path, codec=compress.PNG()).channels == channels
 

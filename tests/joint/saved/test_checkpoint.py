@@ -4,8 +4,6 @@ import os
 import pickle
 import re
 import shutil
-import subprocess
-import sys
 from contextlib import nullcontext
 
 import pytest
@@ -112,7 +110,7 @@ def test_nothing_is_kept_when_nothing_was_there(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_killed_writer_leaves_the_old_file_whole(tmp_path):
+def test_a_killed_writer_leaves_the_old_file_whole(fresh_joint, tmp_path):
     path = tmp_path / "state.safetensors"
     code = (
         "import sys, torch, joint, pathlib\n"
@@ -123,10 +121,7 @@ def test_a_killed_writer_leaves_the_old_file_whole(tmp_path):
         " {'x': torch.full((300_000,), float(number))}, {'number': number})\n"
         "    print(number, flush=True)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
-    )
-    with process:
+    with fresh_joint.start(code, path) as process:
         for _ in range(5):
             process.stdout.readline()
         process.kill()

@@ -3,8 +3,6 @@ import os
 import platform
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -24,14 +22,9 @@ with locked(pathlib.Path(sys.argv[1])):
 
 
 @pytest.fixture
-def other(tmp_path):
+def other(fresh_joint, tmp_path):
     """Another process, which holds tmp_path."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLDING, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with fresh_joint.start(_HOLDING, tmp_path) as process:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()

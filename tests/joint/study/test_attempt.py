@@ -12,9 +12,9 @@ from joint.study.attempt import (
     begin,
     end,
     ended_epochs,
-    given_up,
     lost_together,
     take_back,
+    why_abandoned,
 )
 from joint.study.store import ATTEMPTS_FILE
 
@@ -68,15 +68,15 @@ def test_starts_among_others_are_not_held_against_a_run(folder):
     begin(folder)
     for _ in range(5):
         begin(folder, together=4)
-    assert given_up(folder.path) is None
+    assert why_abandoned(folder.path) is None
     begin(folder)
-    assert "3 starts from the same point" in given_up(folder.path)
+    assert "3 starts from the same point" in why_abandoned(folder.path)
     begun = (folder.path / ATTEMPTS_FILE).read_bytes()
     with pytest.raises(RunAbandoned):
         begin(folder, together=4)
     assert (folder.path / ATTEMPTS_FILE).read_bytes() == begun
     _arrive(folder)
-    assert given_up(folder.path) is None
+    assert why_abandoned(folder.path) is None
 
 
 def test_epochs_that_ended_are_the_lines_of_the_history(folder):

@@ -130,8 +130,8 @@ def test_conditions_follow_from_each_other():
 @pytest.mark.parametrize(
     ("when", "message"),
     [
-        ({"codek": "jpeg"}, "names 'codek', which is no axis; did you mean 'codec'"),
-        ({"system.codec.kind": "jpeg"}, "which is no axis; did you mean 'codec'"),
+        ({"codek": "jpeg"}, "names 'codek', which is not an axis; did you mean 'codec'"),
+        ({"system.codec.kind": "jpeg"}, "which is not an axis; did you mean 'codec'"),
         ({"codec": "jpg"}, "the condition of the axis quality, codec: there is no level 'jpg'"),
         ({"codec": ()}, "allows no level of codec"),
         ({"light": 100}, "light, a range that hardly ever equals one number"),

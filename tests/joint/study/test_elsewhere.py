@@ -6,6 +6,7 @@ import math
 import re
 import warnings
 from dataclasses import replace
+from textwrap import indent
 
 import numpy as np
 import pytest
@@ -133,7 +134,8 @@ def test_the_comparisons_of_the_plan_are_made_at_each_point_as_exploration(train
     assert text.startswith("exploration: loss of the trained designs, means with 95 % intervals\n")
     assert re.fullmatch(r" *design +as built +60 photons/pixel *", text.splitlines()[1])
     assert "\nas built\n  " in text
-    assert "\nat 60 photons/pixel\n  " in text
+    contrast = indent(str(found.places[1].contrasts[0]), "  ")
+    assert f"\nat 60 photons/pixel\n{contrast}" in text
     assert f"{found.places[1].estimates[0].mean:.4f}" in text
     told = json.loads(found.to_json())
     assert [place["point"] for place in told["places"]] == [{}, {"photons": 60}]

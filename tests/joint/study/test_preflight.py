@@ -65,6 +65,18 @@ def test_what_weighs_labels_needs_a_classifier(small_base, small_study, tmp_path
         create_study(study, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["none", "kernel"])
+def test_what_weighs_a_penalty_needs_a_front_end_that_has_one(
+    small_base, small_study, tmp_path, kind
+):
+    cameras = Axis(path="system.front_end", values=({"kind": "compound"}, {"kind": kind}))
+    base = _base(small_base, joint.Objective(penalty=0.1), codec=joint.NoneConfig())
+    study = small_study(base=base, axes={"camera": cameras}, plan=Plan())
+    message = rf"camera={kind} .*penalty=0.1 needs a front end with a penalty, and '{kind}' has non"
+    with pytest.raises(ConfigError, match=message):
+        create_study(study, tmp_path)
+
+
 def test_a_rate_may_stand_where_no_camera_learns_it(small_base, small_study, tmp_path):
     """As in a run: the classifier alone learns, of files whose bits are what they are."""
     base = _base(small_base, joint.Objective(rate=0.1))

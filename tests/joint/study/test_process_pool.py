@@ -37,6 +37,7 @@ def _refuse(kind):
     raise {"two": lambda: _OfTwoWords("no", "way"), "held": _Held}[kind]()
 
 
+@pytest.mark.usefixtures("forked")
 def test_answers_that_cannot_travel_are_told_in_words():
     pool = ProcessEach()
     two, held = pool.submit(_refuse, "two"), pool.submit(_refuse, "held")
@@ -88,6 +89,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     assert told == ""
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_process_for_each_call():
     pool = ProcessEach()
     bad, lost = pool.submit(_fail, "no"), pool.submit(_die, 9)

@@ -17,7 +17,7 @@ from joint.study import (
     open_study,
 )
 from joint.study.attempt import began_with
-from joint.study.store import ATTEMPTS_FILE, given_up, read_failure, without_weights
+from joint.study.store import ATTEMPTS_FILE, is_machine_fault, read_failure, without_weights
 
 
 def test_the_study_is_written_before_any_run(ledger):
@@ -83,7 +83,7 @@ def test_a_plan_that_was_changed_by_hand_is_told(ledger):
     ],
 )
 def test_no_memory_is_no_outcome_of_a_design(error, message, machine):
-    assert given_up(error, message) is machine
+    assert is_machine_fault(error, message) is machine
 
 
 @pytest.mark.parametrize("best", [True, False])

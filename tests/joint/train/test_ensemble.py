@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from small import Uneven
 from torch import nn
 
 import compress
@@ -523,10 +524,13 @@ def test_what_teaches_and_weighs_is_as_it_is_alone(lesions, others):
     )
     assert len(set(rare.counts.tolist())) > 1
     objective = joint.Objective(
-        rate=0.05, distortion=1.0, distillation=2.0, class_weight_power=1.0, deferred_from=1
-    )
+        rate=0.05, distortion=1.0, distillation=2.0, penalty=0.5, class_weight_power=1.0,
+        deferred_from=1,
+    )  # fmt: skip
     configs = [_settings(seed, epochs=2, restore_best=False) for seed in SEEDS]
     together = [_system(seed, codec=Weighing) for seed in SEEDS]
+    for system in together:
+        system.front_end = Uneven("unsharp", 3)
     alone, teachers = copy.deepcopy(together), [_system(seed) for seed in (6, 7, 8)]
     given = {"objective": objective, "progress": False}
     histories = joint.fit_ensemble(
@@ -537,6 +541,7 @@ def test_what_teaches_and_weighs_is_as_it_is_alone(lesions, others):
         for ours, theirs in zip(history.epochs, expected.epochs, strict=True):
             assert ours.train == pytest.approx(theirs.train, rel=1e-2)
         assert ours.train["distillation"] > 1e-3
+        assert ours.train["penalty"] > 0.5
     _close(together, alone)
 
 

@@ -36,8 +36,9 @@ def test_a_history_prints_its_first_best_and_last_epoch():
     assert text.startswith("1 epoch (stopped early), counted from 1: epoch 1 is the best by valida")
     assert "first, best, last" in text
     assert len(text.splitlines()) == 3
-    assert "(interrupted, can go on)" in str(
+    assert "(interrupted, can be resumed)" in str(
         joint.History("loss", records, 1, stopped_early=True, interrupted=True)
     )
-    assert str(joint.History("auc")) == "no epoch has ended yet; judged by validation auc"
+    text = str(joint.History("auc"))
+    assert text == "no epoch has ended yet; the best is chosen by validation auc"
     assert str(records[1]).splitlines()[1].split() == ["2", "1.9", "1.25", "0.25", "0.5", "100"]

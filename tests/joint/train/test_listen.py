@@ -4,8 +4,6 @@ import builtins
 import json
 import math
 import signal
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -259,11 +257,12 @@ with tensorboard_writer(sys.argv[2]) as log:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_that_is_killed_and_resumed_has_each_epoch_once(lesions, others, tmp_path, when):
+def test_a_run_that_is_killed_and_resumed_has_each_epoch_once(
+    fresh_joint, lesions, others, tmp_path, when
+):
     """Killed when an epoch is safe and not yet logged; or logged, with the file torn."""
     accumulator = _accumulator(tmp_path)
-    program = [sys.executable, "-c", _KILLED, str(Path(__file__).parents[1]), str(tmp_path), when]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    done = fresh_joint.run(_KILLED, Path(__file__).parents[1], tmp_path, when)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(_history(tmp_path)) == 2
     (event_file,) = (tmp_path / "tensorboard").iterdir()

@@ -1,8 +1,6 @@
 import json
 import math
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -487,7 +485,9 @@ print("finished", flush=True)
 """
 
 
-def test_a_run_killed_at_random_points_resumes_to_equal_bits(lesions, others, tmp_path):
+def test_a_run_killed_at_random_points_resumes_to_equal_bits(
+    fresh_joint, lesions, others, tmp_path
+):
     config = _settings(epochs=12, checkpoint_every=1)
     whole = full_system()
     started = time.perf_counter()
@@ -498,12 +498,7 @@ def test_a_run_killed_at_random_points_resumes_to_equal_bits(lesions, others, tm
     folder = tmp_path / "killed"
     killed, finished = 0, False
     for delay in [*delays, None]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _KILLED, str(Path(__file__).parents[1]), str(folder)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        with process:
+        with fresh_joint.start(_KILLED, Path(__file__).parents[1], folder) as process:
             assert process.stdout.readline() == "started\n"
             if delay is not None:
                 time.sleep(delay)
@@ -674,7 +669,7 @@ def test_what_is_left_of_a_run_is_not_trained_over(lesions, others, tmp_path, re
             if path.suffix != ".jsonl" and path.name not in kept:
                 path.unlink()
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-        with pytest.raises(joint.CheckpointError, match=f"has {left} of a run, and no checkpoint"):
+        with pytest.raises(joint.CheckpointError, match=f"has {left} of a run, but no checkpoint"):
             _fit(full_system(3), lesions, others, directory=tmp_path, resume=resume)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

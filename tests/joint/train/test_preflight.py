@@ -1,6 +1,6 @@
 import pytest
 import torch
-from small import Head, _fit, _same, _settings, _state, full_system
+from small import Head, Uneven, _fit, _same, _settings, _state, full_system
 from torch import nn
 
 import classify
@@ -323,6 +323,28 @@ def test_what_a_turn_cannot_move_is_refused_before_the_first_step(lesions, other
         parameter.requires_grad_(False)
     alone = _settings(plan="alternating", turn_epochs=2, epochs=2)
     _fit(system, lesions, others, objective=joint.Objective(), config=alone)
+
+
+def test_a_penalty_that_nothing_learns_from_is_refused_before_the_first_step(
+    lesions, others, monkeypatch
+):
+    def train(front_end, **settings):
+        system = joint.ImagingSystem(front_end=front_end, classifier=Head())
+        objective = joint.Objective(penalty=0.1)
+        _fit(system, lesions, others, objective=objective, config=_settings(**settings))
+
+    # A turn in which the front end rests is of no account, as long as it has one.
+    train(Uneven("identity", 3), plan="alternating", turn_epochs=1, epochs=2)
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    message = "penalty of Uneven has no gradient to what learns here, so that penalty=0.1 would do"
+    with pytest.raises(ValueError, match=message):
+        train(Uneven("identity", 3), stages=("classifier",))
+    with pytest.raises(ValueError, match=message):
+        train(Uneven("identity", 3).requires_grad_(False))
+    with pytest.raises(ValueError, match=r"weight of 0\.1 for penalty, but the system has no"):
+        train(optics.LearnedKernel("identity", 3))
+    with pytest.raises(ValueError, match="monitor='loss_penalty' needs a front_end, and the syst"):
+        train(None, monitor="loss_penalty")
 
 
 def test_a_plan_with_a_turn_in_which_nothing_learns_is_refused(lesions, others):

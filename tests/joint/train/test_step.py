@@ -1,6 +1,18 @@
+import copy
+
 import pytest
 import torch
-from small import OBJECTIVE, Head, _fit, _gradients, _same, _settings, _state, full_system
+from small import (
+    OBJECTIVE,
+    Head,
+    Uneven,
+    _fit,
+    _gradients,
+    _same,
+    _settings,
+    _state,
+    full_system,
+)
 from torch import nn
 
 import classify
@@ -111,14 +123,38 @@ def test_micro_batches_take_the_step_of_the_whole(lesions, others):
         system = full_system()
         system.classifier.net[1] = nn.Identity()  # statistics of a part are not those of a whole
         system.classifier.net[7] = nn.Identity()  # no dropout: it has no sources of its own
+        system.front_end = Uneven("identity", 3)
         config = _settings(micro_batches=micro_batches, epochs=1, batch_size=48)
-        history = _fit(system, lesions, others, config=config)
+        weighed = OBJECTIVE.model_copy(update={"penalty": 0.3})
+        history = _fit(system, lesions, others, config=config, objective=weighed)
         steps.append((_gradients(system), history.epochs[0]))
     (whole, record), (parts, other) = steps
     for name, gradient in whole.items():
         assert (parts[name] - gradient).norm() < 1e-4 * gradient.norm(), name
     assert record.train == pytest.approx(other.train, rel=1e-5)
     assert record.gradient_norms == pytest.approx(other.gradient_norms, rel=1e-4)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_a_penalty_counts_once_in_a_step(lesions, others, micro_batches):
+    system = joint.ImagingSystem(front_end=Uneven("gaussian", 3), classifier=Head())
+    start = copy.deepcopy(system.front_end)
+    config = _settings(
+        micro_batches=micro_batches, epochs=1, batch_size=48, optimizer="adam", monitor="loss",
+        stages=("front_end",), gradient_clip=None, restore_best=False,
+    )  # fmt: skip
+    history = _fit(
+        system, lesions, others, config=config, objective=joint.Objective(task=0, penalty=2.0)
+    )
+    (2.0 * start.penalty()).backward()
+    for ours, theirs in zip(system.front_end.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    record = history.epochs[0]
+    assert record.train["penalty"] == pytest.approx(start.penalty().item())
+    assert record.train["total"] == pytest.approx(2 * start.penalty().item())
+    now = system.front_end.penalty().item()
+    assert record.validation["loss_penalty"] == pytest.approx(now)
+    assert record.validation["loss"] == pytest.approx(2 * now)
 
 
 def test_class_weights_of_parts_add_up_to_those_of_the_step(lesions, others):

@@ -1,13 +1,10 @@
 """A system that is taught by another one."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
-from small import Head, _fit, _same, _settings, _state, full_system
+from small import Head, Uneven, _fit, _same, _settings, _state, full_system
 from torch import nn
 
 import compress
@@ -303,6 +300,10 @@ def test_the_loss_of_an_evaluation_cannot_know_the_best_epoch_of_a_teacher(lesio
     system = joint.ImagingSystem(classifier=Smooth())
     with pytest.raises(ValueError, match="has no weight but distillation: use another monitor"):
         _fit(system, lesions, others, objective=ALONE, teacher=clean)
+    system = joint.ImagingSystem(front_end=Uneven(), classifier=Smooth())
+    objective = ALONE.model_copy(update={"penalty": 0.1})
+    with pytest.raises(ValueError, match="has no weight but distillation and penalty: use another"):
+        _fit(system, lesions, others, objective=objective, teacher=clean)
 
 
 # ---------------------------------------------------------------------------------- several at once
@@ -352,31 +353,20 @@ def test_an_ensemble_has_no_teacher_among_its_members(lesions, others, clean):
         joint.fit_ensemble(systems, lesions, others, teacher=[clean, None], **given)
 
 
-def test_two_processes_are_taught_as_one(tmp_path):
-    """By torchrun, on the CPU: a step of all pictures, divided."""
+def test_two_processes_are_taught_as_one(fresh_joint, tmp_path):
+    """On the CPU: a step of all pictures, divided."""
     given = [
         "train", "--quiet", "--data.count", "60", "--data.image-size", "16",
         "--front-end", "none", "--codec", "none", "--training.epochs", "1",
         "--training.batch-size", "64",
-    ]  # fmt: skip
-    torchrun = [
-        "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1",
-        "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0",
     ]  # fmt: skip
 
     def alone(*command):
         assert main([*map(str, command)]) == 0
 
     def together(*command):
-        done = subprocess.run(
-            [sys.executable, *torchrun, "-m", "joint.cli", *map(str, command)],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        code = "import sys; from joint.cli import main; sys.exit(main(sys.argv[1:]))"
+        fresh_joint.together(code, *command)
 
     # The teacher has a camera, whose noise is that of the picture and not of its process.
     alone(*given, "--output", tmp_path / "teacher", "--system.sensor.photons", "100")

@@ -261,7 +261,15 @@ def test_pupils_are_trained_through_the_image(kind):
     [
         (lambda: optics.IncoherentImaging(torch.ones(3)), r"psf must be a Pupil, or real \[h, w\]"),
         (lambda: optics.IncoherentImaging(torch.ones(3, 3)), "at most 1; here the sum reaches 9"),
-        (lambda: optics.IncoherentImaging(-torch.ones(3, 3)), "a PSF is not negative"),
+        (
+            lambda: optics.IncoherentImaging(torch.full((1, 1), 1.00003).double()),
+            r"reaches 1\.00003\d* and .*: make one of a picture .* with optics\.measured_psf; of "
+            "another, set what is negative to 0, divide by the sum",
+        ),
+        (
+            lambda: optics.IncoherentImaging(-torch.ones(3, 3)),
+            r"a PSF is not negative .* least value is -1: .* optics\.measured_psf",
+        ),
         (lambda: optics.IncoherentImaging(torch.full((3, 3), math.nan)), "psf must be finite"),
         (lambda: optics.IncoherentImaging(_pupil(), boundary="wrap"), "boundary must be one of"),
         (lambda: optics.CoherentImaging(_pupil(), boundary="wrap"), "boundary must be one of"),

@@ -431,11 +431,11 @@ def test_what_does_not_fit_is_refused():
         optics.low_rank_psf(_spots(), 13)
     with pytest.raises(ValueError, match=r"psfs must be \[P, Q, \(C,\) h, w\], not \(4, 15"):
         optics.low_rank_psf(_spots()[0], 1)
-    with pytest.raises(ValueError, match="sums to its throughput, at most 1; here the sum"):
+    with pytest.raises(ValueError, match=r"at most 1; here the sum .*optics\.measured_psf"):
         optics.VaryingImaging(2 * _spots(), rank=1)
     partly = _spots()
     partly[1, 2, 0, 0] = -0.01
-    with pytest.raises(ValueError, match="a PSF is not negative and sums to its throughput"):
+    with pytest.raises(ValueError, match=r"a PSF is not negative .* least value is -0\.01: "):
         optics.VaryingImaging(partly, rank=1)
     with pytest.raises(ValueError, match=r"takes scenes \[B, 3, H, W\], not \(1, 1, 8, 8\)"):
         optics.VaryingImaging(_spots(), rank=1)(_scene(1, 1, 8, 8))

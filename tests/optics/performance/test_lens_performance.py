@@ -264,6 +264,9 @@ def test_it_is_json_and_text():
     text = str(found)
     assert "10 mm, f/2.8" in text
     assert "a pixel of 3 um sees 117 um" in text
+    # Beside a Strehl ratio of the elements, such as a defocus, this would contradict it.
+    for rule in ("a quarter wave at the rim", "a spot of one pixel"):
+        assert f"{rule}, of the lens without its elements" in text
 
 
 @pytest.mark.parametrize(

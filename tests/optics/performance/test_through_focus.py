@@ -2,11 +2,14 @@ import importlib
 import json
 import math
 
+import lenses
 import pytest
 import torch
 from scipy import integrate
 
 import optics
+from optics.performance.examined import examine
+from optics.performance.through_focus import _foci
 
 FOCAL, DIAMETER, PITCH, WAVE = 10e-3, 3.5e-3, 3e-6, 550e-9
 SAMPLES = 64
@@ -237,6 +240,24 @@ def test_the_planes_by_default_reach_the_foci_of_rays_and_are_not_too_many(monke
     few = optics.through_focus(_pupil(far))
     assert len(few.position) <= 33
     assert few.position[-1] > focus + 3 * DEPTH
+
+
+def test_foci_of_slanting_light_are_those_of_the_plane_that_undoes_its_defocus():
+    lens = optics.CompoundLens(lenses.menisci(), wavelength=WAVE)
+    camera = optics.compound_imaging(
+        lens, picture=(23904, 3), pixel_pitch=6e-6, wavelengths=(WAVE,), psf_size=15, rank=4,
+        places=2, pupil_size=64, oversample=1,
+    )  # fmt: skip
+    pupil, distances = camera.pupil, torch.tensor([math.inf, 4.0], dtype=torch.float64)
+    found = examine(
+        pupil, distance=distances, frequency=[1e3], picture=(23904, 3), weights=None, stacklevel=1
+    )
+    image = pupil.image_distance
+    away = 1 / (image + _foci(found)[..., 0, :]) - 1 / image
+    # In both directions: the sums are of tangential and sagittal focus.
+    moved = -(away[1] - away[0]).sum(-1)
+    vergence = 2 / (4.0 + pupil.entrance_pupil)
+    torch.testing.assert_close(moved, torch.full_like(moved, vergence), rtol=0.01, atol=0)
 
 
 def test_planes_too_far_for_the_samples_are_told():

@@ -598,3 +598,38 @@ def test_a_grid_that_is_told_is_that_of_the_elements(grid, refused):
     assert (made.size, made.spacing) == ((64, 64), 2e-3 / 63)
     with pytest.raises(ValueError, match="without any, give size and spacing"):
         optics.Pupil([], psf_size=15, **lengths, **(grid or {"size": 64}))
+
+
+class _Weighed(optics.PhaseMask):
+    """An element as far from one that can be made as its phase is steep."""
+
+    def penalty(self):
+        return self.phase.square().mean()
+
+
+def test_a_camera_has_the_sum_of_the_penalties_of_its_elements():
+    start = torch.linspace(-1, 1, 16 * 16).reshape(16, 16)
+    one, other = (_Weighed(torch.nn.Parameter(k * start), spacing=1e-4) for k in (1, 2))
+    plain = optics.PhaseMask(start, spacing=1e-4)
+    given = {"wavelengths": (550e-9,), "focal_length": 1e-2, "pixel_pitch": 2e-6, "psf_size": 5}
+    pupil = optics.Pupil([one, plain, other], **given)
+    wanted = 5 * start.square().mean()
+    cameras = optics.IncoherentImaging(pupil), optics.CoherentImaging(pupil)
+    for camera in (*cameras, optics.CodedExposure(lens=cameras[0])):
+        torch.testing.assert_close(camera.penalty(), wanted)
+    cameras[0].penalty().backward()
+    torch.testing.assert_close(other.phase.grad, 2 * other.phase.detach() / start.numel())
+    for camera in (
+        optics.IncoherentImaging(optics.Pupil([plain], **given)),
+        optics.IncoherentImaging(psf=torch.ones(1, 3, 3) / 9),
+        optics.CodedExposure(),
+        optics.LearnedKernel(),
+    ):
+        assert camera.penalty() is None
+
+
+def test_a_plain_pupil_is_open_as_its_aperture():
+    pupil = _pupil(focus=0.5)
+    assert torch.equal(pupil.opening[0], pupil.aperture)
+    path = optics.defocus_path(pupil.size, spacing=pupil.spacing, distance=1.0, focus=math.inf)
+    torch.testing.assert_close(pupil.curve[0], path)

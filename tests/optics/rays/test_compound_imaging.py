@@ -9,6 +9,8 @@ import torch
 
 import optics
 from optics.rays.compound_imaging import _fields_of
+from optics.rays.ray_aiming import aimed
+from optics.wave.zernike import zernike_at
 
 _LIGHT = (480e-9, 550e-9, 650e-9)
 
@@ -17,40 +19,83 @@ def _pupil(lens=None, **options):
     """Of pixels of 0.9 mm, which put the corner of the picture at 20 degrees."""
     lens = optics.CompoundLens(lenses.mounted(), wavelength=550e-9) if lens is None else lens
     given = {
-        "size": 32, "spacing": 10e-3 / 31, "diameter": 10e-3, "wavelengths": _LIGHT, "places": 3,
-        "picture": (24, 32), "pixel_pitch": 0.9e-3,
+        "samples": 32, "wavelengths": _LIGHT, "places": 3, "picture": (24, 32),
+        "pixel_pitch": 0.9e-3,
     }  # fmt: skip
     return optics.CompoundPupil(**{"lens": lens} | given | options)
 
 
-def test_its_wavefronts_are_those_of_the_lens_turned_to_the_places():
-    element = _pupil()
+@pytest.mark.parametrize(
+    ("surfaces", "degrees"), [(lenses.menisci(), 35.0), (lenses.cooke(), 20.0)]
+)
+def test_the_slopes_of_its_wavefronts_are_the_distances_of_the_rays_in_the_image(surfaces, degrees):
+    given = {"fields": [math.radians(degrees)], "wavelengths": _LIGHT}
+    height = float(optics.lens_image(surfaces, **given).heights[0, 1])
+    lens = optics.CompoundLens(surfaces, wavelength=550e-9)
+    element = _pupil(lens, picture=(1000, 2), pixel_pitch=2 * height / math.hypot(1000, 2))
     light = torch.tensor(_LIGHT, dtype=torch.float64)
-    found = element.coefficients(light)
-    assert found.shape == (3, 3, 3, 28)
-    assert element.heights[-1] == pytest.approx(0.9e-3 * 20)
-    table = optics.lens_wavefronts(
-        lenses.mounted(),
-        fields=element.fields,
-        wavelengths=_LIGHT,
-        indices=range(1, 29),
-        reference=1,
+    found = aimed(element._given(light), element.points)
+    place = element._cosines(found, element.points)[-1].detach().requires_grad_()
+    terms = element.coefficients(light).detach()[2, 1]
+    polynomials = zernike_at(range(1, 29), place[..., 1], place[..., 0], rim=math.inf)
+    path = torch.einsum("lj,jln->", terms, polynomials)
+    (slope,) = torch.autograd.grad(path, place)
+    rays = 2 * lens.f_number * slope
+    wanted = (found.rays.position[-1, ..., :2] - found.chief.position[-1, 1, 0, :2]).detach()
+    assert float(wanted[..., 1].std()) > 10e-6
+    torch.testing.assert_close(rays, wanted, rtol=0, atol=1e-6)
+
+
+def _moments(psf, pitch):
+    """Light, mean y and RMS widths along y and x of a PSF, metres."""
+    psf = psf.double()
+    y, x = ((torch.arange(n) - (n - 1) / 2) * pitch for n in psf.shape)
+    light = psf.sum()
+    rows, columns = psf.sum(1) / light, psf.sum(0) / light
+    mean = (rows * y).sum(), (columns * x).sum()
+    down = (rows * (y - mean[0]) ** 2).sum().sqrt()
+    across = (columns * (x - mean[1]) ** 2).sum().sqrt()
+    return float(light), float(mean[0]), float(down), float(across)
+
+
+def test_psfs_off_the_axis_are_those_of_another_program():
+    # Second moments in a window of 606 um, and centroids of the rays, of optiland 0.6.3's
+    # HuygensPSF with 128 rays across and ray aiming, of the same glasses.
+    height, pitch, n = 71.71447e-3, 6e-6, 101
+    camera = optics.compound_imaging(
+        optics.CompoundLens(lenses.menisci(), wavelength=550e-9),
+        picture=(round(2 * height / pitch), 3), pixel_pitch=pitch, wavelengths=_LIGHT, psf_size=n,
+        rank=4, places=2, pupil_size=80, oversample=1,
+    )  # fmt: skip
+    psfs = camera.pupil().detach()[1, 1]
+    found = [_moments(psf, pitch) for psf in psfs]
+    for (light, _, down, across), wanted in zip(
+        found, ((64.69e-6, 81.23e-6), (53.16e-6, 67.91e-6), (45.16e-6, 56.56e-6)), strict=True
+    ):
+        assert light == pytest.approx(1.0, abs=0.02)
+        assert (down, across) == pytest.approx(wanted, rel=0.04)
+    assert found[0][1] - found[1][1] == pytest.approx(7.45e-6, abs=0.5e-6)
+    assert found[2][1] - found[1][1] == pytest.approx(-6.75e-6, abs=0.5e-6)
+
+
+def test_a_cone_is_narrower_off_the_axis_and_its_light_is_that_of_the_axis():
+    surfaces = lenses.menisci()
+    given = {"fields": [math.radians(35)], "wavelengths": [550e-9]}
+    image = optics.lens_image(surfaces, **given)
+    element = _pupil(
+        optics.CompoundLens(surfaces, wavelength=550e-9), samples=51,
+        picture=(1000, 2), pixel_pitch=2 * float(image.heights) / math.hypot(1000, 2),
+    )  # fmt: skip
+    stop = element.stop[:, 1, 0].double()
+    circle = optics.circular_aperture(
+        element.size, diameter=element.diameter, spacing=element.spacing
     )
-    wanted = optics.field_coefficients(
-        table.coefficients, element.heights, places=3, size=(24, 32), indices=table.indices
-    )
-    # Another number of rings sees the edges of the rims at another place.
-    torch.testing.assert_close(found.detach()[1, 1], wanted[1, 1], rtol=0, atol=1e-3 * 550e-9)
-    inner = _pupil(optics.CompoundLens(lenses.cooke(), wavelength=550e-9))
-    table = optics.lens_wavefronts(
-        lenses.cooke(), fields=inner.fields, wavelengths=_LIGHT, indices=range(1, 29), reference=1
-    )
-    wanted = optics.field_coefficients(
-        table.coefficients, inner.heights, places=3, size=(24, 32), indices=table.indices
-    )
-    torch.testing.assert_close(
-        inner.coefficients(light).detach(), wanted, rtol=0, atol=1e-3 * 550e-9
-    )
+    light = stop.square().sum((-2, -1))
+    assert light.tolist() == pytest.approx([float(circle.square().sum())] * 3, rel=1e-6)
+    area = (stop > stop.amax((-2, -1), keepdim=True) / 2).double().sum((-2, -1))
+    # The area of direction cosines is what the irradiance of the image is made of.
+    assert float(image.illumination) < 0.5
+    assert float(area[2] / area[1]) == pytest.approx(float(image.illumination), abs=0.02)
 
 
 def test_its_fields_are_those_whose_image_is_at_the_heights():
@@ -70,8 +115,7 @@ def test_rims_darken_a_place_as_the_rays_say():
     image = optics.lens_image(
         lenses.mounted(), fields=element.fields, wavelengths=[550e-9], rings=30
     )
-    circle = optics.circular_aperture(32, diameter=10e-3, spacing=10e-3 / 31)
-    opening = (element.open * circle).square().mean((-3, -2, -1))
+    opening = (element.open * element.stop).square().mean((-3, -2, -1))
     share = opening / opening.max()
     assert float(image.lit[-1, 0]) < 0.6
     assert float(share[0, 0]) == pytest.approx(float(image.lit[-1, 0]), abs=0.02)
@@ -134,7 +178,7 @@ def test_a_camera_of_narrow_rims_has_the_light_that_they_leave():
     ("options", "error", "told"),
     [
         ({"lens": 1}, TypeError, "lens must be an optics.CompoundLens, not int"),
-        ({"diameter": 0.0}, ValueError, "diameter must be positive"),
+        ({"samples": 1}, ValueError, "samples must be a whole number of at least 2"),
         ({"pixel_pitch": -1.0}, ValueError, "pixel_pitch must be positive"),
         ({"pixel_pitch": 3e-3}, ValueError, "the lens has no image 0.06 m beside the axis"),
         ({"heights": 1}, ValueError, "heights must be a whole number of at least 2"),
@@ -175,6 +219,12 @@ def test_a_camera_of_no_lens_is_refused():
         )
 
 
+def _defocus(lens, distance):
+    """Noll's fourth coefficient on the axis, of a point at a distance."""
+    given = {"fields": [0.0], "wavelengths": (550e-9,), "object_distance": distance}
+    return float(optics.lens_wavefronts(lens.surfaces, **given).coefficients[0, 0, 3])
+
+
 def test_a_distance_defocuses_a_lens_of_close_objects_as_its_rays_are():
     surfaces = [
         optics.Surface(0.0, 1e-3, None, 1e-3, stop=True),
@@ -190,19 +240,16 @@ def test_a_distance_defocuses_a_lens_of_close_objects_as_its_rays_are():
     assert pupil.focus == pytest.approx(20e-3)
     assert float(pupil.working_f_number) == pytest.approx(lens.f_number, rel=0.01)
 
-    def defocus(distance):
-        given = {"fields": [0.0], "wavelengths": (550e-9,), "object_distance": distance}
-        return float(optics.lens_wavefronts(lens.surfaces, **given).coefficients[0, 0, 3])
-
     for distance in (20.2e-3, 19.5e-3):
         radius = pupil.diameter / 2
         path = optics.defocus_path((1, 3), spacing=radius, distance=distance, focus=pupil.focus)
         rim = float(path[0, -1]) / (2 * math.sqrt(3))
-        assert defocus(distance) - defocus(20e-3) == pytest.approx(rim, rel=0.03)
+        found = _defocus(lens, distance) - _defocus(lens, 20e-3)
+        assert found == pytest.approx(rim, rel=0.03)
 
 
-@pytest.mark.parametrize("gap", [10.1306e-3, 12e-3])
-def test_a_lens_that_is_telecentric_towards_the_object_or_beyond_is_imaged(gap):
+@pytest.mark.parametrize(("gap", "within"), [(10.1306e-3, 0.03), (12e-3, 0.11)])
+def test_a_lens_that_is_telecentric_towards_the_object_or_beyond_is_imaged(gap, within):
     glass = [
         optics.Surface(1 / 10.3e-3, 1e-3, 1.5, 5e-3),
         optics.Surface(-1 / 10.3e-3, gap, None, 5e-3),
@@ -212,10 +259,166 @@ def test_a_lens_that_is_telecentric_towards_the_object_or_beyond_is_imaged(gap):
     image = float(optics.first_order(front, **given).image_distance)
     stop = optics.Surface(0.0, image - gap, None, 0.2e-3, stop=True)
     lens = optics.CompoundLens([*glass, stop], trained=(), **given)
-    assert float(optics.first_order(lens.surfaces, **given).entrance_pupil) < -30e-3
+    numbers = optics.first_order(lens.surfaces, **given)
+    assert not -30e-3 < float(numbers.entrance_pupil) < 1.0
     camera = optics.compound_imaging(
         lens, picture=(33, 33), pixel_pitch=5e-6, wavelengths=(550e-9,), psf_size=15, rank=4,
         places=2, pupil_size=64, oversample=5,
     )  # fmt: skip
     assert float(camera.pupil.working_f_number) == pytest.approx(lens.f_number, rel=0.01)
     assert 0.9 < float(camera.psf().sum()) / 4 <= 1
+    told = optics.lens_performance(camera, picture=33)
+    assert (told.focus, told.depth_of_field().far) == pytest.approx((30e-3, 30e-3), rel=0.05)
+    assert told.magnification == pytest.approx(abs(float(numbers.magnification)), rel=2e-3)
+    away = camera.pupil.entrance_pupil
+    for distance in (30.1e-3, 29.9e-3):
+        bent = 1 / (distance + away) - 1 / (30e-3 + away)
+        wanted = bent * camera.pupil.diameter**2 / 8 / (2 * math.sqrt(3))
+        found = _defocus(lens, distance) - _defocus(lens, 30e-3)
+        assert found == pytest.approx(wanted, rel=within)
+
+
+def test_a_distance_is_measured_from_the_first_vertex():
+    surfaces = optics.set_stop(lenses.cooke(), wavelength=550e-9, f_number=8.0)
+    first = optics.first_order(surfaces, wavelength=550e-9, object_distance=0.12)
+    image = float(first.image_distance)
+    surfaces = [*surfaces[:-1], surfaces[-1]._replace(thickness=image)]
+
+    def camera(distance):
+        return optics.compound_imaging(
+            optics.CompoundLens(surfaces, wavelength=550e-9, object_distance=distance),
+            picture=(9, 9), pixel_pitch=6e-6, wavelengths=(550e-9,), psf_size=31, rank=4, places=2,
+            pupil_size=64, oversample=5,
+        )  # fmt: skip
+
+    made = camera(0.12)
+    assert made.pupil.focus == 0.12
+    assert made.pupil.entrance_pupil == pytest.approx(float(first.entrance_pupil))
+    assert 0.011 < made.pupil.entrance_pupil < 0.012
+    there, anew = (p.detach()[0, 0, 0] for p in (made.pupil(distance=0.118), camera(0.118).pupil()))
+    torch.testing.assert_close(there, anew, rtol=0, atol=0.05 * float(anew.max()))
+    told = optics.lens_performance(made, picture=9)
+    assert (told.focal_length, told.f_number) == pytest.approx((50e-3, 8.0), rel=2e-3)
+    assert told.magnification == pytest.approx(abs(float(first.magnification)), rel=2e-3)
+    near, far, _ = told.depth_of_field()
+    assert (near, far) == pytest.approx((119.5e-3, 120.5e-3), abs=0.1e-3)
+
+
+def test_a_distance_defocuses_off_the_axis_as_the_rays_do():
+    surfaces = optics.set_stop(lenses.cooke(), wavelength=550e-9, f_number=8.0)
+    given = {"fields": [math.radians(20)], "wavelengths": [550e-9]}
+    height = float(optics.lens_image(surfaces, **given).heights)
+
+    def camera(distance):
+        return optics.compound_imaging(
+            optics.CompoundLens(surfaces, wavelength=550e-9, object_distance=distance),
+            picture=(round(2 * height / 6e-6), 3), pixel_pitch=6e-6, wavelengths=(550e-9,),
+            psf_size=45, rank=4, places=2, pupil_size=80, oversample=3,
+        )  # fmt: skip
+
+    near = camera(3.0)
+    there, anew, sharp = (
+        _moments(psf.detach()[1, 1, 0], 6e-6)
+        for psf in (camera(math.inf).pupil(distance=3.0), near.pupil(), near.pupil(distance=1e9))
+    )
+    assert there[2:] == pytest.approx(anew[2:], rel=0.05)
+    assert abs(sharp[2] - anew[2]) > 0.2 * anew[2]  # the distance counts
+
+
+def test_a_pupil_has_the_stop_and_the_focus_of_the_lens_in_it():
+    element = _pupil()
+    given = {"wavelengths": _LIGHT, "focal_length": 50e-3, "pixel_pitch": 1e-6, "psf_size": 3}
+    pupil = optics.Pupil([element], **given)
+    circle = optics.circular_aperture(
+        element.size, diameter=element.diameter, spacing=element.spacing
+    )
+    torch.testing.assert_close(pupil.aperture, circle)
+    assert pupil.image_distance == pytest.approx(element.diameter * element.lens.f_number)
+    for options in ({"aperture": circle}, {"focus": 1.0}):
+        with pytest.raises(ValueError, match="no aperture and no focus beside an optics"):
+            optics.Pupil([element], **given, **options)
+    # Also within another element.
+    assert optics.Pupil([_Coated(element)], **given).opening is element.stop
+
+
+class _Coated(optics.Element):
+    def __init__(self, inner):
+        super().__init__(inner.size, inner.spacing)
+        self.inner = inner
+
+    def transmission(self, wavelength):
+        return 0.99 * self.inner.transmission(wavelength)
+
+
+def test_a_cone_that_is_far_wider_than_that_of_the_axis_is_told(monkeypatch):
+    phone = optics.set_stop(lenses.phone(), wavelength=587.6e-9, f_number=4.0)
+    lens = optics.CompoundLens(phone, wavelength=587.6e-9)
+    monkeypatch.setattr("optics.rays.compound_imaging._WIDEST", 1.2)
+    with pytest.warns(UserWarning, match=r"up to 1\.3\d? times as wide .* cut off at 1\.2"):
+        element = _pupil(lens, picture=(48, 64), pixel_pitch=45e-6, samples=31)
+    assert element.size == (37, 37)
+
+
+def test_a_camera_has_the_penalty_of_its_lens():
+    lens = optics.CompoundLens(lenses.mounted(), wavelength=550e-9, edge=5e-3)
+    element = _pupil(lens)
+    assert element.penalty() == optics.lens_penalty(lens(), edge=5e-3) > 0
+
+
+def _even_rays(surfaces, field, distance, *, reach, middle, samples=300):
+    """Rays from one point that fill the stop: over the beam evenly, or over direction cosines."""
+    y, x = torch.meshgrid(
+        *(torch.linspace(-reach, reach, samples, dtype=torch.float64) for _ in range(2)),
+        indexing="ij",
+    )
+    even = torch.stack((x, y + middle), -1)
+    if math.isinf(distance):
+        position = torch.cat((even, torch.zeros_like(x)[..., None]), -1)
+        direction = torch.tensor([0.0, math.sin(field), math.cos(field)], dtype=torch.float64)
+        direction = direction.expand_as(position)
+    else:
+        forward = (1 - even.square().sum(-1, keepdim=True)).sqrt()
+        direction = torch.cat((even, forward), -1)
+        position = direction * distance / forward
+        position = torch.stack((position[..., 0], position[..., 1] + field, 0 * x), -1)
+    path, valid = torch.zeros_like(x), torch.ones_like(x, dtype=torch.bool)
+    rays = optics.Rays(position, direction, path, valid)
+    rims = [each if each.stop else each._replace(semi_diameter=math.inf) for each in surfaces]
+    found = optics.trace(rays, rims, wavelength=550e-9)
+    return found.direction[found.valid][:, :2]
+
+
+@pytest.mark.parametrize(
+    ("distance", "f_number", "field", "reach", "middle"),
+    [(math.inf, 4.0, math.radians(20), 12e-3, -4e-3), (0.15, 8.0, 40e-3, 0.05, -0.25)],
+)
+def test_a_pupil_has_the_light_of_an_even_beam_or_of_even_direction_cosines(
+    distance, f_number, field, reach, middle
+):
+    surfaces = optics.set_stop(
+        lenses.cooke(), wavelength=550e-9, f_number=f_number, object_distance=distance
+    )
+    lens = optics.CompoundLens(surfaces, wavelength=550e-9, object_distance=distance)
+    given = {"wavelengths": [550e-9], "object_distance": distance}
+    height = abs(float(optics.lens_image(surfaces, fields=[field], **given).heights))
+    element = _pupil(
+        lens, samples=201, picture=(1000, 2),
+        pixel_pitch=2 * height / math.hypot(1000, 2),
+    )  # fmt: skip
+    y, x = element._grid()
+    light = element.stop[:, 1, 0].double().square()
+    flat = light[1][torch.hypot(y, x) < 0.93]
+    assert 0.99 * float(flat.mean()) < float(flat.min()) < float(flat.max()) < 1.01 * flat.mean()
+    end = light[2] / light[2].sum()
+    mean = (y * end).sum()
+    found = float(mean), float((y.square() * end).sum() - mean**2), float((x.square() * end).sum())
+    signed = float(element.fields[-1])
+    middle = math.copysign(middle, middle * signed)
+    rays = _even_rays(surfaces, signed, distance, reach=reach, middle=middle)
+    with torch.no_grad():
+        given = element._given(torch.tensor([550e-9], dtype=torch.float64))
+        chief = aimed(given, element.points).chief
+    place = 2 * lens.f_number * (chief.direction[-1, 0, 0, :2] - rays)
+    assert len(place) > 10_000
+    wanted = float(place[:, 1].mean()), *place.var(0).flip(0).tolist()
+    assert found == pytest.approx(wanted, abs=1.5e-3)

@@ -161,6 +161,53 @@ def test_the_penalty_is_what_is_missing():
     assert float(thick.grad) < 0
 
 
+def _thin(**options):
+    """Glass whose rim is too thin, and a stop too close to it."""
+    surfaces = [
+        optics.Surface(0.0, 50e-6, semi_diameter=3e-3, stop=True),
+        optics.Surface(30.0, 1.2e-3, 1.5, 5e-3),
+        optics.Surface(-30.0, 30e-3, semi_diameter=5e-3),
+    ]
+    given = {"trained": ("curvature", "thickness"), "wavelength": 550e-9}
+    return optics.CompoundLens(surfaces, **given | options)
+
+
+def test_the_penalty_of_a_lens_is_that_of_its_surfaces_with_its_own_least_thicknesses():
+    lens = _thin()
+    assert lens.penalty() == optics.lens_penalty(lens()) > 0.1
+    assert "centre" not in repr(lens)  # which runs from before it are known by
+    own = {"centre": 2e-3, "edge": 5e-4, "air": 2e-5}
+    other = _thin(**own)
+    assert other.penalty() == optics.lens_penalty(lens(), **own) > 0
+    assert other.penalty() != lens.penalty()
+    assert "centre=0.002 m, edge=0.0005 m, air=2e-05 m" in repr(other)
+    assert other.state_dict().keys() == lens.state_dict().keys()
+
+
+def test_the_penalty_of_a_lens_has_the_gradient_of_a_finite_difference():
+    lens = _thin().double()
+    names = [name for name, _ in lens.named_parameters()]
+    forward = type(lens).penalty
+
+    class Penalty(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lens = lens
+
+        def forward(self):
+            return forward(self.lens)
+
+    def penalty(*raw):
+        state = {f"lens.{name}": value for name, value in zip(names, raw, strict=True)}
+        return torch.func.functional_call(Penalty(), state, ())
+
+    raw = [0.5 * torch.ones_like(each.detach()).requires_grad_() for each in lens.parameters()]
+    raw = [each.detach().requires_grad_() for each in raw]
+    assert torch.autograd.gradcheck(penalty, raw, eps=1e-5, atol=1e-9, rtol=1e-5)
+    gradients = torch.autograd.grad(penalty(*raw), raw)
+    assert all(gradient.any() for gradient in gradients)
+
+
 # --------------------------------------------------------------------------- Bad input
 
 
@@ -175,6 +222,8 @@ def test_the_penalty_is_what_is_missing():
         ({"wavelength": 550.0}, ValueError, "550 nm are 550e-9"),
         ({"object_distance": -1.0}, ValueError, "object_distance must be a float above 0"),
         ({"object_distance": 0.01}, ValueError, "must form a real image behind it"),
+        ({"edge": 0.0}, ValueError, "edge must be positive and finite, in metres, not 0"),
+        ({"centre": torch.ones(2)}, TypeError, "centre must be one number, in metres, not"),
     ],
 )
 def test_a_lens_that_is_none_is_refused(options, error, told):
@@ -199,3 +248,54 @@ def test_an_image_in_glass_is_refused():
 def test_a_penalty_of_no_length_is_refused():
     with pytest.raises(ValueError, match="edge must be positive"):
         optics.lens_penalty(lenses.cooke(), edge=0.0)
+
+
+def test_the_penalty_grows_where_a_surface_ends_within_its_rim():
+    mm = 1e-3
+
+    def penalty(radius):
+        curvature = torch.tensor(1 / (radius * mm), dtype=torch.float64, requires_grad=True)
+        front = optics.Surface(curvature, 4 * mm, "n_bk7", 6 * mm, stop=True)
+        found = optics.lens_penalty([front, optics.Surface(-curvature, 10 * mm, None, 6 * mm)])
+        found.backward()
+        return float(found.detach()), float(curvature.grad)
+
+    found = [penalty(radius) for radius in (7.0, 6.001, 5.999, 5.0, 4.0)]
+    values = [value for value, _ in found]
+    assert values == sorted(values)
+    assert values[2] == pytest.approx(values[1], rel=0.1)
+    assert all(slope > 0 for _, slope in found)
+    # A hollow in the air has no thickness that would be missing.
+    hollow = optics.Surface(-1 / (5 * mm), 50 * mm, None, 6 * mm)
+    assert float(optics.lens_penalty([hollow])) == pytest.approx((36 / 25 - 1) ** 2)
+
+
+def test_a_state_makes_the_lens_that_it_is_of():
+    start = lenses.mounted()
+    lens = optics.CompoundLens(start, trained=("conic", "curvature"), wavelength=550e-9)
+    with torch.no_grad():
+        lens.raw_curvature[1] = 3.0
+    smaller = [s._replace(curvature=1.1 * s.curvature, thickness=s.thickness / 1.1) for s in start]
+    other = optics.CompoundLens(smaller, trained=("conic", "curvature"), wavelength=550e-9)
+    assert other.focal_length == pytest.approx(50e-3 / 1.1, rel=1e-3)
+    other.load_state_dict(lens.state_dict())
+    assert (other.focal_length, other.f_number) == (lens.focal_length, lens.f_number)
+    with torch.no_grad():
+        for made, wanted in zip(other(), lens(), strict=True):
+            assert float(made.curvature) == pytest.approx(float(wanted.curvature), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"surfaces": [s._replace(material=s.material and (1.8, 25.0)) for s in lenses.mounted()]},
+        {"surfaces": [s._replace(semi_diameter=s.semi_diameter * 1.1) for s in lenses.mounted()]},
+        {"wavelength": 500e-9},
+        {"object_distance": 2.0},
+    ],
+)
+def test_a_state_of_another_lens_is_refused(change):
+    given = {"surfaces": lenses.mounted(), "wavelength": 550e-9}
+    lens, other = optics.CompoundLens(**given), optics.CompoundLens(**given | change)
+    with pytest.raises(RuntimeError, match="of a lens with other glasses, rims, stop, wavelength"):
+        other.load_state_dict(lens.state_dict())

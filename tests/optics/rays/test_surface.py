@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import optics
+from optics.rays.surface import as_surfaces
 
 
 def test_a_sphere_a_paraboloid_and_an_asphere_have_their_height():
@@ -57,6 +58,10 @@ def test_a_glass_of_two_numbers_has_them():
         ({"material": (1.5, 0.0)}, ValueError, "an Abbe number above 0"),
         ({"material": (1.5, 60.0, 1.0)}, TypeError, "must be (n_d, V_d)"),
         ({"material": 0.5}, ValueError, "an index from 1 to 5"),
+        ({"index_error": "0.1"}, TypeError, "index_error of surface 0 must be one number"),
+        ({"index_error": math.nan, "material": 1.5}, ValueError, "index_error of surface 0"),
+        ({"index_error": 0.33}, ValueError, "index_error of surface 0 must be 0 in air, not 0.33"),
+        ({"index_error": 0.33, "material": 1.0}, ValueError, "must be 0 in air"),
         ({"material": [1.5]}, TypeError, "None for air"),
         ({"semi_diameter": 0.0}, ValueError, "semi_diameter of surface 0 must be positive"),
         ({"aspheric": "1"}, TypeError, "aspheric of surface 0 must be a sequence"),
@@ -68,6 +73,17 @@ def test_what_is_no_surface_is_refused_by_its_number_and_field(surface, error, t
     with pytest.raises(error) as found:
         optics.surface_sag(optics.Surface(**surface), torch.zeros(1))
     assert told in str(found.value)
+
+
+@pytest.mark.parametrize("air", [1.0, 1, (1.0, 30.0)])
+def test_an_index_of_1_is_air(air):
+    between = optics.Surface(-50.0, 5e-4, air, 5e-3)
+    assert as_surfaces([between])[0].material is None
+    rows = [
+        optics.Surface(50.0, 3e-3, "n_bk7", 5e-3, stop=True), between,
+        optics.Surface(30.0, 1e-3, None), optics.Surface(10.0, 0.04),
+    ]  # fmt: skip
+    assert optics.CompoundLens(rows).trained == {"curvature": (0, 1)}
 
 
 def test_what_are_no_surfaces_is_refused():
@@ -82,3 +98,5 @@ def test_what_are_no_surfaces_is_refused():
         with pytest.raises(error) as found:
             optics.first_order(surfaces, wavelength=550e-9)
         assert told in str(found.value)
+    with pytest.raises(ValueError, match=r"one optics\.Surface or more, not none"):
+        optics.lens_penalty([])

@@ -40,7 +40,7 @@ def test_goals_and_claims_are_told_in_words(document):
     assert len(goals.lines) == len(document["goals"])
     assert goals.note == ""
     document["scale"]["pixels"] = 64
-    assert further.reached(document).note.endswith("meets or misses decides nothing.")
+    assert further.reached(document).note.endswith("cannot decide whether they are met.")
     claims = further.claimed(document)
     assert len(claims.lines) == len(document["claims"])
     assert claims.lines[0][-1] == "not shown: there are too few pairs"

@@ -32,7 +32,7 @@ def test_every_table_is_reproduced_by_a_row():
 def test_it_contradicts_itself():
     found = [f"{fault.where}: {fault.what}" for fault in published.faults()]
     assert len(found) == 8
-    assert "0.923 in the one (925 of 1002 right) and 0.82 in the other" in found[0]
+    assert "0.923 in table 1 (925 of 1002 right) and 0.82 in table 2" in found[0]
     assert "add up to 0.819" in found[0]
     assert found[1].startswith("tables 10 to 12 and 13 to 15: they are the same numbers")
     assert "0.7538, 0.7315, 0.7196" in found[2]

@@ -78,9 +78,9 @@ def test_counts_and_leaks_are_those_of_all_pictures(columns):
     assert _line(leaks, "all")[1:] == ("40.0 %", "40.0 %")
     assert _line(leaks, "mel")[1:] == ("25.0 %", "25.0 %")
     # 0.4 + 0.6 x 0.82
-    assert "would be 0.892: the leak alone does not make the 0.923" in leaks.note
+    assert "would be 0.892: the leak alone does not explain the 0.923" in leaks.note
     columns[0].found["data"]["leaked"] = 0.6
-    assert "would be 0.928: the leak alone could make" in tables.leaks(columns).note
+    assert "would be 0.928: the leak alone could explain" in tables.leaks(columns).note
     columns[0].found["rows"]["classifier"]["by_leak"] = {
         "leaked": {"pictures": 10, "accuracy": 0.75},
         "clean": {"pictures": 60, "accuracy": 0.5},

@@ -154,3 +154,20 @@ def test_a_mosaic_has_luminances(phantoms):
     found = contrast_dependence(raw, phantoms, plane="measurement", **how)
     assert list(found.measures) == ["gcnr", "weber"]
     assert list(contrast_dependence(raw, phantoms, **how).measures) == ["gcnr", "delta_e"]
+
+
+def test_ring_and_bins_are_those_of_the_single_analyses(system, phantoms):
+    how = {"inner": 1.0, "outer": 4.0, "bins": 8}
+    found = contrast_dependence(
+        system, phantoms, measures=("gcnr",), factors=(0.5, 1), resamples=10, **how
+    )
+    values = analysis.measure_contrast(phantoms, **how).gcnr
+    for k, row in enumerate(found.measures["gcnr"].by_class.classes):
+        assert row.median == pytest.approx(float(values[phantoms.labels == k].quantile(0.5)))
+    # The change stays within the ring, which begins nearer than the usual fading would end.
+    sweep = analysis.recall_against_contrast(
+        system, phantoms, (0.5, 1), feather=1.0, resamples=10, **how
+    )
+    assert str(found.sweep) == str(sweep)
+    framed = analysis.scalable(phantoms, inner=1.0, outer=4.0)
+    assert sweep.gcnr[1] == pytest.approx(float(values[framed].quantile(0.5)), abs=1e-3)

@@ -284,7 +284,7 @@ def test_a_picture_with_a_value_that_is_no_number_has_no_contrast(value, place):
     images.requires_grad_()
     ours = contrast(images, masks)
     found = {u.measure: (u.reason, u.rows) for u in ours.undefined}
-    expected = ("the picture holds values that are no finite numbers", (1,))
+    expected = ("the picture has values that are not finite", (1,))
     assert found == dict.fromkeys(MEASURES, expected)
     for name in MEASURES:
         assert torch.equal(getattr(ours, name)[::2], getattr(whole, name)[::2]), name
@@ -342,7 +342,7 @@ def test_other_channels_than_three_are_a_brightness(channels):
             assert torch.allclose(getattr(ours, name), getattr(same, name)), name
     assert ours.delta_e.isnan().all()
     (undefined,) = ours.undefined
-    assert str(undefined) == "delta_e: 2 undefined, the plane has no three colours"
+    assert str(undefined) == "delta_e: 2 undefined, the plane does not have three colours"
 
 
 def test_contrast_refuses_what_it_cannot_read():

@@ -113,7 +113,7 @@ def test_a_lesion_smaller_than_half_a_pixel_of_the_plane_is_told_from_an_empty_m
     reasons = {(each.measure, each.reason): each.rows for each in found.undefined}
     for name in MEASURES:
         assert reasons[name, "the mask is empty"] == (0,)
-        assert reasons[name, "the lesion covers half of no pixel of the plane"] == (1,)
+        assert reasons[name, "the lesion covers no pixel of the plane by half or more"] == (1,)
     assert len(reasons) == 2 * len(MEASURES)
     assert found.causes.too_small.tolist() == [False, True, False]
     assert not contrast_at(output, masks).causes.too_small.any()

@@ -12,6 +12,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import LeaveOneGroupOut, permutation_test_score
 
+from classify.intervals import wilson_intervals
 from joint.analysis.information.cross_fit import deal
 from joint.analysis.information.observer import (
     _discriminants,
@@ -132,6 +133,17 @@ def test_auc_of_pairs_and_draws_agree_with_scikit_learn(gaussians):
     assert 0.01 < found.interval.high - found.interval.low < 0.12
 
 
+@pytest.mark.parametrize(("apart", "auc"), [(0.0, 0.5), (1.0, 1.0)])
+def test_draws_that_agree_are_no_certainty(apart, auc):
+    labels = np.arange(16) % 2
+    features = apart * labels[:, None] * np.ones(3)
+    found = hotelling_observer(features, labels, classes=("a", "b"), resamples=20)
+    assert found.auc == auc
+    # Wilson's of the eight lesions of a class, as in a report.
+    low, high = wilson_intervals(np.array(auc), np.array(8))
+    assert list(found.interval) == pytest.approx([low, high])
+
+
 def test_pictures_are_compared_within_their_part():
     scores = np.array([[5.0, 0], [4, 0], [3, 0], [0, 0], [9, 0]])
     labels, fold = np.array([0, 1, 0, 1, 1]), np.array([0, 0, 1, 1, 2])
@@ -221,7 +233,7 @@ def test_permutations_change_nothing_else(gaussians):
         hotelling_observer(features, labels, permutations=-1, **options)
     patients = [f"patient{i % 15}" for i in range(60)]
     with pytest.raises(
-        ValueError, match="exchange the classes of lesions, and some are of several"
+        ValueError, match="exchange the classes of lesions, but some have several classes"
     ):
         hotelling_observer(
             features, np.arange(60) % 2, permutations=1, classes=("a", "b"), groups=patients
@@ -230,7 +242,7 @@ def test_permutations_change_nothing_else(gaussians):
 
 def test_two_classes_that_no_part_holds_both_of_are_told():
     features = np.random.default_rng(0).standard_normal((4, 2))
-    with pytest.raises(ValueError, match="none of 4 parts holds lesions of two classes"):
+    with pytest.raises(ValueError, match="none of 4 parts has lesions of two classes"):
         hotelling_observer(features, np.arange(4) % 2, classes=("a", "b"))
     fewer = hotelling_observer(features, np.arange(4) % 2, classes=("a", "b"), folds=2)
     assert 0 <= fewer.auc <= 1

@@ -166,7 +166,7 @@ def test_few_pictures_are_screened_by_smaller_patches():
 def test_what_does_not_fit_is_refused(phantoms):
     with pytest.raises(ValueError, match=r"planes must be some of scene, .*, not lens"):
         information(joint.ImagingSystem(), phantoms, planes=["lens"])
-    with pytest.raises(ValueError, match="no irradiance, for it has neither"):
+    with pytest.raises(ValueError, match="no irradiance, as it has neither"):
         information(joint.ImagingSystem(), phantoms, planes=["irradiance"])
     with pytest.raises(ValueError, match="resamples must be at least 1"):
         information(joint.ImagingSystem(), phantoms, resamples=0)

@@ -309,3 +309,25 @@ def test_angles_and_distances_have_their_ranges():
         assert not kind.allowed(10.1)
         assert kind.rule == "from -10 to 10"
     assert not DECENTRES[2].allowed(-0.1)
+
+
+def test_a_traced_lens_that_is_decentred_carries_its_stop_with_it():
+    surfaces = [
+        optics.Surface(0.0, 0.8e-3, semi_diameter=0.4e-3, stop=True),
+        optics.Surface(1 / 5.2e-3, 1.2e-3, "n_bk7", 1.2e-3),
+        optics.Surface(-1 / 5.2e-3, 4.7e-3, semi_diameter=1.2e-3),
+    ]
+    camera = optics.compound_imaging(
+        optics.CompoundLens(surfaces, wavelength=550e-9), picture=9, pixel_pitch=3e-6,
+        wavelengths=(550e-9,), psf_size=9, rank=4, places=2, pupil_size=32,
+    )  # fmt: skip
+    system = joint.ImagingSystem(front_end=camera, encoding="linear")
+    assert not {"decentre", "decentre_y", "decentre_radial", "rotation"} & {*applicable(system)}
+    with pytest.raises(ValueError, match=r"no decentre: .*not a traced lens, which carries"):
+        resolved(["decentre"], system, channels=1)
+    # A plate beside it moves alone.
+    plate = optics.PhaseMask(torch.zeros(camera.pupil.size), spacing=camera.pupil.spacing)
+    camera.pupil.elements.append(plate)
+    moved = _made(system, "decentre", 0.02).front_end.pupil.elements
+    assert isinstance(moved[0], optics.CompoundPupil)
+    assert isinstance(moved[1], MovedPhase)

@@ -303,6 +303,24 @@ def test_a_lamp_lights_phase_objects_and_does_not_thicken_them():
     torch.testing.assert_close(lamp(scene), torch.cat((expected, expected), 1) / 2)
 
 
+class _Thin(optics.PhaseMask):
+    def penalty(self):
+        return torch.tensor(0.3)
+
+
+def test_what_is_disturbed_is_as_far_from_what_can_be_made_as_before():
+    made = _Thin(torch.zeros(16, 16), spacing=1e-4)
+    pupil = optics.Pupil(
+        [made], wavelengths=(550e-9,), focal_length=1e-2, pixel_pitch=2e-6, psf_size=5
+    )
+    camera = optics.IncoherentImaging(pupil)
+    askew = MovedPhase(made, Seat(shift=1.0)), MovedElement(made, Seat(angle=5.0))
+    around = Disturbed(camera, 1, shifts=(2.0,)), Tilted(camera, (0.1, 0.0))
+    for each in (*askew, *around):
+        assert each.penalty() == torch.tensor(0.3)
+    assert Disturbed(None, 3).penalty() is None
+
+
 @pytest.mark.parametrize(("angle", "turns"), [(0.0, 0), (90.0, -1), (180.0, 2), (-90.0, 1)])
 @pytest.mark.parametrize(("shift", "shift_y"), [(4, 0), (0, 3), (-2, 5)])
 def test_an_element_sits_where_it_was_moved_and_its_rim_goes_on(angle, turns, shift, shift_y):

@@ -447,3 +447,41 @@ def test_a_share_of_nothing_changes_nothing():
     both = Imperfection("both", "waves", shared=lambda level, _: {KINDS["defocus"]: 0.0})
     system = _system(front_end=_lens())
     assert torch.equal(_front(system, both, 1.0).psf(), system.front_end.psf())
+
+
+def _menisci(moved=0.0):
+    """The camera of two menisci about a stop, f/22, 35 degrees wide, and its lens."""
+    crown = (1.5109, 64.2)
+    rows = [(8.57, 2.2, crown), (8.63, 6.9, None), (math.inf, 6.9, None), (-8.63, 2.2, crown)]
+    rows.append((-8.57, 90.0, None))
+    surfaces = [
+        optics.Surface(1e3 / radius, 1e-3 * way, glass, stop=number == 2)
+        for number, (radius, way, glass) in enumerate(rows)
+    ]
+    surfaces = optics.set_stop(surfaces, wavelength=550e-9, f_number=22.0)
+    image = float(optics.first_order(surfaces, wavelength=550e-9).image_distance) + moved
+    lens = optics.CompoundLens(
+        [*surfaces[:-1], surfaces[-1]._replace(thickness=image)], wavelength=550e-9
+    )
+    return lens, optics.compound_imaging(
+        lens, picture=(23904, 3), pixel_pitch=6e-6, wavelengths=(550e-9,), psf_size=101, rank=4,
+        places=2, pupil_size=80, oversample=1,
+    )  # fmt: skip
+
+
+def _height(front_end):
+    """RMS height of the PSF in a corner of the picture."""
+    psf = front_end.pupil().detach()[1, 1, 0].double()
+    rows = psf.sum(-1) / psf.sum()
+    y = torch.arange(len(rows), dtype=torch.float64) * 6e-6
+    return float((rows * (y - (rows * y).sum()).square()).sum().sqrt())
+
+
+@pytest.mark.parametrize("moved", [-2e-3, 2e-3])
+def test_defocus_off_the_axis_of_a_traced_lens_is_that_of_a_sensor_that_moves(moved):
+    lens, camera = _menisci()
+    # A sensor behind the image is a lens that is too strong.
+    waves = moved / (8 * lens.f_number**2) / 550e-9
+    found = _front(joint.ImagingSystem(front_end=camera), "defocus", waves)
+    assert _height(found) == pytest.approx(_height(_menisci(moved)[1]), rel=0.01)
+    assert abs(_height(found) / _height(camera) - 1) > 0.1

@@ -157,7 +157,7 @@ def test_a_promise_with_confidence_is_that_of_the_tables(share, devices):
         if place:
             assert fewer.promised(share, confidence=0.95) == place  # the one before: 1, 2, ...
         else:
-            said = f"{count - 1} devices cannot tell what .* of 0.95: that takes {count}"
+            said = f"{count - 1} devices cannot show what .* of 0.95: that takes {count}"
             with pytest.raises(ValueError, match=said):
                 fewer.promised(share, confidence=0.95)
 

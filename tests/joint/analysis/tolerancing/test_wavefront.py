@@ -157,3 +157,29 @@ def test_what_is_no_term_is_refused():
             resolved([kind], bare, channels=3)
     assert not wavefront_error([5]).allowed(-0.1)
     assert zernike_error(5).allowed(-0.1)
+
+
+def test_a_term_goes_on_beyond_the_disk_where_cones_of_a_traced_lens_may_be_wider():
+    lens = optics.CompoundLens(
+        [
+            optics.Surface(0.0, 0.8e-3, semi_diameter=0.6e-3, stop=True),
+            optics.Surface(1 / 5.2e-3, 1.2e-3, "n_bk7", 1.2e-3),
+            optics.Surface(-1 / 5.2e-3, 4.7e-3, semi_diameter=1.2e-3),
+        ],
+        wavelength=550e-9,
+    )
+    light = (500e-9, 550e-9)
+    camera = optics.compound_imaging(
+        lens, picture=8, pixel_pitch=5e-6, wavelengths=light, psf_size=5, rank=2, places=2,
+        pupil_size=32, oversample=3,
+    )  # fmt: skip
+    system = joint.ImagingSystem(front_end=camera)
+    made = perturbed(
+        system, zernike_error(5), 0.2, channels=2, generator=torch.Generator()
+    ).front_end.pupil
+    place = optics.coordinates(made.size[0], spacing=2 * made.spacing / made.diameter)
+    # Noll's fifth is 2 sqrt(6) x y.
+    wanted = 2 * math.pi * 0.2 * 2 * math.sqrt(6) * place[:, None] * place
+    found = made.elements[-1].phase_shift(torch.tensor(light, dtype=torch.float64))
+    torch.testing.assert_close(found[1].double(), wanted, rtol=0, atol=5e-3)
+    torch.testing.assert_close(found[0], found[1] * 550 / 500)

@@ -3,6 +3,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from textwrap import indent
 
 import numpy as np
 import pytest
@@ -52,6 +53,8 @@ def test_what_was_planned_is_apart_from_what_was_found(finished):
     planned, explored = text.index("planned before the first run"), text.index("exploration:")
     assert planned < text.index(": better") < explored
     assert "better" not in text[explored:]
+    details = text[planned:explored].splitlines()[2:4]
+    assert all(line.startswith("    ") for line in details)  # below their comparison
     assert "32 runs: 32 done, 0 failed, 0 running, 0 to go" in text
 
 
@@ -139,7 +142,7 @@ def test_designs_at_other_rates_than_their_target_are_told(small_study, pretend,
         "same target may differ in rate: compare them as curves, or train for more epochs"
     )
     assert f"\n  {told}\n" in str(found)
-    assert "(0.55 and 0.7 bpp), difference" in str(found)
+    assert " (0.55 and 0.7 bpp): " in str(found)
     assert json.loads(found.to_json())["off_target"] == told
     assert [c["bpp"] for c in json.loads(found.to_json())["planned"]] == [
         pytest.approx([0.55, 0.7]), pytest.approx([0.9, 1.0499]),
@@ -149,7 +152,7 @@ def test_designs_at_other_rates_than_their_target_are_told(small_study, pretend,
     assert "bpp of each" in html
     assert "0.55, 0.7" in html
     # By the rate itself, it is the mean that is compared.
-    assert "bpp), difference" not in str(report(ledger, metric="bpp"))
+    assert " bpp): " not in str(report(ledger, metric="bpp"))
 
 
 def test_without_a_target_there_is_none_to_miss(finished):
@@ -296,7 +299,7 @@ def test_another_metric_was_not_planned(finished):
     exploration = text[text.index("exploration:") :]
     for each in found.explored:
         assert each.verdict == "perhaps better: confirm it on fresh seeds"
-        assert f"\n  {each}\n" in exploration + "\n"
+        assert "\n" + indent(str(each), "  ") + "\n" in exploration + "\n"
         assert each.adjusted_p == 2 * max(each.p, each.interval_p)
     kept = json.loads(found.to_json())
     assert (kept["planned"], len(kept["explored"])) == ([], 2)

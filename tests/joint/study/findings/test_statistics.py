@@ -24,8 +24,12 @@ def test_better_needs_a_plan_and_both_answers():
     assert found.p == 2 / 2**6
     assert found.difference == pytest.approx(0.1067, abs=1e-4)
     assert found.interval.low > 0
-    assert "lens: balanced_accuracy 0.8250 against 0.7183, difference +0.1067" in str(found)
-    assert str(found).endswith("6 pairs: better")
+    verdict, difference, p = str(found).splitlines()
+    assert verdict == "lens: balanced_accuracy 0.8250 against 0.7183: better"
+    assert difference.startswith("  difference +0.1067 [+0.0")
+    assert difference.endswith("] over seeds, from 6 pairs of runs")
+    assert p.startswith("  p = 0.0312 of the sign-flip test, ")
+    assert p.endswith(" of the interval")
     explored = compare(BETTER, WORSE)
     assert explored.verdict == "perhaps better: confirm it on fresh seeds"
 
@@ -107,8 +111,10 @@ def test_agreeing_seeds_on_few_lesions_are_told_apart(outcome):
     variance = sum(np.var(each) / 6 for each in apart) / 4
     times = (stats.t.ppf(0.975, 10) / found.difference) ** 2 * variance
     assert found.more_lesions == pytest.approx(times, rel=0.2)  # 500 draws
-    told = f"a difference like this needs more than {found.more_lesions:.2g} times as many; class a"
-    assert f"; the seeds agree, but there are too few lesions to test on: {told}" in str(found)
+    told = f"a difference like this needs more than {found.more_lesions:.2g} times as many"
+    *_, advice, note = str(found).splitlines()
+    assert advice == f"  the seeds agree, but there are too few lesions to test on: {told}"
+    assert note.startswith("  class a")
     assert found.needed is None
     # Among others, too, the larger of both answers counts.
     (alone,) = adjusted([found])
@@ -146,7 +152,7 @@ def test_a_failed_run_scores_nothing():
     assert found.failed == (1, 0)
     assert found.first == pytest.approx(np.mean([0.80, 0.82, 0.84, 0.81, 0.83, 0]))
     assert found.verdict == "not shown"
-    assert ", failed 1 and 0, which score 0: " in str(found)
+    assert "failed runs: 1 and 0, which score 0" in str(found)
     assert compare(BETTER, [*WORSE[:5], Outcome(5, None)], planned=True).failed == (0, 1)
 
 
@@ -194,7 +200,9 @@ def test_planned_comparisons_share_their_error():
     three = adjusted([one, compare(BETTER, near, planned=True), one])
     assert three[0].adjusted_p == pytest.approx(3 * one.p)
     assert three[0].verdict == "not shown"
-    assert "(Holm 0.0938)" in str(three[0])
+    assert "\n  p = 0.0312 of the sign-flip test, " in str(three[0])
+    assert " of the interval; 0.0938 after Holm's adjustment\n" in str(three[0])
+    assert "Holm" not in str(alone)
 
 
 def test_the_seeds_that_are_needed_are_those_among_all_comparisons():
@@ -252,7 +260,7 @@ def test_mcnemar_is_told_of_each_seed_and_decides_nothing(outcome):
     # Twelve disagreements, all on one side; a run that failed has no pictures.
     assert found.mcnemar == pytest.approx((2 * 0.5**12,) * 2)
     assert found.verdict == "not shown"  # three seeds
-    assert "McNemar on 2 of 2" in str(found)
+    assert "McNemar's test, for information only: the two runs differ in 2 of 2 pairs" in str(found)
     assert len(found.to_dict()["mcnemar"]) == 2
     assert compare(good, good, resamples=100).mcnemar == (1.0, 1.0, 1.0)
 
@@ -301,7 +309,7 @@ def test_where_all_runs_failed_no_seeds_are_advised(metric):
     assert found.verdict == "not shown: all runs failed"
     assert found.advice == ""
     assert "number of seeds" not in str(found)
-    assert str(found).endswith("not shown: all runs failed")
+    assert str(found).splitlines()[0].endswith("not shown: all runs failed")
 
 
 @pytest.mark.parametrize("metric", ["mcc", "cohen_kappa"])

@@ -1,0 +1,172 @@
+"""Kinds and settings of modules are held as JSON, and compared."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import classify
+import compress
+import joint
+import optics
+from joint.described import described, differing, part_of
+
+
+def _net(**options):
+    return classify.backbone("resnet_s", 3, image_size=(16, 16), **options)
+
+
+def _loaded(theirs, ours):
+    """Differences once the module is trained."""
+    return differing(described(theirs), described(ours), learning=False)
+
+
+def _resumed(theirs, ours):
+    """Differences for a run that goes on, of which one is in a file."""
+    return differing(json.loads(json.dumps(described(theirs))), described(ours), learning=True)
+
+
+def test_a_stage_is_found_in_its_system():
+    codec = compress.FactorizedCodec()
+    whole = described(joint.ImagingSystem(codec=codec, classifier=_net()))
+    assert part_of(whole, "codec") == described(codec)
+    assert part_of(whole, "sensor") == part_of(whole, "code") == {}
+    sensor = described(optics.Sensor())
+    assert differing({}, sensor, learning=False) == "none there, Sensor here"
+    assert differing(sensor, {}, learning=False) == "Sensor there, none here"
+
+
+def _at(quality):
+    codec = compress.FactorizedCodec()
+    codec.quality = quality
+    return codec
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "told"),
+    [
+        (compress.JPEG(50), compress.JPEG(90), "quality=50 there, quality=90 here"),
+        (_at(0), _at(None), "quality=0.0 there, quality=None here"),
+        (_at(None), _at(0), None),  # of several, any may be chosen
+        (compress.Autoencoder(3), compress.Autoencoder(3.0), None),
+        (compress.DifferentiableJPEG(50), compress.DifferentiableJPEG(60),
+         "quality=50 there, quality=60 here"),
+        (compress.DifferentiableJPEG(75), compress.DifferentiableJPEG(75, trainable=True), None),
+        (nn.Sequential(nn.ReLU()), nn.Sequential(nn.GELU()), "0: ReLU there, GELU here"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3, padding=(1, 1))),
+            nn.Sequential(nn.Conv2d(3, 4, 3, padding=(1, 0))),
+            "0: padding=[1, 1] there, padding=[1, 0] here",
+        ),
+        (nn.Dropout(0.5), nn.Dropout(0.1), None),  # how it learns
+        (nn.Sequential(nn.Dropout(0.5)), nn.Sequential(nn.Identity()), None),
+        (nn.Sequential(nn.Dropout(0.5)), nn.Sequential(), None),
+        (nn.Sequential(nn.ReLU()), nn.Sequential(), "0: ReLU there, none here"),
+        (nn.Sequential(), nn.Sequential(nn.ReLU()), "0: none there, ReLU here"),
+        (
+            nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU()), nn.LeakyReLU(0.1)),
+            nn.Sequential(nn.GELU(), nn.GELU(), nn.LeakyReLU(0.2)),
+            "0: ReLU there, GELU here; 1: Sequential there, GELU here; "
+            "2: negative_slope=0.1 there, negative_slope=0.2 here",
+        ),
+        (
+            nn.Sequential(*[nn.ReLU()] * 6),
+            nn.Sequential(),
+            "; ".join(f"{place}: ReLU there, none here" for place in range(4)) + "; and 2 more",
+        ),
+        (nn.Sequential(nn.ReLU()), nn.ReLU(inplace=True), "Sequential there, ReLU here"),
+        (nn.ReLU(), nn.ReLU(inplace=True), None),
+        (
+            optics.Sensor(2000, cfa="rggb"),
+            optics.Sensor(2000, cfa="rggb", cfa_channels="bgr", demosaicing="malvar"),
+            "cfa: channels='rgb' there, channels='bgr' here; "
+            "cfa: method='bilinear' there, method='malvar' here",
+        ),
+        (optics.Sensor(2000, cfa="rggb"), optics.Sensor(2000),
+         "cfa: ColourFilterArray there, none here"),
+        (optics.Sensor(2000), optics.Sensor(2000, automatic_gain=False),
+         "automatic_gain=True there, automatic_gain=False here"),
+    ],
+)  # fmt: skip
+def test_the_first_differences_are_named(theirs, ours, told):
+    assert _loaded(theirs, ours) == told
+
+
+def test_numbers_are_compared_to_nine_digits():
+    gain, near = 1.23456789, 1.23456788
+    sensors = [optics.Sensor(2000, gain=value) for value in (gain, near)]
+    assert _resumed(*sensors) == f"gain={gain!r} there, gain={near!r} here"
+    # The last digits of what is computed from settings differ between machines.
+    assert _resumed(sensors[0], optics.Sensor(2000, gain=math.nextafter(gain, 2))) is None
+
+
+class _GeM(nn.Module):
+    def __init__(self, p=3.0, momentum=0.1):
+        super().__init__()
+        self.p, self.momentum = p, momentum
+
+
+def test_only_of_some_types_a_setting_is_one_of_learning():
+    told = "p=3.0 there, p=1.0 here; momentum=0.1 there, momentum=0.2 here"
+    assert _loaded(_GeM(), _GeM(1.0, 0.2)) == told
+    for theirs, ours, name in (
+        (nn.BatchNorm2d(3), nn.BatchNorm2d(3, momentum=0.2), "momentum=0.1 there"),
+        (nn.Dropout(0.5), nn.Dropout(0.1), "p=0.5 there"),
+        (compress.FactorizedCodec(), compress.FactorizedCodec(proxy="noise"), "proxy='mixed'"),
+        (_at(None), _at(0), "quality=None there"),
+        (_net(frozen="stem"), _net(), "frozen=['stem"),
+    ):
+        assert _loaded(theirs, ours) is None
+        assert name in _resumed(theirs, ours)
+
+
+class _Told(nn.Module):
+    def __init__(self, sigma, far=1.0):
+        super().__init__()
+        self._width = 2 * sigma
+        self._far = far
+        self._calls = 0
+        self.cached = torch.zeros(3)
+
+    def extra_repr(self):
+        return f"sigma={self._width / 2}"
+
+
+def test_what_a_module_of_another_package_says_counts():
+    assert _resumed(_Told(1.0), _Told(2.0)) == (
+        "extra_repr='sigma=1.0' there, extra_repr='sigma=2.0' here"
+    )
+    assert _resumed(_Told(1.0), _Told(1.0, far=math.inf)) == "far=1.0 there, far='inf' here"
+    assert {*described(_Told(1.0))[""]["settings"]} == {"far", "extra_repr"}
+
+
+def test_settings_with_other_names_are_told_apart():
+    masks = [
+        optics.CubicMask(
+            32, spacing=1e-5, diameter=diameter, alpha=3.0, design_wavelength=5e-7
+        )
+        for diameter in (3e-4, 2e-4)
+    ]  # fmt: skip
+    assert "diameter=0.0003 m" in _loaded(*masks)
+
+
+def test_a_setting_that_one_version_alone_knows_is_no_difference():
+    old, new = described(nn.Conv2d(3, 3, 3)), described(nn.Conv2d(3, 3, 3))
+    new[""]["settings"]["rounding"] = "up"
+    for learning in (False, True):
+        assert differing(old, new, learning=learning) is None
+        assert differing(new, old, learning=learning) is None
+
+
+def test_use_and_place_of_a_module_are_none_of_its_settings():
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(2000, cfa="rggb"), codec=compress.FactorizedCodec(), classifier=_net()
+    )
+    before = described(system)
+    system(torch.rand(2, 3, 16, 16)).logits.sum().backward()
+    system.eval()(torch.rand(2, 3, 16, 16))
+    system.classes = ("a", "b", "c")
+    assert described(system) == before
+    assert described(system.to("meta")) == before
