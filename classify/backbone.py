@@ -122,7 +122,7 @@ class Classifier(nn.Module):
         self.train(self.training)
 
     def extra_repr(self) -> str:
-        """Name the frozen layer, because a run is identified by its printed form."""
+        """Name the net and the frozen layer."""
         if self._frozen_layer is None:
             return ""
         return f"{type(self.net).__name__}, frozen={self._frozen_layer!r}"

@@ -203,10 +203,12 @@ class Codec(nn.Module, ABC):
         Raises
         ------
         TypeError, ValueError
-            If the quality is not one number, or the codec does not have it, or has no choice.
+            If the quality is not one number, or outside the range of the codec's qualities, or no
+            whole number where it has only those, or there is no choice.
         """
         if not is_number(quality) or isinstance(quality, bool):  # which would count as 0 or 1
             raise TypeError(f"quality must be one number, not {quality!r}")
+        quality = float(quality)
         name, known = type(self).__name__, self.qualities()
         if len(known) == 0:
             raise ValueError(f"{name} has no choice of qualities: leave quality out")
@@ -218,8 +220,13 @@ class Codec(nn.Module, ABC):
                 )
             quality = int(quality)
         before = self.quality
+        # It may refuse one by itself, and know the reason.
         self.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
         try:
+            if not known[0] <= quality <= known[-1]:
+                raise ValueError(
+                    f"the quality of {name} must be {known[0]:g} to {known[-1]:g}, got {quality:g}"
+                )
             yield
         finally:
             self.quality = before

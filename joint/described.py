@@ -2,10 +2,13 @@
 
 import inspect
 import math
+import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
+import numpy as np
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -27,6 +30,8 @@ which are no difference once it is trained."""
 _KNOWN = ("optics", "compress", "classify", "joint", "torch", "torchvision", "timm")
 # Of which a setting is held otherwise than by its name, and printed.
 _PRINTED = (Aberration, CompoundLens, CubicMask)
+# Where a net of timm is from, which may change without the net.
+_ORIGIN = ("pretrained_cfg", "default_cfg")
 # What every module holds.
 _OF_ALL = {*vars(nn.Module())}
 # How a module learns, and not what else it makes of a picture.
@@ -35,6 +40,7 @@ _LEARNING: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
     (nn.MultiheadAttention, ("dropout",)),
     (nn.RNNBase, ("dropout",)),
     (Classifier, ("frozen",)),
+    (CompoundLens, ("centre", "edge", "air")),  # of its penalty alone
     (DifferentiableJPEG, ("rounding",)),
     (HeightMap, ("sharpness",)),
     (LearnedCodec, ("proxy", "sharpness")),
@@ -53,9 +59,14 @@ _TOLD = 4
 def described(module: nn.Module) -> Description:
     """Kind and settings of a module and of all in it, as JSON, whatever device it is on.
 
-    A setting is a number, a name, a truth value, None, or several of these, which the module holds
-    as a public attribute, or as a private one for an argument or a property of that name. What
-    an ``extra_repr`` of another package says is one more.
+    A setting is a number, a name, a truth value, a dtype, None, or several of these in a list, a
+    tuple, a set or a dict, which the module holds as a public attribute, or as a private one for an
+    argument or a property of that name. What an ``extra_repr`` of another package says is one more,
+    without the device of tensors in it.
+
+    Not found are tensors and arrays, such as the PSF that :meth:`optics.Wiener.know` is given, as
+    well as functions, paths and other objects; a module that has one where another has None does
+    not differ from it.
     """
     parts = module.named_modules(remove_duplicate=False)
     return {place: _described_one(part) for place, part in parts}
@@ -114,6 +125,9 @@ def differing(there: Description, here: Description, *, learning: bool) -> str |
 
 def _described_one(part: nn.Module) -> dict[str, Any]:
     kind, own = type(part), vars(part)
+    learns = {name for of, names in _LEARNING if isinstance(part, of) for name in names}
+    if isinstance(part, LearnedCodec) and part.quality is None:
+        learns.add("quality")  # one that learns all of its qualities may be set to any
     settings: dict[str, Any] = {}
     for held, value in own.items():
         name = held.removeprefix("_")
@@ -122,9 +136,14 @@ def _described_one(part: nn.Module) -> dict[str, Any]:
         if name == held or _is_public(kind, name):
             settings[name] = _as_json(value)
     if _package(part.extra_repr) not in _KNOWN or isinstance(part, _PRINTED):
-        settings["extra_repr"] = part.extra_repr()
+        settings["extra_repr"] = _shown(part, learns)
     if _package(kind) == "torch":
         settings.pop("inplace", None)  # saves memory, and changes no number
+    if _package(kind) == "timm":
+        settings = {name: value for name, value in settings.items() if name not in _ORIGIN}
+    if isinstance(part, Classifier) and not part.mean.is_meta:
+        settings["mean"] = part.mean.flatten().tolist()
+        settings["deviation"] = part.deviation.flatten().tolist()
     if isinstance(part, ImagingSystem):
         settings.pop("classes", None)
     if isinstance(part, FileCodec) and part.takes(1) and part.takes(3):
@@ -136,9 +155,6 @@ def _described_one(part: nn.Module) -> dict[str, Any]:
         # Tables that are trained vary.
         there = not part.log_tables.is_meta and bool(part.log_tables.isfinite().all())
         settings["quality"] = part.quality if there else None
-    learns = {name for of, names in _LEARNING if isinstance(part, of) for name in names}
-    if isinstance(part, LearnedCodec) and part.quality is None:
-        learns.add("quality")  # one that learns all of its qualities may be set to any
     return {
         "kind": kind.__name__,
         "settings": {name: value for name, value in settings.items() if name not in learns},
@@ -146,9 +162,20 @@ def _described_one(part: nn.Module) -> dict[str, Any]:
     }
 
 
+def _shown(part: nn.Module, learns: Iterable[str]) -> str:
+    """What a module prints of itself, but for how it learns, which is compared by its name."""
+    # Nor the device of a tensor, nor the lines that it is broken into.
+    told = re.sub(r",\s+device='[^']*'", "", part.extra_repr())
+    for name in learns:
+        told = re.sub(rf"(, )?\b{name}=[^,]*", "", told)
+    return " ".join(told.split())
+
+
 def _same(value: object, other: object) -> bool:
     if isinstance(value, list) and isinstance(other, list):
         return len(value) == len(other) and all(map(_same, value, other))
+    if isinstance(value, dict) and isinstance(other, dict):
+        return {*value} == {*other} and all(_same(value[key], other[key]) for key in value)
     if isinstance(value, float) and isinstance(other, float):
         return math.isclose(value, other, rel_tol=_ROUNDED)
     return value == other
@@ -167,10 +194,10 @@ def _package(of: object) -> str:
 
 def _is_simple(value: object) -> bool:
     if isinstance(value, Mapping):
-        return all(isinstance(key, str) for key in value) and _are_simple(value.values())
-    if isinstance(value, list | tuple):
+        return all(isinstance(key, str | Real) for key in value) and _are_simple(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
         return _are_simple(value)
-    return value is None or isinstance(value, str | Real)
+    return value is None or isinstance(value, str | Real | complex | np.bool_ | torch.dtype)
 
 
 def _are_simple(values: Iterable[object]) -> bool:
@@ -180,11 +207,19 @@ def _are_simple(values: Iterable[object]) -> bool:
 def _as_json(value: Any) -> Any:  # noqa: ANN401 - JSON
     """The value as it would come back from a file, at full precision."""
     if isinstance(value, Mapping):
-        return {key: _as_json(item) for key, item in value.items()}
+        return {str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_as_json(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(_as_json, value), key=str)
     if value is None or isinstance(value, str | bool):
         return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, torch.dtype):
+        return str(value)
+    if isinstance(value, complex):
+        return [_as_json(value.real), _as_json(value.imag)]
     if isinstance(value, Integral):
         return int(value)
     number = float(value)

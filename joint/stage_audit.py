@@ -10,6 +10,7 @@ It changes neither stage nor pictures, costs a dozen passes, and is meant for te
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from compress import Codec, Coded, CorruptStream
 from optics import FrontEnd, Projection, Sensor, clip
 
-from .described import described
+from .described import described, differing
 from .stages import Stage, check_stage
 
 __all__ = ["Promise", "StageAudit", "audit_stage"]
@@ -87,8 +88,8 @@ def audit_stage(stage: nn.Module, pictures: Tensor, *, seed: int = 0) -> StageAu
 
     For every stage: shapes; finite values; pictures that a pass leaves as they were; the same
     result for a picture alone and in a batch; a gradient other than 0 at pictures and parameters;
-    and a ``repr`` that shows the arguments of the constructor, because a resumed run, and a
-    teacher, are recognised by it.
+    and arguments of the constructor that are held as attributes, or told by ``extra_repr``, and
+    that a pass leaves as they were, because a resumed run, and a teacher, are recognised by them.
 
     For a front end also: no negative light; twice the irradiance for twice the light;
     ``throughput()`` equal to the share of a uniform scene's light; ``out_channels`` from
@@ -137,7 +138,10 @@ def audit_stage(stage: nn.Module, pictures: Tensor, *, seed: int = 0) -> StageAu
     asked = {"front_end": _of_front_end, "codec": _of_codec, "classifier": _of_network}[kind]
     own = copy.deepcopy(stage).eval()
     promises = []
-    for name, ask in (*asked(own, pictures.detach(), seed), ("settings", lambda: _settings(own))):
+    for name, ask in (
+        *asked(own, pictures.detach(), seed),
+        ("settings", lambda: _settings(stage, own)),
+    ):
         try:
             told = ask()
             promises.append(Promise(name, kept=True, told=told or ""))
@@ -450,11 +454,18 @@ def _reached(
     return reached, {name for name, g in gradients.items() if g is None or not bool(g.any())}
 
 
-def _settings(stage: nn.Module) -> str:
+def _settings(stage: nn.Module, used: nn.Module) -> str:
     """Check that what the constructor is given, and the stage holds, also of parts, is described.
 
-    What it does not hold by its name, or one with an underscore before it, is not found.
+    What it does not hold by its name, or one with an underscore before it, is not found. Nor may
+    the passes have changed it, in the copy that was used for them.
     """
+    if changed := differing(described(stage), described(used), learning=True):
+        raise _Broken(
+            f"a pass changes what a run is known by ({changed}, which is after the passes): it "
+            "could not be resumed, and would be loaded with a warning. Begin the name of such an "
+            "attribute with an underscore"
+        )
     hidden = [
         name if part is stage else f"{type(part).__name__}.{name}"
         for part in stage.modules()
@@ -474,7 +485,8 @@ def _hidden(part: nn.Module) -> Iterator[str]:
     known = {*_DECIDED, *entry["settings"], *entry["learning"]}
     for name in inspect.signature(type(part)).parameters:
         held = vars(part).get(name, vars(part).get(f"_{name}"))
-        if held is not None and name not in known and name not in told:
+        shown = re.search(rf"\b{re.escape(name)}\b", told)
+        if held is not None and name not in known and not shown:
             yield name
 
 

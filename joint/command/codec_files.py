@@ -54,7 +54,9 @@ _STANDARD: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "png": ("", ()),
     "kmeans": ("colors", (2, 4, 8, 16, 32, 64)),
 }
-_LEVELS = 5  # points of a learned codec of several levels, or more: each of its levels
+# Points of a learned codec of several levels, or more: each of its levels. Also of one with
+# qualities on a scale of its own.
+_LEVELS = 5
 
 
 class CodecWord(NamedTuple):
@@ -220,7 +222,13 @@ def _usual(codec: Codec) -> tuple[float, ...]:
         return tuple(np.linspace(0, codec.levels - 1, max(_LEVELS, codec.levels)).tolist())
     if isinstance(codec, DifferentiableJPEG) and codec.quality is None:  # tables of its own
         return ()
-    return tuple(quality for quality in _QUALITIES if quality in codec.qualities())
+    known = codec.qualities()
+    usual = tuple(quality for quality in _QUALITIES if quality in known)
+    if len(known) < 2 or len(usual) >= min(_LEVELS, len(known)):
+        return usual
+    # On a scale of its own.
+    places = np.linspace(0, len(known) - 1, min(_LEVELS, len(known))).round().astype(int)
+    return tuple(np.asarray(known)[places].tolist())
 
 
 def _check_quality(word: CodecWord, point: CodecPoint) -> None:

@@ -75,7 +75,7 @@ def choose_rule(
         (:func:`classify.choose_tau`).
     log_prior : array or Tensor ``[K]``
         With ``adjust``: logarithm of the class shares in training, from
-        :func:`classify.log_prior`.
+        :func:`classify.log_prior`. Not read without it.
     at_least, within : mapping of str to float, optional
         With ``adjust``: lower limits of other metrics, and how far others may be below their best
         value over ``taus``.
@@ -96,9 +96,10 @@ def choose_rule(
     Raises
     ------
     ValueError
-        When there are no class scores, nothing is to be chosen, or an argument is missing or of no
-        use. When a choice fails, such as that of a temperature on pictures without a mistake; the
-        message then begins with ``calibrate:``, ``adjust:`` or ``refer:``.
+        When there are no class scores, nothing is to be chosen, or an argument is missing or, other
+        than ``log_prior``, of no use. When a choice fails, such as that of a temperature on
+        pictures without a mistake; the message then begins with ``calibrate:``, ``adjust:`` or
+        ``refer:``.
 
     Warns
     -----

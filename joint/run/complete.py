@@ -25,22 +25,14 @@ from joint.judge.evaluate import evaluate
 from joint.judge.evaluation import Evaluation
 from joint.parallel import gathered, rank, world_size
 from joint.saved.checkpoint import CheckpointError, digest, load_weights
-from joint.saved.folder import (
-    CONFIG_FILE,
-    RunFolder,
-    as_path,
-    hold,
-    is_done,
-    read_result,
-    why_not_begun,
-)
+from joint.saved.folder import CONFIG_FILE, RunFolder, as_path, hold, is_done, why_not_begun
 from joint.settings import ConfigError
 from joint.stages import Stage
 from joint.system import ImagingSystem
 from joint.train.listen import EpochListener, listeners, retell
 from joint.train.loop import fit, identity_of
 from joint.train.run import why_not_longer, why_other
-from joint.train.teacher import identify
+from joint.train.teacher import identify, why_another
 
 from .build import build_split, build_system
 from .start import copy_into, speak_of_classifier, speak_of_settings
@@ -159,7 +151,7 @@ def complete_run(
             trained = load_trained(folder.path, config.training)
             _check_scenes(folder, trained, train, validation)
             if config.teacher != saved.teacher:
-                _check_teacher(folder, load_teacher(config, parts))
+                _check_teacher(folder, trained, load_teacher(config, parts))
             if rank() == 0:
                 retell(folder.path, told)
             load_weights(system, trained.weights, source=str(trained.path))
@@ -217,7 +209,7 @@ def complete_run(
                 "scenes": {name: part.fingerprint for name, part in parts.parts.items()},
                 "start": sorted(digests),
                 **({} if start_run is None else {"start_run": start_run}),
-                **({} if teacher is None else {"teacher": identify(teacher)}),
+                **({} if teacher is None else {"teacher": digest(teacher)}),
                 "epochs": len(history.epochs),
                 "best_epoch": history.best_epoch,
                 "stopped_early": history.stopped_early,
@@ -266,13 +258,13 @@ def _check_same(
         raise ConfigError(f"{folder} {reason}")
 
 
-def _check_teacher(folder: RunFolder, teacher: ImagingSystem | None) -> None:
+def _check_teacher(folder: RunFolder, trained: Trained, teacher: ImagingSystem | None) -> None:
     """Refuse a finished run of another teacher."""
-    was = read_result(folder.path).get("teacher")
-    if was is not None and (teacher is None or was != identify(teacher)):
+    now = None if teacher is None else identify(teacher)
+    if other := why_another(trained.identity.get("teacher"), now):
         raise ConfigError(
-            f"{folder} holds a run of another configuration: its teacher is another one. Give the "
-            "same, or choose another folder"
+            f"{folder} holds a run of another configuration: its teacher is another one: {other}. "
+            "Give the same, or choose another folder"
         )
 
 

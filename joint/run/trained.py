@@ -18,6 +18,7 @@ from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
 from joint.settings import ConfigError, NoneConfig
 from joint.stages import STAGES, Stage
 from joint.system import ImagingSystem
+from joint.train.run import EARLIER
 from joint.train.training import Training
 
 from .build import build_split, build_system
@@ -95,7 +96,8 @@ def load_trained(directory: Path, training: Training) -> Trained:
     Raises
     ------
     CheckpointError
-        When no epoch has ended yet, or their file is missing, damaged, or not from a training.
+        When no epoch has ended yet, or their file is missing, damaged, not from a training, or of
+        an earlier version of this library.
     """
     path = directory / (BEST_FILE if training.restore_best else CHECKPOINT_FILE)
     if not path.exists():
@@ -103,6 +105,9 @@ def load_trained(directory: Path, training: Training) -> Trained:
             f"{directory} holds no trained weights yet: there is no checkpoint at {path}"
         )
     tensors, head = load_checkpoint(path)
+    identity = head.get("identity")
+    if isinstance(identity, dict) and isinstance(identity.get("system"), str):
+        raise CheckpointError(f"{path} {EARLIER}")
     if not _is_of_a_training(head):
         raise CheckpointError(f"{path} does not say how it was trained: joint.fit did not write it")
     if training.restore_best:

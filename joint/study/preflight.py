@@ -25,7 +25,8 @@ from joint.config.scenes import (
 from joint.judge.metric import stage_of
 from joint.run.build import build_system
 from joint.settings import ConfigError
-from joint.stages import STAGES
+from joint.stages import STAGES, Stage
+from joint.train.training import Training
 from optics.performance.sampling import LOST, audit_sampling
 
 from .axis import Design, Level
@@ -164,6 +165,11 @@ def _lacking(config: RunConfig) -> Iterator[str]:
             f"objective.penalty={penalty:g} needs a front end with a penalty, and {camera.kind!r} "
             "has none: set it to 0"
         )
+    elif penalty and not any("front_end" in turn for turn in _turns(config.training)):
+        yield (
+            f"objective.penalty={penalty:g} would have no effect, as training.stages and "
+            "training.plan never train the front end: set it to 0"
+        )
     needed = stage_of(config.training.monitor)
     if needed is not None and isinstance(getattr(config.system, needed), NoneConfig):
         yield (
@@ -200,13 +206,18 @@ def _moves(config: RunConfig) -> bool:
             system = build_system(config.system, image_size=size, channels=channels, classes=2)
     except Exception:  # not a stage, or one that needs scenes or a machine not known yet
         return False
-    turns = [training.learning(e) for e in {0, training.turn_epochs} if e < training.epochs]
+    turns = _turns(training)
     return any(
         parameter.requires_grad
         for name, stage in system.stages()
         if any(name in turn for turn in turns)
         for parameter in stage.parameters()
     )
+
+
+def _turns(training: Training) -> list[tuple[Stage, ...]]:
+    """The stages that learn at once, for each turn of the plan that comes."""
+    return [training.learning(e) for e in (0, training.turn_epochs) if e < training.epochs]
 
 
 def scenes_of(config: RunConfig) -> tuple[tuple[int, int], int]:

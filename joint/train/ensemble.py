@@ -24,6 +24,7 @@ from torch.func import functional_call
 
 from classify import LesionDataset
 from compress import Coded
+from joint.described import described
 from joint.device import usable_device
 from joint.feed import Feed, as_scenes
 from joint.objective import Objective
@@ -174,6 +175,7 @@ def fit_ensemble(
     device = usable_device(device)
     _check_alike(configs)
     _check_pays(train, configs[0], device)
+    made = [described(system) for system in systems]  # before anything passes through them
     for system, its_objective, its_config, its_teacher in zip(*given, strict=True):
         system.to(device)
         if its_teacher is not None:
@@ -193,7 +195,7 @@ def fit_ensemble(
         found: dict[int, TrainingRun] = {}
         for k in order:
             begin = (systems[k], objectives[k], configs[k], train, validation, places[k])
-            found[k] = begun(*begin, teacher=teachers[k], resume=resume)
+            found[k] = begun(*begin, teacher=teachers[k], resume=resume, made=made[k])
         runs = [found[k] for k in range(count)]
         for run, listening in zip(runs, told, strict=True):
             for record in run.records:

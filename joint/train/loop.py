@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from classify import LesionDataset
 from joint.caution import caution
-from joint.described import described
+from joint.described import Description, described
 from joint.device import usable_device
 from joint.feed import Feed, derive_seed
 from joint.judge.evaluate import evaluate
@@ -170,10 +170,11 @@ def fit(
             # must be what is left here, to give the same bits.
             held.callback(lay_out, system, torch.contiguous_format)
             lay_out(system, torch.channels_last)
+        made = described(system)  # before anything passes through it
         check_run(system, train, validation, objective, config, teacher=teacher)
         folder = None if directory is None else held.enter_context(hold(directory))
         begin = (system, objective, config, train, validation, folder)
-        run = begun(*begin, teacher=teacher, resume=resume)
+        run = begun(*begin, teacher=teacher, resume=resume, made=made)
         progress = progress and rank() == 0
         told = told if rank() == 0 else ()
         for record in run.records:
@@ -195,10 +196,12 @@ def begun(
     *,
     teacher: ImagingSystem | None = None,
     resume: bool,
+    made: Description | None = None,
 ) -> TrainingRun:
     """The run of a system on its device: a new one, or the one that the folder holds.
 
-    A teacher that nothing weighs is none.
+    A teacher that nothing weighs is none. ``made`` describes the system as it was given, in case a
+    pass since then has changed an attribute of it; by default as it is now.
 
     Raises
     ------
@@ -207,7 +210,7 @@ def begun(
     """
     if not objective.distillation:
         teacher = None
-    identity = identity_of(system, objective, config, train, validation, teacher)
+    identity = identity_of(system, objective, config, train, validation, teacher, made=made)
     optimizer = _optimizer(system, config)
     run = TrainingRun(system, objective, optimizer, config, identity, folder, teacher)
     if goes_on(folder, resume=resume):
@@ -228,17 +231,19 @@ def identity_of(
     train: LesionDataset,
     validation: LesionDataset,
     teacher: ImagingSystem | None,
+    *,
+    made: Description | None = None,
 ) -> dict[str, Any]:
     """What a run must agree in with the checkpoint that it goes on from, as JSON.
 
-    A teacher that nothing weighs is none.
+    A teacher that nothing weighs is none; ``made`` is as of :func:`begun`.
     """
     identity: dict[str, Any] = {
         "objective": objective.model_dump(mode="json"),
         "training": config.model_dump(mode="json"),
         "train": train.fingerprint,
         "validation": validation.fingerprint,
-        "system": described(system),
+        "system": described(system) if made is None else made,
         "codec_channels": getattr(system.codec, "channels", None),
     }
     if teacher is not None and objective.distillation:

@@ -32,14 +32,25 @@ from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
 from .rate_weight import ON_TARGET, RateWeight
+from .teacher import why_another
 from .training import Training
 
-__all__ = ["CLIPPED", "NORM", "TrainingDiverged", "TrainingRun", "why_not_longer", "why_other"]
+__all__ = [
+    "CLIPPED",
+    "EARLIER",
+    "NORM",
+    "TrainingDiverged",
+    "TrainingRun",
+    "why_not_longer",
+    "why_other",
+]
 
 #: Marks the norm of a stage's gradient among the terms of the objective.
 NORM = "gradient norm of "
 #: Whether it was clipped.
 CLIPPED = "gradient clipped of "
+#: Of a run whose system is told by its printed form, to follow the name of its file or folder.
+EARLIER = "was written by an earlier version of lens2label, and cannot be loaded or resumed"
 
 # Parameters are of the order of 1, or of their initial values: a hundred times that is only reached
 # by steps that are too long, whatever is trained.
@@ -67,7 +78,7 @@ class TrainingRun:
     """What a checkpoint must agree in: objective, configuration, data."""
     folder: RunFolder | None
     teacher: ImagingSystem | None = None
-    """A frozen system that teaches this one; in no file, but in the identity by its digest."""
+    """A frozen system that teaches this one; in no file; the identity says what it is."""
     epoch: int = 0
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -494,6 +505,8 @@ def why_other(head: Mapping[str, Any], identity: Mapping[str, Any]) -> str | Non
         The reason, to follow the name of the folder; None where it is the same.
     """
     was, epochs = head["identity"], identity["training"]["epochs"]
+    if isinstance(was["system"], str):
+        return EARLIER
     longer = epochs > was["training"]["epochs"]
     if longer:
         was = was | {"training": was["training"] | {"epochs": epochs}}
@@ -556,12 +569,10 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in sorted({*old[part], *new[part]})
         if old[part].get(key) != new[part].get(key)
     ]
-    was, now = old.get("system"), new["system"]
-    known = isinstance(was, dict)
-    if other := differing(was, now, learning=True) if known else "of another form there":
+    if other := differing(old["system"], new["system"], learning=True):
         settings.append(f"the system is another one: {other}")
-    if old.get("teacher") != new.get("teacher"):
-        settings.append("the teacher is another one")
+    if other := why_another(old.get("teacher"), new.get("teacher")):
+        settings.append(f"the teacher is another one: {other}")
     if old.get("learning_rate_factors") != new.get("learning_rate_factors"):
         settings.append(
             f"the factors of learning rates were {old.get('learning_rate_factors')} and are "

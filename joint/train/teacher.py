@@ -9,16 +9,15 @@ Both see the same views, mixed pictures among them (the consistent teaching of B
 2022); each has the noise of its own camera.
 """
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from classify import LesionDataset
 from joint.caution import caution
-from joint.described import described
+from joint.described import described, differing
 from joint.kinds import check_names
 from joint.objective import Objective
 from joint.saved.checkpoint import digest
@@ -26,7 +25,7 @@ from joint.system import ImagingSystem, evaluating
 
 from .training import Training
 
-__all__ = ["check_teacher", "identify", "said", "said_of_some"]
+__all__ = ["check_teacher", "identify", "said", "said_of_some", "why_another"]
 
 
 def said(
@@ -145,7 +144,33 @@ def check_teacher(
         )
 
 
-def identify(teacher: ImagingSystem) -> str:
-    """SHA-256 of a teacher: of its stages with their parameters, and of its weights."""
-    made = json.dumps(described(teacher))
-    return hashlib.sha256(f"{made}\n{digest(teacher)}".encode()).hexdigest()
+def identify(teacher: ImagingSystem) -> dict[str, Any]:
+    """What a teacher is known by, as JSON: what it is ``made`` of, and the digest of its weights.
+
+    Two of them are compared by :func:`why_another`: what is computed from settings differs in the
+    last digits between machines, so that no digest of it is the same everywhere.
+    """
+    return {"made": described(teacher), "weights": digest(teacher)}
+
+
+def why_another(was: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str | None:
+    """Why a teacher is not the one that a run began with; None if it is, or neither has one.
+
+    Parameters
+    ----------
+    was, now : mapping, optional
+        As :func:`identify` returns them; None without a teacher. How a teacher itself learned
+        does not count.
+
+    Returns
+    -------
+    str or None
+        The first differences.
+    """
+    if was is None and now is None:
+        return None
+    if was is None or now is None:
+        return "none there" if was is None else "none here"
+    if other := differing(was["made"], now["made"], learning=False):
+        return other
+    return None if was["weights"] == now["weights"] else "its weights are others"

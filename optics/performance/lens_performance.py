@@ -73,7 +73,8 @@ class LensPerformance:
     focal_length: float
     """Focal length, metres."""
     diameter: float
-    """Widest extent of the open aperture along x or y, metres."""
+    """Widest extent of the open aperture along x or y, metres. Of a :class:`CompoundPupil` that is
+    telecentric towards its object, or beyond, it is that of a distant substitute."""
     focus: float
     """Distance of the scene that is in focus, metres in front of the pupil, or of the first vertex
     of a :class:`CompoundPupil`."""
@@ -115,7 +116,11 @@ class LensPerformance:
 
     @property
     def f_number(self) -> float:
-        """Focal length over diameter, as engraved on a lens."""
+        """Focal length over diameter, as engraved on a lens.
+
+        It says little of a :class:`CompoundPupil` with a near object, whose :attr:`diameter` may be
+        that of a distant substitute; :attr:`working_f_number` does.
+        """
         return self.focal_length / self.diameter
 
     @property
@@ -214,8 +219,11 @@ class LensPerformance:
         if self.magnification:
             seen = told_length(self.object_pixel)
             scale = f"magnification {self.magnification:.4g}: a pixel of {pixel} sees {seen}"
+        # Of a whole lens that is focused near, the entrance pupil may be far away and huge.
+        thin = self.entrance_pupil == 0 or math.isinf(self.focus)
+        engraved = f", f/{self.f_number:.3g}" if thin else ""
         lines = [
-            f"lens   {told_length(self.focal_length)}, f/{self.f_number:.3g}; focused at "
+            f"lens   {told_length(self.focal_length)}{engraved}; focused at "
             f"{told_length(self.focus)}, where its light is that of f/{self.working_f_number:.3g}",
             f"scale  {scale}",
         ]

@@ -67,19 +67,20 @@ def vergence_of(
     """
     check_number("distance", distance, "metres")
     check_number("focus", focus, "metres")
-    distance, focus = (
-        (each.double() if isinstance(each, Tensor) else each) + entrance_pupil
-        for each in (distance, focus)
+    return _vergence("distance", distance, entrance_pupil) - _vergence(
+        "focus", focus, entrance_pupil
     )
-    return _vergence("distance", distance) - _vergence("focus", focus)
 
 
-def _vergence(name: str, distance: float | Tensor) -> Tensor:
-    """``1 / distance``, float64, 1/metres."""
-    vergence = 1 / torch.as_tensor(distance, dtype=torch.float64)
+def _vergence(name: str, distance: float | Tensor, entrance_pupil: float) -> Tensor:
+    """``1 / (distance + entrance_pupil)``, float64, 1/metres."""
+    vergence = 1 / (torch.as_tensor(distance, dtype=torch.float64) + entrance_pupil)
     if not is_finite(vergence):
         given = f"one of {tuple(distance.shape)}" if isinstance(distance, Tensor) else distance
-        raise ValueError(f"{name} must be metres other than 0, from the pupil, not {given}")
+        raise ValueError(
+            f"{name} must be metres other than {0.0 - entrance_pupil:g}, the place of the pupil, "
+            f"not {given}"
+        )
     return vergence
 
 

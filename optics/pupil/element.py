@@ -41,6 +41,7 @@ __all__ = [
     "WholeLens",
     "check_diameter",
     "lens_phase",
+    "penalty_within",
 ]
 
 # Advice for a plate with different spacings of rows and columns.
@@ -119,8 +120,8 @@ class WholeLens(NamedTuple):
     """Amplitude that the lens's own stop leaves open, ``[P, Q, 1, H, W]``: each place has the light
     of the disk, in another cone."""
     curve: Tensor
-    """Path of a defocus over its vergence, ``[P, Q, 1, H, W]``, metres^2; ``r^2 / 2`` on the
-    axis."""
+    """Path of a defocus over its vergence, float64 ``[P, Q, 1, H, W]``, metres^2; ``r^2 / 2`` on
+    the axis."""
 
 
 class Element(nn.Module, ABC):
@@ -158,8 +159,11 @@ class Element(nn.Module, ABC):
         return None
 
     def penalty(self) -> Tensor | None:
-        """How far this element is from one that can be made, as :meth:`FrontEnd.penalty`."""
-        return None
+        """How far this element is from one that can be made, as :meth:`FrontEnd.penalty`.
+
+        By default the sum of the penalties of the elements within it; None if none has one.
+        """
+        return penalty_within(self)
 
     @abstractmethod
     def transmission(self, wavelength: Tensor) -> Tensor:
@@ -216,6 +220,16 @@ class Element(nn.Module, ABC):
     def extra_repr(self) -> str:
         """Name the grid."""
         return f"size={self.size}, spacing={self.spacing:g} m"
+
+
+def penalty_within(module: nn.Module) -> Tensor | None:
+    """Sum of the penalties of the elements in a module, a scalar; None if none has one."""
+    parts = (
+        part.penalty() if isinstance(part, Element) else penalty_within(part)
+        for part in module.children()
+    )
+    found = [part for part in parts if part is not None]
+    return sum(found[1:], found[0]) if found else None
 
 
 class PhaseElement(Element, ABC):

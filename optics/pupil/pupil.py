@@ -10,7 +10,7 @@ for all of them. The field is kept in two real planes until the PSF is formed.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ from .element import (
     Element,
     PhaseElement,
     WholeLens,
+    penalty_within,
 )
 from .modulation import modulus, otf_along
 from .psf import (
@@ -95,6 +96,16 @@ def _width(opening: Tensor) -> float:
     lit = (part > _DARK).nonzero()[:, 0]
     first, last = int(lit[0]), int(lit[-1])
     return last - first - 1 + float(part[first] + part[last])
+
+
+def _whole_lenses(parts: Iterable[nn.Module]) -> Iterator[WholeLens]:
+    """Those of elements, or of what is within them."""
+    for part in parts:
+        whole = part.whole_lens() if isinstance(part, Element) else None
+        if whole is None:
+            yield from _whole_lenses(part.children())
+        else:
+            yield whole
 
 
 def _open(opening: Tensor) -> Tensor:
@@ -185,9 +196,9 @@ class Pupil(nn.Module):
     ValueError
         When the elements do not share one grid, or one grid of places; the pupil is sampled too
         coarsely for the window; the focus lies within the focal length, where a lens forms no real
-        image; an aperture or a focus is given beside a :class:`CompoundPupil`; or the points in a
-        pixel lie farther apart than ``lambda s' / D``, with the image distance ``s'``: the sum of
-        the PSF would not be its light.
+        image; an aperture, a focus or a second one is given beside a :class:`CompoundPupil`; or the
+        points in a pixel lie farther apart than ``lambda s' / D``, with the image distance ``s'``:
+        the sum of the PSF would not be its light.
 
     Warns
     -----
@@ -268,7 +279,13 @@ class Pupil(nn.Module):
         check_positive("pixel_pitch", pixel_pitch, "metres")
         if not focus > 0:
             raise ValueError(f"focus must be positive, in metres, not {focus}")
-        whole = self._whole_lens()
+        wholes = [*_whole_lenses(self.elements)]
+        if len(wholes) > 1:
+            raise ValueError(
+                f"elements hold {len(wholes)} whole lenses, such as optics.CompoundPupil, each "
+                "with its own stop and focus: a pupil has one at most"
+            )
+        whole = wholes[0] if wholes else None
         if whole is not None and (aperture is not None or focus != math.inf):
             raise ValueError(
                 "give no aperture and no focus beside an optics.CompoundPupil, which is a whole "
@@ -418,16 +435,14 @@ class Pupil(nn.Module):
         """
         whole = self._whole_lens()
         if whole is not None:
-            return whole.curve.double()
+            return whole.curve
         y, x = (
             coordinates(n, spacing=self.spacing, device=self.aperture.device) for n in self.size
         )
         return ((y[:, None].square() + x.square()) / 2)[None]
 
     def _whole_lens(self) -> WholeLens | None:
-        parts = (part for part in self.elements.modules() if isinstance(part, Element))
-        found = (part.whole_lens() for part in parts)
-        return next((each for each in found if each is not None), None)
+        return next(_whole_lenses(self.elements), None)
 
     def _wavelengths(self) -> Tensor:
         """Wavelengths ``[L]``, metres, in float64 whatever the module's dtype.
@@ -442,9 +457,7 @@ class Pupil(nn.Module):
 
     def penalty(self) -> Tensor | None:
         """Sum of the penalties of the elements that have one, a scalar; None if none has."""
-        parts = (part.penalty() for part in self.elements if isinstance(part, Element))
-        found = [part for part in parts if part is not None]
-        return sum(found[1:], found[0]) if found else None
+        return penalty_within(self.elements)
 
     def field(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Complex amplitude in the pupil.
@@ -510,7 +523,9 @@ class Pupil(nn.Module):
             return False
         y, x = (coordinates(n, spacing=self.spacing) for n in self.size)
         beyond = torch.hypot(y[:, None], x) > min(rims) + self.spacing
-        opening = single(self.aperture.detach()).cpu()
+        places = single(self.opening.detach()).flatten(0, -3).cpu()
+        # Of places with as much light, that with the widest cone is the darkest.
+        opening = (places / places.amax((-2, -1), keepdim=True)).amax(0)
         if not _open(opening)[beyond].any():
             return False
         for part in self.elements:  # an amplitude mask may darken the outer ring

@@ -11,7 +11,8 @@ PSF is the Fourier transform over these, and a narrower cone, off the axis, is a
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -130,7 +131,8 @@ class CompoundPupil(Element):
     basis: Tensor
     open: Tensor
     stop: Tensor
-    curve: Tensor
+    bend: Tensor
+    given: Tensor
     places: tuple[int, int]
 
     def __init__(
@@ -165,6 +167,10 @@ class CompoundPupil(Element):
             fields = _fields_of(lens, along, light[self.middle])
         self.register_buffer("heights", along)
         self.register_buffer("fields", fields)
+        # What a state must have in common with this, metres or 1.
+        sides = (pitch * n for n in self.picture)
+        kept = [self.diameter, self.entrance_pupil, self.f_number, *sides]
+        self.register_buffer("given", torch.tensor(kept, dtype=torch.float64))
         points, weights = pupil_points(_RINGS)
         terms = len(_INDICES)
         # What each coefficient at each height adds to each place: field_coefficients is linear.
@@ -196,11 +202,35 @@ class CompoundPupil(Element):
             self.register_buffer("basis", basis, persistent=False)
             even = self._at_every(self._amplitude(given, found, points), found, weights)
             self.register_buffer("stop", self._stop(cosines, even))
-            self.register_buffer("curve", self._curve(around.chief.direction[:, 0, 0]))
+            self.register_buffer("bend", self._bend(around.chief.direction[:, 0, 0]))
             opening = self._opening(found, weights)
         self.register_buffer("open", opening)
         # Dark parts of the stop count little, so that polynomials stay within bounds there.
         self.register_buffer("weights", weights * torch.where(found.lit, 1.0, _DARK))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        wide = {name: getattr(self, name) for name in ("given", "heights", "fields")}
+        super()._apply(fn, recurse)
+        for name, value in wide.items():
+            made = getattr(self, name)
+            # As of the lens's own numbers, only the device changes.
+            if made.dtype != value.dtype:
+                setattr(self, name, value.to(made.device))
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
+        """Load a state, unless it is that of another pupil: stop and openings are of its grid."""
+        theirs = state_dict.get(f"{prefix}given")
+        if isinstance(theirs, Tensor) and not (
+            theirs.shape == self.given.shape and torch.allclose(theirs.to(self.given), self.given)
+        ):
+            errors = rest[-1]
+            errors.append(
+                "it is the state of a pupil with another diameter, place or f-number, or of a "
+                "picture of another size in metres, which a CompoundPupil is built with"
+            )
+            return
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def coefficients(self, wavelength: Tensor) -> Tensor:
         """Zernike terms of Noll's 1 to 28, metres, by which light lags.
@@ -257,7 +287,7 @@ class CompoundPupil(Element):
             entrance_pupil=self.entrance_pupil,
             image_distance=self.diameter * self.f_number,
             stop=self.stop,
-            curve=self.curve,
+            curve=self.bend.double() * (self.diameter**2 / 8),
         )
 
     def penalty(self) -> Tensor:
@@ -332,11 +362,12 @@ class CompoundPupil(Element):
         light = circle.square().sum() / amplitude.square().sum((-2, -1), keepdim=True)
         return (amplitude * light.sqrt())[:, :, None].to(torch.get_default_dtype())
 
-    def _curve(self, chief: Tensor) -> Tensor:
-        """Path of a defocus over its vergence, ``[P, Q, 1, H, W]``, of chief rays ``[R, 3]``.
+    def _bend(self, chief: Tensor) -> Tensor:
+        """Path of a defocus over that of the axis's rim, ``[P, Q, 1, H, W]``.
 
-        Their angle t makes it ``(r^2 + (r . tan t)^2) / (2 cos t)``: the cosine of a ray with the
-        axis, but for what is linear in r, which moves no light from the chief ray.
+        The angle t of the chief rays ``[R, 3]`` makes it ``(r^2 + (r . tan t)^2) / cos t``: the
+        cosine of a ray with the axis, but for what is linear in r, which moves no light from the
+        chief ray.
         """
         height, across, down = self._at_places()
         below, share = self._between(height)
@@ -345,8 +376,7 @@ class CompoundPupil(Element):
         y, x = self._grid()
         along = slope * (across[..., None, None] * x + down[..., None, None] * y)
         bend = (x.square() + y.square() + along.square()) * (1 + slope.square()).sqrt()
-        path = bend * (self.diameter**2 / 8)
-        return path[:, :, None].to(torch.get_default_dtype())
+        return bend[:, :, None].to(torch.get_default_dtype())
 
     def _at_places(self) -> tuple[Tensor, Tensor, Tensor]:
         """Heights ``[P, Q]`` of the places, in half diagonals, and their directions x, y."""

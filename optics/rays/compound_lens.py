@@ -250,15 +250,11 @@ class CompoundLens(nn.Module):
 
     def extra_repr(self) -> str:
         """Name what is kept, and what is trained."""
-        least = self.centre, self.edge, self.air
-        # Runs from before there were any are known by what stood here.
-        chosen = least != (_CENTRE, _EDGE, _AIR)
-        told = ", centre={:g} m, edge={:g} m, air={:g} m".format(*least) if chosen else ""
         return (
             f"{len(self._start)} surfaces, focal_length={self.focal_length:g} m, "
             f"f_number={self.f_number:.4g}, trained={dict(self.trained)}, "
-            f"wavelength={self.wavelength:g} m, object_distance={self.object_distance:g} m"
-            f"{told}"
+            f"wavelength={self.wavelength:g} m, object_distance={self.object_distance:g} m, "
+            f"centre={self.centre:g} m, edge={self.edge:g} m, air={self.air:g} m"
         )
 
 

@@ -482,6 +482,17 @@ def test_whole_qualities_are_whole_and_without_any_there_is_no_choice():
         pass
 
 
+def test_a_quality_outside_of_those_of_a_codec_is_refused():
+    codec = _Rough((10.0, 50.0))
+    with codec.at(torch.tensor(33.0)):  # between two of them it may have steps of its own
+        assert (type(codec.quality), codec.quality) == (float, 33.0)
+    for wrong in (9.0, 51, float("nan"), float("inf")):
+        told = f"the quality of _Rough must be 10 to 50, got {wrong:g}"
+        with pytest.raises(ValueError, match=told), codec.at(wrong):
+            pass
+    assert codec.quality == 10.0
+
+
 def test_what_the_package_offers():
     assert sorted(compress.__all__) == sorted(set(compress.__all__))
     assert all(hasattr(compress, name) for name in compress.__all__)

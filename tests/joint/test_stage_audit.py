@@ -168,6 +168,24 @@ class _Told(_Hidden):
         return f"sigma={self._sigma.item()}, far={self.far}"
 
 
+class _Similar(_Hidden):
+    """Tells another setting, of a similar name."""
+
+    def extra_repr(self):
+        return "sigma_far=2"
+
+
+class _Counting(_Good):
+    def __init__(self):
+        super().__init__()
+        self.calls = self._quietly = 0
+
+    def forward(self, scene):
+        self.calls += 1
+        self._quietly += 1
+        return super().forward(scene)
+
+
 class _Within(_Good):
     def __init__(self):
         super().__init__()
@@ -215,6 +233,8 @@ class _Unused(_Good):
         (_Detached, {"gradient": "none reaches the pictures"}),
         (_Single, {"float64": "float32 for light in float64"}),
         (_Hidden, {"settings": "sigma is no number"}),
+        (_Similar, {"settings": "sigma is no number"}),
+        (_Counting, {"settings": "a pass changes what a run is known by (calls=0 there, calls="}),
         (_Unused, {"gradient": "none reaches spare"}),
     ],
 )

@@ -291,10 +291,6 @@ class MovedPhase(PhaseElement):
         sits = moved(torch.stack((phase.sin(), phase.cos())), self.seat, outside="border")
         return torch.atan2(*sits.unbind())
 
-    def penalty(self) -> Tensor | None:
-        """As the element has it."""
-        return self.inner.penalty()
-
 
 class MovedElement(Element):
     """An element that sits askew."""
@@ -308,10 +304,6 @@ class MovedElement(Element):
         given = self.inner.transmission(wavelength)
         sits = moved(torch.stack((given.real, given.imag)), self.seat, outside="border")
         return torch.complex(*sits.unbind())
-
-    def penalty(self) -> Tensor | None:
-        """As the element has it."""
-        return self.inner.penalty()
 
 
 def moved(maps: Tensor, seat: Seat, *, outside: Literal["zeros", "border"]) -> Tensor:

@@ -3,12 +3,13 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import run
 
 import compress
 import joint
-from joint.command.codec_files import codec_of, read_codec, sweep_of
+from joint.command.codec_files import _usual, codec_of, read_codec, sweep_of
 from joint.picture.file import read_picture
 from joint.settings import ConfigError, OptionError
 
@@ -134,6 +135,25 @@ def test_a_word_names_a_codec_and_its_settings(coder, monkeypatch, tmp_path):
 def test_a_usual_curve_has_points_enough_for_a_difference_in_rate():
     for kind in ("jpeg", "webp", "jpeg2000", "avif", "kmeans"):
         assert len(sweep_of(read_codec(kind)).points) >= 4
+
+
+@pytest.mark.parametrize(
+    ("known", "usual"),
+    [
+        (range(1, 101), (5, 10, 20, 35, 50, 75, 90)),
+        (range(9), (0, 2, 4, 6, 8)),  # of which 5 alone is a usual one
+        ((0.1, 0.2, 0.3), (0.1, 0.2, 0.3)),
+        (np.array([5, 10]), (5, 10)),
+        ((3.0,), ()),
+        ((), ()),
+    ],
+)
+def test_a_codec_with_a_scale_of_its_own_has_a_usual_curve(known, usual):
+    class Own(compress.PNG):
+        def qualities(self):
+            return known
+
+    assert _usual(Own()) == usual
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import joint.run.complete
 from classify import LesionDataset
 from joint.report.saved import read_runs
 from joint.run.complete import complete_run, earlier
+from joint.saved.checkpoint import digest
 from joint.saved.folder import RunFolder, read_history, read_result
 from joint.saved.predictions import load_predictions
-from joint.train.teacher import identify
 
 
 def test_the_folder_is_one_of_the_command_line(codec, parts):
@@ -132,7 +132,7 @@ def test_a_run_is_taught_by_another_and_needs_it_no_more_once_it_is_done(teacher
     for name, weight in resumed.state_dict().items():
         assert torch.equal(weight, whole.state_dict()[name])
     assert read_result(part) == read_result(tmp_path / "whole")
-    assert read_result(part)["teacher"] == identify(system)
+    assert read_result(part)["teacher"] == digest(system)
     assert "distillation" in read_history(part)[0]["train"]
     shutil.rmtree(place)
     saved, loaded, _ = joint.load_run(part)

@@ -77,6 +77,28 @@ def test_what_weighs_a_penalty_needs_a_front_end_that_has_one(
         create_study(study, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("training", "refused"),
+    [({"stages": ("classifier",)}, True), ({"plan": "frozen", "epochs": 2}, False)],
+)
+@pytest.mark.filterwarnings("ignore:.* do not train the classifier .* weights are random")
+def test_what_weighs_a_penalty_needs_a_front_end_that_learns(
+    small_base, small_study, tmp_path, training, refused
+):
+    base = _base(
+        small_base, joint.Objective(penalty=0.1), codec=joint.NoneConfig(),
+        front_end=joint.CustomConfig(class_path="optics.LearnedKernel", init_args={}),
+    )  # fmt: skip
+    training = base.training.model_copy(update=training)
+    study = small_study(
+        base=base.model_copy(update={"training": training}),
+        axes={"rate": Axis(path="training.learning_rate", values=(1e-3, 2e-3))}, plan=Plan(),
+    )  # fmt: skip
+    message = r"penalty=0.1 would have no effect, as training.stages and .* never train the front"
+    with pytest.raises(ConfigError, match=message) if refused else nullcontext():
+        create_study(study, tmp_path)
+
+
 def test_a_rate_may_stand_where_no_camera_learns_it(small_base, small_study, tmp_path):
     """As in a run: the classifier alone learns, of files whose bits are what they are."""
     base = _base(small_base, joint.Objective(rate=0.1))

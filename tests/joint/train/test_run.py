@@ -110,6 +110,44 @@ def test_an_epoch_is_recorded_with_the_learning_rates_of_its_last_step(
         assert {*found} == {*record.gradient_norms}
 
 
+class _Counting(nn.Module):
+    """A pass changes what it is described by."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.calls = Head(), 0
+
+    def forward(self, picture):
+        self.calls += 1
+        return self.net(picture)
+
+
+def test_a_run_is_known_by_what_its_system_was_before_any_pass(lesions, others, tmp_path):
+    def train(**given):
+        system = joint.ImagingSystem(classifier=_Counting())
+        objective = joint.Objective()
+        return _fit(system, lesions, others, objective=objective, directory=tmp_path, **given)
+
+    train(config=_settings(epochs=1), stop=lambda: True)
+    _, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert head["identity"]["system"]["classifier"]["settings"] == {"calls": 0}
+    train(config=_settings(epochs=1), resume=True)
+    joint.load_fitted(joint.ImagingSystem(classifier=_Counting()), tmp_path)  # nothing is said
+
+
+def test_a_run_of_an_earlier_version_is_told_as_such(lesions, others, tmp_path):
+    _fit(full_system(), lesions, others, directory=tmp_path)
+    for name in ("checkpoint.safetensors", "best.safetensors"):
+        tensors, head = joint.load_checkpoint(tmp_path / name)
+        head["identity"]["system"] = "ImagingSystem(...)"
+        joint.save_checkpoint(tmp_path / name, tensors, head)
+    message = "was written by an earlier version of lens2label, and cannot be loaded or resumed$"
+    with pytest.raises(joint.CheckpointError, match=message):
+        _fit(full_system(), lesions, others, directory=tmp_path, resume=True)
+    with pytest.raises(joint.CheckpointError, match=message):
+        joint.load_fitted(full_system(), tmp_path)
+
+
 def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_path):
     _fit(full_system(), lesions, others, directory=tmp_path)
     with pytest.raises(joint.CheckpointError, match="already holds a run; pass resume=True"):

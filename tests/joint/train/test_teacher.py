@@ -1,6 +1,7 @@
 """A system that is taught by another one."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import joint
 import joint.train.step
 import optics
 from joint.cli import main
-from joint.train.teacher import identify, said
+from joint.train.teacher import identify, said, why_another
 
 TAUGHT = joint.Objective(rate=0.1, distortion=1.0, distillation=0.7, distillation_temperature=2)
 ALONE = joint.Objective(task=0, distillation=1)
@@ -180,7 +181,24 @@ def test_a_run_goes_on_with_no_other_teacher(lesions, others, tmp_path, other):
 
 def test_what_a_teacher_is_is_told_by_weights_and_numbers():
     assert identify(_teacher()) == identify(_teacher().eval())
-    assert len({identify(each) for each in (_teacher(), _teacher(6), _teacher(5, 501))}) == 3
+    one = identify(_teacher())
+    assert why_another(one, identify(_teacher(6))) == "its weights are others"
+    other = why_another(one, identify(_teacher(5, 501)))
+    assert str(other).startswith("sensor: photons=500.0 there, photons=501.0 here; ")
+    assert why_another(one, json.loads(json.dumps(one))) is None
+    assert why_another(None, None) is None
+    assert why_another(None, one) == "none there"
+    assert why_another(one, None) == "none here"
+
+
+def test_a_teacher_is_the_same_on_another_machine_whose_last_digits_differ():
+    gain = 1.23456789
+    was, now = (
+        identify(_made(lambda g=g: joint.ImagingSystem(sensor=optics.Sensor(500, gain=g))))
+        for g in (gain, math.nextafter(gain, 2))
+    )
+    assert was != now
+    assert why_another(was, now) is None
 
 
 def test_the_parts_of_a_step_are_taught_as_the_step(lesions, others, clean):

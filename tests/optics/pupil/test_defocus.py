@@ -31,7 +31,9 @@ def test_defocus_is_nothing_in_focus_and_follows_the_paraxial_formula():
 @pytest.mark.parametrize("zero", [0, 0.0, torch.tensor(0.0), torch.tensor([1.0, 0.0])])
 def test_nothing_lies_in_the_pupil(name, zero):
     given = {"distance": 1.0, "focus": 1.0, name: zero}
-    with pytest.raises(ValueError, match=f"{name} must be metres other than 0, from the pupil"):
+    with pytest.raises(
+        ValueError, match=f"{name} must be metres other than 0, the place of the pupil"
+    ):
         optics.defocus_path(5, spacing=1e-3, **given)
 
 

@@ -628,6 +628,28 @@ def test_a_camera_has_the_sum_of_the_penalties_of_its_elements():
         assert camera.penalty() is None
 
 
+class _Framed(optics.Element):
+    """Elements in a frame."""
+
+    def __init__(self, *parts):
+        super().__init__(parts[0].size, parts[0].spacing)
+        self.parts = torch.nn.ModuleList(parts)
+
+    def transmission(self, wavelength):
+        return math.prod(part.transmission(wavelength) for part in self.parts)
+
+
+def test_an_element_has_the_penalties_of_those_within_it():
+    one, other, plain = (
+        kind(torch.full((16, 16), value), spacing=1e-4)
+        for kind, value in ((_Weighed, 1.0), (_Weighed, 2.0), (optics.PhaseMask, 3.0))
+    )
+    framed = _Framed(_Framed(one, plain), other)
+    given = {"wavelengths": (550e-9,), "focal_length": 1e-2, "pixel_pitch": 2e-6, "psf_size": 5}
+    assert float(framed.penalty()) == float(optics.Pupil([framed], **given).penalty()) == 5.0
+    assert _Framed(plain).penalty() is None
+
+
 def test_a_plain_pupil_is_open_as_its_aperture():
     pupil = _pupil(focus=0.5)
     assert torch.equal(pupil.opening[0], pupil.aperture)

@@ -1,6 +1,7 @@
 """The camera of a lens whose surfaces are trained."""
 
 import math
+import re
 import warnings
 
 import lenses
@@ -269,6 +270,10 @@ def test_a_lens_that_is_telecentric_towards_the_object_or_beyond_is_imaged(gap, 
     assert 0.9 < float(camera.psf().sum()) / 4 <= 1
     told = optics.lens_performance(camera, picture=33)
     assert (told.focus, told.depth_of_field().far) == pytest.approx((30e-3, 30e-3), rel=0.05)
+    head = str(told).splitlines()[0]  # the pupil is far away, and its diameter no f-number
+    assert head.startswith("lens   10.")
+    assert " mm; focused at 30 mm" in head
+    assert head.endswith(f"its light is that of f/{told.working_f_number:.3g}")
     assert told.magnification == pytest.approx(abs(float(numbers.magnification)), rel=2e-3)
     away = camera.pupil.entrance_pupil
     for distance in (30.1e-3, 29.9e-3):
@@ -338,7 +343,12 @@ def test_a_pupil_has_the_stop_and_the_focus_of_the_lens_in_it():
         with pytest.raises(ValueError, match="no aperture and no focus beside an optics"):
             optics.Pupil([element], **given, **options)
     # Also within another element.
-    assert optics.Pupil([_Coated(element)], **given).opening is element.stop
+    coated = optics.Pupil([_Coated(element)], **given)
+    assert coated.opening is element.stop
+    assert coated.penalty() == element.lens.penalty() > 0
+    for two in ([element, element], [_Coated(element), _pupil()]):
+        with pytest.raises(ValueError, match="elements hold 2 whole lenses"):
+            optics.Pupil(two, **given)
 
 
 class _Coated(optics.Element):
@@ -348,6 +358,66 @@ class _Coated(optics.Element):
 
     def transmission(self, wavelength):
         return 0.99 * self.inner.transmission(wavelength)
+
+
+@pytest.mark.parametrize(
+    ("f_number", "pitch", "picture"), [(9.0, 0.9e-3, (24, 32)), (6.0, 0.8e-3, (24, 32)),
+    (6.0, 0.9e-3, (32, 24))],
+)  # fmt: skip
+def test_a_state_of_another_pupil_is_refused(f_number, pitch, picture):
+    def made(f_number, **options):
+        surfaces = optics.set_stop(lenses.cooke(), wavelength=550e-9, f_number=f_number)
+        return _pupil(optics.CompoundLens(surfaces, wavelength=550e-9), **options)
+
+    own = made(6.0)
+    before = own.stop.clone()
+    with pytest.raises(RuntimeError, match="state of a pupil with another diameter, place"):
+        own.load_state_dict(made(f_number, pixel_pitch=pitch, picture=picture).state_dict())
+    assert torch.equal(own.stop, before)
+
+
+def test_in_half_precision_it_keeps_its_fields_and_the_bend_of_a_defocus():
+    element, rounded = _pupil(), _pupil().half()
+    assert torch.equal(rounded.fields, element.fields)
+    assert rounded.stop.dtype == rounded.bend.dtype == torch.float16
+    wanted = element.whole_lens().curve
+    found = rounded.whole_lens().curve
+    assert wanted.dtype == found.dtype == torch.float64
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=0)
+    element.load_state_dict(rounded.state_dict())
+
+
+def test_a_distance_in_its_pupil_is_refused_as_it_was_given():
+    element = _pupil()
+    pupil = optics.Pupil(
+        [element], wavelengths=_LIGHT, focal_length=50e-3, pixel_pitch=1e-6, psf_size=3
+    )
+    there = -pupil.entrance_pupil
+    assert there != 0
+    told = f"distance must be metres other than {there:g}, the place of the pupil, not {there}"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        pupil(distance=there)
+
+
+def test_an_aberration_beside_it_that_does_not_cover_its_cones_is_told():
+    phone = optics.set_stop(lenses.phone(), wavelength=587.6e-9, f_number=4.0)
+    lens = optics.CompoundLens(phone, wavelength=587.6e-9)
+    element = _pupil(lens, picture=(48, 64), pixel_pitch=45e-6)
+    assert element.widest > 1.2
+    given = {"wavelengths": _LIGHT, "focal_length": 4e-3, "pixel_pitch": 1e-6, "psf_size": 3}
+    terms = torch.zeros(4)
+
+    def beside(diameter):
+        plate = optics.Aberration(
+            element.size, spacing=element.spacing, diameter=diameter, coefficients=terms
+        )
+        optics.Pupil([element, plate], **given)
+
+    with pytest.warns(UserWarning, match="beyond the diameter of an Aberration"):
+        beside(element.diameter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        beside(element.diameter * 1.05 * element.widest)
 
 
 def test_a_cone_that_is_far_wider_than_that_of_the_axis_is_told(monkeypatch):
