@@ -112,9 +112,9 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         kind = CosineHead if head == "cosine" else nn.Linear
         self.head = kind(last.in_features, classes)
-        self._frozen_layer = frozen
-        self._frozen = () if frozen is None else _up_to(net, frozen)
-        for name in self._frozen:
+        self._frozen = frozen
+        self._frozen_names = () if frozen is None else _up_to(net, frozen)
+        for name in self._frozen_names:
             net.get_submodule(name).requires_grad_(False)
         for name in () if frozen is None else _around(frozen):
             for own in net.get_submodule(name).parameters(recurse=False):
@@ -123,9 +123,9 @@ class Classifier(nn.Module):
 
     def extra_repr(self) -> str:
         """Name the net and the frozen layer."""
-        if self._frozen_layer is None:
+        if self._frozen is None:
             return ""
-        return f"{type(self.net).__name__}, frozen={self._frozen_layer!r}"
+        return f"{type(self.net).__name__}, frozen={self._frozen!r}"
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, except in the frozen layers, whose statistics stay fixed.
@@ -141,7 +141,7 @@ class Classifier(nn.Module):
             The classifier itself.
         """
         super().train(mode)
-        for name in self._frozen:
+        for name in self._frozen_names:
             self.net.get_submodule(name).eval()
         return self
 

@@ -358,16 +358,16 @@ def test_a_layer_that_is_not_there_is_not_frozen():
 
 
 def test_what_is_frozen_is_printed(tmp_path):
-    """A run is known by the printed form of its system: another one is not gone on with."""
+    """It is a setting of the net, by which a run is known: another one is not continued."""
     nets = [classify.backbone("resnet18", frozen=layer) for layer in (None, "layer1", "layer3")]
-    assert "frozen" not in repr(nets[0])  # as runs that began before there was such a thing know it
+    assert "frozen" not in repr(nets[0])
     assert [f"frozen='{layer}'" in repr(nets[1]) for layer in ("layer1", "layer3")] == [1, 0]
     assert "Classifier(ResNet, frozen='layer3')" in str(joint.ImagingSystem(classifier=nets[2]))
     scenes = classify.split(classify.LesionPhantom(40, image_size=32, seed=0), seed=0)
     options = {"config": joint.Training(epochs=1, batch_size=16), "directory": tmp_path}
     first, other = (joint.ImagingSystem(classifier=net) for net in nets[1:])
     joint.fit(first, scenes.train, scenes.validation, **options)
-    with pytest.raises(joint.CheckpointError, match=r"frozen='layer3' instead of .*'layer1'"):
+    with pytest.raises(joint.CheckpointError, match=r"frozen='layer1' there, frozen='layer3' here"):
         joint.fit(other, scenes.train, scenes.validation, **options, resume=True)
 
 

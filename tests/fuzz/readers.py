@@ -97,7 +97,7 @@ def _run(folder: Path) -> None:
     identity = {
         "train": parts.train.fingerprint,
         "validation": parts.validation.fingerprint,
-        "system": "",
+        "system": {},
         "codec_channels": 3,
         "training": {"restore_best": True, "averaging": None},
         "scenes": {"image_size": [16, 16], "channels": 3, "classes": list("abcdefg")},

@@ -117,7 +117,7 @@ def test_only_of_some_types_a_setting_is_one_of_learning():
         (nn.Dropout(0.5), nn.Dropout(0.1), "p=0.5 there"),
         (compress.FactorizedCodec(), compress.FactorizedCodec(proxy="noise"), "proxy='mixed'"),
         (_at(None), _at(0), "quality=None there"),
-        (_net(frozen="stem"), _net(), "frozen=['stem"),
+        (_net(frozen="stem"), _net(), "frozen='stem'"),
     ):
         assert _loaded(theirs, ours) is None
         assert name in _resumed(theirs, ours)

@@ -53,7 +53,7 @@ def test_all_of_a_small_part_are_used_and_the_promises_follow(lens, capsys):
     found = tolerance(system, parts.test, _meant(), measure="psnr_scene", devices=3)
     assert out.startswith(str(found))
     assert f"psnr_scene of 20 or more: a share of {found.yield_at(20)} of all that are built" in out
-    assert "3 devices cannot tell what 90 % keep with a confidence of 0.95: that takes 29" in out
+    assert "3 devices cannot show what 90 % keep with a confidence of 0.95: that takes 29" in out
 
 
 def test_alone_is_the_sensitivity(lens, capsys):
