@@ -23,6 +23,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 
+def pytest_collectstart(collector):
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """What a test draws, or a fixture for it, does not depend on the tests that ran before."""
+    torch.manual_seed(0)
+
+
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="also run what takes minutes")
     parser.addoption("--skipped-to", metavar="FILE", help="write the names of the skipped tests")
