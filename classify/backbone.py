@@ -9,6 +9,7 @@
 
 import copy
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Self, final, get_args
@@ -112,6 +113,7 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         kind = CosineHead if head == "cosine" else nn.Linear
         self.head = kind(last.in_features, classes)
+        self._head_fault: str | None = None
         self._frozen = frozen
         self._frozen_names = () if frozen is None else _up_to(net, frozen)
         for name in self._frozen_names:
@@ -120,6 +122,18 @@ class Classifier(nn.Module):
             for own in net.get_submodule(name).parameters(recurse=False):
                 own.requires_grad_(False)
         self.train(self.training)
+
+    @property
+    def head_left_out(self) -> str | None:
+        """Why the head of the file of initial weights was not loaded, so that it was random.
+
+        None if it was loaded, or if there is no such file.
+        """
+        return self._head_fault
+
+    @head_left_out.setter
+    def head_left_out(self, reason: str | None) -> None:
+        self._head_fault = reason
 
     def extra_repr(self) -> str:
         """Name the net and the frozen layer."""
@@ -339,7 +353,8 @@ def backbone(
         State dict to start from: ``.safetensors``, or ``.pth`` / ``.pt`` (read without executing
         code). It may be of a classifier of this function, alone or in a system
         (``best.safetensors`` of a run), or of the torchvision or timm model. The head is not loaded
-        if it has another number of classes or another type (linear or cosine).
+        if it has another number of classes or another type (linear or cosine). If it is loaded, its
+        classes must be those of the data, in the same order; only their number is compared here.
     frozen : str, optional
         Name of a layer of the backbone, such as ``layer2`` of a ResNet. This layer and all layers
         built before it are not trained, and their normalisation statistics stay fixed. Gradients
@@ -354,6 +369,11 @@ def backbone(
         not finite floats, a layer to freeze that does not exist, or a timm net that cannot be used.
     TypeError
         When ``name`` is not a string, ``dropout`` not a number or ``weights`` not a path.
+
+    Warns
+    -----
+    UserWarning
+        When the head of ``weights`` is not loaded, and stays random.
     """
     record = backbone_record(name)
     if weights is not None and not isinstance(weights, str | os.PathLike):
@@ -388,7 +408,10 @@ def backbone(
     )
     if weights is not None:
         path = Path(weights)
-        load_state(classifier, read_state(path), source=path, record=record, name=name)
+        left_out = load_state(classifier, read_state(path), source=path, record=record, name=name)
+        classifier.head_left_out = left_out
+        if left_out is not None:
+            warnings.warn(left_out, stacklevel=2)
     return classifier
 
 

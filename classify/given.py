@@ -25,18 +25,18 @@ def check_tensor(name: str, value: object) -> None:
 
 
 def check_number(name: str, value: object) -> None:
-    """Raise a TypeError unless ``value`` is a number, or a tensor with one number."""
+    """Raise a TypeError unless ``value`` is a number, or a tensor with one; True is none."""
     if isinstance(value, Tensor) and value.numel() != 1:
         raise TypeError(f"{name} must be one number, not a tensor of shape {tuple(value.shape)}")
-    if not isinstance(value, numbers.Real | Tensor):
+    if isinstance(value, Tensor) and value.dtype == torch.bool:
+        raise TypeError(f"{name} must be a number, not a tensor of bool")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Tensor):
         raise TypeError(f"{name} must be a number, not {_kind(value)}")
 
 
 def as_number(name: str, value: object) -> float:
-    """A number as a float, nan if it is too large for one; a bool raises a TypeError."""
+    """A number as a float, nan if it is too large for one; see :func:`check_number`."""
     check_number(name, value)
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, not bool")
     try:
         return float(value.detach() if isinstance(value, Tensor) else value)  # pyright: ignore[reportArgumentType]
     except OverflowError:

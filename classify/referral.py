@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import betaincinv, expit, logsumexp
 from torch import Tensor
 
-from .given import as_number, check_fields, check_names
+from .given import as_number, check_fields, check_names, check_number
 from .intervals import equal_units, membership, unit_of
 from .judged import judged_by
 from .scores import Array, as_array, check_labels, check_scores, warn_of_probabilities
@@ -413,11 +413,14 @@ def predictive_values(
 
     Raises
     ------
+    TypeError
+        When one of them is not a number.
     ValueError
         When one of them does not lie in 0..1.
     """
     given = {"sensitivity": sensitivity, "specificity": specificity, "prevalence": prevalence}
     for name, value in given.items():
+        check_number(name, value)
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie in 0..1, not {value}")
     found, missed = prevalence * sensitivity, prevalence * (1 - sensitivity)

@@ -18,6 +18,7 @@ __all__ = ["load_state", "read_state", "spread"]
 
 # What joint.ImagingSystem puts in front of the names of its classifier.
 _STAGE = "classifier."
+_HEAD = ("head.weight", "head.bias")
 
 
 def spread(weight: Tensor, in_channels: int) -> Tensor:
@@ -37,11 +38,17 @@ def load_state(
     source: Path,
     record: BackboneRecord,
     name: str,
-) -> None:
+) -> str | None:
     """Load a state dict of this library, alone or in a system, or of the torchvision or timm model.
 
     It was read from ``source`` by :func:`read_state`; ``record`` has the names of the first and the
     last layer of the model.
+
+    Returns
+    -------
+    str or None
+        Why the head was not loaded, for a warning; None if it was. It is loaded whole or not at
+        all: not if it is of other classes or of another type, or if a part of it is missing.
 
     Raises
     ------
@@ -58,13 +65,9 @@ def load_state(
     positions = "net.encoder.pos_embedding"
     if positions in own and positions in given and _is_grid(given[positions]):
         given[positions] = _resampled(given[positions], own[positions].shape[1])
-    if "head.weight" in given and given["head.weight"].shape != own["head.weight"].shape:
-        given.pop("head.weight")
-        given.pop("head.bias", None)
-    if ("head.bias" in own) != ("head.bias" in given):
-        # Of a linear head and a cosine head, the one says nothing of the other.
-        given.pop("head.weight", None)
-        given.pop("head.bias", None)
+    left_out = _unfit_head(given, own, source)
+    if left_out is not None:
+        given = {key: value for key, value in given.items() if key not in _HEAD}
     missing = [key for key in own if key not in given and not _is_optional(key)]
     unknown = [key for key in given if key not in own]
     shapes = [
@@ -86,11 +89,35 @@ def load_state(
             "an earlier state; if the weights are quantised, use the original ones"
         )
     classifier.load_state_dict(given, strict=False)
+    return left_out
+
+
+def _unfit_head(given: Mapping[str, Tensor], own: Mapping[str, Tensor], source: Path) -> str | None:
+    """Why the head of a file is to be left out; None for one that is to be loaded, or refused."""
+    theirs, ours = ([key for key in _HEAD if key in state] for state in (given, own))
+    if not theirs:
+        return f"{source} has no last layer, which begins anew"
+    if "head.weight" not in theirs:
+        return f"the last layer of {source} lacks its weights, and begins anew"
+    weight, wanted = given["head.weight"], own["head.weight"]
+    if weight.shape[1:] != wanted.shape[1:] or weight.ndim != wanted.ndim:
+        return None  # of another net, and a fault like any other wrong shape
+    if len(weight) != len(wanted):
+        return (
+            f"the last layer of {source} is for {len(weight)} classes, and begins anew for "
+            f"{len(wanted)}"
+        )
+    if theirs != ours:
+        # Of a linear head and a cosine head, the one says nothing of the other.
+        has = "a" if "head.bias" in theirs else "no"
+        kind = "linear" if "head.bias" in ours else "cosine"
+        return f"the last layer of {source} has {has} bias, and begins anew as a {kind} one"
+    return None
 
 
 def _is_optional(key: str) -> bool:
     """A head, and counts of batches, which files of before PyTorch 0.4.1 and of others lack."""
-    return key in ("head.weight", "head.bias") or key.endswith(".num_batches_tracked")
+    return key in _HEAD or key.endswith(".num_batches_tracked")
 
 
 def _is_sound(given: Tensor, own: Tensor) -> bool:
@@ -151,7 +178,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"there are no weights at {path}")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file  # noqa: PLC0415
 
             state = load_file(path)

@@ -4,6 +4,7 @@
 file            content
 ==============  =====================================================================
 ``codec``       the interface :class:`Codec` and its result :class:`Coded`
+``given``       arguments that are numbers
 ``learned``     :class:`LearnedCodec`, the base of codecs with a trained rate
 ``factorized``  :class:`FactorizedCodec`
 ``hyperprior``  :class:`HyperpriorCodec`

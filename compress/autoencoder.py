@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from .bitstream import CODER_BITS, SymbolReader, encode_sections
-from .codec import Codec, Coded, check_finite, check_image, check_latent, spread, whole_number
+from .codec import Codec, Coded, check_finite, check_image, check_latent, spread
 from .coding import checksum, fingerprint, integers, result_type
 from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
+from .given import is_number, whole_number
 from .prior import SCALE_LEVELS, gaussian_bits, gaussian_level, gaussian_tables
 from .quantize import Generators, round_straight_through
 from .transform import Analysis, Synthesis
@@ -92,7 +93,7 @@ class Autoencoder(Codec):
         exact: bool = True,
     ) -> None:
         super().__init__()
-        if width_ratio not in tuple(self._LATENT_CHANNELS):
+        if not is_number(width_ratio) or width_ratio not in tuple(self._LATENT_CHANNELS):
             raise ValueError(f"width_ratio must be 6, 3 or 1.5, got {width_ratio!r}.")
         self.width_ratio = width_ratio
         self.channels = whole_number("channels", channels, 1, 2**16 - 1)

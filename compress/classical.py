@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codec import is_number, whole_number
 from .container import MAX_VALUES, CorruptStream
 from .files import FileCodec, check_length, check_subsampling
+from .given import is_number, whole_number
 
 __all__ = ["AVIF", "JPEG2000", "PNG", "WebP"]
 

@@ -1,17 +1,15 @@
 """The common interface of all codecs, their result, and the checks of their arguments."""
 
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from numbers import Real
-from typing import Any, Literal, NoReturn, SupportsIndex
+from typing import Any, Literal, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .given import is_number
 from .quantize import Generators
 
 __all__ = [
@@ -25,9 +23,7 @@ __all__ = [
     "check_payloads",
     "check_same_size",
     "check_tensors",
-    "is_number",
     "spread",
-    "whole_number",
 ]
 
 Rate = Literal["noisy", "rounded", "bytes"]
@@ -206,7 +202,7 @@ class Codec(nn.Module, ABC):
             If the quality is not one number, or outside the range of the codec's qualities, or no
             whole number where it has only those, or there is no choice.
         """
-        if not is_number(quality) or isinstance(quality, bool):  # which would count as 0 or 1
+        if not is_number(quality):
             raise TypeError(f"quality must be one number, not {quality!r}")
         quality = float(quality)
         name, known = type(self).__name__, self.qualities()
@@ -354,34 +350,6 @@ def check_tensors(expected: str, *given: object) -> None:
                 f"expected {expected}, got {type(x).__name__}: torch.from_numpy converts an array "
                 "to a tensor."
             )
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a real number; NumPy scalars and 0-d arrays and tensors count."""
-    if isinstance(value, Tensor):
-        return value.ndim == 0 and not value.is_complex()
-    return isinstance(value, Real) or (
-        isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
-    )
-
-
-def whole_number(
-    name: str, value: SupportsIndex, low: int, high: int, *, otherwise: str = ""
-) -> int:
-    """Return ``value`` as an int, or raise a ValueError unless it is one of ``low`` to ``high``.
-
-    NumPy integers are accepted; floats are not, not even 4.0. ``otherwise`` is text for the error,
-    of what else is allowed.
-    """
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        whole = low - 1
-    if not low <= whole <= high:
-        raise ValueError(
-            f"{name} must be a whole number of {low} to {high}{otherwise}, got {value!r}."
-        )
-    return whole
 
 
 def spread(cells: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

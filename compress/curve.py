@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-from .codec import is_number
+from .given import is_number
 
 __all__ = ["Interpolation", "RateCurve", "bd_quality", "bd_rate"]
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import ImageFile
 from torch import Tensor
 
-from .codec import spread, whole_number
+from .codec import spread
 from .files import FileCodec, check_subsampling, write_file
+from .given import whole_number
 from .jpeg_scan import BLOCK, jpeg_block_bits, read_scan
 
 __all__ = ["JPEG", "JPEGFiles", "standard_tables"]

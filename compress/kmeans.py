@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .codec import check_finite, is_number, whole_number
+from .codec import check_finite
+from .given import is_number, whole_number
 
 __all__ = ["KMeansResult", "budget", "kmeans", "lloyd"]
 

@@ -10,19 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from .bitstream import CODER_BITS, MAX_SYMBOL, SymbolReader, SymbolTable
-from .codec import (
-    Codec,
-    Coded,
-    check_finite,
-    check_image,
-    check_latent,
-    is_number,
-    spread,
-    whole_number,
-)
+from .codec import Codec, Coded, check_finite, check_image, check_latent, spread
 from .coding import checksum, fingerprint, result_type
 from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
 from .exact import snap
+from .given import is_number, whole_number
 from .quantize import Generators, QuantizeMode, quantize, round_straight_through, uniform
 from .transform import Analysis, Synthesis
 
@@ -242,9 +234,7 @@ class LearnedCodec(Codec):
     @quality.setter
     def quality(self, value: float | None) -> None:
         if value is not None:
-            # A bool counts as 0 or 1.
-            known = is_number(value) and not isinstance(value, bool)
-            if not known or not 0 <= value <= self.levels - 1:
+            if not is_number(value) or not 0 <= value <= self.levels - 1:
                 if self.levels == 1:
                     raise ValueError(
                         "this codec was built with one rate, quality 0: leave quality out, or "

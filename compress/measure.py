@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from .codec import Codec, is_number, whole_number
+from .codec import Codec
 from .curve import RateCurve
+from .given import is_number, whole_number
 from .metrics import psnr
 
 __all__ = ["quality_for", "rate_curve"]

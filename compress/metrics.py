@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .codec import check_tensors, is_number, whole_number
+from .codec import check_tensors
+from .given import is_number, whole_number
 
 __all__ = ["MS_SSIM_WEIGHTS", "SSIM_WINDOW", "bpp", "ms_ssim", "ms_ssim_scales", "psnr", "ssim"]
 

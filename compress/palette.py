@@ -19,16 +19,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import pad_sequence
 
-from .codec import (
-    Codec,
-    Coded,
-    call_unseen,
-    check_finite,
-    check_image,
-    is_number,
-    whole_number,
-)
+from .codec import Codec, Coded, call_unseen, check_finite, check_image
 from .container import HEADER_BYTES, CorruptStream, Kind, pack, unpack_all
+from .given import is_number, whole_number
 from .indexed import HEAD_BYTES, SCALES, IndexedPicture, by_brightness, neighbours
 from .kmeans import budget, kmeans, lloyd
 from .quantize import Generators

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
 from .bitstream import MAX_SYMBOL, SymbolTable
-from .codec import is_number, whole_number
+from .given import is_number, whole_number
 from .quantize import round_straight_through
 
 __all__ = ["SCALE_LEVELS", "FactorizedPrior", "gaussian_bits", "gaussian_level", "gaussian_tables"]

@@ -27,6 +27,8 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from .given import is_number
+
 __all__ = [
     "QuantizeMode",
     "add_uniform_noise",
@@ -286,6 +288,6 @@ def _check_floating(x: Tensor) -> None:
 
 
 def _check_sharpness(sharpness: float) -> float:
-    if not 0 < sharpness < math.inf:
+    if not is_number(sharpness) or not 0 < sharpness < math.inf:
         raise ValueError(f"sharpness must be positive and finite, got {sharpness!r}.")
     return float(sharpness)

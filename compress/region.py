@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .codec import check_tensors, is_number
+from .codec import check_tensors
+from .given import is_number
 
 __all__ = ["Region", "RegionBits", "bits_by_region"]
 

@@ -97,9 +97,9 @@ from .saved.environment import Environment, environment, preferred_precision
 from .saved.folder import (
     RunFolder,
     RunSummary,
-    hold,
     is_done,
     list_runs,
+    lock_run,
     read_history,
     summarise_run,
 )
@@ -213,7 +213,6 @@ __all__ = [
     "fit_psf",
     "graceful_stop",
     "grad_cam",
-    "hold",
     "integrated_gradients",
     "is_done",
     "launched",
@@ -226,6 +225,7 @@ __all__ = [
     "load_run",
     "load_system",
     "load_weights",
+    "lock_run",
     "loss_term",
     "occlusion",
     "predict",

@@ -52,6 +52,8 @@ _IDLE = {
 }  # fmt: skip
 # Relative; the last digits of what is computed from settings differ between machines.
 _ROUNDED = 1e-9
+# And twice what a half precision rounds: a net in it has the same normalisation.
+_HALF = 2.0**-8
 # Of many differences, the first ones say enough.
 _TOLD = 4
 
@@ -117,7 +119,7 @@ def differing(there: Description, here: Description, *, learning: bool) -> str |
         told += [
             f"{of}{name}={value!r} there, {name}={own[name]!r} here"
             for name, value in counted.items()
-            if name in own and not _same(value, own[name])
+            if name in own and not _same(value, own[name], within=_within(was["kind"], name))
         ]
     more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     return "; ".join(told[:_TOLD]) + more if told else None
@@ -167,18 +169,41 @@ def _shown(part: nn.Module, learns: Iterable[str]) -> str:
     # Nor the device of a tensor, nor the lines that it is broken into.
     told = re.sub(r",\s+device='[^']*'", "", part.extra_repr())
     for name in learns:
-        told = re.sub(rf"(, )?\b{name}=[^,]*", "", told)
+        told = _without(name, told)
     return " ".join(told.split())
 
 
-def _same(value: object, other: object) -> bool:
+def _without(name: str, told: str) -> str:
+    """What is told but for ``name=value``, whose value may have commas within brackets."""
+    there = re.search(rf"(, )?\b{name}=", told)
+    if there is None:
+        return told
+    depth, end = 0, there.end()
+    for letter in told[end:]:
+        if letter == "," and depth == 0:
+            break
+        depth += (letter in "([{") - (letter in ")]}")
+        end += 1
+    return told[: there.start()] + told[end:]
+
+
+def _same(value: object, other: object, *, within: float) -> bool:
     if isinstance(value, list) and isinstance(other, list):
-        return len(value) == len(other) and all(map(_same, value, other))
+        pairs = zip(value, other, strict=False)
+        return len(value) == len(other) and all(_same(*pair, within=within) for pair in pairs)
     if isinstance(value, dict) and isinstance(other, dict):
-        return {*value} == {*other} and all(_same(value[key], other[key]) for key in value)
+        return {*value} == {*other} and all(
+            _same(item, other[key], within=within) for key, item in value.items()
+        )
     if isinstance(value, float) and isinstance(other, float):
-        return math.isclose(value, other, rel_tol=_ROUNDED)
+        return math.isclose(value, other, rel_tol=within)
     return value == other
+
+
+def _within(kind: str, name: str) -> float:
+    """Relative difference of numbers of a setting that is none."""
+    normalises = kind == Classifier.__name__ and name in ("mean", "deviation")
+    return _HALF if normalises else _ROUNDED
 
 
 def _is_public(kind: type[nn.Module], name: str) -> bool:
@@ -207,7 +232,11 @@ def _are_simple(values: Iterable[object]) -> bool:
 def _as_json(value: Any) -> Any:  # noqa: ANN401 - JSON
     """The value as it would come back from a file, at full precision."""
     if isinstance(value, Mapping):
-        return {str(key): _as_json(item) for key, item in value.items()}
+        found = {str(key): _as_json(item) for key, item in value.items()}
+        if len(found) == len(value):
+            return found
+        # Such as 1 and "1", which are one name in JSON.
+        return sorted(([_as_json(key), _as_json(item)] for key, item in value.items()), key=str)
     if isinstance(value, list | tuple):
         return [_as_json(item) for item in value]
     if isinstance(value, set | frozenset):

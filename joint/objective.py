@@ -14,7 +14,7 @@ from classify.margin import ldam_margins
 from compress import ms_ssim, ms_ssim_scales
 from optics.quantity import single
 
-from .settings import FrozenDict, Settings, added
+from .settings import FrozenDict, Settings
 from .system import SystemOutput
 from .term import Term
 
@@ -105,13 +105,13 @@ class Objective(Settings):
     """Weight of the cross-entropy, 1/nat."""
     rate: float = Field(default=0.0, ge=0)
     """Weight of the rate, 1/(bit/pixel); with a rate_target its initial value."""
-    rate_target: float | None = added(None, gt=0)
+    rate_target: float | None = Field(default=None, gt=0)
     """Rate at the end of the training, bits per pixel: :func:`joint.fit` adjusts the weight of the
     rate until the rate meets the target, for any camera and codec. The rate is then a constraint,
     and the loss of an evaluation does not include it. None: the weight is constant."""
     distortion: float = Field(default=0.0, ge=0)
     """Weight of the error between the codec's input and output, dimensionless."""
-    restoration: float = added(0.0, ge=0)
+    restoration: float = Field(default=0.0, ge=0)
     """Weight of the error between the scene and the system's picture, dimensionless. The picture is
     the output of the codec or, without a codec, of the camera, and must have the size and channels
     of the scene."""
@@ -139,18 +139,18 @@ class Objective(Settings):
     """LDAM margin in units of the logits: it is subtracted from the true logit of the rarest class,
     and from those of the others in the ratio of n_c ** (-1/4). The paper's 0.5 is for cosines: it
     is 15 with :class:`classify.CosineHead`, whose scores are cosines times 30."""
-    distillation: float = added(0.0, ge=0)
+    distillation: float = Field(default=0.0, ge=0)
     """Weight of the divergence from the class probabilities of a teacher, 1/nat, in training:
     ``T**2 * KL(softmax(teacher / T) || softmax(scores / T))``. An evaluation has no teacher, and
     its loss does not include the term."""
-    distillation_temperature: float = added(4.0, gt=0)
+    distillation_temperature: float = Field(default=4.0, gt=0)
     """Temperature T, by which the scores of teacher and system are divided: a higher T shows more
     of the classes that the teacher considers unlikely. The factor T**2 keeps the size of the
     gradient."""
-    penalty: float = added(0.0, ge=0)
+    penalty: float = Field(default=0.0, ge=0)
     """Weight of how far the front end is from one that can be made, dimensionless, in training and
     in evaluations. For front ends that say so, such as a traced lens whose glass is too thin."""
-    terms: Annotated[dict[str, Term], AfterValidator(FrozenDict)] = added(FrozenDict())
+    terms: Annotated[dict[str, Term], AfterValidator(FrozenDict)] = FrozenDict()
     """Terms of your own by name, such as objective.terms.dullness.weight in a file or a study; used
     in training and in evaluations."""
 

@@ -8,17 +8,18 @@ from textwrap import dedent, indent
 from typing import Any, Literal, Never, Self, TypeVar
 
 import numpy as np
+import torch
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from torch import Tensor
 
-__all__ = ["ConfigError", "FrozenDict", "NoneConfig", "OptionError", "Settings", "added", "nearest"]
+__all__ = ["ConfigError", "FrozenDict", "NoneConfig", "OptionError", "Settings", "nearest"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -143,6 +144,7 @@ def _cast(given: object, read: object) -> PydanticCustomError | None:
         found = (_cast(one, other) for one, other in zip(given, read, strict=False))
         return next(filter(None, found), None)
     switch = isinstance(given, bool | np.bool_)
+    switch = switch or (isinstance(given, Tensor) and given.dtype == torch.bool)
     if isinstance(read, bool) and not switch:
         return PydanticCustomError("cast", "Input should be true or false")
     if switch and isinstance(read, int | float) and not isinstance(read, bool):
@@ -154,23 +156,6 @@ class NoneConfig(Settings):
     """Leave this stage out."""
 
     kind: Literal["none"] = "none"
-
-
-def added(default: Any, **rules: Any) -> Any:  # noqa: ANN401
-    """Field of an option that came when there were run folders already.
-
-    At its default it is left out of the JSON, so that digests, and what checkpoints say of their
-    runs, stay those of before: older folders are resumed, and found. The default must mean what was
-    done before, and never change.
-
-    Parameters
-    ----------
-    default
-        Immutable.
-    **rules
-        As of :func:`pydantic.Field`.
-    """
-    return Field(default=default, exclude_if=lambda value: value == default, **rules)
 
 
 class FrozenDict(dict[_K, _V]):

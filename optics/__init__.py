@@ -141,6 +141,7 @@ from .rays.lens_field import (
     lens_spots,
     lens_wavefronts,
 )
+from .rays.misalignment import misalign
 from .rays.paraxial import FirstOrder, SeidelSums, first_order, seidel_sums, set_stop
 from .rays.prescription_file import Prescription, import_prescription
 from .rays.ray_trace import Rays, trace
@@ -337,6 +338,7 @@ __all__ = [
     "measure_dark_current",
     "measure_sensor",
     "measured_psf",
+    "misalign",
     "mix_colours",
     "mosaic",
     "motion_psf",

@@ -4,12 +4,10 @@ Every grid of this package is ``(i - N // 2) * spacing``: the origin falls on a 
 an even number of samples.
 """
 
-import operator
-
 import torch
 from torch import Tensor
 
-from .quantity import check_positive, check_scalar
+from .quantity import check_positive, check_scalar, index_of
 
 __all__ = ["coordinates", "fast_size", "frequencies", "is_smooth"]
 
@@ -106,11 +104,8 @@ def fast_size(minimum: int) -> int:
 def _samples(name: str, given: int) -> int:
     if torch.compiler.is_compiling():
         return given  # reading a size would compile for this size only
-    try:
-        samples = operator.index(given)
-    except TypeError:
-        samples = 0
-    if samples < 1:
+    samples = index_of(given)
+    if samples is None or samples < 1:
         raise ValueError(f"{name} must be a whole number, at least one sample, not {given}")
     return samples
 

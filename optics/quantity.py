@@ -36,6 +36,7 @@ __all__ = [
     "image_size",
     "index_of",
     "is_finite",
+    "is_number",
     "looked_at",
     "map_size",
     "mapped",
@@ -142,8 +143,12 @@ def check_tensor(name: str, value: object) -> None:
 
 
 def check_number(name: str, value: object, unit: str = "") -> None:
-    """Raise a TypeError unless ``value`` is a Tensor or one real number."""
-    if not isinstance(value, Tensor) and not _is_number(value):
+    """Raise a TypeError unless ``value`` is a Tensor or one real number; True is neither."""
+    if isinstance(value, Tensor):
+        known = value.ndim > 0 or not _is_switch(value)
+    else:
+        known = is_number(value)
+    if not known:
         raise TypeError(
             f"{name} must be one number or a Tensor{_in(unit)}, not {value!r}; make a Tensor of "
             "several, with torch.tensor"
@@ -155,7 +160,7 @@ def check_scalar(name: str, value: object, unit: str = "", *, remedy: str = "") 
 
     ``remedy`` is the advice if several were given.
     """
-    if not (value.numel() == 1 if isinstance(value, Tensor) else _is_number(value)):
+    if not is_number(value):
         several = isinstance(value, Tensor | np.ndarray | Sequence) and not isinstance(value, str)
         advice = f"; {remedy}" if several and remedy else ""
         given = _shown(value) if isinstance(value, Tensor) and value.numel() else repr(value)
@@ -290,8 +295,8 @@ def as_real(name: str, value: float | Tensor) -> Tensor:
 
     Results take the dtype of a quantity; integers would truncate phases to whole radians.
     """
+    check_number(name, value)
     if not isinstance(value, Tensor):
-        check_number(name, value)
         return torch.tensor(float(value))
     if value.is_complex():
         raise ValueError(f"{name} must be real, not {value.dtype}")
@@ -311,9 +316,11 @@ def as_numbers(
     Raise a TypeError for anything else, such as text or None.
     """
     try:
-        return torch.as_tensor(values, dtype=dtype, device=device)
+        if not _is_switch(values):
+            return torch.as_tensor(values, dtype=dtype, device=device)
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must be numbers or a Tensor{_in(unit)}, not {values!r}") from None
+        pass
+    raise TypeError(f"{name} must be numbers or a Tensor{_in(unit)}, not {values!r}")
 
 
 def as_picture(name: str, picture: Tensor | np.ndarray) -> Tensor:
@@ -337,7 +344,12 @@ def as_picture(name: str, picture: Tensor | np.ndarray) -> Tensor:
 
 
 def index_of(value: object) -> int | None:
-    """``value`` as an int, if it is an integer of Python, numpy or torch, otherwise None."""
+    """``value`` as an int, if it is an integer of Python, numpy or torch, otherwise None.
+
+    True is none, which :func:`operator.index` takes for 1.
+    """
+    if _is_switch(value):
+        return None
     try:
         return operator.index(value)  # pyright: ignore[reportArgumentType]
     except TypeError:
@@ -385,10 +397,23 @@ def hold(module: nn.Module, name: str, value: Tensor | None) -> None:
         module.register_buffer(name, value)
 
 
-def _is_number(value: object) -> bool:
-    """Whether a value that is no Tensor is one real number."""
+def is_number(value: object) -> bool:
+    """Whether a value is one real number, also as a Tensor or an array; True and False are none."""
+    if _is_switch(value):
+        return False
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex()
     several = hasattr(value, "__len__") and bool(getattr(value, "ndim", 1))
     return not several and hasattr(value, "__float__")  # which text, None and 1j have not
+
+
+def _is_switch(value: object) -> bool:
+    """Whether a value is True or False, of Python, numpy or torch; arrays of several may be."""
+    if isinstance(value, Tensor):
+        return value.dtype == torch.bool
+    return isinstance(value, bool | np.bool_) or (
+        isinstance(value, np.ndarray) and value.dtype == np.bool_
+    )
 
 
 def _in(unit: str) -> str:

@@ -84,7 +84,9 @@ def as_levels(images: Tensor) -> Tensor:
 
 def as_integer(value: object) -> int | None:
     """An integer of Python, NumPy or torch as int; None for what is none, as True and 2.0."""
-    if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.ndim > 0):
+    if isinstance(value, Tensor) and (value.ndim > 0 or value.dtype == torch.bool):
+        return None
+    if isinstance(value, bool | np.bool_):
         return None
     try:
         return operator.index(value)  # pyright: ignore[reportArgumentType]

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from classify.given import check_number
+
 from .arrays import SceneEncoding, as_integer, content_hash
 from .dataset import LesionDataset
 from .draws import Draws, keys_of
@@ -262,10 +264,13 @@ def _checked(
     device: str | torch.device,
 ) -> Look:  # fmt: skip
     size, seed, tone = _integer("image_size", size), _integer("seed", seed), _tone(skin)
-    _check_number("difficulty", difficulty)
-    _check_number("contrast", contrast)
-    _check_number("balance", balance)
-    _check_number("blur", blur)
+    for name, value in (
+        ("difficulty", difficulty),
+        ("contrast", contrast),
+        ("balance", balance),
+        ("blur", blur),
+    ):
+        check_number(name, value)
     for name, value, allowed, rule in (
         ("image_size", size, 16 <= size <= 512, "16 to 512 pixels"),
         ("seed", seed, 0 <= seed < 2**63, "0 or more, below 2^63"),
@@ -295,15 +300,6 @@ def _integer(name: str, value: int) -> int:
     if number is None:
         raise TypeError(f"{name} must be an integer, got {value!r}")
     return number
-
-
-def _check_number(name: str, value: object) -> None:
-    try:
-        number = None if isinstance(value, str) else float(value)  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError, RuntimeError):
-        number = None
-    if number is None:
-        raise TypeError(f"{name} must be a number, got {value!r}")
 
 
 def _tone(skin: tuple[float, float] | SkinType) -> tuple[float, float]:

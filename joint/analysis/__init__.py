@@ -6,16 +6,16 @@ picture about its class, without training · ``tolerancing`` deviations from the
 Files: ``region`` lesion, ring and contour, ``segment`` masks for pictures without, ``colour``
 L*a*b* and CIEDE2000 with gradients · ``altered`` pictures with some information removed · ``kept``
 details and regions that reach the classifier, ``reliance`` frequencies that decide, a ``ring`` at a
-time · ``optimal_image`` the best picture of a class · ``attribution`` losses of accuracy by stage,
-``ledger`` costs of a picture, ``scores`` accuracies paired over lesions · ``rate_map`` bits by
+time · ``optimal_image`` the best picture of a class · ``accuracy_losses`` by stage,
+``system_costs`` of a picture, ``scores`` accuracies paired over lesions · ``rate_map`` bits by
 region, ``rate_change`` their change between systems, ``rate_accuracy`` accuracy against rate,
 ``rate_distortion`` fidelity against rate, ``curve_difference`` differences of such curves ·
 ``passes`` passes of a data set with the noise of the evaluation, ``by_lesion`` intervals by
 resampling lesions.
 """
 
+from .accuracy_losses import LOSSES, AccuracyLosses, Loss, Mended, Omitted, Step, accuracy_losses
 from .altered import Alteration, altered, equal_contrast, keep_region
-from .attribution import LOSSES, Attribution, Loss, Mended, Omitted, Step, attribute
 from .colour import ciede2000
 from .contrast.by_class import ClassContrast, ContrastByClass, contrast_by_class
 from .contrast.causal import ContrastSweep, recall_against_contrast, scalable, scale_contrast
@@ -54,7 +54,6 @@ from .information.screening import (
 )
 from .information.usable import UsableInformation, usable_information
 from .kept import Annulus, Kept, KeptBy, RegionDifference, kept, radial_power
-from .ledger import Ledger, StageCost, ledger
 from .optimal_image import OptimalImage, optimal_image
 from .rate_accuracy import AccuracyCurve, AccuracyPoint, RateCurves, rate_curves
 from .rate_change import RateChange, RegionChange, rate_change
@@ -65,6 +64,7 @@ from .reliance import Reliance, RingReliance, RingScores, reliance
 from .ring import RingFilter, filter_ring, octave_rings
 from .scores import Score, Scores
 from .segment import fill_hair, intersection_over_union, segment
+from .system_costs import StageCost, SystemCosts, system_costs
 from .tolerancing.alignment import Alignment, alignment
 from .tolerancing.imperfection import Imperfection
 from .tolerancing.perturbation import PERTURBATIONS, ByImperfection, Perturbation, applicable
@@ -81,12 +81,12 @@ __all__ = [
     "PLANES",
     "REGIONS",
     "AccuracyCurve",
+    "AccuracyLosses",
     "AccuracyPoint",
     "Alignment",
     "Alteration",
     "Annulus",
     "AtLimits",
-    "Attribution",
     "ByImperfection",
     "ClassContrast",
     "ClassRate",
@@ -104,7 +104,6 @@ __all__ = [
     "Imperfection",
     "Kept",
     "KeptBy",
-    "Ledger",
     "LevelCorrelation",
     "Limits",
     "Loss",
@@ -145,14 +144,15 @@ __all__ = [
     "StageCost",
     "Step",
     "SurfaceError",
+    "SystemCosts",
     "Tolerance",
     "Undefined",
     "UsableInformation",
     "Yield",
+    "accuracy_losses",
     "alignment",
     "altered",
     "applicable",
-    "attribute",
     "ciede2000",
     "confusion_against_contrast",
     "contrast",
@@ -172,7 +172,6 @@ __all__ = [
     "intersection_over_union",
     "keep_region",
     "kept",
-    "ledger",
     "matched_strata",
     "measure_contrast",
     "octave_rings",
@@ -195,6 +194,7 @@ __all__ = [
     "sensor_information",
     "skin_ring",
     "surface_error",
+    "system_costs",
     "tolerance",
     "usable_information",
     "wavefront_error",

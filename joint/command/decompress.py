@@ -71,21 +71,20 @@ def main(arguments: Sequence[str]) -> int:
         check_target(one, target)
         if options.skip_existing and Path(target).exists():
             return tell_there(target, as_json=options.json)
-    codec, encoding, _ = codec_of(word)
+    codec = codec_of(word).codec
     if one is None:
         return tell(
             decompress_files(
                 sources,
                 Path(target),
                 codec,
-                encoding=encoding,
                 overwrite=options.overwrite,
                 skip_existing=options.skip_existing,
                 progress=not options.json,
             ),
             as_json=options.json,
         )
-    height, width = decompress_file(one, target, codec, encoding=encoding)
+    height, width = decompress_file(one, target, codec)
     if options.json:
         print_json({"path": target, "height": height, "width": width})
     else:

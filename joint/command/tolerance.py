@@ -45,8 +45,10 @@ class ToleranceOptions:
     unit of its name: defocus (waves at the rim), decentre and decentre_radial (pupil diameters),
     rotation, tilt_x (degrees), zernike_5 (waves RMS of Noll's 5), wavefront_4_11 (waves RMS, shared
     among these terms), height_error (metres RMS), shift (pixels), magnification, photons,
-    read_noise (electrons), radius (fraction), thickness (metres) and index of the surfaces of a
-    compound lens, ...; docs/howto/tolerance.md lists all. For example:
+    read_noise (electrons), ...; of the surfaces of a compound lens radius (fraction), thickness
+    (metres), index, surface_decentre (micrometres) and surface_tilt (arc minutes); of its elements
+    element_decentre and element_tilt (the same), alone (element_tilt.0) or as a group
+    (element_tilt.0-1). docs/howto/tolerance.md lists all. For example:
 
         lens2label tolerance runs/lens --limits defocus=0.25 tilt_x=0.5 read_noise=1:4 --good 0.6
         lens2label tolerance runs/lens --limits zernike_5=0.05 zernike_7=0.05 --alone
@@ -181,7 +183,8 @@ def read_limits(given: Sequence[str]) -> _ByName:
         ``NAME=WIDTH``, half the width about the design, or ``NAME=LOWEST:HIGHEST``. A name is one
         of :data:`joint.analysis.PERTURBATIONS`; ``zernike_5``, Noll's; ``wavefront_4_11``, shared
         among these terms; elements of the pupil that are moved together, ``decentre.1+2`` or
-        ``decentre.all``; or one surface of a traced lens, ``radius.0``.
+        ``decentre.all``; one surface or element of a traced lens, ``radius.0``,
+        ``element_tilt.0``; or the first and the last one of a group, ``element_tilt.0-1``.
 
     Returns
     -------
@@ -234,6 +237,16 @@ def _kind(name: str) -> Perturbation | Imperfection:
         if moved == known and re.fullmatch(r"\d+(\+\d+)*", elements):
             return alignment(known, map(int, elements.split("+")))
     for error in get_args(SurfaceError):
-        if moved == error and elements.isdecimal():
+        if moved != error:
+            continue
+        if re.fullmatch(r"\d+", elements):
             return surface_error(error, int(elements))
+        if re.fullmatch(r"\d+-\d+", elements):
+            first, last = map(int, elements.split("-"))
+            return surface_error(error, (first, last))
+        if error.endswith(("decentre", "tilt")) and re.fullmatch(r"[\d-]+\.[xy]", elements):
+            raise ValueError(
+                f"{name} is a row of results: a tolerance is of the size, in a random direction, "
+                f"{name[:-2]}"
+            )
     return name  # pyright: ignore[reportReturnType] - whatever was typed

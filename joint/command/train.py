@@ -10,9 +10,9 @@
 import json
 import shlex
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -26,11 +26,12 @@ from joint.device import usable_device
 from joint.judge.light_cut import what_is_cut
 from joint.parallel import gathered, is_loss, launched, rank
 from joint.run.build import build_split
-from joint.run.complete import built, complete_run, earlier, lengthened, places, put
+from joint.run.complete import built, complete_run
+from joint.run.resume import Asked, Given, decide, open_settings, places
 from joint.run.start import trained_stages
 from joint.run.stop import graceful_stop
 from joint.run.trained import load_teacher
-from joint.saved.folder import CONFIG_FILE, RunFolder, hold, is_done, read_result
+from joint.saved.folder import RunFolder, is_done, lock_run, read_result
 from joint.settings import ConfigError, OptionError
 from joint.stages import Stage
 from joint.train.listen import EpochListener, retell, tensorboard_writer
@@ -43,7 +44,6 @@ from .reading import check_settings, read_choice, read_given
 
 __all__ = ["TrainOptions", "main", "read_train_options"]
 
-_EPOCHS = "training.epochs"
 _STOPPING = "lens2label: finishing the step and saving; Ctrl-C (again) exits at once"
 
 
@@ -93,8 +93,12 @@ class TrainOptions:
     """Print nothing but errors."""
     json: bool = False
     """Print nothing but the result, as JSON."""
-    configured: Annotated[bool, tyro.conf.Fixed, tyro.conf.Suppress] = False
-    """Whether anything of the configuration was asked for, its defaults included."""
+    given: Annotated[Given | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
+    """What was given of the configuration, as in :class:`joint.run.resume.Asked`."""
+
+    def asked(self) -> Asked:
+        """What is asked of the run in the folder."""
+        return Asked(self.run, resume=self.resume, given=self.given)
 
     def folder(self) -> Path:
         """Where the run goes."""
@@ -114,17 +118,6 @@ class TrainOptions:
         return self.output or Path()
 
 
-# What is asked of a training beside its configuration; all of that has a default here.
-_Beside = make_dataclass(
-    "_Beside",
-    [
-        (each.name, each.type, field(default=each.default))
-        for each in fields(TrainOptions)
-        if each.default is not MISSING
-    ],
-)
-
-
 def read_train_options(arguments: Sequence[str]) -> TrainOptions:
     """Read the kinds first, then everything with the options that these kinds have.
 
@@ -141,10 +134,8 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
     options = read_given(
         TrainOptions, arguments, prog, default=TrainOptions(choice=choice, run=start)
     )
-    # An option that is given at its default is given: the values do not tell.
-    _, settings = tyro.cli(_Beside, args=arguments, return_unknown_args=True, add_help=False)
     run = check_settings(RunConfig, options.run, arguments, prog)
-    return replace(options, run=run, configured=bool(settings))
+    return replace(options, run=run, given=_given(arguments, choice, run))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -152,9 +143,8 @@ def main(arguments: Sequence[str]) -> int:
     options = read_train_options(arguments)
     usable_device(options.device)  # before anything is loaded
     folder = options.folder()
-    few = _few(arguments, options)
     with launched(options.device) as device:
-        if _is_shown(options, folder, few):
+        if _is_shown(options, folder):
             stopped_by = None
             if options.tensorboard:
                 _log_again(folder)
@@ -162,9 +152,9 @@ def main(arguments: Sequence[str]) -> int:
             with (
                 _gone_if_empty(folder),
                 tensorboard_writer(folder) if options.tensorboard else nullcontext() as log,
-                hold(folder) as run,
+                lock_run(folder) as run,
             ):
-                stopped_by = _train_held(options, run, device, log, few)
+                stopped_by = _train_held(options, run, device, log)
         if rank() > 0:
             return 0
     if is_done(folder):
@@ -174,25 +164,20 @@ def main(arguments: Sequence[str]) -> int:
     elif not options.quiet:
         same = [] if options.start is None else ["--start", str(options.start)]
         if options.resume:
-            same += [word for words in (few or {}).values() for word in words]
+            same += [word for words in (options.given or {}).values() for word in words]
         again = shlex.join(["lens2label", "train", "--output", str(folder), *same, "--resume"])
         print(f"stopped by {stopped_by} and saved; to continue: {again}")
     return 0
 
 
-def _is_shown(options: TrainOptions, folder: Path, few: Mapping[str, Sequence[str]] | None) -> bool:
+def _is_shown(options: TrainOptions, folder: Path) -> bool:
     """Whether the run of a folder is done, and is what was asked for."""
     # With a start, the long way: only with the scenes can it be told whether it is that of the run.
-    if not (options.resume and options.start is None and is_done(folder)):
+    if not options.resume or options.start is not None or not is_done(folder):
         return False
-    asked = options.run if options.configured and not few else None
-    saved = earlier(RunFolder(folder), asked, resume=True)
-    assert saved is not None  # of a run that is done
-    if not few:
-        return asked in (None, saved)
-    # Whether what lies elsewhere is the same takes the long way, too.
-    of_kind = options.choice.data is None or type(options.run.data) is type(saved.data)
-    return of_kind and _as_asked(saved, options.run, few) == saved
+    found = decide(RunFolder(folder), options.asked())
+    # Of what lies elsewhere, too, only the scenes tell whether it is the same.
+    return found.action == "keep" and found.config == found.noted
 
 
 @contextmanager
@@ -209,7 +194,7 @@ def _gone_if_empty(folder: Path) -> Iterator[None]:
 
 def _log_again(folder: Path) -> None:
     """Write what a finished run has to say for TensorBoard."""
-    with tensorboard_writer(folder) as log, hold(folder):
+    with tensorboard_writer(folder) as log, lock_run(folder):
         if rank() == 0:
             retell(folder, [log])
 
@@ -224,33 +209,26 @@ def _show_result(options: TrainOptions, folder: Path) -> int:
     return 0
 
 
-def _few(arguments: Sequence[str], options: TrainOptions) -> dict[str, list[str]] | None:
-    """What says of a run that goes on where its scenes and teacher lie, and how many epochs it has.
+def _given(arguments: Sequence[str], choice: Choice, run: RunConfig) -> Given | None:
+    """The settings that were given, also those given at their defaults.
 
-    The words of each of these options, by its name; None with others of the configuration: what
-    none of them says is then as it is by default, and not as it was.
+    None where one of them is not open for a run that is resumed: what no option says is then as it
+    is by default, and not as it was.
     """
-    beside = {each.name for each in fields(TrainOptions)}
-    where = {"data", "teacher", *(f"data.{name}" for name in places(options.run.data))}
+    beside, known = {each.name for each in fields(TrainOptions)}, open_settings(run.data)
     words: dict[str, list[str]] = {}
     for number, word in enumerate(arguments):
         name, given, _ = word.partition("=")
         option = name.removeprefix("--").replace("-", "_")
         if option == name.replace("-", "_"):
             continue  # the value of an option
-        if option in where | {_EPOCHS}:
+        if option in known:
             words[option] = [word] if given else [*arguments[number : number + 2]]
         elif option.removeprefix("no_") not in beside:
             return None
+    if choice.data is None:
+        words.pop("data", None)  # of --data None, which chooses nothing
     return words
-
-
-def _as_asked(
-    config: RunConfig, asked: RunConfig, few: Mapping[str, Sequence[str]] | None
-) -> RunConfig:
-    """The run of a folder, elsewhere or of as many epochs as is asked for."""
-    same = put(config, asked)
-    return same if few and _EPOCHS not in few else lengthened(same, asked.training.epochs)
 
 
 def _check_there(config: RunConfig, folder: Path) -> None:
@@ -274,43 +252,20 @@ def _train_held(
     run: RunFolder,
     device: torch.device,
     log: EpochListener | None,
-    few: Mapping[str, Sequence[str]] | None,
 ) -> str | None:
     """Complete the run of a folder that is held, or leave it saved; returns what stopped it."""
     loud = not (options.quiet or options.json or rank())
-    asked = options.run if options.configured else None
-    # By few options, the rest is as it was.
-    begun = earlier(run, None if few else asked, resume=options.resume)
-    meant = begun
-    if begun is None and (asked is None or few) and options.resume:
-        # Killed before it was saved, or named by mistake: the default run is not what is meant.
-        if (run.path / CONFIG_FILE).is_file():
-            meant = load_config(run.path)
-        elif asked is None:
-            raise ConfigError(
-                f"{run.path} holds no run that could be continued: give the options of the run "
-                "again, or start without --resume"
-            )
-    config = meant or options.run
-    if meant is not None and asked is not None:
-        config = _as_asked(meant, asked, few)
-        if options.choice.data is not None and type(asked.data) is not type(meant.data):
-            raise ConfigError(
-                f"--data {options.choice.data} holds scenes of another kind than those of the run "
-                f"in {run.path} ({meant.data.kind}): with --resume it says where the same are now"
-            )
-    # Before anything is loaded.
-    if begun is None:
+    found = decide(run, options.asked())
+    config, new = found.config, found.action == "begin"
+    if new:  # before anything is loaded
         check_own(config)
-    else:
-        earlier(run, config, resume=options.resume)
-    if meant is not None:
+    if found.noted is not None:
         _check_there(config, run.path)
     dataset = build_data(config.data, progress=loud)
     parts = build_split(config, dataset)
     if loud:
         print(parts)
-    if begun is None:  # before there is anything of it in the folder
+    if new:  # before there is anything of it in the folder
         _check_new(config, parts, device)
     start = start_run = None
     if options.start is not None:

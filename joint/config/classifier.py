@@ -8,7 +8,7 @@ from torch import nn
 
 import classify
 from classify.weights import load_state, read_state
-from joint.settings import NoneConfig, Settings, added
+from joint.settings import NoneConfig, Settings
 
 from .custom import CustomConfig, build_custom
 
@@ -34,7 +34,7 @@ class ClassifierConfig(Settings):
     """Last layer: linear, or cosine, as is usual with a margin (LDAM)."""
     weights: Path | None = None
     """File of initial weights, a state dict in .safetensors or .pth."""
-    frozen: str | None = added(None)
+    frozen: str | None = None
     """Name of the last frozen layer of the backbone, such as layer2 of a ResNet: layers up to it
     are not trained."""
 
@@ -125,4 +125,5 @@ def _load(classifier: classify.Classifier, name: str, weights: Path, *, mosaic: 
                     "weights, or from those of a run with the same demosaicing, or set "
                     "sensor.demosaicing='bilinear'"
                 )
-    load_state(classifier, state, source=weights, record=record, name=name)
+    left_out = load_state(classifier, state, source=weights, record=record, name=name)
+    classifier.head_left_out = left_out

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 import optics
-from joint.settings import FrozenDict, Settings, added
+from joint.parse import is_number
+from joint.settings import FrozenDict, Settings
 from optics.pupil.pupil import middle_wavelength
 
 from .bands import (
@@ -39,7 +40,7 @@ class SurfaceConfig(Settings):
 
     curvature: float = 0.0
     """1 / radius, 1/metres: positive where its centre lies behind the surface; 0 is a plane."""
-    radius: float | None = added(None)
+    radius: float | None = None
     """Radius in metres, instead of the curvature, to which it is converted; inf is a plane."""
     thickness: float = 0.0
     """Metres along the axis to the next surface; for the last one to the sensor."""
@@ -66,8 +67,8 @@ class SurfaceConfig(Settings):
         if not isinstance(given, Mapping) or given.get("radius") is None:
             return given
         radius = given["radius"]
-        known = isinstance(radius, int | float) and not isinstance(radius, bool)
-        if radius != "inf" and not (known and radius != 0 and not math.isnan(radius)):
+        known = is_number(radius) and radius != 0 and not math.isnan(radius)
+        if radius != "inf" and not known:
             raise ValueError(f"radius must be a number of metres except 0, or inf, not {radius!r}")
         return {**given, "radius": None, "curvature": 0.0 if radius == "inf" else 1 / radius}
 
@@ -93,6 +94,8 @@ def _plain(surface: optics.Surface) -> dict[str, Any]:
             f"index_error of a surface is not kept, and must be 0, not {surface.index_error:g}: "
             "give a material of that index"
         )
+    if not surface.is_aligned:
+        raise ValueError("decentre and tilt of a surface are not kept, and must be (0, 0)")
     names = ("curvature", "thickness", "semi_diameter", "conic")
     numbers: dict[str, Any] = {name: float(getattr(surface, name)) for name in names}
     if math.isinf(numbers["semi_diameter"]):
@@ -140,11 +143,11 @@ class CompoundConfig(Settings):
     surfaces: tuple[SurfaceConfig, ...] = Field(default=_triplet(), min_length=1)
     """From behind the scene to before the sensor, all in air; the axis meets the middle of the
     scene."""
-    prescription: Path | None = added(None)
+    prescription: Path | None = None
     """File .zmx of OpticStudio, see optics.import_prescription. It is read once: its surfaces, and
     the distance of its object where it is finite, are kept as numbers in place of those given."""
     glasses: Annotated[dict[str, float | tuple[float, float] | str], AfterValidator(FrozenDict)] = (
-        added(FrozenDict())
+        FrozenDict()
     )
     """Materials, as of a surface, by the names that the prescription has for them: for glasses
     whose numbers it leaves to a catalogue."""
@@ -160,12 +163,12 @@ class CompoundConfig(Settings):
     to its paraxial image. By default the last thickness is kept."""
     object_distance: Distance = math.inf
     """Metres from the first surface to the scenes."""
-    centre: float = added(1e-3, gt=0)
+    centre: float = Field(default=1e-3, gt=0)
     """Least thickness of glass on the axis, metres, for objective.penalty. This default and the
     next two suit lenses of some centimetres: give smaller ones for a smaller lens."""
-    edge: float = added(1e-3, gt=0)
+    edge: float = Field(default=1e-3, gt=0)
     """Least thickness of glass at the rim, metres, for objective.penalty."""
-    air: float = added(1e-4, gt=0)
+    air: float = Field(default=1e-4, gt=0)
     """Least distance of glass from glass and from the sensor, metres, for objective.penalty."""
     pixel_pitch: float = Field(default=3.5e-6, gt=0)
     """Distance between pixels, metres. With the number of pixels it determines the imaged field."""
@@ -183,12 +186,12 @@ class CompoundConfig(Settings):
     """Number of eigen-PSFs that represent these PSFs; each costs a convolution."""
     wavelengths: Wavelengths | None = None
     """One per channel of the scenes, metres; by default the bands of a colour camera, or evenly
-    spaced ones. With colour, those of data.wavelengths; with a spectral_response, any number. At
+    spaced ones. With data.wavelengths, those; with a spectral_response, any number. At
     the middle one, focal length, f-number and focus are kept."""
     spectral_response: tuple[float, ...] = ()
     """For channels with a broad band: shares of the light at each of the wavelengths, first
     those of the first channel, then those of the next, each scaled to a sum of 1."""
-    colour: ColourConfig = added(ColourConfig())
+    colour: ColourConfig = ColourConfig()
     """Lamps and filters that make channels from the bands of the scenes; by default each band is a
     channel."""
     boundary: optics.Boundary = "replicate"

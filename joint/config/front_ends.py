@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 import optics
-from joint.settings import NoneConfig, Settings, added
+from joint.settings import NoneConfig, Settings
 from optics.imaging.plate import STOPPED, check_stop
 
 from .compound import CompoundConfig, build_compound
@@ -87,13 +87,13 @@ class FourierConfig(Settings):
     """coherent light shows edges by interference; incoherent light is only blurred; partial
     coherence is that of an extended source, such as the condenser of a microscope: a disc of 13
     points, each of which costs as much as coherent light, or a ring."""
-    source_radius: float = added(0.1, gt=0, le=0.5)
+    source_radius: float = Field(default=0.1, gt=0, le=0.5)
     """Radius of the extended source in the Fourier plane, cycles/pixel; waves from a larger one
     would be aliased."""
-    source_inner_radius: float = added(0.0, ge=0)
+    source_inner_radius: float = Field(default=0.0, ge=0)
     """If above 0, the source is a ring from this radius to source_radius, cycles/pixel, like the
     condenser annulus of a phase-contrast microscope."""
-    oversample: int = added(1, ge=1)
+    oversample: int = Field(default=1, ge=1)
     """Sample points along a side of a pixel; 1 samples only its centre, and aliases."""
     margin: int = Field(default=16, ge=0)
     """Pixels by which the scene is continued beyond its border."""
@@ -102,7 +102,7 @@ class FourierConfig(Settings):
     default it is only the zero frequency; in partial coherence it covers the source and half a
     sample of the Fourier plane around it, as a ring for a ring. A smaller stop lets light pass as
     if there were none, and causes a warning."""
-    phase_depth: float | None = added(None)
+    phase_depth: float | None = None
     """Phase delay in radians where the scene is 1 (sRGB codes after decoding): scenes are then
     transparent objects. By default scenes are light."""
 

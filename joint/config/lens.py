@@ -16,10 +16,16 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from torch import nn
 
 import optics
-from joint.settings import ConfigError, FrozenDict, Settings, added
+from joint.settings import ConfigError, FrozenDict, Settings
 from optics.pupil.height_map import check_depth
-from optics.pupil.psf import check_oversample
 from optics.pupil.pupil import middle_wavelength
+from optics.pupil.sampling import (
+    check_oversample,
+    image_distance_of,
+    point_spacing,
+    spacing_across,
+    window_period,
+)
 
 from .bands import (
     CAMERA_BANDS,
@@ -39,10 +45,6 @@ _NOLL = {"astigmatism": 6, "coma": 8, "spherical": 11}
 _DEFOCUS = 4  # of the same
 # Largest initial range of a learned relief, in waves: at the ends of its range it cannot move.
 _RELIEF = 0.96
-# Part of its period by which a window may be larger, as optics.Pupil allows.
-_ROUNDED = 1e-9
-# Points along a side of a pixel above which the lengths must be a mistake, as in optics.Pupil.
-_MOST_POINTS = 31
 # Metres: a camera with a longer lens is a telescope.
 _LONGEST = 1.0
 
@@ -67,22 +69,22 @@ class LensConfig(Settings):
     """Waves of defocus at the rim of the pupil, peak to valley, at the middle wavelength. A
     positive value focuses light in front of the sensor. It is -W020: 1 is -0.289 (-1 / sqrt 12)
     waves RMS of Noll's index 4, and cancels a zernike 4 of 0.289."""
-    astigmatism: float = added(0.0)
+    astigmatism: float = 0.0
     """Waves RMS at the middle wavelength, of the Zernike polynomial of Noll's index 6: lines along
     x and y. Like the other aberrations, it has the same path length at all wavelengths."""
-    coma: float = added(0.0)
+    coma: float = 0.0
     """Waves RMS at the middle wavelength, of Noll's index 8: a tail along x."""
-    spherical: float = added(0.0)
+    spherical: float = 0.0
     """Waves RMS at the middle wavelength, of Noll's index 11: spherical aberration at best
     focus."""
-    zernike: Annotated[dict[int, float], AfterValidator(FrozenDict)] = added(FrozenDict())
+    zernike: Annotated[dict[int, float], AfterValidator(FrozenDict)] = FrozenDict()
     """Further terms of the wavefront: waves RMS at the middle wavelength by Noll's index, from 1,
     positive where light lags. Reverse the sign of coefficients from OpticStudio."""
-    off_axis: OffAxisConfig = added(OffAxisConfig())
+    off_axis: OffAxisConfig = OffAxisConfig()
     """Aberrations and vignetting that grow towards the corners of the scene; none by default."""
-    focus: float | None = added(None, gt=0)
+    focus: float | None = Field(default=None, gt=0)
     """Metres from the lens to the plane in focus; by default infinity."""
-    working_distances: tuple[Distance, ...] = added(())
+    working_distances: tuple[Distance, ...] = ()
     """Metres from the lens to the scenes, inf included. Each scene lies at one of these distances,
     drawn with equal probability: the element is trained for all of them. By default all scenes are
     in focus."""
@@ -92,7 +94,7 @@ class LensConfig(Settings):
     """Focal length / diameter. The sensor's photons do not follow it: to compare stops or pixels at
     equal illumination, scale the photons by (pixel_pitch / f_number)**2, see
     optics.exposure_photons."""
-    obscuration: float = added(0.0, ge=0, le=0.9)
+    obscuration: float = Field(default=0.0, ge=0, le=0.9)
     """Diameter of a round central obscuration, such as the secondary mirror of a telescope, over
     the diameter of the pupil. The light on its area, obscuration**2, is missing from the
     throughput; the f-number stays focal length / diameter."""
@@ -105,47 +107,47 @@ class LensConfig(Settings):
     psf_size: int = Field(default=31, ge=3)
     """Side of the window that holds the PSF, pixels; light outside it is lost. A cubic phase of a
     waves sends light up to 6 a lambda f_number / pixel_pitch pixels away."""
-    oversample: int = added(1, ge=1)
+    oversample: int = Field(default=1, ge=1)
     """Odd number of sample points along a side of a pixel. 1 samples the centre; 3 or 5 integrate
     over the area, as pixels wider than lambda s' / D need."""
     wavelengths: Wavelengths | None = None
     """One per channel of the scenes, metres; by default the bands of a colour camera, or evenly
-    spaced ones. With colour, those of data.wavelengths; with a spectral_response, any number. The
+    spaced ones. With data.wavelengths, those; with a spectral_response, any number. The
     middle wavelength is the median; of an even number, the longer of the two in the middle."""
-    spectral_response: tuple[float, ...] = added(())
+    spectral_response: tuple[float, ...] = ()
     """For channels that see a broad band, as in a monochrome camera: shares of the light at each of
     the wavelengths, first those of the first channel, then those of the next. The shares of each
     channel are scaled to a sum of 1, because the sensor's photons are those that it detects."""
-    colour: ColourConfig = added(ColourConfig())
+    colour: ColourConfig = ColourConfig()
     """Lamps and filters that make channels from the bands of the scenes; by default each band is a
     channel."""
     material: str = "fused_silica"
     """Glass of the relief, one of optics.MATERIALS."""
-    max_height: float | None = added(None, gt=0)
+    max_height: float | None = Field(default=None, gt=0)
     """Maximum depth of the relief, metres; by default one wave at the middle wavelength. A deeper
     relief can serve several colours; a depth above the width of the pupil is refused."""
     levels: int | None = Field(default=None, ge=2)
     """Number of heights that can be manufactured; by default the height is continuous."""
     minimum_feature: float = Field(default=0.0, ge=0)
     """Width over which the relief is averaged, metres; the steps between levels may be narrower."""
-    distortion: float = added(0.0, ge=-0.5, le=0.5)
+    distortion: float = Field(default=0.0, ge=-0.5, le=0.5)
     """Relative distortion at a corner of the scene: excess of its image height over the undistorted
     one. Barrel distortion is negative."""
-    lateral_colour: float = added(0.0, ge=-0.1, le=0.1)
+    lateral_colour: float = Field(default=0.0, ge=-0.1, le=0.1)
     """Relative excess in size of the last channel's picture over the first channel's; refused for
     scenes of one channel."""
-    axial_colour: float = added(0.0, ge=-0.1, le=0.1)
+    axial_colour: float = Field(default=0.0, ge=-0.1, le=0.1)
     """Relative difference by which the focal length is shorter at the shortest wavelength than at
     the longest. It is linear in between, and the middle wavelength keeps its focus; refused for a
     lens of one wavelength. From 486 to 656 nm a lens of one glass has 1 / its Abbe number, 0.016
     for crown glass; from 400 to 1000 nm three times as much; an achromat has hardly any."""
-    singlet: str | None = added(None)
+    singlet: str | None = None
     """Glass of a lens made of one glass, one of optics.MATERIALS. Its focal length is proportional
     to 1 / (n - 1), with the index n at each wavelength; the middle wavelength keeps its focus. It
     takes the place of axial_colour."""
-    half_field: float = added(0.0, ge=0, lt=1.57)
+    half_field: float = Field(default=0.0, ge=0, lt=1.57)
     """Angle from the axis to a corner of the scene, radians; light falls off towards it."""
-    restoration: float | None = added(None, gt=0)
+    restoration: float | None = Field(default=None, gt=0)
     """Initial noise-to-signal ratio at the Nyquist frequency of an optics.Wiener, which learns to
     undo the blur after the sensor, averaged over the working distances; by default the blur
     stays."""
@@ -221,17 +223,13 @@ class LensConfig(Settings):
             check_depth("max_height", self.max_height, size, spacing)
         check_oversample(self.oversample)
         widest = _spot(self, min(self.wavelengths or CAMERA_BANDS))
-        if self.pixel_pitch > widest * self.oversample:
-            enough = 2 * math.ceil((self.pixel_pitch / widest - 1) / 2) + 1
-            advice = (
-                f"give oversample={enough}, or a larger f_number"
-                if enough <= _MOST_POINTS
-                else f"give all lengths in metres; of these, oversample={enough} would be needed"
-            )
+        points = point_spacing(widest / self.pixel_pitch, self.oversample)
+        if not points.enough:
             raise ValueError(
                 f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda s' / D = {widest:.3g} m "
                 "at the shortest wavelength, with the image distance s', and with "
-                f"oversample={self.oversample} light would be counted wrongly: {advice}"
+                f"oversample={self.oversample} light would be counted wrongly: "
+                + points.advice("or a larger f_number")
             )
         if self.colour.mixes and self.restoration is not None:
             raise ValueError(
@@ -403,13 +401,14 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
 
 def _pupil_spacing(config: LensConfig) -> float:
     """Metres between pupil samples: the aperture reaches from the first to the last one."""
-    return config.focal_length / config.f_number / (config.pupil_size - 1)
+    return spacing_across(config.focal_length / config.f_number, config.pupil_size)
 
 
 def _spot(config: LensConfig, wavelength: float) -> float:
     """Width lambda s' / D of a PSF, metres, with the image distance s' and the diameter D."""
     focus = math.inf if config.focus is None else config.focus
-    return wavelength * config.f_number / (1 - config.focal_length / focus)
+    distance = image_distance_of(config.focal_length, focus)
+    return wavelength * config.f_number * (distance / config.focal_length)
 
 
 def check_window(
@@ -432,15 +431,13 @@ def check_window(
     spot : float, metres
         Width lambda s' / D of its PSF.
     """
-    # In pixels; the PSF repeats after this width times the number of samples across the pupil.
-    pixels, samples = spot / pixel_pitch, pupil_size - 1
-    least = math.ceil(psf_size / pixels * (1 - _ROUNDED))
-    if samples < least:
+    window = window_period(spot / pixel_pitch, psf_size, samples=pupil_size)
+    if not window.fits:
         raise ConfigError(
             f"front_end.psf_size={psf_size} is too large for pupil_size={pupil_size}: at "
             f"f_number={f_number:g}, pixel_pitch={pixel_pitch:g} m and {wavelength * 1e9:.4g} nm "
-            f"such a pupil makes copies of the PSF every {pixels * samples:.4g} pixels; set "
-            f"pupil_size to {least + 1} or more, or psf_size to less"
+            f"such a pupil makes copies of the PSF every {window.period:.4g} pixels; set "
+            f"pupil_size to {window.least} or more, or psf_size to less"
         )
 
 

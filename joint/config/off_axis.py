@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 import optics
-from joint.settings import Settings, added
+from joint.settings import Settings
 
 __all__ = [
     "FieldTerms",
@@ -66,7 +66,7 @@ class OffAxisConfig(Settings):
     at the first height, then at the next. Reverse the sign of coefficients from OpticStudio."""
     along: Literal["x", "y"] = "y"
     """Direction of the table's points from the axis; most lens design programs put them along y."""
-    vignetting: float = added(0.0, ge=0, le=0.9)
+    vignetting: float = Field(default=0.0, ge=0, le=0.9)
     """Share of the pupil's full circle, whatever its obscuration, that a round rim in front of the
     stop cuts off for a corner of the scene, see optics.Vignetting. Corners become darker by it
     and, in focus, more blurred along the radius. The cos^4 falloff on a sensor is set by the lens's

@@ -22,7 +22,7 @@ from torch.nn import functional
 import optics
 from classify.data.sixteen import grey_codes, sixteen_bits, whole_codes
 from joint.caution import caution
-from joint.settings import ConfigError, Settings, added
+from joint.settings import ConfigError, Settings
 from optics.imaging.kernel import raw_taps
 
 from .bands import Wavelengths, check_bands
@@ -63,11 +63,11 @@ class PSFConfig(Settings):
     """The PSF, [H, W] for all channels or [C, H, W]: .npy, or grey or RGB .tif or .png, where pages
     of a TIFF are channels. Without a file the PSF is a point, from which a trained PSF may
     begin."""
-    places: tuple[int, int] | None = added(None)
+    places: tuple[int, int] | None = None
     """Rows and columns of places, from border to border of the scene, for which the file has PSFs:
     a .npy [P, Q, H, W] or [P, Q, C, H, W]. Between them, PSFs are interpolated, see
     optics.VaryingImaging. By default there is one PSF for the whole scene."""
-    rank: int | None = added(None, ge=1)
+    rank: int | None = Field(default=None, ge=1)
     """Number of eigen-PSFs that represent the PSFs of the places; each costs a convolution. By
     default 16, or the number of places if that is less."""
     content: Literal["psf", "picture"] = "psf"
@@ -103,10 +103,10 @@ class PSFConfig(Settings):
     restoration: float | None = Field(default=None, gt=0)
     """Initial noise-to-signal ratio at the Nyquist frequency of an optics.Wiener, which learns to
     undo the blur of a fixed PSF after the sensor; by default the blur stays."""
-    colour: ColourConfig = added(ColourConfig())
+    colour: ColourConfig = ColourConfig()
     """Lamps and filters that make the channels from the bands of the scenes, each of which has a
     PSF; by default each band is a channel."""
-    wavelengths: Wavelengths | None = added(None)
+    wavelengths: Wavelengths | None = None
     """Wavelengths of the bands of the scenes, metres; colour.start='camera' needs them."""
     boundary: optics.Boundary = "replicate"
     """How the picture is continued beyond its border."""

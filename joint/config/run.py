@@ -23,7 +23,7 @@ from joint.objective import Objective
 from joint.parse import parse_toml, with_nulls
 from joint.saved.checkpoint import write_atomically
 from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
-from joint.settings import ConfigError, NoneConfig, Settings, added
+from joint.settings import ConfigError, NoneConfig, Settings
 from joint.stages import STAGES, Encoding
 from joint.train.training import Training
 
@@ -69,7 +69,7 @@ class SplitConfig(Settings):
     """Index of the fold that is the test part, from 0."""
     seed: int = 0
     """Random seed of the division."""
-    column: str | None = added(None)
+    column: str | None = None
     """Column of the data set that assigns each picture to train, validation (or val) or test.
     fractions, by, method and seed are then ignored."""
 
@@ -126,7 +126,7 @@ class SystemConfig(Settings):
     """The optics: a lens or another element in front of the sensor."""
     sensor: Annotated[SensorConfig | NoneConfig, Field(discriminator="kind")] = SensorConfig()
     """The image sensor, which converts photons to codes."""
-    restoration: RestorationConfig = added(NoneConfig())
+    restoration: RestorationConfig = NoneConfig()
     """Network that restores the sensor's picture before codec and classifier."""
     codec: CodecConfig = FactorizedConfig()
     """The image codec, which compresses the picture."""
@@ -232,11 +232,12 @@ class RunConfig(Settings):
     def _at_the_bands_of_the_scenes(
         cls, system: SystemConfig, info: ValidationInfo
     ) -> SystemConfig:
-        # Only with colour: without it, older folders have no wavelengths, and keep their digests.
         data, (path, lens) = info.data.get("data"), lens_of(system.front_end)
         bands = data.wavelengths if isinstance(data, PhantomConfig) else None
-        if lens is None or not lens.colour.mixes or bands is None:
+        if lens is None or bands is None:
             return system
+        if getattr(lens, "spectral_response", ()):
+            return system  # its wavelengths are those within each channel
         if lens.wavelengths not in (None, bands):
             raise ValueError(
                 f"{path}.wavelengths {lens.wavelengths} are not those of the scenes, "
@@ -251,7 +252,7 @@ class RunConfig(Settings):
     """The loss that training minimises."""
     training: Training = Training(monitor="balanced_accuracy")
     """Settings of the training."""
-    teacher: Path | None = added(None)
+    teacher: Path | None = None
     """Run folder of a teacher for knowledge distillation: its system, as it was tested, gives the
     class scores that this system learns beside the labels; objective.distillation is their
     weight."""
@@ -372,14 +373,21 @@ def _settings_in(annotation: Any) -> Iterator[type[Settings]]:  # noqa: ANN401 -
         yield from _settings_in(inner)
 
 
-def rests_untrained(config: RunConfig) -> bool:
-    """Whether the classifier stays at random weights, because no epoch trains it.
+def rests_untrained(config: RunConfig, *, head_loaded: bool = True) -> bool:
+    """Whether the classifier or its last layer stays random, because no epoch trains it.
 
     False for a custom classifier, which may be made with trained weights, and if the objective
     has no weight for task and distillation, where random weights do no harm.
+
+    Parameters
+    ----------
+    config : RunConfig
+    head_loaded : bool
+        Whether the file of initial weights, if there is one, gives the last layer too: weights of
+        other classes do not. Only the built classifier knows.
     """
     judge, objective, training = config.system.classifier, config.objective, config.training
-    random = isinstance(judge, ClassifierConfig) and judge.weights is None
+    random = isinstance(judge, ClassifierConfig) and (judge.weights is None or not head_loaded)
     used = objective.task > 0 or objective.distillation > 0
     epochs = range(min(training.epochs, 2 * training.turn_epochs))  # two turns, and they repeat
     return random and used and not any("classifier" in training.learning(e) for e in epochs)

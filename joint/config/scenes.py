@@ -16,7 +16,7 @@ import classify
 from classify.data.archive import Archive, passed_over
 from classify.data.decode import SUFFIXES
 from classify.data.folder import class_folders
-from joint.settings import ConfigError, Settings, added
+from joint.settings import ConfigError, Settings
 from joint.stages import Encoding
 
 __all__ = [
@@ -58,9 +58,9 @@ class PhantomConfig(Settings):
     """Standard deviation of a Gaussian blur on the skin, in metres."""
     wavelengths: tuple[float, ...] | None = None
     """Wavelengths of the bands of a spectral camera, metres; red, green and blue by default."""
-    bit_depth: Literal[8, 16] = added(8)
+    bit_depth: Literal[8, 16] = 8
     """Bits of the codes; rounding to 8 bits errs as much as the shot noise of 150 000 photons."""
-    encoding: Encoding = added("srgb")
+    encoding: Encoding = "srgb"
     """srgb: codes by the sRGB curve; linear: codes proportional to light."""
     seed: int = Field(default=0, ge=0)
     """Random seed of the pictures."""
@@ -110,21 +110,21 @@ class ClassFolders(Settings):
     """Pixels along a side."""
     geometry: Literal["crop", "squeeze"] = "crop"
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
-    classes: tuple[str, ...] | None = added(None)
+    classes: tuple[str, ...] | None = None
     """Class names in the order of the labels; a class may have no folder. By default the folder
     names, sorted."""
-    groups: Path | None = added(None)
+    groups: Path | None = None
     """Table that assigns pictures to groups, such as lesions or patients: a CSV with the columns
     image and group (or patient_id, or lesion_id). Without it each picture is its own group."""
-    bit_depth: Literal[8, 16] | None = added(None)
+    bit_depth: Literal[8, 16] | None = None
     """16 keeps all bits of 16-bit files; 8 reduces them to 8 bits. The default reduces them, too,
     with a warning."""
-    white_level: int = added(65535, ge=1, le=65535)
+    white_level: int = Field(default=65535, ge=1, le=65535)
     """White code of 16-bit pictures, such as 4095 for those of a 12-bit camera."""
-    channels: Literal[1, 3] | None = added(None)
+    channels: Literal[1, 3] | None = None
     """1 for a monochrome camera: the grey of the files, or the luminance of colour files. 3 copies
     grey to three equal channels. The default copies it, too, with a warning."""
-    encoding: Encoding | None = added(None)
+    encoding: Encoding | None = None
     """Meaning of the codes: srgb, or linear, proportional to light. By default sRGB for 8 bits; for
     16 bits, or with a white level, the encoding of the system."""
 
@@ -160,7 +160,7 @@ class ImageTableConfig(Settings):
     with a warning."""
     white_level: int = Field(default=65535, ge=1, le=65535)
     """White code of 16-bit pictures, such as 4095 for those of a 12-bit camera."""
-    channels: Literal[1, 3] | None = added(None)
+    channels: Literal[1, 3] | None = None
     """1 for a monochrome camera: the grey of the files, or the luminance of colour files. 3 copies
     grey to three equal channels. The default copies it, too, with a warning."""
     encoding: Encoding | None = None
@@ -178,7 +178,7 @@ class MedMNISTConfig(Settings):
     """The .npz file."""
     image_size: int | None = Field(default=None, ge=8, le=1024)
     """Pixels along a side; the file's own by default."""
-    encoding: Encoding | None = added(None)
+    encoding: Encoding | None = None
     """Meaning of the codes: srgb, or linear, proportional to light. By default sRGB for colour
     pictures; for grey ones the encoding of the system."""
 

@@ -6,7 +6,7 @@ from typing import Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 import optics
-from joint.settings import NoneConfig, Settings, added
+from joint.settings import NoneConfig, Settings
 
 __all__ = ["SENSOR_KINDS", "SensorConfig", "build_sensor"]
 
@@ -17,9 +17,9 @@ class SensorConfig(Settings):
     kind: Literal["sensor"] = "sensor"
     photons: float = Field(default=10_000.0, gt=0)
     """Mean photons on a pixel at full scale over the whole exposure time."""
-    photon_range: tuple[float, float] | None = added(None)
+    photon_range: tuple[float, float] | None = None
     """Lowest and highest light level, photons/pixel; that of each picture is drawn between them."""
-    automatic_gain: bool = added(True)
+    automatic_gain: bool = True
     """Scale the gain with the light level, so that pictures keep their brightness."""
     quantum_efficiency: float | tuple[float, ...] = Field(default=0.6)
     """Electrons per photon, up to 1; give several for the channels."""
@@ -51,7 +51,7 @@ class SensorConfig(Settings):
     demosaicing: optics.Demosaicing = "bilinear"
     """bilinear, or the sharper malvar, interpolates the colours. packed gives the mosaic as one
     channel per pixel of the pattern, at half the size; none gives the mosaic as it is."""
-    white_balance: bool = added(False)
+    white_balance: bool = False
     """Scale the channels to equal sensitivity, so that grey light reads grey, where their quantum
     efficiencies differ."""
     trainable_gain: bool = False

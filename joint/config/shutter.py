@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 import optics
-from joint.settings import NoneConfig, Settings, added
+from joint.settings import NoneConfig, Settings
 
 from .compound import CompoundConfig, build_compound
 from .lens import LensConfig, build_lens
@@ -37,7 +37,7 @@ class ShutterConfig(Settings):
     """How the picture is continued beyond its border."""
     lens: Annotated[
         LensConfig | PSFConfig | CompoundConfig | NoneConfig, Field(discriminator="kind")
-    ] = added(NoneConfig())
+    ] = NoneConfig()
     """Lens that forms the image; by default an ideal one without blur."""
 
     @model_validator(mode="after")

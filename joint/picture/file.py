@@ -1,4 +1,8 @@
-"""Single picture files: read, coded with the codec of a run, decoded, written."""
+"""Single picture files: read, coded with the codec of a run, decoded, written.
+
+A coded file is what the codec wrote; behind ``LIN`` and a zero byte, if the codec was given linear
+light. So the file says by itself what its decoded values are.
+"""
 
 import io
 import os
@@ -32,6 +36,7 @@ __all__ = [
     "code_picture",
     "compress_file",
     "decompress_file",
+    "mark_of",
     "picture_for",
     "read_picture",
     "write_picture",
@@ -39,6 +44,8 @@ __all__ = [
 
 #: Lossless formats; a decoded picture should not lose quality again.
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+
+_LINEAR = b"LIN\0"  # no codec of this library begins its files so
 
 _SAMPLE_FORMAT, _SIGNED = 339, 2  # the tag of TIFF that says what numbers codes are
 
@@ -235,7 +242,7 @@ def compress_file(
         Quality of a codec that has several; see :func:`compress.quality_for`.
     encoding : {"srgb", "linear"}
         Encoding in which the codec was trained (:attr:`ImagingSystem.encoding`); with ``linear``
-        the picture is converted to light first.
+        the picture is converted to light first, and the file says so in its first four bytes.
 
     Raises
     ------
@@ -292,13 +299,13 @@ def code_picture(
     with _naming(name, codec, ValueError), torch.no_grad():
         (data,) = codec.compress(as_coded(image, encoding))
         decoded = _shown(_decoded(codec, data), encoding)
-    return CodedPicture(data, (255 * decoded.float().clamp(0, 1)).round() / 255)
+    return CodedPicture(mark_of(encoding) + data, (255 * decoded.float().clamp(0, 1)).round() / 255)
 
 
-def decompress_file(
-    source: PictureSource, target: Path | str, codec: Codec, *, encoding: Encoding = "srgb"
-) -> tuple[int, int]:
+def decompress_file(source: PictureSource, target: Path | str, codec: Codec) -> tuple[int, int]:
     """Decode a file of :func:`compress_file` into a lossless picture; returns (H, W).
+
+    The encoding with which it was written is in the file.
 
     Parameters
     ----------
@@ -308,8 +315,6 @@ def decompress_file(
         Picture to write, in a lossless format.
     codec : Codec
         The codec that wrote the file.
-    encoding : {"srgb", "linear"}
-        Encoding with which the file was written.
 
     Returns
     -------
@@ -326,8 +331,9 @@ def decompress_file(
     """
     check_target(source, target)
     data = content_of(source)
+    encoding: Encoding = "linear" if data.startswith(_LINEAR) else "srgb"
     with _naming(name_of(source), codec, CorruptStream):
-        decoded = _decoded(codec, data)
+        decoded = _decoded(codec, data.removeprefix(_LINEAR))
     write_picture(target, _shown(decoded, encoding))
     return decoded.shape[-2], decoded.shape[-1]
 
@@ -358,6 +364,11 @@ def _decoded(codec: Codec, data: bytes) -> Tensor:
             "diverged, or its parameters are damaged"
         )
     return decoded
+
+
+def mark_of(encoding: Encoding) -> bytes:
+    """What :func:`compress_file` writes in front of the bytes of a codec."""
+    return _LINEAR if encoding == "linear" else b""
 
 
 def as_coded(image: Tensor, encoding: Encoding) -> Tensor:

@@ -236,7 +236,6 @@ def decompress_files(
     folder: Path | str,
     codec: Codec,
     *,
-    encoding: Encoding = "srgb",
     overwrite: bool = False,
     skip_existing: bool = False,
     progress: bool = False,
@@ -252,8 +251,6 @@ def decompress_files(
         Target folder, for pictures with the same paths and names, as ``.png``.
     codec : compress.Codec
         The codec that wrote the files.
-    encoding : {"srgb", "linear"}
-        Encoding with which the files were written.
     overwrite : bool
         Replace existing pictures.
     skip_existing : bool
@@ -275,7 +272,7 @@ def decompress_files(
     """
 
     def decode(source: PictureSource, target: Path) -> DecodedFile:
-        height, width = decompress_file(source, target, codec, encoding=encoding)
+        height, width = decompress_file(source, target, codec)
         return DecodedFile(str(target), height, width)
 
     with ExitStack() as held:

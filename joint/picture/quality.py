@@ -9,7 +9,7 @@ from torch import Tensor
 from compress import Codec, quality_for
 from joint.stages import Encoding
 
-from .file import as_coded, picture_for
+from .file import as_coded, mark_of, picture_for
 from .source import PictureSource
 
 __all__ = ["QualityFound", "find_quality"]
@@ -106,9 +106,17 @@ def find_quality(
         )
     pictures = [as_coded(torch.cat(alike), encoding) for alike in by_size.values()]
     together = max(1, _TOGETHER // max(alike[0].numel() for alike in pictures))
+    count = sum(map(len, pictures))
+    pixels = sum(len(alike) * alike.shape[-2] * alike.shape[-1] for alike in pictures)
+    mark = 8 * len(mark_of(encoding)) * count / pixels  # which the codec does not write
+    if mark and 0 < bpp <= mark:
+        raise ValueError(
+            f"{bpp:g} bits per pixel are too few for files of linear light: of these pictures, "
+            f"{mark:.4g} alone say that it is: allow more"
+        )
     return QualityFound(
-        quality=quality_for(codec, pictures, bpp, batch_size=together),
+        quality=quality_for(codec, pictures, bpp - mark if mark else bpp, batch_size=together),
         bpp=bpp,
-        pictures=sum(map(len, pictures)),
+        pictures=count,
         of=len(sources) - len(errors),
     )

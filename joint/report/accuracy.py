@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from joint.analysis import (
     Perturbation,
     Scores,
+    accuracy_losses,
     applicable,
-    attribute,
-    ledger,
     robustness,
+    system_costs,
 )
 from joint.analysis.tolerancing.perturbation import KINDS
 from joint.panel.dodged import Spread, dodged_figure
@@ -26,7 +26,7 @@ def accuracy_lost(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterat
     judged(run)
     system, _, shown = needed(scenes)
     with measured():
-        found = attribute(system, shown, batch_size=how.batch_size, resamples=how.resamples)
+        found = accuracy_losses(system, shown, batch_size=how.batch_size, resamples=how.resamples)
     if not found.alone:
         raise NotHere("No stage before the classifier could lose accuracy.")
     where = f"{found.pictures} test pictures, {100 * found.level:g} % intervals over lesions"
@@ -74,7 +74,7 @@ def costs(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]
     """Cost of one picture from light to label."""
     system, _, shown = needed(scenes)
     with measured():
-        found = ledger(
+        found = system_costs(
             system,
             shown,
             count_bytes=not how.quick,

@@ -18,27 +18,27 @@ import torch
 from torch import nn
 
 from classify import LesionDataset, Split
-from joint.config.run import RunConfig, SystemConfig, check_comes_back, load_config, save_config
-from joint.config.scenes import DataConfig
+from joint.config.run import RunConfig, SystemConfig, check_comes_back, save_config
 from joint.device import usable_device
 from joint.judge.evaluate import evaluate
 from joint.judge.evaluation import Evaluation
 from joint.parallel import gathered, rank, world_size
-from joint.saved.checkpoint import CheckpointError, digest, load_weights
-from joint.saved.folder import CONFIG_FILE, RunFolder, as_path, hold, is_done, why_not_begun
+from joint.saved.checkpoint import digest, load_weights
+from joint.saved.folder import RunFolder, as_path, lock_run
 from joint.settings import ConfigError
 from joint.stages import Stage
 from joint.system import ImagingSystem
+from joint.train.identity import identity_of, why_other
 from joint.train.listen import EpochListener, listeners, retell
-from joint.train.loop import fit, identity_of
-from joint.train.run import why_not_longer, why_other
+from joint.train.loop import fit
 from joint.train.teacher import identify, why_another
 
 from .build import build_split, build_system
+from .resume import Asked, decide, is_begun, lengthened
 from .start import copy_into, speak_of_classifier, speak_of_settings
 from .trained import Trained, load_teacher, load_trained
 
-__all__ = ["built", "complete_run", "earlier", "lengthened", "noted", "places", "put"]
+__all__ = ["built", "complete_run", "noted"]
 
 # Beside the stages in what a folder keeps of a start: the run that they are of.
 _START_RUN = "run"
@@ -124,10 +124,11 @@ def complete_run(
     Warns
     -----
     UserWarning
-        When a classifier with random weights is trained in no epoch; when the file of its initial
-        weights is from a run folder, and that run was trained on pictures of ``parts.test``, or of
-        their lesions; when a stage other than a sensor has other settings than the one whose
-        weights it starts with.
+        When a classifier with random weights, or a random last layer, is trained in no epoch; when
+        the last layer in the file of its initial weights is not loaded; when that file is from a
+        run folder, and that run was trained on pictures of ``parts.test``, or of their lesions, or
+        for classes of other names or in another order; when a stage other than a sensor has other
+        settings than the one whose weights it starts with.
     """
     check_comes_back(config)
     train, validation, test = parts.train, parts.validation, parts.test
@@ -136,18 +137,17 @@ def complete_run(
             "a run needs a validation part: split into three, or name one in the column of the "
             "parts (split.column)"
         )
-    device, told = usable_device(device), listeners(on_epoch)
+    device, told, start = usable_device(device), listeners(on_epoch), start or {}
     # Of a run that has begun everything is in its checkpoint, and the file of weights that its
     # classifier began with may be gone, or in another place.
     folder = directory if isinstance(directory, RunFolder) else RunFolder(as_path(directory))
-    begun = folder.has_checkpoint() or is_done(folder.path)
-    own = config.system.without_files() if begun else config.system
+    own = config.system.without_files() if is_begun(folder) else config.system
     system = built(own, train, device)
-    with hold(directory) as folder:
-        saved = earlier(folder, config, resume=resume) or config
-        digests, start_run = _checked_start(folder, start or {}, start_run, resume=resume)
-        longer = config.training.epochs > saved.training.epochs
-        if gathered(is_done(folder.path))[0] and not longer:
+    with lock_run(directory) as folder:
+        found = decide(folder, Asked(config, resume=resume))
+        saved, new = found.noted or config, found.action == "begin"
+        digests, start_run = _checked_start(folder, start, start_run, new=new, resume=resume)
+        if found.action == "keep":
             trained = load_trained(folder.path, config.training)
             _check_scenes(folder, trained, train, validation)
             if config.teacher != saved.teacher:
@@ -157,16 +157,16 @@ def complete_run(
             load_weights(system, trained.weights, source=str(trained.path))
             return system.eval()
         teacher = load_teacher(config, parts)
-        if not begun:
+        if new:
             _check_split(config, parts)
-            speak_of_classifier(config, parts, start or {})
-        for stage, module in (start or {}).items():
+            speak_of_classifier(config, system, parts, start)
+        for stage, module in start.items():
             copy_into(system, stage, module)
-            if not begun:
+            if new:
                 speak_of_settings(system, stage, module)
         if teacher is not None:
             teacher.to(device)
-        if longer:
+        if found.action == "extend":
             _check_same(folder, system, config, train, validation, teacher)
         if rank() == 0:
             named = {} if start_run is None else {_START_RUN: start_run}
@@ -290,109 +290,26 @@ def noted(config: RunConfig, folder: RunFolder, device: torch.device) -> None:
     folder.record_environment(device)
 
 
-def places(data: DataConfig) -> dict[str, Path]:
-    """Paths of scenes, by the names of their settings."""
-    return {name: place for name, place in dict(data).items() if isinstance(place, Path)}
-
-
-def put(config: RunConfig, where: RunConfig) -> RunConfig:
-    """The same run, with the paths of scenes and teacher of another configuration."""
-    moved: dict[str, object] = {} if where.teacher is None else {"teacher": where.teacher}
-    if type(config.data) is type(where.data):
-        moved["data"] = config.data.model_copy(update=places(where.data))
-    return config.model_copy(update=moved)
-
-
-def lengthened(config: RunConfig, epochs: int) -> RunConfig:
-    """The same run, of so many epochs."""
-    training = config.training.model_copy(update={"epochs": epochs})
-    return config.model_copy(update={"training": training})
-
-
-def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> RunConfig | None:
-    """The configuration of the run in a folder, with which it must be continued; None without one.
-
-    The given ``config`` may have other places of scenes and teacher, and more epochs if such a run
-    can be continued.
-
-    Raises
-    ------
-    CheckpointError
-        When it holds a run, but ``resume`` is false.
-    ConfigError
-        When its configuration cannot be read, or differs from ``config``, or the run cannot be
-        continued for as many epochs; when it holds the remains of a run.
-    """
-    # The first process decides: it may have written a file before the others look.
-    there = folder.has_checkpoint() or is_done(folder.path)
-    there, left = gathered((there, None if there else why_not_begun(folder.path)))[0]
-    if left is not None:
-        raise ConfigError(f"{folder} {left}")
-    if not there:
-        return None
-    if not resume:
-        raise CheckpointError(
-            f"{folder} already holds a run: resume it (--resume, resume=True) or choose another "
-            "folder"
-        )
-    if config is not None and not (folder.path / CONFIG_FILE).exists():
-        return config  # begun by `fit`, which compares what it knows of
-    saved = load_config(folder.path)
-    if config is None:
-        return saved
-    same = put(saved, config)
-    epochs = config.training.epochs
-    if longer := epochs > saved.training.epochs:
-        same = lengthened(same, epochs)
-    if config != same:
-        raise ConfigError(
-            f"{folder} holds a run of another configuration, and is resumed as it was started: "
-            "leave the options out, or choose another folder; to start from its weights with other "
-            f"options: --config {folder} --start {folder}, these options, and a new --output"
-        )
-    if longer and (reason := _why_not_longer(folder, saved, epochs)) is not None:
-        raise ConfigError(f"{folder} {reason}")
-    return saved
-
-
-def _why_not_longer(folder: RunFolder, saved: RunConfig, epochs: int) -> str | None:
-    """Why the run of a folder cannot continue for more epochs; None if it can."""
-    if folder.path.resolve().name == saved.digest():
-        return (
-            "is named by the digest of its configuration, as in a study and with --root, "
-            f"and {epochs} epochs would change the digest: copy the folder to another name, and "
-            "continue there"
-        )
-    if not folder.has_checkpoint():
-        return (
-            "no longer has its checkpoint with the moments of the optimiser: restore it from "
-            f"a copy, or start another run with its weights (--start {folder}, start=)"
-        )
-    return why_not_longer(folder.load_head(), epochs)
-
-
 def _checked_start(
     folder: RunFolder,
     start: Mapping[Stage, nn.Module],
     start_run: str | None,
     *,
+    new: bool,
     resume: bool,
 ) -> tuple[dict[str, str], str | None]:
     """The start of the run in a folder: digests of its trained stages, and of their run."""
-    # The first process decides, as of the configuration.
-    begun, recorded = gathered(
-        (folder.has_checkpoint() or is_done(folder.path), folder.recorded_start())
-    )[0]
+    recorded = gathered(folder.recorded_start())[0]  # the first process decides, as of the run
     given = {stage: digest(start[stage]) for stage in sorted(start)}
     given_run = start_run if given else None
     recorded_run = recorded.pop(_START_RUN, None)
-    if not begun and resume and recorded and not given:
+    if new and resume and recorded and not given:
         raise ConfigError(
             f"the run in {folder} was begun with a trained {', '.join(recorded)}, and was ended "
             "before it was saved: give that start again (--start, start=), or begin without one "
             "and without --resume (resume=False)"
         )
-    if begun and given and given != recorded:
+    if not new and given and given != recorded:
         known = "no start that was noted"
         if recorded:
             known = f"another start, of {', '.join(recorded)}"
@@ -400,4 +317,4 @@ def _checked_start(
             f"the run in {folder} was begun with {known}: it goes on as it began without --start "
             "(start=None); or choose another folder"
         )
-    return (recorded, recorded_run) if begun else (given, given_run)
+    return (given, given_run) if new else (recorded, recorded_run)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from classify import LesionDataset, Split
+from classify import Classifier, LesionDataset, Split
 from joint.caution import caution
 from joint.config.classifier import ClassifierConfig
 from joint.config.run import RunConfig, load_config, rests_untrained
@@ -116,18 +116,43 @@ def speak_of_settings(system: ImagingSystem, stage: Stage, module: nn.Module) ->
         )
 
 
-def speak_of_classifier(config: RunConfig, parts: Split, start: Mapping[Stage, nn.Module]) -> None:
-    """Warn if the classifier of a new run stays random, or was trained on the test part."""
+def speak_of_classifier(
+    config: RunConfig, system: ImagingSystem, parts: Split, start: Mapping[Stage, nn.Module]
+) -> None:
+    """Warn of the initial weights of the classifier of a new run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of the run.
+    system : ImagingSystem
+        Built of it, with the file of initial weights.
+    parts : Split
+        Its scenes.
+    start : mapping of stage to module
+        Stages of another run that it begins with.
+
+    Warns
+    -----
+    UserWarning
+        When they are random, or those of the last layer are, and stay so. When the last layer in
+        the file is not loaded. If the file is of a run: when that run was trained on pictures of
+        ``parts.test``, or of their lesions; when its classes have other names, or another order.
+    """
     if "classifier" in start:
         return
-    if rests_untrained(config):
+    judge, made = config.system.classifier, system.classifier
+    left_out = made.head_left_out if isinstance(made, Classifier) else None
+    if left_out is not None:
+        caution(left_out)
+    if rests_untrained(config, head_loaded=left_out is None):
+        random = "it" if left_out is None else "its last layer"
         caution(
-            "nothing of the classifier learns with this training.stages and training.plan, and it "
-            "is random: the stages in front of it learn for labels that say nothing. Give it "
-            "weights of a training (system.classifier.weights, or --start RUN --start-stages "
-            "classifier), or let it learn",
+            "nothing of the classifier learns with this training.stages and training.plan, and "
+            f"{random} is random: the stages in front of it learn for labels that say nothing. "
+            "Give it weights of a training (system.classifier.weights, or --start RUN "
+            "--start-stages classifier), or let it learn",
         )
-    judge = config.system.classifier
     if not isinstance(judge, ClassifierConfig) or judge.weights is None:
         return
     directory = judge.weights.parent
@@ -138,6 +163,8 @@ def speak_of_classifier(config: RunConfig, parts: Split, start: Mapping[Stage, n
         trained = load_trained(directory, theirs.training)
     except (ConfigError, CheckpointError):
         return  # a folder that tells nothing of where the file is from
+    if left_out is None:
+        _speak_of_names(trained, parts.train.classes, directory)
     _speak_of_seen(theirs, trained, parts)
 
 

@@ -18,7 +18,7 @@ from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
 from joint.settings import ConfigError, NoneConfig
 from joint.stages import STAGES, Stage
 from joint.system import ImagingSystem
-from joint.train.run import EARLIER
+from joint.train.identity import EARLIER
 from joint.train.training import Training
 
 from .build import build_split, build_system

@@ -29,12 +29,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final
+from typing import Any, Literal, TypeAlias, TypeVar, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from joint.judge.evaluation import Evaluation
 from joint.parallel import rank
 from joint.parse import parse_json
 
@@ -49,17 +50,14 @@ from .checkpoint import (
 from .environment import environment
 from .lock import holder_of, locked
 
-if TYPE_CHECKING:
-    from joint.judge.evaluation import Evaluation
-
 __all__ = [
     "RunFolder",
     "RunState",
     "RunSummary",
     "as_path",
-    "hold",
     "is_done",
     "list_runs",
+    "lock_run",
     "read_history",
     "read_result",
     "summarise_run",
@@ -102,7 +100,7 @@ def as_path(given: object, name: str = "directory") -> Path:
 @final
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder, which no other process writes while :func:`hold` holds it."""
+    """A run folder, which no other process writes while :func:`lock_run` holds it."""
 
     path: Path
 
@@ -199,7 +197,7 @@ class RunFolder:
             )
         return start
 
-    def save_predictions(self, evaluation: "Evaluation", classes: Iterable[str]) -> None:
+    def save_predictions(self, evaluation: Evaluation, classes: Iterable[str]) -> None:
         """Write the scores of each test picture of an ``evaluation``; nothing without a classifier.
 
         ``classes`` are their names, in the order of the scores.
@@ -246,8 +244,8 @@ class RunFolder:
 
 
 @contextmanager
-def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
-    """Hold a run folder as its only writer, see :func:`joint.saved.lock.locked`.
+def lock_run(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
+    """Lock a run folder, to be its only writer, see :func:`joint.saved.lock.locked`.
 
     Of processes that train one system together, the first holds it for all.
 

@@ -13,12 +13,13 @@ Files: ``axis`` what may differ, ``condition`` in which designs · ``sampler`` w
 make sense · ``space`` the study and its plan, ``rehearsal`` whether each design can run,
 ``requirements`` what is good enough, ``significance`` how many seeds show something · ``paths``
 fields by dotted names · ``create`` a study in its folder, after the checks of ``labels`` and
-``preflight``; ``store`` the folder · ``scenes`` of the runs, ``run`` one run, ``together`` several
-on one device, ``attempt`` starts of runs, ``machine`` failures of a machine · ``work`` the
-workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster · ``validation`` results by
-which designs are chosen, ``search`` designs that follow from results, ``race`` seeds that do ·
-``confirm`` a result on fresh seeds, ``elsewhere`` designs at other points · ``live`` progress,
-``check`` whether the files are whole, ``provenance`` versions and inputs of the runs.
+``preflight``; ``ledger`` its designs and runs, ``store`` their files · ``scenes`` of the runs,
+``run`` one run, ``together`` several on one device, ``attempt`` starts of runs, ``machine``
+failures of a machine · ``work`` the workers, ``process_pool`` on this machine, ``ray_pool`` on a
+cluster · ``validation`` results by which designs are chosen, ``search`` designs that follow from
+results, ``race`` seeds that do, ``race_decision`` which · ``confirm`` a result on fresh seeds,
+``elsewhere`` designs at other points · ``live`` progress, ``check`` whether the files are whole,
+``provenance`` versions and inputs of the runs.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference
@@ -41,6 +42,7 @@ from .findings.selection import Candidate, Selection, select_designs
 from .findings.stability import Atlas, DesignStability, Learned, stability
 from .findings.statistics import Estimate, PairedDifference, adjusted, compare, estimate
 from .findings.table import COSTS, Row, design_costs, outcomes, rows, to_csv, to_json, to_text
+from .ledger import Ledger, PlannedRun, StudyError, Tally
 from .live import Progress, progress, watch
 from .page.whole import study_html, write_study_html
 from .paths import known_paths
@@ -59,7 +61,7 @@ from .significance import (
     smallest_p,
 )
 from .space import Comparison, Pair, Plan, Study, load_study
-from .store import Ledger, PlannedRun, StudyError, Tally, open_study
+from .store import open_study, refreshed
 from .work import Worked, run_study, work
 
 __all__ = [
@@ -155,6 +157,7 @@ __all__ = [
     "progress",
     "rate_accuracy",
     "rate_difference",
+    "refreshed",
     "report",
     "resample",
     "rows",

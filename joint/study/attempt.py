@@ -14,7 +14,7 @@ from joint.parse import parse_json
 from joint.saved.checkpoint import write_atomically
 from joint.saved.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
 
-from .store import ATTEMPTS_FILE, read_table
+from .ledger import ATTEMPTS_FILE, read_table
 
 # Not in the lines of the starts: those are taken back, and deleted for another try.
 _FILES_FILE = "files.json"

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from joint.parse import is_number
-from joint.settings import FrozenDict, Settings, added, nearest
+from joint.settings import FrozenDict, Settings, nearest
 
 __all__ = ["Axis", "Design", "Level"]
 
@@ -59,9 +59,7 @@ class Axis(Settings):
     """Whole numbers only."""
     points: int | None = Field(default=None, ge=2, le=1_000_000)
     """Points of a range on a grid, including its ends; inner ones are rounded to six digits."""
-    when: Annotated[dict[str, Level | tuple[Level, ...]], AfterValidator(FrozenDict)] = added(
-        FrozenDict()
-    )
+    when: Annotated[dict[str, Level | tuple[Level, ...]], AfterValidator(FrozenDict)] = FrozenDict()
     """Designs that have the axis: levels of other axes by name, such as ``{"codec": "jpeg"}`` or
     ``{"codec": ("jpeg", "webp")}``; all must hold. In other designs the axis is absent, and its
     fields are those of the base. By default every design has it."""

@@ -35,24 +35,20 @@ from joint.saved.folder import (
 from joint.saved.lock import LOCK_FILE
 from joint.settings import ConfigError
 
-from .sampler import Search
-from .store import (
-    AFTERWARDS,
+from .ledger import (
     DESIGNS_FOLDER,
     RUNS_FOLDER,
-    STUDY_FILE,
     Ledger,
     Misplaced,
     PlannedRun,
-    RunState,
+    PlannedRunState,
     StudyError,
     Tally,
     design_path,
-    read_design,
     read_failure,
-    read_study,
-    with_next,
 )
+from .sampler import Search
+from .store import AFTERWARDS, STUDY_FILE, read_design, read_study, refreshed, with_next
 
 __all__ = ["FaultKind", "StudyCheck", "StudyFault", "check_study"]
 
@@ -174,7 +170,7 @@ def _designs(ledger: Ledger) -> tuple[Ledger, set[str], list[StudyFault]]:
     Also the digests of the runs of later designs, and the faults.
     """
     with suppress(CheckpointError):  # a damaged run that decides a race is checked below
-        ledger = ledger if isinstance(ledger.study.sampler, Search) else ledger.refreshed()
+        ledger = ledger if isinstance(ledger.study.sampler, Search) else refreshed(ledger)
     while True:
         try:
             more = with_next(ledger)
@@ -229,7 +225,7 @@ def _foreign(ledger: Ledger, known: set[str]) -> Iterator[StudyFault]:
         yield StudyFault(Path(RUNS_FOLDER, name), "foreign", words, _MOVE)
 
 
-def _of_run(ledger: Ledger, run: PlannedRun, state: RunState) -> Iterator[StudyFault]:
+def _of_run(ledger: Ledger, run: PlannedRun, state: PlannedRunState) -> Iterator[StudyFault]:
     folder = ledger.path(run)
     place = folder.relative_to(ledger.folder)
     config = None
@@ -258,7 +254,7 @@ class _Folder:
     """Folder of a run that no worker holds, with each file read once."""
 
     def __init__(
-        self, ledger: Ledger, run: PlannedRun, state: RunState, config: RunConfig | None
+        self, ledger: Ledger, run: PlannedRun, state: PlannedRunState, config: RunConfig | None
     ) -> None:
         self.ledger, self.run, self.state, self.config = ledger, run, state, config
         self.path = ledger.path(run)

@@ -20,9 +20,9 @@ from joint.settings import nearest
 
 from .create import write_study
 from .findings.selection import Candidate, select_designs
+from .ledger import Ledger, StudyError, check_design
 from .sampler import Listed, Search, is_sought
 from .space import Comparison, Plan, Study, levels_shown
-from .store import Ledger, StudyError, check_design
 from .validation import on_validation
 
 __all__ = ["Winner", "confirm", "winner"]

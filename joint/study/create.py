@@ -22,23 +22,13 @@ from joint.settings import ConfigError
 
 from .axis import Design
 from .labels import check_labels
+from .ledger import RUNS_FOLDER, Ledger, PlannedRun, StudyError
 from .preflight import check_designs, check_draws
-from .race import called_first
+from .race_decision import called_first
 from .requirements import check_reached
 from .sampler import Search
 from .space import Pair, Study, levels_shown
-from .store import (
-    FORMAT,
-    RUNS_FOLDER,
-    STUDY_FILE,
-    Ledger,
-    PlannedRun,
-    StudyError,
-    open_study,
-    seal,
-    seeded,
-    write_new,
-)
+from .store import FORMAT, STUDY_FILE, open_study, refreshed, seal, seeded, write_new
 
 __all__ = ["create_study", "write_study"]
 
@@ -155,7 +145,7 @@ def _copy_done(earlier: Ledger, ledger: Ledger) -> Ledger:
     """
     while True:
         _copy_of(earlier, ledger)
-        more = ledger.refreshed()
+        more = refreshed(ledger)
         if more is ledger:
             return ledger
         ledger = more

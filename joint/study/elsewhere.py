@@ -36,10 +36,10 @@ from .axis import Design
 from .findings.inference import Outcome
 from .findings.statistics import Estimate, PairedDifference, adjusted, compare, estimate
 from .findings.table import axis_cells, measured
-from .race import race_note
+from .ledger import Ledger, PlannedRun, StudyError
+from .race_decision import race_note
 from .scenes import scenes_now
 from .space import levels_shown
-from .store import Ledger, PlannedRun, StudyError
 
 __all__ = ["Elsewhere", "Place", "elsewhere"]
 

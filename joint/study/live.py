@@ -22,8 +22,9 @@ from joint.record import as_json
 from joint.saved.checkpoint import CheckpointError
 from joint.saved.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE, read_history
 
+from .ledger import ATTEMPTS_FILE, Ledger, PlannedRun, PlannedRunState, Tally
 from .space import levels_shown
-from .store import ATTEMPTS_FILE, Ledger, PlannedRun, RunState, Tally, open_study
+from .store import open_study, refreshed
 
 __all__ = ["Board", "Progress", "RunProgress", "progress", "watch"]
 
@@ -94,7 +95,7 @@ def progress(ledger: Ledger) -> Progress:
     Parameters
     ----------
     ledger : Ledger
-        The study; for a search, as of its last :meth:`Ledger.refreshed`.
+        The study; for a search, as of its last :func:`refreshed`.
     """
     states = ledger.states()
     counts = {state: states.count(state) for state in ("running", "done", "failed")}
@@ -111,7 +112,7 @@ def progress(ledger: Ledger) -> Progress:
     return Progress(ledger.study.name, tally, going, left)
 
 
-def _epochs_to_go(ledger: Ledger, states: Sequence[RunState], tally: Tally) -> float:
+def _epochs_to_go(ledger: Ledger, states: Sequence[PlannedRunState], tally: Tally) -> float:
     """Epochs of all runs not yet begun; for designs still to be chosen, those of the base."""
     waits = [run for run, state in zip(ledger.runs, states, strict=True) if state == "pending"]
     unknown = (tally.pending - len(waits)) * ledger.study.base.training.epochs
@@ -133,7 +134,7 @@ def _going(ledger: Ledger, run: PlannedRun, pace: float | None) -> RunProgress:
     return RunProgress(run.digest, run.design, run.seed, ended, of, speed, left)
 
 
-def _pace(ledger: Ledger, states: tuple[RunState, ...]) -> float | None:
+def _pace(ledger: Ledger, states: tuple[PlannedRunState, ...]) -> float | None:
     """Seconds per epoch, with the evaluation of a run shared by its epochs; None if unknown."""
     found = []
     order = [(run, state) for run, state in zip(ledger.runs, states, strict=True)]
@@ -272,4 +273,4 @@ def watch(
         if tally.finished == tally.total or (stop is not None and stop()):
             return tally
         time.sleep(every)
-        ledger = ledger.refreshed()
+        ledger = refreshed(ledger)

@@ -70,8 +70,7 @@ def _leads_to(path: str, field: str) -> bool:
 def set_path(content: dict[str, Any], path: str, value: JsonValue) -> None:
     """Set a field of a configuration that is plain data.
 
-    Missing settings on the way are created: settings that were added later are not written while
-    they are at their defaults.
+    Missing settings on the way are created.
     """
     *parents, last = path.split(".")
     place: Any = content

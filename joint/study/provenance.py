@@ -14,8 +14,8 @@ from typing import Any, final
 from joint.parse import parse_json
 from joint.saved.folder import ENVIRONMENT_FILE
 
+from .ledger import Ledger
 from .space import numbers_shown
-from .store import Ledger
 
 __all__ = [
     "EnvironmentDifference",

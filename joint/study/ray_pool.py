@@ -12,8 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, final
 
+from .ledger import StudyError
 from .process_pool import WorkerLost
-from .store import StudyError
 
 __all__ = ["RayEach"]
 

@@ -8,11 +8,11 @@ from classify import LesionDataset
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig, build_data
 from joint.run.build import build_split
-from joint.run.complete import places
+from joint.run.resume import places
 from joint.saved.folder import RunFolder
 
+from .ledger import Ledger, PlannedRun, StudyError
 from .machine import NoInput
-from .store import Ledger, PlannedRun, StudyError
 
 __all__ = ["KeptScenes", "check_same", "scenes_now"]
 

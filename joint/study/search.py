@@ -27,12 +27,13 @@ from joint.parse import is_number
 from .axis import Axis, Design, Level
 from .condition import axes_of
 from .derived import cost
+from .ledger import Ledger, PlannedRun, StudyError
 from .sampler import GP, IN_FORMULAS, NSGA2, TPE, Random, Search
 from .space import Study
-from .store import Ledger, PlannedRun, StudyError
+from .store import add_design
 from .validation import on_validation
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # slow to import, and only a search needs it
     import optuna
 
 __all__ = ["Trial", "ask", "ask_next", "check_search", "known_trials"]
@@ -190,7 +191,7 @@ def ask_next(ledger: Ledger) -> Ledger | None:
     if known is None:
         return None
     found = ask(ledger.study, known)
-    return ledger.add(found.design, by_chance=found.by_chance)
+    return add_design(ledger, found.design, by_chance=found.by_chance)
 
 
 def ask(study: Study, known: Sequence[Trial]) -> Proposal:

@@ -33,7 +33,7 @@ from joint.config.faults import fault_line
 from joint.config.run import RunConfig
 from joint.judge.metric import STUDY_METRICS, is_study_metric
 from joint.parse import parse_json, parse_toml, with_nulls
-from joint.settings import ConfigError, FrozenDict, Settings, added, nearest
+from joint.settings import ConfigError, FrozenDict, Settings, nearest
 
 from .axis import Axis, Design, Level
 from .condition import axes_of, check_conditions, combinations, exclusive, never_meets
@@ -92,7 +92,7 @@ class Plan(Settings):
     """Comparisons that will be claimed if they are shown; everything else is exploration."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of the lesions."""
-    requirements: Requirements = added(Requirements())
+    requirements: Requirements = Requirements()
     """Requirements on a design. Which designs meet them is claimed too (:func:`select_designs`), at
     half of :attr:`alpha` over all designs, in addition to the comparisons."""
 
@@ -153,14 +153,14 @@ class Study(Settings):
     axes: dict[str, Axis] = Field(min_length=1)
     """Axes in which designs differ, by a short name."""
     derived: Annotated[dict[str, str], BeforeValidator(_of_paths), AfterValidator(FrozenDict)] = (
-        added(FrozenDict())
+        FrozenDict()
     )
     """Fields that follow from the axes: a formula by path, such as ``{"system.sensor.photons":
     "light * (pitch / stop)**2"}``. It reads numeric axes and knows ``+ - * / **``, min, max, round,
     floor, ceil and sqrt. Its value is rounded to six digits, like ranges, unless it is a whole
     number and the formula has no power. It is not an axis: designs differ by their levels. A design
     without an axis that the formula reads has the field of the base."""
-    costs: Annotated[dict[str, str], AfterValidator(FrozenDict)] = added(FrozenDict())
+    costs: Annotated[dict[str, str], AfterValidator(FrozenDict)] = FrozenDict()
     """Costs of designs, where lower is better: a formula by name, such as ``{"lamp": "light",
     "seconds": "bits / 2e6"}``, of numeric axes and of the measured photons, bits, pixels, macs,
     parameters and bpp. By default the first five of these."""
@@ -174,7 +174,7 @@ class Study(Settings):
     lack an axis that it reads."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1)
     """Seeds, each of which gives one run per design; from 0 up to below 2**63."""
-    race: Race | None = added(None)
+    race: Race | None = None
     """After how many seeds only the better designs continue; by default all get all seeds."""
     plan: Plan = Plan()
     """Plan by which the study is judged."""

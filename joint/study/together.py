@@ -20,13 +20,13 @@ from joint.config.scenes import DataConfig
 from joint.run.build import build_split
 from joint.run.complete import built, noted
 from joint.run.trained import load_teacher
-from joint.saved.folder import FAILURE_FILE, RunFolder, hold, is_done
+from joint.saved.folder import FAILURE_FILE, RunFolder, is_done, lock_run
 from joint.saved.lock import RunLocked
 from joint.train.ensemble import fit_ensemble
 
 from .attempt import begin, ended_epochs, lost_together, take_back, why_abandoned
+from .ledger import Ledger, PlannedRun
 from .machine import of_the_machine
-from .store import Ledger, PlannedRun
 
 __all__ = ["companions", "train_together"]
 
@@ -77,7 +77,7 @@ def train_together(
         taken: dict[PlannedRun, RunFolder] = {}
         for run in runs:
             try:
-                folder = held.enter_context(hold(ledger.path(run)))
+                folder = held.enter_context(lock_run(ledger.path(run)))
             except RunLocked:
                 continue
             ended = is_done(folder.path) or (folder.path / FAILURE_FILE).exists()

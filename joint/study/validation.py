@@ -3,22 +3,20 @@
 The test part is left for claims about the chosen designs.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from joint.saved.checkpoint import CheckpointError
 from joint.saved.folder import read_history
 
 from .derived import cost
 from .formula import names_in
+from .ledger import Ledger, PlannedRun
 from .sampler import IN_FORMULAS
-
-if TYPE_CHECKING:
-    from .store import Ledger, PlannedRun
 
 __all__ = ["epochs_of", "on_validation"]
 
 
-def on_validation(ledger: "Ledger", run: "PlannedRun", name: str) -> float | None:
+def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
     """Objective of a finished run: a number on the validation part, or a cost.
 
     Returns
@@ -55,7 +53,7 @@ def on_validation(ledger: "Ledger", run: "PlannedRun", name: str) -> float | Non
     return costs.get(name, validation.get(name))
 
 
-def epochs_of(ledger: "Ledger", run: "PlannedRun") -> list[dict[str, Any]]:
+def epochs_of(ledger: Ledger, run: PlannedRun) -> list[dict[str, Any]]:
     """Lines of the history of a run, as :func:`joint.read_history` reads them.
 
     Raises
@@ -72,7 +70,7 @@ def epochs_of(ledger: "Ledger", run: "PlannedRun") -> list[dict[str, Any]]:
         ) from error
 
 
-def _damaged(ledger: "Ledger", run: "PlannedRun", why: str) -> CheckpointError:
+def _damaged(ledger: Ledger, run: PlannedRun, why: str) -> CheckpointError:
     return CheckpointError(
         f"{ledger.path(run)} is done and {why}: it is damaged, or was copied incompletely. Copy "
         "it again; or remove its result.json, and a worker writes both again from the checkpoint "
@@ -80,7 +78,7 @@ def _damaged(ledger: "Ledger", run: "PlannedRun", why: str) -> CheckpointError:
     )
 
 
-def _restores(ledger: "Ledger", run: "PlannedRun") -> bool:
+def _restores(ledger: Ledger, run: PlannedRun) -> bool:
     """Whether a run ended with the weights of its best epoch rather than the last."""
     differ = ledger.study.varies("training.restore_best")
     config = ledger.config(run) if differ else ledger.study.base

@@ -25,20 +25,21 @@ from classify import LesionDataset
 from joint.config.scenes import DataConfig
 from joint.device import usable_device
 from joint.run.stop import graceful_stop
-from joint.saved.folder import FAILURE_FILE, RunFolder, hold, is_done
+from joint.saved.folder import FAILURE_FILE, RunFolder, is_done, lock_run
 from joint.saved.lock import RunLocked
 
 from .attempt import begin, end, take_back
+from .ledger import Ledger, PlannedRun, StudyError, Tally
 from .live import Board
 from .machine import check_files, loaded, of_the_machine
 from .preflight import check_classes
 from .process_pool import ProcessEach, WorkerLost
-from .race import halted
+from .race_decision import halted
 from .run import execute
 from .scenes import check_same, scenes_now
 from .search import ask_next, check_search
 from .space import levels_shown
-from .store import STUDY_FILE, Ledger, PlannedRun, StudyError, Tally, open_study
+from .store import STUDY_FILE, open_study, refreshed
 from .together import companions, train_together
 
 __all__ = ["Worked", "run_study", "work"]
@@ -151,7 +152,7 @@ def work(
                 if outcome != "passed":
                     counts[outcome] += 1
             # Nothing to take now: a search or a race may add runs, here or elsewhere.
-            asked_more = ask_next(ledger) or ledger.refreshed()
+            asked_more = ask_next(ledger) or refreshed(ledger)
             news, ledger = asked_more is not ledger, asked_more
             if news:
                 continue
@@ -209,7 +210,7 @@ def _attempt(
         return "stopped"
     config = ledger.config(run)
     try:
-        with hold(ledger.path(run)) as folder:
+        with lock_run(ledger.path(run)) as folder:
             if is_done(folder.path) or (folder.path / FAILURE_FILE).exists():
                 return "passed"  # another worker was faster
             started = False
@@ -374,7 +375,7 @@ def run_study(
     finally:
         if own is not None:
             own.shutdown(cancel_futures=True)
-    return ledger.refreshed().tally()
+    return refreshed(ledger).tally()
 
 
 def _attend(
@@ -391,7 +392,7 @@ def _attend(
     lost, finished = 0, tally.finished
     while at_work and not asked():
         ended, at_work = wait(at_work, timeout=poll, return_when=FIRST_COMPLETED)
-        ledger = ledger.refreshed()
+        ledger = refreshed(ledger)
         tally = board.show(ledger)
         if tally.finished > finished:
             lost, finished = 0, tally.finished

@@ -6,47 +6,38 @@ have the same light, a run that is interrupted anywhere and resumed from its las
 the same steps as without the interruption, and several processes together take the steps of one.
 """
 
-import math
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from classify import LesionDataset
 from joint.caution import caution
-from joint.described import Description, described
+from joint.described import Description
 from joint.device import usable_device
 from joint.feed import Feed, derive_seed
 from joint.judge.evaluate import evaluate
 from joint.objective import Objective
 from joint.parallel import gathered, rank, world_size
 from joint.saved.checkpoint import CheckpointError
-from joint.saved.folder import RunFolder, hold, why_not_begun
-from joint.stages import NETWORKS
+from joint.saved.folder import RunFolder, lock_run, why_not_begun
 from joint.system import ImagingSystem, only_learning
 
+from .average import agree, lent
 from .history import EpochRecord, History
-from .listen import EpochListener, listeners, tell
-from .preflight import check_given, check_run
+from .identity import identity_of
+from .listen import EpochListener, tell
+from .member import Member, member_of, prepare
+from .optimizer import make_optimizer
 from .run import TrainingRun
 from .step import LOOK, Graph, Passes, check_finite, steps
-from .teacher import identify
 from .training import Training
 
-__all__ = ["begun", "ended", "epoch", "fit", "goes_on", "identity_of", "lay_out"]
-
-# `weight` of a layer, `in_proj_weight` of attention, `weight_hh_l0` of a recurrent net, and
-# `weight_orig` of one that was pruned.
-_WEIGHT = re.compile(r"(\w+_)?weight(_orig|_(ih|hh|hr)(_l\d+(_reverse)?)?)?")
-_NORMS_AND_ROWS = (
-    nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, _NormBase, nn.Embedding, nn.EmbeddingBag,
-)  # fmt: skip
+__all__ = ["begun", "ended", "epoch", "fit", "goes_on", "lay_out", "train_members"]
 
 
 @torch.inference_mode(False)  # gradients, whatever mode the caller is in
@@ -154,36 +145,113 @@ def fit(
         when the rate ended more than 5 % off its target; when the root mean square of a final
         parameter is more than a hundred times its initial one and more than 100.
     """
-    objective = Objective() if objective is None else objective
-    config = Training() if config is None else config
-    check_given(system, train, validation, objective, config, teacher, stop)
+    one = member_of(
+        system,
+        train,
+        validation,
+        objective=objective,
+        config=config,
+        teacher=teacher,
+        directory=directory,
+        stop=stop,
+        on_epoch=on_epoch,
+    )
     device = usable_device(device)
-    told = listeners(on_epoch)
     if resume and directory is None:
         raise ValueError("resume=True needs the directory of the run to resume")
-    system.to(device)
-    if teacher is not None:
-        teacher.to(device)
     with ExitStack() as held:
-        if config.channels_last:
+        if one.config.channels_last:
             # Each layout rounds in its own way, and what is loaded from a file is contiguous: so
             # must be what is left here, to give the same bits.
             held.callback(lay_out, system, torch.contiguous_format)
             lay_out(system, torch.channels_last)
-        made = described(system)  # before anything passes through it
-        check_run(system, train, validation, objective, config, teacher=teacher)
-        folder = None if directory is None else held.enter_context(hold(directory))
-        begin = (system, objective, config, train, validation, folder)
-        run = begun(*begin, teacher=teacher, resume=resume, made=made)
-        progress = progress and rank() == 0
-        told = told if rank() == 0 else ()
-        for record in run.records:
-            tell(told, record)
-        feed, graph = Feed(train, device), Graph(run)
+        prepare([one], train, validation, device)
+        (history,) = train_members(
+            [one],
+            lambda runs: Graph(*runs),
+            train,
+            validation,
+            device=device,
+            resume=resume,
+            stop=stop,
+            progress=progress,
+        )
+    return history
+
+
+def train_members(
+    members: Sequence[Member],
+    passes: Callable[[Sequence[TrainingRun]], Passes],
+    train: LesionDataset,
+    validation: LesionDataset,
+    *,
+    device: torch.device,
+    resume: bool,
+    stop: Callable[[], bool] | None,
+    progress: bool,
+) -> tuple[History, ...]:
+    """Begin the runs of all members, or go on with them, and take their steps to the end.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        Prepared, with configurations that differ in the seed at most.
+    passes : callable
+        Makes of runs what passes their batches; asked once for the same ones.
+    train, validation : LesionDataset
+    device : torch.device
+        Where the members are.
+    resume, stop, progress
+        As in :func:`fit`.
+
+    Returns
+    -------
+    tuple of History
+        In the order of the members, whose systems have their final weights.
+
+    Raises
+    ------
+    CheckpointError, TrainingDiverged
+        As :func:`fit`.
+    """
+    with ExitStack() as held:
+        folders = [
+            None if each.directory is None else held.enter_context(lock_run(each.directory))
+            for each in members
+        ]
+        # Those that may be refused come first, before a folder of another one is begun.
+        on = [goes_on(folder, resume=resume) for folder in folders]
+        found: dict[int, TrainingRun] = {}
+        for k in sorted(range(len(members)), key=lambda k: not on[k]):
+            each = members[k]
+            given = (each.system, each.objective, each.config, train, validation, folders[k])
+            found[k] = begun(*given, teacher=each.teacher, resume=resume, made=each.made)
+        runs = [found[k] for k in range(len(members))]
+        told = [each.listeners if rank() == 0 else () for each in members]
+        for run, listening in zip(runs, told, strict=True):
+            for record in run.records:
+                tell(listening, record)
+        feed = Feed(train, device)
+        graph = cache(lambda now: passes([runs[k] for k in now]))
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            while not run.over and not run.interrupted:
-                epoch((run,), graph, feed, validation, stop=stop, told=(told,), progress=progress)
-        return ended(run)
+            while going := [k for k, run in enumerate(runs) if not run.over]:
+                # Runs that were killed may be behind the others: they go first.
+                place = min((runs[k].epoch, runs[k].step) for k in going)
+                now = tuple(k for k in going if (runs[k].epoch, runs[k].step) == place)
+                epoch(
+                    [runs[k] for k in now],
+                    graph(now),
+                    feed,
+                    validation,
+                    stop=stop,
+                    told=[told[k] for k in now],
+                    progress=progress and rank() == 0,
+                )
+                if any(run.interrupted for run in runs):
+                    for run in runs:  # those that were ahead, too
+                        run.interrupted = not run.over
+                    break
+        return tuple(ended(run) for run in runs)
 
 
 def begun(
@@ -211,7 +279,7 @@ def begun(
     if not objective.distillation:
         teacher = None
     identity = identity_of(system, objective, config, train, validation, teacher, made=made)
-    optimizer = _optimizer(system, config)
+    optimizer = make_optimizer(system, config)
     run = TrainingRun(system, objective, optimizer, config, identity, folder, teacher)
     if goes_on(folder, resume=resume):
         run.restore()
@@ -222,42 +290,6 @@ def begun(
     if system.classifier is not None:
         system.classes = train.classes
     return run
-
-
-def identity_of(
-    system: ImagingSystem,
-    objective: Objective,
-    config: Training,
-    train: LesionDataset,
-    validation: LesionDataset,
-    teacher: ImagingSystem | None,
-    *,
-    made: Description | None = None,
-) -> dict[str, Any]:
-    """What a run must agree in with the checkpoint that it goes on from, as JSON.
-
-    A teacher that nothing weighs is none; ``made`` is as of :func:`begun`.
-    """
-    identity: dict[str, Any] = {
-        "objective": objective.model_dump(mode="json"),
-        "training": config.model_dump(mode="json"),
-        "train": train.fingerprint,
-        "validation": validation.fingerprint,
-        "system": described(system) if made is None else made,
-        "codec_channels": getattr(system.codec, "channels", None),
-    }
-    if teacher is not None and objective.distillation:
-        identity["teacher"] = identify(teacher)
-    # For whoever loads the weights without the scenes; other ones have another fingerprint.
-    identity["scenes"] = {
-        "image_size": train.image_size,
-        "channels": train.channels,
-        "classes": train.classes,
-    }
-    factors = [factor for _, stage in system.stages() for _, factor in _factors(stage)]
-    if factors:
-        identity["learning_rate_factors"] = factors
-    return identity
 
 
 def goes_on(folder: RunFolder | None, *, resume: bool) -> bool:
@@ -287,14 +319,12 @@ def goes_on(folder: RunFolder | None, *, resume: bool) -> bool:
 
 def ended(run: TrainingRun) -> History:
     """Give the system the final weights of the run; returns its history."""
-    if (missed := run.missed()) is not None and rank() == 0:
-        caution(missed)
     if run.best_epoch is not None and run.config.restore_best:
         run.restore_best()
     elif run.average:
         run.system.load_state_dict(run.average)
-    if (grown := run.grown()) is not None and rank() == 0:
-        caution(grown)
+    for text in run.warnings() if rank() == 0 else ():
+        caution(text)
     return run.history()
 
 
@@ -364,8 +394,8 @@ def epoch(
     for run, listening in zip(runs, told, strict=True):
         check_finite(run, run.sums["total"])
         run.check_weights()
-        run.agree()
-        with run.in_range(), run.averaged():
+        agree(run.system, run.average)
+        with run.in_range(), lent(run.average, run.system):
             evaluation = evaluate(
                 run.system,
                 validation,
@@ -386,84 +416,6 @@ def _asked(stop: Callable[[], bool] | None, step: int, *, last: bool) -> bool:
     if world_size() == 1:
         return asked
     return (last or step % LOOK == 0) and any(gathered(asked))
-
-
-def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer:
-    """Adam over the learning stages; weights of networks decay, everything else does not.
-
-    A module may have a ``learning_rate_factor``, that of its own parameters and of those within. A
-    parameter with gaps or overlaps in memory gets memory of its own.
-    """
-    groups = []
-    for name, stage in system.stages():
-        if name not in config.stages:
-            continue
-        peak = config.learning_rates.get(name, config.learning_rate)
-        network = name in NETWORKS
-        factors: dict[nn.Parameter, float] = {}
-        for part, factor in _factors(stage):  # from outside in: the innermost one counts
-            factors |= dict.fromkeys(part.parameters(), factor)
-        alike: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for own, parameter in stage.named_parameters():
-            if parameter.requires_grad:
-                _make_dense(parameter)
-                decays = network and parameter.ndim > 1 and _is_weight(stage, own)
-                rule = (config.weight_decay if decays else 0.0, factors.get(parameter, 1.0))
-                alike.setdefault(rule, []).append(parameter)
-        for (decay, factor), members in alike.items():
-            groups.append({"params": members, "peak": peak * factor, "weight_decay": decay})
-    if not groups:
-        raise ValueError(
-            f"nothing to train: the stages {', '.join(config.stages)} have no trainable "
-            "parameters in this system"
-        )
-    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    # A fused step knows real numbers only; None is torch's own choice.
-    real = all(p.is_floating_point() for group in groups for p in group["params"])
-    return kind(groups, lr=config.learning_rate, fused=True if real else None)
-
-
-def _make_dense(parameter: nn.Parameter) -> None:
-    """Give a parameter that has gaps or overlaps in memory, as a slice has, memory of its own.
-
-    A fused step walks as many numbers from the first one on as the parameter has: in a slice those
-    are its neighbours', and of an expanded tensor nobody's.
-    """
-    if torch.empty_like(parameter, device="meta").stride() != parameter.stride():
-        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
-
-
-def _is_weight(stage: nn.Module, name: str) -> bool:
-    """Whether a parameter is what a layer multiplies its input by, neither a norm's nor a row.
-
-    Gains and quantisation tables are logarithms, the entropy model's numbers are biases and slopes,
-    tokens and places are no weights either: a weight is known by its name, as torch gives it. One
-    that is parametrized is its ``original``, as of spectral normalisation. Where there are several,
-    as a length and a direction of weight normalisation, none is: the length is a scale, and that of
-    the direction says nothing.
-    """
-    *path, own = name.split(".")
-    if own == "original" and path[-2:-1] == ["parametrizations"]:
-        own = path.pop()  # of `parametrizations.weight.original`
-        path.pop()
-    owner = stage.get_submodule(".".join(path))
-    return _WEIGHT.fullmatch(own) is not None and not isinstance(owner, _NORMS_AND_ROWS)
-
-
-def _factors(stage: nn.Module) -> Iterator[tuple[nn.Module, float]]:
-    """Modules that learn at a rate of their own, and by what that of the stage is multiplied."""
-    for name, part in stage.named_modules():
-        factor = getattr(part, "learning_rate_factor", None)
-        if factor is None:
-            continue
-        known = isinstance(factor, int | float) and not isinstance(factor, bool)
-        if not (known and 0 < factor < math.inf):
-            where = f"{name} " if name else ""
-            raise ValueError(
-                f"learning_rate_factor of {where}({type(part).__name__}) must be a positive "
-                f"number, and finite, not {factor!r}"
-            )
-        yield part, float(factor)
 
 
 def _line(record: EpochRecord, config: Training, best: bool) -> str:

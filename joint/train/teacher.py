@@ -171,6 +171,8 @@ def why_another(was: Mapping[str, Any] | None, now: Mapping[str, Any] | None) ->
         return None
     if was is None or now is None:
         return "none there" if was is None else "none here"
+    if not {"made", "weights"} <= {*was}:  # no mapping, or another one, from a file
+        return "it is not described there"
     if other := differing(was["made"], now["made"], learning=False):
         return other
     return None if was["weights"] == now["weights"] else "its weights are others"

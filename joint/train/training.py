@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_serializer, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from joint.judge.metric import is_term
 from joint.settings import FrozenDict, Settings, nearest
@@ -47,8 +47,7 @@ class Training(Settings):
     whole step, except for operations on each part alone: batch normalisation, mixing, dropout."""
     stages: tuple[Stage, ...] = STAGES
     """Stages that learn. The others keep their weights, run in evaluation mode, and still pass the
-    gradient on. If only the restoration is missing, it learns too, because older runs do not name
-    it."""
+    gradient on."""
     plan: Plan = "joint"
     """joint: all of these stages learn at once; frozen: all but the classifier, which must have
     been trained before; alternating: camera (front end and sensor) and networks (restoration, codec
@@ -115,21 +114,6 @@ class Training(Settings):
     """Steps between checkpoints, in addition to the one after each epoch."""
     seed: int = 0
     """Random seed of the data order, the augmentation and the noise."""
-
-    @field_validator("stages")
-    @classmethod
-    def _with_restoration(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        if {*STAGES} - {*stages} - {"restoration"}:
-            return stages
-        others: list[Stage] = [stage for stage in stages if stage != "restoration"]
-        others.insert(others.index("codec"), "restoration")
-        return tuple(others)
-
-    @field_serializer("stages")
-    def _as_before(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        # Digests stay as before there was a restoration, when all stages were these four.
-        is_all = not {*STAGES} - {*stages}
-        return tuple(s for s in stages if s != "restoration") if is_all else stages
 
     @field_validator("learning_rates")
     @classmethod

@@ -25,7 +25,7 @@ from joint.device import usable_device
 from joint.objective import Objective
 from joint.parallel import rank
 from joint.saved.checkpoint import CheckpointError, digest, load_checkpoint, save_checkpoint
-from joint.saved.folder import RunFolder, as_path, hold
+from joint.saved.folder import RunFolder, as_path, lock_run
 from joint.system import ImagingSystem
 from optics import IncoherentImaging, LearnedKernel
 from optics.quantity import check_scalar
@@ -191,8 +191,9 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         As :func:`joint.fit` and :func:`fit_psf`, for either training; when the front end is no such
         kernel, or the element does not suit it. All this is checked before the first step.
     CheckpointError
-        As :func:`joint.fit`; when the second folder already holds a run; when its element was
-        shaped with other steps, another learning rate or to another kernel, or when the first
+        As :func:`joint.fit`; when the second folder already holds a run; when it has lost the
+        record of how its element was shaped, and it is to be continued; when its element was shaped
+        with other steps, another learning rate or to another kernel, or when the first
         training had another number of epochs.
     """
     objective = Objective() if objective is None else objective
@@ -228,7 +229,7 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
         folders: list[RunFolder | None] = [None, None]
         if directory is not None:
             place = as_path(directory)
-            folders = [held.enter_context(hold(place / name)) for name in (_KERNEL, _ELEMENT)]
+            folders = [held.enter_context(lock_run(place / name)) for name in (_KERNEL, _ELEMENT)]
         on = [goes_on(folder, resume=resume) for folder in folders]  # both, before any is begun
         by = {
             "psf_steps": int(psf_steps),
@@ -267,10 +268,18 @@ def _shaped_before(folder: RunFolder | None, by: dict[str, Any]) -> tuple[Fitted
     Raises
     ------
     CheckpointError
-        When it was shaped with other settings, or when the file is missing.
+        When it was shaped with other settings, or when the file is missing or damaged.
     """
     assert folder is not None  # a training can only be resumed in a folder
-    tensors, head = load_checkpoint(folder.path / _PSF_FILE)
+    try:
+        tensors, head = load_checkpoint(folder.path / _PSF_FILE)
+    except CheckpointError as error:
+        raise type(error)(
+            f"{error}: it says how the element in {folder} was shaped, of which the weights are in "
+            "the checkpoint there. Put the file back; or train on with joint.fit(..., "
+            f"directory={str(folder)!r}, resume=True), and the element in place of the kernel; or "
+            "train in another directory"
+        ) from error
     for name, now in by.items():
         if head.get(name) != now:
             raise CheckpointError(

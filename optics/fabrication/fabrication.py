@@ -411,7 +411,7 @@ def _heights_alone(
 def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     """The quantities that a relief needs, of the right types."""
     levels = metadata.get("levels")
-    whole = None if isinstance(levels, bool) else index_of(levels)
+    whole = index_of(levels)
     if levels is not None and (whole is None or whole < 2):
         raise ValueError(f"levels must be a whole number from 2 on, or none, not {levels!r}")
     return {

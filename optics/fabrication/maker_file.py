@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from optics.quantity import is_number
+
 __all__ = [
     "CODES",
     "ENDINGS",
@@ -179,13 +181,11 @@ def metadata_number(
 
 def as_number(value: object) -> float | None:
     """A real finite number, of Python, numpy or torch, or None for anything else."""
-    trained = isinstance(value, Tensor) and value.requires_grad
-    if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0 and not trained:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    several_or_trained = isinstance(value, Tensor) and (value.ndim > 0 or value.requires_grad)
+    if several_or_trained or not is_number(value):
         return None
     try:
-        number = float(value)
+        number = float(value)  # pyright: ignore[reportArgumentType]
     except OverflowError:  # a whole number beyond float64
         return None
     return number if math.isfinite(number) else None

@@ -427,7 +427,8 @@ class VaryingImaging(PSFImaging):
         Parameters
         ----------
         distance : float or Tensor ``[D]``, metres, optional
-            From the pupil to the scene; in focus by default. See :func:`optics.defocus_path`.
+            From the pupil to the scene, or from the first vertex of a :class:`CompoundPupil`; in
+            focus by default. See :func:`optics.defocus_path`.
 
         Returns
         -------

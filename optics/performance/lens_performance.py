@@ -73,8 +73,8 @@ class LensPerformance:
     focal_length: float
     """Focal length, metres."""
     diameter: float
-    """Widest extent of the open aperture along x or y, metres. Of a :class:`CompoundPupil` that is
-    telecentric towards its object, or beyond, it is that of a distant substitute."""
+    """Widest extent of the open aperture along x or y, metres. Of a :class:`CompoundPupil` that of
+    its lens as it is now; where that is telecentric towards its object, of a distant substitute."""
     focus: float
     """Distance of the scene that is in focus, metres in front of the pupil, or of the first vertex
     of a :class:`CompoundPupil`."""
@@ -126,7 +126,7 @@ class LensPerformance:
     @property
     def magnification(self) -> float:
         """Size of the image over that of the scene in focus; 0 for a scene at infinity."""
-        return self.image_distance / (self.focus + self.entrance_pupil)
+        return abs(self.image_distance / (self.focus + self.entrance_pupil))
 
     @property
     def object_pixel(self) -> float:
@@ -182,10 +182,11 @@ class LensPerformance:
             allowed = blur / (self.diameter * self.image_distance)
         away = self.entrance_pupil
         sharp = 1 / (self.focus + away)
-        far = sharp - allowed
+        near, far = sharp + allowed, sharp - allowed
         return DepthOfField(
-            near=1 / (sharp + allowed) - away,
-            far=math.inf if far <= 0 else 1 / far - away,
+            # Negative where the entrance pupil lies in front of the scene.
+            near=-math.inf if sharp < 0 <= near else 1 / near - away,
+            far=math.inf if sharp >= 0 >= far else 1 / far - away,
             image=allowed * self.image_distance**2,
         )
 
@@ -400,10 +401,10 @@ def lens_performance(
     on_axis = found.weights / wavelength.square()
     return LensPerformance(
         focal_length=pupil.focal_length,
-        diameter=pupil.diameter,
+        diameter=pupil.diameter * pupil.widening,
         focus=pupil.focus,
         entrance_pupil=pupil.entrance_pupil,
-        image_distance=pupil.image_distance,
+        image_distance=pupil.image_distance * pupil.widening,
         pixel_pitch=pupil.pixel_pitch,
         working_f_number=float(pupil.working_f_number),
         wavelength=wavelength,

@@ -269,9 +269,8 @@ def _check_ends(found: Examined, position: Tensor, *, stacklevel: int) -> None:
     pupil = found.pupil
     # The planes are converted to scene distances with the same defocus.
     vergence = 1 / (pupil.image_distance + position[[0, -1]]) - 1 / pupil.image_distance
-    away = pupil.entrance_pupil
     scene = pupil.focus if found.distance is None else found.distance[:, None]
-    ends = 1 / (1 / (scene + away) + vergence).flatten() - away
+    ends = pupil.defocused(scene, vergence).flatten()
     there = coarse_phase(pupil, ends, *pupil._planes(ends))
     if there is None or coarse_phase(pupil, found.distance, *pupil._planes(found.distance)):
         return

@@ -59,7 +59,7 @@ def defocus_path(
 
 
 def vergence_of(
-    distance: float | Tensor, focus: float | Tensor, *, entrance_pupil: float = 0.0
+    distance: float | Tensor, focus: float | Tensor, *, entrance_pupil: float | Tensor = 0.0
 ) -> Tensor:
     """``1 / distance - 1 / focus`` in the pupil, float64, 1/metres.
 
@@ -72,28 +72,28 @@ def vergence_of(
     )
 
 
-def _vergence(name: str, distance: float | Tensor, entrance_pupil: float) -> Tensor:
+def _vergence(name: str, distance: float | Tensor, entrance_pupil: float | Tensor) -> Tensor:
     """``1 / (distance + entrance_pupil)``, float64, 1/metres."""
-    vergence = 1 / (torch.as_tensor(distance, dtype=torch.float64) + entrance_pupil)
+    device = entrance_pupil.device if isinstance(entrance_pupil, Tensor) else None
+    place = torch.as_tensor(distance, dtype=torch.float64, device=device)
+    vergence = 1 / (place + entrance_pupil)
     if not is_finite(vergence):
         given = f"one of {tuple(distance.shape)}" if isinstance(distance, Tensor) else distance
+        there = 0.0 - float(torch.as_tensor(entrance_pupil).detach())
         raise ValueError(
-            f"{name} must be metres other than {0.0 - entrance_pupil:g}, the place of the pupil, "
-            f"not {given}"
+            f"{name} must be metres other than {there:g}, the place of the pupil, not {given}"
         )
     return vergence
 
 
-def out_of_focus(distance: float | Tensor, *, focus: float, power: float = 0.0) -> float | None:
-    """Largest ``|1 / distance - 1 / focus - power|`` of some distances, 1/metres.
+def out_of_focus(vergence: Tensor, *, power: float = 0.0) -> float | None:
+    """Largest ``|vergence - power|``, 1/metres, of those of some distances.
 
-    ``power`` is the power ``1 / f`` of additional lenses. None if the distances cannot be read.
+    ``power`` is the power ``1 / f`` of additional lenses. None if they cannot be read.
     """
-    if not isinstance(distance, Tensor):
-        return abs(1 / distance - 1 / focus - power)
-    if not looked_at(distance) or not distance.numel():
+    if not looked_at(vergence) or not vergence.numel():
         return None
-    return float((1 / distance.detach().double() - 1 / focus - power).abs().max())
+    return float((vergence.detach() - power).abs().max())
 
 
 def coarse_beyond(vergence: float, *, wavelength: float, spacing: float) -> float:

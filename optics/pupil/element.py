@@ -7,6 +7,7 @@ transmission; modules hold the trained parameters.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -31,10 +32,13 @@ from optics.quantity import (
     single,
 )
 
+from .sampling import SQUARE_SAMPLES
+
 __all__ = [
     "AmplitudeMask",
     "CubicMask",
     "Element",
+    "Entrance",
     "Lens",
     "PhaseElement",
     "PhaseMask",
@@ -43,9 +47,6 @@ __all__ = [
     "lens_phase",
     "penalty_within",
 ]
-
-# Advice for a plate with different spacings of rows and columns.
-SQUARE_SAMPLES = "samples are as far apart along rows as along columns: interpolate the map"
 
 # Largest diameter of a pupil, in widths of the grid: beyond, the grid holds only its flat centre.
 _MOST_GRIDS = 100
@@ -101,6 +102,15 @@ def lens_phase(
     return -power * radius2
 
 
+class Entrance(NamedTuple):
+    """The entrance pupil of a whole lens as it is now, scalar Tensors in float64."""
+
+    place: Tensor
+    """Behind the first vertex, metres."""
+    widening: Tensor
+    """Its diameter over that of the grid."""
+
+
 class WholeLens(NamedTuple):
     """What a :class:`Pupil` has of an element that is the whole lens, stop and focus with it.
 
@@ -111,11 +121,16 @@ class WholeLens(NamedTuple):
     """Of the disk of the axis, by which light is measured, metres."""
     focus: float
     """Distance that is in focus, metres in front of the first vertex."""
-    entrance_pupil: float
-    """Distance from there to the entrance pupil behind it, metres."""
+    focal_length: float
+    """Metres."""
     image_distance: float
     """The working f-number times the diameter, metres: that of a thin lens in the pupil."""
-
+    wavelengths: tuple[float, ...]
+    """Metres."""
+    pixel_pitch: float
+    """Of the picture that the places are in, metres."""
+    entrance: Callable[[], Entrance]
+    """Its entrance pupil, computed when a defocus asks for it: training moves it."""
     stop: Tensor
     """Amplitude that the lens's own stop leaves open, ``[P, Q, 1, H, W]``: each place has the light
     of the disk, in another cone."""

@@ -26,8 +26,9 @@ from optics.quantity import (
     single,
 )
 
-from .psf import check_wavelengths, cycles_per_sample, raised_cosine
+from .psf import check_wavelengths, raised_cosine
 from .psf_quality import window_light
+from .sampling import cycles_per_sample
 
 __all__ = ["modulus", "mtf", "otf", "otf_along", "otf_from_pupil"]
 

@@ -20,26 +20,22 @@ from optics.fourier import kept, squared_modulus
 from optics.grid import coordinates, frequencies
 from optics.quantity import (
     check_complex,
-    check_extent,
     check_finite,
     check_positive,
-    check_scalar,
     full_precision,
     image_size,
     is_finite,
     looked_at,
     single,
-    whole_number,
 )
 from optics.wave.planes import as_field, as_planes, centred_dft
+
+from .sampling import check_oversample, check_sampling, cycles_per_sample
 
 __all__ = [
     "amplitude_spread",
     "amplitude_transfer",
-    "check_oversample",
-    "check_sampling",
     "check_wavelengths",
-    "cycles_per_sample",
     "psf_from_planes",
     "psf_from_pupil",
     "raised_cosine",
@@ -192,17 +188,6 @@ def psf_from_planes(
     return psf
 
 
-def check_oversample(oversample: int) -> int:
-    """Return the number of points along a pixel's side; raise a ValueError unless it is odd."""
-    oversample = whole_number("oversample", oversample)
-    if oversample % 2 == 0:
-        raise ValueError(
-            f"oversample must be odd, so that one of the points is the pixel's centre, not "
-            f"{oversample}"
-        )
-    return oversample
-
-
 def amplitude_spread(
     pupil: Tensor,
     *,
@@ -328,51 +313,3 @@ def _check_broadcast(
             f"{name} of shape {tuple(shape)} must broadcast with the leading dimensions of the "
             f"pupils, {tuple(leading)}"
         ) from None
-
-
-def cycles_per_sample(
-    pupil: Tensor,
-    wavelength: float | Sequence[float] | Tensor,
-    focal_length: float | Tensor,
-    pupil_spacing: float | Tensor,
-    pixel_pitch: float | Tensor,
-) -> Tensor | tuple[float, ...] | float:
-    """Cycles per pupil sample and pixel; a tensor if one length is a tensor."""
-    if isinstance(wavelength, Sequence) and not wavelength:
-        raise ValueError("wavelength must hold at least one, in metres")
-    if isinstance(wavelength, Tensor) and not wavelength.numel():
-        raise ValueError("wavelength must hold at least one, in metres")
-    for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
-        # Its range is not checked: only ratios matter, so that all lengths may share another unit.
-        check_positive("wavelength", each, "metres")
-    lengths = (focal_length, pupil_spacing, pixel_pitch)
-    for name, value in zip(("focal_length", "pupil_spacing", "pixel_pitch"), lengths, strict=True):
-        check_scalar(name, value, "metres", remedy=f"give each {name} a call of its own")
-        check_positive(name, value, "metres")
-    for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
-        check_extent(each, pupil_spacing, max(pupil.shape[-2:]), "the pupil")
-    # In double: products of lengths underflow in half precision, which numpy numbers may have too.
-    focal_length, pupil_spacing, pixel_pitch = (
-        value.double() if isinstance(value, Tensor) else float(value) for value in lengths
-    )
-    scale = pupil_spacing * pixel_pitch / focal_length
-    if isinstance(scale, Tensor) or isinstance(wavelength, Tensor):
-        return scale / torch.as_tensor(wavelength, dtype=torch.float64, device=pupil.device)
-    if isinstance(wavelength, Sequence):
-        return tuple(scale / float(w) for w in wavelength)
-    return scale / float(wavelength)
-
-
-def check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, int]) -> None:
-    """Raise a ValueError when the window reaches into the periodic copies of the PSF."""
-    if isinstance(step, Tensor):
-        widest = float(step.detach().max()) if looked_at(step) else 0.0
-    else:
-        widest = max(step) if isinstance(step, tuple) else step
-    if widest * max(size) > 1 + 1e-9:
-        raise ValueError(
-            f"the pupil is undersampled: with this pupil_spacing the PSF repeats every "
-            f"{1 / widest:.4g} pixels, but size asks for {size}; use a spacing at least "
-            f"{widest * max(size):.3g} times smaller (lambda f / (size * pixel_pitch) at most), or "
-            "a smaller window"
-        )

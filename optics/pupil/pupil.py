@@ -10,7 +10,7 @@ for all of them. The field is kept in two real planes until the PSF is formed.
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from optics.fourier import kept_copy, phasor
 from optics.grid import coordinates
 from optics.quantity import (
-    as_real,
     check_positive,
-    check_tensor,
     check_wavelength,
     has_values,
     hold,
@@ -30,27 +28,23 @@ from optics.quantity import (
     single,
 )
 from optics.sensor.pixel import pixel_mtf
-from optics.wave.aperture import circular_aperture
 from optics.wave.planes import as_field, as_planes, polar_planes
 
-from .aberration import Aberration, rim
 from .coarse import coarse_phase
 from .defocus import vergence_of, warn_of_coarse
-from .element import (
-    SQUARE_SAMPLES,
-    Element,
-    PhaseElement,
-    WholeLens,
-    penalty_within,
-)
+from .element import Element, PhaseElement, WholeLens, penalty_within
 from .modulation import modulus, otf_along
-from .psf import (
-    amplitude_spread,
-    amplitude_transfer,
+from .opening import flat_beyond, open_aperture, opening_diameter, whole_lenses
+from .psf import amplitude_spread, amplitude_transfer, psf_from_planes
+from .sampling import (
+    Grid,
     check_oversample,
     check_sampling,
     cycles_per_sample,
-    psf_from_planes,
+    image_distance_of,
+    point_spacing,
+    q_sampling,
+    shared_grid,
 )
 
 __all__ = ["Pupil", "check_same_everywhere", "middle_wavelength", "pupil_of"]
@@ -59,16 +53,10 @@ _SQUARE_PIXELS = (
     "pixels are square: for pixels of k by l times a pitch give that pitch, and average the image "
     "over each pixel, torch.nn.functional.avg_pool2d(image, (k, l))"
 )
-
-
-# Relative tolerance for spacings that should be equal.
-_ROUNDED = 1e-9
-# Points along a pixel's side; a lens needs more only if its lengths are in different units.
-_MOST_POINTS = 31
-# Samples below this fraction of the largest amplitude, a millionth of the light, count as dark.
-_DARK = 1e-3
 # Frequencies below this fraction of the cut-off lose no contrast, as do all in line pairs/mm.
 _NO_CONTRAST_LOST = 1e-3
+# Relative tolerance of lengths that should be those of a whole lens, as data sheets round them.
+_SAME = 1e-3
 
 
 def _check_elements(elements: Sequence[Element]) -> None:
@@ -90,27 +78,29 @@ def middle_wavelength(wavelengths: Sequence[float]) -> float:
     return sorted(wavelengths)[len(wavelengths) // 2]
 
 
-def _width(opening: Tensor) -> float:
-    """Width of an opening ``[N]`` in samples; samples at the rim count by their amplitude."""
-    part = opening / opening.max()
-    lit = (part > _DARK).nonzero()[:, 0]
-    first, last = int(lit[0]), int(lit[-1])
-    return last - first - 1 + float(part[first] + part[last])
+def _wavelengths_of(given: Sequence[float]) -> tuple[float, ...]:
+    """Return wavelengths, metres, as floats; raise an error unless they are a sequence of some."""
+    if not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
+        raise TypeError(
+            f"wavelengths must be a sequence, in metres, such as (550e-9,), not {given!r}"
+        )
+    if len(given) == 0:
+        raise ValueError("wavelengths must hold at least one, in metres")
+    found = tuple(one_number("each of wavelengths", each, "metres") for each in given)
+    for wavelength in found:
+        check_wavelength("wavelengths", wavelength)
+    return found
 
 
-def _whole_lenses(parts: Iterable[nn.Module]) -> Iterator[WholeLens]:
-    """Those of elements, or of what is within them."""
-    for part in parts:
-        whole = part.whole_lens() if isinstance(part, Element) else None
-        if whole is None:
-            yield from _whole_lenses(part.children())
-        else:
-            yield whole
-
-
-def _open(opening: Tensor) -> Tensor:
-    """Samples with more than half of the largest amplitude: their centres lie within the rim."""
-    return opening > opening.max() / 2
+def _only_whole_lens(elements: nn.ModuleList) -> WholeLens | None:
+    """The whole lens among elements, or None; raise a ValueError for several."""
+    wholes = [*whole_lenses(elements)]
+    if len(wholes) > 1:
+        raise ValueError(
+            f"elements hold {len(wholes)} whole lenses, such as optics.CompoundPupil, each "
+            "with its own stop and focus: a pupil has one at most"
+        )
+    return wholes[0] if wholes else None
 
 
 def pupil_of(module: nn.Module) -> tuple["Pupil", nn.Module | None]:
@@ -164,7 +154,7 @@ class Pupil(nn.Module):
         Focal length of a thin lens in the pupil. The image lies at :attr:`image_distance` behind
         it: in the focal plane for a focus at infinity, farther away for a nearer focus. If the
         elements focus by themselves, add ``Lens(focal_length=-focal_length)`` to the elements to
-        cancel this lens. Beside a :class:`CompoundPupil` it is only told.
+        cancel this lens. Beside a :class:`CompoundPupil` it is that of its lens.
     pixel_pitch : float, metres
         Pitch of rows and of columns. For pixels that are not square, compute with smaller square
         ones, k by l for each, and average the image over them.
@@ -196,8 +186,9 @@ class Pupil(nn.Module):
     ValueError
         When the elements do not share one grid, or one grid of places; the pupil is sampled too
         coarsely for the window; the focus lies within the focal length, where a lens forms no real
-        image; an aperture, a focus or a second one is given beside a :class:`CompoundPupil`; or the
-        points in a pixel lie farther apart than ``lambda s' / D``, with the image distance ``s'``:
+        image; an aperture, a focus or a second one is given beside a :class:`CompoundPupil`, or
+        other wavelengths, pixels or focal length than it has; or the points in a pixel lie farther
+        apart than ``lambda s' / D``, with the image distance ``s'``:
         the sum of the PSF would not be its light.
 
     Warns
@@ -235,127 +226,92 @@ class Pupil(nn.Module):
     ) -> None:
         super().__init__()
         _check_elements(elements)
-        grids = [(element.size, element.spacing) for element in elements]
-        if spacing is not None:
-            spacing = one_number("spacing", spacing, "metres", remedy=SQUARE_SAMPLES)
-            check_positive("spacing", spacing, "metres")
-        if grids:
-            size = grids[0][0] if size is None else size
-            spacing = grids[0][1] if spacing is None else spacing
-        if size is not None and spacing is not None:
-            grids.append((image_size(size), spacing))
-        # A spacing that was written to a file and read may be off by a rounding.
-        if not grids or any(
-            grid[0] != grids[0][0] or not math.isclose(grid[1], grids[0][1], rel_tol=_ROUNDED)
-            for grid in grids
-        ):
-            raise ValueError(
-                "all elements must share one grid (size, spacing); "
-                + (
-                    f"they have {sorted({*grids})}"
-                    if grids
-                    else "without any, give size and spacing"
-                )
-            )
-        self.size, self.spacing = grids[0]
+        grids = [Grid(element.size, element.spacing) for element in elements]
+        self.size, self.spacing = grid = shared_grid(grids, size=size, spacing=spacing)
         self.elements = nn.ModuleList(elements)
         _ = self.places  # one for all
-        if not hasattr(wavelengths, "__len__") or getattr(wavelengths, "ndim", 1) == 0:
-            raise TypeError(
-                f"wavelengths must be a sequence, in metres, such as (550e-9,), not {wavelengths!r}"
-            )
-        if len(wavelengths) == 0:
-            raise ValueError("wavelengths must hold at least one, in metres")
-        self.wavelengths = tuple(
-            one_number("each of wavelengths", each, "metres") for each in wavelengths
-        )
-        for wavelength in self.wavelengths:
-            check_wavelength("wavelengths", wavelength)
+        self.wavelengths = _wavelengths_of(wavelengths)
         lens = "train an optics.Lens among the elements"
-        focal_length = one_number("focal_length", focal_length, "metres", learned=lens)
-        pixel_pitch = one_number("pixel_pitch", pixel_pitch, "metres", remedy=_SQUARE_PIXELS)
+        self.focal_length = one_number("focal_length", focal_length, "metres", learned=lens)
+        self.pixel_pitch = one_number("pixel_pitch", pixel_pitch, "metres", remedy=_SQUARE_PIXELS)
         focus = one_number("focus", focus, "metres", learned=lens)
-        check_positive("focal_length", focal_length, "metres")
-        check_positive("pixel_pitch", pixel_pitch, "metres")
+        check_positive("focal_length", self.focal_length, "metres")
+        check_positive("pixel_pitch", self.pixel_pitch, "metres")
         if not focus > 0:
             raise ValueError(f"focus must be positive, in metres, not {focus}")
-        wholes = [*_whole_lenses(self.elements)]
-        if len(wholes) > 1:
-            raise ValueError(
-                f"elements hold {len(wholes)} whole lenses, such as optics.CompoundPupil, each "
-                "with its own stop and focus: a pupil has one at most"
-            )
-        whole = wholes[0] if wholes else None
+        whole = _only_whole_lens(self.elements)
         if whole is not None and (aperture is not None or focus != math.inf):
             raise ValueError(
                 "give no aperture and no focus beside an optics.CompoundPupil, which is a whole "
                 "lens with its own"
             )
-        if whole is not None:
-            focus = whole.focus
-        elif focus <= focal_length:
+        if whole is None and focus <= self.focal_length:
             raise ValueError(
-                f"focus must be beyond the focal length of {focal_length:g} metres, not at "
+                f"focus must be beyond the focal length of {self.focal_length:g} metres, not at "
                 f"{focus:g}: a lens forms no real image of nearer points"
             )
-        if aperture is None and min(self.size) < 2:
-            raise ValueError(
-                f"a grid of size={self.size} holds no circle, the aperture by default: give 2 "
-                "samples or more along each side, or an aperture"
-            )
-        if aperture is None:
-            widest = (min(self.size) - 1) * self.spacing
-            diameter = widest if whole is None else whole.diameter
-            aperture = circular_aperture(self.size, diameter=diameter, spacing=self.spacing)
-        check_tensor("aperture", aperture)
-        if aperture.shape != self.size or aperture.is_complex():
-            raise ValueError(
-                f"aperture must be real {self.size}, not {aperture.dtype} {tuple(aperture.shape)}"
-            )
-        aperture = as_real("aperture", aperture)
-        if not bool(((aperture >= 0) & (aperture <= 1 + 1e-6)).all()) or not aperture.any():
-            raise ValueError("aperture must be an amplitude in 0..1, open somewhere")
-        self.focal_length = focal_length
-        self.pixel_pitch = pixel_pitch
+        if whole is not None:
+            self._check_same(whole)
+        aperture = open_aperture(aperture, grid, diameter=None if whole is None else whole.diameter)
         self.psf_size = image_size(psf_size, "psf_size")
-        self.focus = focus
-        self.entrance_pupil = 0.0 if whole is None else whole.entrance_pupil
+        self.focus = focus if whole is None else whole.focus
         self._image_distance = None if whole is None else whole.image_distance
         self.oversample = check_oversample(oversample)
         hold(self, "aperture", aperture)
         self._warned = False
-        quality = self.q_sampling
-        if min(quality) * self.oversample < 1:
-            enough = 2 * math.ceil((1 / min(quality) - 1) / 2) + 1
-            advice = (
-                f"give oversample={enough}, or more to integrate over the area of the pixels well"
-                if enough <= _MOST_POINTS
-                else f"give all lengths in metres; of these, oversample={enough} would be needed"
-            )
+        self._check_sampling()
+        self._warn_of_use(stacklevel=3)
+
+    def _check_same(self, whole: WholeLens) -> None:
+        """Refuse light, pixels and a focal length that are not those of the whole lens."""
+        if self.wavelengths != whole.wavelengths:
             raise ValueError(
-                f"Q = lambda s' / (D p) is {min(quality):.3g}, with the image distance s', and "
+                "wavelengths must be those of the optics.CompoundPupil among the elements, "
+                f"{whole.wavelengths} metres, in their order, not {self.wavelengths}"
+            )
+        for name in ("focal_length", "pixel_pitch"):
+            own, its = getattr(self, name), getattr(whole, name)
+            if not math.isclose(own, its, rel_tol=_SAME):
+                raise ValueError(
+                    f"{name} must be that of the optics.CompoundPupil among the elements, "
+                    f"{its:.9g} metres, not {own:.9g}"
+                )
+
+    def _check_sampling(self) -> None:
+        """Refuse points of the PSF that are too far apart, and a window that holds copies of it."""
+        quality = min(self.q_sampling)
+        points = point_spacing(quality, self.oversample)
+        if not points.enough:
+            raise ValueError(
+                f"Q = lambda s' / (D p) is {quality:.3g}, with the image distance s', and "
                 f"oversample={self.oversample}: with points further apart than lambda s' / D the "
-                f"sum of the PSF is not its light; {advice}"
+                "sum of the PSF is not its light; "
+                + points.advice("or more to integrate over the area of the pixels well")
             )
         step = cycles_per_sample(
-            aperture, self.wavelengths, self.image_distance, self.spacing, self.pixel_pitch
+            self.aperture, self.wavelengths, self.image_distance, self.spacing, self.pixel_pitch
         )
         check_sampling(step, self.psf_size)
-        if max(quality) > 10 * max(self.psf_size):
+
+    def _warn_of_use(self, *, stacklevel: int) -> None:
+        """Warn of a window without the light, and of an aperture without a wavefront."""
+        quality = max(self.q_sampling)
+        if quality > 10 * max(self.psf_size):
             warnings.warn(
-                f"lambda s' / D is {max(quality):.3g} pixels, with the image distance s', and the "
+                f"lambda s' / D is {quality:.3g} pixels, with the image distance s', and the "
                 f"window {self.psf_size}: nearly all light falls outside of it; give all lengths "
                 "in metres, or a larger psf_size",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=stacklevel,
             )
-        if self._flat_beyond():
+        grid = Grid(self.size, self.spacing)
+        if flat_beyond(self.elements, self.opening, grid, wavelength=self._wavelengths()):
             warnings.warn(
                 "the open aperture extends more than a sample beyond the diameter of an "
                 "Aberration, whose wavefront is flat there: give an aperture of that diameter, or "
                 "choose spacing = diameter / (samples - 1), so that the default aperture has it",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=stacklevel,
             )
 
     @property
@@ -383,7 +339,7 @@ class Pupil(nn.Module):
         """
         if self._image_distance is not None:
             return self._image_distance
-        return self.focal_length / (1 - self.focal_length / self.focus)
+        return image_distance_of(self.focal_length, self.focus)
 
     @property
     def diameter(self) -> float:
@@ -393,15 +349,16 @@ class Pupil(nn.Module):
         relative to the largest. For :func:`optics.circular_aperture` the error is 1e-3 at 16
         samples across and 4e-5 at 64. Amplitudes below a thousandth of the largest count as dark.
         """
-        opening = single(self.aperture.detach())
-        return self.spacing * max(_width(opening.amax(axis)) for axis in (1, 0))
+        return opening_diameter(single(self.aperture.detach()), self.spacing)
 
     @property
     def q_sampling(self) -> tuple[float, ...]:
         """``Q = lambda s' / (D p)`` at each wavelength; with Q >= 2 the PSF is not aliased."""
-        diameter = self.diameter
-        return tuple(
-            w * self.image_distance / (diameter * self.pixel_pitch) for w in self.wavelengths
+        return q_sampling(
+            self.wavelengths,
+            image_distance=self.image_distance,
+            diameter=self.diameter,
+            pixel_pitch=self.pixel_pitch,
         )
 
     @property
@@ -441,8 +398,70 @@ class Pupil(nn.Module):
         )
         return ((y[:, None].square() + x.square()) / 2)[None]
 
+    @property
+    def entrance_pupil(self) -> float:
+        """Place of the entrance pupil behind where distances are measured from, metres.
+
+        0 of a thin lens; of a :class:`CompoundPupil` that of its lens as it is now.
+        """
+        with torch.no_grad():
+            return float(self._entrance()[0])
+
+    @property
+    def widening(self) -> float:
+        """Diameter of the entrance pupil over that of the grid.
+
+        1, but of a :class:`CompoundPupil` whose lens was trained, or made other than designed.
+        """
+        with torch.no_grad():
+            return float(self._entrance()[1])
+
+    def vergence(self, distance: Tensor | float) -> Tensor:
+        """Defocus of a scene, float64 ``[...]``, 1/metres: its path is this times :attr:`curve`.
+
+        ``(1 / (distance + E) - 1 / (focus + E)) w^2``, with the :attr:`entrance_pupil` E and the
+        :attr:`widening` w; positive where the scene is nearer than the focus.
+
+        Parameters
+        ----------
+        distance : float or Tensor ``[...]``, metres
+
+        Returns
+        -------
+        Tensor, float64 ``[...]``, 1/metres
+            With gradients to the distance and to the surfaces of a :class:`CompoundPupil`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what is no number, and for a distance in the entrance pupil.
+        """
+        place, widening = self._entrance()
+        return vergence_of(distance, self.focus, entrance_pupil=place) * widening**2
+
+    def defocused(self, distance: Tensor | float, vergence: Tensor) -> Tensor:
+        """Distance of a scene whose :meth:`vergence` is larger than that of ``distance``, metres.
+
+        Parameters
+        ----------
+        distance : float or Tensor ``[...]``, metres
+        vergence : Tensor ``[...]``, 1/metres
+            By which it is larger.
+
+        Returns
+        -------
+        Tensor ``[...]``, metres
+        """
+        with torch.no_grad():
+            place, widening = map(float, self._entrance())
+        return 1 / (vergence / widening**2 + 1 / (distance + place)) - place
+
+    def _entrance(self) -> tuple[Tensor | float, Tensor | float]:
+        whole = self._whole_lens()
+        return (0.0, 1.0) if whole is None else whole.entrance()
+
     def _whole_lens(self) -> WholeLens | None:
-        return next(_whole_lenses(self.elements), None)
+        return next(whole_lenses(self.elements), None)
 
     def _wavelengths(self) -> Tensor:
         """Wavelengths ``[L]``, metres, in float64 whatever the module's dtype.
@@ -504,7 +523,7 @@ class Pupil(nn.Module):
     def _defocus(self, distance: Tensor | float) -> Tensor:
         """Phase of a point out of focus, ``[(D,) (P or 1, Q or 1,) L, H, W]``, radians."""
         wavelength = self._wavelengths()
-        vergence = vergence_of(distance, self.focus, entrance_pupil=self.entrance_pupil)
+        vergence = self.vergence(distance)
         if vergence.ndim and self.places is not None:
             if vergence.ndim > 1:
                 raise ValueError(
@@ -515,24 +534,6 @@ class Pupil(nn.Module):
         path = vergence.to(wavelength.device)[..., None, None, None] * self.curve.to(wavelength)
         turns = path / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
-
-    def _flat_beyond(self) -> bool:
-        """Whether the open aperture extends more than a sample beyond the rim of an Aberration."""
-        rims = [rim(part) for part in self.elements if isinstance(part, Aberration)]
-        if not rims:
-            return False
-        y, x = (coordinates(n, spacing=self.spacing) for n in self.size)
-        beyond = torch.hypot(y[:, None], x) > min(rims) + self.spacing
-        places = single(self.opening.detach()).flatten(0, -3).cpu()
-        # Of places with as much light, that with the widest cone is the darkest.
-        opening = (places / places.amax((-2, -1), keepdim=True)).amax(0)
-        if not _open(opening)[beyond].any():
-            return False
-        for part in self.elements:  # an amplitude mask may darken the outer ring
-            if isinstance(part, Element) and not isinstance(part, PhaseElement):
-                passed = part.transmission(self._wavelengths()).detach().abs().cpu()
-                opening = opening * passed.flatten(0, -3).amax(0)
-        return bool(_open(opening)[beyond].any())
 
     def _check_phase(
         self,
@@ -627,6 +628,16 @@ class Pupil(nn.Module):
             pairs/mm or cycles/pixel. Once, if the phase changes by more than pi from sample to
             sample, as in :meth:`forward`.
         """
+        return self._otf(frequency, angle, distance, pixel)
+
+    def _otf(
+        self,
+        frequency: Tensor,
+        angle: float | Tensor,
+        distance: Tensor | float | None,
+        pixel: bool,
+    ) -> Tensor:
+        """:meth:`otf`, whose warnings name the line that calls the method that calls this one."""
         planes, phase = self._planes(distance)
         found = otf_along(
             as_field(planes),
@@ -636,7 +647,7 @@ class Pupil(nn.Module):
             focal_length=self.image_distance,
             pupil_spacing=self.spacing,
         )
-        self._check_phase(distance, planes, phase, stacklevel=2)
+        self._check_phase(distance, planes, phase, stacklevel=3)
         self._check_unit(frequency)
         if not pixel:
             return found
@@ -663,7 +674,7 @@ class Pupil(nn.Module):
                 f"{cutoff:.3g}: give line pairs/mm times 1000, and cycles/pixel divided by the "
                 "pixel_pitch",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def mtf(
@@ -703,8 +714,7 @@ class Pupil(nn.Module):
         UserWarning
             As :meth:`otf`.
         """
-        found = self.otf(frequency, angle=angle, distance=distance, pixel=pixel)
-        return modulus(found)
+        return modulus(self._otf(frequency, angle, distance, pixel))
 
     def amplitude_spread(self) -> Tensor:
         """Amplitude spread function in focus, complex ``[L, h, w]``: the image of a coherent point.
@@ -782,6 +792,5 @@ class Pupil(nn.Module):
                 if self._image_distance is None
                 else f", image_distance={self._image_distance:g} m"
             )
-            + (f", entrance_pupil={self.entrance_pupil:g} m" if self.entrance_pupil else "")
             + (f", oversample={self.oversample}" if self.oversample > 1 else "")
         )

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optics.fourier import Boundary, phasor
+from optics.fourier import Boundary, kept_copy, phasor
 from optics.grid import coordinates
 from optics.imaging.projection import Projection, distortion_fit
 from optics.imaging.varying import VaryingImaging
 from optics.light.colour import ColourChannels
-from optics.pupil.element import Element, WholeLens
+from optics.pupil.element import Element, Entrance, WholeLens
 from optics.pupil.pupil import Pupil, middle_wavelength
 from optics.quantity import (
     check_positive,
@@ -38,9 +38,10 @@ from optics.wave.aperture import circular_aperture
 from optics.wave.off_axis import field_coefficients, place_heights
 from optics.wave.zernike import zernike_at
 
-from .compound_lens import CompoundLens, fixed_surface
+from .compound_lens import CompoundLens, fixed_surface, is_another, kept_wide
 from .lens_field import fitted, lens_image, paths
-from .paraxial import first_order, first_order_of
+from .misalignment import rolled
+from .paraxial import entrance_matrix, first_order_of
 from .ray_aiming import AimedRays, GivenLens, aimed, pupil_points
 from .surface import indices_of
 
@@ -54,8 +55,7 @@ _RINGS = 7
 _AROUND = 64
 # Widest cone off the axis, over that of the axis, that has room in the pupil.
 _WIDEST = 2.0
-# Distance of an entrance pupil in front of an object, over the object's, that is as good as at
-# infinity.
+# Distance of an entrance pupil, over the object's, that is as good as at infinity.
 _FAR = 1e3
 # Difference of two rays in the stop, over its radius; and brightest places of the pupil, where rays
 # gather that come evenly from the object, over their mean.
@@ -74,10 +74,11 @@ class CompoundPupil(Element):
     optical path over these, whose slopes are the distances of the rays in the image (Born and Wolf,
     Principles of Optics, sec. 4.1: the mixed characteristic), is traced at a few heights along a
     radius of the picture, and turned to its places by :func:`field_coefficients`; the picture's
-    middle is on the axis. It is measured from the image of the middle wavelength, so that lateral
-    colour moves the PSFs. The stop has the shape that it has in these cosines: on the axis a disk,
-    off it a narrower ellipse, up to what the lens's pupil aberrations make of it. Stop and rims are
-    those with which this was built.
+    middle is on the axis. It is measured from the image of the middle wavelength of this pupil,
+    whichever are asked for, so that lateral colour moves the PSFs. The stop has the shape that it
+    has in these cosines: on the axis a disk, off it a narrower ellipse, up to what the lens's pupil
+    aberrations make of it. Stop and rims are those with which this was built; the entrance pupil,
+    from which a defocus is computed, is that of the lens as it is.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class CompoundPupil(Element):
         Across the pupil of the axis, 2 or more; the grid has more where a lens has wider cones off
         the axis.
     wavelengths : sequence of float, metres
-        Those of the :class:`Pupil`, in its order.
+        Those of the :class:`Pupil`, in its order; their median is the middle one.
     places : int or (int, int)
         Places (P, Q), from border to border of the picture, two or more along each side.
     picture : int or (int, int)
@@ -99,8 +100,8 @@ class CompoundPupil(Element):
     Attributes
     ----------
     diameter : float, metres
-        Of the entrance pupil. A lens that is telecentric towards the object, or beyond, has a
-        distant one instead, of the same cones.
+        Of the entrance pupil with which this was built, and of its grid. A lens that is telecentric
+        towards the object has a distant one instead, of the same cones.
     fields : Tensor ``[R]``
         Angles, radians, or heights of the object, metres, of these points.
     heights : Tensor ``[R]``, metres
@@ -132,7 +133,7 @@ class CompoundPupil(Element):
     open: Tensor
     stop: Tensor
     bend: Tensor
-    given: Tensor
+    built: Tensor
     places: tuple[int, int]
 
     def __init__(
@@ -149,17 +150,21 @@ class CompoundPupil(Element):
         if not isinstance(lens, CompoundLens):
             raise TypeError(f"lens must be an optics.CompoundLens, not {type(lens).__name__}")
         samples = whole_number("samples", samples, least=2)
-        self.diameter, self.focus, self.entrance_pupil = _entrance(lens)
+        with torch.no_grad():
+            place, diameter = map(float, _entrance(lens, lens.f_number, None))
+        self.diameter = diameter
         super().__init__(samples, self.diameter / (samples - 1))
-        pitch = one_number("pixel_pitch", pixel_pitch, "metres")
+        self.pixel_pitch = pitch = one_number("pixel_pitch", pixel_pitch, "metres")
         check_positive("pixel_pitch", pitch, "metres")
         self.lens = lens
-        self.f_number = lens.f_number  # of the grid, as it is built
+        # Of the grid, as it is built.
+        self.focal_length, self.f_number = lens.focal_length, lens.f_number
         self.places = image_size(places, "places")
         self.picture = image_size(picture, "picture")
         light = torch.tensor(list(wavelengths), dtype=torch.float64)
         check_wavelength("wavelengths", light)
-        self.middle = [*wavelengths].index(middle_wavelength(wavelengths))
+        self.wavelengths = tuple(light.tolist())
+        self.middle = self.wavelengths.index(middle_wavelength(self.wavelengths))
         corner = pitch * math.hypot(*self.picture) / 2
         count = whole_number("heights", heights, least=2)
         along = corner * torch.linspace(0, 1, count, dtype=torch.float64)
@@ -167,10 +172,10 @@ class CompoundPupil(Element):
             fields = _fields_of(lens, along, light[self.middle])
         self.register_buffer("heights", along)
         self.register_buffer("fields", fields)
-        # What a state must have in common with this, metres or 1.
+        # What a state must have in common with this, metres or 1; the light in micrometres.
         sides = (pitch * n for n in self.picture)
-        kept = [self.diameter, self.entrance_pupil, self.f_number, *sides]
-        self.register_buffer("given", torch.tensor(kept, dtype=torch.float64))
+        kept = [self.diameter, place, self.f_number, *sides, 1e6 * self.wavelengths[self.middle]]
+        self.register_buffer("built", torch.tensor(kept, dtype=torch.float64))
         points, weights = pupil_points(_RINGS)
         terms = len(_INDICES)
         # What each coefficient at each height adds to each place: field_coefficients is linear.
@@ -184,7 +189,7 @@ class CompoundPupil(Element):
         ):
             self.register_buffer(name, value, persistent=False)
         with torch.no_grad():
-            given = self._given(light[self.middle : self.middle + 1])
+            given = self._traced(light[self.middle : self.middle + 1])
             found = aimed(given, points)
             dark = ~found.lit[:, 0].any(-1)
             if bool(dark.any()):
@@ -209,26 +214,21 @@ class CompoundPupil(Element):
         self.register_buffer("weights", weights * torch.where(found.lit, 1.0, _DARK))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        wide = {name: getattr(self, name) for name in ("given", "heights", "fields")}
-        super()._apply(fn, recurse)
-        for name, value in wide.items():
-            made = getattr(self, name)
-            # As of the lens's own numbers, only the device changes.
-            if made.dtype != value.dtype:
-                setattr(self, name, value.to(made.device))
-        return self
+        with kept_wide(self, ("built", "heights", "fields")):
+            return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
         """Load a state, unless it is that of another pupil: stop and openings are of its grid."""
-        theirs = state_dict.get(f"{prefix}given")
-        if isinstance(theirs, Tensor) and not (
-            theirs.shape == self.given.shape and torch.allclose(theirs.to(self.given), self.given)
-        ):
+        if is_another(state_dict.get(f"{prefix}built"), self.built):
             errors = rest[-1]
             errors.append(
-                "it is the state of a pupil with another diameter, place or f-number, or of a "
-                "picture of another size in metres, which a CompoundPupil is built with"
+                "it is the state of a pupil with another diameter, place, f-number or middle "
+                "wavelength, or of a picture of another size in metres, which a CompoundPupil is "
+                "built with"
             )
+            # Nor is its lens, which is loaded next, that of this pupil: it stays as it is.
+            own = self.lens.state_dict(prefix=f"{prefix}lens.")
+            state_dict.update((name, own[name]) for name in own.keys() & state_dict.keys())
             return
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
@@ -245,16 +245,38 @@ class CompoundPupil(Element):
         -------
         Tensor, float64 ``[P, Q, L, 28]``
         """
-        lens = self._given(wavelength.double())
-        middle = min(self.middle, len(wavelength) - 1)
+        light = wavelength.double()
+        lens = self._traced(torch.cat((_line(self.wavelengths[self.middle], light.device), light)))
+        spread, weights = self.spread.double(), self.weights.double()
         with full_precision(lens.light):
-            found = aimed(lens, self.points.double())
-            path = paths(lens, found, reference=middle, plane=True)
-            given = (self.weights.double(), self._polynomials(found), _INDICES)
-            table = fitted(path, found.rays.valid, *given).coefficients
-            return torch.einsum("rlj,pqrjk->pqlk", table, self.spread.double())
+            if all(surface.is_aligned for surface in lens.surfaces):
+                return torch.einsum("rlj,pqrjk->pqlk", self._table(lens, weights), spread)
+            # Each place has a lens of its own, turned about the axis so that the place lies along
+            # y, at the traced heights around it: only these count there.
+            y, x = place_heights(self.places, self.picture)
+            below, _ = self._between(torch.hypot(y, x))
+            around = torch.stack((below, below + 1), -1).to(spread.device)
+            turn = torch.atan2(y, x) - math.pi / 2  # as field_coefficients turns, also on the axis
+            turn = turn[..., None].expand(around.shape).reshape(-1, 1, 1).to(spread)
+            rows = around.flatten()
+            own = lens._replace(surfaces=rolled(lens.surfaces, -turn), fields=lens.fields[rows])
+            table = self._table(own, weights[rows]).unflatten(0, around.shape)
+            p, q = (torch.arange(n, device=rows.device) for n in self.places)
+            there = spread[p[:, None, None], q[:, None], around]
+            return torch.einsum("pqrlj,pqrjk->pqlk", table, there)
 
-    def _given(self, light: Tensor) -> GivenLens:
+    def _table(self, lens: GivenLens, weights: Tensor) -> Tensor:
+        """Zernike terms at fields of a lens, ``[R, L, 28]``, from the chief ray of the first light.
+
+        The lens has ``1 + L`` wavelengths.
+        """
+        found = aimed(lens, self.points.double())
+        path = paths(lens, found, reference=0, plane=True)
+        asked = (path, found.rays.valid, self._polynomials(found))
+        path, valid, basis = (each[:, 1:] for each in asked)
+        return fitted(path, valid, weights, basis, _INDICES).coefficients
+
+    def _traced(self, light: Tensor) -> GivenLens:
         surfaces = self.lens.surfaces
         indices = indices_of(surfaces, light)
         return GivenLens(surfaces, indices, self.fields.double(), light, self.lens.object_distance)
@@ -283,12 +305,19 @@ class CompoundPupil(Element):
         """Stop and focus, and how a defocus bends the wavefront, at each place."""
         return WholeLens(
             diameter=self.diameter,
-            focus=self.focus,
-            entrance_pupil=self.entrance_pupil,
+            focus=self.lens.object_distance,
+            focal_length=self.focal_length,
             image_distance=self.diameter * self.f_number,
+            wavelengths=self.wavelengths,
+            pixel_pitch=self.pixel_pitch,
+            entrance=self._entrance,
             stop=self.stop,
             curve=self.bend.double() * (self.diameter**2 / 8),
         )
+
+    def _entrance(self) -> Entrance:
+        place, diameter = _entrance(self.lens, self.f_number, self.heights.device)
+        return Entrance(place, diameter / self.diameter)
 
     def penalty(self) -> Tensor:
         """That of the lens, see :meth:`CompoundLens.penalty`."""
@@ -503,24 +532,33 @@ def _soft(beyond: Tensor) -> Tensor:
     return (0.5 - beyond / slope.clamp_min(1e-9)).clamp(0, 1)
 
 
-def _entrance(lens: CompoundLens) -> tuple[float, float, float]:
-    """Diameter of the entrance pupil, distance of the object, and that of the pupil, metres.
+def _entrance(
+    lens: CompoundLens, f_number: float, device: torch.device | None
+) -> tuple[Tensor, Tensor]:
+    """Place of the entrance pupil behind the first vertex, and its diameter, scalars, metres.
 
-    Both distances are from the first vertex. With an entrance pupil at infinity, or between object
-    and infinity, chief rays start in parallel or apart: a pupil far behind the lens has the same
-    cones on the axis.
+    The diameter is that of cones of the f-number in the image, by the lens's magnification or focal
+    length. An object lies in front of the pupil or behind it. Where chief rays start in parallel, a
+    pupil far behind the lens has the same cones on the axis.
     """
-    distance = lens.object_distance
-    with torch.no_grad():
-        numbers = first_order(lens.surfaces, wavelength=lens.wavelength, object_distance=distance)
-    behind = float(numbers.entrance_pupil)
-    if math.isinf(distance):
-        behind = behind if math.isfinite(behind) else 0.0
-        return lens.focal_length / lens.f_number, distance, behind
-    if not -distance < behind < _FAR * distance:
-        behind = _FAR * distance
-    diameter = (distance + behind) * abs(float(numbers.magnification)) / lens.f_number
-    return diameter, distance, behind
+    surfaces, distance = lens.surfaces, lens.object_distance
+    indices = indices_of(surfaces, _line(lens.wavelength, device))
+    numbers = first_order_of(surfaces, indices, distance)
+    a, b, _, _ = entrance_matrix(surfaces, indices)
+    near = math.isfinite(distance)
+    most = _FAR * distance
+    far = ~(b.abs() < most * a.abs())
+    place = torch.where(far, most if near else 0.0, b / torch.where(far, 1.0, a))
+    size = (distance + place) * numbers.magnification if near else numbers.focal_length
+    return place[0], size[0].abs() / f_number
+
+
+def _line(wavelength: float, device: torch.device | None) -> Tensor:
+    """A wavelength ``[1]``, metres, float64."""
+    return kept_copy(
+        ("wavelength of a lens", wavelength, device),
+        lambda: torch.tensor([wavelength], dtype=torch.float64, device=device),
+    )
 
 
 def _more(widest: float, samples: int) -> int:

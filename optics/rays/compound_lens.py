@@ -9,7 +9,8 @@ become; the camera is made by ``compound_imaging``.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -22,7 +23,7 @@ from optics.quantity import check_positive, check_wavelength, one_number
 from .paraxial import FirstOrder, check_distance, first_order_of, marginal_slope
 from .surface import Surface, as_surfaces, glass_index, has_rim, indices_of, slope_and_sag, stop_of
 
-__all__ = ["CompoundLens", "fixed_surface", "lens_penalty"]
+__all__ = ["CompoundLens", "fixed_surface", "is_another", "kept_wide", "lens_penalty"]
 
 # What a raw number of 1 moves a surface by at its rim, or the focus at the rim of the pupil.
 _MICROMETRE = 1e-6
@@ -56,9 +57,10 @@ class CompoundLens(nn.Module):
     TypeError
         For what are no surfaces, or numbers of them that are parameters.
     ValueError
-        When none is the stop; for another name or surface, a surface without what is trained; a
-        wavelength not within 1e-9 to 1e-2 metres; a least thickness that is not positive; a lens
-        that forms no real image, or one in another medium than air.
+        When none is the stop; for another name or surface, a surface without what is trained, or
+        with a decentre or a tilt, which are errors of a lens as it was made; a wavelength not
+        within 1e-9 to 1e-2 metres; a least thickness that is not positive; a lens that forms no
+        real image, or one in another medium than air.
 
     Notes
     -----
@@ -91,6 +93,12 @@ class CompoundLens(nn.Module):
         super().__init__()
         as_surfaces(surfaces, whole=True)
         start = as_surfaces([fixed_surface(number, s) for number, s in enumerate(surfaces)])
+        for number, surface in enumerate(start):
+            if not surface.is_aligned:
+                raise ValueError(
+                    f"surface {number} must have no decentre or tilt: a CompoundLens is designed "
+                    "about one axis, and lens_wavefronts traces it as it was made"
+                )
         self.wavelength = one_number("wavelength", wavelength, "metres")
         check_wavelength("wavelength", self.wavelength)
         if float(glass_index(start[-1].material, self.wavelength)) != 1:
@@ -128,14 +136,9 @@ class CompoundLens(nn.Module):
             self.register_parameter(f"raw_{name}", nn.Parameter(raw))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        wide = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, recurse)
-        for name, value in wide.items():
-            made = getattr(self, name)
-            # Aspheres overflow in single precision: of the lens's numbers only the device changes.
-            if made.dtype != value.dtype:
-                setattr(self, name, value.to(made.device))
-        return self
+        # Aspheres overflow in single precision.
+        with kept_wide(self, [name for name, _ in self.named_buffers(recurse=False)]):
+            return super()._apply(fn, recurse)
 
     @property
     def focal_length(self) -> float:
@@ -156,35 +159,16 @@ class CompoundLens(nn.Module):
         others = torch.tensor([stop, light, self.object_distance, *rims], dtype=torch.float64)
         return torch.cat((*glasses, others))
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
         """Load a state, unless it is that of another lens."""
-        theirs = state_dict.get(f"{prefix}given")
-        if isinstance(theirs, Tensor) and not (
-            theirs.shape == self.given.shape and torch.allclose(theirs.to(self.given), self.given)
-        ):
-            error_msgs.append(
+        if is_another(state_dict.get(f"{prefix}given"), self.given):
+            errors = rest[-1]
+            errors.append(
                 "it is the state of a lens with other glasses, rims, stop, wavelength or object "
                 "distance, which a CompoundLens is built with"
             )
             return
-        super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
-        )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def surfaces(self) -> tuple[Surface, ...]:
@@ -256,6 +240,27 @@ class CompoundLens(nn.Module):
             f"wavelength={self.wavelength:g} m, object_distance={self.object_distance:g} m, "
             f"centre={self.centre:g} m, edge={self.edge:g} m, air={self.air:g} m"
         )
+
+
+@contextmanager
+def kept_wide(module: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Within it another precision of a module leaves these buffers as they are.
+
+    Only their device changes.
+    """
+    wide = {name: getattr(module, name) for name in names}
+    yield
+    for name, value in wide.items():
+        made = getattr(module, name)
+        if made.dtype != value.dtype:
+            setattr(module, name, value.to(made.device))
+
+
+def is_another(theirs: object, own: Tensor) -> bool:
+    """Whether numbers of a state are there, and are others than those of the module."""
+    return isinstance(theirs, Tensor) and not (
+        theirs.shape == own.shape and torch.allclose(theirs.to(own), own)
+    )
 
 
 def lens_penalty(

@@ -100,7 +100,9 @@ def lens_wavefronts(
 
     The wavefront is the optical path to a sphere about the image point of the chief ray, through
     the middle of the exit pupil, over that of the chief ray (Welford, Aberrations of Optical
-    Systems, 1986, sec. 7.2), at the places of the stop that the rays pass. It is fitted by least
+    Systems, 1986, sec. 7.2), at the places of the stop that the rays pass. Of surfaces with a
+    decentre or a tilt the exit pupil is where it would be without: the picture's shift is no
+    aberration, coma on the axis is. It is fitted by least
     squares over the rays that are not cut off, which stand at the points of a Gaussian quadrature
     of the disk (G. W. Forbes, J. Opt. Soc. Am. A 5:1943, 1988).
 
@@ -108,9 +110,10 @@ def lens_wavefronts(
     ----------
     surfaces : sequence of Surface
         One of them the stop, whose rim its rays fill.
-    fields : sequence or Tensor ``[F]``
-        Angles, radians, upwards; or heights of the object, metres. A positive angle has its image
-        at +y; a positive height, of a lens without an intermediate image, at -y.
+    fields : sequence or Tensor ``[F]``, or Tensor ``[F, 2]``
+        Angles, radians, along y; or heights of the object, metres. A positive angle has its image
+        at +y; a positive height, of a lens without an intermediate image, at -y. ``[F, 2]`` are
+        along x and y: of angles, slopes of the light are their tangents.
     wavelengths : sequence or Tensor ``[L]``, metres
     indices : sequence of int, optional
         Noll's; by default 1 to 45.
@@ -131,9 +134,9 @@ def lens_wavefronts(
     Raises
     ------
     TypeError, ValueError
-        For what are no surfaces, or have no stop; fields that are not finite ``[F]``, or angles of
-        90 degrees or more; wavelengths not within 1e-9 to 1e-2 metres; an index that is none of
-        Noll's, or another reference; fewer rings than the order of a polynomial.
+        For what are no surfaces, or have no stop; fields that are not finite ``[F]`` or ``[F, 2]``,
+        or angles of 90 degrees or more; wavelengths not within 1e-9 to 1e-2 metres; an index that
+        is none of Noll's, or another reference; fewer rings than the order of a polynomial.
     """
     lens = given_lens(surfaces, fields, wavelengths, object_distance)
     chosen = chosen_indices(indices, _TERMS)
@@ -168,8 +171,8 @@ def lens_spots(
     Parameters
     ----------
     surfaces, fields, wavelengths, object_distance, rings
-        As of :func:`lens_wavefronts`: ``fields`` in radians or metres, ``[F]``; ``wavelengths`` in
-        metres, ``[L]``.
+        As of :func:`lens_wavefronts`: ``fields`` in radians or metres, ``[F]`` or ``[F, 2]``;
+        ``wavelengths`` in metres, ``[L]``.
 
     Returns
     -------
@@ -226,9 +229,17 @@ def lens_image(
     Raises
     ------
     TypeError, ValueError
-        As :func:`lens_wavefronts`.
+        As :func:`lens_wavefronts`; also for fields ``[F, 2]``, and surfaces with a decentre or a
+        tilt, whose distortion is none of heights alone: :func:`lens_spots` has their places.
     """
     lens = given_lens(surfaces, fields, wavelengths, object_distance)
+    askew = [number for number, s in enumerate(lens.surfaces) if not s.is_aligned]
+    if askew or lens.fields.ndim > 1:
+        given = f"surface {askew[0]} has a decentre or a tilt" if askew else "fields are [F, 2]"
+        raise ValueError(
+            f"lens_image takes a lens about one axis, at fields [F] along y, but {given}: "
+            "lens_spots has the places of its light"
+        )
     points, weights = pupil_points(rings, device=lens.light.device)
     # The axis comes first: what illumination is measured by.
     widened = lens._replace(fields=torch.cat((torch.zeros_like(lens.fields[:1]), lens.fields)))
@@ -271,7 +282,7 @@ def paths(
     # 1 over the distance from the exit pupil to the image: 0 where that is telecentric.
     on_axis = d / (surfaces[-1].thickness * d + one[-1] * b)
     centre = chief.position if reference is None else chief.position[:, reference, None]
-    bend = on_axis / (1 + (on_axis * centre[..., 1]).square()).sqrt()
+    bend = on_axis / (1 + (on_axis[..., None] * centre[..., :2]).square().sum(-1)).sqrt()
     if plane:
         bend = torch.zeros_like(bend)
     behind = indices[-1][:, None]

@@ -4,8 +4,9 @@
 
     points of the stop ──Newton──► points of the first vertex's plane ──trace──► rays in the image
 
-Fields lie along y: angles of an object at infinity, heights of one at a finite distance. The pupil
-is the stop, scaled to a radius of 1, and turned as the light leaves it towards the image.
+Fields are angles of an object at infinity, heights of one at a finite distance: ``[F]`` along y,
+``[F, 2]`` along x and y. The tangents of two angles are the slopes of the light. The pupil is the
+stop, where it lies, scaled to a radius of 1, and turned as the light leaves it towards the image.
 """
 
 import math
@@ -69,9 +70,13 @@ def given_lens(
     check_distance(object_distance)
     light = as_numbers("wavelengths", wavelengths, "metres", dtype=torch.float64)
     heights = as_numbers("fields", fields, "radians or metres", dtype=torch.float64)
-    for name, values in (("fields", heights), ("wavelengths", light)):
-        if values.ndim != 1 or not len(values):
-            raise ValueError(f"{name} must be several in a row, not {tuple(values.shape)}")
+    if light.ndim != 1 or not len(light):
+        raise ValueError(f"wavelengths must be several in a row, not {tuple(light.shape)}")
+    if not len(heights.shape) or not len(heights) or heights.shape[1:] not in ((), (2,)):
+        raise ValueError(
+            "fields must be several in a row, [F] along y or [F, 2] along x and y, not "
+            f"{tuple(heights.shape)}"
+        )
     check_finite("fields", heights, "radians or metres")
     check_wavelength("wavelengths", light)
     if math.isinf(object_distance) and bool((heights.abs() >= math.pi / 2).any()):
@@ -161,13 +166,13 @@ def _aim(lens: GivenLens, points: Tensor) -> tuple[Tensor, Tensor]:
     """Where rays meet the plane of the first vertex ``[F, L, N, 2]``, and whether they hit."""
     a, b, _, _ = (part[:, None] for part in entrance_matrix(lens.surfaces, lens.indices))
     near = 0.0 if math.isinf(lens.object_distance) else 1 / lens.object_distance
-    field = lens.fields[:, None, None]
+    field = _both(lens.fields)
     slope = field.tan() if near == 0 else -field * near
     goal = _goal(lens, points)
     along = a + b * near
     steps = torch.eye(2, dtype=goal.dtype, device=goal.device) * _APART
     with torch.no_grad():
-        middle = torch.stack(torch.broadcast_tensors(torch.zeros_like(field), -b * slope), -1)
+        middle = -b[..., None] * slope
         entrance = ((goal + middle) / along[..., None]).detach()
         size = (_radius(lens) / along.abs())[..., None]
 
@@ -224,20 +229,34 @@ def _each(indices: Sequence[Tensor]) -> list[Tensor]:
     return [index[:, None] for index in indices]
 
 
+def _both(fields: Tensor) -> Tensor:
+    """Fields along x and y, ``[F, 1, 1, 2]``."""
+    if fields.ndim == 1:
+        fields = torch.stack((torch.zeros_like(fields), fields), -1)
+    return fields[:, None, None]
+
+
 def _from_object(lens: GivenLens, entrance: Tensor) -> Rays:
     """Rays from the fields to points ``[..., F, L, N, 2]`` in the plane of the first vertex."""
     x, y = entrance.unbind(-1)
-    field = lens.fields[:, None, None]
     before = lens.indices[0][:, None]
-    if math.isinf(lens.object_distance):
+    if not math.isinf(lens.object_distance):
+        off = entrance - _both(lens.fields)
+        way = torch.cat((off, torch.full_like(off[..., :1], lens.object_distance)), -1)
+        path = way.square().sum(-1).sqrt()
+        direction = way / path[..., None]
+        path = before * path
+    elif lens.fields.ndim == 1:
+        field = lens.fields[:, None, None]
         direction = torch.stack(
             torch.broadcast_tensors(torch.zeros_like(x), field.sin(), field.cos()), -1
         )
         path = before * y * field.sin()
     else:
-        way = torch.stack((x, y - field, torch.full_like(x, lens.object_distance)), -1)
-        path = way.square().sum(-1).sqrt()
-        direction = way / path[..., None]
-        path = before * path
+        slope = _both(lens.fields).tan()
+        forward = (1 + slope.square().sum(-1)).rsqrt()
+        sine = slope * forward[..., None]
+        direction = torch.cat((sine, forward[..., None]), -1).expand(*x.shape, 3)
+        path = before * (entrance * sine).sum(-1)
     position = torch.stack((x, y, torch.zeros_like(x)), -1)
     return Rays(position, direction, path, torch.ones_like(x, dtype=torch.bool))

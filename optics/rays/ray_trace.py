@@ -5,7 +5,8 @@
     rays ──transfer──► intersection ──Snell──► ... ──► rays in the plane of the image
 
 The axis is z, along which light travels. A ray is given in the coordinates of the first vertex and
-comes back in those of the image, whose plane is z = 0. What misses a surface, is reflected totally
+comes back in those of the image, whose plane is z = 0. At a surface with a decentre or a tilt it is
+written in the frame of that surface. What misses a surface, is reflected totally
 or falls outside of a rim is not ``valid``; its numbers stay finite, and so do their gradients.
 """
 
@@ -19,7 +20,7 @@ from optics.quantity import check_tensor, check_wavelength
 
 from .surface import Surface, as_surfaces, has_rim, indices_of, slope_and_sag, stop_of
 
-__all__ = ["Rays", "through", "to_stop", "trace"]
+__all__ = ["Rays", "from_frame", "through", "to_stop", "trace"]
 
 # Newton's steps to an asphere from the conic below it; each doubles the digits.
 _STEPS = 7
@@ -95,11 +96,11 @@ def through(
     ``squares`` is filled with those of the distances from the axis, one for each surface.
     """
     for surface, before, behind in zip(surfaces, indices[:-1], indices[1:], strict=True):
-        rays = _refract(_meet(rays, surface, before, rims=rims), surface, before, behind)
-        x, y, z = rays.position.unbind(-1)
+        rays = _meet(_to_frame(rays, surface), surface, before, rims=rims)
         if squares is not None:
+            x, y, _ = rays.position.unbind(-1)
             squares.append(x**2 + y**2)
-        rays = rays._replace(position=torch.stack((x, y, z - surface.thickness), -1))
+        rays = _onwards(_refract(rays, surface, before, behind), surface)
     rays, way = _to_plane(rays)
     return rays._replace(path=rays.path + indices[-1] * way)
 
@@ -108,10 +109,54 @@ def to_stop(rays: Rays, surfaces: Sequence[Surface], indices: Sequence[Tensor]) 
     """Rays where they meet the surface of the stop, whatever the rims before it."""
     stop = stop_of(surfaces)
     for surface, before, behind in zip(surfaces[:stop], indices[:-1], indices[1:], strict=False):
-        rays = _refract(_meet(rays, surface, before, rims=False), surface, before, behind)
-        x, y, z = rays.position.unbind(-1)
-        rays = rays._replace(position=torch.stack((x, y, z - surface.thickness), -1))
-    return _meet(rays, surfaces[stop], indices[stop], rims=False)
+        rays = _meet(_to_frame(rays, surface), surface, before, rims=False)
+        rays = _onwards(_refract(rays, surface, before, behind), surface)
+    return _meet(_to_frame(rays, surfaces[stop]), surfaces[stop], indices[stop], rims=False)
+
+
+def from_frame(vector: Tensor, tilt: tuple[float | Tensor, float | Tensor]) -> Tensor:
+    """Vectors ``[..., 3]`` in the frame of a tilted surface, in that of the lens."""
+    about_x, about_y = (torch.as_tensor(t, dtype=vector.dtype, device=vector.device) for t in tilt)
+    x, y, z = vector.unbind(-1)
+    z, x = _turned(z, x, about_y)
+    y, z = _turned(y, z, about_x)
+    return torch.stack(torch.broadcast_tensors(x, y, z), -1)
+
+
+def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Places, turned from +x to +y."""
+    cos, sin = angle.cos(), angle.sin()
+    return cos * x - sin * y, sin * x + cos * y
+
+
+def _to_frame(rays: Rays, surface: Surface) -> Rays:
+    """Rays in the frame of a surface: as they are where it has that of the lens."""
+    if surface.is_aligned:
+        return rays
+    about_x, about_y = (
+        torch.as_tensor(-t, dtype=torch.float64, device=rays.path.device) for t in surface.tilt
+    )
+
+    def turned(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        y, z = _turned(y, z, about_x)
+        z, x = _turned(z, x, about_y)
+        return torch.stack(torch.broadcast_tensors(x, y, z), -1)
+
+    x, y, z = rays.position.unbind(-1)
+    return rays._replace(
+        position=turned(x - surface.decentre[0], y - surface.decentre[1], z),
+        direction=turned(*rays.direction.unbind(-1)),
+    )
+
+
+def _onwards(rays: Rays, surface: Surface) -> Rays:
+    """Rays that leave a surface, in the frame of the lens at the next vertex."""
+    x, y, z = rays.position.unbind(-1)
+    if not surface.is_aligned:
+        rays = rays._replace(direction=from_frame(rays.direction, surface.tilt))
+        x, y, z = from_frame(rays.position, surface.tilt).unbind(-1)
+        x, y = x + surface.decentre[0], y + surface.decentre[1]
+    return rays._replace(position=torch.stack((x, y, z - surface.thickness), -1))
 
 
 def _to_plane(rays: Rays) -> tuple[Rays, Tensor]:

@@ -1,5 +1,7 @@
 """Surfaces of revolution of a lens, one behind the other, and the glass between them.
 
+All have one axis, but for those with a decentre or a tilt.
+
 ::
 
     sag z(r) = c r^2 / (1 + sqrt(1 - (1 + k) c^2 r^2)) + a4 r^4 + a6 r^6 + ...
@@ -9,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +22,7 @@ __all__ = [
     "Glass",
     "Surface",
     "as_surfaces",
+    "checked_pair",
     "glass_index",
     "has_rim",
     "indices_of",
@@ -63,6 +67,17 @@ class Surface(NamedTuple):
     index_error: float = 0.0
     """Deviation of the index behind it from that of the material, as of a melt, the same at all
     wavelengths; 0 in air."""
+    decentre: tuple[float | Tensor, float | Tensor] = (0.0, 0.0)
+    """Place of its vertex beside the axis, x and y, metres; paraxial numbers know nothing of it."""
+    tilt: tuple[float | Tensor, float | Tensor] = (0.0, 0.0)
+    """Turn about its vertex, radians: about x, then about the y that has turned with it, see
+    :func:`misalign`; paraxial numbers know nothing of it."""
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether it is one of revolution about the axis of the lens, whatever is trained."""
+        numbers = (*self.decentre, *self.tilt)
+        return not any(isinstance(value, Tensor) or value != 0 for value in numbers)
 
 
 def glass_index(material: Glass, wavelength: float | Tensor) -> Tensor:
@@ -199,7 +214,7 @@ def _checked(number: int, surface: object) -> Surface:
                 check_positive(where, value, unit)
         else:
             check_finite(where, value, unit)
-        numbers[name] = value.double() if isinstance(value, Tensor) else float(value)
+        numbers[name] = _number(value)
     aspheric = surface.aspheric
     if isinstance(aspheric, Tensor):
         if aspheric.ndim != 1:
@@ -234,7 +249,35 @@ def _checked(number: int, surface: object) -> Surface:
             f"index_error of surface {number} must be 0 in air, not {surface.index_error:g}: give "
             "a material"
         )
+    for name in ("decentre", "tilt"):
+        numbers[name] = checked_pair(name, getattr(surface, name), f" of surface {number}")
     return surface._replace(**numbers, material=None if air else material)
+
+
+def checked_pair(name: str, pair: object, where: str = "") -> tuple[float | Tensor, float | Tensor]:
+    """A decentre or tilt of two finite numbers, in a sequence, a Tensor or an array.
+
+    Tensors of one element become float64 scalars.
+    """
+    unit = "radians" if name == "tilt" else "metres"
+    values = tuple(pair) if isinstance(pair, Tensor | np.ndarray) and pair.ndim == 1 else pair
+    if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != 2:
+        raise TypeError(f"{name}{where} must be two numbers, x and y, {unit}, not {pair!r}")
+    for axis, value in zip("xy", values, strict=True):
+        check_scalar(f"{name}{where}, {axis},", value, unit)
+        check_finite(f"{name}{where}, {axis},", value, unit)
+        if name == "tilt" and (not isinstance(value, Tensor) or looked_at(value)):
+            turn = float(value.detach() if isinstance(value, Tensor) else value)
+            if abs(turn) >= math.pi / 2:
+                raise ValueError(
+                    f"tilt{where}, {axis}, must be radians, below pi / 2, not {turn:g}: an arc "
+                    "minute is 2.9e-4"
+                )
+    return _number(values[0]), _number(values[1])
+
+
+def _number(value: float | Tensor) -> float | Tensor:
+    return value.double().reshape(()) if isinstance(value, Tensor) else float(value)
 
 
 def _check_material(number: int, material: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from torch import Tensor
 
-from optics.quantity import index_of, looked_at, one_number
+from optics.quantity import index_of, is_number, looked_at, one_number
 
 from .converter import Converter
 from .mosaic import ColourFilterArray, Demosaicing, Interpolation
@@ -339,10 +339,9 @@ def _efficiencies(value: Any) -> tuple[float, ...]:  # noqa: ANN401 - what a cal
 def _check_single(name: str, value: object) -> None:
     """Raise a TypeError unless the value is one number."""
     _refuse_parameter(name, value)
-    several = hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
     default = value is None and name in ("full_well", "gain")
-    one = isinstance(value, Tensor) and value.numel() == 1
-    if not (default or one) and (several or not hasattr(value, "__float__")):
+    if not default and not is_number(value):
+        several = hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
         advice = (
             ": to vary it between colours, scale the light in front of the sensor, as "
             "ColourFilters and mix_colours do"

@@ -23,8 +23,8 @@ import torch
 import joint
 from classify import LesionPhantom
 from joint.feed import Feed, as_scenes
-from joint.train.ensemble import _Stack
 from joint.train.loop import begun
+from joint.train.stack import Stack
 from joint.train.step import Graph, Passes, steps
 
 CODECS = {
@@ -72,7 +72,7 @@ def epochs(
         for run in runs:
             passed([run], Graph(run))
 
-    return {"stacked": lambda: passed(runs, _Stack(runs, look)), "one by one": one_by_one}
+    return {"stacked": lambda: passed(runs, Stack(runs, look)), "one by one": one_by_one}
 
 
 def _name(device: torch.device) -> str:

@@ -46,7 +46,8 @@ from classify import LesionPhantom
 from compress import Coded
 from joint.feed import Feed, generators
 from joint.system import SystemOutput
-from joint.train import loop, step
+from joint.train import step
+from joint.train.optimizer import make_optimizer
 from joint.train.run import TrainingRun
 from optics import srgb_to_linear
 
@@ -117,7 +118,7 @@ class Ours:
             precision="bfloat16" if half else "float32",
         )
         self.system.to(memory_format=layout(channels_last))  # pyright: ignore
-        optimizer = loop._optimizer(self.system, self.config)
+        optimizer = make_optimizer(self.system, self.config)
         self.run = TrainingRun(self.system, self.objective, optimizer, self.config, {}, None)
         self.graph = step.Graph(self.run)
         self.feed = Feed(self.data, torch.device("cpu"))

@@ -273,7 +273,10 @@ def test_a_head_of_cosines(tmp_path):
     for first, second in (("linear", "cosine"), ("cosine", "linear")):
         source = classify.backbone("resnet_s", 5, head=first)
         save_file(source.state_dict(), tmp_path / "net.safetensors")
-        loaded = classify.backbone("resnet_s", 5, head=second, weights=tmp_path / "net.safetensors")
+        with pytest.warns(UserWarning, match=f"begins anew as a {second} one"):
+            loaded = classify.backbone(
+                "resnet_s", 5, head=second, weights=tmp_path / "net.safetensors"
+            )
         assert torch.equal(loaded.net.stem.weight, source.net.stem.weight)
     with pytest.raises(ValueError, match="head must be one of linear, cosine, not 'round'"):
         classify.backbone("resnet_s", 5, head="round")

@@ -34,6 +34,9 @@ _CALLS = {
         "seed": 0,
     },
 }  # fmt: skip
+_NUMBERS = {
+    "label_smoothing", "focal_gamma", "alpha", "power", "beta", "largest", "scale", "tau", "level",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", ["x", {}, object()])
@@ -44,6 +47,18 @@ def test_what_is_of_another_kind_is_refused_by_name(call, name, wrong):
     call(**_CALLS[call])
     with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b.* (must|not)\b"):
         call(**{**_CALLS[call], name: wrong})
+
+
+@pytest.mark.parametrize("switch", [True, np.True_, torch.tensor(True)])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [(call, name) for call, given in _CALLS.items() for name in given if name in _NUMBERS]
+    + [(classify.predictive_values, name) for name in ("sensitivity", "specificity", "prevalence")],
+)
+def test_true_is_no_number(call, name, switch):
+    given = _CALLS.get(call, {"sensitivity": 0.9, "specificity": 0.9, "prevalence": 0.1})
+    with pytest.raises(TypeError, match=rf"\b{name} must be a number, not (bool|a tensor of bool)"):
+        call(**{**given, name: switch})
 
 
 @pytest.mark.parametrize("number", [1, 0.5, np.float32(0.5), np.int64(1), torch.tensor(0.5)])

@@ -65,7 +65,7 @@ def test_the_head_compares_directions():
     torch.testing.assert_close(
         logits, 20 * features @ head.directions.T / features.norm(dim=1)[:, None]
     )
-    assert logits.abs().max() <= 20
+    assert logits.abs().max() <= 20 * (1 + 1e-6)  # a cosine may round above 1
     with torch.no_grad():
         head.weight *= torch.tensor([0.1, 3.0, 5.0, 1.0, 20.0])[:, None]
     torch.testing.assert_close(head(7 * features), logits)

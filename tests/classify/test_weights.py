@@ -1,4 +1,5 @@
 import re
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -42,7 +43,8 @@ def test_weights_of_torchvision_fit_without_their_head(name, tmp_path):
     with torch.random.fork_rng():
         theirs = getattr(torchvision.models, name)(weights=None, **options)
     save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
-    with torch.random.fork_rng():
+    told = pytest.warns(UserWarning, match=r"weights.safetensors is for 1000 classes, .* for 3$")
+    with torch.random.fork_rng(), told:
         ours = classify.backbone(
             name, 3, image_size=96, in_channels=1, weights=tmp_path / "weights.safetensors"
         )
@@ -152,7 +154,8 @@ def test_weights_of_a_system_are_those_of_its_classifier(name, tmp_path):
     same = classify.backbone(name, 4, weights=tmp_path / "best.safetensors").state_dict()
     assert all(torch.equal(same[key], value) for key, value in old.state_dict().items())
     torch.manual_seed(1)
-    fewer = classify.backbone(name, 2, weights=tmp_path / "best.safetensors").state_dict()
+    with pytest.warns(UserWarning, match="is for 4 classes, and begins anew for 2"):
+        fewer = classify.backbone(name, 2, weights=tmp_path / "best.safetensors").state_dict()
     for key, value in old.state_dict().items():
         assert key.startswith("head.") or torch.equal(fewer[key], value)
 
@@ -173,13 +176,57 @@ def test_a_head_of_the_other_kind_is_left_out(heads, tmp_path):
     torch.manual_seed(0)
     old = classify.backbone("resnet_s", 4, head=heads[0])
     save_file(old.state_dict(), tmp_path / "old.safetensors")
+    told = pytest.warns(UserWarning, match=rf"has (a|no) bias, and begins anew as a {heads[1]} one")
     news = []
-    for path in (None, tmp_path / "old.safetensors"):
+    for path, maybe in ((None, nullcontext()), (tmp_path / "old.safetensors", told)):
         torch.manual_seed(1)
-        news.append(classify.backbone("resnet_s", 4, head=heads[1], weights=path))
+        with maybe:
+            news.append(classify.backbone("resnet_s", 4, head=heads[1], weights=path))
     assert torch.equal(news[1].net.stem.weight, old.net.stem.weight)
     for key, begun in news[0].head.state_dict().items():
         assert torch.equal(news[1].head.state_dict()[key], begun)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        (["weight"], "lacks its weights, and begins anew"),
+        (["bias"], "has no bias, and begins anew as a linear one"),
+        (["weight", "bias"], "net.pth has no last layer, which begins anew"),
+    ],
+)
+def test_a_head_is_loaded_whole_or_not_at_all(lacks, said, tmp_path):
+    state = torchvision.models.resnet18(num_classes=7).state_dict()
+    torch.save({k: v for k, v in state.items() if k.removeprefix("fc.") not in lacks},
+               tmp_path / "net.pth")  # fmt: skip
+    torch.manual_seed(1)
+    begun = classify.backbone("resnet18").head.state_dict()
+    torch.manual_seed(1)
+    with pytest.warns(UserWarning, match=said):
+        made = classify.backbone("resnet18", weights=tmp_path / "net.pth")
+    assert said in made.head_left_out
+    assert all(torch.equal(made.head.state_dict()[key], value) for key, value in begun.items())
+    torch.save(state, tmp_path / "net.pth")
+    made = classify.backbone("resnet18", weights=tmp_path / "net.pth")
+    assert made.head_left_out is None
+    assert torch.equal(made.head.bias, state["fc.bias"])
+
+
+@pytest.mark.parametrize("shape", [(7, 100), (1000, 100), (7,), (7, 512, 1)])
+def test_a_head_for_other_features_is_of_another_net(shape, tmp_path):
+    """Such as that of resnet50, of 2048: no smaller number of classes explains its width."""
+    state = torchvision.models.resnet18(num_classes=7).state_dict()
+    torch.save({**state, "fc.weight": torch.ones(shape)}, tmp_path / "net.pth")
+    said = rf"1 of another shape \(head.weight is {re.escape(str(shape))}, not \(7, 512\)\)"
+    with pytest.raises(ValueError, match=said):
+        classify.backbone("resnet18", weights=tmp_path / "net.pth")
+
+
+def test_a_suffix_may_be_in_capitals(tmp_path):
+    old = classify.backbone("resnet_s").state_dict()
+    save_file(old, tmp_path / "up.SAFETENSORS")
+    again = classify.backbone("resnet_s", weights=tmp_path / "up.SAFETENSORS").state_dict()
+    assert all(torch.equal(again[key], value) for key, value in old.items())
 
 
 @pytest.mark.parametrize(
@@ -193,7 +240,8 @@ def test_weights_that_are_no_finite_floats_are_refused(spoil, tmp_path):
         with pytest.raises(ValueError, match=rf"sound weights of 'resnet_s': 1 are .*\({key}\)"):
             classify.backbone("resnet_s", 4, weights=tmp_path / "spoiled.safetensors")
     # A head that is left out may be whatever it is.
-    classify.backbone("resnet_s", 5, weights=tmp_path / "spoiled.safetensors")
+    with pytest.warns(UserWarning, match="for 4 classes"):
+        classify.backbone("resnet_s", 5, weights=tmp_path / "spoiled.safetensors")
     half = {k: v.bfloat16() if v.is_floating_point() else v for k, v in state.items()}
     save_file(half, tmp_path / "half.safetensors")
     new = classify.backbone("resnet_s", 4, weights=tmp_path / "half.safetensors")

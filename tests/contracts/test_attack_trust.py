@@ -110,7 +110,7 @@ CLOCKS = {
     "joint/saved/lock.py": "written for people, read by nobody",
     "joint/study/live.py": "two dates that one process wrote, shown to people",
     "joint/study/attempt.py": "a date is compared with itself, for equality",
-    "joint/study/race.py": "a date is compared with itself, for equality",
+    "joint/study/race_decision.py": "a date is compared with itself, for equality",
 }
 
 

@@ -344,7 +344,7 @@ WITHOUT_FORMULA = set(
         "distortion_fit energy_limited energy_limited_inverse export_height_map export_plate "
         "fast_size field_coefficients filter_start frequencies fringe_to_noll gaussian_pass "
         "compound_imaging import_height_map import_prescription import_psf lens_penalty lens_spots "
-        "set_stop "
+        "misalign set_stop "
         "interpolate_spectrum "
         "import_plate layered_blur light_budget light_budget_inverse matrix_dft measured_psf "
         "mix_colours mosaic mtf nm_to_noll noll_to_ansi pack_mosaic poisson_log_likelihood "

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -94,15 +95,40 @@ def test_the_check_of_directions_sees_every_form_of_import(tmp_path, monkeypatch
     for text in (
         "import joint.study",
         "from joint import study",
-        "from joint.study.store import Ledger",
+        "from joint.study.ledger import Ledger",
         "from .. import study",
         "from ..study import store",
-        "def f():\n    from ..study.store import Ledger",
+        "def f():\n    from ..study.ledger import Ledger",
     ):
         path.write_text(text)
         assert set(_rooms_imported(path)) == {"study"}, text
     path.write_text("from .study import x\nimport studying")
     assert not list(_rooms_imported(path))
+
+
+# optics is left out for one circle, of pupil/coarse.py and pupil/pupil.py.
+@pytest.mark.parametrize("package", PACKAGES[1:])
+def test_no_import_comes_back_to_its_module(package):
+    # Neither one of a function, nor one for types alone.
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    graph = {name: _modules_imported(path, name) & {*files} for name, path in files.items()}
+    list(TopologicalSorter(graph).static_order())  # or a CycleError, which names them
+
+
+def _modules_imported(path, name):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = name.split(".")[: -node.level] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {stem, *(f"{stem}.{alias.name}" for alias in node.names)}
+    return found
 
 
 def test_no_module_is_named_for_nothing():

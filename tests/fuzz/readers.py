@@ -47,7 +47,7 @@ from joint.picture.file import read_picture
 from joint.saved.folder import RunFolder, read_history, read_result, summarise_run
 from joint.saved.lock import holder_of
 from joint.study.attempt import attempts
-from joint.study.store import read_failure
+from joint.study.ledger import read_failure
 
 CORPUS = Path(__file__).parent / "corpus_readers"
 SECONDS, MEMORY = 10.0, 512

@@ -13,10 +13,10 @@ import joint
 from joint.saved.checkpoint import save_checkpoint
 from joint.saved.folder import RunFolder
 from joint.saved.predictions import Predictions
-from joint.study import Axis, Comparison, Outcome, Plan, Study, create_study
+from joint.study import Axis, Comparison, Outcome, Plan, Race, Study, create_study
 from joint.study.findings.draws import Draws
 from joint.study.findings.inference import Units
-from joint.study.store import ATTEMPTS_FILE
+from joint.study.ledger import ATTEMPTS_FILE
 
 CLASSES = ("a", "b", "c")
 
@@ -164,6 +164,23 @@ def small_base():
 def small_study():
     """Make a study of four designs."""
     return _small_study
+
+
+@pytest.fixture
+def raced(small_study):
+    """Make a study of some lights in a race."""
+
+    def make(rungs=(1, 2, 4), keep=0.5, *, designs=8, seeds=8, metric=None, **changes):
+        lights = tuple(float(10 + number) for number in range(designs))
+        settings = {
+            "axes": {"light": Axis(path="system.sensor.photons", values=lights)},
+            "plan": Plan(resamples=100),
+            "seeds": tuple(range(seeds)),
+            "race": Race(rungs=rungs, keep=keep, metric=metric),
+        }
+        return small_study(**{**settings, **changes})
+
+    return make
 
 
 def _worked_on(ledger):

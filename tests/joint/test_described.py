@@ -12,7 +12,7 @@ import classify
 import compress
 import joint
 import optics
-from joint.described import described, differing, part_of
+from joint.described import _shown, described, differing, part_of
 
 
 def _net(**options):
@@ -186,6 +186,12 @@ class _Holding(nn.Module):
         ({"a": 0.1 + 0.2}, {"a": 0.3}, None),
         ({"a": 0.3}, {"b": 0.3}, "held={'a': 0.3} there, held={'b': 0.3} here"),
         ({1: 0.5}, {1: 0.6}, "held={'1': 0.5} there, held={'1': 0.6} here"),
+        (
+            {1: 2, "1": 3},
+            {1: 4, "1": 3},
+            "held=[['1', 3], [1, 2]] there, held=[['1', 3], [1, 4]] here",
+        ),
+        ({1: 2, "1": 3}, {"1": 3, 1: 2}, None),
         (np.True_, np.False_, "held=True there, held=False here"),
         (1 + 2j, 1 + 3j, "held=[1.0, 2.0] there, held=[1.0, 3.0] here"),
         ({"b", "a"}, {"a", "b"}, None),
@@ -207,6 +213,25 @@ def test_the_normalisation_of_a_classifier_is_a_setting():
     ours.mean.fill_(0.25)
     ours.deviation *= 2
     assert _loaded(theirs, ours).startswith("deviation=[")
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_a_classifier_is_the_same_in_half_precision(precision):
+    theirs, ours, other = _net(), _net().to(precision), _net()
+    assert not torch.equal(ours.mean.float(), theirs.mean)
+    assert _loaded(theirs, ours) is None
+    other.deviation *= 1.01
+    assert _loaded(ours, other).startswith("deviation=[")
+
+
+def test_a_value_with_commas_is_left_out_whole():
+    class Centred(nn.Module):
+        def extra_repr(self):
+            return "n=3, centre=((1, 2), [3, 4]), f(a, b), momentum={'a': 1, 'b': 2}"
+
+    told = _shown(Centred(), ("centre", "momentum", "other"))
+    assert told == "n=3, f(a, b)"
+    assert _shown(Centred(), ("n",)).startswith(", centre=((1, 2), [3, 4]), f(a, b)")
 
 
 def test_where_a_net_of_timm_is_from_is_no_setting():

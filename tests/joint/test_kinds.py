@@ -25,11 +25,11 @@ def system():
 LIMITS = {"photons": 1.0}
 OF_A_SYSTEM_AND_SCENES = {
     "evaluate": joint.evaluate,
-    "attribute": analysis.attribute,
+    "accuracy_losses": analysis.accuracy_losses,
     "contrast_dependence": analysis.contrast_dependence,
     "information": analysis.information,
     "kept": lambda system, dataset: analysis.kept({"one": system}, dataset),
-    "ledger": analysis.ledger,
+    "system_costs": analysis.system_costs,
     "measure_contrast": lambda system, dataset: analysis.measure_contrast(dataset, system=system),
     "rate_map": analysis.rate_map,
     "recall_against_contrast": analysis.recall_against_contrast,
@@ -104,7 +104,7 @@ def _told(dataset, classes):
     )
 
 
-JUDGED = ("evaluate", "ledger", "measure_contrast", "recall_against_contrast", "tolerance")
+JUDGED = ("evaluate", "measure_contrast", "recall_against_contrast", "system_costs", "tolerance")
 
 
 @pytest.mark.parametrize("name", JUDGED)

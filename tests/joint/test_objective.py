@@ -58,8 +58,6 @@ def test_a_penalty_is_added_as_it_is_whatever_the_pictures():
     torch.testing.assert_close(unweighted.total, 2 * losses.task)
     with pytest.raises(ValueError, match=r"weight of 0\.1 for penalty, but .* no front end with"):
         objective(_output(), LABELS)
-    assert joint.Objective().model_dump_json() == joint.Objective(penalty=0).model_dump_json()
-    assert "penalty" not in joint.Objective().model_dump_json()
 
 
 def test_training_smooths_weighs_and_adjusts_and_evaluation_does_not():
@@ -410,8 +408,7 @@ def test_a_rate_target_weighs_the_rate_by_what_acts_and_leaves_it_out_without():
     assert joint.Objective.rate_distortion(0.01).rate_target is None
 
 
-def test_a_rate_target_is_in_no_file_of_a_run_without_one():
-    assert "rate_target" not in joint.Objective(rate=0.1).model_dump_json()
+def test_a_rate_target_comes_back_from_json():
     aimed = joint.Objective(rate=0.1, rate_target=0.25)
     assert joint.Objective.model_validate_json(aimed.model_dump_json()) == aimed
 

@@ -144,7 +144,7 @@ def test_whole_numbers_are_told_from_others():
 def test_quantities_are_real_and_floating_point():
     parameter = nn.Parameter(torch.ones(2))
     assert quantity.as_real("alpha", parameter) is parameter
-    for value in (1, 1.0, np.float64(1), torch.tensor(1), torch.tensor(True)):
+    for value in (1, 1.0, np.float64(1), torch.tensor(1)):
         given = quantity.as_real("alpha", value)
         assert torch.equal(given, torch.tensor(1.0))
         assert given.dtype == torch.get_default_dtype()
@@ -183,6 +183,40 @@ def test_what_is_no_number_is_called_by_its_name(value):
             check("focus", value, "metres")
     for number in (1, 2.0, np.float32(3), np.ones(()), torch.ones(2)):
         quantity.check_number("focus", number)
+
+
+@pytest.mark.parametrize(
+    "switch", [True, False, np.True_, np.array(True), torch.tensor(True), torch.tensor(False)]
+)
+def test_true_is_no_number(switch):
+    assert not quantity.is_number(switch)
+    assert quantity.index_of(switch) is None
+    for check in (
+        quantity.check_number,
+        quantity.check_finite,
+        quantity.check_scalar,
+        quantity.one_number,
+        quantity.as_real,
+        quantity.as_numbers,
+        lambda name, value: quantity.check_between(name, value, 0, 1),
+    ):
+        with pytest.raises(TypeError, match=r"focus must be (one number|numbers).*(True|False)"):
+            check("focus", switch)
+    with pytest.raises((TypeError, ValueError), match=r"focus must be .*(True|False|bool)"):
+        quantity.check_positive("focus", switch)
+    for check in (quantity.whole_number, lambda name, value: quantity.image_size(value, name)):
+        with pytest.raises(ValueError, match=r"focus must be .*whole number.*(True|False)"):
+            check("focus", switch)
+    quantity.check_number("pattern", torch.tensor([True, False]))  # of open and closed cells
+
+
+def test_one_number_is_real():
+    for number in (1, np.float32(2), np.ones(()), torch.tensor(1.0), torch.ones(1)):
+        assert quantity.is_number(number)
+    for other in ("1", None, 1j, torch.tensor(1j), torch.ones(2), np.ones(2), [1.0]):
+        assert not quantity.is_number(other)
+    with pytest.raises(TypeError, match="focus must be one number, not 1j"):
+        quantity.check_scalar("focus", torch.tensor(1j))
 
 
 def test_what_has_no_unit_is_told_without_one():

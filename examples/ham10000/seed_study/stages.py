@@ -33,10 +33,10 @@ from joint import (
     build_system,
     evaluate,
     fit,
-    hold,
     is_done,
     load_checkpoint,
     load_weights,
+    lock_run,
     save_config,
 )
 from joint.config.codecs import CodecConfig
@@ -135,7 +135,7 @@ def run_stage(
     """
     if is_done(stage.folder(root)):
         return True
-    with hold(stage.folder(root)) as folder:
+    with lock_run(stage.folder(root)) as folder:
         if is_done(folder.path):
             return True
         folder.begin()

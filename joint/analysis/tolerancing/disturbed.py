@@ -201,8 +201,7 @@ class Tilted(FrontEnd):
         scene_at = self.inner.scene_distance
         focus = pupil.focus if scene_at is None else scene_at
         # In focus is a step, exactly, and infinity a distance.
-        away = pupil.entrance_pupil
-        psfs = self.inner.psf(distance=1 / (steps * step + 1 / (focus + away)) - away)
+        psfs = self.inner.psf(distance=pupil.defocused(focus, steps * step))
         shares = (1 - (place - steps[:, None, None]).abs()).clamp_min(0).to(psfs.dtype)
         light = self.inner.placed(scene)
         image = convolve(light * shares[0], psfs[0], boundary=self.inner.boundary)

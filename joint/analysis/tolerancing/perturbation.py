@@ -76,6 +76,10 @@ Perturbation = Literal[
     "radius",
     "thickness",
     "index",
+    "surface_decentre",
+    "surface_tilt",
+    "element_decentre",
+    "element_tilt",
 ]
 
 #: Names of the perturbations.

@@ -235,15 +235,19 @@ def robustness(
     radius             of a surface of a traced lens, a fraction more
     thickness          from it to the next surface, metres more
     index              behind it, more, the same at all wavelengths
+    surface_decentre   of a surface of a traced lens in a random direction, micrometres
+    surface_tilt       of it about its vertex in a random direction, arc minutes
+    element_decentre   of an element of it, the glass between air and air, micrometres
+    element_tilt       of it about its first vertex, arc minutes
     ================== =============================================================================
 
     In a pupil with several elements, each is decentred and turned separately, ``decentre.0``,
     ``decentre.1``, ... in the order of ``pupil.elements``; :func:`alignment` moves some together.
-    Each surface of a traced lens has its own errors, ``radius.0``, ``radius.1``, ...
-    (:func:`surface_error`). Further ones are :func:`zernike_error`, :func:`wavefront_error` and
-    your own :class:`Imperfection`. A thin lens that is tilted by an angle tilts its image by
-    ``1 + s'/s`` times as much (Scheimpflug), with s and s' from the lens to the scene and to the
-    image: ``tilt_x`` and ``tilt_y`` represent this too.
+    Each surface and element of a traced lens has its own errors, ``radius.0``, ``radius.1``, ...,
+    ``element_tilt.0``, ... (:func:`surface_error`). Further ones are :func:`zernike_error`,
+    :func:`wavefront_error` and your own :class:`Imperfection`. A thin lens that is tilted by an
+    angle tilts its image by ``1 + s'/s`` times as much (Scheimpflug), with s and s' from the lens
+    to the scene and to the image: ``tilt_x`` and ``tilt_y`` represent this too.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from joint.feed import derive_seed
 from joint.kinds import check_kinds
 from joint.record import as_json
 from joint.system import ImagingSystem
-from optics.quantity import whole_number
+from optics.quantity import is_number, whole_number
 
 from .imperfection import Imperfection, rounded_down
 from .merit import Merit, merit_of
@@ -306,7 +306,7 @@ def tolerance(
     Raises
     ------
     TypeError
-        When ``system`` is not a system, or ``dataset`` not a data set.
+        When ``system`` is not a system, or ``dataset`` not a data set, or a limit no number.
     ValueError
         For a perturbation that is unknown or that the system cannot have, limits outside of its
         range, fewer than two devices, a measure that the system does not have or that is not a
@@ -316,7 +316,8 @@ def tolerance(
     -----
     UserWarning
         Once, if the window of the PSF cuts off more light at some level than for the design: that
-        light is then missing. Tilts, and patterns that are random in each sample, are not checked.
+        light is then missing. Tilts of the sensor, and patterns that are random in each sample, are
+        not checked.
     """
     check_kinds(system, dataset)
     devices = whole_number("devices", devices, least=2)
@@ -396,6 +397,8 @@ def ranges(
 
     Raises
     ------
+    TypeError
+        For a limit that is no number: text and True are none.
     ValueError
         For a perturbation that is unknown or that the system cannot have, or limits outside of its
         range.
@@ -424,16 +427,18 @@ def ranges(
 
 def _ends(kind: Imperfection, limit: Limits, nominal: float) -> tuple[float, float]:
     """Lowest and highest level of a tolerance as it was given."""
-    try:
-        if isinstance(limit, tuple | list):
-            low, high = map(float, limit)
-            return low, high
-        width = float(limit)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{kind.name} takes half the width of its tolerance in {kind.unit}, or (lowest, "
-            f"highest), not {limit!r}"
-        ) from error
+    rule = (
+        f"{kind.name} takes half the width of its tolerance in {kind.unit}, or (lowest, highest), "
+        f"not {limit!r}"
+    )
+    ends = limit if isinstance(limit, tuple | list) else (limit,)
+    if not all(map(is_number, ends)):
+        raise TypeError(rule)
+    if isinstance(limit, tuple | list):
+        if len(limit) != 2:
+            raise ValueError(rule)
+        return float(limit[0]), float(limit[1])
+    width = float(limit)
     if kind.circular:
         return 0.0, width
     return (width, width) if kind.drawn else (nominal - width, nominal + width)

@@ -1,6 +1,6 @@
 """Note of ``list`` and ``report`` on designs that a search drew at random."""
 
-from joint.study.store import Ledger
+from joint.study.ledger import Ledger
 
 __all__ = ["tell_chance"]
 

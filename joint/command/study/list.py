@@ -10,7 +10,7 @@ import tyro
 from joint.command.options import check_file
 from joint.saved.checkpoint import write_atomically
 from joint.study.findings.table import rows, to_csv, to_json, to_text
-from joint.study.race import race_note
+from joint.study.race_decision import race_note
 from joint.study.store import open_study
 
 from .by_chance import tell_chance

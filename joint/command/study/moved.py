@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from joint.run.complete import places
-from joint.study.store import Ledger
+from joint.run.resume import places
+from joint.study.ledger import Ledger
 
 __all__ = ["Moved"]
 

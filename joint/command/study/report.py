@@ -13,8 +13,9 @@ from joint.report.figures import FigureFormat, figures_in
 from joint.saved.checkpoint import check_writable, write_atomically
 from joint.settings import OptionError
 from joint.study.findings.report import report
+from joint.study.ledger import RUNS_FOLDER, without_weights
 from joint.study.page.whole import study_html, write_study_html
-from joint.study.store import RUNS_FOLDER, open_study, without_weights
+from joint.study.store import open_study
 
 from .by_chance import tell_chance
 

@@ -17,13 +17,14 @@ from joint.device import usable_device
 from joint.settings import ConfigError, OptionError
 from joint.study.create import create_study
 from joint.study.findings.report import report
+from joint.study.ledger import Ledger
 from joint.study.process_pool import WorkerLost
 from joint.study.ray_pool import RayEach
 from joint.study.rehearsal import rehearse
 from joint.study.sampler import Search
 from joint.study.search import check_search
 from joint.study.space import levels_shown, load_study
-from joint.study.store import STUDY_FILE, Ledger, open_study
+from joint.study.store import STUDY_FILE, open_study, refreshed
 from joint.study.work import run_study
 
 from .moved import Moved
@@ -131,7 +132,7 @@ def main(arguments: Sequence[str]) -> int:
     except WorkerLost as error:
         print(f"lens2label: {error}", file=sys.stderr)
         return 1
-    ledger = ledger.refreshed()
+    ledger = refreshed(ledger)
     tally = ledger.tally()
     if not options.quiet:
         print(report(ledger))
@@ -185,7 +186,7 @@ def _show_plan(options: RunOptions) -> None:
     print(f"{designs} designs x {seeds} seeds: {_runs_wanted(ledger)}")
     if options.earlier is not None:
         there = replace(ledger, folder=open_study(options.earlier).folder)
-        known = (there if search else there.refreshed()).tally().done
+        known = (there if search else refreshed(there)).tally().done
         print(f"of which {known} are done in {options.earlier}")
     first = " in the first round of the search" if designs > len(ledger.designs) else ""
     print(f"\ndesigns{first}:")

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from joint.saved.checkpoint import CheckpointError
 from joint.settings import ConfigError
+from joint.study.ledger import Ledger, check_design
 from joint.study.space import numbers_shown
-from joint.study.store import Ledger, check_design
 from joint.train.augment import augmentation
 
 from .element import Orientation, load_element

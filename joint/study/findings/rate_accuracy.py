@@ -32,10 +32,10 @@ from joint.judge.metric import check_study_metric, lower_is_better
 from joint.record import Record
 from joint.settings import NoneConfig
 from joint.study.axis import Design
+from joint.study.ledger import Ledger
 from joint.study.paths import is_within
 from joint.study.significance import holm, smallest_p
 from joint.study.space import levels_shown
-from joint.study.store import Ledger
 
 from .draws import Draws, resample
 from .inference import degrees_of_freedom, student, variance_of

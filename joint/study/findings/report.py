@@ -16,6 +16,7 @@ from joint.cells import aligned, as_csv
 from joint.judge.metric import lower_is_better, scores_nothing
 from joint.record import as_json
 from joint.study.axis import Design
+from joint.study.ledger import Ledger, Tally, check_design, is_machine_fault
 from joint.study.provenance import (
     EnvironmentDifference,
     changed_inputs,
@@ -23,11 +24,11 @@ from joint.study.provenance import (
     environment_differences,
     other_pictures,
 )
-from joint.study.race import race_note, seeds_ended
+from joint.study.race_decision import race_note, seeds_ended
 from joint.study.sampler import Listed
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair, levels_shown, numbers_shown
-from joint.study.store import Ledger, Tally, check_design, done_before, is_machine_fault
+from joint.study.store import done_before
 from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, merged_notes, score

@@ -21,11 +21,12 @@ from joint.config.faults import fault_line
 from joint.judge.metric import check_study_metric, scores_nothing
 from joint.record import Record
 from joint.study.axis import Design
+from joint.study.ledger import Ledger, is_machine_fault
 from joint.study.provenance import changed_inputs, changed_note, other_pictures
 from joint.study.requirements import Bound, Requirements, check_reached
 from joint.study.significance import holm
 from joint.study.space import levels_shown, numbers_shown
-from joint.study.store import Ledger, done_before, is_machine_fault
+from joint.study.store import done_before
 
 from .draws import Draws, resample
 from .inference import Outcome, merged_notes

@@ -16,9 +16,9 @@ from joint.saved.folder import PREDICTIONS_FILE, RESULT_FILE
 from joint.saved.predictions import Predictions
 from joint.study.axis import Design, Level
 from joint.study.derived import cost
+from joint.study.ledger import Ledger, PlannedRun, PlannedRunState, read_failure
 from joint.study.sampler import MEASURED_COSTS
 from joint.study.space import levels_shown
-from joint.study.store import Ledger, PlannedRun, RunState, read_failure
 
 from .inference import Outcome
 
@@ -47,7 +47,7 @@ class Row:
 
     digest: str
     """Name of the run folder."""
-    state: RunState
+    state: PlannedRunState
     design: int
     """Number of the design."""
     levels: Design
@@ -231,7 +231,7 @@ def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
     return found
 
 
-def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
+def _row(ledger: Ledger, run: PlannedRun, state: PlannedRunState) -> Row:
     numbers: dict[str, float | None] = {}
     best = error = message = None
     if state == "done":

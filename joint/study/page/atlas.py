@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from joint.report.page import Html, note, number, picture, table
 from joint.study.findings.atlas import atlas, learned_elements
 from joint.study.findings.stability import ORIENTATIONS, Atlas, Learned, by_reason
+from joint.study.ledger import Ledger
 from joint.study.space import levels_shown, numbers_shown
-from joint.study.store import Ledger
 
 from .elements import atlas_figure, contact_figures
 

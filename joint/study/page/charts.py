@@ -28,7 +28,7 @@ from joint.study.findings.rate_accuracy import RateAccuracy, RateFamily
 from joint.study.findings.report import DesignSummary
 from joint.study.findings.selection import Selection
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # slow to import, and only a figure needs it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 

@@ -13,7 +13,7 @@ from joint.study.findings.stability import Atlas, Learned
 
 from .charts import level_words
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # slow to import, and only a figure needs it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 

@@ -12,9 +12,9 @@ from joint.study.findings.front import Front, fronts
 from joint.study.findings.rate_accuracy import rate_accuracy
 from joint.study.findings.report import DesignSummary, StudyReport, known_costs
 from joint.study.findings.table import Row, front_costs
+from joint.study.ledger import Ledger
 from joint.study.significance import seeds_for_claim
 from joint.study.space import levels_shown
-from joint.study.store import Ledger
 
 from .charts import (
     designs_figure,

@@ -44,9 +44,9 @@ from joint.study.findings.report import StudyReport, report
 from joint.study.findings.selection import Selection
 from joint.study.findings.statistics import PairedDifference
 from joint.study.findings.table import Row, outcomes, rows, to_csv
+from joint.study.ledger import Ledger, read_failure
 from joint.study.sampler import Sampler
 from joint.study.space import levels_shown
-from joint.study.store import Ledger, read_failure
 from joint.study.validation import epochs_of
 
 from .atlas import elements as learned

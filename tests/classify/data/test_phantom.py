@@ -249,7 +249,7 @@ def test_whole_numbers_are_asked_for(name):
 @pytest.mark.parametrize("name", ["difficulty", "contrast", "balance", "blur"])
 def test_numbers_are_asked_for(name):
     for given in ("high", "0", None, [0.5]):
-        with pytest.raises(TypeError, match=f"{name} must be a number, got "):
+        with pytest.raises(TypeError, match=f"{name} must be a number, not "):
             classify.LesionPhantom(3, **{name: given})
 
 

@@ -5,7 +5,7 @@ import pytest
 from commands import MISTAKE, run
 
 import joint
-from joint.saved.folder import hold
+from joint.saved.folder import lock_run
 
 
 def test_runs_of_any_origin_are_written_for_tensorboard(trained, tmp_path, capsys, monkeypatch):
@@ -43,7 +43,7 @@ def test_runs_of_any_origin_are_written_for_tensorboard(trained, tmp_path, capsy
 def test_runs_lists_what_is_there(trained, tmp_path, capsys):
     joint.save_config(joint.RunConfig(), tmp_path / "begun")
     (tmp_path / "done").symlink_to(trained)
-    with hold(tmp_path / "begun"):
+    with lock_run(tmp_path / "begun"):
         status, out, _ = run(capsys, "runs", tmp_path)
     assert status == 0
     begun, done = out.splitlines()

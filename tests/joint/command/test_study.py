@@ -25,7 +25,7 @@ from joint.study import (
     work,
 )
 from joint.study.attempt import attempts
-from joint.study.store import ATTEMPTS_FILE
+from joint.study.ledger import ATTEMPTS_FILE
 
 RUN, WORK = "joint.command.study.run.run_study", "joint.command.study.work.work"
 """What trains, where it can be replaced."""

@@ -5,6 +5,7 @@ from commands import MISTAKE, OPTION, TINY, run
 
 from joint import load_run
 from joint.analysis import sensitivity, tolerance, zernike_error
+from joint.cli import main
 from joint.command.tolerance import read_limits
 from joint.settings import OptionError
 
@@ -12,8 +13,6 @@ from joint.settings import OptionError
 @pytest.fixture(scope="module")
 def lens(tmp_path_factory):
     """A run with a lens, which is barely trained."""
-    from joint.cli import main
-
     folder = tmp_path_factory.mktemp("tolerance") / "lens"
     options = ["--front-end", "lens", "--system.front-end.element", "phase", "--quiet"]
     assert main(["train", "--output", str(folder), *options, *TINY]) == 0
@@ -101,3 +100,25 @@ def test_terms_and_groups_have_names():
     assert (turned.name, angle) == ("rotation.0+2", 1.0)
     with pytest.raises(OptionError, match=r"decentre\.1\+1"):
         read_limits(["decentre.1+1=0.1"])
+
+
+def test_parts_of_a_traced_lens_have_names():
+    found = read_limits(["element_tilt.0=3", "element_tilt.0-1=1:3", "surface_tilt.1-2=2"])
+    assert [(kind.name, limit) for kind, limit in found.items()] == [
+        ("element_tilt.0", 3.0),
+        ("element_tilt.0-1", (1.0, 3.0)),
+        ("surface_tilt.1-2", 2.0),
+    ]
+    with pytest.raises(OptionError, match=r"radius\.0-1=1: radius is one surface's own"):
+        read_limits(["radius.0-1=1"])
+    for row in ("element_tilt.0.x", "element_tilt.0-1.y"):
+        with pytest.raises(OptionError, match=f"{row} is a row of results: .* {row[:-2]}$"):
+            read_limits([f"{row}=3"])
+
+
+def test_help_names_the_tolerances_of_a_traced_lens_with_their_units(capsys):
+    with pytest.raises(SystemExit):
+        main(["tolerance", "--help"])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "surface_decentre (micrometres) and surface_tilt (arc minutes)" in told
+    assert "element_decentre and element_tilt (the same)" in told

@@ -65,7 +65,6 @@ def test_options_reach_the_codec():
     assert built(joint.AutoencoderConfig(width_ratio=6, latent_bits=8), 1).latent_bits == 8
     assert built(joint.KMeansConfig(colors=5), 3).colors == 5
     assert built(joint.KMeansConfig(), 3).temperature is None
-    # As run folders of before have it.
     stored = joint.KMeansConfig.model_validate_json('{"kind": "kmeans", "temperature": 0.001}')
     assert built(stored, 3).temperature == 0.001
     assert '"temperature":0.001' in stored.model_dump_json()

@@ -25,8 +25,7 @@ def _build(colour, bands=5):
         return joint.build_front_end(config, (16, 16), bands)
 
 
-def test_as_it_is_each_band_is_a_channel_and_no_digest_changes():
-    assert "colour" not in joint.LensConfig().model_dump()
+def test_as_it_is_each_band_is_a_channel():
     assert _build({}).colour is None
     assert _build({}).out_channels == 5
 
@@ -69,12 +68,16 @@ def test_a_lens_takes_the_bands_of_its_scenes():
     assert config.system.front_end.wavelengths == _BANDS
     again = joint.RunConfig.model_validate_json(config.model_dump_json())
     assert (again, again.digest()) == (config, config.digest())
-    assert _run({}).system.front_end.wavelengths is None  # as in older folders
-    other = {**_LENS, "colour": {"filters": "fixed"}, "wavelengths": (500e-9, 600e-9)}
-    with pytest.raises(ValidationError, match="not those of the scenes, data"):
-        joint.RunConfig(
-            data={"kind": "phantom", "wavelengths": _BANDS}, system={"front_end": other}
-        )
+    assert _run({}).system.front_end.wavelengths == _BANDS  # without colours, too
+    data = {"kind": "phantom", "wavelengths": _BANDS}
+    for colour in ({}, {"filters": "fixed"}):
+        other = {**_LENS, "colour": colour, "wavelengths": (500e-9, 600e-9)}
+        with pytest.raises(ValidationError, match="not those of the scenes, data"):
+            joint.RunConfig(data=data, system={"front_end": other})
+    # Of one channel or several, those within a channel are not those of the scenes.
+    within = {**_LENS, "wavelengths": (500e-9, 600e-9), "spectral_response": (0.5, 0.5)}
+    made = joint.RunConfig(data=data, system={"front_end": within}).system.front_end
+    assert made.wavelengths == (500e-9, 600e-9)
 
 
 def test_a_psf_with_colours_is_at_the_bands_of_its_scenes(tmp_path):
@@ -84,7 +87,7 @@ def test_a_psf_with_colours_is_at_the_bands_of_its_scenes(tmp_path):
     for wavelengths in (None, _BANDS):
         given = {"front_end": {**psf, "wavelengths": wavelengths}}
         made = joint.RunConfig(data=data, system=given).system.front_end
-        assert made.wavelengths == wavelengths  # as in older folders
+        assert made.wavelengths == wavelengths  # it checks for itself whether it needs them
     other = {**psf, "wavelengths": tuple(band + 1e-9 for band in _BANDS)}
     with pytest.raises(ValidationError, match="not those of the scenes, data"):
         joint.RunConfig(data=data, system={"front_end": other})

@@ -129,7 +129,6 @@ def test_its_penalty_asks_for_its_own_least_thicknesses():
     assert repr(_config()) != repr(_config(**least))
     plain = {"centre": 1e-3, "edge": 1e-3, "air": 1e-4}
     assert _config(**plain).model_dump_json() == _config().model_dump_json()
-    assert not {*least} & {*_config().model_dump()}
 
 
 # --------------------------------------------------------------------------- numbers that are kept
@@ -142,7 +141,7 @@ def test_surfaces_are_plain_numbers_in_json():
     assert again.digest() == config.digest()
     written = config.model_dump(mode="json")["system"]["front_end"]
     assert written["surfaces"][1]["curvature"] == 800.0
-    assert "radius" not in written["surfaces"][1]
+    assert written["surfaces"][1]["radius"] is None
     assert written["focus"] == "inf"
     # One lens, one digest, however its surface is written.
     bent = [*_SINGLET[:1], {**_SINGLET[1], "radius": None, "curvature": 800.0}, *_SINGLET[2:]]

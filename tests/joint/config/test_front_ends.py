@@ -24,7 +24,6 @@ def test_a_fourier_filter_may_be_lit_by_a_disc_and_be_read_by_whole_pixels():
     config = joint.FourierConfig(illumination="partial", source_radius=0.05, oversample=2, margin=0)
     element = joint.build_front_end(config, (16, 16), 3)
     assert (element.illumination, element.source_radius, element.oversample) == ("partial", 0.05, 2)
-    assert {"source_radius", "oversample"}.isdisjoint(joint.FourierConfig().model_dump())
     with pytest.raises(ValidationError, match="source_radius is for illumination='partial'"):
         joint.FourierConfig(source_radius=0.05)
     widest = {"illumination": "partial", "source_radius": 0.5, "source_inner_radius": 0.5}
@@ -41,8 +40,6 @@ def test_a_fourier_filter_may_be_lit_by_a_ring():
     assert repr(built) == repr(wanted)
     assert torch.equal(built.tilts, wanted.tilts)
     assert torch.equal(built.raw, wanted.raw)
-    # A run on a disc is what it was before there were rings.
-    assert "source_inner_radius" not in joint.FourierConfig(illumination="partial").model_dump()
     with pytest.raises(ValidationError, match="source_inner_radius is for illumination='par"):
         joint.FourierConfig(source_inner_radius=0.05)
     with pytest.raises(ValidationError, match=r"at most source_radius=0\.1 cycles/pixel, not 0\.2"):
@@ -58,7 +55,6 @@ def test_a_stop_that_leaves_a_lamp_uncovered_is_warned_of():
 def test_a_fourier_filter_may_see_phase_objects():
     config = joint.FourierConfig(start="phase_contrast", phase_depth=0.4)
     assert joint.build_front_end(config, (16, 16), 1).phase_depth == 0.4
-    assert "phase_depth" not in joint.FourierConfig().model_dump()
     with pytest.raises(ValidationError, match="incoherent light does not show phases"):
         joint.FourierConfig(illumination="incoherent", phase_depth=0.4)
 

@@ -111,8 +111,7 @@ def test_an_obscured_lens_keeps_its_element_and_can_be_toleranced():
         assert light == pytest.approx(1 - 0.4**2, abs=0.02)
 
 
-def test_an_obscuration_is_swept_and_leaves_older_digests_as_they_were():
-    assert "obscuration" not in joint.LensConfig().model_dump_json()
+def test_an_obscuration_is_swept():
     given = joint.LensConfig(obscuration=0.3)
     assert joint.LensConfig.model_validate_json(given.model_dump_json()) == given
     for part in (-0.1, 1.0):
@@ -131,12 +130,6 @@ def test_aberrations_point_where_they_say():
 
 
 def test_aberrations_are_swept_by_a_study_and_come_back_from_json():
-    assert (
-        joint.LensConfig()
-        .model_dump()
-        .keys()
-        .isdisjoint({"astigmatism", "coma", "spherical", "zernike"})
-    )
     config = joint.LensConfig(coma=0.1, zernike={4: 0.2, 22: -0.1})
     assert joint.LensConfig.model_validate_json(config.model_dump_json()) == config
     assert len({config, joint.LensConfig(coma=0.1)}) == 2
@@ -192,7 +185,6 @@ def test_a_relief_may_be_deeper_than_a_wave():
     torch.testing.assert_close(
         relief.height - 2.5e-6, one.height - one.period / 2, rtol=0, atol=2e-9
     )
-    assert joint.LensConfig(**options).model_dump().keys().isdisjoint({"max_height"})
 
 
 def test_a_lens_may_restore_its_pictures():
@@ -203,7 +195,6 @@ def test_a_lens_may_restore_its_pictures():
     assert torch.equal(plain.combine(raw), raw)
     expected = optics.wiener(raw, restoring.psf(), noise_to_signal=0.05)
     torch.testing.assert_close(restoring.combine(raw), expected)
-    assert joint.LensConfig().model_dump().keys().isdisjoint({"restoration"})
 
 
 def test_a_lens_may_be_focused_on_one_distance_and_see_scenes_at_others():
@@ -217,8 +208,6 @@ def test_a_lens_may_be_focused_on_one_distance_and_see_scenes_at_others():
     waves = 2.5e-3**2 / 8 * (1 / 0.4 - 1 / 0.5) / 545e-9
     blurred = lens.psf(distance=0.4)[1].amax() / sharp.psf()[1].amax()
     assert float(blurred) == pytest.approx(np.sinc(waves) ** 2, abs=0.02)
-    plain = joint.LensConfig().model_dump()
-    assert plain.keys().isdisjoint({"focus", "working_distances"})
 
 
 def test_distances_reach_to_infinity_and_back_from_json():
@@ -247,7 +236,6 @@ def test_a_camera_of_small_pixels_loses_and_makes_no_light():
         pupil_spacing=lens.pupil.spacing, pixel_pitch=1.55e-6 / 3, size=93,
     )  # fmt: skip
     torch.testing.assert_close(lens.psf(), optics.bin_pixels(one[None], 3)[0])
-    assert "oversample" not in joint.LensConfig().model_dump()
 
 
 def test_a_lens_may_distort_colour_and_shade_its_field():
@@ -265,8 +253,6 @@ def test_a_lens_may_distort_colour_and_shade_its_field():
     shade = projection.illumination((32, 32))
     expected = optics.convolve(projection(scene), lens.psf(), boundary="replicate") * shade
     torch.testing.assert_close(lens(scene), expected)
-    new = {"distortion", "lateral_colour", "half_field"}
-    assert joint.LensConfig().model_dump().keys().isdisjoint(new)
 
 
 def test_axial_colour_is_the_defocus_of_a_lens_of_another_focal_length():
@@ -296,7 +282,6 @@ def test_axial_colour_is_the_defocus_of_a_lens_of_another_focal_length():
     # A singlet of BK7: sharpest in blue nearer to it by 1 / V = 1.6 % of its focal length.
     index = [optics.refractive_index("n_bk7", w) for w in (486.1327e-9, 587.5618e-9, 656.2725e-9)]
     assert (index[0] - index[2]) / (index[1] - 1) == pytest.approx(0.0156, abs=1e-4)
-    assert joint.LensConfig().model_dump().keys().isdisjoint({"axial_colour", "singlet"})
 
 
 def test_a_singlet_has_the_focal_lengths_of_its_glass():
@@ -424,6 +409,15 @@ def test_the_width_of_a_pixel_is_compared_with_the_spot_of_a_near_focus():
         joint.LensConfig(pixel_pitch=3e-6, **options)
     with pytest.raises(ValidationError, match=r"lambda s' / D = 4\.4e-06 m"):
         joint.LensConfig(focus=0.02, pixel_pitch=4.5e-6, **options)
+
+
+def test_a_pixel_as_wide_as_the_unit_of_diffraction_is_not_refused_for_a_rounding():
+    # 400e-9 * 1.4 is less than 5.6e-7, in the last bit.
+    options = {"f_number": 1.4, "wavelengths": (400e-9,), "psf_size": 15}
+    pupil = _build(1, pixel_pitch=5.6e-7, **options).pupil
+    assert pupil.q_sampling[0] == pytest.approx(1, rel=1e-4)
+    with pytest.raises(ValidationError, match="give oversample=3, or a larger f_number"):
+        joint.LensConfig(pixel_pitch=5.61e-7, **options)
 
 
 @pytest.mark.parametrize("pitch", [2.3e-6, 6.5e-6, 6.7e-6, 30e-6])

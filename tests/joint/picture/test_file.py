@@ -81,12 +81,30 @@ def test_a_codec_of_linear_light_is_given_light(run, picture, tmp_path, capsys):
     codec = joint.load_codec(run)
     codes = read_picture(picture)
     light = optics.srgb_to_linear(codes)
-    assert file.read_bytes() == codec.compress(light)[0]
+    (coded,) = codec.compress(light)
+    assert file.read_bytes() == b"LIN\0" + coded
     assert _run(capsys, "decompress", file, out, "--codec", tmp_path / "linear")[0] == 0
-    expected = optics.linear_to_srgb(codec.decompress([file.read_bytes()]).clamp(0, 1))
+    expected = optics.linear_to_srgb(codec.decompress([coded]).clamp(0, 1))
     decoded = read_picture(out)
     assert (decoded - expected).abs().max() < 0.51 / 255
     assert json.loads(said)["psnr"] == pytest.approx(float(compress.psnr(decoded, codes)), abs=1e-3)
+
+
+@pytest.mark.parametrize("encoding", ["srgb", "linear"])
+@pytest.mark.parametrize("word", ["jpeg", "webp", "png", "kmeans"])
+def test_a_file_says_by_itself_what_it_holds(word, encoding, picture, tmp_path, capsys):
+    """Whatever names the codec: a run of linear light, or a word that knows of none."""
+    file, out = tmp_path / "a.l2l", tmp_path / "out.png"
+    codec = joint.build_codec(CODEC_KINDS[word](), None).eval()
+    done = joint.compress_file(picture, file, codec, encoding=encoding)
+    assert done.size == file.stat().st_size
+    assert done.bpp == 8 * done.size / (45 * 37)
+    assert _run(capsys, "decompress", file, out, "--codec", word)[0] == 0
+    found = float(compress.psnr(read_picture(out), read_picture(picture)))
+    assert found == (pytest.approx(done.psnr, abs=1e-3) if done.psnr else float("inf"))
+    file.write_bytes(file.read_bytes()[2:])  # what is left of the mark is of no codec
+    with pytest.raises(compress.CorruptStream, match=r"a\.l2l: "):
+        joint.decompress_file(file, out, codec)
 
 
 def test_a_codec_is_loaded_without_the_scenes(run, tmp_path):

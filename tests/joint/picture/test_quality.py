@@ -66,11 +66,17 @@ def test_it_is_found_on_what_the_codec_is_given(sources):
     codec = compress.FactorizedCodec(levels=3).eval()
     light = optics.srgb_to_linear(read_picture(sources[3]))
     codec.quality = 1
-    allowed = 8 * len(codec.compress(light)[0]) / (24 * 40)
+    size = len(codec.compress(light)[0])
+    allowed = 8 * (size + 4) / (24 * 40)  # a file of light says so in four bytes
     found = find_quality(codec, [sources[3]], allowed, encoding="linear")
-    assert found.quality == compress.quality_for(codec, light, allowed)
+    assert found.bpp == allowed
+    assert found.quality == compress.quality_for(codec, light, 8 * size / (24 * 40))
+    less = find_quality(codec, [sources[3]], allowed - 1e-6, encoding="linear")
+    assert less.quality < found.quality
     assert found.quality != find_quality(codec, [sources[3]], allowed).quality
     assert codec.quality == 1
+    with pytest.raises(ValueError, match=r"^0.03 bits per pixel are too few .*, 0.03333 alone"):
+        find_quality(codec, [sources[3]], 0.03, encoding="linear")
 
 
 def test_grey_is_looked_at_as_it_is_coded(sources):

@@ -12,7 +12,7 @@ import compress
 import joint
 from joint.analysis import (
     Contrast,
-    attribute,
+    accuracy_losses,
     contrast_by_class,
     measure_contrast,
     rate_map,
@@ -81,7 +81,7 @@ def test_the_analyses_are_those_of_the_library(whole, parsed):
     for row, cells in zip(expected.classes, gcnr[1:], strict=True):
         assert (cells[0], cells[-1]) == (row.name, with_interval(row.median, row.interval))
 
-    lost = attribute(system, parts.test, resamples=RESAMPLES)
+    lost = accuracy_losses(system, parts.test, resamples=RESAMPLES)
     (ladder,) = [rows for rows in parsed.tables if rows[0][0] == "becomes real"]
     assert [row[0] for row in ladder[2:-1]] == [s.stage.replace("_", " ") for s in lost.ladder[1:]]
     assert ladder[-1][3] == with_interval(*lost.lost.accuracy, "+.3f")

@@ -131,8 +131,6 @@ def test_a_column_of_the_scenes_may_be_the_split():
     wrong = r"split\.column='site': .* these were given: 'arm' \(30 times"
     with pytest.raises(joint.ConfigError, match=wrong):
         build("site")
-    # Older configurations know no column, and keep their digest.
-    assert "column" not in joint.SplitConfig().model_dump_json()
 
 
 def test_folders_that_are_parts_are_asked_for(tmp_path):

@@ -12,9 +12,9 @@ import joint
 import joint.run.complete
 from classify import LesionDataset
 from joint.report.saved import read_runs
-from joint.run.complete import complete_run, earlier
+from joint.run.complete import complete_run
 from joint.saved.checkpoint import digest
-from joint.saved.folder import RunFolder, read_history, read_result
+from joint.saved.folder import read_history, read_result
 from joint.saved.predictions import load_predictions
 
 
@@ -456,16 +456,6 @@ def test_a_run_that_does_not_go_on_for_more_epochs_is_left_as_it_is(
     again = shutil.copytree(named, tmp_path / "again")
     complete_run(_steady(3), parts, again, **QUICK)
     assert read_result(again)["epochs"] == 3
-
-
-def test_whoever_asks_whether_a_run_goes_on_moves_no_damaged_checkpoint(parts, tmp_path):
-    complete_run(_steady(1), parts, tmp_path, resamples=0, progress=False)
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    # Before it is held, and so without a word.
-    assert earlier(RunFolder(tmp_path), _steady(2), resume=True) == _steady(1)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_what_does_not_fit_is_refused(codec, parts, tmp_path):

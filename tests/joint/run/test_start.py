@@ -1,4 +1,6 @@
 import dataclasses
+import re
+import warnings
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ import joint
 import joint.run.complete
 from classify import LesionDataset
 from joint.run.complete import complete_run
-from joint.run.start import trained_stages
+from joint.run.start import speak_of_classifier, trained_stages
 
 
 def test_stages_that_begin_with_other_classes_are_told(teacher, parts):
@@ -92,6 +94,52 @@ def test_a_random_classifier_that_is_frozen_is_told(codec, teacher, parts, tmp_p
     named = config_of(**CODEC, classifier=weights).model_copy(update={"training": training})
     complete_run(named, parts, tmp_path / "named", **QUICK)
     complete_run(config, parts, tmp_path / "random", **QUICK)  # said when it began
+
+
+@pytest.mark.parametrize("plan", ["frozen", "joint"])
+def test_a_last_layer_that_is_not_loaded_is_told(codec, teacher, parts, tmp_path, plan):
+    state = joint.load_checkpoint(teacher[1] / "best.safetensors")[0]
+    layers = {k.removeprefix("classifier."): v for k, v in state.items()}
+    layers = {k: v for k, v in layers.items() if k.startswith(("net.", "head."))}
+    head = {key: value[:5].clone() for key, value in layers.items() if key.startswith("head.")}
+    torch.save(layers | head, tmp_path / "five.pth")
+    torch.save({k: v for k, v in layers.items() if k not in head}, tmp_path / "none.pth")
+    for name, said in (
+        ("five", r"^the last layer of .*five.pth is for 5 classes, and begins anew for 7$"),
+        ("none", r"none.pth has no last layer, which begins anew$"),
+    ):
+        judge = joint.ClassifierConfig(weights=tmp_path / f"{name}.pth")
+        training = joint.Training(epochs=1, plan=plan)
+        config = config_of(**CODEC, classifier=judge).model_copy(update={"training": training})
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            complete_run(config, parts, tmp_path / name, **QUICK)
+            complete_run(config, parts, tmp_path / name, **QUICK)  # said when it began
+        first, *frozen = [str(each.message) for each in told]
+        assert re.search(said, first)
+        assert len(frozen) == (plan == "frozen")
+        for words in frozen:
+            assert re.match("nothing of the classifier learns .* its last layer is random: ", words)
+
+
+def test_weights_of_a_run_for_other_classes_are_told(teacher, parts, tmp_path):
+    """As those that `--start` copies: equally many scores are not the same ones."""
+    turned = parts.train.classes[::-1]
+    judge = joint.ClassifierConfig(weights=teacher[1] / "best.safetensors")
+    config, system = config_of(classifier=judge), _built(judge)
+    speak_of_classifier(config, system, parts, {})  # no word
+    other = dataclasses.replace(parts, train=renamed(parts.train, turned))
+    with pytest.warns(UserWarning, match=r"these scores for vasc, nv, .* of other classes"):
+        speak_of_classifier(config, system, other, {})
+    # A last layer that begins anew has no classes of before.
+    system.classifier.head_left_out = "told above"
+    with pytest.warns(UserWarning, match="told above"):
+        speak_of_classifier(config, system, other, {})
+
+
+def _built(judge):
+    system = config_of(classifier=judge).system
+    return joint.build_system(system, image_size=(16, 16), channels=3, classes=7)
 
 
 def _other_parts(size=16, **split):

@@ -12,9 +12,9 @@ from joint.config.run import run_directory
 from joint.saved.folder import (
     RunFolder,
     RunSummary,
-    hold,
     is_done,
     list_runs,
+    lock_run,
     read_history,
     read_result,
     summarise_run,
@@ -36,21 +36,21 @@ def test_a_configuration_has_one_folder(tmp_path):
 
 
 def test_a_held_folder_is_passed_through_and_another_is_refused(tmp_path):
-    with hold(tmp_path / "run") as run:
-        with hold(run) as again:
+    with lock_run(tmp_path / "run") as run:
+        with lock_run(run) as again:
             assert again is run
-        with hold(tmp_path / "other"):
+        with lock_run(tmp_path / "other"):
             pass
-        with pytest.raises(RunLocked), hold(tmp_path / "run"):
+        with pytest.raises(RunLocked), lock_run(tmp_path / "run"):
             pass
         assert summarise_run(run.path).state == "running"
-    with hold(str(tmp_path / "run")) as run:
+    with lock_run(str(tmp_path / "run")) as run:
         assert str(run) == str(tmp_path / "run")
 
 
 def test_what_killed_writers_left_is_removed_by_the_next(tmp_path):
     (tmp_path / ".checkpoint.safetensors.99-0123abcd").write_bytes(b"half")
-    with hold(tmp_path):
+    with lock_run(tmp_path):
         assert os.listdir(tmp_path) == ["lock.json"]
     assert os.listdir(tmp_path) == []
 
@@ -199,7 +199,7 @@ def test_the_states_of_a_run(tmp_path):
     run.fail(joint.TrainingDiverged("the loss became nan"))
     failed = summarise_run(folder)
     assert (failed.state, failed.note) == ("failed", "the loss became nan")
-    with hold(folder):
+    with lock_run(folder):
         running = summarise_run(folder)
         assert running.state == "running"
         assert f"process {os.getpid()} on" in running.note

@@ -11,6 +11,7 @@ from studies import (  # noqa: F401 - fixtures
     ledger,
     outcome,
     pretend,
+    raced,
     small_base,
     small_study,
     worked_on,

@@ -16,7 +16,7 @@ from joint.study.attempt import (
     take_back,
     why_abandoned,
 )
-from joint.study.store import ATTEMPTS_FILE
+from joint.study.ledger import ATTEMPTS_FILE
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import joint
-from joint.saved.folder import RunFolder, hold
+from joint.saved.folder import RunFolder, lock_run
 from joint.saved.lock import LOCK_FILE
 from joint.study import (
     TPE,
@@ -21,7 +21,8 @@ from joint.study import (
     work,
 )
 from joint.study.attempt import begin
-from joint.study.store import design_path, seal
+from joint.study.ledger import design_path
+from joint.study.store import add_design, seal
 
 STUDY, BEST = "study.json", "best.safetensors"
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
@@ -183,7 +184,7 @@ def test_a_run_that_nobody_holds_has_begun(study):
     (path / RESULT).unlink()
     (fault,) = check_study(study.folder).faults
     assert (fault.path, fault.kind) == (Path("runs", path.name), "begun")
-    with hold(path):
+    with lock_run(path):
         (path / HISTORY).write_bytes(b"\n\n")  # somebody is writing
         found = check_study(study.folder)
     assert (found.whole, found.runs.running) == (True, 1)
@@ -251,7 +252,7 @@ def test_designs_of_a_search_are_read(small_study, tmp_path):
     study = small_study(axes={"light": light}, plan=Plan(), sampler=sampler, seeds=(0,))
     ledger = create_study(study, tmp_path / "study")
     for level in (20.0, 30.0, 40.0):
-        ledger = ledger.add({"light": level})
+        ledger = add_design(ledger, {"light": level})
     last = ledger.path(ledger.runs[-1])
     last.mkdir(parents=True)
     assert check_study(ledger.folder).whole

@@ -16,6 +16,7 @@ from joint.study import (
     winner,
     work,
 )
+from joint.study.store import refreshed
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_a_search_is_held_against_its_first_round(small_base, small_study, tmp_p
     cheap(rise)
     ledger = create_study(study, tmp_path / "search")
     work(ledger.folder)
-    ledger = ledger.refreshed()
+    ledger = refreshed(ledger)
     made = confirm(ledger, tmp_path / "confirm")
     found, before = (design["light"] for design in made.designs)
     assert found == max(design["light"] for design in ledger.designs)

@@ -6,7 +6,7 @@ import pytest
 
 import joint
 from joint.saved.checkpoint import CheckpointError
-from joint.saved.folder import RunFolder, hold
+from joint.saved.folder import RunFolder, lock_run
 from joint.saved.lock import LOCK_FILE
 from joint.settings import ConfigError
 from joint.study import (
@@ -166,7 +166,7 @@ def test_more_levels_cost_their_own_runs_alone(ledger, small_study, pretend, tmp
         "light": Axis(path="system.sensor.photons", values=(50, 500, 5000))
     }
     larger = small_study(axes=axes)
-    with hold(ledger.path(held)):
+    with lock_run(ledger.path(held)):
         more = create_study(larger, tmp_path / "more", earlier=ledger.folder)
     assert (more.tally().done, more.tally().pending) == (6, 3 * 2 * 8 - 6)
     assert done_before(more) == 6

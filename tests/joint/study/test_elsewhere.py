@@ -28,6 +28,7 @@ from joint.study import (
     work,
 )
 from joint.study.findings.statistics import adjusted, estimate
+from joint.study.store import refreshed
 
 POINTS = [joint.OperatingPoint(), joint.OperatingPoint(photons=60)]
 
@@ -57,7 +58,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     ledger = create_study(study, folder)
     assert work(folder) == (4, 0, False)
-    return ledger.refreshed()
+    return refreshed(ledger)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def coded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("coded")
     ledger = create_study(study, folder)
     assert work(folder) == (4, 0, False)
-    return ledger.refreshed()
+    return refreshed(ledger)
 
 
 def _small():
@@ -180,7 +181,7 @@ def with_and_without(small_study, small_base, tmp_path_factory):
     with pytest.warns(UserWarning, match="1 paired seed cannot"):
         ledger = create_study(study, tmp_path_factory.mktemp("sensors"))
     assert work(ledger.folder) == (2, 0, False)
-    return ledger.refreshed()
+    return refreshed(ledger)
 
 
 def test_points_are_checked_before_the_first_pass(with_and_without, monkeypatch):
@@ -215,7 +216,7 @@ def test_a_design_without_the_metric_is_left_out(small_study, small_base, tmp_pa
     study = small_study(base=small_base(), axes=axes, plan=Plan(resamples=100), seeds=(0,))
     ledger = create_study(study, tmp_path / "s")
     assert work(ledger.folder) == (2, 0, False)
-    found = elsewhere(ledger.refreshed(), POINTS, metric="psnr")
+    found = elsewhere(refreshed(ledger), POINTS, metric="psnr")
     assert [set(place.estimates) for place in found.places] == [{0}, {0}]
     assert found.left_out == {1: "(codec=none): without a codec there is no psnr"}
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from joint.saved.folder import RunFolder, hold
+from joint.saved.folder import RunFolder, lock_run
 from joint.study import Axis, Plan, StudyError, create_study, progress, watch
 from joint.study.attempt import attempts, end
 from joint.study.live import Board, _duration
@@ -41,7 +41,7 @@ def at_work(ledger):
         for run in ledger.runs[:2]:
             _ended(ledger, run, epochs=1, of=1, seconds=30.0)
         for run, ended in zip(ledger.runs[2:4], (4, 0), strict=True):
-            held.enter_context(hold(ledger.path(run)))
+            held.enter_context(lock_run(ledger.path(run)))
             _begun(ledger, run, epochs=ended, began=min(2, ended), seconds=5.0 * ended)
         yield ledger
 
@@ -63,7 +63,7 @@ def test_what_is_running_is_told_with_its_pace(at_work):
 def test_nothing_is_told_of_what_nobody_knows(ledger):
     assert progress(ledger).seconds_left is None
     run = ledger.runs[0]
-    with hold(ledger.path(run)):
+    with lock_run(ledger.path(run)):
         _begun(ledger, run, epochs=0)
         (ledger.path(run) / "config.json").write_text("{")
         (going,) = progress(ledger).running
@@ -105,7 +105,7 @@ def test_what_is_left_counts_the_epochs_of_each_design(small_study, tmp_path):
     study = small_study(axes=axes, plan=Plan(), seeds=(0, 1))
     ledger = create_study(study, tmp_path)
     going, *waiting = ledger.runs
-    with hold(ledger.path(going)):
+    with lock_run(ledger.path(going)):
         _begun(ledger, going, epochs=4, seconds=40.0)
         # 6 epochs of its own and 100, 10 and 100 of those that wait, at 10 s each.
         assert [ledger.config(run).training.epochs for run in waiting] == [100, 10, 100]

@@ -17,7 +17,7 @@ from joint.study import (
     run_study,
     work,
 )
-from joint.study.store import ATTEMPTS_FILE
+from joint.study.ledger import ATTEMPTS_FILE
 
 ray = pytest.importorskip("ray")
 # With --dist loadgroup, the processes of a cluster start once for all of these.

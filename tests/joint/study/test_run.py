@@ -9,7 +9,7 @@ import joint
 import joint.analysis
 from joint.config.scenes import build_data
 from joint.run.build import build_split, build_system
-from joint.saved.folder import hold, is_done, read_result
+from joint.saved.folder import is_done, lock_run, read_result
 from joint.saved.predictions import load_predictions
 from joint.study import Plan, create_study, rows, work
 from joint.study.run import costs, execute
@@ -18,7 +18,7 @@ from joint.study.run import costs, execute
 def test_a_run_is_that_of_fit_and_evaluate(small_base, tmp_path):
     config = small_base(epochs=2, seed=3)
     dataset = build_data(config.data)
-    with hold(tmp_path) as folder:
+    with lock_run(tmp_path) as folder:
         assert execute(config, folder, dataset)
     assert joint.load_config(tmp_path) == config
     parts = build_split(config, dataset)
@@ -49,7 +49,7 @@ def test_the_rate_of_two_exposures_is_of_the_picture(small_base, small_study, tm
     )
     ledger = create_study(small_study(base=base, costs={"sent": "bpp"}), tmp_path)
     (run, *_) = ledger.runs
-    with hold(ledger.path(run)) as folder:
+    with lock_run(ledger.path(run)) as folder:
         assert execute(ledger.config(run), folder, build_data(base.data))
     row = rows(ledger)[0]
     assert row.numbers["pixels"] == 2 * 3 * 16 * 16
@@ -60,10 +60,10 @@ def test_the_rate_of_two_exposures_is_of_the_picture(small_base, small_study, tm
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(small_base, tmp_path):
     config = small_base(epochs=2, checkpoint_every=1, batch_size=8)
     dataset = build_data(config.data)
-    with hold(tmp_path / "whole") as folder:
+    with lock_run(tmp_path / "whole") as folder:
         assert execute(config, folder, dataset)
     asked = iter([False] * 7)
-    with hold(tmp_path / "parts") as folder:
+    with lock_run(tmp_path / "parts") as folder:
         assert not execute(config, folder, dataset, stop=lambda: next(asked, True))
         assert not is_done(folder.path)
         assert execute(config, folder, dataset)
@@ -129,7 +129,7 @@ def test_bits_are_those_of_every_exposure(small_base, front_end, cfa, codes):
 def test_computation_is_that_of_codec_and_classifier(small_base):
     base = small_base()
     system = build_system(base.system, image_size=(16, 16), channels=3, classes=7)
-    wanted = joint.analysis.ledger(system, build_data(base.data), resamples=10)
+    wanted = joint.analysis.system_costs(system, build_data(base.data), resamples=10)
     found = costs(system, (3, 16, 16), bpp=None)
     assert found.macs == wanted.macs > 0
     assert found.pixels == wanted.pixels_read
@@ -165,7 +165,7 @@ def test_what_a_restoration_computes_and_makes_is_in_the_costs(small_base, senso
     }
     config = base.model_copy(update={"system": base.system.model_copy(update=update)})
     system = build_system(config.system, image_size=(16, 16), channels=3, classes=7)
-    wanted = joint.analysis.ledger(system, build_data(base.data), resamples=10)
+    wanted = joint.analysis.system_costs(system, build_data(base.data), resamples=10)
     computed = {stage.stage: stage.macs for stage in wanted.stages}
     found = costs(system, (3, 16, 16), bpp=0.5)
     assert found.macs == wanted.macs == computed["restoration"] + computed["classifier"]
@@ -177,7 +177,7 @@ def test_bits_are_those_of_the_files_that_the_codec_writes(small_base, tmp_path)
     base = small_base()
     system = base.system.model_copy(update={"codec": joint.JPEGConfig()})
     config = base.model_copy(update={"system": system})
-    with hold(tmp_path) as folder:
+    with lock_run(tmp_path) as folder:
         execute(config, folder, build_data(config.data))
     result = read_result(tmp_path)
     assert result["test"]["bpp_bytes"] > 0

@@ -16,7 +16,7 @@ from studies import validated
 import joint
 from joint.feed import derive_seed
 from joint.judge.metric import STUDY_METRICS, lower_is_better
-from joint.saved.folder import RunFolder, hold
+from joint.saved.folder import RunFolder, lock_run
 from joint.settings import ConfigError
 from joint.study import (
     GP,
@@ -33,9 +33,10 @@ from joint.study import (
     scenes,
     work,
 )
+from joint.study.ledger import ATTEMPTS_FILE
 from joint.study.sampler import OBJECTIVES
 from joint.study.search import Trial, ask, ask_next, known_trials, objectives
-from joint.study.store import ATTEMPTS_FILE
+from joint.study.store import add_design, refreshed
 
 # The package may have a function of that name.
 search = importlib.import_module("joint.study.search")
@@ -394,7 +395,7 @@ def test_a_round_waits_for_the_one_before_and_means_are_over_seeds(tmp_path):
     for number, run in enumerate(first):
         _made(ledger, run, 0.5 + 0.1 * number)
     assert ask_next(ledger) is None  # one of the round is missing
-    with hold(ledger.path(last)):
+    with lock_run(ledger.path(last)):
         assert known_trials(ledger) is None
     ledger.path(last).mkdir(exist_ok=True)
     RunFolder(ledger.path(last)).fail(RuntimeError("diverged"))
@@ -410,7 +411,7 @@ def test_a_round_waits_for_the_one_before_and_means_are_over_seeds(tmp_path):
     assert ledger.tally() == (8, 0, 3, 1)
     assert ask_next(ledger) is None  # the next round
     assert open_study(tmp_path).runs == ledger.runs
-    assert ask_next(ledger.refreshed()) is None
+    assert ask_next(refreshed(ledger)) is None
 
 
 def test_a_seed_that_failed_says_nothing_of_a_cost(tmp_path):
@@ -516,7 +517,7 @@ def test_a_search_depends_on_its_file_alone(tmp_path, cheap):
     study = _study(TPE(count=9, startup=4, batch=2, objectives=UP), seeds=(0, 1))
     whole, parts, many = (create_study(study, tmp_path / name) for name in ("a", "b", "c"))
     assert work(whole.folder) == (18, 0, False)
-    whole = whole.refreshed()
+    whole = refreshed(whole)
     assert len(whole.designs) == 9
     assert whole.tally() == (0, 0, 18, 0)
     # Interrupted again and again.
@@ -524,13 +525,13 @@ def test_a_search_depends_on_its_file_alone(tmp_path, cheap):
         asked = iter([False] * 5)
         work(parts.folder, stop=lambda asked=asked: next(asked, True))
     work(parts.folder)
-    assert _asked(parts.refreshed()) == _asked(whole)
+    assert _asked(refreshed(parts)) == _asked(whole)
     # By several, whoever is faster.
     with ThreadPoolExecutor(3) as pool:
         done = run_study(many.folder, workers=3, executor=pool, progress=False, poll=0.01)
     assert done == (0, 0, 18, 0)
-    assert _asked(many.refreshed()) == _asked(whole)
-    starts = [(many.path(run) / ATTEMPTS_FILE).read_text() for run in many.refreshed().runs]
+    assert _asked(refreshed(many)) == _asked(whole)
+    starts = [(many.path(run) / ATTEMPTS_FILE).read_text() for run in refreshed(many).runs]
     assert all(text.count("\n") == 1 for text in starts)
 
 
@@ -561,18 +562,18 @@ def test_a_search_survives_a_killed_worker(tmp_path, cheap, worked_on):
     while not (searched := [run for run in worked_on(killed) if run in killed.runs[4:]]):
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
-        killed = killed.refreshed()
+        killed = refreshed(killed)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     cheap(_formula)
     assert work(killed.folder).done == 5
-    killed = killed.refreshed()
+    killed = refreshed(killed)
     assert killed.tally() == (0, 0, 9, 0)
     starts = {run: (killed.path(run) / ATTEMPTS_FILE).read_text() for run in killed.runs}
     twice = [run for run, text in starts.items() if text.count("\n") == 2]
     assert twice == searched
     work(alone.folder)
-    assert _asked(alone.refreshed()) == _asked(killed)
+    assert _asked(refreshed(alone)) == _asked(killed)
 
 
 # ----------------------------------------------------------------------------- what is refused
@@ -620,12 +621,12 @@ def test_a_damaged_design_is_told(tmp_path, cheap):
         with pytest.raises(StudyError, match=r"0002.json is damaged"):
             open_study(tmp_path)
     path.write_text(good)
-    assert len(ledger.refreshed().runs) == 3
+    assert len(refreshed(ledger).runs) == 3
 
 
 def test_a_chosen_design_of_other_seeds_is_told(tmp_path):
     ledger = create_study(_study(TPE(count=3, startup=2, objectives=UP)), tmp_path)
-    more = ledger.add({"light": 100.0, "bits": 8, "noise": 1})
+    more = add_design(ledger, {"light": 100.0, "bits": 8, "noise": 1})
     assert [run.seed for run in more.runs] == [0, 0, 0]
     (path,) = (tmp_path / "designs").glob("*.json")
     content = json.loads(path.read_text())

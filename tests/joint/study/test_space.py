@@ -114,12 +114,6 @@ def test_a_derived_field_may_be_a_whole_number_and_is_rounded():
     assert sizes == [15, 31, 15, 31]
 
 
-def test_what_is_not_derived_is_not_written():
-    """Files of earlier versions are those of today."""
-    written = Study(axes={"light": LIGHT}).model_dump(mode="json")
-    assert not {"derived", "costs"} & written.keys()
-
-
 @pytest.mark.parametrize("sampler", [Random, Sobol])
 def test_sampled_designs_are_as_many_as_wanted(sampler):
     rate = Axis(path="objective.rate", low=0.01, high=1, scale="log")

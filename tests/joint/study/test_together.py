@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import joint
-from joint.saved.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder, hold, read_history
+from joint.saved.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder, lock_run, read_history
 from joint.saved.predictions import load_predictions
 from joint.study import Axis, Plan, create_study, work
 from joint.study.attempt import attempts
-from joint.study.store import ATTEMPTS_FILE, read_failure
+from joint.study.ledger import ATTEMPTS_FILE, read_failure
 from joint.study.together import companions, train_together
 
 ensemble = importlib.import_module("joint.train.ensemble")
@@ -101,7 +101,7 @@ def test_what_ended_or_is_held_is_left_out(ledger, pretend, monkeypatch):
     pretend(ledger, done, 0.9)
     ledger.path(failed).mkdir(parents=True)
     RunFolder(ledger.path(failed)).fail(RuntimeError("no"))
-    with hold(ledger.path(held)):
+    with lock_run(ledger.path(held)):
         found = companions(ledger, first, 99, without=())
         assert found == [first, *ledger.runs[4:]]
         # Somebody may be faster between a look and a hold.
@@ -161,7 +161,7 @@ def test_a_worker_that_is_asked_leaves_all_of_them_to_the_next(small_study, smal
     assert ledger.tally() == (4, 0, 0, 0)
     assert all((ledger.path(run) / CHECKPOINT_FILE).exists() for run in ledger.runs)
     # One of them is taken by a worker that trains one by one.
-    with hold(ledger.path(ledger.runs[1])), hold(ledger.path(ledger.runs[2])):
+    with lock_run(ledger.path(ledger.runs[1])), lock_run(ledger.path(ledger.runs[2])):
         assert work(ledger.folder, together=2, wait_for_others=False) == (2, 0, False)
     assert work(ledger.folder) == (2, 0, False)
     assert _stacked(ledger) == [[4, 2, 1], [4, 1], [4, 1], [4, 2, 1]]

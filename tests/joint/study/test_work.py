@@ -17,7 +17,7 @@ from PIL import Image
 
 import classify
 import joint
-from joint.saved.folder import CHECKPOINT_FILE, RESULT_FILE, RunFolder, hold, read_history
+from joint.saved.folder import CHECKPOINT_FILE, RESULT_FILE, RunFolder, lock_run, read_history
 from joint.study import (
     Axis,
     Plan,
@@ -32,8 +32,8 @@ from joint.study import (
     work,
 )
 from joint.study.attempt import begin
+from joint.study.ledger import ATTEMPTS_FILE, read_failure
 from joint.study.scenes import KeptScenes
-from joint.study.store import ATTEMPTS_FILE, read_failure
 
 # The package has a function of that name.
 worker = importlib.import_module("joint.study.work")
@@ -333,7 +333,7 @@ def test_a_run_that_takes_its_workers_with_it_is_given_up(small_study, small_bas
     path.mkdir(parents=True)
     start = json.dumps({"reached": None, "pid": 7, "host": "there"}) + "\n"
     (path / ATTEMPTS_FILE).write_text(start * 2 + '{"reached": nu')  # the last one is torn
-    with hold(path) as folder:
+    with lock_run(path) as folder:
         begin(folder)  # only two are known to have ended at this point
     (path / ATTEMPTS_FILE).write_text(start * 3)
     assert work(tmp_path) == (0, 1, False)
@@ -346,7 +346,7 @@ def test_a_run_that_takes_its_workers_with_it_is_given_up(small_study, small_bas
 
 def test_what_others_do_is_waited_for(small_study, small_base, tmp_path):
     ledger = _small(small_study, tmp_path, small_base(), photons=(50,))
-    with hold(ledger.path(ledger.runs[0])), ThreadPoolExecutor(1) as other:
+    with lock_run(ledger.path(ledger.runs[0])), ThreadPoolExecutor(1) as other:
         assert work(tmp_path, wait_for_others=False) == (1, 0, False)
         waiting = other.submit(work, tmp_path, poll=0.05)
         time.sleep(0.2)
@@ -448,7 +448,7 @@ def test_clocks_that_differ_change_nothing(ledger, pretend):
     RunFolder(ledger.path(failed)).fail(RuntimeError("no"))
     start = {"reached": None, "pid": 7, "host": "there"}
     (ledger.path(open_run) / ATTEMPTS_FILE).write_text(json.dumps(start) + "\n")
-    with hold(ledger.path(held)):
+    with lock_run(ledger.path(held)):
         for years in (-30, 30):
             for number, path in enumerate(ledger.folder.rglob("*")):
                 shifted = time.time() + (-1) ** number * years * 3.2e7
@@ -456,7 +456,7 @@ def test_clocks_that_differ_change_nothing(ledger, pretend):
             assert ledger.states()[:5] == ("done", "failed", "pending", "running", "pending")
             assert ledger.tally() == (29, 1, 1, 1)
             assert progress(ledger).seconds_left is None or progress(ledger).seconds_left >= 0
-    with hold(ledger.path(open_run)) as folder:
+    with lock_run(ledger.path(open_run)) as folder:
         begin(folder)  # it is taken up, as one of the same clock would be
     assert len((ledger.path(open_run) / ATTEMPTS_FILE).read_text().splitlines()) == 2
 
@@ -472,7 +472,7 @@ def test_a_worker_whose_clock_is_hours_off_works_with_the_others(
     # Another one stops in the middle of a run, and a third one is in the middle of the other.
     work(ledger.folder, stop=lambda: bool(read_history(ledger.path(stopped))))
     assert ledger.tally() == (2, 0, 0, 0)
-    with hold(ledger.path(held)) as folder:
+    with lock_run(ledger.path(held)) as folder:
         begin(folder)
         for path in ledger.folder.rglob("*"):
             os.utime(path, ns=(path.stat().st_mtime_ns + hours * 3600 * 10**9,) * 2)

@@ -628,48 +628,6 @@ def test_what_a_stack_would_get_wrong_is_passed_one_by_one(lesions, others):
     _close(together, alone)
 
 
-class Remembers(nn.Module):
-    """Keeps a mean of what it saw, and a mask; ``assigns`` it, or changes it in place."""
-
-    def __init__(self, momentum=0.1, *, assigns=False, begun=0.0):
-        super().__init__()
-        self.momentum, self.assigns = momentum, assigns
-        self.scale = nn.Parameter(torch.ones(3, 1, 1))
-        self.register_buffer("mean", torch.full((3,), begun))
-        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
-        self.register_buffer("seen", torch.tensor(False))
-
-    def forward(self, image):
-        mean = image.detach().mean((0, 2, 3))
-        if self.assigns:
-            self.mean = self.mean.lerp(mean, self.momentum)
-        else:
-            self.mean.mul_(1 - self.momentum).add_(self.momentum * mean)
-            self.seen.fill_(True)
-        return self.scale * image
-
-
-@pytest.mark.parametrize("begun", [0.0, 100.0])  # at first, and when little changes any more
-def test_a_stack_that_remembers_something_else_is_not_taken(begun):
-    pictures = [torch.rand(8, 3, 4, 4) for _ in range(2)]
-    settings = [({}, {}), ({}, {"momentum": 0.01}), ({"assigns": True}, {"assigns": True})]
-    found = []
-    for pair in settings:
-        members = [Remembers(begun=begun, **given) for given in pair]
-        kept = [(member.mean, member.mean.clone()) for member in members]
-        with torch.no_grad():
-            found.append(joint.train.ensemble._obstacle(members, pictures))
-        for member, (mean, value) in zip(members, kept, strict=True):
-            assert member.mean is mean
-            assert torch.equal(mean, value)
-            assert not member.seen
-    assert found == [
-        None,
-        "stacked, they remember something else than one by one",
-        "mean is a buffer that a pass assigns, and does not change in place",
-    ]
-
-
 def test_batch_norms_of_another_momentum_are_passed_one_by_one(lesions, others):
     together = [_system(seed) for seed in SEEDS[:2]]
     together[1].classifier.net[1].momentum = 0.01
@@ -689,31 +647,3 @@ def test_layers_under_two_names_are_passed_one_by_one(lesions, others):
     _ensemble(together, lesions, others, config=configs)
     _apart(alone, lesions, others, configs)
     _close(together, alone)
-    pictures = [torch.rand(8, 3, 16, 16) for _ in together]
-    nets = [system.classifier for system in together]
-    with torch.no_grad():
-        found = joint.train.ensemble._obstacle(nets, pictures)
-        assert found == "twin is a layer that is there under another name, too"
-        for net in nets:  # one that has no weights may be
-            net.twin = net.net[2]
-        assert joint.train.ensemble._obstacle(nets, pictures) is None
-
-
-def test_a_stack_whose_numbers_are_none_is_not_taken():
-    class Scaled(nn.Module):
-        def __init__(self, factor):
-            super().__init__()
-            self.factor = factor  # no tensor: the stack would take the first one's for all
-            self.weight = nn.Parameter(torch.ones(1))
-
-        def forward(self, image):
-            return self.weight * self.factor * image
-
-    pictures = [torch.rand(8, 3, 4, 4) for _ in range(2)]
-    found = [
-        joint.train.ensemble._obstacle([Scaled(f), Scaled(1.0)], pictures) for f in (1.0, torch.nan)
-    ]
-    # Bits are compared as pictures are.
-    nets = [[Weighing(price), Weighing()] for price in (1.0, 2.0)]
-    found += [joint.train.ensemble._obstacle(pair, pictures) for pair in nets]
-    assert found == [None, "stacked, they give something else than one by one"] * 2

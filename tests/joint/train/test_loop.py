@@ -1,5 +1,4 @@
 import json
-import math
 import random
 import time
 from pathlib import Path
@@ -8,7 +7,6 @@ import pytest
 import torch
 from small import OBJECTIVE, Head, _fit, _same, _settings, _state, full_system
 from torch import nn
-from torch.nn.utils import parametrizations, prune
 
 import classify
 import compress
@@ -175,44 +173,6 @@ def test_weights_of_five_axes_are_trained_by_default(lesions, others):
     assert system.classifier.flat.weight.is_contiguous()
 
 
-def test_a_module_may_learn_faster_than_its_stage():
-    class Own(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(3))
-            self.net[0].learning_rate_factor = 0.5
-
-        learning_rate_factor = 4
-
-        def forward(self, x):
-            return self.net(x)
-
-    system = joint.ImagingSystem(codec=compress.HyperpriorCodec(), classifier=Own())
-    system(torch.rand(1, 3, 32, 32))  # the lazy layer has its size
-    config = _settings(learning_rate=1e-3, learning_rates={"codec": 1e-4})
-    optimizer = joint.train.loop._optimizer(system, config)
-    peaks = {id(p): g["peak"] for g in optimizer.param_groups for p in g["params"]}
-    for name, parameter in system.named_parameters():
-        expected = {
-            "codec.prior": 1e-3,
-            "codec.gain": 1e-3,
-            "classifier.net.0": 5e-4,
-            "classifier.net.2": 4e-3,
-        }
-        found = [rate for part, rate in expected.items() if name.startswith(part)]
-        assert peaks[id(parameter)] == pytest.approx(*found or [1e-4]), name
-
-
-@pytest.mark.parametrize("factor", [0, -1, math.nan, math.inf, "2", True])
-def test_a_factor_that_is_no_positive_number_is_refused(factor):
-    system = full_system()
-    system.classifier.net.learning_rate_factor = factor
-    with pytest.raises(
-        ValueError, match=r"learning_rate_factor of net \(Sequential\) must be a pos"
-    ):
-        joint.train.loop._optimizer(system, _settings())
-
-
 def test_a_run_is_not_resumed_with_other_factors(lesions, others, tmp_path):
     def system(factor):
         torch.manual_seed(0)
@@ -244,83 +204,6 @@ def test_an_entropy_model_follows_its_latent(lesions, others):
     assert compress.FactorizedCodec().prior.learning_rate_factor == 10
     assert bits[10.0][0] < 0.7 * bits[1.0][0]
     assert bits[10.0][1] < 0.8 * bits[1.0][1]
-
-
-def test_weight_decay_leaves_physics_alone():
-    system = full_system()
-    system.restoration = optics.RestorationUNet(width=2)
-    # Optics of one's own may be called as networks call theirs.
-    system.front_end.weight = nn.Parameter(torch.ones(2, 2))
-    optimizer = joint.train.loop._optimizer(system, _settings(weight_decay=0.1))
-    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
-    for name, parameter in system.named_parameters():
-        network = name.startswith(("restoration", "codec", "classifier"))
-        weight = name.endswith("weight") and parameter.ndim > 1
-        assert (id(parameter) in decayed) == (network and weight), name
-
-
-@pytest.mark.parametrize(
-    ("stage", "spared", "some"),
-    [
-        ({"codec": compress.FactorizedCodec(levels=2)}, ("prior.", "log_"), "analysis"),
-        ({"codec": compress.HyperpriorCodec(levels=2)}, ("prior.", "log_"), "synthesis"),
-        ({"codec": compress.DifferentiableJPEG(50, trainable=True)}, ("log_tables",), None),
-        (
-            {"classifier": classify.backbone("convnext_atto", classes=3)},
-            ("layer_scale", "bias"),
-            "classifier",
-        ),
-        (
-            {"classifier": classify.backbone("vit_tiny_8", classes=3, image_size=32)},
-            ("class_token", "pos_embedding", "bias"),
-            "in_proj_weight",
-        ),
-    ],
-)
-def test_what_is_a_logarithm_a_scale_or_a_token_does_not_decay(stage, spared, some):
-    system = joint.ImagingSystem(**stage)
-    optimizer = joint.train.loop._optimizer(system, _settings(weight_decay=0.1))
-    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
-    names = {name: id(parameter) in decayed for name, parameter in system.named_parameters()}
-    for word in spared:
-        assert any(word in name for name in names)
-        assert not any(decays for name, decays in names.items() if word in name)
-    assert some is None or any(decays for name, decays in names.items() if some in name)
-    together = [p for group in optimizer.param_groups for p in group["params"]]
-    assert len(together) == len(names)
-
-
-def test_what_decays_is_a_weight_of_a_layer():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.norm = nn.LayerNorm([3, 4, 4])
-            self.rows = nn.Embedding(4, 3)
-            self.plain = nn.Linear(4, 4)
-            self.pruned = prune.identity(nn.Linear(4, 4), "weight")
-            self.spectral = parametrizations.spectral_norm(nn.Conv2d(3, 3, 3))
-            self.length = parametrizations.weight_norm(nn.Linear(4, 4))
-            self.spread = parametrizations.spectral_norm(nn.Embedding(4, 3))
-            self.recurrent = nn.LSTM(4, 4, bidirectional=True, proj_size=2)
-            self.attention = nn.MultiheadAttention(4, 2, kdim=3)
-            self.original = nn.Parameter(torch.ones(2, 2))  # no parametrization
-
-    system = joint.ImagingSystem(classifier=Net())
-    optimizer = joint.train.loop._optimizer(system, _settings(weight_decay=0.1))
-    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
-    names = [n for n, p in system.classifier.named_parameters() if id(p) in decayed]
-    recurrent = [
-        f"recurrent.weight_{kind}_l0{way}"
-        for way in ("", "_reverse")
-        for kind in ("ih", "hh", "hr")
-    ]
-    attention = [f"attention.{kind}_weight" for kind in ("q_proj", "k_proj", "v_proj")]
-    assert sorted(names) == sorted(
-        [
-            "plain.weight", "pruned.weight_orig", "spectral.parametrizations.weight.original",
-            "attention.out_proj.weight", *recurrent, *attention,
-        ]
-    )  # fmt: skip
 
 
 def test_a_norm_that_its_module_keeps_in_evaluation_stays_there(lesions, others):
@@ -728,26 +611,6 @@ def test_a_restoration_brings_scenes_back_from_the_noise(lesions, others):
     kept = joint.Training(stages=("classifier",), epochs=1)
     with pytest.raises(ValueError, match="nothing to train"):
         joint.fit(system, lesions, others, objective=fidelity, config=kept, progress=False)
-
-
-@pytest.mark.parametrize("kind", ["adam", "adamw"])
-def test_an_optimizer_takes_the_step_of_torch_s_own(kind):
-    """With weight decay, in which the two differ; over the stages that learn alone."""
-    system, other = full_system(), full_system()
-    config = _settings(optimizer=kind, weight_decay=0.3, stages=("classifier",), learning_rate=0.01)
-    ours = joint.train.loop._optimizer(system, config)
-    weights = [p for p in other.classifier.parameters() if p.ndim > 1]
-    rest = [p for p in other.classifier.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": 0.3}, {"params": rest, "weight_decay": 0.0}]
-    theirs = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind](groups, lr=0.01)
-    held = {id(p) for group in ours.param_groups for p in group["params"]}
-    assert held == {id(p) for p in system.classifier.parameters()}
-    for step in range(3):
-        for mine, its in zip(system.parameters(), other.parameters(), strict=True):
-            mine.grad = its.grad = torch.full_like(mine, 0.1 * (step + 1))
-        ours.step()
-        theirs.step()
-    torch.testing.assert_close(_state(system), _state(other), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("after", [2, 5])

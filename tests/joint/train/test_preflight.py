@@ -632,7 +632,7 @@ def test_a_part_of_one_picture_is_refused_where_torch_could_not_take_it(
         return None
 
     before = refusal()
-    monkeypatch.setattr(joint.train.loop, "check_run", lambda *_, **__: None)
+    monkeypatch.setattr(joint.train.member, "check_run", lambda *_, **__: None)
     late = refusal()
     assert (before is None) == (late is None)
     if before is not None:

@@ -265,7 +265,12 @@ def test_systems_together_have_weights_of_their_own(lesions, others):
     ):
         alone = _fit(system, lesions, others, objective=objective, config=config)
         for one, other in zip(found.epochs, alone.epochs, strict=True):
-            assert one.train == pytest.approx(other.train, rel=1e-3)
+            # The weights follow the rate of rounded codes, of which a few in a thousand may fall to
+            # the other side of an edge; everything else agrees more closely.
+            moving = {name for name in one.train if name.startswith("rate_weight")}
+            for name, value in one.train.items():
+                close = {"rel": 1e-2, "abs": 2e-3} if name in moving else {"rel": 1e-3}
+                assert value == pytest.approx(other.train[name], **close), name
     assert (
         together[0].epochs[-1].train["rate_weight"] != together[1].epochs[-1].train["rate_weight"]
     )

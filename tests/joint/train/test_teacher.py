@@ -189,6 +189,8 @@ def test_what_a_teacher_is_is_told_by_weights_and_numbers():
     assert why_another(None, None) is None
     assert why_another(None, one) == "none there"
     assert why_another(one, None) == "none here"
+    # As of a file that has another text there.
+    assert why_another("0" * 64, one) == why_another({}, one) == "it is not described there"
 
 
 def test_a_teacher_is_the_same_on_another_machine_whose_last_digits_differ():

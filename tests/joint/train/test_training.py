@@ -36,3 +36,12 @@ def test_networks_take_turns_with_the_camera():
     assert joint.Training(plan="frozen").learning(0) == (
         "front_end", "sensor", "restoration", "codec",
     )  # fmt: skip
+
+
+def test_the_stages_that_learn_are_those_that_are_named():
+    assert joint.Training().stages == joint.Training().learning(0) == joint.STAGES
+    for left_out in joint.STAGES:  # the restoration, too, alone
+        stages = tuple(stage for stage in joint.STAGES if stage != left_out)
+        training = joint.Training(stages=stages)
+        assert training.stages == training.learning(0) == stages
+        assert joint.Training.model_validate_json(training.model_dump_json()) == training

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -177,8 +178,18 @@ def test_a_resumed_run_tells_of_the_shaping_that_its_element_had(lesions, others
     with pytest.raises(joint.CheckpointError, match="shaped to another kernel"):
         run(_element())
     path.unlink()
-    with pytest.raises(joint.CheckpointError, match=r"there is no checkpoint at .*psf"):
+    place = re.escape(repr(str(tmp_path / "element")))
+    said = rf"there is no checkpoint at .*psf.*Put the file back; or .*\.fit\(.*directory={place}"
+    with pytest.raises(joint.CheckpointError, match=said):
         run(_element())
+    # As the message says, what is in that folder can be trained on.
+    system = joint.ImagingSystem(front_end=_element(), classifier=_Head())
+    history = joint.fit(
+        system, lesions, others, config=joint.Training(epochs=2, schedule="constant"),
+        directory=tmp_path / "element", resume=True, progress=False,
+    )  # fmt: skip
+    assert history.epochs[0] == second.element.epochs[0]
+    assert len(history.epochs) == 2
 
 
 def test_what_cannot_be_shaped_is_refused(lesions, others):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import integrate
 from spots import _FOCAL, _LAMBDA, _SHAPES, _UNIT, _disk_mtf, _noise, _open, _psf, _whole
 
 import optics
@@ -277,6 +278,48 @@ def test_along_a_line_it_is_that_of_the_grid():
         pupil, optics.frequencies(8) / 0.3 * 2**0.5, angle=math.pi / 4, **lengths
     )
     torch.testing.assert_close(found, diagonal.diagonal(dim1=-2, dim2=-1), rtol=0, atol=1e-12)
+
+
+def _hopkins(s, waves):
+    """OTF of a circle at s cut-offs, out of focus by a path at its rim (Hopkins 1955; Stokseth)."""
+    slope = 8 * math.pi * waves * s
+    ends = np.sqrt(1 - s**2) * np.array([-1, 1])
+
+    def chord(y):
+        half = math.sqrt(max(0.0, 1 - y * y)) - s
+        return 2 * half * np.sinc(slope * half / math.pi)
+
+    return integrate.quad(chord, *ends, limit=200)[0] / math.pi
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+@pytest.mark.parametrize("waves", [0.5, 1.0, -2.0])
+def test_otf_of_a_defocused_circle_is_that_of_hopkins(angle, waves):
+    # W = r^2 / 2 (1 / distance - 1 / focus), at the radius of 1 mm; to the light that is missing
+    # at the soft edge.
+    camera = _camera(n=128, focus=0.5).double()
+    distance = 1 / (1 / 0.5 + 2 * waves * 545e-9 / 1e-3**2)
+    cutoff = 2e-3 / (545e-9 * camera.image_distance)
+    shares = np.linspace(0, 0.99, 12)
+    found = camera.otf(
+        torch.tensor(shares * cutoff), angle=angle, distance=distance, pixel=False
+    ).numpy()
+    wanted = np.array([_hopkins(s, waves) for s in shares])
+    assert wanted.min() < 0.02  # beyond half a wave, contrast is reversed
+    np.testing.assert_allclose(found[0], wanted, atol=0.005)
+
+
+def test_frequencies_in_another_unit_are_told_where_they_are_given():
+    camera = _camera()
+    for transfer in (camera.otf, camera.mtf):
+        with pytest.warns(UserWarning, match="frequency is in cycles/m") as told:
+            transfer(torch.tensor([50.0]))
+        assert told[0].filename == __file__
+        coarse = _camera(n=24, psf_size=9)
+        transfer = getattr(coarse, transfer.__name__)
+        with pytest.warns(UserWarning, match="sampled too coarsely") as told:
+            transfer(torch.tensor([5e4]), distance=0.01)
+        assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, math.pi / 2])

@@ -35,7 +35,7 @@ def test_the_slopes_of_its_wavefronts_are_the_distances_of_the_rays_in_the_image
     lens = optics.CompoundLens(surfaces, wavelength=550e-9)
     element = _pupil(lens, picture=(1000, 2), pixel_pitch=2 * height / math.hypot(1000, 2))
     light = torch.tensor(_LIGHT, dtype=torch.float64)
-    found = aimed(element._given(light), element.points)
+    found = aimed(element._traced(light), element.points)
     place = element._cosines(found, element.points)[-1].detach().requires_grad_()
     terms = element.coefficients(light).detach()[2, 1]
     polynomials = zernike_at(range(1, 29), place[..., 1], place[..., 0], rim=math.inf)
@@ -223,7 +223,8 @@ def test_a_camera_of_no_lens_is_refused():
 def _defocus(lens, distance):
     """Noll's fourth coefficient on the axis, of a point at a distance."""
     given = {"fields": [0.0], "wavelengths": (550e-9,), "object_distance": distance}
-    return float(optics.lens_wavefronts(lens.surfaces, **given).coefficients[0, 0, 3])
+    with torch.no_grad():
+        return float(optics.lens_wavefronts(lens.surfaces, **given).coefficients[0, 0, 3])
 
 
 def test_a_distance_defocuses_a_lens_of_close_objects_as_its_rays_are():
@@ -283,6 +284,118 @@ def test_a_lens_that_is_telecentric_towards_the_object_or_beyond_is_imaged(gap, 
         assert found == pytest.approx(wanted, rel=within)
 
 
+def _relay(gap, *, stop_behind=False):
+    """Two lenses of 30 mm, for an object at 0.1 m, with a stop between or behind them."""
+    lens = [
+        optics.Surface(1 / 30e-3, 4e-3, (1.5168, 64.2)),
+        optics.Surface(-1 / 30e-3, 1e-3),
+    ]
+    stop = optics.Surface(0.0, 5e-3, semi_diameter=1e-3, stop=True)
+    if stop_behind:
+        rows = [*lens, lens[0], lens[1]._replace(thickness=gap), stop]
+    else:
+        rows = [lens[0], lens[1]._replace(thickness=gap), stop._replace(thickness=gap), *lens]
+    given = {"wavelength": 550e-9, "object_distance": 0.1}
+    rows = optics.set_stop(rows, f_number=16.0 if stop_behind else 8.0, **given)
+    image = float(optics.first_order(rows, **given).image_distance)
+    rows = [*rows[:-1], rows[-1]._replace(thickness=image)]
+    lens = optics.CompoundLens(rows, trained=("curvature", "thickness"), **given)
+    camera = optics.compound_imaging(
+        lens, picture=16, pixel_pitch=5e-6, wavelengths=(550e-9,), psf_size=9, rank=4, places=2,
+        pupil_size=48, oversample=9,
+    )  # fmt: skip
+    return lens, camera
+
+
+def _modelled(pupil, distance):
+    """Noll's fourth coefficient of the defocus of a pupil, on the axis."""
+    with torch.no_grad():
+        vergence = float(pupil.vergence(distance))
+    return vergence * pupil.elements[0].diameter ** 2 / 8 / (2 * math.sqrt(3))
+
+
+def test_a_defocus_and_a_scale_follow_a_lens_in_training():
+    lens, camera = _relay(4e-3)
+    told = optics.lens_performance(camera, picture=16)
+    assert camera.pupil.widening == 1
+    with torch.no_grad():
+        lens.raw_thickness[1] += 8
+        lens.raw_curvature[0] += 4
+        first = optics.first_order(lens(), wavelength=550e-9, object_distance=0.1)
+    for distance in (0.08, 0.13):
+        wanted = _defocus(lens, distance) - _defocus(lens, 0.1)
+        assert _modelled(camera.pupil, distance) == pytest.approx(wanted, rel=6e-3)
+    assert camera.pupil.entrance_pupil == pytest.approx(float(first.entrance_pupil))
+    now = optics.lens_performance(camera, picture=16)
+    assert now.magnification == pytest.approx(abs(float(first.magnification)), rel=1e-3)
+    assert abs(now.magnification - told.magnification) > 0.01 * told.magnification
+    # And back, as sensors that are tilted, and curves through focus, need it.
+    vergence = camera.pupil.vergence(0.08).detach()
+    assert float(camera.pupil.defocused(0.1, vergence)) == pytest.approx(0.08)
+    raw = lens.raw_thickness
+    (slope,) = torch.autograd.grad(camera.pupil.vergence(0.08), raw)
+    ends = []
+    for step in (-1e-2, 1e-2):
+        with torch.no_grad():
+            raw[1] += step
+            ends.append(float(camera.pupil.vergence(0.08)))
+            raw[1] -= step
+    assert float(slope[1]) == pytest.approx((ends[1] - ends[0]) / 2e-2, rel=1e-3)
+    place = torch.tensor(0.08, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(camera.pupil.vergence(place), place)
+    ends = [float(camera.pupil.vergence(0.08 + step).detach()) for step in (-1e-5, 1e-5)]
+    assert float(slope) == pytest.approx((ends[1] - ends[0]) / 2e-5, rel=1e-4)
+
+
+def test_a_lens_that_sees_around_its_object_is_defocused_as_its_rays_are():
+    lens, camera = _relay(14e-3, stop_behind=True)
+    first = optics.first_order(lens(), wavelength=550e-9, object_distance=0.1)
+    place = camera.pupil.entrance_pupil
+    assert place == pytest.approx(float(first.entrance_pupil.detach()))
+    assert -0.2 < place < -0.15  # between object and infinity
+    for distance, within in ((0.09, 0.03), (0.08, 0.03), (0.12, 0.08)):
+        wanted = _defocus(lens, distance) - _defocus(lens, 0.1)
+        assert _modelled(camera.pupil, distance) == pytest.approx(wanted, rel=within)
+    told = optics.lens_performance(camera, picture=16)
+    assert told.magnification == pytest.approx(abs(float(first.magnification.detach())), rel=1e-3)
+    near, far, _ = told.depth_of_field()
+    assert (near, far) == pytest.approx((0.0902, 0.1078), abs=1e-4)
+    quarter = 550e-9 / 4 / (2 * math.sqrt(3))  # at the rim
+    assert _modelled(camera.pupil, near) == pytest.approx(quarter, rel=1e-3)
+    assert _modelled(camera.pupil, far) == pytest.approx(-quarter, rel=1e-3)
+    # All objects in front of the pupil are sharp enough.
+    assert told.depth_of_field(1e-3).near == -math.inf
+
+
+def test_a_wavefront_is_the_same_whichever_others_are_asked_for():
+    element = _pupil(optics.CompoundLens(lenses.menisci(), wavelength=550e-9))
+    light = torch.tensor(_LIGHT, dtype=torch.float64)
+    with torch.no_grad():
+        together = element.coefficients(light)
+        alone = torch.cat([element.coefficients(each) for each in light.split(1)], 2)
+        turned = element.coefficients(light.flip(0)).flip(2)
+    torch.testing.assert_close(alone, together, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(turned, together, rtol=1e-9, atol=1e-15)
+    # Lateral colour, of the first and last light from the middle one, in the corners.
+    lateral = together[0, 0, [0, 2], 1:3] - together[0, 0, 1, 1:3]
+    assert (lateral.abs().amax(1) > 10e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"wavelengths": (450e-9,)}, "wavelengths must be those of the optics.CompoundPupil"),
+        ({"wavelengths": _LIGHT[::-1]}, "in their order, not (6.5e-07, "),
+        ({"focal_length": 55e-3}, "focal_length must be that of the optics.CompoundPupil among"),
+        ({"pixel_pitch": 2e-6}, "1e-06 metres, not 2e-06"),
+    ],
+)
+def test_a_pupil_has_the_light_and_the_pixels_of_the_lens_in_it(options, told):
+    given = {"wavelengths": _LIGHT, "focal_length": 50e-3, "pixel_pitch": 1e-6, "psf_size": 3}
+    with pytest.raises(ValueError, match=re.escape(told)):
+        optics.Pupil([_pupil(pixel_pitch=1e-6)], **given | options)
+
+
 def test_a_distance_is_measured_from_the_first_vertex():
     surfaces = optics.set_stop(lenses.cooke(), wavelength=550e-9, f_number=8.0)
     first = optics.first_order(surfaces, wavelength=550e-9, object_distance=0.12)
@@ -331,7 +444,7 @@ def test_a_distance_defocuses_off_the_axis_as_the_rays_do():
 
 
 def test_a_pupil_has_the_stop_and_the_focus_of_the_lens_in_it():
-    element = _pupil()
+    element = _pupil(pixel_pitch=1e-6)
     given = {"wavelengths": _LIGHT, "focal_length": 50e-3, "pixel_pitch": 1e-6, "psf_size": 3}
     pupil = optics.Pupil([element], **given)
     circle = optics.circular_aperture(
@@ -346,7 +459,7 @@ def test_a_pupil_has_the_stop_and_the_focus_of_the_lens_in_it():
     coated = optics.Pupil([_Coated(element)], **given)
     assert coated.opening is element.stop
     assert coated.penalty() == element.lens.penalty() > 0
-    for two in ([element, element], [_Coated(element), _pupil()]):
+    for two in ([element, element], [_Coated(element), _pupil(pixel_pitch=1e-6)]):
         with pytest.raises(ValueError, match="elements hold 2 whole lenses"):
             optics.Pupil(two, **given)
 
@@ -361,19 +474,28 @@ class _Coated(optics.Element):
 
 
 @pytest.mark.parametrize(
-    ("f_number", "pitch", "picture"), [(9.0, 0.9e-3, (24, 32)), (6.0, 0.8e-3, (24, 32)),
-    (6.0, 0.9e-3, (32, 24))],
-)  # fmt: skip
-def test_a_state_of_another_pupil_is_refused(f_number, pitch, picture):
+    ("f_number", "pitch", "picture", "light"),
+    [
+        (9.0, 0.9e-3, (24, 32), _LIGHT),
+        (6.0, 0.8e-3, (24, 32), _LIGHT),
+        (6.0, 0.9e-3, (32, 24), _LIGHT),
+        (6.0, 0.9e-3, (24, 32), (480e-9, 560e-9, 650e-9)),
+    ],
+)
+def test_a_state_of_another_pupil_is_refused(f_number, pitch, picture, light):
     def made(f_number, **options):
         surfaces = optics.set_stop(lenses.cooke(), wavelength=550e-9, f_number=f_number)
         return _pupil(optics.CompoundLens(surfaces, wavelength=550e-9), **options)
 
     own = made(6.0)
-    before = own.stop.clone()
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    other = made(f_number, pixel_pitch=pitch, picture=picture, wavelengths=light)
+    with torch.no_grad():
+        other.lens.raw_curvature += 5
     with pytest.raises(RuntimeError, match="state of a pupil with another diameter, place"):
-        own.load_state_dict(made(f_number, pixel_pitch=pitch, picture=picture).state_dict())
-    assert torch.equal(own.stop, before)
+        own.load_state_dict(other.state_dict())
+    # Nor its lens, which would not be that of the stop.
+    assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
 
 
 def test_in_half_precision_it_keeps_its_fields_and_the_bend_of_a_defocus():
@@ -388,7 +510,7 @@ def test_in_half_precision_it_keeps_its_fields_and_the_bend_of_a_defocus():
 
 
 def test_a_distance_in_its_pupil_is_refused_as_it_was_given():
-    element = _pupil()
+    element = _pupil(pixel_pitch=1e-6)
     pupil = optics.Pupil(
         [element], wavelengths=_LIGHT, focal_length=50e-3, pixel_pitch=1e-6, psf_size=3
     )
@@ -402,9 +524,12 @@ def test_a_distance_in_its_pupil_is_refused_as_it_was_given():
 def test_an_aberration_beside_it_that_does_not_cover_its_cones_is_told():
     phone = optics.set_stop(lenses.phone(), wavelength=587.6e-9, f_number=4.0)
     lens = optics.CompoundLens(phone, wavelength=587.6e-9)
-    element = _pupil(lens, picture=(48, 64), pixel_pitch=45e-6)
+    element = _pupil(lens, picture=(2160, 2880), pixel_pitch=1e-6)
     assert element.widest > 1.2
-    given = {"wavelengths": _LIGHT, "focal_length": 4e-3, "pixel_pitch": 1e-6, "psf_size": 3}
+    given = {
+        "wavelengths": _LIGHT, "focal_length": lens.focal_length, "pixel_pitch": 1e-6,
+        "psf_size": 3,
+    }  # fmt: skip
     terms = torch.zeros(4)
 
     def beside(diameter):
@@ -486,7 +611,7 @@ def test_a_pupil_has_the_light_of_an_even_beam_or_of_even_direction_cosines(
     middle = math.copysign(middle, middle * signed)
     rays = _even_rays(surfaces, signed, distance, reach=reach, middle=middle)
     with torch.no_grad():
-        given = element._given(torch.tensor([550e-9], dtype=torch.float64))
+        given = element._traced(torch.tensor([550e-9], dtype=torch.float64))
         chief = aimed(given, element.points).chief
     place = 2 * lens.f_number * (chief.direction[-1, 0, 0, :2] - rays)
     assert len(place) > 10_000

@@ -299,3 +299,9 @@ def test_a_state_of_another_lens_is_refused(change):
     lens, other = optics.CompoundLens(**given), optics.CompoundLens(**given | change)
     with pytest.raises(RuntimeError, match="of a lens with other glasses, rims, stop, wavelength"):
         other.load_state_dict(lens.state_dict())
+
+
+def test_a_lens_is_designed_about_one_axis():
+    moved = optics.misalign(lenses.cooke(), 2, decentre=(1e-5, 0.0))
+    with pytest.raises(ValueError, match="surface 2 must have no decentre or tilt"):
+        optics.CompoundLens(moved)

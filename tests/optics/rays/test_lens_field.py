@@ -355,6 +355,8 @@ def test_gradients_of_wavefronts_and_spots_are_finite_differences():
     [
         ({"fields": [20.0]}, ValueError, "20 degrees are math.radians(20)"),
         ({"fields": 0.1}, ValueError, "fields must be several in a row"),
+        ({"fields": torch.zeros(2, 3)}, ValueError, "[F, 2] along x and y, not (2, 3)"),
+        ({"fields": torch.tensor([[0.1, 2.0]])}, ValueError, "20 degrees are math.radians(20)"),
         ({"fields": [math.nan]}, ValueError, "fields must be finite"),
         ({"fields": "x"}, TypeError, "fields must be numbers"),
         ({"wavelengths": [550.0]}, ValueError, "550 nm are 550e-9"),
@@ -371,3 +373,48 @@ def test_bad_input_is_refused(options, error, told):
     with pytest.raises(error) as found:
         optics.lens_wavefronts(lenses.cooke(), **given)
     assert told in str(found.value)
+
+
+def test_distortion_is_of_a_lens_about_one_axis():
+    given = {"fields": [0.1], "wavelengths": [550e-9]}
+    for surfaces, options, told in (
+        (optics.misalign(lenses.cooke(), 2, tilt=(1e-3, 0.0)), {}, "but surface 2 has a decentre"),
+        (lenses.cooke(), {"fields": torch.tensor([[0.1, 0.0]])}, r"but fields are \[F, 2\]"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            optics.lens_image(surfaces, **given | options)
+
+
+@pytest.mark.parametrize("distance", [math.inf, 0.5])
+def test_fields_along_x_and_y_are_those_along_y_turned(distance):
+    far = math.isinf(distance)
+    size, azimuth = (0.2, 0.02)[not far], 0.7
+    along = math.tan(size) if far else size
+    both = torch.tensor([[along * math.cos(azimuth), along * math.sin(azimuth)]]).double()
+    given = {"wavelengths": [550e-9], "object_distance": distance}
+    found = optics.lens_wavefronts(
+        lenses.cooke(), fields=both.atan() if far else both, **given
+    ).coefficients[0, 0]
+    wanted = optics.lens_wavefronts(lenses.cooke(), fields=[size], **given).coefficients[0, 0]
+    turn = azimuth - math.pi / 2
+    for cos, sin, often in ((1, 2, 1), (5, 4, 2), (7, 6, 1)):  # tilt, astigmatism, coma
+        c, s = math.cos(often * turn), math.sin(often * turn)
+        turned = torch.stack((c * wanted[cos] - s * wanted[sin], s * wanted[cos] + c * wanted[sin]))
+        torch.testing.assert_close(found[[cos, sin]], turned, rtol=0, atol=1e-11)
+    torch.testing.assert_close(found[[0, 3, 10]], wanted[[0, 3, 10]], rtol=0, atol=1e-11)
+
+
+def test_an_element_beside_the_axis_makes_coma_on_it():
+    given = {"fields": [0.0], "wavelengths": [550e-9]}
+    moves = (0.0, 1e-5, 2e-5)
+    coma = [
+        optics.lens_wavefronts(
+            optics.misalign(lenses.cooke(), (2, 3), decentre=(0.0, off)), **given
+        ).coefficients[0, 0, 6:8]
+        for off in moves
+    ]
+    assert coma[0].abs().max() < 1e-13
+    # Along y alone, and as large as the decentre.
+    assert float(coma[1][0].abs()) > 5e-9
+    assert float(coma[1][1].abs()) < 1e-13
+    assert float(coma[2][0] / coma[1][0]) == pytest.approx(2, rel=1e-3)

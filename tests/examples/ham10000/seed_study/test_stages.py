@@ -13,10 +13,10 @@ from joint import (
     Evaluation,
     RunLocked,
     build_data,
-    hold,
     is_done,
     load_checkpoint,
     load_predictions,
+    lock_run,
 )
 
 SCALE = Scale(
@@ -121,7 +121,7 @@ def test_a_stage_that_is_stopped_goes_on(rows, scenes, done, tmp_path):
 
 def test_scenes_are_built_once_the_stage_is_held(rows, tmp_path):
     stage = rows["honest"]["autoencoder_6x"]
-    with hold(stage.folder(tmp_path)), pytest.raises(RunLocked):
+    with lock_run(stage.folder(tmp_path)), pytest.raises(RunLocked):
         run_stage(stage, lambda: pytest.fail("built"), tmp_path)
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from joint.analysis import (
     zernike_error,
 )
 from joint.analysis.tolerancing.disturbed import Seat
+from joint.analysis.tolerancing.tolerance import ranges
 
 
 class _Bright(nn.Module):
@@ -510,8 +512,6 @@ def test_devices_are_focused_anew(scenes):
         ({"shift": (2.0, 1.0)}, {}, "the lower limit first"),
         ({"shift": [2.0, 1.0]}, {}, "the lower limit first"),
         ({"shift": (0.0, 1.0, 2.0)}, {}, r"shift takes half the width of its tolerance in pixels"),
-        ({"shift": None}, {}, r"or \(lowest, highest\), not None"),
-        ({"shift": "wide"}, {}, r"or \(lowest, highest\), not 'wide'"),
         ({"shift": math.nan}, {}, "finite numbers"),
         ({"decentre": 0.1}, {}, "no decentre: it needs a pupil with an element in it"),
         ({"tilt_y": 1.0}, {}, r"no tilt_y: it needs optics.IncoherentImaging\(Pupil"),
@@ -540,6 +540,29 @@ def test_devices_are_focused_anew(scenes):
 def test_what_cannot_be_built_is_refused(system, scenes, limits, more, said):
     with pytest.raises(ValueError, match=said):
         tolerance(system, scenes, limits, **{"devices": 2} | more)
+
+
+@pytest.mark.parametrize(
+    "limit", [None, "wide", "0.25", True, (True, 2.0), (0.0, "3"), [None, 1.0]]
+)
+def test_a_limit_that_is_no_number_is_refused(system, scenes, limit):
+    told = re.escape(
+        "shift takes half the width of its tolerance in pixels, or (lowest, highest), "
+    )
+    with pytest.raises(TypeError, match=told + re.escape(f"not {limit!r}")):
+        tolerance(system, scenes, {"shift": limit}, devices=2)
+
+
+@pytest.mark.parametrize(
+    ("limit", "wanted"),
+    [
+        (np.float32(0.5), (-0.5, 0.5)),
+        (torch.tensor(0.5), (-0.5, 0.5)),
+        ((np.int64(0), 1), (0.0, 1.0)),
+    ],
+)
+def test_a_limit_is_any_number(system, limit, wanted):
+    assert list(ranges(system, 3, {"shift": limit}).values()) == [wanted]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, math.nan])

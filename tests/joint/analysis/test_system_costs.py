@@ -11,7 +11,7 @@ import classify
 import compress
 import joint
 import optics
-from joint.analysis.ledger import ledger
+from joint.analysis.system_costs import system_costs
 
 
 class _Small(nn.Module):
@@ -35,7 +35,7 @@ def _camera():
         )
 
 
-def test_ledger_is_arithmetic():
+def test_costs_are_arithmetic():
     white = classify.LesionDataset(
         images=torch.full((6, 3, 24, 24), 255, dtype=torch.uint8),
         labels=[0, 1, 2] * 2,
@@ -51,7 +51,7 @@ def test_ledger_is_arithmetic():
         codec=codec,
         classifier=_Small(3, 12),
     )
-    costs = ledger(system, white, resamples=10)
+    costs = system_costs(system, white, resamples=10)
     # Full scale on each pixel, times what either exposure lets pass of its half of the time.
     light = 100 * 24 * 24 * 3 * float(kernel.kernels.detach().sum() / (2 * 3))
     assert costs.photons == pytest.approx(light, rel=1e-5)
@@ -78,12 +78,12 @@ def test_ledger_is_arithmetic():
     assert costs.parameters == sum(p.numel() for p in system.parameters())
 
 
-def test_ledger_of_a_mosaic_counts_a_third_and_of_nothing_nothing(lesions):
+def test_a_mosaic_counts_a_third_and_of_nothing_nothing(lesions):
     white = lesions.subset(range(6))
     shown = white.gather(torch.arange(6)).images / 255.0
     mosaic = optics.Sensor(100, bit_depth=None, cfa="rggb")
     system = joint.ImagingSystem(sensor=mosaic, classifier=_Small(3, 16), encoding="linear")
-    costs = ledger(system, white, resamples=5, count_bytes=False)
+    costs = system_costs(system, white, resamples=5, count_bytes=False)
     assert costs.pixels_read == 256
     assert costs.converted_bits is costs.coded_bits is costs.coded_bytes is costs.throughput is None
     red, green, blue = shown.unbind(1)
@@ -94,7 +94,7 @@ def test_ledger_of_a_mosaic_counts_a_third_and_of_nothing_nothing(lesions):
         handed = optics.Sensor(100, bit_depth=8, cfa="rggb", demosaicing=name)
         judge = _Small(channels, side)
         system = joint.ImagingSystem(sensor=handed, classifier=judge, encoding="linear")
-        costs = ledger(system, white, resamples=5, count_bytes=False)
+        costs = system_costs(system, white, resamples=5, count_bytes=False)
         assert costs.pixels_read == 256
         assert costs.converted_bits == 8 * 256
         assert costs.photons == pytest.approx(100 * float(seen.sum()) / 6, rel=1e-5)
@@ -103,16 +103,16 @@ def test_ledger_of_a_mosaic_counts_a_third_and_of_nothing_nothing(lesions):
     )
     light = float(optics.srgb_to_linear(shown).sum()) / 6
     mean = stats.loguniform(10, 1000).mean()
-    costs = ledger(ranging, white.taken_as("srgb"), resamples=5)
+    costs = system_costs(ranging, white.taken_as("srgb"), resamples=5)
     assert costs.photons == pytest.approx(mean * light, rel=1e-5)
-    none = ledger(joint.ImagingSystem(), white)
+    none = system_costs(joint.ImagingSystem(), white)
     assert none.photons is none.scores is none.pixels_read is None
     assert none.macs == none.parameters == 0
     np.testing.assert_equal(json.loads(json.dumps(none.to_dict()))["stages"], [])
 
 
 def test_one_lesion_has_its_costs_and_no_interval(lesions):
-    costs = ledger(_camera(), lesions.subset([0]), resamples=5)
+    costs = system_costs(_camera(), lesions.subset([0]), resamples=5)
     assert costs.pictures == 1
     assert costs.photons > 0
     assert costs.scores.accuracy.value in (0, 1)
@@ -123,11 +123,11 @@ def test_one_lesion_has_its_costs_and_no_interval(lesions):
 def test_nothing_of_the_system_changes(lesions):
     system = _camera()
     with unchanged(system, evaluated=system.codec):
-        ledger(system, lesions, resamples=10)
+        system_costs(system, lesions, resamples=10)
 
 
 def test_the_table_is_printed_and_json(lesions):
-    costs = ledger(_camera(), lesions, resamples=20)
+    costs = system_costs(_camera(), lesions, resamples=20)
     summary = json.loads(json.dumps(costs.to_dict(), allow_nan=False))
     assert summary["pixels_read"] == 768
     assert summary["stages"][0]["stage"] == "front_end"
@@ -144,7 +144,7 @@ def test_the_network_that_restores_is_counted(lesions):
         restoration=net,
         classifier=_Small(3, 16),
     )
-    costs = ledger(system, lesions.subset(range(6)), resamples=5, count_bytes=False)
+    costs = system_costs(system, lesions.subset(range(6)), resamples=5, count_bytes=False)
     _, restoring, judge = costs.stages
     assert restoring.stage == "restoration"
     assert restoring.parameters == sum(p.numel() for p in net.parameters())

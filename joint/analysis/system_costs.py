@@ -21,7 +21,7 @@ from joint.system import ImagingSystem, evaluating
 from .passes import passes
 from .scores import DrawnScores, Scores
 
-__all__ = ["Ledger", "StageCost", "ledger"]
+__all__ = ["StageCost", "SystemCosts", "system_costs"]
 
 
 class StageCost(NamedTuple):
@@ -36,7 +36,7 @@ class StageCost(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ledger:
+class SystemCosts:
     """Costs of one picture from light to label; None if a system has no such stage."""
 
     pictures: int
@@ -108,7 +108,7 @@ class Ledger:
         return as_json({**vars(self), "parameters": self.parameters, "macs": self.macs})
 
 
-def ledger(
+def system_costs(
     system: ImagingSystem,
     dataset: LesionDataset,
     *,
@@ -118,7 +118,7 @@ def ledger(
     resamples: int = 1000,
     level: float = 0.95,
     generator: torch.Generator | None = None,
-) -> Ledger:
+) -> SystemCosts:
     """Sum up light, bits, parameters and computation of a system, and measure its accuracy.
 
     Parameters
@@ -136,7 +136,7 @@ def ledger(
 
     Returns
     -------
-    Ledger
+    SystemCosts
         Computation is counted by :class:`torch.utils.flop_counter.FlopCounterMode`, two operations
         to a multiply-accumulate. Fourier transforms, elementwise steps and the entropy coder are
         not counted.
@@ -165,7 +165,7 @@ def ledger(
     sensor = system.sensor
     read = None if sensor is None or raw is None else values_read(sensor, raw)
     depth = None if sensor is None else sensor.bit_depth
-    return Ledger(
+    return SystemCosts(
         pictures=len(dataset),
         photons=photons,
         throughput=result.throughput,

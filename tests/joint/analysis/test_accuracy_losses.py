@@ -8,7 +8,7 @@ import classify
 import compress
 import joint
 import optics
-from joint.analysis.attribution import LOSSES, attribute
+from joint.analysis.accuracy_losses import LOSSES, accuracy_losses
 
 
 class _Grey(compress.Codec):
@@ -70,7 +70,7 @@ def _camera():
 
 def test_the_last_row_is_the_system_and_the_steps_add_up():
     system, scenes = _camera(), _flat()
-    table = attribute(system, scenes, resamples=50)
+    table = accuracy_losses(system, scenes, resamples=50)
     real = joint.evaluate(system, scenes).report
     stages = ("optics", "shot_noise", "electronics", "converter", "codec")
     assert [step.stage for step in table.ladder] == [None, *stages]
@@ -95,13 +95,13 @@ def test_the_last_row_is_the_system_and_the_steps_add_up():
 def test_nothing_of_the_system_changes():
     system = _camera()
     with unchanged(system, evaluated=system.codec):
-        attribute(system, _flat(12), resamples=10)
+        accuracy_losses(system, _flat(12), resamples=10)
 
 
 def _handed(sensor, stages, scenes, front_end=None):
     """What the classifier is handed with all of these stages ideal."""
     system = _system(sensor=sensor, front_end=front_end)
-    attribute(system, scenes, stages=stages, resamples=1, batch_size=len(scenes))
+    accuracy_losses(system, scenes, stages=stages, resamples=1, batch_size=len(scenes))
     return system.classifier.seen[0], system.classifier.seen[len(stages)]
 
 
@@ -184,15 +184,15 @@ def test_what_takes_a_mosaic_cannot_be_given_a_picture_in_all_colours():
     system = joint.ImagingSystem(sensor=sensor, classifier=Bright(), encoding="linear")
     said = r"the next stages take the mosaic itself \(demosaicing='packed'\)"
     with pytest.raises(ValueError, match=f"mosaic cannot be made ideal: {said}"):
-        attribute(system, scenes, stages=["mosaic", "shot_noise"], resamples=10)
-    found = attribute(system, scenes, resamples=10)
+        accuracy_losses(system, scenes, stages=["mosaic", "shot_noise"], resamples=10)
+    found = accuracy_losses(system, scenes, resamples=10)
     assert [row.stage for row in found.omitted] == ["mosaic"]
     assert [row.stage for row in found.alone] == ["shot_noise", "electronics", "converter"]
     # An interpolated one can.
     whole = joint.ImagingSystem(
         sensor=optics.Sensor(100, cfa="rggb"), classifier=Bright(), encoding="linear"
     )
-    assert not attribute(whole, scenes, resamples=10).omitted
+    assert not accuracy_losses(whole, scenes, resamples=10).omitted
 
 
 def test_learned_gain_and_dithered_converter_are_idealised_too():
@@ -211,7 +211,7 @@ def test_learned_gain_and_dithered_converter_are_idealised_too():
 
 def test_a_stage_that_destroys_everything_takes_everything():
     scenes = _flat()
-    table = attribute(
+    table = accuracy_losses(
         _system(codec=_Grey(), sensor=optics.Sensor(read_noise=10)), scenes, resamples=200
     )
     best = table.ladder[0].scores.accuracy.value
@@ -228,7 +228,7 @@ def test_a_stage_that_destroys_everything_takes_everything():
 
 def test_two_stages_that_hide_each_other_interact():
     system = _system(front_end=_Shade(0.0), codec=_Grey())
-    table = attribute(system, _flat(), resamples=50)
+    table = accuracy_losses(system, _flat(), resamples=50)
     optics_row, codec_row = table.alone
     lost = [step.lost.accuracy.value for step in table.ladder]
     assert lost[1] > 0.5  # the first of them takes it
@@ -242,7 +242,7 @@ def test_two_stages_that_hide_each_other_interact():
 
 def test_intervals_are_those_of_the_report_and_of_the_paired_bootstrap():
     system, scenes = _camera(), _flat()
-    table = attribute(system, scenes, resamples=300)
+    table = accuracy_losses(system, scenes, resamples=300)
     real = joint.evaluate(system, scenes, resamples=300).report
     scores = table.ladder[-1].scores
     assert tuple(scores.accuracy.interval) == pytest.approx(real.intervals["accuracy"])
@@ -265,7 +265,7 @@ def test_intervals_are_those_of_the_report_and_of_the_paired_bootstrap():
 
 def test_tables_are_printed_and_json():
     system, scenes = _camera(), _flat(12)
-    table = attribute(system, scenes, resamples=20)
+    table = accuracy_losses(system, scenes, resamples=20)
     summary = json.loads(json.dumps(table.to_dict(), allow_nan=False))
     assert summary["ladder"][0]["stage"] is None
     assert summary["alone"][4]["stage"] == "codec"
@@ -289,33 +289,33 @@ def test_what_cannot_be_swapped_is_said_or_refused():
     more = _system(
         front_end=_Shade(0.5, channels=4), sensor=optics.Sensor(read_noise=10, binning=2)
     )
-    table = attribute(more, scenes, resamples=5)
+    table = accuracy_losses(more, scenes, resamples=5)
     assert [row.stage for row in table.omitted] == ["optics", "binning"]
     assert "optics stays real: it makes 4 channels from 3, and the next stages" in str(table)
     assert "lesions are larger" in table.omitted[1].reason
     with pytest.raises(ValueError, match="optics cannot be made ideal: it makes 4 channels from 3"):
-        attribute(more, scenes, stages=["optics"])
+        accuracy_losses(more, scenes, stages=["optics"])
     with pytest.raises(ValueError, match="codec cannot be made ideal: the system has none"):
-        attribute(more, scenes, stages=["codec"])
+        accuracy_losses(more, scenes, stages=["codec"])
     with pytest.raises(ValueError, match=f"{', '.join(LOSSES)}, once each, .*, not .'lens'"):
-        attribute(more, scenes, stages=["lens"])
+        accuracy_losses(more, scenes, stages=["lens"])
     with pytest.raises(ValueError, match=r"once each, .*, not \['converter', 'converter'\]"):
-        attribute(more, scenes, stages=["converter", "converter"])
+        accuracy_losses(more, scenes, stages=["converter", "converter"])
     for wrong in ("codec", [1]):
         with pytest.raises(
             ValueError, match=r"once each, such as \['codec'\], not ('codec'|\[1\])"
         ):
-            attribute(more, scenes, stages=wrong)
+            accuracy_losses(more, scenes, stages=wrong)
     with pytest.raises(ValueError, match="no classifier, and without one there is no accuracy"):
-        attribute(joint.ImagingSystem(), scenes)
+        accuracy_losses(joint.ImagingSystem(), scenes)
     asked = _Shade(0.5)
     asked.register_forward_pre_hook(lambda *_: pytest.fail("it was asked"))
     with pytest.raises(ValueError, match="no classifier"):
-        attribute(joint.ImagingSystem(front_end=asked, encoding="linear"), scenes)
+        accuracy_losses(joint.ImagingSystem(front_end=asked, encoding="linear"), scenes)
     with pytest.raises(TypeError, match="the system comes first, the data set second: exchange"):
-        attribute(scenes, more)
+        accuracy_losses(scenes, more)
     with pytest.raises(ValueError, match="resamples must be at least 1"):
-        attribute(more, scenes, resamples=0)
+        accuracy_losses(more, scenes, resamples=0)
 
 
 def test_a_sensor_without_a_loss_has_none_to_mend():
@@ -329,13 +329,13 @@ def test_a_sensor_without_a_loss_has_none_to_mend():
         ({"shot_noise": "gaussian"}, "shot_noise"),
         ({"bit_depth": 8}, "converter"),
     ):
-        table = attribute(_system(sensor=optics.Sensor(200, **perfect | numbers)), scenes)
+        table = accuracy_losses(_system(sensor=optics.Sensor(200, **perfect | numbers)), scenes)
         assert [row.stage for row in table.alone] == ([] if stage is None else [stage])
         assert not table.omitted
 
 
 def test_a_system_without_losses_loses_nothing():
-    table = attribute(_system(), _flat(12), resamples=5)
+    table = accuracy_losses(_system(), _flat(12), resamples=5)
     assert len(table.ladder) == 1
     assert not table.alone
     assert table.lost.accuracy.value == table.interaction.accuracy.value == 0
@@ -351,8 +351,8 @@ def test_what_restores_binned_pixels_takes_no_others():
     )
     said = "the restoration was trained on binned pixels"
     with pytest.raises(ValueError, match=f"binning cannot be made ideal: {said}"):
-        attribute(system, scenes, stages=["binning"], resamples=10)
-    found = attribute(system, scenes, resamples=10)
+        accuracy_losses(system, scenes, stages=["binning"], resamples=10)
+    found = accuracy_losses(system, scenes, resamples=10)
     assert [(row.stage, row.reason[: len(said)]) for row in found.omitted] == [("binning", said)]
     # The others are made ideal in front of it.
     assert [row.stage for row in found.alone] == ["shot_noise", "electronics", "converter"]

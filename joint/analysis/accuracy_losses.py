@@ -1,4 +1,4 @@
-"""Attribution of the loss of accuracy to the stages from light to label.
+"""Losses of accuracy by stage, from light to label.
 
 ::
 
@@ -29,7 +29,7 @@ from optics import Sensor
 
 from .scores import DrawnScores, Scores, signed
 
-__all__ = ["LOSSES", "Attribution", "Loss", "Mended", "Omitted", "Step", "attribute"]
+__all__ = ["LOSSES", "AccuracyLosses", "Loss", "Mended", "Omitted", "Step", "accuracy_losses"]
 
 Loss = Literal["optics", "mosaic", "shot_noise", "electronics", "binning", "converter", "codec"]
 
@@ -68,7 +68,7 @@ class Omitted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Attribution(Record):
+class AccuracyLosses(Record):
     """Accuracy between the ideal and the real camera, stage by stage."""
 
     ladder: tuple[Step, ...]
@@ -114,7 +114,7 @@ def _row(name: str, *cells: str) -> str:
     return " ".join((f"{name:14}", *(f"{cell:23}" for cell in cells))).rstrip()
 
 
-def attribute(
+def accuracy_losses(
     system: ImagingSystem,
     dataset: LesionDataset,
     *,
@@ -124,7 +124,7 @@ def attribute(
     resamples: int = 1000,
     level: float = 0.95,
     generator: torch.Generator | None = None,
-) -> Attribution:
+) -> AccuracyLosses:
     """Replace the stages of a system by ideal ones, and measure the change of accuracy.
 
     The stages, and what an ideal one means:
@@ -157,7 +157,7 @@ def attribute(
 
     Returns
     -------
-    Attribution
+    AccuracyLosses
         The last row of the ladder is the real system, with the numbers of :func:`joint.evaluate`.
 
     Raises
@@ -192,7 +192,7 @@ def attribute(
         gained = drawn.combined([ideal], [real])
         interaction = drawn.combined([before, real], [after, ideal])
         alone.append(Mended(stage, drawn.combined([ideal]), gained, interaction))
-    return Attribution(
+    return AccuracyLosses(
         ladder=tuple(ladder),
         alone=tuple(alone),
         lost=drawn.combined([best], [real]),
