@@ -103,7 +103,7 @@ class DataSheet:
         _, height, width = self.scene
         pixel = self.lens.object_pixel
         if self.half_field:
-            away = self.lens.focus + self.lens.entrance_pupil
+            away = abs(self.lens.focus + self.lens.entrance_pupil)
             pixel = 2 * away * math.tan(self.half_field) / math.hypot(height, width)
         return height * pixel, width * pixel
 

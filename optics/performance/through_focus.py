@@ -41,7 +41,7 @@ class ThroughFocus:
 
     image_distance: float
     """Distance from the pupil to the plane of position 0, metres; of a :class:`CompoundPupil` that
-    of its :attr:`Pupil.image_distance`."""
+    of its :attr:`Pupil.image_distance`, which stays as it was built while the lens is trained."""
     pixel_pitch: float
     """Pixel pitch, metres."""
     wavelength: Tensor

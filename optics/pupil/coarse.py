@@ -98,7 +98,8 @@ def _coarse_defocus(
     if distance is None and power == 0:
         return None
     where = pupil.focus if distance is None else distance
-    left = None if power is None else out_of_focus(pupil.vergence(where), power=power)
+    with torch.no_grad():
+        left = None if power is None else out_of_focus(pupil.vergence(where), power=power)
     if left is None:
         return None
     coarse = coarse_beyond(left, wavelength=min(pupil.wavelengths), spacing=pupil.spacing)

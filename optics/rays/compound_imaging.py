@@ -30,6 +30,7 @@ from optics.quantity import (
     check_wavelength,
     full_precision,
     image_size,
+    looked_at,
     one_number,
     single,
     whole_number,
@@ -230,6 +231,8 @@ class CompoundPupil(Element):
             own = self.lens.state_dict(prefix=f"{prefix}lens.")
             state_dict.update((name, own[name]) for name in own.keys() & state_dict.keys())
             return
+        if is_another(state_dict.get(f"{prefix}lens.given"), self.lens.given):
+            return  # the lens refuses it next, and the openings are those of its rims
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def coefficients(self, wavelength: Tensor) -> Tensor:
@@ -246,11 +249,15 @@ class CompoundPupil(Element):
         Tensor, float64 ``[P, Q, L, 28]``
         """
         light = wavelength.double()
-        lens = self._traced(torch.cat((_line(self.wavelengths[self.middle], light.device), light)))
+        lens, count, reference = self._traced(light), light.shape[0], self._middle_of(light)
+        if reference is None:
+            middle = _line(self.wavelengths[self.middle], light.device)
+            lens, reference = self._traced(torch.cat((light, middle))), count
         spread, weights = self.spread.double(), self.weights.double()
         with full_precision(lens.light):
             if all(surface.is_aligned for surface in lens.surfaces):
-                return torch.einsum("rlj,pqrjk->pqlk", self._table(lens, weights), spread)
+                table = self._table(lens, weights, reference)[:, :count]
+                return torch.einsum("rlj,pqrjk->pqlk", table, spread)
             # Each place has a lens of its own, turned about the axis so that the place lies along
             # y, at the traced heights around it: only these count there.
             y, x = place_heights(self.places, self.picture)
@@ -260,20 +267,23 @@ class CompoundPupil(Element):
             turn = turn[..., None].expand(around.shape).reshape(-1, 1, 1).to(spread)
             rows = around.flatten()
             own = lens._replace(surfaces=rolled(lens.surfaces, -turn), fields=lens.fields[rows])
-            table = self._table(own, weights[rows]).unflatten(0, around.shape)
+            table = self._table(own, weights[rows], reference)[:, :count]
             p, q = (torch.arange(n, device=rows.device) for n in self.places)
             there = spread[p[:, None, None], q[:, None], around]
-            return torch.einsum("pqrlj,pqrjk->pqlk", table, there)
+            return torch.einsum("pqrlj,pqrjk->pqlk", table.unflatten(0, around.shape), there)
 
-    def _table(self, lens: GivenLens, weights: Tensor) -> Tensor:
-        """Zernike terms at fields of a lens, ``[R, L, 28]``, from the chief ray of the first light.
+    def _middle_of(self, light: Tensor) -> int | None:
+        """Where the middle wavelength is among these; None where it is not, or cannot be seen."""
+        if not looked_at(light):
+            return None
+        same = (light == self.wavelengths[self.middle]).nonzero()
+        return int(same[0]) if len(same) else None
 
-        The lens has ``1 + L`` wavelengths.
-        """
+    def _table(self, lens: GivenLens, weights: Tensor, reference: int) -> Tensor:
+        """Zernike terms at fields of a lens, ``[R, L, 28]``, from the chief ray of one light."""
         found = aimed(lens, self.points.double())
-        path = paths(lens, found, reference=0, plane=True)
-        asked = (path, found.rays.valid, self._polynomials(found))
-        path, valid, basis = (each[:, 1:] for each in asked)
+        path = paths(lens, found, reference=reference, plane=True)
+        valid, basis = found.rays.valid, self._polynomials(found)
         return fitted(path, valid, weights, basis, _INDICES).coefficients
 
     def _traced(self, light: Tensor) -> GivenLens:

@@ -498,6 +498,17 @@ def test_a_state_of_another_pupil_is_refused(f_number, pitch, picture, light):
     assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
 
 
+def test_a_state_of_a_lens_with_other_rims_leaves_the_openings_as_they_were():
+    own = _pupil()
+    rims = [surface._replace(semi_diameter=3.5e-3) for surface in lenses.cooke()[:1]]
+    other = _pupil(optics.CompoundLens([*rims, *lenses.cooke()[1:]], wavelength=550e-9))
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    with pytest.raises(RuntimeError, match="state of a lens with other glasses, rims"):
+        own.load_state_dict(other.state_dict())
+    assert not torch.equal(other.open, own.open)
+    assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
+
+
 def test_in_half_precision_it_keeps_its_fields_and_the_bend_of_a_defocus():
     element, rounded = _pupil(), _pupil().half()
     assert torch.equal(rounded.fields, element.fields)
