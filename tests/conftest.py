@@ -25,13 +25,14 @@ torch.set_num_threads(1)
 
 def pytest_collectstart(collector):
     if isinstance(collector, pytest.Module):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """What a test draws, or a fixture for it, does not depend on the tests that ran before."""
-    torch.manual_seed(0)
+    # Of the CPU alone: for other devices a stack trace is kept each time.
+    torch.default_generator.manual_seed(0)
 
 
 def pytest_addoption(parser):
