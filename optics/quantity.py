@@ -158,8 +158,10 @@ def check_number(name: str, value: object, unit: str = "") -> None:
 def check_scalar(name: str, value: object, unit: str = "", *, remedy: str = "") -> None:
     """Raise a TypeError unless ``value`` is one real number, also as a Tensor.
 
-    ``remedy`` is the advice if several were given.
+    A ValueError for a complex Tensor. ``remedy`` is the advice if several were given.
     """
+    if isinstance(value, Tensor) and value.is_complex() and value.numel() == 1:
+        raise ValueError(f"{name} must be real, not {value.dtype}")
     if not is_number(value):
         several = isinstance(value, Tensor | np.ndarray | Sequence) and not isinstance(value, str)
         advice = f"; {remedy}" if several and remedy else ""

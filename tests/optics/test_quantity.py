@@ -216,6 +216,8 @@ def test_one_number_is_real():
     for other in ("1", None, 1j, torch.tensor(1j), torch.ones(2), np.ones(2), [1.0]):
         assert not quantity.is_number(other)
     with pytest.raises(TypeError, match="focus must be one number, not 1j"):
+        quantity.check_scalar("focus", 1j)
+    with pytest.raises(ValueError, match=r"focus must be real, not torch\.complex64"):
         quantity.check_scalar("focus", torch.tensor(1j))
 
 

@@ -26,6 +26,7 @@ from joint.study import (
 )
 from joint.study.attempt import attempts
 from joint.study.ledger import ATTEMPTS_FILE
+from joint.study.store import add_design
 
 RUN, WORK = "joint.command.study.run.run_study", "joint.command.study.work.work"
 """What trains, where it can be replaced."""
@@ -267,7 +268,8 @@ def test_the_files_of_a_study_are_checked(finished, capsys):
 def test_what_chance_chose_is_told(tmp_path, capsys):
     light = Axis(path="system.sensor.photons", low=10, high=1e4)
     study = Study(axes={"light": light}, sampler=TPE(count=4, startup=2), seeds=(0,))
-    create_study(study, tmp_path).add({"light": 20.0}, by_chance=True).add({"light": 30.0})
+    ledger = add_design(create_study(study, tmp_path), {"light": 20.0}, by_chance=True)
+    add_design(ledger, {"light": 30.0})
     for name, options in (("list", ()), ("report", ())):
         assert main(["study", name, str(tmp_path), *options]) == 0
         assert "or no proposal was allowed: designs 2\n" in capsys.readouterr().out
