@@ -47,7 +47,7 @@ class OperatingPoint(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value is not None}
 
     def check(self) -> None:
-        """Raise a TypeError unless each of the requested values is one number."""
+        """Raise a TypeError unless each requested value is one number, a ValueError if complex."""
         for name, value in self.asked().items():
             check_scalar(name, value, remedy=f"call once for each {name}")
 
