@@ -569,7 +569,7 @@ def test_the_gradient_of_evaluation_is_that_of_plain_arithmetic(rated, build, bl
 @cache
 def batch(blobs, step: int) -> torch.Tensor:
     """The pictures of a step, which are those of that step for every codec."""
-    return blobs(4, 3, 48, 48, seed=step)
+    return blobs(4, 3, 32, 32, seed=step)
 
 
 def train(codec: Codec, blobs, steps: int, *, distortion_weight: float) -> None:
@@ -589,7 +589,7 @@ def train(codec: Codec, blobs, steps: int, *, distortion_weight: float) -> None:
 
 def test_a_codec_learns_and_its_bytes_are_its_rate(rated, build, blobs):
     codec = build(rated)
-    train(codec, blobs, 150, distortion_weight=0.01)
+    train(codec, blobs, 100, distortion_weight=0.01)
     image = blobs(8, 3, 96, 104, seed=12345)
     codec.quality = 0 if codec.levels > 1 else None
     noisy = codec(image, generator=seeded())
@@ -632,7 +632,7 @@ def test_one_model_of_several_levels_trades_like_several_models(blobs):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         codec = HyperpriorCodec(levels=3)
-    train(codec, blobs, 150, distortion_weight=0.002)
+    train(codec, blobs, 100, distortion_weight=0.002)
     image, points = blobs(8, seed=12345), []
     codec.eval()
     for quality in (0, 1, 2):
@@ -717,7 +717,7 @@ def test_the_base_is_abstract():
 
 def test_what_no_file_can_hold_is_refused_before_it_is_coded(exact, build, monkeypatch):
     codec = build(exact)
-    monkeypatch.setattr(codec, "_latent", None)  # no net is asked
+    monkeypatch.setattr(codec, "analysis", None)  # no net is asked
     with pytest.raises(ValueError, match="a 70000x1 picture of 3 channels is too large for a file"):
         codec.compress(torch.zeros(1, 3, 70000, 1))
 

@@ -43,13 +43,26 @@ def test_it_runs_on_phantoms_and_resumes(quickstart, tmp_path, capsys):
     again = quickstart.main(quickstart.Options(**{**options.__dict__, "resume": True}))
     for name, result in results.items():
         assert (again[name].logits == result.logits).all()
-    quickstart.main(options)
-    assert (tmp_path / "run-2" / "figure.png").exists()
     others = quickstart.Options(**{**options.__dict__, "resume": True, "start": "random"})
     with pytest.raises(
         SystemExit, match="another configuration: give the options it had, or another"
     ):
         quickstart.main(others)
+
+
+def test_a_folder_that_exists_gets_a_number(quickstart, tmp_path, monkeypatch):
+    class Enough(Exception):
+        pass
+
+    def stop(config, parts, folder, **options):
+        raise Enough(folder)
+
+    monkeypatch.setattr(quickstart, "complete_run", stop)
+    for taken, free in (("run", "run-2"), ("run-2", "run-3")):
+        (tmp_path / taken).mkdir()
+        with pytest.raises(Enough) as told:
+            quickstart.main(quickstart.Options(limit=70, image_size=32, output=tmp_path / "run"))
+        assert told.value.args == (tmp_path / free / "classifier",)
 
 
 @pytest.mark.ham10000

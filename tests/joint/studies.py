@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import multiprocessing
 import time
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from joint.saved.folder import RunFolder
 from joint.saved.predictions import Predictions
 from joint.study import Axis, Comparison, Outcome, Plan, Race, Study, create_study
 from joint.study.findings.draws import Draws
-from joint.study.findings.inference import Units
+from joint.study.findings.lesion_units import Units
 from joint.study.ledger import ATTEMPTS_FILE
 
 CLASSES = ("a", "b", "c")
@@ -278,3 +279,12 @@ def cheap(monkeypatch):
         )
 
     return install
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Processes are forked from one that has loaded the library; those of a study are spawned."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["joint.study", "joint.study.work"])
+    monkeypatch.setattr("multiprocessing.get_context", lambda kind=None: context)
+    return context

@@ -109,7 +109,7 @@ def test_a_training_by_the_library_s_term_written_anew_is_the_same(lesions, othe
     found = []
     for objective, monitor in ((own, "loss_surprise"), (plain, "loss_task")):
         system = full_system()
-        config = _settings(monitor=monitor, micro_batches=micro_batches)
+        config = _settings(epochs=2, monitor=monitor, micro_batches=micro_batches)
         history = _fit(system, lesions, others, objective=objective, config=config)
         found.append((system, history))
     (ours, told), (theirs, known) = found

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 # The server loads, and is forked for each program; the program is what follows the loop.
 _SERVER = """
@@ -87,7 +87,15 @@ class Fresh:
         return subprocess.CompletedProcess(["-c", code], program.returncode, out, err)
 
     def together(self, code, *arguments):
-        """What two of them print, by rank, and all errors; each is told what torchrun tells.
+        """What two of them print, by rank, and all errors."""
+        with self.pair(code, *arguments) as programs:
+            told = [program.communicate() for program in programs]
+        assert not any(program.returncode for program in programs), told
+        return *(out for out, _ in told), "".join(err for _, err in told)
+
+    @contextmanager
+    def pair(self, code, *arguments):
+        """Two programs that run, by rank; each is told what torchrun tells.
 
         They meet where torchrun lets them: in a store of the process that started them.
         """
@@ -97,15 +105,12 @@ class Fresh:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
         place |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "WORLD_SIZE": "2"}
         with ExitStack() as started:
-            programs = [
+            yield [
                 started.enter_context(
                     self.start(code, *arguments, RANK=rank, LOCAL_RANK=rank, **place)
                 )
                 for rank in "01"
             ]
-            told = [program.communicate() for program in programs]
-        assert not any(program.returncode for program in programs), told
-        return *(out for out, _ in told), "".join(err for _, err in told)
 
     def close(self):
         """End the server."""

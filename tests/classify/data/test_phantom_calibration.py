@@ -1,6 +1,7 @@
 """The phantom beside HAM10000, how hard it is, and that its knobs turn one way."""
 
 import os
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -111,8 +112,10 @@ def test_the_measure_finds_the_real_table_again():
             assert found[name].difference == pytest.approx(real.difference, abs=3.5)
 
 
-def _mean_gcnr(**options):
-    found = medians(classify.LesionPhantom(350, 64, balance=0.0, seed=1, **options))
+@cache
+def _mean_gcnr(*, contrast=1.0, difficulty=0.5):
+    given = {"contrast": contrast, "difficulty": difficulty}
+    found = medians(classify.LesionPhantom(350, 64, balance=0.0, seed=1, **given))
     return {name: values.gcnr for name, values in found.items()}
 
 

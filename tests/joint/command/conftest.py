@@ -1,9 +1,17 @@
 import numpy as np
 import pytest
+from drawn import drawn_once  # noqa: F401 - a fixture
 from PIL import Image
 
 # The small studies, for the commands of studies.
-from studies import cheap, finished, ledger, pretend, small_study  # noqa: F401 - fixtures
+from studies import (  # noqa: F401 - fixtures
+    cheap,
+    finished,
+    forked,
+    ledger,
+    pretend,
+    small_study,
+)
 
 from joint.cli import main
 

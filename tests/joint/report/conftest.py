@@ -1,4 +1,5 @@
 import pytest
+from drawn import drawn_once  # noqa: F401 - a fixture
 from pages import RESAMPLES, Page, train
 
 from joint.report import report_html

@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -318,12 +317,10 @@ def _stay_in_the_tenth(folder):
     work(folder, poll=0.05)
 
 
-def test_a_race_survives_a_killed_worker(raced, tmp_path, cheap, worked_on):
+def test_a_race_survives_a_killed_worker(forked, raced, tmp_path, cheap, worked_on):
     study = raced(designs=8, seeds=6)
     killed, alone = (create_study(study, tmp_path / name) for name in ("killed", "alone"))
-    process = multiprocessing.get_context("spawn").Process(
-        target=_stay_in_the_tenth, args=(killed.folder,)
-    )
+    process = forked.Process(target=_stay_in_the_tenth, args=(killed.folder,))
     process.start()
     end = time.monotonic() + 300
     while not [run for run in worked_on(killed) if run in killed.runs[9:]]:

@@ -1,7 +1,6 @@
 import importlib
 import json
 import math
-import multiprocessing
 import os
 import signal
 import sys
@@ -551,12 +550,10 @@ def _stay_in_the_fifth(folder):
     work(folder, poll=0.05)
 
 
-def test_a_search_survives_a_killed_worker(tmp_path, cheap, worked_on):
+def test_a_search_survives_a_killed_worker(forked, tmp_path, cheap, worked_on):
     study = _study(TPE(count=9, startup=3, batch=3, objectives=UP))
     killed, alone = (create_study(study, tmp_path / name) for name in ("killed", "alone"))
-    process = multiprocessing.get_context("spawn").Process(
-        target=_stay_in_the_fifth, args=(killed.folder,)
-    )
+    process = forked.Process(target=_stay_in_the_fifth, args=(killed.folder,))
     process.start()
     end = time.monotonic() + 300
     while not (searched := [run for run in worked_on(killed) if run in killed.runs[4:]]):

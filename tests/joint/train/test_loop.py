@@ -1,6 +1,8 @@
 import json
 import random
 import time
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,22 @@ import compress
 import joint
 import joint.train.loop
 import optics
+
+
+@pytest.fixture(scope="module")
+def whole(lesions, others):
+    """What a run leaves that nothing interrupts: its state and its history.
+
+    Each is trained once, for all the tests that interrupt it elsewhere.
+    """
+
+    @cache
+    def trained(made=full_system, objective=OBJECTIVE, **changes):
+        system = made()
+        history = _fit(system, lesions, others, objective=objective, config=_settings(**changes))
+        return _state(system), history
+
+    return trained
 
 
 def test_training_learns(lesions, others):
@@ -41,19 +59,16 @@ def test_joint_training_moves_all_four_stages(lesions, others):
     assert history.epochs[-1].train["total"] < history.epochs[0].train["total"]
 
 
-def test_the_same_seed_gives_the_same_bits_and_leaves_global_state_alone(lesions, others):
+def test_the_same_seed_gives_the_same_bits_and_leaves_global_state_alone(lesions, others, whole):
+    expected, _ = whole()
     torch.manual_seed(99)
     state = torch.random.get_rng_state()
-    runs = []
-    for _ in range(2):
-        system = full_system()
-        _fit(system, lesions, others)
-        runs.append(_state(system))
+    runs = {seed: full_system() for seed in (0, 1)}
+    for seed, system in runs.items():
+        _fit(system, lesions, others, config=_settings(seed=seed))
         assert torch.equal(state, torch.random.get_rng_state())
-    assert _same(*runs)
-    other = full_system()
-    _fit(other, lesions, others, config=_settings(seed=1))
-    assert not _same(runs[0], _state(other))
+    assert _same(expected, _state(runs[0]))
+    assert not _same(expected, _state(runs[1]))
 
 
 @pytest.mark.parametrize("frozen", ["front_end", "codec", "classifier"])
@@ -305,9 +320,10 @@ def test_plans_say_which_stages_learn_in_which_epoch(lesions, others, monkeypatc
     assert moved == [{"front_end", "sensor", "codec"}]
 
 
-def test_a_run_that_is_asked_to_stop_saves_and_resumes_to_equal_bits(lesions, others, tmp_path):
-    whole = full_system()
-    expected = _fit(whole, lesions, others)
+def test_a_run_that_is_asked_to_stop_saves_and_resumes_to_equal_bits(
+    lesions, others, whole, tmp_path
+):
+    state, expected = whole()
     polls = iter([False] * 7 + [True])
     history = _fit(full_system(), lesions, others, directory=tmp_path, stop=lambda: next(polls))
     assert history.interrupted
@@ -317,7 +333,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_resumes_to_equal_bits(lesions, ot
     resumed = full_system(seed=2)
     history = _fit(resumed, lesions, others, directory=tmp_path, resume=True)
     assert not history.interrupted
-    assert _same(_state(whole), _state(resumed))
+    assert _same(state, _state(resumed))
     assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
 
 
@@ -326,11 +342,11 @@ class _Interrupted(Exception):
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 7, 12])
-def test_an_interrupted_run_resumes_to_equal_bits(lesions, others, tmp_path, monkeypatch, steps):
+def test_an_interrupted_run_resumes_to_equal_bits(
+    lesions, others, whole, tmp_path, monkeypatch, steps
+):
+    state, expected = whole()
     config = _settings(checkpoint_every=2)
-    whole = full_system()
-    expected = _fit(whole, lesions, others, config=config)
-
     taken = 0
     original = joint.train.step._step
 
@@ -347,7 +363,7 @@ def test_an_interrupted_run_resumes_to_equal_bits(lesions, others, tmp_path, mon
     monkeypatch.undo()
     resumed = full_system(seed=5)  # its own weights must not matter
     history = _fit(resumed, lesions, others, config=config, directory=tmp_path, resume=True)
-    assert _same(_state(whole), _state(resumed))
+    assert _same(state, _state(resumed))
     assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
     assert [r.validation for r in history.epochs] == [r.validation for r in expected.epochs]
 
@@ -362,41 +378,51 @@ import joint
 print("started", flush=True)
 joint.fit(
     full_system(), _lesions(48, 16, 0), _lesions(18, 16, 1), objective=OBJECTIVE,
-    config=_settings(epochs=12, checkpoint_every=1), directory=sys.argv[2], resume=True,
+    config=_settings(epochs=6, checkpoint_every=1), directory=sys.argv[2], resume=True,
 )
 print("finished", flush=True)
 """
 
 
+def _wait_for_step(folder, steps):
+    """Until so many steps are saved."""
+    give_up = time.monotonic() + 300
+    while time.monotonic() < give_up:
+        with suppress(joint.CheckpointError):  # between two renames there is none
+            if joint.load_checkpoint(folder / "checkpoint.safetensors")[1]["steps"] >= steps:
+                return
+        time.sleep(0.005)
+    raise AssertionError(f"{steps} steps were not taken")
+
+
 def test_a_run_killed_at_random_points_resumes_to_equal_bits(
     fresh_joint, lesions, others, tmp_path
 ):
-    config = _settings(epochs=12, checkpoint_every=1)
-    whole = full_system()
-    started = time.perf_counter()
-    expected = _fit(whole, lesions, others, config=config, directory=tmp_path / "whole")
-    duration = time.perf_counter() - started
+    config = _settings(epochs=6, checkpoint_every=1)
+    expected = _fit(full_system(), lesions, others, config=config, directory=tmp_path / "whole")
     draw = random.Random(time.time_ns())
-    delays = [draw.uniform(0.02, 0.6) * duration for _ in range(2)]
+    # After the first half of the steps, at the latest, and some time: anywhere within a later one.
+    points = [(steps, draw.uniform(0, 0.05)) for steps in sorted(draw.sample(range(1, 16), 2))]
     folder = tmp_path / "killed"
     killed, finished = 0, False
-    for delay in [*delays, None]:
+    for point in [*points, None]:
         with fresh_joint.start(_KILLED, Path(__file__).parents[1], folder) as process:
             assert process.stdout.readline() == "started\n"
-            if delay is not None:
-                time.sleep(delay)
+            if point is not None:
+                _wait_for_step(folder, point[0])
+                time.sleep(point[1])
                 process.kill()
             rest = process.stdout.read()
         finished = "finished" in rest
         killed += not finished
         if finished:
             break
-    assert finished, delays
-    assert killed >= 1, delays
+    assert finished, points
+    assert killed >= 1, points
     for name in ("checkpoint.safetensors", "best.safetensors"):
         one, first = joint.load_checkpoint(tmp_path / "whole" / name)
         other, second = joint.load_checkpoint(folder / name)
-        assert _same(one, other), (name, delays)
+        assert _same(one, other), (name, points)
         for record in [*first.get("records", []), *second.get("records", [])]:
             record.pop("images_per_second")
             record.pop("peak_memory")
@@ -417,7 +443,7 @@ def test_a_finished_run_is_not_trained_again(lesions, others, tmp_path, monkeypa
 
 @pytest.mark.parametrize("steps", [None, 7])
 @pytest.mark.filterwarnings("ignore:the rate was to end at")
-def test_a_run_of_more_epochs_goes_on_to_equal_bits(lesions, others, tmp_path, steps):
+def test_a_run_of_more_epochs_goes_on_to_equal_bits(lesions, others, whole, tmp_path, steps):
     """Finished, or interrupted in its second epoch, with all that a run carries along."""
     settings = {
         "schedule": "constant", "averaging": 0.9, "plan": "alternating", "sampling_power": 0.5,
@@ -425,8 +451,7 @@ def test_a_run_of_more_epochs_goes_on_to_equal_bits(lesions, others, tmp_path, s
     }  # fmt: skip
     objective = OBJECTIVE.model_copy(update={"rate_target": 1.0, "deferred_from": 1})
     long, short = (_settings(epochs=epochs, **settings) for epochs in (4, 2))
-    whole = full_system()
-    expected = _fit(whole, lesions, others, objective=objective, config=long)
+    state, expected = whole(objective=objective, epochs=4, **settings)
     polls = iter(range(100))
     _fit(
         full_system(), lesions, others, objective=objective, config=short, directory=tmp_path,
@@ -436,7 +461,7 @@ def test_a_run_of_more_epochs_goes_on_to_equal_bits(lesions, others, tmp_path, s
     history = _fit(
         resumed, lesions, others, objective=objective, config=long, directory=tmp_path, resume=True
     )
-    assert _same(_state(whole), _state(resumed))
+    assert _same(state, _state(resumed))
     assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
     assert [r.validation for r in history.epochs] == [r.validation for r in expected.epochs]
     assert (history.best_epoch, history.stopped_early) == (expected.best_epoch, False)
@@ -472,6 +497,14 @@ def test_a_line_is_printed_for_each_epoch(lesions, others, capsys):
     assert any(line.endswith("*") for line in lines)
 
 
+def _system_of_two_levels(seed=0):
+    made = full_system(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made.codec = compress.FactorizedCodec(levels=2)
+    return made
+
+
 @pytest.mark.parametrize(
     ("steps", "changes"),
     [
@@ -480,22 +513,15 @@ def test_a_line_is_printed_for_each_epoch(lesions, others, capsys):
         (4, {"channels_last": False}),
     ],
 )
-def test_a_layout_resumes_to_equal_bits(lesions, others, tmp_path, steps, changes):
-    config = _settings(epochs=2, batch_size=10, **changes)
-
-    def system(seed=0):
-        made = full_system(seed)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            made.codec = compress.FactorizedCodec(levels=2)
-        return made
-
-    whole, resumed = system(), system(3)
-    _fit(whole, lesions, others, config=config)
+def test_a_layout_resumes_to_equal_bits(lesions, others, whole, tmp_path, steps, changes):
+    config = _settings(epochs=2, **changes)
+    state, _ = whole(_system_of_two_levels, epochs=2, **changes)
+    resumed = _system_of_two_levels(3)
     polls = iter([False] * (steps - 1) + [True])
-    _fit(system(), lesions, others, config=config, directory=tmp_path, stop=lambda: next(polls))
-    _fit(resumed, lesions, others, config=config, directory=tmp_path, resume=True)
-    assert _same(_state(whole), _state(resumed))
+    given = {"config": config, "directory": tmp_path}
+    _fit(_system_of_two_levels(), lesions, others, stop=lambda: next(polls), **given)
+    _fit(resumed, lesions, others, resume=True, **given)
+    assert _same(state, _state(resumed))
 
 
 @pytest.mark.parametrize("steps", [3, None])

@@ -171,18 +171,27 @@ def test_the_rate_of_a_whole_step_moves_the_weight_of_the_next(
     assert losses["loss"] == pytest.approx(rest, rel=1e-5)  # the rate is no part of it
 
 
+_RESUMED = {"objective": AIMED, "config": _settings(epochs=2, averaging=0.9)}
+
+
+@pytest.fixture(scope="module")
+def whole(lesions, others):
+    """What a run leaves that nothing interrupts: its state and its history."""
+    system = full_system()
+    history = _fit(system, lesions, others, **_RESUMED)
+    return _state(system), history
+
+
 @pytest.mark.parametrize("steps", [1, 6, 8])
-def test_a_run_with_a_target_resumes_to_equal_bits(lesions, others, tmp_path, steps):
-    config = _settings(averaging=0.9)
-    whole = full_system()
-    expected = _fit(whole, lesions, others, objective=AIMED, config=config)
+def test_a_run_with_a_target_resumes_to_equal_bits(lesions, others, whole, tmp_path, steps):
+    state, expected = whole
     polls = itertools.chain([False] * (steps - 1), itertools.repeat(True))
-    given = {"objective": AIMED, "config": config, "directory": tmp_path}
+    given = {**_RESUMED, "directory": tmp_path}
     first = _fit(full_system(), lesions, others, stop=lambda: next(polls), **given)
     assert first.interrupted
     resumed = full_system(seed=5)
     history = _fit(resumed, lesions, others, resume=True, **given)
-    assert _same(_state(whole), _state(resumed))
+    assert _same(state, _state(resumed))
     assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
     other = joint.Objective(rate=0.1, distortion=1.0, rate_target=1.3)
     with pytest.raises(joint.CheckpointError, match=r"rate_target was 1\.2 and is 1\.3"):

@@ -115,7 +115,7 @@ def test_both_see_the_same_views(lesions, others, mixing, micro_batches):
 
 def test_a_teacher_changes_no_draw_of_the_student(lesions, others):
     """Bit for bit: one whose weight is too small to be felt, with noise and dropout and mixing."""
-    config = _settings(mixing="mixup", micro_batches=2)
+    config = _settings(epochs=2, mixing="mixup", micro_batches=2)
     plain = joint.Objective(rate=0.1, distortion=1.0)
     weights = []
     for objective, teacher in (
@@ -148,23 +148,32 @@ def test_a_teacher_that_nothing_weighs_rests(lesions, others, tmp_path):
     _fit(taught, lesions, others, directory=tmp_path / "taught", resume=True)
 
 
+_RESUMED = {"objective": TAUGHT, "config": _settings(epochs=2, mixing="cutmix", averaging=0.9)}
+
+
+@pytest.fixture(scope="module")
+def whole(lesions, others):
+    """What a taught run leaves that nothing interrupts: its state and its history."""
+    system = full_system()
+    history = _fit(system, lesions, others, teacher=_teacher(), **_RESUMED)
+    return _state(system), history
+
+
 @pytest.mark.parametrize("steps", [2, 5, 7])
-def test_a_taught_run_resumes_to_equal_bits(lesions, others, tmp_path, steps):
-    given = {"objective": TAUGHT, "config": _settings(mixing="cutmix", averaging=0.9)}
-    whole = full_system()
-    expected = _fit(whole, lesions, others, teacher=_teacher(), **given)
+def test_a_taught_run_resumes_to_equal_bits(lesions, others, whole, tmp_path, steps):
+    state, expected = whole
     polls = iter([False] * steps + [True])
     asked = {"directory": tmp_path, "stop": lambda: next(polls)}
-    assert _fit(full_system(), lesions, others, teacher=_teacher(), **asked, **given).interrupted
+    assert _fit(full_system(), lesions, others, teacher=_teacher(), **asked, **_RESUMED).interrupted
     resumed = full_system(seed=2)
     again = {"directory": tmp_path, "resume": True, "teacher": _teacher()}
-    history = _fit(resumed, lesions, others, **again, **given)
-    assert _same(_state(whole), _state(resumed))
+    history = _fit(resumed, lesions, others, **again, **_RESUMED)
+    assert _same(state, _state(resumed))
     assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
     tensors, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
     assert {name.split(".")[0] for name in tensors} <= {"system", "optimizer", "sums", "average"}
     names = {name.removeprefix("system.") for name in tensors if name.startswith("system.")}
-    assert names == whole.state_dict().keys()
+    assert names == state.keys()
     assert head["identity"]["teacher"] == identify(_teacher())
 
 

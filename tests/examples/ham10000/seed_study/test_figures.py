@@ -63,6 +63,18 @@ def test_rates_are_the_points(document):
     assert axis.get_xscale() == "log"
 
 
+def _check_that_all_is_on_the_page(figure):
+    drawn, page = figure.get_tightbbox(), figure.bbox_inches
+    assert page.x0 <= drawn.x0 < drawn.x1 <= page.x1
+    assert page.y0 <= drawn.y0 < drawn.y1 <= page.y1
+
+
+def test_nothing_of_the_confusions_is_cut_off(document):
+    figure = figures.confusions(document["protocols"]["honest"]["rows"], "t")
+    figure.canvas.draw()
+    _check_that_all_is_on_the_page(figure)
+
+
 @pytest.mark.parametrize("count", [2, 18])
 def test_nothing_is_cut_off_and_the_legend_hides_no_curve(document, count):
     rows = document["protocols"]["honest"]["rows"]
@@ -70,13 +82,9 @@ def test_nothing_is_cut_off_and_the_legend_hides_no_curve(document, count):
     shown = dict.fromkeys([*rows][:count], line)
     assert len(shown) == count
     line["history"] = [{"train": 2.0, "loss": 1.5, "accuracy": 0.25}] * 2
-    for figure in (figures.curves(shown, "t"), figures.confusions(rows, "t")):
-        figure.canvas.draw()
-        drawn, page = figure.get_tightbbox(), figure.bbox_inches
-        assert page.x0 <= drawn.x0 < drawn.x1 <= page.x1
-        assert page.y0 <= drawn.y0 < drawn.y1 <= page.y1
     figure = figures.curves(shown, "t")
     figure.canvas.draw()
+    _check_that_all_is_on_the_page(figure)
     (legend,) = figure.legends
     told = [text.get_text() for text in legend.get_texts()]
     assert told == ["training loss", "validation loss", "validation accuracy, on the right"]

@@ -23,7 +23,7 @@ FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @pytest.fixture(scope="module")
 def phantoms():
-    return LesionPhantom(160, 64, seed=5, difficulty=0.3)
+    return LesionPhantom(160, 48, seed=5, difficulty=0.3)
 
 
 @pytest.fixture(scope="module")

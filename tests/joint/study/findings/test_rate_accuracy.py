@@ -41,8 +41,13 @@ def codecs(small_study, small_base, pretend, tmp_path_factory):
     return ledger
 
 
-def test_families_are_what_differs_in_the_codec_alone(codecs):
-    found = rate_accuracy(codecs)
+@pytest.fixture(scope="module")
+def found(codecs):
+    """What their 168 runs come to."""
+    return rate_accuracy(codecs)
+
+
+def test_families_are_what_differs_in_the_codec_alone(found):
     names = [family.name for family in found.families]
     assert sorted(names) == sorted(
         f"{kind}, plan={plan}"
@@ -62,8 +67,7 @@ def test_families_are_what_differs_in_the_codec_alone(codecs):
     assert "jpeg, plan=joint" not in anchors
 
 
-def test_half_the_bits_are_found_with_an_interval(codecs):
-    found = rate_accuracy(codecs)
+def test_half_the_bits_are_found_with_an_interval(found):
     webp = next(each for each in found.differences if each.family == "webp, plan=joint")
     assert webp.rate == pytest.approx(-50, abs=1)
     assert webp.rate_interval.low <= webp.rate <= webp.rate_interval.high < 0
@@ -82,17 +86,15 @@ def test_half_the_bits_are_found_with_an_interval(codecs):
     assert json.loads(json.dumps(found.to_dict()))["differences"][0]["family"]
 
 
-def test_noise_of_seeds_on_lesions_counts_as_in_other_intervals(codecs, monkeypatch):
+def test_noise_of_seeds_on_lesions_counts_as_in_other_intervals(codecs, found, monkeypatch):
     """Draws of both have it three times, which made the intervals wider than those of a mean."""
 
-    def width():
-        found = rate_accuracy(codecs).differences
-        (webp,) = (each for each in found if each.family == "webp, plan=joint")
+    def width(found):
+        (webp,) = (each for each in found.differences if each.family == "webp, plan=joint")
         return webp.accuracy_interval.high - webp.accuracy_interval.low
 
-    now = width()
     monkeypatch.setattr("joint.study.findings.rate_accuracy.variance_of", lambda both, *_: both)
-    assert 0 < now < 0.9 * width()
+    assert 0 < width(found) < 0.9 * width(rate_accuracy(codecs))
 
 
 def test_few_seeds_have_the_interval_of_student_and_show_nothing(small_study, pretend, tmp_path):
@@ -165,8 +167,7 @@ def test_a_study_that_has_not_begun_has_no_curves(ledger):
     assert "exploration" in str(found)
 
 
-def test_other_curves_of_the_codec_of_the_anchor_are_compared_with_it(codecs):
-    found = rate_accuracy(codecs)
+def test_other_curves_of_the_codec_of_the_anchor_are_compared_with_it(found):
     anchors = {each.family: each.anchor for each in found.differences}
     assert anchors["jpeg, plan=frozen"] == "jpeg, plan=joint"
     assert len(anchors) == len(found.families) - 1
