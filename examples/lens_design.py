@@ -27,9 +27,10 @@ import joint
 import optics
 from joint.device import usable_device
 from joint.feed import as_scenes
-from joint.panel.cross_section import draw_cross_section, traced_in
+from joint.panel.cross_section import draw_cross_section
 from joint.panel.look import draw_intervals, looks, open_axis
 from joint.script import without_traceback
+from optics.rays.compound_imaging import compound_pupil_in
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def without_aberrations(options: Options) -> optics.IncoherentImaging:
 
 def traced(camera: nn.Module) -> optics.CompoundPupil:
     """The lens in a camera, and the angles whose images lie from the middle to the corner."""
-    element = traced_in(camera)
+    element = compound_pupil_in(camera)
     assert element is not None
     return element
 
@@ -277,7 +278,7 @@ def judged(
     with torch.no_grad():
         scene, noise = first_of(test)[None], torch.Generator().manual_seed(seed)
         seen = system.measure(scene, generator=noise).measurement[0]
-        if traced_in(camera) is None:
+        if compound_pupil_in(camera) is None:
             return Trial(camera, torch.zeros(6), contrast.expand(2, -1), logits, seen)
         spots = spot_radius(camera) / pixel_pitch(options)
     return Trial(camera, spots, torch.stack((contrast[1, 1], contrast[0, 0])), logits, seen)
@@ -364,7 +365,7 @@ def draw(rows: Mapping[str, Row], scene: Tensor, pitch: float) -> Figure:
     axes = above.subplots(3, len(rows), height_ratios=(0.9, 0.6, 1))
     for column, (name, row) in zip(axes.T, rows.items(), strict=True):
         camera = row.trials[0].camera
-        if (element := traced_in(camera)) is None:
+        if (element := compound_pupil_in(camera)) is None:
             column[0].imshow(scene.movedim(0, -1).numpy())
             column[0].set(xticks=[], yticks=[], title="the scene")
         else:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from classify import class_weights, effective_number_weights, log_prior, task_loss
 from classify.margin import ldam_margins
 from compress import ms_ssim, ms_ssim_scales
-from optics.quantity import single
+from optics.quantity import one_number, single
 
 from .settings import FrozenDict, Settings
 from .system import SystemOutput
@@ -234,9 +234,12 @@ class Objective(Settings):
 
         Raises
         ------
+        TypeError
+            For a ``lambda_pixel`` that is not one number.
         ValueError
             For another kind of distortion, or a negative ``lambda_pixel``.
         """
+        lambda_pixel = one_number("lambda_pixel", lambda_pixel)
         units = {"mse": 255.0**2, "mae": 255.0, "ms_ssim": 1.0}
         if distortion_kind not in units or not lambda_pixel >= 0:
             raise ValueError(

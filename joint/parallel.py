@@ -147,10 +147,10 @@ def normalising_together(system: nn.Module) -> Iterator[None]:
     torch's ``SyncBatchNorm`` does this on GPUs only, and is another module class, which would
     change checkpoints; here the modules are kept.
     """
-    norms = [m for m in system.modules() if isinstance(m, _BatchNorm)]
-    if world_size() == 1 or not norms:
+    if world_size() == 1:
         yield
         return
+    norms = [m for m in system.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:
         norm.forward = _Together(norm)  # pyright: ignore[reportAttributeAccessIssue]
     try:

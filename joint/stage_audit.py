@@ -23,6 +23,7 @@ from compress import Codec, Coded, CorruptStream
 from optics import FrontEnd, Projection, Sensor, clip
 
 from .described import described, differing
+from .feed import as_seed
 from .stages import Stage, check_stage
 
 __all__ = ["Promise", "StageAudit", "audit_stage"]
@@ -118,8 +119,9 @@ def audit_stage(stage: nn.Module, pictures: Tensor, *, seed: int = 0) -> StageAu
     TypeError
         When ``stage`` is no stage, or ``pictures`` no Tensor.
     ValueError
-        For fewer than two pictures, or of another shape or dtype.
+        For fewer than two pictures, or of another shape or dtype; for a seed that is not whole.
     """
+    seed = as_seed(seed)
     if not isinstance(pictures, Tensor):
         raise TypeError(f"pictures must be a Tensor [B, C, H, W], not {type(pictures).__name__}")
     if pictures.ndim != 4 or len(pictures) < 2 or pictures.dtype != torch.float32:

@@ -84,6 +84,7 @@ from .lens_data.from_mtf import PSFEstimate, psf_from_lsf, psf_from_mtf
 from .lens_data.lens_design import PSFListing, ZernikeListing, import_psf, import_zernikes
 from .lens_data.measured import measured_psf
 from .light.colour import ColourChannels, ColourFilters, mix_colours
+from .light.colour_correction import colour_correction, noise_amplification
 from .light.illumination import (
     Illumination,
     annular_source,
@@ -92,6 +93,7 @@ from .light.illumination import (
     light_budget,
     light_budget_inverse,
 )
+from .light.observer import camera_colours, colour_matching, daylight, observer_colours
 from .light.radiometry import (
     band_irradiance,
     blackbody,
@@ -277,16 +279,20 @@ __all__ = [
     "blackbody",
     "bounded",
     "bounded_inverse",
+    "camera_colours",
     "cfa_indices",
     "circular_aperture",
     "clip",
     "coded_aperture",
     "coherent_blur",
     "coherent_image",
+    "colour_correction",
+    "colour_matching",
     "compound_imaging",
     "convolve",
     "coordinates",
     "dark_field",
+    "daylight",
     "defocus_path",
     "demosaic",
     "dft_matrix",
@@ -345,8 +351,10 @@ __all__ = [
     "mtf",
     "mura_decoder",
     "nm_to_noll",
+    "noise_amplification",
     "noll_to_ansi",
     "noll_to_nm",
+    "observer_colours",
     "otf",
     "otf_along",
     "otf_from_pupil",

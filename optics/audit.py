@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .quantity import check_tensor, one_number
+from .quantity import check_tensor, index_of, one_number
 
 __all__ = ["GradientAudit", "GradientEntry", "GradientFault", "audit_gradients"]
 
@@ -147,7 +147,8 @@ def audit_gradients(
     GradientFault
         When a gradient is missing, zero, not finite, or wrong. Its message is a table.
     ValueError
-        When nothing in the module or the inputs is trainable, or no output is a floating tensor.
+        When nothing in the module or the inputs is trainable, no output is a floating tensor, or
+        the seed is not whole.
 
     Notes
     -----
@@ -160,6 +161,9 @@ def audit_gradients(
     step, rtol = one_number("step", step), one_number("rtol", rtol)
     if not step > 0 or not rtol > 0:
         raise ValueError(f"step and rtol must be positive, not {step} and {rtol}")
+    seed = index_of(generator_seed)
+    if seed is None:
+        raise ValueError(f"generator_seed must be a whole number, not {generator_seed!r}")
     if not isinstance(module, nn.Module):
         raise TypeError(
             f"module must be a torch.nn.Module, not {type(module).__name__}: of a function give "
@@ -187,13 +191,13 @@ def audit_gradients(
                 f"nothing to audit: {type(module).__name__} has no parameter that requires a "
                 "gradient, and no input is floating point"
             )
-        loss = _Loss(audited, arguments, call, generator_seed)
+        loss = _Loss(audited, arguments, call, seed)
         with _same_global_generators(quantities):
             value = loss()
             found: tuple[Tensor | None, ...] = (None,) * len(quantities)
             if value.requires_grad:
                 found = torch.autograd.grad(value, [*quantities.values()], allow_unused=True)
-            source = torch.Generator().manual_seed(generator_seed + 1)
+            source = torch.Generator().manual_seed(seed + 1)
             entries = tuple(
                 _examined(name, quantity, gradient, loss=loss, step=step, rtol=rtol, source=source)
                 for (name, quantity), gradient in zip(quantities.items(), found, strict=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .quantity import check_tensor
 
-__all__ = ["FrontEnd", "check_part", "check_raw"]
+__all__ = ["FrontEnd", "check_part", "check_raw", "check_scene"]
 
 
 class FrontEnd(nn.Module, ABC):
@@ -116,6 +116,15 @@ class FrontEnd(nn.Module, ABC):
         ValueError
             When the number of channels is not that of the exposures.
         """
+
+
+def check_scene(scene: Tensor, channels: int) -> None:
+    """Raise an error unless a scene is a Tensor ``[B, channels, H, W]``."""
+    check_tensor("scene", scene)
+    if scene.ndim != 4 or scene.shape[1] != channels:
+        raise ValueError(
+            f"the front end takes scenes [B, {channels}, H, W], not {tuple(scene.shape)}"
+        )
 
 
 def check_raw(raw: Tensor, channels: int) -> None:

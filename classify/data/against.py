@@ -105,7 +105,7 @@ class CrossAudit:
         ]
         numbers = f", of which {len(self.uncounted)} may be numbers of each set and do not count"
         lines = [
-            f"audit of {self.images} images against {self.reference_images} others",
+            f"audit of {self.images} pictures against {self.reference_images} others",
             found_line("exact duplicates (equal pixels)", map(_same, self.exact), "sets"),
             found_line(
                 "near duplicates (flip, rotation, JPEG, small crop or shift)",
@@ -123,7 +123,7 @@ class CrossAudit:
             ),
             f"names in both: {self.names}, {self.names_alike} alike",
             found_line(
-                "images to leave out",
+                "pictures to leave out",
                 self.touched,
                 f"of {self.images} ({self.touched_share:.1%})",
             ),

@@ -170,8 +170,8 @@ def warn_of_classes(
     if len(present) == 1:
         warnings.warn(
             f"{where} has pictures of one class only, {classes[present[0]]}: a trained run can be "
-            "tested on them, but they cannot train or compare classifiers. To train, "
-            f"add pictures of at least one other class{or_else}",
+            "tested on them, given the names of all its classes, but they cannot train or compare "
+            f"classifiers. To train, add pictures of at least one other class{or_else}",
             stacklevel=3,
         )
     elif empty := sorted(set(range(len(classes))) - set(present)):

@@ -119,7 +119,7 @@ class Audit:
         strangers = [pair for pair in self.near if not pair.same_group]
         disagreeing = [pair for pair in self.near if not pair.same_label]
         lines = [
-            f"audit of {self.images} images in {self.groups} groups",
+            f"audit of {self.images} pictures in {self.groups} groups",
             found_line("exact duplicates (equal pixels)", map(" = ".join, self.exact), "sets"),
             found_line(
                 "near duplicates (flip, rotation, JPEG, small crop or shift)",
@@ -134,15 +134,15 @@ class Audit:
             self._labelled(
                 "group", "groups with several labels (an error for lesions, not for patients)"
             ),
-            found_line("blank images (one colour)", self.blank, "images"),
-            found_line("empty masks", self.empty_masks, "images"),
+            found_line("blank pictures (one colour)", self.blank, "pictures"),
+            found_line("empty masks", self.empty_masks, "pictures"),
         ]
         if self.parts:
             lines.append(f"split into {', '.join(self.parts)}, found in more than one part:")
             lines += [self._leaked(kind) for kind in ("image", "group", "exact", "near")]
         if self.shared_lesions is not None:
             lines.append(
-                f"  {self.shared_lesions:.1%} of the test images share their group with training"
+                f"  {self.shared_lesions:.1%} of the test pictures share their group with training"
             )
         return "\n".join(lines)
 
@@ -154,7 +154,7 @@ class Audit:
         return found_line(what, map(_conflict, cases), "cases")
 
     def _leaked(self, kind: str) -> str:
-        what = {"image": "images", "group": "groups", "exact": "exact duplicates"}
+        what = {"image": "pictures", "group": "groups", "exact": "exact duplicates"}
         what = what.get(kind, "near duplicates")
         leaks = [leak for leak in self.leaks if leak.kind == kind]
         more = self._passed_over() if kind == "near" else ""
@@ -337,7 +337,7 @@ def _sides(dataset: LesionDataset, parts: Mapping[str, LesionDataset]) -> dict[s
     strangers = sorted(sides.keys() - set(dataset.identifiers))
     if strangers:
         raise ValueError(
-            f"the parts of the split hold {len(strangers)} images that the data set does not "
+            f"the parts of the split hold {len(strangers)} pictures that the data set does not "
             f"have: {listed(strangers)}; audit the data set that was split"
         )
     return sides
@@ -387,7 +387,7 @@ def passed_over(stopped: bool, aligned: bool, blank: int) -> str:
     said = ", and more that are not listed" if stopped else ""
     if not aligned:
         said += ", with only the most alike pairs aligned (others may be crops or shifts)"
-    return said + (f", with {blank} blank images skipped" if blank else "")
+    return said + (f", with {blank} blank pictures skipped" if blank else "")
 
 
 def near_words(pair: Near) -> str:

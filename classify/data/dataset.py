@@ -575,6 +575,7 @@ def check_classes(dataset: LesionDataset) -> None:
     present = [dataset.classes[label] for label in dataset.counts.nonzero().flatten().tolist()]
     if len(present) < 2:
         raise ValueError(
-            f"the data set of {len(dataset)} images has only one class ({present[0]}); it cannot "
-            f"train or test a classifier: give it images of at least two of {dataset.classes}"
+            f"the data set of {len(dataset)} pictures has only one class ({present[0]}); it cannot "
+            "train a classifier, nor be divided to train one: add pictures of at least one other "
+            "class"
         )

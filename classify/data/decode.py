@@ -152,8 +152,10 @@ class Decoder:
     bit_depth: Literal[8, 16] | None = None
     channels: Literal[1, 3] | None = None
     profiles: bool = True
-    depth_advice: str = "give bit_depth=16 to keep them all, or 8 if that is intended"
-    white_advice: str = "give white_level, such as 4095,"
+    depth_advice: str = (
+        "give bit_depth=16 (--data.bit-depth 16) to keep them all, or 8 if that is intended"
+    )
+    white_advice: str = "give white_level (--data.white-level), such as 4095,"
 
     def __post_init__(self) -> None:
         size = as_integer(self.image_size)

@@ -97,7 +97,7 @@ class Split:
         )
 
     def __str__(self) -> str:
-        header = ["", "images", "lesions", *self.train.classes]
+        header = ["", "pictures", "lesions", *self.train.classes]
         rows = [
             [name, len(part), len(set(part.groups)), *part.counts.tolist()]
             for name, part in self.parts.items()
@@ -116,7 +116,7 @@ class Split:
         how += f", seed {self.seed}"
         if self.method == "given":
             how = "split as it was given"
-        shared = f"{self.shared_lesions:.1%} of the test images share their lesion with training"
+        shared = f"{self.shared_lesions:.1%} of the test pictures share their lesion with training"
         groups = [group for part in self for group in part.groups]
         if len(set(groups)) == len(groups):
             # This holds for every such data set, and does not show that patients were separated.
@@ -192,7 +192,7 @@ def split(
     if not all(map(len, indices)):
         groups = len(set(dataset.groups if by == "lesion" else dataset.identifiers))
         raise ValueError(
-            f"{len(dataset)} images of {groups} groups are too few for the fractions "
+            f"{len(dataset)} pictures of {groups} groups are too few for the fractions "
             f"{tuple(fractions)}: the parts would have {', '.join(str(len(i)) for i in indices)}"
         )
     return _as_split(dataset, indices, by, seed, method)
@@ -333,7 +333,7 @@ def k_folds(
     sizes = np.bincount(fold, minlength=folds)
     if not sizes.all():
         raise ValueError(
-            f"{len(dataset)} images are too few, or in too few groups, for {folds} folds: they "
+            f"{len(dataset)} pictures are too few, or in too few groups, for {folds} folds: they "
             f"would have {listed(map(str, sizes))}; ask for fewer folds"
         )
     splits = []

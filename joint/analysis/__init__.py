@@ -4,19 +4,20 @@ Folders: ``contrast`` contrast of lesions, and whether it decides · ``informati
 picture about its class, without training · ``tolerancing`` deviations from the design.
 
 Files: ``region`` lesion, ring and contour, ``segment`` masks for pictures without, ``colour``
-L*a*b* and CIEDE2000 with gradients · ``altered`` pictures with some information removed · ``kept``
-details and regions that reach the classifier, ``reliance`` frequencies that decide, a ``ring`` at a
-time · ``optimal_image`` the best picture of a class · ``accuracy_losses`` by stage,
-``system_costs`` of a picture, ``scores`` accuracies paired over lesions · ``rate_map`` bits by
-region, ``rate_change`` their change between systems, ``rate_accuracy`` accuracy against rate,
-``rate_distortion`` fidelity against rate, ``curve_difference`` differences of such curves ·
-``passes`` passes of a data set with the noise of the evaluation, ``by_lesion`` intervals by
-resampling lesions.
+L*a*b* and CIEDE2000 with gradients, ``colour_accuracy`` of a camera · ``altered`` pictures with
+some information removed · ``kept`` details and regions that reach the classifier, ``reliance``
+frequencies that decide, a ``ring`` at a time · ``optimal_image`` the best picture of a class ·
+``accuracy_losses`` by stage, ``system_costs`` of a picture, ``scores`` accuracies paired over
+lesions · ``rate_map`` bits by region, ``rate_change`` their change between systems,
+``rate_accuracy`` accuracy against rate, ``rate_distortion`` fidelity against rate,
+``curve_difference`` differences of such curves · ``passes`` passes of a data set with the noise of
+the evaluation, ``by_lesion`` intervals by resampling lesions.
 """
 
 from .accuracy_losses import LOSSES, AccuracyLosses, Loss, Mended, Omitted, Step, accuracy_losses
 from .altered import Alteration, altered, equal_contrast, keep_region
 from .colour import ciede2000
+from .colour_accuracy import ColourAccuracy, colour_accuracy, patch_colours
 from .contrast.by_class import ClassContrast, ContrastByClass, contrast_by_class
 from .contrast.causal import ContrastSweep, recall_against_contrast, scalable, scale_contrast
 from .contrast.change import ContrastChange, contrast_change
@@ -90,6 +91,7 @@ __all__ = [
     "ByImperfection",
     "ClassContrast",
     "ClassRate",
+    "ColourAccuracy",
     "ConfusionContrast",
     "Contrast",
     "ContrastByClass",
@@ -154,6 +156,7 @@ __all__ = [
     "altered",
     "applicable",
     "ciede2000",
+    "colour_accuracy",
     "confusion_against_contrast",
     "contrast",
     "contrast_at",
@@ -176,6 +179,7 @@ __all__ = [
     "measure_contrast",
     "octave_rings",
     "optimal_image",
+    "patch_colours",
     "radial_power",
     "random_features",
     "rate_change",

@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from optics.light.observer import D65, XYZ_OF_SRGB
+
 __all__ = [
     "ciede2000",
     "exact",
@@ -23,14 +25,6 @@ __all__ = [
     "root",
 ]
 
-# Linear sRGB to XYZ and the white D65 of the 2 degree observer (IEC 61966-2-1), in the digits of
-# scikit-image: white has Y = 1.
-_XYZ = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
-_WHITE = (0.95047, 1.0, 1.08883)
 _DARK = (6 / 29) ** 3  # below it CIE's cube root is continued by its tangent
 _SLOPE = (29 / 6) ** 2 / 3
 _OFFSET = 4 / 29
@@ -48,7 +42,8 @@ def exact(values: Tensor) -> Tensor:
 def luminance(light: Tensor) -> Tensor:
     """Relative luminance Y ``[..., H, W]`` of linear sRGB light ``[..., 3, H, W]``; white is 1."""
     red, green, blue = light.unbind(-3)
-    return _XYZ[1][0] * red + _XYZ[1][1] * green + _XYZ[1][2] * blue
+    of_red, of_green, of_blue = XYZ_OF_SRGB[1]
+    return of_red * red + of_green * green + of_blue * blue
 
 
 def lab(light: Tensor) -> Tensor:
@@ -165,8 +160,8 @@ def _cube_curve(curve: Tensor) -> Tensor:
 
 def _white_scaled() -> Tensor:
     """Matrix from linear sRGB to XYZ over the white's, float64 ``[3, 3]``."""
-    white = torch.tensor(_WHITE, dtype=torch.float64)
-    return torch.tensor(_XYZ, dtype=torch.float64) / white[:, None]
+    white = torch.tensor(D65, dtype=torch.float64)
+    return torch.tensor(XYZ_OF_SRGB, dtype=torch.float64) / white[:, None]
 
 
 def _hue_weight(hue: Tensor) -> Tensor:

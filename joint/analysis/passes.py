@@ -7,7 +7,7 @@ from torch import Tensor
 
 from classify import LesionDataset
 from joint.device import device_of
-from joint.feed import Feed, Shown
+from joint.feed import Feed, Shown, as_seed
 from joint.kinds import check_batch_size, check_suited
 from joint.system import ImagingSystem, SystemOutput, evaluating
 
@@ -32,13 +32,13 @@ def passes(
     Raises
     ------
     ValueError
-        At once, for a batch size below 1, or scenes whose encoding or classes are not those of the
-        system.
+        At once, for a batch size below 1, a seed that is not whole, or scenes whose encoding or
+        classes are not those of the system.
     """
     check_batch_size(batch_size)
     check_suited(system, dataset)
     feed = Feed(dataset, device_of(system), resident=False)
-    return feed.shown(torch.arange(len(dataset)).split(batch_size), seed=seed)
+    return feed.shown(torch.arange(len(dataset)).split(batch_size), seed=as_seed(seed))
 
 
 def one_pass(
@@ -47,5 +47,5 @@ def one_pass(
     """A few pictures, those of these ``rows``, in one pass without gradients."""
     feed = Feed(dataset.subset(rows), device_of(system), resident=False)
     with evaluating(system), torch.no_grad():
-        (shown,) = feed.shown([torch.arange(len(rows))], seed=seed)
+        (shown,) = feed.shown([torch.arange(len(rows))], seed=as_seed(seed))
         return shown, system(shown.scenes, generator=shown.noise)

@@ -28,7 +28,6 @@ from tqdm import tqdm
 from classify import Interval, LesionDataset, bootstrap_difference, report
 from classify.intervals import check_resampling, check_units, membership, source
 from joint.device import device_of
-from joint.feed import as_seed
 from joint.judge.evaluate import evaluate
 from joint.kinds import check_kinds
 from joint.record import Record
@@ -239,7 +238,7 @@ def _without(
     logits: list[list[Tensor]] = [[] for _ in rings]
     sums = torch.zeros(len(rings), 7, dtype=torch.float64, device=device)
     coded = system.encoding == "srgb"
-    shown = passes(dataset, system, batch_size=batch_size, seed=as_seed(seed))
+    shown = passes(dataset, system, batch_size=batch_size, seed=seed)
     bar = tqdm(total=len(rings) * len(dataset), unit="image", disable=None if progress else True)
     with evaluating(system), torch.no_grad(), bar:
         for part in shown:

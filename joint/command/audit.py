@@ -28,7 +28,7 @@ from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.settings import OptionError, Settings
 
 from .options import Scenes, check_file, check_run_folder, scenes_at
-from .reading import check_settings, read_given, read_source
+from .reading import check_settings, check_split, read_given, read_source
 
 __all__ = ["AuditOptions", "main", "read_audit_options"]
 
@@ -135,6 +135,7 @@ def _read(
     options = read_given(AuditOptions, arguments, _PROG, default=default)
     given = {**dict(options.scenes), **dict(options.others or {}), "split": options.split}
     checked = check_settings(_Audited, given, arguments, _PROG)
+    check_split(checked.split, arguments)
     if checked.against is not None:
         against = Against(against=checked.against)
     return replace(options, scenes=Scenes(data=checked.data), others=against, split=checked.split)

@@ -28,7 +28,7 @@ from joint.saved.folder import CONFIG_FILE
 from joint.settings import ConfigError, OptionError
 from joint.stages import Encoding
 
-from .options import check_run_folder, tell_failed
+from .options import check_trained, tell_failed
 
 __all__ = [
     "ChosenCodec",
@@ -117,7 +117,7 @@ def read_codec(word: str) -> CodecWord:
         _check_settings(read)
         return read
     try:
-        check_run_folder(Path(read.codec))
+        check_trained(Path(read.codec))
     except ConfigError as error:
         if Path(read.codec).exists():
             raise

@@ -24,7 +24,7 @@ from joint.record import print_json
 from joint.run.trained import load_run
 from joint.settings import ConfigError, OptionError
 
-from .options import RESAMPLES, check_figure, check_least, check_run_folder
+from .options import RESAMPLES, check_figure, check_least, check_trained
 
 __all__ = ["ContrastOptions", "main"]
 
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     options.check()
     usable_device(options.device)
     for run in options.runs:  # before the first takes its time
-        check_run_folder(run)
+        check_trained(run)
     found: dict[str, ContrastDependence] = {}
     for run in options.runs:
         name = str(run)

@@ -18,7 +18,7 @@ from joint.settings import ConfigError, OptionError, Settings
 from joint.system import ImagingSystem
 from optics.imaging.shutter import behind_shutter
 
-from .options import Choice, check_figure
+from .options import Choice, check_figure, check_trained
 from .reading import check_settings, read_choice, read_given
 
 __all__ = ["DescribeOptions", "Described", "main", "read_describe_options"]
@@ -113,6 +113,7 @@ def _draw(system: ImagingSystem, sheet: DataSheet, file: Path) -> None:
 
 def _of_run(folder: Path) -> tuple[ImagingSystem, SceneKind]:
     """The trained system of a run; its scenes and its files of initial weights are not needed."""
+    check_trained(folder)
     config = load_config(folder)
     trained = load_trained(folder, config.training)
     scenes = trained.scenes

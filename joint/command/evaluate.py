@@ -45,7 +45,7 @@ from .options import (
     check_figure,
     check_file,
     check_least,
-    check_run_folder,
+    check_trained,
     named_numbers,
     scenes_at,
 )
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluate a run; returns the exit status."""
     options = read_evaluate_options(arguments)
     options.check()
-    check_run_folder(options.run)
+    check_trained(options.run)
     found = []
     for judged in judge_run(
         options,

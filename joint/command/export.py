@@ -16,7 +16,7 @@ from joint.record import print_json
 from joint.run.trained import load_run
 from joint.settings import OptionError
 
-from .options import check_least, check_run_folder
+from .options import check_least, check_trained
 
 __all__ = ["ExportOptions", "main"]
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the file; returns the exit status."""
     options = tyro.cli(ExportOptions, args=arguments, prog="lens2label export")
     options.check()
-    check_run_folder(options.run)
+    check_trained(options.run)
     check_target(options.file)  # before what takes time
     rule = None if options.rule is None else load_rule(options.rule)
     config, system, parts = load_run(options.run)

@@ -111,10 +111,11 @@ class Judged(NamedTuple):
             lines += [chosen, str(self.adjusted.report)]
         if self.referred is not None:
             how = "as chosen on the validation part" if self.by_rule is None else "by the rule"
-            lines.append(f"\nreferred, {how}: {self.referred}\n")
+            lines.append(f"\nreferred, {how}: {self.referred}")
         told = () if result.report is None else _IN_REPORT
         rest = {name: value for name, value in result.scalars().items() if name not in told}
-        return "\n".join([*lines, summary(rest)])
+        above = [*lines, ""] if lines else []  # apart from what is told of the scores
+        return "\n".join([*above, summary(rest)])
 
 
 def _before_and_after(before: Evaluation, after: Evaluation) -> list[str]:
@@ -167,6 +168,9 @@ def at_a_glance(judged: Sequence[Judged]) -> str:
 
 
 def summary(scalars: Mapping[str, float | None]) -> str:
-    """The single numbers that there are, a line each."""
-    lines = [f"{name:<18} {value:.4f}" for name, value in scalars.items() if value is not None]
-    return "\n".join(lines)
+    """The single numbers that there are, a line each; the total of the losses once, as loss."""
+    return "\n".join(
+        f"{name:<18} {value:.4f}"
+        for name, value in scalars.items()
+        if value is not None and name != "loss_total"
+    )

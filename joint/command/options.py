@@ -5,6 +5,7 @@ A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 """
 
 import math
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from joint.caution import caution
 from joint.config.classifier import CLASSIFIER_KINDS
 from joint.config.codecs import CODEC_KINDS, RATED_KINDS
 from joint.config.front_ends import FRONT_END_KINDS
@@ -22,7 +24,14 @@ from joint.config.scenes import DataConfig, PhantomConfig, data_config
 from joint.config.sensor import SENSOR_KINDS
 from joint.judge.point import OperatingPoint, every_point
 from joint.saved.checkpoint import check_writable
-from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
+from joint.saved.folder import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    RESULT_FILE,
+    RunFolder,
+    summarise_run,
+)
 from joint.settings import ConfigError, OptionError, Settings
 
 __all__ = [
@@ -34,7 +43,9 @@ __all__ = [
     "check_figure",
     "check_file",
     "check_least",
+    "check_page",
     "check_run_folder",
+    "check_trained",
     "named_numbers",
     "scenes_at",
     "tell_failed",
@@ -170,6 +181,30 @@ def check_run_folder(folder: Path) -> None:
         )
 
 
+def check_trained(folder: Path) -> None:
+    """Refuse what is no run folder, and warn of a run that is not done.
+
+    Nothing else in what is made of its weights tells that they are those so far.
+    """
+    check_run_folder(folder)
+    found = summarise_run(folder)
+    if found.state == "done":
+        return
+    if not RunFolder(folder).has_checkpoint():  # of a copy of some files, nothing tells how far
+        caution(
+            f"{folder} has neither {RESULT_FILE} nor {CHECKPOINT_FILE}: nothing tells whether its "
+            "run is done. Copy run folders as a whole"
+        )
+        return
+    again = shlex.join(["lens2label", "train", "--output", str(folder), "--resume"])
+    now = f"It is trained by {found.note}" if found.state == "running" else f"To finish it: {again}"
+    caution(
+        f"the run in {folder} is not done ({found.state}, {found.epochs} of "
+        f"{'?' if found.of is None else found.of} epochs): this is what its weights so far give. "
+        f"{now}"
+    )
+
+
 def check_least(options: object, **least: int) -> None:
     """Refuse whole numbers that are too small, of those that are given."""
     for name, bound in least.items():
@@ -193,6 +228,16 @@ def check_figure(option: str, path: Path | None) -> None:
     check_file(option, path)
     if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise OptionError(f"{option} writes a .png, .pdf or .svg, not {path}")
+
+
+def check_page(option: str, path: Path | None) -> None:
+    """Refuse a file that no page is written to; a folder is refused where the page is written."""
+    if path is None or path.is_dir() or path.suffix.lower() in (".html", ".htm"):
+        return
+    raise OptionError(
+        f"{option} writes an .html, not {path}; for a PDF print that page, or give --figures "
+        "FOLDER for its figures alone"
+    )
 
 
 def named_numbers(option: str, words: Sequence[str], example: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from joint.record import print_json
 from joint.saved.checkpoint import write_atomically
 from joint.settings import OptionError
 
-from .options import RANGES, check_file, check_least, check_run_folder, tell_failed
+from .options import RANGES, check_file, check_least, check_trained, tell_failed
 
 __all__ = ["PredictOptions", "main"]
 
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     """Classify pictures; returns the exit status."""
     options = tyro.cli(PredictOptions, args=arguments, prog="lens2label predict")
     options.check()
-    check_run_folder(options.run)
+    check_trained(options.run)
     failed: list[str] = []
     said = predict(
         options.run,

@@ -39,7 +39,7 @@ from .options import (
     check_figure,
     check_file,
     check_least,
-    check_run_folder,
+    check_trained,
     tell_failed,
 )
 
@@ -222,7 +222,7 @@ def _of_run(options: RateOptions, words: Sequence[CodecWord]) -> _Compared:
     """The accuracy of a run behind each codec."""
     run = options.run
     assert run is not None  # looked at
-    check_run_folder(run)
+    check_trained(run)
     _, system, parts = load_run(run)
     if system.classifier is None:
         raise ConfigError(f"the run in {run} has no classifier: compare codecs on pictures instead")

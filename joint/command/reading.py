@@ -15,13 +15,23 @@ import tyro
 from pydantic import BaseModel, ValidationError
 
 from joint.config.faults import option_line
-from joint.config.run import RunConfig
-from joint.settings import OptionError
+from joint.config.run import RunConfig, SplitConfig
+from joint.settings import NoneConfig, OptionError
 from joint.train.augment import Augmentation, AugmentationName
 
 from .options import Choice
 
-__all__ = ["Source", "check_settings", "read_choice", "read_given", "read_source"]
+__all__ = [
+    "Source",
+    "check_settings",
+    "check_split",
+    "read_choice",
+    "read_given",
+    "read_source",
+]
+
+# What divides the scenes without some other settings of the split.
+_DIVIDES_ALONE = {"folds": ("fractions", "method"), "column": ("fractions", "by", "method", "seed")}
 
 _O = TypeVar("_O")
 _M = TypeVar("_M", bound=BaseModel)
@@ -44,8 +54,16 @@ def read_source(arguments: Sequence[str]) -> Source:
 def read_choice(arguments: Sequence[str]) -> tuple[Choice, RunConfig]:
     """The kinds that were chosen, and the configuration before single options."""
     choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
-    typed = {word.partition("=")[0].replace("_", "-") for word in arguments}
-    return choice, _emptied(choice.start(), typed)
+    start, typed = choice.start(), _typed(arguments)
+    for stage, settings in start.system:
+        option = stage.replace("_", "-")
+        of_it = sorted(word for word in typed if word.startswith(f"--system.{option}."))
+        if of_it and isinstance(settings, NoneConfig):
+            raise OptionError(
+                f"{of_it[0]}: the system has no {stage.replace('_', ' ')} (none). Choose its kind "
+                f"by --{option}, or leave {of_it[0]} out"
+            )
+    return choice, _emptied(start, typed)
 
 
 def read_given(kind: type[_O], arguments: Sequence[str], prog: str, *, default: _O) -> _O:
@@ -69,6 +87,26 @@ def check_settings(kind: type[_M], given: object, arguments: Sequence[str], prog
         raise OptionError(
             "\n  ".join([*lines, f"see {prog} --help for what each option takes"])
         ) from error
+
+
+def check_split(split: SplitConfig, arguments: Sequence[str]) -> None:
+    """Refuse options of a split that do nothing beside others, by an OptionError.
+
+    Not the settings, as those of a saved run hold all of them, whichever divide its scenes.
+    """
+    typed = _typed(arguments)
+    for chosen, unused in _DIVIDES_ALONE.items():
+        for name in unused:
+            if getattr(split, chosen) is not None and f"--split.{name}" in typed:
+                raise OptionError(
+                    f"--split.{name} does nothing beside the {chosen} of the split "
+                    f"({getattr(split, chosen)}): leave it out, or give --split.{chosen} None"
+                )
+
+
+def _typed(arguments: Sequence[str]) -> set[str]:
+    """The options that were typed, without values, among all other words."""
+    return {word.partition("=")[0].replace("_", "-") for word in arguments}
 
 
 def _emptied(settings: _M, typed: Set[str], *path: str) -> _M:

@@ -13,7 +13,7 @@ from joint.saved.checkpoint import CheckpointError
 from joint.study import StudyError, open_study
 from joint.study.space import levels_shown
 
-from .options import RESAMPLES, check_least, check_run_folder
+from .options import RESAMPLES, check_least, check_page, check_run_folder
 
 __all__ = ["ReportOptions", "main"]
 
@@ -33,7 +33,7 @@ class ReportOptions:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Finished run folders of lens2label train; each is compared with the first."""
     output: Path = Path("report.html")
-    """File to write; an existing one is replaced."""
+    """File to write, an .html; an existing one is replaced."""
     figures: Path | None = None
     """Also write each figure of the page to a file in this folder, for slides and print."""
     figure_format: Literal["pdf", "svg", "png"] = "pdf"
@@ -54,8 +54,9 @@ class ReportOptions:
     """Print nothing but errors."""
 
     def check(self) -> None:
-        """Refuse numbers that are out of range, by an OptionError."""
+        """Refuse numbers that are out of range, and a file that is no page, by an OptionError."""
         check_least(self, pictures=1, resamples=1, batch_size=1)
+        check_page("--output", self.output)
 
 
 def main(arguments: Sequence[str]) -> int:

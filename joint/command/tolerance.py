@@ -27,7 +27,7 @@ from joint.record import print_json
 from joint.run.trained import load_run
 from joint.settings import ConfigError, OptionError
 
-from .options import check_least
+from .options import check_least, check_trained
 
 __all__ = ["ToleranceOptions", "main", "read_limits"]
 
@@ -110,6 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     options.check()
     limits = read_limits(options.limits)
     device = usable_device(options.device)
+    check_trained(options.run)
     _, system, parts = load_run(options.run)
     part = parts.test if options.part == "test" else parts.validation
     if part is None or not len(part):

@@ -40,7 +40,7 @@ from optics.imaging.shutter import behind_shutter
 
 from .judged import summary
 from .options import RESAMPLES, Choice
-from .reading import check_settings, read_choice, read_given
+from .reading import check_settings, check_split, read_choice, read_given
 
 __all__ = ["TrainOptions", "main", "read_train_options"]
 
@@ -135,6 +135,7 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
         TrainOptions, arguments, prog, default=TrainOptions(choice=choice, run=start)
     )
     run = check_settings(RunConfig, options.run, arguments, prog)
+    check_split(run.split, arguments)
     return replace(options, run=run, given=_given(arguments, choice, run))
 
 
@@ -204,8 +205,12 @@ def _show_result(options: TrainOptions, folder: Path) -> int:
     if options.json:
         print(json.dumps({"state": "done", "folder": str(folder), **result}, indent=2))
     elif not options.quiet:
+        epoch = "best" if load_config(folder).training.restore_best else "last"
+        print(f"test part, by the weights of the {epoch} epoch:")
         numbers = result["test"].items()
         print(summary({name: value for name, value in numbers if isinstance(value, float)}))
+        page = shlex.join(["lens2label", "report", str(folder), "--output", "report.html"])
+        print(f"the run is in {folder}; for a page on it: {page}")
     return 0
 
 

@@ -98,7 +98,7 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
         case "value_error":  # one of joint's own, which names the value
             return fault["msg"].removeprefix("Value error, ")
         case "json_invalid":  # here the input is the whole file
-            return fault["msg"]
+            return f"{fault['msg']} (a .toml is read as TOML, any other file as JSON)"
         case "missing":  # here the input is the whole table above the key
             return "it is missing"
         case "union_tag_invalid":

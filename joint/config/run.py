@@ -22,7 +22,13 @@ from pydantic import (
 from joint.objective import Objective
 from joint.parse import parse_toml, with_nulls
 from joint.saved.checkpoint import write_atomically
-from joint.saved.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, as_path
+from joint.saved.folder import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    as_path,
+)
 from joint.settings import ConfigError, NoneConfig, Settings
 from joint.stages import STAGES, Encoding
 from joint.train.training import Training
@@ -431,8 +437,16 @@ def load_config(path: Path | str) -> RunConfig:
             ) from error
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:
-        faults = "\n  ".join(fault_line(fault, RunConfig) for fault in error.errors())
-        raise ConfigError(f"{path} is not a valid configuration:\n  {faults}") from error
+        faults = [fault_line(fault, RunConfig) for fault in error.errors()]
+        if any(fault["type"] == "extra_forbidden" for fault in error.errors()) and (
+            path.with_name(ENVIRONMENT_FILE).is_file()  # that of a saved run, which nobody typed
+        ):
+            faults.append(
+                "another version of lens2label may have written this run, with keys that this one "
+                f"does not know: {ENVIRONMENT_FILE} beside it names its version"
+            )
+        lines = "\n  ".join(faults)
+        raise ConfigError(f"{path} is not a valid configuration:\n  {lines}") from error
     except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
 

@@ -1,9 +1,13 @@
 """Image sensors, which convert photons to codes: their configuration and construction."""
 
+import math
 import warnings
+from collections.abc import Set
 from typing import Literal, Self, get_args
 
+import torch
 from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
 
 import optics
 from joint.settings import NoneConfig, Settings
@@ -54,6 +58,11 @@ class SensorConfig(Settings):
     white_balance: bool = False
     """Scale the channels to equal sensitivity, so that grey light reads grey, where their quantum
     efficiencies differ."""
+    colour_matrix: tuple[float, ...] = ()
+    """Colour correction of the channels after white balance and demosaicing, C x C numbers row by
+    row, see optics.colour_correction; by default none."""
+    trainable_colour_matrix: bool = False
+    """Learn the colour matrix, from the given one on."""
     trainable_gain: bool = False
     """Learn the gain."""
     shot_noise: Literal["gaussian", "poisson", "none"] = "gaussian"
@@ -82,7 +91,7 @@ class SensorConfig(Settings):
         # The sensor checks its own parameters; errors should show before any data is read.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            optics.Sensor(**self.model_dump(exclude={"kind", "prnu", "dsnu"}))
+            _sensor(self, exclude={"prnu", "dsnu"})
         return self
 
 
@@ -115,7 +124,37 @@ def build_sensor(
     if isinstance(config, NoneConfig):
         return None
     _check_fits(config, image_size, channels)
-    return optics.Sensor(**config.model_dump(exclude={"kind"}), resolution=image_size)
+    return _sensor(config, resolution=image_size)
+
+
+def _sensor(
+    config: SensorConfig,
+    *,
+    resolution: tuple[int, int] | None = None,
+    exclude: Set[str] = frozenset(),
+) -> optics.Sensor:
+    """The sensor of a configuration, without the settings that are excluded."""
+    exclude = {"kind", "colour_matrix", "trainable_colour_matrix", *exclude}
+    return optics.Sensor(
+        **config.model_dump(exclude=exclude), resolution=resolution, colour_matrix=_matrix(config)
+    )
+
+
+def _matrix(config: SensorConfig) -> Tensor | None:
+    side = math.isqrt(len(config.colour_matrix))
+    if side**2 != len(config.colour_matrix):
+        raise ValueError(
+            f"colour_matrix has {len(config.colour_matrix)} numbers: give C x C for C channels, "
+            "row by row, such as 9 for 3"
+        )
+    learned = config.trainable_colour_matrix
+    if learned and not side:
+        raise ValueError(
+            "trainable_colour_matrix learns from a colour_matrix on: give one, such as "
+            "1 0 0 0 1 0 0 0 1"
+        )
+    matrix = torch.tensor(config.colour_matrix).reshape(side, side) if side else None
+    return nn.Parameter(matrix) if learned and matrix is not None else matrix
 
 
 def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int | None) -> None:
@@ -132,6 +171,12 @@ def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int
         raise ValueError(
             f"sensor.quantum_efficiency has {several} numbers, but an exposure has {channels} "
             "channels; give one number, or one for each channel"
+        )
+    colours = math.isqrt(len(config.colour_matrix))
+    if colours and channels not in (colours, None):
+        raise ValueError(
+            f"sensor.colour_matrix has {colours} x {colours} numbers, but an exposure has "
+            f"{channels} channels; give {channels} x {channels}"
         )
     if config.cfa is not None and channels not in (3, None):
         raise ValueError(

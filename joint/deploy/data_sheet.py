@@ -63,7 +63,8 @@ class DataSheet:
     shapes: dict[str, tuple[int, ...]]
     """Channels, height and width of the picture at each plane behind the scene."""
     stages: str
-    """One line for each stage, with its number of parameters, and one for the sensor's mosaic."""
+    """One line for each stage, with its number of parameters, and one for the mosaic and for the
+    colour matrix of the sensor."""
     throughput: float | None
     """Share of a point's light that the front end transmits."""
     lens: optics.LensPerformance | None
@@ -74,10 +75,10 @@ class DataSheet:
     """Problems of the simulation by :func:`optics.audit_sampling`, and settings that contradict
     each other about the size of the picture."""
     sensor: optics.PhotonTransfer | None
-    """Characteristics of the sensor by EMVA 1288."""
+    """Characteristics of the sensor by EMVA 1288, in front of its colour matrix."""
     light: tuple[InLight, ...]
     """Signal-to-noise ratio of the sensor at its own light level, and at the ends of its range, in
-    one exposure of the whole time."""
+    one exposure of the whole time, in front of its colour matrix."""
     values: int | None
     """Number of values that are read out for a picture."""
     bits: int | None
@@ -293,9 +294,15 @@ def _told(ratios: tuple[float, ...]) -> str:
 
 
 def _stages(system: ImagingSystem) -> str:
-    """Text of the system, and a line for the mosaic of its sensor."""
-    cfa = None if system.sensor is None else system.sensor.cfa
-    return str(system) if cfa is None else f"{system}\n  {'mosaic':<11}  {cfa.extra_repr()}"
+    """Text of the system, and a line for the mosaic and for the colour matrix of its sensor."""
+    lines, sensor = [str(system)], system.sensor
+    if sensor is not None and sensor.cfa is not None:
+        lines.append(f"  {'mosaic':<11}  {sensor.cfa.extra_repr()}")
+    if sensor is not None and sensor.colour_matrix is not None:
+        noise = optics.noise_amplification(sensor.colour_matrix.detach()).tolist()
+        told = ", ".join(f"{each:.3g}" for each in noise)
+        lines.append(f"  {'matrix':<11}  noise times {told}, which the SNR below is without")
+    return "\n".join(lines)
 
 
 def _sharpest(focus: optics.ThroughFocus) -> dict[str, Any]:

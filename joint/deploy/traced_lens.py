@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import optics
 from optics.performance.examined import told_length, told_table
+from optics.rays.compound_imaging import compound_pupil_in
 from optics.rays.compound_lens import fixed_surface
 
 __all__ = ["TracedLens", "traced_lens"]
@@ -79,16 +80,16 @@ class TracedLens(NamedTuple):
 
 def traced_lens(front_end: nn.Module) -> TracedLens | None:
     """Trace the one lens of several surfaces in a camera; None where there is none, or several."""
-    found = [each for each in front_end.modules() if isinstance(each, optics.CompoundPupil)]
     pupils = [each for each in front_end.modules() if isinstance(each, optics.Pupil)]
-    if len(found) != 1 or len(pupils) != 1:
+    element = compound_pupil_in(pupils[0]) if len(pupils) == 1 else None
+    if element is None:
         return None
     with torch.no_grad():
-        now = found[0].lens.surfaces
+        now = element.lens.surfaces
         surfaces = tuple(fixed_surface(number, each) for number, each in enumerate(now))
-    distance, light = found[0].lens.object_distance, pupils[0].wavelengths
-    fields = found[0].fields.detach().cpu().double().abs()
-    middle = found[0].middle
+    distance, light = element.lens.object_distance, pupils[0].wavelengths
+    fields = element.fields.detach().cpu().double().abs()
+    middle = element.middle
     first = optics.first_order(surfaces, wavelength=light[middle], object_distance=distance)
     given = {"fields": fields, "wavelengths": light, "object_distance": distance}
     image = optics.lens_image(surfaces, **given)

@@ -1,11 +1,11 @@
 """Contrast by class and plane, and recall and confusion against contrast."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from joint.analysis import ConfusionContrast, ContrastByClass, ContrastSweep
+from joint.analysis import ConfusionContrast, ContrastByClass, ContrastSweep, PairContrast
 from joint.panel.dodged import Spread, dodged_figure
 from joint.panel.look import (
     ABREAST,
@@ -173,6 +173,9 @@ def confused_pairs_figure(
 ) -> Figure:
     """Draw how often each pair of classes is confused against their distance in contrast.
 
+    The axis reaches beyond the points by their own range at most: an arrow at its end marks an
+    interval that goes on.
+
     Parameters
     ----------
     found : joint.analysis.ConfusionContrast
@@ -188,11 +191,17 @@ def confused_pairs_figure(
     """
     figure = blank_figure(7.2, 4.8)
     axis = figure.subplots()
-    colours = []
+    colours, arrows = [], False
+    left, right = _reach(found.pairs)
     for pair in found.pairs:
         strong = marked is not None and {pair.first, pair.second} == {*marked}
         colours.append(WRONG if strong else COLOURS[0])
-        axis.hlines(pair.confusion, *pair.distance_interval, color=colours[-1], alpha=0.3)
+        low, high = pair.distance_interval
+        axis.hlines(pair.confusion, max(low, left), min(high, right), color=colours[-1], alpha=0.3)
+        for end, arrow, beyond in ((left, "<", low < left), (right, ">", high > right)):
+            if beyond:
+                axis.plot(end, pair.confusion, arrow, ms=4, color=colours[-1], alpha=0.5)
+                arrows = True
         axis.vlines(pair.distance, *pair.confusion_interval, color=colours[-1], alpha=0.3)
         axis.plot(
             pair.distance, pair.confusion, "D" if strong else "o", ms=5, color=colours[-1], zorder=3
@@ -200,7 +209,8 @@ def confused_pairs_figure(
     low, high = found.interval
     axis.set_title(
         f"{title}{': ' if title else ''}Spearman {found.spearman:+.2f} [{low:+.2f}, {high:+.2f}]; "
-        f"lines: {100 * found.level:g} % intervals over {found.unit}",
+        f"lines: {100 * found.level:g} % intervals over {found.unit}"
+        f"{', arrows: beyond the axis' if arrows else ''}",
         fontsize=9,
     )
     measure = _MEASURES.get(found.measure, found.measure.replace("_", " "))
@@ -218,8 +228,8 @@ def confused_pairs_figure(
             for pair in found.pairs
             for line in (
                 (
-                    (pair.distance_interval[0], pair.confusion),
-                    (pair.distance_interval[1], pair.confusion),
+                    (max(pair.distance_interval[0], left), pair.confusion),
+                    (min(pair.distance_interval[1], right), pair.confusion),
                 ),
                 (
                     (pair.distance, pair.confusion_interval[0]),
@@ -229,3 +239,11 @@ def confused_pairs_figure(
         ],
     )
     return figure
+
+
+def _reach(pairs: Sequence[PairContrast]) -> tuple[float, float]:
+    """Ends of the axis of distances: the points, and at most their range again at either side."""
+    places = [pair.distance for pair in pairs]
+    first, last = min(places), max(places)
+    room = (last - first) or abs(last) or 1.0
+    return first - room, last + room

@@ -21,8 +21,9 @@ from optics import (
     VaryingImaging,
 )
 from optics.pupil.pupil import middle_wavelength
+from optics.rays.compound_imaging import compound_pupil_in
 
-from .cross_section import draw_cross_section, traced_in
+from .cross_section import draw_cross_section
 from .look import bare_axis
 from .screen import seen_wavelengths
 
@@ -84,7 +85,7 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
         _draw_pupil(figure, front_end)
     elif isinstance(front_end, VaryingImaging):
         sheet, shown, rest = sheet_of_places(front_end), shown_channels(front_end), figure
-        traced = traced_in(front_end)
+        traced = compound_pupil_in(front_end)
         if traced is not None:
             ratios = (1.6, len(shown) + 0.4)
             one, rest = figure.subfigures(1, 2, width_ratios=ratios, squeeze=False)[0]

@@ -13,7 +13,7 @@ from torch.nn import functional
 import optics
 from classify import LesionDataset
 from joint.analysis.passes import one_pass
-from joint.panel.cross_section import draw_cross_section, traced_in
+from joint.panel.cross_section import draw_cross_section
 from joint.panel.element import (
     draw_filter,
     draw_phase,
@@ -33,6 +33,7 @@ from joint.panel.look import (
 from joint.panel.planes import draw_light, first_of_each_class
 from joint.panel.screen import plane_colours, scene_colours
 from joint.system import ImagingSystem
+from optics.rays.compound_imaging import compound_pupil_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,7 +154,7 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str,
             )
         yield _pupil_figure(front_end), "Point-spread functions", f"{caption}; {_SQUARE_ROOT}."
     elif isinstance(front_end, optics.VaryingImaging):
-        traced = traced_in(front_end)
+        traced = compound_pupil_in(front_end)
         if traced is not None:
             figure = blank_figure(9.5, 3.4)
             draw_cross_section(figure.subplots(), traced)

@@ -36,9 +36,10 @@ def light(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]
     yield picture(
         light_figure(system, test),
         shows="Pictures of each class at each plane of the system",
-        caption="The first test picture of each class: the scene, the light on the sensor, the "
-        f"sensor's picture{', restored' if _restores(system) else ''}, and what the classifier "
-        "receives.",
+        caption="The first test picture of each class: the scene, the light on the sensor (below "
+        "called irradiance), the sensor's picture"
+        f"{', restored' if _restores(system) else ''} (measurement), and what the classifier "
+        "receives (handed).",
     )
 
 

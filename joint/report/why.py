@@ -1,5 +1,6 @@
 """Parts of the page that explain: whether contrast decides, what is kept, optimal images."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -69,6 +70,13 @@ def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -
         "scene's contrast. Contrast depends on the class: only the slope within class shows "
         "whether contrast decides",
     )
+    if any(math.isnan(effect.within_class.slope) for effect in effects):
+        silent = sorted({name for effect in effects for name in effect.silent})
+        yield note(
+            "No slope (–): the pictures are too few or too alike to fit one. Contrast separates "
+            "right from wrong without an error, or no class has both"
+            + (f"; all right or all wrong: {', '.join(silent)}." if silent else ".")
+        )
     strata, pairs = found.measures["gcnr"].strata, found.measures["gcnr"].confusion
     thirds = ("lowest third", "middle third", "highest third")
     yield table(
@@ -93,7 +101,8 @@ def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -
         confused_pairs_figure(pairs),
         shows="Confusion of each pair of classes against their distance in contrast",
         caption="If classes were confused because their contrasts are alike, the points would "
-        "fall from left to right. Bars: intervals over lesions.",
+        "fall from left to right. Bars: intervals over lesions; an arrow marks one that goes on "
+        "beyond the axis.",
     )
 
 

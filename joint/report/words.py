@@ -32,6 +32,12 @@ __all__ = ["configuration_words"]
 _S = TypeVar("_S", bound=Settings)
 # Longer tuples of numbers are described by their count and their two ends.
 _FEW = 8
+# What a compound lens keeps apart, where it is not as by default.
+_LEAST = {
+    "centre": "glass on the axis",
+    "edge": "glass at the rim",
+    "air": "air before glass or the sensor",
+}
 # Parent folders of home directories: the name of a user is not shown on the page.
 _OF_PEOPLE = ("/home", "/Users")
 
@@ -211,7 +217,7 @@ def _lens(lens: LensConfig) -> Iterator[str]:
         noll = ", ".join(str(index) for index in off_axis.indices)
         yield f"a wavefront (Noll {noll}) tabulated at {len(off_axis.heights)} heights"
     if lens.focus is not None:
-        yield f"focused on {lens.focus:g} m"
+        yield f"focused on {_away(lens.focus)}"
     if lens.working_distances:
         metres = ", ".join(f"{distance:g}" for distance in lens.working_distances)
         yield f"scenes at one of {metres} m"
@@ -260,9 +266,17 @@ def _compound(lens: CompoundConfig) -> Iterator[str]:
     yield f"pixels of {1e6 * lens.pixel_pitch:g} µm"
     yield f"{' and '.join(lens.trained)} trained" if lens.trained else "not trained"
     if lens.focus is not None:
-        yield f"focused on {lens.focus:g} m"
+        yield f"focused on {_away(lens.focus)}"
     if math.isfinite(lens.object_distance):
         yield f"scenes {lens.object_distance:g} m in front of it"
+    for name, what in _LEAST.items():
+        if (least := getattr(lens, name)) != CompoundConfig.model_fields[name].default:
+            yield f"{what} of at least {1e3 * least:g} mm"
+
+
+def _away(metres: float) -> str:
+    """A distance of a scene."""
+    return "infinity" if math.isinf(metres) else f"{metres:g} m"
 
 
 def _surface(surface: SurfaceConfig) -> str:
@@ -325,6 +339,10 @@ def _sensor(sensor: SensorConfig | NoneConfig) -> str:
         words.append(f"learned gain{before}")
     elif sensor.gain is not None:
         words.append(f"gain {sensor.gain:g} electrons/DN")
+    if sensor.colour_matrix:
+        told = " ".join(f"{each:g}" for each in sensor.colour_matrix)
+        learned = f"learned colour matrix ({told} before training)"
+        words.append(learned if sensor.trainable_colour_matrix else f"colour matrix {told}")
     if not sensor.automatic_gain:
         words.append("a gain that does not follow the light")
     if sensor.black_level:

@@ -148,13 +148,9 @@ def complete_run(
         saved, new = found.noted or config, found.action == "begin"
         digests, start_run = _checked_start(folder, start, start_run, new=new, resume=resume)
         if found.action == "keep":
-            trained = load_trained(folder.path, config.training)
-            _check_scenes(folder, trained, train, validation)
-            if config.teacher != saved.teacher:
-                _check_teacher(folder, trained, load_teacher(config, parts))
+            _load_finished(system, folder, config, saved, parts)
             if rank() == 0:
                 retell(folder.path, told)
-            load_weights(system, trained.weights, source=str(trained.path))
             return system.eval()
         teacher = load_teacher(config, parts)
         if new:
@@ -189,34 +185,23 @@ def complete_run(
         )
         if history.interrupted:
             return system.eval()
-        with warnings.catch_warnings():
-            if rank() > 0:
-                warnings.simplefilter("ignore")  # the first process says it
-            result = evaluate(
-                system,
-                test,
-                objective=config.objective,
-                count_bytes=True,
-                resamples=resamples,
-                shared=world_size() > 1,
+        result = _tested(system, config, test, resamples)
+        if rank() == 0:
+            folder.save_predictions(result, test.classes)
+            folder.finish(
+                {
+                    "digest": saved.digest(),
+                    "scenes": {name: part.fingerprint for name, part in parts.parts.items()},
+                    "start": sorted(digests),
+                    **({} if start_run is None else {"start_run": start_run}),
+                    **({} if teacher is None else {"teacher": digest(teacher)}),
+                    "epochs": len(history.epochs),
+                    "best_epoch": history.best_epoch,
+                    "stopped_early": history.stopped_early,
+                    **({} if also is None else also(system, result)),
+                    "test": result.to_dict(),
+                }
             )
-        if rank() > 0:
-            return system.eval()
-        folder.save_predictions(result, test.classes)
-        folder.finish(
-            {
-                "digest": saved.digest(),
-                "scenes": {name: part.fingerprint for name, part in parts.parts.items()},
-                "start": sorted(digests),
-                **({} if start_run is None else {"start_run": start_run}),
-                **({} if teacher is None else {"teacher": digest(teacher)}),
-                "epochs": len(history.epochs),
-                "best_epoch": history.best_epoch,
-                "stopped_early": history.stopped_early,
-                **({} if also is None else also(system, result)),
-                "test": result.to_dict(),
-            }
-        )
     return system.eval()
 
 
@@ -230,12 +215,38 @@ def built(config: SystemConfig, train: LesionDataset, device: torch.device) -> I
     ).to(device)
 
 
-def _check_scenes(
-    folder: RunFolder, trained: Trained, train: LesionDataset, validation: LesionDataset
+def _load_finished(
+    system: ImagingSystem, folder: RunFolder, config: RunConfig, saved: RunConfig, parts: Split
 ) -> None:
+    """Load the weights of a finished run, if it is the one that is asked for."""
+    trained = load_trained(folder.path, config.training)
+    _check_scenes(folder, trained, parts)
+    if config.teacher != saved.teacher:
+        _check_teacher(folder, trained, load_teacher(config, parts))
+    load_weights(system, trained.weights, source=str(trained.path))
+
+
+def _tested(
+    system: ImagingSystem, config: RunConfig, test: LesionDataset, resamples: int
+) -> Evaluation:
+    """The test of a run, by all processes together."""
+    with warnings.catch_warnings():
+        if rank() > 0:
+            warnings.simplefilter("ignore")  # the first process says it
+        return evaluate(
+            system,
+            test,
+            objective=config.objective,
+            count_bytes=True,
+            resamples=resamples,
+            shared=world_size() > 1,
+        )
+
+
+def _check_scenes(folder: RunFolder, trained: Trained, parts: Split) -> None:
     """Refuse a finished run of other pictures, as `fit` refuses one that was interrupted."""
-    for name, part in (("train", train), ("validation", validation)):
-        if trained.identity[name] != part.fingerprint:
+    for name in ("train", "validation"):
+        if trained.identity[name] != parts.parts[name].fingerprint:
             raise ConfigError(
                 f"{folder} holds a finished run on other pictures: the {name} set is another one. "
                 "Restore its pictures, or choose another folder"

@@ -30,6 +30,7 @@ from .confirm import Winner, confirm, winner
 from .create import create_study
 from .elsewhere import Elsewhere, Place, elsewhere
 from .findings.atlas import atlas, learned_elements
+from .findings.design_summary import DesignSummary
 from .findings.draws import Draws, resample
 from .findings.effects import AxisEffect, Effects, LevelMean, PairEffect, Share, effects
 from .findings.element import Element, Registration, align, load_element, spreads
@@ -37,7 +38,7 @@ from .findings.front import Front, FrontPoint, Hypervolume, fronts
 from .findings.inference import Inference, Outcome, infer
 from .findings.pareto import front_probability, hypervolume, hypervolume_shares, pareto_front
 from .findings.rate_accuracy import RateAccuracy, RateFamily, RatePoint, rate_accuracy
-from .findings.report import DesignSummary, Failure, StudyReport, compare_designs, report
+from .findings.report import Failure, StudyReport, compare_designs, report
 from .findings.selection import Candidate, Selection, select_designs
 from .findings.stability import Atlas, DesignStability, Learned, stability
 from .findings.statistics import Estimate, PairedDifference, adjusted, compare, estimate

@@ -12,7 +12,7 @@ from joint.config.faults import models_in
 from joint.config.run import RunConfig
 from joint.settings import ConfigError
 
-__all__ = ["check_path", "is_within", "known_paths", "set_path"]
+__all__ = ["check_path", "field_of", "is_within", "known_paths", "set_path"]
 
 
 def known_paths() -> tuple[str, ...]:
@@ -36,6 +36,12 @@ def _fields(model: Any, above: str) -> Iterator[tuple[str, bool]]:  # noqa: ANN4
 def is_within(path: str, table: str) -> bool:
     """Whether a ``path`` is that of the ``table``, or of a field inside it."""
     return path == table or path.startswith(f"{table}.")
+
+
+def field_of(path: str) -> str:
+    """The field in which a ``path`` ends: a radius of a surface is kept as its curvature."""
+    surface, _, last = path.rpartition(".")
+    return f"{surface}.curvature" if last == "radius" and ".surfaces." in path else path
 
 
 def check_path(path: str) -> None:

@@ -40,7 +40,7 @@ from .condition import axes_of, check_conditions, combinations, exclusive, never
 from .constraint import Term, satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in, respelt
-from .paths import check_path, is_within, set_path
+from .paths import check_path, field_of, is_within, set_path
 from .race import Race
 from .requirements import Requirements
 from .sampler import (
@@ -188,9 +188,11 @@ class Study(Settings):
                 _check_path(path, f"axes.{name}")
         check_conditions(self.axes)
         for (one, axis), (two, other) in itertools.combinations(self.axes.items(), 2):
-            both = sorted(axis.paths() & other.paths())
+            both = sorted({*map(field_of, axis.paths())} & {*map(field_of, other.paths())})
             if both and not exclusive(one, two, self.axes):
-                raise ValueError(f"two axes set {both[0]}; make them one")
+                own = both[0] in axis.paths() & other.paths()
+                also = "" if own else ", to which a radius is converted"
+                raise ValueError(f"two axes set {both[0]}{also}; make them one")
         check_derived(self.derived, self.axes)
         check_costs(self.costs, self.axes)
         if len(set(self.seeds)) < len(self.seeds):
@@ -524,18 +526,31 @@ def load_study(path: Path | str) -> Study:
     try:
         content = path.read_bytes()
         toml = path.suffix.lower() == ".toml"
-        return Study.model_validate(
-            _with_nulls(parse_toml(content)) if toml else parse_json(content)
-        )
+        given = _with_nulls(parse_toml(content)) if toml else parse_json(content)
+        if isinstance(given, dict) and not given.keys() & Study.model_fields.keys():
+            # A run's configuration, or the sizes of studies: the keys tell what was taken for one.
+            raise ConfigError(
+                f"{path} is no study file, whose keys are {', '.join(Study.model_fields)}: it has "
+                f"{', '.join(given) or 'none'}"
+            )
+        return Study.model_validate(given)
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror or error}. Name a study file, a .toml or .json "
+            "with axes and seeds; lens2label study run also takes the folder that an earlier one "
+            "wrote"
+        ) from error
+    except ConfigError:
+        raise
     except ValidationError as error:
         faults = "\n  ".join(
             fault_line(fault, Study, whole="the study") for fault in error.errors()
         )
         raise ConfigError(f"{path} is not a valid study:\n  {faults}") from error
     except ValueError as error:  # neither JSON nor TOML, nor text
-        kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
+        kind = (
+            "TOML" if path.suffix.lower() == ".toml" else "JSON, which all but a .toml is read as"
+        )
         raise ConfigError(f"{path} is not {kind}: {error}") from error
 
 

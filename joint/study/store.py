@@ -106,6 +106,11 @@ def read_study(folder: Path | str) -> tuple[Ledger, bool]:
         raise StudyError(
             f"there is no study in {folder}: lens2label study run writes one, or create_study"
         ) from error
+    except NotADirectoryError as error:
+        raise StudyError(
+            f"{folder} is a file, not the folder of a study: if it describes a study, lens2label "
+            f"study run {folder} --output FOLDER trains it and writes such a folder"
+        ) from error
     except OSError as error:
         raise StudyError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:

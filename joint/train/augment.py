@@ -216,13 +216,11 @@ def _draw(images: Tensor, generator: Generators | np.ndarray) -> _Draws:
     else:
         each = [torch.rand(sum(columns), generator=g, device=g.device) for g in generator]
         numbers = torch.stack(each) if each else images.new_zeros(0, sum(columns))
-    uniform = _Draws(*numbers.to(images, non_blocking=True).split(columns, 1))
-    signed = {
-        name: 2 * value - 1
-        for name, value in uniform._asdict().items()
-        if name not in ("pose", "blur", "chance", "centre")
-    }
-    return uniform._replace(**signed)
+    numbers = numbers.to(images, non_blocking=True)
+    uniform, signed = (_Draws(*each.split(columns, 1)) for each in (numbers, 2 * numbers - 1))
+    return signed._replace(
+        pose=uniform.pose, blur=uniform.blur, chance=uniform.chance, centre=uniform.centre
+    )
 
 
 def _moved(images: Tensor, settings: Augmentation, draws: _Draws) -> Tensor:

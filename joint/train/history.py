@@ -50,7 +50,7 @@ class History:
     stopped_early: bool = False
     """Whether patience ran out, or the run was stopped on request."""
     interrupted: bool = False
-    """Whether the run was stopped on request; it is saved and can be resumed."""
+    """Whether the run was stopped on request; with a directory it is saved, to be resumed."""
 
     @property
     def best(self) -> EpochRecord:

@@ -110,7 +110,9 @@ def fit(
         Called with each :class:`joint.EpochRecord`, in this order, on process 0 only, once the
         epoch is saved in ``directory``. A resumed run first calls it with its earlier epochs, so
         that every listener has received every epoch once when ``fit`` returns. An error of a
-        listener ends the training after that epoch; it can be resumed.
+        listener ends the training after that epoch; it can be resumed. In a single process
+        a listener may freeze parameters, and unfreeze those again; what was frozen at the first
+        step stays so.
     progress : bool
         Show a bar for each epoch (on a terminal) and a line after it.
 
@@ -127,6 +129,8 @@ def fit(
     ValueError
         For data, an objective or a teacher that do not fit the system, a missing teacher,
         an ``on_epoch`` that cannot be called, or an empty ``directory``; before the first step.
+        Before an epoch, when a parameter learns that was frozen, or not there, at the first step;
+        at the end, at the latest, when one that learned is no longer there.
     CheckpointError
         When a checkpoint cannot be written, or belongs to another run; when the directory has the
         best weights or the result of a run, but no checkpoint; when another process writes it
@@ -225,7 +229,7 @@ def train_members(
         for k in sorted(range(len(members)), key=lambda k: not on[k]):
             each = members[k]
             given = (each.system, each.objective, each.config, train, validation, folders[k])
-            found[k] = begun(*given, teacher=each.teacher, resume=resume, made=each.made)
+            found[k] = begun(*given, teacher=each.teacher, resume=on[k], made=each.made)
         runs = [found[k] for k in range(len(members))]
         told = [each.listeners if rank() == 0 else () for each in members]
         for run, listening in zip(runs, told, strict=True):
@@ -266,7 +270,7 @@ def begun(
     resume: bool,
     made: Description | None = None,
 ) -> TrainingRun:
-    """The run of a system on its device: a new one, or the one that the folder holds.
+    """The run of a system on its device: a new one, or, to ``resume``, the one of the folder.
 
     A teacher that nothing weighs is none. ``made`` describes the system as it was given, in case a
     pass since then has changed an attribute of it; by default as it is now.
@@ -274,14 +278,14 @@ def begun(
     Raises
     ------
     CheckpointError
-        When the folder holds a run that is another one or must not be resumed, or cannot hold one.
+        When the run of the folder is another one, or the folder cannot hold one.
     """
     if not objective.distillation:
         teacher = None
     identity = identity_of(system, objective, config, train, validation, teacher, made=made)
     optimizer = make_optimizer(system, config)
     run = TrainingRun(system, objective, optimizer, config, identity, folder, teacher)
-    if goes_on(folder, resume=resume):
+    if resume:
         run.restore()
     else:
         if folder is not None and rank() == 0:
@@ -377,6 +381,7 @@ def epoch(
 
     with ExitStack() as held:
         for run in runs:
+            run.check_learning()
             held.enter_context(only_learning(run.system, config.learning(run.epoch)))
         passing = held.enter_context(graph.ready())
         for losses in steps(runs, passing, feed, progress=progress):

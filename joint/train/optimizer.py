@@ -102,9 +102,21 @@ def factors_of(stage: nn.Module) -> Iterator[tuple[nn.Module, float]]:
 
 
 def optimised(optimizer: torch.optim.Optimizer, system: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters of a system that learn, by their names, as the optimiser counts them."""
+    """The parameters of a system that learn, by their names, as the optimiser counts them.
+
+    Raises
+    ------
+    ValueError
+        When one of them is no longer in the system.
+    """
     names = {id(parameter): name for name, parameter in system.named_parameters()}
-    return {names[id(p)]: p for group in optimizer.param_groups for p in group["params"]}
+    learning = [p for group in optimizer.param_groups for p in group["params"]]
+    for gone in (p for p in learning if id(p) not in names):
+        raise ValueError(
+            f"a parameter {[*gone.shape]} that learned is no longer in the system: a listener must "
+            "not replace modules or parameters; change weights in place (load_state_dict, copy_)"
+        )
+    return {names[id(p)]: p for p in learning}
 
 
 def state_by_name(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ from .optimizer import optimised, restore_state, state_by_name
 from .outcome import grown, missed, ran_out, score, sizes
 from .rate_weight import RateWeight
 from .training import Training
-from .training_file import SavedTraining, TrainingHead, read_training, write_training
+from .training_file import Progress, SavedTraining, TrainingHead, read_training, write_training
 
 __all__ = ["CLIPPED", "NORM", "TrainingDiverged", "TrainingRun"]
 
@@ -47,7 +47,7 @@ class TrainingDiverged(RuntimeError):
 
 
 @dataclass
-class TrainingRun:
+class TrainingRun(Progress):
     """Everything that changes while a system trains, and what a checkpoint holds."""
 
     system: ImagingSystem
@@ -59,26 +59,15 @@ class TrainingRun:
     folder: RunFolder | None
     teacher: ImagingSystem | None = None
     """A frozen system that teaches this one; in no file; the identity says what it is."""
-    epoch: int = 0
-    step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
     """Terms of the objective, summed over the pictures seen in this epoch."""
-    seen: int = 0
-    timed: tuple[int, float] = (0, 0.0)
-    """Pictures of this epoch whose steps were timed, and the seconds that they took."""
-    records: list[EpochRecord] = field(default_factory=list)
-    best_epoch: int | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Kept in memory where there is no folder."""
     average: dict[str, Tensor] = field(default_factory=dict)
     """Moving average of the weights, where one is kept."""
-    steps: int = 0
-    """Steps taken since the start."""
     rate_weight: RateWeight | None = None
     """Weight of the rate, where it moves."""
     interrupted: bool = False
-    began: dict[str, float] = field(default_factory=dict)
-    """Root mean square of each parameter that learns, before the first step."""
 
     def __post_init__(self) -> None:
         if self.objective.rate_target is not None:
@@ -174,6 +163,26 @@ class TrainingRun:
             interrupted=self.interrupted,
         )
 
+    def check_learning(self) -> None:
+        """Refuse what the optimiser does not know of, such as what a listener has unfrozen.
+
+        Raises
+        ------
+        ValueError
+            Naming the parameter.
+        """
+        known = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        learning = self.config.learning(self.epoch)
+        for name, stage in self.system.stages():
+            for own, parameter in stage.named_parameters() if name in learning else ():
+                if parameter.requires_grad and id(parameter) not in known:
+                    raise ValueError(
+                        f"{name}.{own} was frozen, or not there, at the first step, when what "
+                        f"learns was chosen, and is to learn in epoch {self.epoch + 1}: leave it "
+                        "as it was (requires_grad); to train it, begin another run with the "
+                        "weights of this one (joint.load_fitted)"
+                    )
+
     def check_weights(self) -> None:
         """Refuse weights that are not finite, before they are saved or evaluated.
 
@@ -244,18 +253,8 @@ class TrainingRun:
         if rank() > 0:
             return
         names = [*self.learning]
-        head = TrainingHead(
-            identity=self.identity,
-            epoch=self.epoch,
-            step=self.step,
-            steps=self.steps,
-            seen=self.seen,
-            timed=self.timed,
-            records=self.records,
-            best_epoch=self.best_epoch,
-            optimised=names,
-            began=self.began,
-        )
+        head = TrainingHead(identity=self.identity, optimised=names)
+        head.go_to(self)
         saved = SavedTraining(
             head,
             system=self.system.state_dict(),
@@ -287,10 +286,7 @@ class TrainingRun:
         self.average = {name: tensor.to(own[name]) for name, tensor in saved.average.items()}
         if self.rate_weight is not None:
             self.rate_weight.restore(saved.rate_weight["state"])
-        head = saved.head
-        self.epoch, self.step, self.steps = head.epoch, head.step, head.steps
-        self.seen, self.timed = head.seen, head.timed
-        self.records, self.best_epoch, self.began = head.records, head.best_epoch, head.began
+        self.go_to(saved.head)
         if rank() == 0:
             self.folder.rewrite_history(asdict(record) for record in self.records)
 

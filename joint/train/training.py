@@ -1,9 +1,9 @@
 """Settings of a training: everything that is chosen before the first step."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from joint.judge.metric import is_term
 from joint.settings import FrozenDict, Settings, nearest
@@ -32,6 +32,9 @@ Monitor = Annotated[str, AfterValidator(_is_validated)]
 """Name of a number of :meth:`joint.Evaluation.scalars`, by which epochs are compared."""
 
 Plan = Literal["joint", "frozen", "alternating"]
+
+# Where a rise begins, as a factor on the peak: 1 / `div_factor` of torch's OneCycleLR.
+_BEGINNING = 0.04
 
 
 class Training(Settings):
@@ -70,8 +73,13 @@ class Training(Settings):
     parametrized or not. Biases, norms, embeddings, gains, tables, tokens and physical stages have
     none."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
-    """Learning rate schedule. cosine falls to 0; one_cycle first rises over a quarter of the
-    training."""
+    """Learning rate schedule. constant keeps the peak; cosine falls from it; one_cycle first rises
+    over a quarter of the training, and then falls as cosine does."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs, or a fraction of one, in which the rates of constant and cosine first rise linearly,
+    from 0.04 of their peak, as those of one_cycle do. The fall of cosine takes the other epochs."""
+    final_factor: float = Field(default=0.0, ge=0, lt=1)
+    """Factor on the peak rates to which cosine and one_cycle fall, at the end of the training."""
     augmentation: AugmentationName | Augmentation = "dihedral"
     """Random changes of the training pictures: none, dihedral (flips and quarter turns), full (in
     addition small rotations, scales, shifts and channel gains), or settings of your own."""
@@ -123,6 +131,26 @@ class Training(Settings):
                 raise ValueError(f"the learning rate of {stage} must be positive, not {rate}")
         return rates
 
+    @model_validator(mode="after")
+    def _follows_its_schedule(self) -> Self:
+        if self.warmup_epochs and self.schedule == "one_cycle":
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs:g} is for the schedules constant and cosine, "
+                "and one_cycle has a rise of its own, a quarter of the training: set "
+                "schedule='cosine', which falls as one_cycle does, or warmup_epochs=0"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs:g} is no less than epochs={self.epochs}, and "
+                "the learning rates would not come to their peak: lower it, or train for longer"
+            )
+        if self.final_factor and self.schedule == "constant":
+            raise ValueError(
+                f"final_factor={self.final_factor:g} is for schedules that fall, cosine and "
+                "one_cycle: set one of them, or final_factor=0 for the schedule constant"
+            )
+        return self
+
     def learning(self, epoch: int) -> tuple[Stage, ...]:
         """Stages that learn in ``epoch``, counted from 0."""
         match self.plan:
@@ -137,12 +165,12 @@ class Training(Settings):
 
     def rate_factor(self, epoch: float) -> float:
         """Factor on the peak learning rates after ``epoch`` epochs, which may be fractional."""
-        if self.schedule == "constant":
+        rise = self.epochs / 4 if self.schedule == "one_cycle" else self.warmup_epochs
+        if rise and epoch <= rise:
+            return _BEGINNING + (1 - _BEGINNING) * (epoch / rise)
+        if self.schedule == "constant":  # whatever the number of epochs, so that it may grow
             return 1.0
-        done = min(epoch / self.epochs, 1.0)
-        if self.schedule == "one_cycle":
-            rise = 0.25
-            if done < rise:
-                return 0.04 + 0.96 * done / rise
-            done = (done - rise) / (1 - rise)
-        return 0.5 * (1 + math.cos(math.pi * done))
+        done, risen = min(epoch / self.epochs, 1.0), rise / self.epochs
+        fallen = (done - risen) / (1 - risen)
+        left = 0.5 * (1 + math.cos(math.pi * fallen))
+        return self.final_factor + (1 - self.final_factor) * left

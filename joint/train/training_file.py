@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -21,6 +21,7 @@ from .history import EpochRecord
 from .identity import why_other
 
 __all__ = [
+    "Progress",
     "SavedTraining",
     "TrainingHead",
     "read_training",
@@ -28,30 +29,41 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class TrainingHead:
+@dataclass(kw_only=True)
+class Progress:
+    """How far a training has come, beside what its tensors say."""
+
+    epoch: int = 0
+    """Epochs that have ended."""
+    step: int = 0
+    """Steps of the next one that were taken."""
+    steps: int = 0
+    """Steps since the start."""
+    seen: int = 0
+    """Pictures of the epoch that were seen."""
+    timed: tuple[int, float] = (0, 0.0)
+    """Pictures of the epoch whose steps were timed, and the seconds that they took."""
+    records: list[EpochRecord] = field(default_factory=list)
+    """Of the epochs that have ended."""
+    best_epoch: int | None = None
+    """Index of the best of them."""
+    began: dict[str, float] = field(default_factory=dict)
+    """Root mean square of each parameter that learns, before the first step."""
+
+    def go_to(self, other: "Progress") -> None:
+        """Come as far as another one."""
+        for own in fields(Progress):
+            setattr(self, own.name, getattr(other, own.name))
+
+
+@dataclass(kw_only=True)
+class TrainingHead(Progress):
     """What a checkpoint of a training says beside its tensors, as JSON."""
 
     identity: Mapping[str, Any]
     """What a run must agree in to go on from it, see :func:`joint.train.identity.identity_of`."""
-    epoch: int
-    """Epochs that have ended."""
-    step: int
-    """Steps of the next one that were taken."""
-    steps: int
-    """Steps since the start."""
-    seen: int
-    """Pictures of the epoch that were seen."""
-    timed: tuple[int, float]
-    """Pictures of the epoch whose steps were timed, and the seconds that they took."""
-    records: list[EpochRecord]
-    """Of the epochs that have ended."""
-    best_epoch: int | None
-    """Index of the best of them."""
     optimised: list[str]
     """Names of the parameters that learn, as the optimiser counts them."""
-    began: dict[str, float]
-    """Root mean square of each of them before the first step."""
 
 
 class SavedTraining(NamedTuple):
@@ -70,7 +82,7 @@ class SavedTraining(NamedTuple):
     """``state`` of the weight of the rate; empty where it does not move."""
 
 
-_SAID = {field.name for field in fields(TrainingHead)}
+_SAID = {each.name for each in fields(TrainingHead)}
 _PARTS = SavedTraining._fields[1:]
 
 
@@ -85,7 +97,9 @@ def write_training(folder: RunFolder, saved: SavedTraining) -> None:
     tensors = {
         f"{part}.{name}": tensor for part in _PARTS for name, tensor in getattr(saved, part).items()
     }
-    folder.save_checkpoint(tensors, asdict(saved.head))
+    # `asdict` would copy every number of every record, at each checkpoint.
+    records = [vars(record) for record in saved.head.records]
+    folder.save_checkpoint(tensors, vars(saved.head) | {"records": records})
 
 
 def read_training(

@@ -66,7 +66,7 @@ class TwoStage:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run was stopped on request; it is saved and can be resumed."""
+        """Whether the run was stopped on request; with a directory it is saved."""
         return self.element is None or self.element.interrupted
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from optics.fourier import Boundary, convolve, padded, phasor, squared_modulus
-from optics.front_end import FrontEnd, check_raw
+from optics.front_end import FrontEnd, check_raw, check_scene
 from optics.grid import fast_size
 from optics.pupil.pupil import Pupil, check_same_everywhere
 from optics.quantity import check_complex, check_finite, check_tensor, one_number, single
@@ -216,12 +216,7 @@ class CoherentImaging(FrontEnd):
         ValueError
             When it has the wrong channels or holds integers.
         """
-        check_tensor("scene", scene)
-        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
-            raise ValueError(
-                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
-                f"{tuple(scene.shape)}"
-            )
+        check_scene(scene, self.in_channels)
         check_complex("scene", scene, "[B, C, H, W]")
         depth = self.phase_depth
         field = scene_field(scene) if depth is None else phase_object(scene, depth)

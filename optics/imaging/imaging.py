@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from optics.fourier import Boundary, convolve
-from optics.front_end import check_part, check_raw
+from optics.front_end import check_part, check_raw, check_scene
 from optics.light.colour import ColourChannels
 from optics.pupil.height_map import EtchedRelief
 from optics.pupil.pupil import Pupil, check_same_everywhere
@@ -288,7 +288,7 @@ class IncoherentImaging(PSFImaging):
         ValueError
             When no ``distances`` were given at construction, or the scene has the wrong channels.
         """
-        self._check_scene(scene)
+        check_scene(scene, self.in_channels)
         if self.distances is None:
             raise ValueError("image_layers needs distances, metres: give them at construction")
         psf = self.psf(distance=self.distances)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from optics.constraint import clip, energy_limited, energy_limited_inverse
 from optics.fourier import Boundary, convolve
-from optics.front_end import FrontEnd, check_raw
+from optics.front_end import FrontEnd, check_raw, check_scene
 from optics.quantity import check_tensor, index_of, whole_number
 
 __all__ = ["KernelStart", "LearnedKernel", "kernel_start", "raw_taps", "signed_difference"]
@@ -358,12 +358,7 @@ class LearnedKernel(FrontEnd):
         TypeError, ValueError
             When the scene is not a Tensor, or has the wrong channels.
         """
-        check_tensor("scene", scene)
-        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
-            raise ValueError(
-                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
-                f"{tuple(scene.shape)}"
-            )
+        check_scene(scene, self.in_channels)
         stack = self.kernels.flatten(0, 2) / self.exposures
         return convolve(scene, stack, boundary=self.boundary)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optics.fourier import Boundary, kept_copy, squared_modulus
-from optics.front_end import FrontEnd, check_part
+from optics.front_end import FrontEnd, check_part, check_scene
 from optics.light.colour import ColourChannels
 from optics.pupil.modulation import modulus
 from optics.pupil.pupil import Pupil
@@ -236,7 +236,7 @@ class PSFImaging(FrontEnd):
         The index is None where all pictures have the same PSF, or each its own in their order. A
         distance that is drawn under :meth:`at` is not used.
         """
-        self._check_scene(scene)
+        check_scene(scene, self.in_channels)
         count = scene.shape[0]
         if distance is not None:
             self._check_pupil()
@@ -303,14 +303,6 @@ class PSFImaging(FrontEnd):
     def _check_pupil(self) -> None:
         if self.pupil is None:
             raise ValueError("distances need a Pupil: a fixed PSF has one depth")
-
-    def _check_scene(self, scene: Tensor) -> None:
-        check_tensor("scene", scene)
-        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
-            raise ValueError(
-                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
-                f"{tuple(scene.shape)}"
-            )
 
 
 def _known(distance: Tensor) -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from optics.constraint import bounded, bounded_raw
 from optics.fourier import Boundary, convolve
-from optics.front_end import FrontEnd, check_part, check_raw
+from optics.front_end import FrontEnd, check_part, check_raw, check_scene
 from optics.quantity import (
     as_numbers,
     as_real,
@@ -378,11 +378,7 @@ class CodedExposure(FrontEnd):
             larger than the window holds, or a motion of more than four times the longer side.
         """
         check_real("scene", scene, "[B, C, H, W]")
-        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
-            raise ValueError(
-                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
-                f"{tuple(scene.shape)}"
-            )
+        check_scene(scene, self.in_channels)
         count, channels = scene.shape[:2]
         farthest = _MOST_SIDES * max(scene.shape[-2:])
         if displacement is None and self.motion > farthest:

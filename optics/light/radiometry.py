@@ -29,12 +29,13 @@ __all__ = [
     "image_irradiance",
     "interpolate_spectrum",
     "luminous_efficiency",
+    "of_observer",
 ]
 
 # Exact since the SI of 2019: J s, m/s, J/K, and lm/W.
 _PLANCK, _LIGHT_SPEED, _BOLTZMANN = 6.62607015e-34, 299_792_458.0, 1.380649e-23
 _EFFICACY = 683.0
-# V(lambda) of the CIE of 1924, from 380 nm to 780 nm every 5 nm, and dark beyond.
+# Tables of the CIE's observer are from 380 nm to 780 nm every 5 nm; this is V(lambda) of 1924.
 _FIRST, _STEP = 380e-9, 5e-9
 # fmt: off
 _PHOTOPIC = (
@@ -178,12 +179,7 @@ def luminous_efficiency(wavelength: float | Tensor) -> Tensor:
     ValueError
         For a wavelength that is not within 1e-9 to 1e-2 metres.
     """
-    check_wavelength("wavelength", wavelength)
-    light = _tensor(_full(wavelength))
-    seen = light.new_tensor((0.0, *_PHOTOPIC, 0.0), dtype=torch.float64)
-    steps = torch.arange(len(seen), dtype=torch.float64, device=light.device)
-    place = ((light.double() - _FIRST) / _STEP + 1).clamp(0, len(seen) - 1)
-    return _linear(place, steps, seen).to(light.dtype)
+    return of_observer(_PHOTOPIC, wavelength)
 
 
 def blackbody(wavelength: float | Tensor, *, temperature: float | Tensor) -> Tensor:
@@ -320,6 +316,16 @@ def band_irradiance(illuminance: float | Tensor, spectrum: Tensor, *, wavelength
         )
     lux = _full(illuminance)
     return (lux[..., None] if isinstance(lux, Tensor) else lux) * (power / (_EFFICACY * seen))
+
+
+def of_observer(table: tuple[float, ...], wavelength: float | Tensor) -> Tensor:
+    """A function of the CIE's observer, tabulated every 5 nm from 380 nm on, and dark beyond."""
+    check_wavelength("wavelength", wavelength)
+    light = _tensor(_full(wavelength))
+    seen = light.new_tensor((0.0, *table, 0.0), dtype=torch.float64)
+    steps = torch.arange(len(seen), dtype=torch.float64, device=light.device)
+    place = ((light.double() - _FIRST) / _STEP + 1).clamp(0, len(seen) - 1)
+    return _linear(place, steps, seen).to(light.dtype)
 
 
 def _linear(place: Tensor, known: Tensor, values: Tensor) -> Tensor:

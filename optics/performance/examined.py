@@ -18,7 +18,7 @@ from optics.fourier import squared_modulus
 from optics.pupil.modulation import at_lags, lags_along, modulus, padded_power
 from optics.pupil.pupil import Pupil, pupil_of
 from optics.pupil.vignetting import Vignetting
-from optics.quantity import as_numbers, check_between, check_finite, image_size
+from optics.quantity import as_numbers, check_between, image_size
 from optics.rays.compound_imaging import CompoundPupil
 from optics.sensor.pixel import pixel_mtf
 from optics.wave.off_axis import place_heights
@@ -135,12 +135,17 @@ def examine(
         distance = getattr(owner, "working_distances", None)
     if distance is not None:
         distance = as_numbers("distance", distance, "metres", dtype=torch.float64).reshape(-1)
+        if bool((distance == 0).any()):  # also where the pupil lies elsewhere, as in a whole lens
+            raise ValueError(
+                "distance must be metres other than 0, where the lens itself stands, not "
+                f"{distance.tolist()}"
+            )
     frequency = as_numbers("frequency", frequency, "cycles/m", dtype=torch.float64).reshape(-1)
-    check_finite("frequency", frequency, "cycles/m")
+    check_between("frequency", frequency, 0, math.inf, "cycles/m")
     shares = _weights(weights, len(pupil.wavelengths))
-    planes, phase = pupil._planes(distance)
-    pupil._check_phase(distance, planes, phase, stacklevel=stacklevel + 1)
-    field = as_field(planes).cpu()
+    light = pupil._light(distance)
+    pupil._check_phase(light, stacklevel=stacklevel + 1)
+    field = as_field(light.planes).cpu()
     power = squared_modulus(field).double().sum((-2, -1))
     if not bool((power > 0).all()):
         raise ValueError("the pupil passes no light at one of its wavelengths or places")

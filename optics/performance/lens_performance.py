@@ -76,8 +76,9 @@ class LensPerformance:
     """Widest extent of the open aperture along x or y, metres. Of a :class:`CompoundPupil` that of
     its lens as it is now; where that is telecentric towards its object, of a distant substitute."""
     focus: float
-    """Distance of the scene that is in focus, metres in front of the pupil, or of the first vertex
-    of a :class:`CompoundPupil`."""
+    """Distance of the scene that is in focus, metres in front of the pupil. Of a
+    :class:`CompoundPupil` that of its scenes from its first vertex, for which it is traced: what
+    its last thickness is beside their image is in its wavefronts."""
     entrance_pupil: float
     """Distance from where focus and distances are measured to the entrance pupil, metres; 0 for a
     thin lens."""
@@ -338,8 +339,8 @@ def lens_performance(
         When ``lens`` is not a module.
     ValueError
         For a module with no pupil or several, a pupil that passes no light, shares that are not
-        between 0 and 1, frequencies that are not finite, a distance of 0, or weights that are
-        negative, all 0, not finite or not one for each wavelength.
+        between 0 and 1, frequencies that are negative or not finite, a distance of 0, or weights
+        that are negative, all 0, not finite or not one for each wavelength.
 
     Warns
     -----

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from optics.grid import coordinates
-from optics.pupil.coarse import coarse_phase
 from optics.pupil.defocus import warn_of_coarse
 from optics.pupil.modulation import modulus
 from optics.pupil.pupil import Pupil, middle_wavelength, pupil_of
@@ -271,8 +270,8 @@ def _check_ends(found: Examined, position: Tensor, *, stacklevel: int) -> None:
     vergence = 1 / (pupil.image_distance + position[[0, -1]]) - 1 / pupil.image_distance
     scene = pupil.focus if found.distance is None else found.distance[:, None]
     ends = pupil.defocused(scene, vergence).flatten()
-    there = coarse_phase(pupil, ends, *pupil._planes(ends))
-    if there is None or coarse_phase(pupil, found.distance, *pupil._planes(found.distance)):
+    there = pupil._coarse(pupil._light(ends))
+    if there is None or pupil._coarse(pupil._light(found.distance)):
         return
     low, high = (1e6 * position[[0, -1]]).tolist()
     what = f"planes from {low:+.4g} to {high:+.4g} um"

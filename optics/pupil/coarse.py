@@ -2,14 +2,15 @@
 
 ::
 
-    field in the pupil, its unwrapped phase ──coarse_phase──► what is too coarse, and its factor
+    light in the pupil, its elements and grid ──coarse_phase──► what is too coarse, and its factor
 """
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optics.grid import coordinates
 from optics.quantity import has_values, looked_at
@@ -18,18 +19,28 @@ from optics.wave.aperture import extent
 from .aberration import Aberration, whole_within
 from .defocus import coarse_beyond, out_of_focus
 from .element import AmplitudeMask, CubicMask, Lens
+from .sampling import Grid
 from .vignetting import Vignetting
 
-if TYPE_CHECKING:
-    from .pupil import Pupil
-
-__all__ = ["Coarse", "coarse_phase"]
+__all__ = ["Coarse", "PupilLight", "coarse_phase"]
 
 # A sample with less than this fraction of the brightest one's light is dark: a mask of 0 passes
 # 0.001.
 _LIT = 0.01
 # Elements that absorb light and do not change its phase.
 _DARKENING = AmplitudeMask | Vignetting
+
+
+class PupilLight(NamedTuple):
+    """The light in a pupil, of a scene at some distances."""
+
+    planes: Tensor
+    """Field in two real planes, ``[..., L, 2, H, W]``."""
+    phase: Tensor | None
+    """Unwrapped phase ``[..., L or 1, H, W]``, radians: the sum over the phase elements and the
+    defocus; None if there are none."""
+    vergence: Tensor | None
+    """Defocus of the scene, float64 ``[]`` or ``[D]``, 1/metres; None in focus."""
 
 
 class Coarse(NamedTuple):
@@ -44,19 +55,27 @@ class Coarse(NamedTuple):
 
 
 def coarse_phase(
-    pupil: "Pupil", distance: Tensor | float | None, planes: Tensor, phase: Tensor | None
+    light: PupilLight,
+    elements: Sequence[nn.Module],
+    *,
+    aperture: Tensor,
+    grid: Grid,
+    wavelength: float,
 ) -> Coarse | None:
     """Phase of a pupil that changes by more than pi from sample to sample, where light passes.
 
     Parameters
     ----------
-    pupil : Pupil
-    distance : float or Tensor ``[D]``, metres, or None
-        Distance of the scene; None in focus.
-    planes : Tensor, real ``[..., 2, H, W]``
-        Field in the pupil.
-    phase : Tensor ``[..., H, W]``, radians, or None
-        Unwrapped phase of the phase elements and the defocus.
+    light : PupilLight
+        Light behind the elements.
+    elements : sequence of Element
+        Elements in the pupil.
+    aperture : Tensor, real ``[H, W]``
+        Amplitude of the open aperture.
+    grid : Grid
+        Grid of the pupil.
+    wavelength : float, metres
+        The shortest, whose phase of a defocus is the steepest.
 
     Returns
     -------
@@ -64,23 +83,32 @@ def coarse_phase(
         None also if it cannot be decided: other elements may cancel a defocus, or have steps by
         design.
     """
-    smooth = [isinstance(part, Aberration | CubicMask) for part in pupil.elements]
-    known = [isinstance(part, Lens | _DARKENING) for part in pupil.elements]
+    smooth = [isinstance(part, Aberration | CubicMask) for part in elements]
+    known = [isinstance(part, Lens | _DARKENING) for part in elements]
     formula = any(smooth) and all(a or b for a, b in zip(smooth, known, strict=True))
-    if formula and phase is not None and looked_at(planes):
-        return _coarse_wavefront(pupil, planes, phase)
-    return _coarse_defocus(pupil, distance, planes)
+    if formula and light.phase is not None and looked_at(light.planes):
+        return _coarse_wavefront(light.planes, light.phase, elements, grid)
+    left = _defocus_left(light.vergence, elements)
+    if left is None:
+        return None
+    coarse = coarse_beyond(left, wavelength=wavelength, spacing=grid.spacing)
+    rim = _rim(light.planes, aperture, grid, at_least=coarse)
+    if rim <= coarse:
+        return None
+    return Coarse(f"a point {left:.3g} dioptres out of focus", "at its rim ", rim / coarse)
 
 
-def _coarse_wavefront(pupil: "Pupil", planes: Tensor, phase: Tensor) -> Coarse | None:
+def _coarse_wavefront(
+    planes: Tensor, phase: Tensor, elements: Sequence[nn.Module], grid: Grid
+) -> Coarse | None:
     """Check all phase steps of a wavefront that is a smooth formula over the whole pupil."""
     phase = phase.detach()
     down, across = phase.diff(dim=-2), phase.diff()
     if not (_largest(down) > math.pi or _largest(across) > math.pi):
         return None
     seen = _lit(planes)
-    y, x = (coordinates(n, spacing=pupil.spacing) for n in pupil.size)
-    for part in pupil.elements:
+    y, x = (coordinates(n, spacing=grid.spacing) for n in grid.size)
+    for part in elements:
         if isinstance(part, Aberration):  # beyond, its wavefront is cut off
             seen &= torch.hypot(y[:, None], x) <= whole_within(part)
     largest = max(
@@ -90,40 +118,40 @@ def _coarse_wavefront(pupil: "Pupil", planes: Tensor, phase: Tensor) -> Coarse |
     return Coarse("its wavefront", "", largest / math.pi) if largest > math.pi else None
 
 
-def _coarse_defocus(
-    pupil: "Pupil", distance: Tensor | float | None, planes: Tensor
-) -> Coarse | None:
-    """Check the phase step at the rim, for the defocus of a distance and of lenses."""
-    power = _power(pupil)
-    if distance is None and power == 0:
+def _defocus_left(vergence: Tensor | None, elements: Sequence[nn.Module]) -> float | None:
+    """What lenses among the elements leave of a defocus, 1/metres; None if it is not known."""
+    power = _power(elements)
+    if power is None:
         return None
-    where = pupil.focus if distance is None else distance
-    with torch.no_grad():
-        left = None if power is None else out_of_focus(pupil.vergence(where), power=power)
-    if left is None:
-        return None
-    coarse = coarse_beyond(left, wavelength=min(pupil.wavelengths), spacing=pupil.spacing)
-    # First with the whole grid, for which no values have to be read.
-    rim = pupil.spacing * max(n // 2 + 0.5 for n in pupil.size)
-    if rim > coarse and has_values(pupil.aperture):
-        # Elements may have darkened the rim.
-        lit = _lit(planes) if looked_at(planes) else pupil.aperture.detach() > 0
-        rim = pupil.spacing * _reach(lit)
-    if rim <= coarse:
-        return None
-    return Coarse(f"a point {left:.3g} dioptres out of focus", "at its rim ", rim / coarse)
+    if vergence is None:
+        return abs(power)
+    return out_of_focus(vergence, power=power)
 
 
-def _power(pupil: "Pupil") -> float | None:
+def _power(elements: Sequence[nn.Module]) -> float | None:
     """Power of the lenses among the elements, 1/metres; None if other elements may cancel it."""
-    if not any(isinstance(part, Lens) for part in pupil.modules()):
+    if not any(isinstance(part, Lens) for each in elements for part in each.modules()):
         return 0.0
-    if not all(isinstance(part, Lens | _DARKENING) for part in pupil.elements):
+    if not all(isinstance(part, Lens | _DARKENING) for part in elements):
         return None
-    lengths = [part.focal_length for part in pupil.elements if isinstance(part, Lens)]
+    lengths = [part.focal_length for part in elements if isinstance(part, Lens)]
     if not all(looked_at(length) for length in lengths):
         return None
     return sum(1 / float(length.detach()) for length in lengths)
+
+
+def _rim(planes: Tensor, aperture: Tensor, grid: Grid, *, at_least: float) -> float:
+    """Largest distance of light from the axis along x or y, metres.
+
+    Where the whole grid reaches no farther than ``at_least``, it is that of the grid, for which no
+    values have to be read.
+    """
+    rim = grid.spacing * max(n // 2 + 0.5 for n in grid.size)
+    if rim <= at_least or not has_values(aperture):
+        return rim
+    # Elements may have darkened the rim.
+    lit = _lit(planes) if looked_at(planes) else aperture.detach() > 0
+    return grid.spacing * _reach(lit)
 
 
 def _reach(lit: Tensor) -> float:

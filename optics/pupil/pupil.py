@@ -30,7 +30,7 @@ from optics.quantity import (
 from optics.sensor.pixel import pixel_mtf
 from optics.wave.planes import as_field, as_planes, polar_planes
 
-from .coarse import coarse_phase
+from .coarse import Coarse, PupilLight, coarse_phase
 from .defocus import vergence_of, warn_of_coarse
 from .element import Element, PhaseElement, WholeLens, penalty_within
 from .modulation import modulus, otf_along
@@ -492,14 +492,10 @@ class Pupil(nn.Module):
         Tensor, complex ``[L, H, W]``, or ``[D, L, H, W]`` for several distances
             With places ``[(D,) P, Q, L, H, W]``.
         """
-        return as_field(self._planes(distance)[0])
+        return as_field(self._light(distance).planes)
 
-    def _planes(self, distance: Tensor | float | None) -> tuple[Tensor, Tensor | None]:
-        """:meth:`field` in two real planes, ``[..., L, 2, H, W]``, and its unwrapped phase.
-
-        The phase, ``[..., L or 1, H, W]``, in radians, is the sum over the phase elements and the
-        defocus, or None if there are none.
-        """
+    def _light(self, distance: Tensor | float | None) -> PupilLight:
+        """:meth:`field` in two real planes, and what made it."""
         amplitude, phase = self.opening, None
         for element in self.elements:
             assert isinstance(element, Element)
@@ -508,8 +504,9 @@ class Pupil(nn.Module):
                 phase = shift if phase is None else phase + shift
             else:
                 amplitude = amplitude * element.transmission(self._wavelengths())
-        if distance is not None:
-            shift = self._defocus(distance)
+        vergence = None if distance is None else self.vergence(distance)
+        if vergence is not None:
+            shift = self._defocus(vergence)
             phase = shift if phase is None else phase + shift
         if phase is None:
             planes = as_planes(amplitude)
@@ -518,12 +515,12 @@ class Pupil(nn.Module):
         else:
             planes = polar_planes(amplitude, phase)
         bands = len(self.wavelengths)
-        return planes.expand(*planes.shape[:-4], bands, *planes.shape[-3:]), phase
+        planes = planes.expand(*planes.shape[:-4], bands, *planes.shape[-3:])
+        return PupilLight(planes, phase, vergence)
 
-    def _defocus(self, distance: Tensor | float) -> Tensor:
+    def _defocus(self, vergence: Tensor) -> Tensor:
         """Phase of a point out of focus, ``[(D,) (P or 1, Q or 1,) L, H, W]``, radians."""
         wavelength = self._wavelengths()
-        vergence = self.vergence(distance)
         if vergence.ndim and self.places is not None:
             if vergence.ndim > 1:
                 raise ValueError(
@@ -535,18 +532,21 @@ class Pupil(nn.Module):
         turns = path / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
 
-    def _check_phase(
-        self,
-        distance: Tensor | float | None,
-        planes: Tensor,
-        phase: Tensor | None,
-        *,
-        stacklevel: int,
-    ) -> None:
-        """Warn once of phase steps above pi from sample to sample, which are aliased."""
+    def _coarse(self, light: PupilLight) -> Coarse | None:
+        """Phase steps above pi from sample to sample, which are aliased."""
+        return coarse_phase(
+            light,
+            [*self.elements],
+            aperture=self.aperture,
+            grid=Grid(self.size, self.spacing),
+            wavelength=min(self.wavelengths),
+        )
+
+    def _check_phase(self, light: PupilLight, *, stacklevel: int) -> None:
+        """Warn once of light whose phase the samples do not hold."""
         if self._warned or torch.compiler.is_compiling():
             return
-        found = coarse_phase(self, distance, planes, phase)
+        found = self._coarse(light)
         if found is not None:
             self._warned = True
             warn_of_coarse(*found, spacing=self.spacing, stacklevel=stacklevel + 1)
@@ -571,10 +571,10 @@ class Pupil(nn.Module):
             Once, if a distance, or a :class:`Lens`, :class:`Aberration` or :class:`CubicMask` among
             the elements, makes the phase change by more than pi from sample to sample.
         """
-        planes, phase = self._planes(distance)
-        self._check_phase(distance, planes, phase, stacklevel=4)  # beyond a module's two calls
+        light = self._light(distance)
+        self._check_phase(light, stacklevel=4)  # beyond a module's two calls
         return psf_from_planes(
-            planes,
+            light.planes,
             wavelength=self.wavelengths,
             focal_length=self.image_distance,
             pupil_spacing=self.spacing,
@@ -638,16 +638,16 @@ class Pupil(nn.Module):
         pixel: bool,
     ) -> Tensor:
         """:meth:`otf`, whose warnings name the line that calls the method that calls this one."""
-        planes, phase = self._planes(distance)
+        light = self._light(distance)
         found = otf_along(
-            as_field(planes),
+            as_field(light.planes),
             frequency,
             angle=angle,
             wavelength=self.wavelengths,
             focal_length=self.image_distance,
             pupil_spacing=self.spacing,
         )
-        self._check_phase(distance, planes, phase, stacklevel=3)
+        self._check_phase(light, stacklevel=3)
         self._check_unit(frequency)
         if not pixel:
             return found

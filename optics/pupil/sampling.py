@@ -233,8 +233,9 @@ def check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, in
         widest = max(step) if isinstance(step, tuple) else step
     if widest * max(size) > 1 + _ROUNDED:
         raise ValueError(
-            f"the pupil is undersampled: with this pupil_spacing the PSF repeats every "
-            f"{1 / widest:.4g} pixels, but size asks for {size}; use a spacing at least "
-            f"{widest * max(size):.3g} times smaller (lambda f / (size * pixel_pitch) at most), or "
-            "a smaller window"
+            f"the pupil is undersampled: with these samples the PSF repeats every "
+            f"{1 / widest:.4g} pixels, but size asks for {size}; lay them at least "
+            f"{widest * max(size):.3g} times closer (a spacing of lambda f / (size * pixel_pitch) "
+            "at most, or as many times the pupil_size of a lens that has one), or use a smaller "
+            "window"
         )

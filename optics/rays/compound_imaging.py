@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optics.fourier import Boundary, kept_copy, phasor
 from optics.grid import coordinates
@@ -27,7 +27,6 @@ from optics.pupil.element import Element, Entrance, WholeLens
 from optics.pupil.pupil import Pupil, middle_wavelength
 from optics.quantity import (
     check_positive,
-    check_wavelength,
     full_precision,
     image_size,
     looked_at,
@@ -42,11 +41,11 @@ from optics.wave.zernike import zernike_at
 from .compound_lens import CompoundLens, fixed_surface, is_another, kept_wide
 from .lens_field import fitted, lens_image, paths
 from .misalignment import rolled
-from .paraxial import entrance_matrix, first_order_of
-from .ray_aiming import AimedRays, GivenLens, aimed, pupil_points
+from .paraxial import entrance_matrix, first_order_of, image_scale
+from .ray_aiming import AimedRays, GivenLens, aimed, checked_light, pupil_points
 from .surface import indices_of
 
-__all__ = ["CompoundPupil", "compound_imaging"]
+__all__ = ["CompoundPupil", "compound_imaging", "compound_pupil_in"]
 
 # Zernike polynomials of a place: those of the sixth order.
 _INDICES = tuple(range(1, 29))
@@ -113,16 +112,18 @@ class CompoundPupil(Element):
     Raises
     ------
     TypeError
-        When this is no CompoundLens.
+        When this is no CompoundLens, or the wavelengths are no numbers.
     ValueError
-        For a pixel pitch that is not positive, fewer than two samples, places or heights, a picture
-        whose corner the lens does not reach, and rims that leave a height without light.
+        For wavelengths that are not several in a row, a pixel pitch that is not positive, fewer
+        than two samples, places or heights, a picture whose corner the lens does not reach, and
+        rims that leave a height without light.
 
     Warns
     -----
     UserWarning
         When a cone off the axis is more than twice as wide as that of the axis: the rest is cut
-        off, and its light is given to what is left.
+        off, and its light is given to what is left. When rims cut off a part of the stop on the
+        axis, or surfaces are too steep for its rays: the f-number is then not that of the stop.
     """
 
     spread: Tensor
@@ -162,8 +163,7 @@ class CompoundPupil(Element):
         self.focal_length, self.f_number = lens.focal_length, lens.f_number
         self.places = image_size(places, "places")
         self.picture = image_size(picture, "picture")
-        light = torch.tensor(list(wavelengths), dtype=torch.float64)
-        check_wavelength("wavelengths", light)
+        light = checked_light(wavelengths).detach().cpu()
         self.wavelengths = tuple(light.tolist())
         self.middle = self.wavelengths.index(middle_wavelength(self.wavelengths))
         corner = pitch * math.hypot(*self.picture) / 2
@@ -198,6 +198,7 @@ class CompoundPupil(Element):
                     f"no ray comes {float(along[dark][0]):g} m beside the axis, in the picture: "
                     "give fewer pixels, a smaller pixel_pitch, or wider rims"
                 )
+            _check_axis(found, weights, lens.f_number)
             around = aimed(given, _rim())
             cosines = self._cosines(around, _rim())[:, 0]
             lit = torch.cat((around.lit[:, 0], found.lit[:, 0]), 1)
@@ -450,6 +451,11 @@ class CompoundPupil(Element):
         )
 
 
+def compound_pupil_in(module: nn.Module) -> CompoundPupil | None:
+    """The first traced lens in a module, of which a :class:`Pupil` has one at most, or None."""
+    return next((part for part in module.modules() if isinstance(part, CompoundPupil)), None)
+
+
 def compound_imaging(
     lens: CompoundLens,
     *,
@@ -571,6 +577,21 @@ def _line(wavelength: float, device: torch.device | None) -> Tensor:
     )
 
 
+def _check_axis(found: AimedRays, weights: Tensor, f_number: float) -> None:
+    """Warn of a stop that the light of the axis does not fill, and of what keeps it from there."""
+    valid, lit = found.rays.valid[0, 0], found.lit[0, 0]
+    causes = (("rims cut off", valid & ~lit), ("no rays reach", ~valid))
+    told = [f"{what} {float(weights[dark].sum()):.0%}" for what, dark in causes if bool(dark.any())]
+    if told:
+        warnings.warn(
+            f"{' and '.join(told)} of the stop on the axis, so that the f-number is not that of "
+            f"the stop, f/{f_number:.3g}: give the stop a smaller semi_diameter, as a larger "
+            "f_number does, or rims that cut it off a larger one",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _more(widest: float, samples: int) -> int:
     """Samples by which a grid is larger for cones that are wider off the axis."""
     if widest > _WIDEST:
@@ -589,9 +610,8 @@ def _fields_of(lens: CompoundLens, heights: Tensor, light: Tensor) -> Tensor:
     surfaces = lens.surfaces
     light = light[None]
     indices = indices_of(surfaces, light)
-    first = first_order_of(surfaces, indices, lens.object_distance)
+    scale = image_scale(surfaces, indices, lens.object_distance)
     far = math.isinf(lens.object_distance)
-    scale = first.focal_length if far else first.magnification
     ideal = heights.clone()
     middle = torch.zeros(1, 2, dtype=torch.float64)
     for _ in range(_SEARCH):

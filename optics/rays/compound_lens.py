@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from optics.fourier import kept_copy
 from optics.material import LINE_C, LINE_D, LINE_F
-from optics.quantity import check_positive, check_wavelength, one_number
+from optics.quantity import check_positive, check_wavelength, index_of, one_number
 
 from .paraxial import FirstOrder, check_distance, first_order_of, marginal_slope
 from .surface import Surface, as_surfaces, glass_index, has_rim, indices_of, slope_and_sag, stop_of
@@ -55,10 +55,11 @@ class CompoundLens(nn.Module):
     Raises
     ------
     TypeError
-        For what are no surfaces, or numbers of them that are parameters.
+        For what are no surfaces, or numbers of them that are parameters; for a ``trained`` that is
+        no sequence, or has none of surfaces.
     ValueError
-        When none is the stop; for another name or surface, a surface without what is trained, or
-        with a decentre or a tilt, which are errors of a lens as it was made; a wavelength not
+        When none is the stop; for another name or surface, a surface twice, without what is trained
+        or with a decentre or a tilt, which are errors of a lens as it was made; a wavelength not
         within 1e-9 to 1e-2 metres; a least thickness that is not positive; a lens that forms no
         real image, or one in another medium than air.
 
@@ -364,14 +365,22 @@ def _chosen(
             raise ValueError(f"trained must be of {_KINDS}, not {name!r}")
         able = [number for number in range(len(surfaces)) if _can(name, surfaces, number)]
         asked = trained[name] if isinstance(trained, Mapping) else able
-        wrong = [number for number in asked if number not in able]
-        if wrong or not len(asked):
+        if isinstance(asked, str) or not isinstance(asked, Iterable):
+            raise TypeError(
+                f"trained must name several surfaces of {name}, such as [0, 1], not {asked!r}"
+            )
+        given = list(asked)
+        numbers = [index for index in map(index_of, given) if index is not None]
+        wrong = [number for number in given if index_of(number) not in able]
+        if wrong or not given:
             raise ValueError(
                 f"{name} can be trained of the surfaces {able}, not of {wrong or 'none'}: a "
                 "curvature where the material changes, a conic of what is curved there, an asphere "
                 "that was given coefficients, a thickness that is not 0"
             )
-        found[name] = tuple(asked)
+        if len({*numbers}) < len(numbers):
+            raise ValueError(f"trained must name each surface of {name} once, not {given}")
+        found[name] = tuple(numbers)
     return found
 
 

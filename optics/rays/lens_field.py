@@ -18,7 +18,7 @@ from torch import Tensor
 from optics.quantity import whole_number
 from optics.wave.zernike import chosen_indices, noll_to_nm, zernike_at
 
-from .paraxial import first_order_of, system_matrix
+from .paraxial import image_scale, system_matrix
 from .ray_aiming import AimedRays, GivenLens, aimed, given_lens, pupil_points, solid_angle
 from .ray_trace import Rays
 from .surface import Surface, stop_of
@@ -72,8 +72,10 @@ class LensImage(NamedTuple):
     """y of the chief rays in the image, ``[F, L]``, metres; what differs between wavelengths is
     lateral colour. NaN where there is no chief ray."""
     ideal: Tensor
-    """Without distortion, at the middle wavelength, ``[F]``, metres: ``f / n' tan(angle)``, with
-    the index n' in front of the image, or the magnification times the height."""
+    """Without distortion, at the middle wavelength, ``[F]``, metres: of paraxial chief rays, where
+    the image lies. In the paraxial focus it is ``f / n' tan(angle)``, with the index n' in front of
+    the image, or the magnification times the height; beside it the image has another size, which is
+    no distortion."""
     distortion: Tensor
     """``heights / ideal - 1`` at the middle wavelength, ``[F]``; 0 on the axis."""
     illumination: Tensor
@@ -247,11 +249,8 @@ def lens_image(
     angles = solid_angle(widened, points) * (found.lit * weights)
     light = angles.sum(-1)
     middle = int(lens.light.argsort()[len(lens.light) // 2])
-    first = first_order_of(*lens[:2], object_distance)
-    if math.isinf(object_distance):
-        ideal = first.focal_length[middle] / lens.indices[-1][middle] * lens.fields.tan()
-    else:
-        ideal = first.magnification[middle] * lens.fields
+    scale = image_scale(*lens[:2], object_distance)[middle]
+    ideal = scale * (lens.fields.tan() if math.isinf(object_distance) else lens.fields)
     there, heights = found.chief.valid[1:, :, 0], found.chief.position[1:, :, 0, 1]
     known = torch.where(there.all(1, keepdim=True), heights, 0.0)
     axis = ideal == 0

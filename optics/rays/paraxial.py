@@ -12,17 +12,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from optics.quantity import check_number, check_wavelength
+from optics.quantity import check_finite, check_number, check_wavelength, one_number
 
 from .surface import Surface, as_surfaces, indices_of, stop_of
 
 __all__ = [
     "FirstOrder",
     "SeidelSums",
+    "check_angles",
     "check_distance",
     "entrance_matrix",
     "first_order",
     "first_order_of",
+    "image_scale",
     "marginal_slope",
     "seidel_sums",
     "set_stop",
@@ -138,10 +140,13 @@ def set_stop(
     Raises
     ------
     TypeError, ValueError
-        As :func:`first_order`; unless one of the two is given, positive and finite.
+        As :func:`first_order`; unless one of the two is given, positive and finite; for the
+        f-number of a lens that has none, as its light leaves in parallel, or the entrance pupil of
+        one that is telecentric towards its object; for a stop in the image of the object.
     """
-    given = [value for value in (f_number, entrance_diameter) if value is not None]
-    if len(given) != 1 or isinstance(given[0], Tensor) or not 0 < given[0] < math.inf:
+    asked = (("f_number", f_number), ("entrance_diameter", entrance_diameter))
+    given = [one_number(name, value) for name, value in asked if value is not None]
+    if len(given) != 1 or not 0 < given[0] < math.inf:
         raise ValueError(
             "set_stop needs one of f_number and entrance_diameter, above 0 and finite, not "
             f"{f_number} and {entrance_diameter}"
@@ -149,9 +154,20 @@ def set_stop(
     unit = [s._replace(semi_diameter=1.0) if s.stop else s for s in as_surfaces(surfaces)]
     found = first_order(unit, wavelength=wavelength, object_distance=object_distance)
     if f_number is not None:
-        radius = float(found.f_number.detach()) / f_number
+        radius = float(found.f_number.detach()) / given[0]
+        told = (
+            f"f/{given[0]:g} of surfaces from which light leaves in parallel, or whose stop lies "
+            "in the image of the object: give entrance_diameter, a lens with power, or another "
+            "place of the stop"
+        )
     else:
         radius = given[0] / float(found.entrance_diameter.detach())
+        told = (
+            f"an entrance pupil of {given[0]:g} m of surfaces that have it at infinity: give "
+            "f_number, or another place of the stop"
+        )
+    if not 0 < radius < math.inf:
+        raise ValueError(f"no stop makes {told}")
     return tuple(s._replace(semi_diameter=radius) if s.stop else s for s in unit)
 
 
@@ -186,12 +202,13 @@ def seidel_sums(
     Raises
     ------
     TypeError, ValueError
-        As :func:`first_order`.
+        As :func:`first_order`; for a field that is not finite, or an angle of 90 degrees or more.
     """
     surfaces = as_surfaces(surfaces, whole=True)
     check_wavelength("wavelength", wavelength)
     check_distance(object_distance)
-    check_number("field", field)
+    field = one_number("field", field, "radians or metres")
+    check_angles("field", field, object_distance)
     indices = indices_of(surfaces, torch.as_tensor(wavelength, dtype=torch.float64))
     before_a, before_b, _, _ = entrance_matrix(surfaces, indices)
     near = 0.0 if math.isinf(object_distance) else 1 / object_distance
@@ -239,6 +256,19 @@ def check_distance(object_distance: float) -> None:
         )
 
 
+def check_angles(name: str, fields: float | Tensor, object_distance: float) -> None:
+    """Refuse fields that are not finite, and such as are no angles of an object at infinity."""
+    check_finite(name, fields, "radians or metres")
+    if math.isfinite(object_distance):
+        return
+    largest = float(torch.as_tensor(fields).detach().abs().max())
+    if largest >= math.pi / 2:
+        raise ValueError(
+            f"{name} must be angles in radians, below pi / 2, where the object is at infinity, not "
+            f"up to {largest:g}: 20 degrees are math.radians(20)"
+        )
+
+
 def first_order_of(
     surfaces: Sequence[Surface], indices: Sequence[Tensor], object_distance: float
 ) -> FirstOrder:
@@ -278,6 +308,26 @@ def marginal_slope(
     a, b, _, _ = entrance_matrix(surfaces, indices)
     near = 0.0 if math.isinf(object_distance) else 1 / object_distance
     return surfaces[stop_of(surfaces)].semi_diameter * (c + d * near) / (a + b * near)
+
+
+def image_scale(
+    surfaces: Sequence[Surface], indices: Sequence[Tensor], object_distance: float
+) -> Tensor:
+    """Height of the paraxial chief ray in the image, ``[...]``.
+
+    Over the tangent of the field's angle, in metres, or over the height of the object. The plane is
+    that of the last thickness: where it is that of the paraxial image, this is the focal length
+    over the index there, or the magnification.
+    """
+    a, b, c, d = system_matrix(surfaces, indices)
+    before_a, before_b, _, _ = entrance_matrix(surfaces, indices)
+    near = 0.0 if math.isinf(object_distance) else 1 / object_distance
+    # Of a ray through the middle of the stop, whose slope is 1 or that of an object 1 high.
+    at_stop = before_a + before_b * near
+    height = (-before_b if near == 0 else before_b * near) / at_stop
+    slope = (before_a if near == 0 else -before_a * near) / at_stop
+    way = surfaces[-1].thickness / indices[-1]
+    return (a + way * c) * height + (b + way * d) * slope
 
 
 def entrance_matrix(

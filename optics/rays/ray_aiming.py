@@ -17,13 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optics.quantity import as_numbers, check_finite, check_wavelength, whole_number
+from optics.quantity import as_numbers, check_wavelength, whole_number
 
-from .paraxial import check_distance, entrance_matrix, marginal_slope
+from .paraxial import check_angles, check_distance, entrance_matrix, marginal_slope
 from .ray_trace import Rays, through, to_stop
 from .surface import Surface, as_surfaces, has_rim, indices_of, stop_of
 
-__all__ = ["AimedRays", "GivenLens", "aimed", "given_lens", "pupil_points", "solid_angle"]
+__all__ = [
+    "AimedRays",
+    "GivenLens",
+    "aimed",
+    "checked_light",
+    "given_lens",
+    "pupil_points",
+    "solid_angle",
+]
 
 # Newton's steps to the stop; the first comes from the paraxial lens, and each doubles the digits.
 _STEPS = 5
@@ -68,26 +76,27 @@ def given_lens(
     """A lens with its fields and light, checked and in float64."""
     found = as_surfaces(surfaces, whole=True)
     check_distance(object_distance)
-    light = as_numbers("wavelengths", wavelengths, "metres", dtype=torch.float64)
+    light = checked_light(wavelengths)
     heights = as_numbers("fields", fields, "radians or metres", dtype=torch.float64)
-    if light.ndim != 1 or not len(light):
-        raise ValueError(f"wavelengths must be several in a row, not {tuple(light.shape)}")
     if not len(heights.shape) or not len(heights) or heights.shape[1:] not in ((), (2,)):
         raise ValueError(
             "fields must be several in a row, [F] along y or [F, 2] along x and y, not "
             f"{tuple(heights.shape)}"
         )
-    check_finite("fields", heights, "radians or metres")
-    check_wavelength("wavelengths", light)
-    if math.isinf(object_distance) and bool((heights.abs() >= math.pi / 2).any()):
-        raise ValueError(
-            "fields must be angles in radians, below pi / 2, where the object is at infinity, not "
-            f"up to {float(heights.abs().max()):g}: 20 degrees are math.radians(20)"
-        )
+    check_angles("fields", heights, object_distance)
     tensors = [v for s in found for v in (s.curvature, s.thickness) if isinstance(v, Tensor)]
     device = tensors[0].device if tensors else light.device
     light, heights = light.to(device), heights.to(device)
     return GivenLens(found, indices_of(found, light), heights, light, object_distance)
+
+
+def checked_light(wavelengths: Sequence[float] | Tensor) -> Tensor:
+    """Wavelengths ``[L]``, metres, in float64; an error for what are none in a row."""
+    light = as_numbers("wavelengths", wavelengths, "metres", dtype=torch.float64)
+    if light.ndim != 1 or not len(light):
+        raise ValueError(f"wavelengths must be several in a row, not {tuple(light.shape)}")
+    check_wavelength("wavelengths", light)
+    return light
 
 
 def pupil_points(rings: int, *, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ All have one axis, but for those with a decentre or a tilt.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -106,6 +106,7 @@ def glass_index(material: Glass, wavelength: float | Tensor) -> Tensor:
         For a name that is not known, an index that is not 1 to 5, or an Abbe number that is not
         positive.
     """
+    _check_material("material", material)
     light = torch.as_tensor(wavelength, dtype=torch.float64)
     if material is None:
         return torch.ones_like(light)
@@ -233,7 +234,7 @@ def _checked(number: int, surface: object) -> Surface:
         )
     for value in numbers["aspheric"]:
         check_finite(f"aspheric of surface {number}", value, "1/metres^3, ...")
-    _check_material(number, surface.material)
+    _check_material(f"material of surface {number}", surface.material)
     bend = numbers["curvature"]
     if not isinstance(bend, Tensor) or looked_at(bend):
         size = abs(float(bend.detach() if isinstance(bend, Tensor) else bend))
@@ -280,25 +281,25 @@ def _number(value: float | Tensor) -> float | Tensor:
     return value.double().reshape(()) if isinstance(value, Tensor) else float(value)
 
 
-def _check_material(number: int, material: object) -> None:
-    where = f"material of surface {number}"
+def _check_material(name: str, material: object) -> None:
     if material is None or (isinstance(material, str) and material in MATERIALS):
         return
     if isinstance(material, str):
         refractive_index(material, LINE_D)  # which names the nearest
     if isinstance(material, tuple) and len(material) != 2:
-        raise TypeError(f"{where} must be (n_d, V_d), not {material!r}")
+        raise TypeError(f"{name} must be (n_d, V_d), not {material!r}")
     index, abbe = material if isinstance(material, tuple) else (material, 1.0)
-    if (
-        isinstance(index, bool)
-        or not isinstance(index, int | float)
-        or not isinstance(abbe, int | float)
-    ):
+    if not (_is_plain(index) and _is_plain(abbe)):
         raise TypeError(
-            f"{where} must be a name of optics.MATERIALS, an index, (n_d, V_d), or None for air, "
+            f"{name} must be a name of optics.MATERIALS, an index, (n_d, V_d), or None for air, "
             f"not {material!r}"
         )
     if not (_LOWEST <= index <= _HIGHEST and 0 < abbe < math.inf):
         raise ValueError(
-            f"{where} must have an index from 1 to 5 and an Abbe number above 0, not {material}"
+            f"{name} must have an index from 1 to 5 and an Abbe number above 0, not {material}"
         )
+
+
+def _is_plain(value: object) -> TypeGuard[float]:
+    """Whether it is a number that a file of a lens may hold; True is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

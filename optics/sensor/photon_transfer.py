@@ -111,8 +111,9 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
     """Photon transfer curve and data sheet figures of a sensor, computed without random numbers.
 
     They hold for one exposure of the whole time, with the present gain of the sensor; call it
-    within ``with sensor.under(photons):`` for the gain of another light level. With a colour filter
-    array the curve is that of the pixels before demosaicing.
+    within ``with sensor.under(photons):`` for the gain of another light level. The curve is that of
+    the pixels, before demosaicing and before the colour matrix, which multiplies noise
+    (:func:`optics.noise_amplification`).
 
     Parameters
     ----------

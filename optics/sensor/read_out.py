@@ -16,6 +16,7 @@ from torch import Tensor
 
 from optics.constraint import clip
 from optics.fourier import kept
+from optics.light.illumination import weighted
 from optics.quantity import check_tensor, looked_at, whole_number
 
 from .converter import Converter, digitise
@@ -261,8 +262,10 @@ def developed(
     balance: Tensor | None = None,
     full: float | Tensor = 1.0,
     cfa: ColourFilterArray | None = None,
+    colour_matrix: Tensor | None = None,
+    exposures: int = 1,
 ) -> Tensor:
-    """Measurement of codes: ``(codes - black_level) / (top - black_level)``, demosaicked.
+    """Measurement of codes: ``(codes - black_level) / (top - black_level)``, in colour.
 
     Parameters
     ----------
@@ -274,10 +277,20 @@ def developed(
         Measurement of a saturated pixel, full scale 1.
     cfa : ColourFilterArray, optional
         Demosaics, or packs, the mosaics.
+    colour_matrix : Tensor ``[C, C]``, optional
+        Multiplies the colours of each exposure, last. Its results are not limited: those below 0
+        count where exposures are subtracted or averaged.
+    exposures : int
+        Number of exposures, one after another in the channels.
 
     Returns
     -------
     Tensor ``[B, C, H, W]``, or as :func:`shape_developed` says
+
+    Raises
+    ------
+    ValueError
+        When the picture has not the channels of the colour matrix.
     """
     picture = codes - black_level if black_level > 0 else codes
     span = top - black_level
@@ -285,7 +298,21 @@ def developed(
     if balance is not None:
         picture = picture * balance
         picture = torch.where(picture > full, full, picture)
-    return picture if cfa is None else cfa.demosaic(picture)
+    picture = picture if cfa is None else cfa.demosaic(picture)
+    return picture if colour_matrix is None else _corrected(picture, colour_matrix, exposures)
+
+
+def _corrected(picture: Tensor, matrix: Tensor, exposures: int) -> Tensor:
+    """Colours of each exposure times a matrix."""
+    colours = len(matrix)
+    if picture.ndim != 4 or picture.shape[1] != exposures * colours:
+        raise ValueError(
+            f"colour_matrix is {list(matrix.shape)}, for pictures [B, {exposures} exposures * "
+            f"{colours}, H, W], not {list(picture.shape)}: give [C, C] for the C channels of an "
+            "exposure"
+        )
+    each = picture.unflatten(1, (exposures, colours)).flatten(0, 1)
+    return weighted(matrix, each).reshape(picture.shape)
 
 
 def shape_developed(

@@ -5,8 +5,8 @@
     irradiance ─► CFA ─► photons ─► electrons ─► shot noise ─► full well ─► binning ─► read noise
        0..1             Phi      QE Phi PRNU + D t  counts       clip, DSNU    sum        N(0, s_r)
                                                                                             │
-                      measurement ◄─ demosaicing ◄─ (y - black) / (top - black) ◄─ ADC ◄─ / gain
-                         0..1                                                   0 .. top   DN
+     measurement ◄─ colour matrix ◄─ demosaicing ◄─ (y - black) / (top - black) ◄─ ADC ◄─ / gain
+        0..1                                                                    0 .. top   DN
 
 Each step is a function in ``read_out.py``. This file holds the parameters, the choice of the light
 level and the order of the steps. Every step has a gradient to its input, in training and in
@@ -52,6 +52,7 @@ from .sensor_range import (
     InLight,
     check_allowed,
     check_choices,
+    check_colour_matrix,
     check_colours,
     check_deviations,
     check_numbers,
@@ -150,6 +151,16 @@ class Sensor(nn.Module):
         if it is below the top code, without ``dsnu``. Where the gain follows a ``photon_range``,
         this limit is the full well in the lowest light: in more light, a saturated pixel reads more
         in the other channels. The noise is multiplied too.
+    colour_matrix : Tensor ``[C, C]``, optional
+        Colour correction matrix, as by :func:`optics.colour_correction`: the last step, after white
+        balance and demosaicing, on the linear colours of each exposure. Where its rows sum to 1,
+        pixels that read the same in all channels keep that value, saturated ones too. For channels
+        that do not read 1 for white, such as those behind :class:`optics.ColourFilters`, divide its
+        columns by what they read. A parameter is trained. The noise is multiplied too
+        (:func:`optics.noise_amplification`), and its results are not limited to 0..1: colours out
+        of the gamut are clipped where a picture is made, after exposures are combined. A matrix for
+        another number of channels multiplies the picture behind the sensor, with
+        :func:`optics.mix_colours`.
     trainable_gain : bool
         Make the logarithm of ``gain`` a parameter.
     shot_noise : {"gaussian", "poisson", "score", "none"}
@@ -163,13 +174,16 @@ class Sensor(nn.Module):
     Raises
     ------
     TypeError
-        For several numbers where one is needed, or for a parameter: only the patterns and, with
-        ``trainable_gain``, the gain can be learned.
+        For several numbers where one is needed, for a colour matrix that is no Tensor, or for a
+        parameter: only the patterns, the colour matrix and, with ``trainable_gain``, the gain can
+        be learned.
     ValueError
         For a quantity out of its range, a pattern without resolution or with a NaN, a ``prnu`` of
         1 RMS or more (as a map of gains has), binning together with a ``cfa``, quantum efficiencies
         that are not those of the colours of the ``cfa``, a white balance with a single quantum
-        efficiency, or ``demosaicing`` of ``packed`` or ``none`` without a ``cfa``.
+        efficiency, ``demosaicing`` of ``packed`` or ``none`` without a ``cfa``, or a colour matrix
+        behind it, or one that is not finite and ``[C, C]`` for the channels, or is the result of
+        something trained.
 
     Warns
     -----
@@ -208,6 +222,7 @@ class Sensor(nn.Module):
         cfa_channels: str = "rgb",
         demosaicing: Demosaicing = "bilinear",
         white_balance: bool = False,
+        colour_matrix: Tensor | None = None,
         trainable_gain: bool = False,
         shot_noise: ShotNoise = "gaussian",
         converter: Converter = "straight_through",
@@ -217,6 +232,7 @@ class Sensor(nn.Module):
         self.log_gain: nn.Parameter | None
         self.prnu_map: Tensor | None
         self.dsnu_map: Tensor | None
+        self.colour_matrix: Tensor | None
         efficiencies = check_numbers(
             quantum_efficiency,
             photons=photons,
@@ -245,6 +261,8 @@ class Sensor(nn.Module):
             binning=binning,
             white_balance=white_balance,
         )
+        check_colour_matrix(colour_matrix, self.cfa, efficiencies)
+        hold(self, "colour_matrix", colour_matrix)
         binning = int(binning)
         self.photons = float(photons)
         #: One number, or a tuple with one for each channel.
@@ -550,7 +568,8 @@ class Sensor(nn.Module):
         -------
         Tensor ``[B, C, h, w]``
             As :meth:`forward`: without the black level, full scale 1, with the white balance if
-            there is one, demosaicked or as a mosaic as ``demosaicing`` says.
+            there is one, demosaicked or as a mosaic as ``demosaicing`` says, with colours corrected
+            by the ``colour_matrix`` if there is one.
 
         Raises
         ------
@@ -576,6 +595,8 @@ class Sensor(nn.Module):
             balance=balance,
             full=1.0 if balance is None else self._full(),
             cfa=self.cfa,
+            colour_matrix=self.colour_matrix,
+            exposures=exposures,
         )
 
     def _full(self) -> float | Tensor:
@@ -625,8 +646,8 @@ class Sensor(nn.Module):
             When the irradiance is not a Tensor, or the generator not a torch.Generator.
         ValueError
             For irradiance that is not real floating point, or does not fit the patterns, the
-            binning, the colour filters or the exposures; for ``exposures`` below 1; or when
-            ``shot_noise="score"`` would be differentiated.
+            binning, the colour filters, the colour matrix or the exposures; for ``exposures`` below
+            1; or when ``shot_noise="score"`` would be differentiated.
         """
         codes = self.codes(irradiance, exposures=exposures, generator=generator)
         return self._developed(codes, exposures)
@@ -716,6 +737,9 @@ class Sensor(nn.Module):
             for name, value, unit in (("prnu", self.prnu, ""), ("dsnu", self.dsnu, " e-"))
             if value != 0
         )
+        matrix = self.colour_matrix
+        learned = isinstance(matrix, nn.Parameter)
+        corrected = "" if matrix is None else f", colour_matrix={'learned' if learned else 'given'}"
         ends = self.photon_range
         drawn = "" if ends is None else f"photon_range=({ends[0]:g}, {ends[1]:g})/pixel, "
         return (
@@ -725,5 +749,6 @@ class Sensor(nn.Module):
             f"gain={gain}, black_level={self.black_level:g} DN, {patterns}"
             f"binning={self.binning}, shot_noise={self.shot_noise!r}, "
             f"converter={self.converter!r}{', white_balance=True' if self.white_balance else ''}"
+            f"{corrected}"
             f"{'' if self.automatic_gain else ', automatic_gain=False'}"
         )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from torch import Tensor
 
-from optics.quantity import index_of, is_number, looked_at, one_number
+from optics.quantity import check_finite, check_tensor, index_of, is_number, looked_at, one_number
 
 from .converter import Converter
 from .mosaic import ColourFilterArray, Demosaicing, Interpolation
@@ -18,6 +18,7 @@ __all__ = [
     "InLight",
     "check_allowed",
     "check_choices",
+    "check_colour_matrix",
     "check_colours",
     "check_deviations",
     "check_numbers",
@@ -297,6 +298,40 @@ def check_colours(
     if white_balance and not several:
         raise ValueError(
             "white_balance needs the quantum_efficiency of each channel, such as (0.45, 0.55, 0.4)"
+        )
+
+
+def check_colour_matrix(
+    matrix: Tensor | None, cfa: ColourFilterArray | None, efficiencies: tuple[float, ...]
+) -> None:
+    """Raise an error for a colour matrix that is not one of the channels of a sensor."""
+    if matrix is None:
+        return
+    check_tensor("colour_matrix", matrix)
+    if matrix.ndim != 2 or len(set(matrix.shape)) != 1 or not matrix.is_floating_point():
+        raise ValueError(
+            "colour_matrix must be floating point [C, C], from the C channels of the sensor to as "
+            f"many, not {matrix.dtype} {list(matrix.shape)}: with another matrix, multiply the "
+            "picture behind the sensor, mix_colours(picture, matrix)"
+        )
+    if not matrix.is_leaf:
+        raise ValueError(
+            "colour_matrix is computed from what is trained, which would end in the sensor: give "
+            "matrix.detach(), or nn.Parameter(matrix.detach()) to train it from there on; to train "
+            "through it, multiply the picture behind the sensor, mix_colours(picture, matrix)"
+        )
+    check_finite("colour_matrix", matrix.detach())
+    if cfa is not None and not cfa.interpolates:
+        raise ValueError(
+            f"colour_matrix needs all colours of each pixel, but demosaicing={cfa.method!r} "
+            "returns the mosaic: give demosaicing='bilinear' or 'malvar', or leave out the matrix"
+        )
+    several = len(efficiencies) if len(efficiencies) > 1 else None
+    channels = several if cfa is None else len(cfa.channels)
+    if channels not in (None, len(matrix)):
+        raise ValueError(
+            f"colour_matrix is {list(matrix.shape)}, but the sensor has {channels} channels: give "
+            f"[{channels}, {channels}]"
         )
 
 

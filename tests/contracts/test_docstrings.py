@@ -319,7 +319,8 @@ def test_every_public_class_says_what_it_is_made_of(room):
 FORMULAS = set(
     _words(
         "CubicMask Sensor abbe_number amplitude_spread angular_spectrum audit_sampling "
-        "band_irradiance blackbody first_order glass_index lens_image lens_wavefronts seidel_sums "
+        "band_irradiance blackbody colour_correction colour_matching daylight noise_amplification "
+        "observer_colours first_order glass_index lens_image lens_wavefronts seidel_sums "
         "surface_sag trace "
         "coded_aperture coherent_blur coherent_image dark_field defocus_path demosaic "
         "dft_matrix distort encircled_energy exposure_photons fraunhofer fresnel height_phase "
@@ -340,6 +341,7 @@ WITHOUT_FORMULA = set(
     _words(
         "annular_aperture annular_source ansi_to_noll audit_gradients bin_pixels bounded "
         "bounded_inverse "
+        "camera_colours "
         "cfa_indices circular_aperture clip convolve coordinates digitise disc_source "
         "distortion_fit energy_limited energy_limited_inverse export_height_map export_plate "
         "fast_size field_coefficients filter_start frequencies fringe_to_noll gaussian_pass "

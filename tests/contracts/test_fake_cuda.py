@@ -52,6 +52,10 @@ _SENSORS = {
         "quantum_efficiency": (0.5, 0.6, 0.4), "white_balance": True, "full_well": 100,
         "gain": 0.2, "trainable_gain": True, "converter": "dithered",
     },
+    "colours": {
+        "colour_matrix": (1.5, -0.4, -0.1, -0.3, 1.5, -0.2, 0.1, -0.6, 1.5),
+        "trainable_colour_matrix": True,
+    },
     "gain": {"trainable_gain": True, "converter": "dithered", "full_well": 1e4},
     **{f"mosaic-{d}": {"cfa": "rggb", "demosaicing": d} for d in ("malvar", "packed", "none")},
 }  # fmt: skip

@@ -356,6 +356,12 @@ ELSEWHERE = {
     "compress.ms_ssim": "tests/compress/test_metrics.py::"
     "test_ms_ssim_has_a_gradient_and_full_precision_under_autocast",
     "classify.skin_reflectance": "tests/classify/data/test_skin.py::test_gradients_are_right",
+    "optics.colour_correction": "tests/optics/light/test_colour_correction.py::"
+    "test_gradients_are_finite_differences",
+    "joint.analysis.ColourAccuracy": "tests/joint/analysis/test_colour_accuracy.py::"
+    "test_gradients_reach_the_measured_colours",
+    "joint.analysis.patch_colours": "tests/joint/analysis/test_colour_accuracy.py::"
+    "test_patches_of_a_picture_are_those_that_the_camera_measured",
     "joint.analysis.ciede2000": "tests/joint/analysis/test_colour.py::"
     "test_gradient_of_ciede2000_by_finite_differences",
     "joint.ImagingSystem": _WHOLE_GRAPH,

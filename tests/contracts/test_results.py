@@ -188,6 +188,12 @@ def _cells(page, start):
     return [cell.strip() for cell in row.strip("|").split("|")][1:]
 
 
+def _with_interval(found, form=".3f"):
+    """A number of a file as a page prints it: ``value [low, high]``."""
+    numbers = (f"{each:{form}}" for each in (found["value"], *found["interval"]))
+    return "{} [{}, {}]".format(*numbers).replace("-", "−")
+
+
 def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
     page = (DOCS / "classifiers.md").read_text()
     found = json.loads((DOCS / "results" / "classifier" / "gpu.json").read_text())
@@ -239,22 +245,17 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         assert _cells(page, label) == wanted
     gaps = [phantoms["less_none"]["plain"][name] for name in names]
     gaps += [phantoms["less_none"]["adjusted"][name] for name in names[:2]]
-    told = [
-        "{:+.3f} [{:+.3f}, {:+.3f}]".format(g["value"], *g["interval"]).replace("-", "−")
-        for g in gaps
-    ]
+    told = [_with_interval(gap, "+.3f") for gap in gaps]
     assert _cells(page, "difference") == [*told[:4], "", *told[4:]]
     order = ("accuracy", "macro_f1", "auc", "balanced_accuracy")
     for part, run in phantoms["recipe"]["mean of the three nets"].items():
         if part != "recall":
-            told = [(run[name]["value"], *run[name]["interval"]) for name in order]
-            wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+            wanted = [_with_interval(run[name]) for name in order]
             assert _cells(page, f"phantoms, one vote of three nets, {part}") == wanted
     for part in ("as trained", "weights of power 0.25", "re-weighted"):
         runs = [run for run in phantoms["recipe"]["runs"] if part in run]
         for run in runs:
-            told = [(run[part][name]["value"], *run[part][name]["interval"]) for name in order]
-            wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+            wanted = [_with_interval(run[part][name]) for name in order]
             assert _cells(page, f"phantoms, seed {run['seed']}, {part}") == wanted
         means = [np.mean([run[part][name]["value"] for run in runs]) for name in order]
         if len(runs) > 1:
@@ -262,8 +263,7 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
     floor = phantoms["recipe"]["floor"]
     for run in floor["runs"]:
         if run["net"] != "weights of power 0.25":
-            told = [(run[name]["value"], *run[name]["interval"]) for name in order]
-            wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+            wanted = [_with_interval(run[name]) for name in order]
             wanted.append(f"{run['tau']:.2f}".replace("-", "−"))
             assert _cells(page, f"one point, seed {run['seed']}, {run['net']}") == wanted
     for points in (0.5, 1.0, 1.5, 2.0):
@@ -280,19 +280,14 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         assert _cells(page, f"one point, mean, {mean['net']}") == [*told, ""]
     imagenet = found["imagenet"]
     for run in imagenet["runs"]:
-        told = [(run[name]["value"], *run[name]["interval"]) for name in order]
-        wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+        wanted = [_with_interval(run[name]) for name in order]
         assert _cells(page, f"ImageNet, {run['net']}") == [*wanted, f"{run['tau']:.2f}"]
-    gaps = {
-        name: (gap["value"], *gap["interval"]) for name, gap in imagenet["less_phantoms"].items()
-    }
-    told = {name: "{:+.3f} [{:+.3f}, {:+.3f}]".format(*gap) for name, gap in gaps.items()}
-    wanted = [told.get(name, "").replace("-", "−") for name in order]
+    less = imagenet["less_phantoms"]
+    wanted = [_with_interval(less[name], "+.3f") if name in less else "" for name in order]
     assert _cells(page, "less phantoms, seed 0, as trained") == [*wanted, ""]
     votes = found["votes"]
     for run in votes["runs"]:
-        told = [(run[name]["value"], *run[name]["interval"]) for name in order]
-        wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+        wanted = [_with_interval(run[name]) for name in order]
         who = [run["net"], *([] if run["seed"] is None else [f"seed {run['seed']}"]), run["how"]]
         assert _cells(page, ", ".join(who)) == [*wanted, f"{run['tau']:.2f}"]
     for mean in votes["means"]:
@@ -307,16 +302,12 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
     assert said in " ".join((DOCS / "seed.md").read_text().split())
     for gap in votes["less_phantoms"]:
         told = [gap[name] for name in ("accuracy", "auc", "balanced_accuracy")]
-        shown = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(g["value"], *g["interval"]) for g in told]
-        shown = [text.replace("-", "−") for text in shown]
+        shown = [_with_interval(each, "+.3f") for each in told]
         assert _cells(page, f"two nets less phantoms, seed {gap['seed']}") == shown
     for run in found["recipe"]["runs"]:
         order = [("plain", name) for name in ("accuracy", "macro_f1", "auc", "balanced_accuracy")]
-        wanted = []
-        for part, name in [*order, ("adjusted", "balanced_accuracy")]:
-            each = run[part][name]
-            low, high = each["interval"]
-            wanted.append(f"{each['value']:.3f} [{low:.3f}, {high:.3f}]")
+        shown = [*order, ("adjusted", "balanced_accuracy")]
+        wanted = [_with_interval(run[part][name]) for part, name in shown]
         wanted.insert(4, f"{run['tau']:.2f}")
         assert _cells(page, f"seed {run['seed']}") == wanted
     names = ("accuracy", "macro_f1", "auc", "balanced_accuracy")
@@ -327,10 +318,7 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
     ):
         assert [run["seed"] for run in runs] == [0, 1, 2]
         for run in runs:
-            told = [run[part][name] for name in names]
-            wanted = [
-                "{:.3f} [{:.3f}, {:.3f}]".format(one["value"], *one["interval"]) for one in told
-            ]
+            wanted = [_with_interval(run[part][name]) for name in names]
             assert _cells(page, f"seed {run['seed']}, {label}") == wanted
         means = [np.mean([run[part][name]["value"] for run in runs]) for name in names]
         assert _cells(page, f"mean, {label}") == [f"{mean:.3f}" for mean in means]
@@ -440,10 +428,7 @@ def test_the_page_of_reliance_has_the_numbers_of_its_run():
         rings = found[kind]["rings"][1:5] if kind == "below" else found[kind]["rings"]
         rows += len(rings)
         for ring in rings:
-            gaps = [
-                (ring["change"][name]["value"], *ring["change"][name]["interval"]) for name in names
-            ]
-            told = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*gap).replace("-", "−") for gap in gaps]
+            told = [_with_interval(ring["change"][name], "+.3f") for name in names]
             wanted = [f"{100 * ring['power']:.1f} %", *told, f"{100 * ring['flipped']:.1f} %"]
             assert _cells(page, f"{word} {ring['low']:.4f} to {ring['high']:.4f}") == wanted
             for name in names:
@@ -462,9 +447,7 @@ def test_the_page_of_reliance_has_the_numbers_of_its_run():
     assert f"up to {100 * again:.0f} % of the power taken out of the light is in the" in page
     for kind, told in (("stop", "{} when it is taken out of the light"), ("codes", "{} out of")):
         (ring,) = (ring for ring in found[kind]["rings"] if ring["high"] == 0.0625)
-        gap = ring["change"]["accuracy"]
-        shown = "{:+.3f} [{:+.3f}, {:+.3f}]".format(gap["value"], *gap["interval"])
-        assert told.format(shown.replace("-", "−")) in page
+        assert told.format(_with_interval(ring["change"]["accuracy"], "+.3f")) in page
 
 
 @pytest.mark.parametrize(

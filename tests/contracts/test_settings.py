@@ -170,7 +170,8 @@ CASES = [
         "photons": 500.0, "photon_range": (1e3, 3e4), "automatic_gain": False,
         "quantum_efficiency": 0.5, "read_noise": 3.0, "dark_current": 1.0, "exposure_time": 0.02,
         "full_well": 9000.0, "bit_depth": 8, "gain": 9.0, "black_level": 10.0, "binning": 2,
-        "cfa": "rggb", "trainable_gain": True, "shot_noise": "poisson",
+        "cfa": "rggb", "colour_matrix": torch.eye(3), "trainable_gain": True,
+        "shot_noise": "poisson",
         "converter": "dithered",
     }),
     (optics.Sensor, {"prnu": 0.01, "dsnu": 1.0, "resolution": 8, "generator": 0}, {

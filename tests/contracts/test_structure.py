@@ -106,8 +106,7 @@ def test_the_check_of_directions_sees_every_form_of_import(tmp_path, monkeypatch
     assert not list(_rooms_imported(path))
 
 
-# optics is left out for one circle, of pupil/coarse.py and pupil/pupil.py.
-@pytest.mark.parametrize("package", PACKAGES[1:])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_import_comes_back_to_its_module(package):
     # Neither one of a function, nor one for types alone.
     files = {

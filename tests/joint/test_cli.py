@@ -16,7 +16,9 @@ import joint.cli
 from joint.cli import main
 
 
-def test_pictures_with_a_table_are_audited_trained_on_evaluated_and_reported(tmp_path, capsys):
+def test_pictures_with_a_table_are_audited_trained_on_evaluated_and_reported(
+    tmp_path, capsys, undrawn
+):
     from PIL import Image
 
     draw = np.random.default_rng(0)
@@ -33,7 +35,7 @@ def test_pictures_with_a_table_are_audited_trained_on_evaluated_and_reported(tmp
     columns = ["--data.image", "photo", "--data.label", "diagnosis", "--data.group", "patient"]
     status, out, err = _run(capsys, "audit", *data, *columns)
     assert status == 0, err
-    assert "audit of 60 images in 10 groups" in out
+    assert "audit of 60 pictures in 10 groups" in out
     run = tmp_path / "run"
     given = ["train", "--output", run, "--quiet", *data, *columns]
     status, _, err = _run(capsys, *given, "--training.epochs", "8", "--training.batch-size", "8")
@@ -55,7 +57,9 @@ def test_pictures_with_a_table_are_audited_trained_on_evaluated_and_reported(tmp
 
 
 @pytest.mark.filterwarnings("always::UserWarning")  # they are looked for
-def test_a_split_that_a_table_gives_is_audited_trained_on_evaluated_and_reported(tmp_path, capsys):
+def test_a_split_that_a_table_gives_is_audited_trained_on_evaluated_and_reported(
+    tmp_path, capsys, undrawn
+):
     from PIL import Image
 
     draw, words = np.random.default_rng(0), ["train", "Training", "val", "test", "TEST"]
@@ -79,7 +83,7 @@ def test_a_split_that_a_table_gives_is_audited_trained_on_evaluated_and_reported
     given = [*data, "--split.column", "part", "--training.epochs", "1", "--output", run]
     status, out, err = _run(capsys, "train", *given)
     assert (status, err) == (0, "")
-    assert "split as it was given: 0.0% of the test images share their lesion" in out
+    assert "split as it was given: 0.0% of the test pictures share their lesion" in out
     assert {"column": "part"}.items() <= json.loads((run / "config.json").read_text())[
         "split"
     ].items()
@@ -170,7 +174,10 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
         (["runs", "missing"], "missing is no folder"),
         (["study", "run", "missing.toml", "--output", "s"], "cannot read missing.toml"),
         (["study", "run", "file", "--output", "s"], "file is not JSON"),
+        (["study", "run", "empty", "--output", "s"], "there is no study in empty"),
+        (["study", "run", "empty", "--dry-run"], "there is no study in empty"),
         (["study", "list", "empty"], "there is no study in empty"),
+        (["study", "check", "file"], "file is a file, not the folder of a study"),
         (["report"], "a report needs at least one run folder"),
         (["train", "--output", "x", "--device", "cuda:99", *_TINY], "device 'cuda:99' was asked"),
         (["train", "--output", "x", "--device", "gpu", *_TINY], "device 'gpu' is unknown"),

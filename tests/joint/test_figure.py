@@ -481,7 +481,7 @@ def test_recall_and_confusion_are_drawn_as_measured(phantoms):
         strong = {pair.first, pair.second} == {"bkl", "mel"}
         assert text.get_color() == (WRONG if strong else COLOURS[0])
     assert axis.get_title().startswith(f"Spearman {found.spearman:+.2f} [")
-    assert axis.get_title().endswith("; lines: 95 % intervals over pictures")
+    assert "; lines: 95 % intervals over pictures" in axis.get_title()
     assert axis.get_xlabel() == "Wasserstein distance of the two classes in gCNR"
     # As many labels as a real study has, many of them at one height.
     axis.figure.dpi = 110  # as it is saved
@@ -492,6 +492,33 @@ def test_recall_and_confusion_are_drawn_as_measured(phantoms):
     edge = axis.get_window_extent()
     assert all(edge.x0 <= b.x0 and b.x1 <= edge.x1 for b in boxes)
     assert all(edge.y0 <= b.y0 and b.y1 <= edge.y1 for b in boxes)
+
+
+def test_the_axis_of_confused_pairs_is_that_of_the_points_and_not_of_wide_intervals():
+    rng = np.random.default_rng(0)
+    found = confusion_against_contrast(
+        rng.normal(size=60), *rng.integers(0, 3, (2, 60)), classes=("a", "b", "c"), resamples=10,
+        measure="gcnr",
+    )  # fmt: skip
+    one, two, three = found.pairs
+    pairs = (
+        one._replace(distance=0.2, distance_interval=(0.1, 9.0)),
+        two._replace(distance=0.3, distance_interval=(float("nan"), float("nan"))),
+        three._replace(distance=0.4, distance_interval=(-3.0, 0.5)),
+    )
+    axis = confused_pairs_figure(replace(found, pairs=pairs)).axes[0]
+    assert axis.get_title().endswith("intervals over pictures, arrows: beyond the axis")
+    arrows = [(line.get_marker(), line.get_xdata()[0]) for line in axis.lines]
+    arrows = [(marker, x) for marker, x in arrows if marker in "<>"]
+    assert arrows == [(">", pytest.approx(0.6)), ("<", pytest.approx(0.0))]
+    low, high = axis.get_xlim()
+    assert -0.1 < low <= 0.0
+    assert 0.6 <= high < 0.7
+    # Of intervals that end within the range of the points beside them, none is cut.
+    pairs = tuple(pair._replace(distance_interval=(0.1, 0.5)) for pair in pairs)
+    axis = confused_pairs_figure(replace(found, pairs=pairs)).axes[0]
+    assert axis.get_title().endswith("intervals over pictures")
+    assert all(line.get_marker() == "o" for line in axis.lines)
 
 
 def test_one_result_needs_no_name(phantoms):

@@ -383,6 +383,9 @@ def test_rate_distortion_refuses_what_it_does_not_know():
     for arguments in ((-1.0, "mse"), (float("nan"), "mse"), (1.0, "ssim")):
         with pytest.raises(ValueError, match="expected lambda_pixel of at least 0 and one of mse"):
             joint.Objective.rate_distortion(arguments[0], distortion_kind=arguments[1])
+    for weight in (True, "0.01", [0.01]):
+        with pytest.raises(TypeError, match="lambda_pixel must be one number, not "):
+            joint.Objective.rate_distortion(weight)
 
 
 def test_a_rate_target_weighs_the_rate_by_what_acts_and_leaves_it_out_without():

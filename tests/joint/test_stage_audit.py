@@ -574,3 +574,9 @@ def test_what_is_no_stage_is_refused(given, message):
 def test_two_pictures_are_needed(pictures):
     with pytest.raises(ValueError, match="at least two of float32"):
         audit_stage(_Good(), pictures)
+
+
+@pytest.mark.parametrize("seed", [True, 1.5])
+def test_a_seed_is_whole(pictures, seed):
+    with pytest.raises(ValueError, match=f"seed must be a whole number, not {seed}"):
+        audit_stage(_Good(), pictures, seed=seed)

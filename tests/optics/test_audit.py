@@ -272,6 +272,8 @@ def test_nothing_to_audit_is_an_error():
         audit_gradients(Function(torch.argmax), torch.rand(3))
     with pytest.raises(ValueError, match="step and rtol must be positive, not 0"):
         audit_gradients(nn.Identity(), torch.rand(3), step=0)
+    with pytest.raises(ValueError, match="generator_seed must be a whole number, not True"):
+        audit_gradients(nn.Identity(), torch.rand(3), generator_seed=True)
 
 
 def test_a_conversion_to_single_precision_is_named_as_a_cause():

@@ -100,3 +100,12 @@ def test_exposures_of_other_channels_are_not_combined(front_end):
     for shape in ((1, channels + 4, 32, 32), (channels, 32, 32)):
         with pytest.raises(ValueError, match=rf"combine takes \[B, {channels}, H, W\], not \("):
             front_end.combine(torch.ones(shape))
+
+
+def test_scenes_of_other_channels_or_none_are_refused(front_end):
+    channels = front_end.in_channels
+    for given in (torch.rand(2, channels + 1, 32, 32), torch.rand(channels, 32, 32)):
+        with pytest.raises(ValueError, match=rf"scenes \[B, {channels}, .*, not \("):
+            front_end(given)
+    with pytest.raises(TypeError, match="scene must be a Tensor, not list"):
+        front_end([[0.0]])

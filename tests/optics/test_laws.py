@@ -217,6 +217,9 @@ MODULES = {
     "sensor-dithered": lambda: optics.Sensor(bit_depth=7, converter="dithered"),
     "sensor-patterns": lambda: optics.Sensor(prnu=0.01, dsnu=2.0, resolution=_SIZE),
     "sensor-bayer": lambda: optics.Sensor(cfa="rggb"),
+    "sensor-colours": lambda: optics.Sensor(
+        bit_depth=None, colour_matrix=torch.nn.Parameter(torch.eye(3) + 0.2 * torch.rand(3, 3))
+    ),
     "illumination": lambda: optics.Illumination(3, patterns=2),
     "colour-filters": lambda: optics.ColourFilters(0.1 + 0.8 * torch.rand(2, 3)),
     "colour-channels": lambda: optics.ColourChannels(

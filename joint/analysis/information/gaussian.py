@@ -214,16 +214,17 @@ def sensor_information(
     Parameters
     ----------
     system : ImagingSystem
-        A system whose sensor has noise and no colour filter array, because interpolated values
-        share noise. The noise is that of photons, dark current, read-out and rounding, and the
-        fixed patterns, which are noise unless they have been measured. A pattern counts by its
-        spread, as if drawn for each pixel and patch, but once for all channels and exposures, which
-        share it; the interval does not include the variation between sensors. Clipped values vary
-        less than assumed: with few photons and no black level, or with many values at the top code,
-        the result is too low, and may be below 0. Rounding counts as independent noise of 1/12 code
-        squared, which holds if values spread over codes. For pictures that are uniform to within a
-        code, with less other noise than about half a code, the result is wrong: for a single grey
-        at 6 bits and 20000 photons it is 0.9 bits/pixel instead of 0.
+        A system whose sensor has noise, no colour matrix and no colour filter array, because mixed
+        and interpolated values share noise. The noise is that of photons, dark current, read-out
+        and rounding, and the fixed patterns, which are noise unless they have been measured. A
+        pattern counts by its spread, as if drawn for each pixel and patch, but once for all
+        channels and exposures, which share it; the interval does not include the variation between
+        sensors. Clipped values vary less than assumed: with few photons and no black level, or with
+        many values at the top code, the result is too low, and may be below 0. Rounding counts as
+        independent noise of 1/12 code squared, which holds if values spread over codes. For
+        pictures that are uniform to within a code, with less other noise than about half a code,
+        the result is wrong: for a single grey at 6 bits and 20000 photons it is 0.9 bits/pixel
+        instead of 0.
     dataset : LesionDataset
     side : int, pixels
         Side of a patch.
@@ -269,6 +270,11 @@ def sensor_obstacle(sensor: Sensor) -> str | None:
         return "light behind a colour filter array is not counted value by value: give cfa=None"
     if sensor.cfa is not None:
         return "values that a colour filter array interpolates have noise in common: give cfa=None"
+    if sensor.colour_matrix is not None:
+        return (
+            "colours behind a colour matrix have noise in common: give colour_matrix=None, which "
+            "has as much information where the matrix has an inverse"
+        )
     if isinstance(sensor.quantum_efficiency, tuple):
         return "channels with efficiencies of their own are not counted: give one of all"
     if sensor.photon_range is not None:

@@ -14,7 +14,7 @@ from joint.system import ImagingSystem
 from optics import Element, IncoherentImaging, PhaseElement, Pupil
 
 from .disturbed import MovedElement, MovedPhase, Seat, Tilted
-from .imperfection import Imperfection, diameter_of, pupil_of
+from .imperfection import Imperfection, diameter_of, in_any_direction, pupil_of
 
 __all__ = [
     "DECENTRES",
@@ -186,17 +186,13 @@ def _aligned(name: Alignment, which: tuple[int, ...] | None = None) -> Imperfect
         return kind
     x, y = (_aligned(axis, which) for axis in _AXES)
 
-    def shared(level: float, generator: torch.Generator) -> dict[Imperfection, float]:
-        azimuth = 2 * math.pi * float(torch.rand((), generator=generator, dtype=torch.float64))
-        return {x: level * math.cos(azimuth), y: level * math.sin(azimuth)}
-
     return replace(
         kind,
         allowed=lambda level: level >= 0,
         rule="0 or more",
         drawn=True,
         circular=True,
-        shared=shared,
+        shared=in_any_direction(x, y),
     )
 
 

@@ -19,7 +19,14 @@ import torch
 from joint.system import ImagingSystem
 from optics import Pupil, coordinates
 
-__all__ = ["Imperfection", "diameter_of", "has_cones", "pupil_of", "rounded_down"]
+__all__ = [
+    "Imperfection",
+    "diameter_of",
+    "has_cones",
+    "in_any_direction",
+    "pupil_of",
+    "rounded_down",
+]
 
 Change: TypeAlias = Callable[[ImagingSystem, float, int, torch.Generator], None]
 Where = Literal["element", "place", "wavefront", "field", "around"]
@@ -126,6 +133,21 @@ def pupil_of(system: ImagingSystem) -> Pupil | None:
     """The pupil of a front end, where it has one."""
     pupil = getattr(system.front_end, "pupil", None)
     return pupil if isinstance(pupil, Pupil) else None
+
+
+def in_any_direction(
+    x: Imperfection, y: Imperfection
+) -> Callable[[float, torch.Generator], dict[Imperfection, float]]:
+    """How a distance from the axis is shared out over ``x`` and ``y``: all azimuths are as likely.
+
+    It is what :attr:`Imperfection.shared` of both together takes.
+    """
+
+    def shared(level: float, generator: torch.Generator) -> dict[Imperfection, float]:
+        azimuth = 2 * math.pi * float(torch.rand((), generator=generator, dtype=torch.float64))
+        return {x: level * math.cos(azimuth), y: level * math.sin(azimuth)}
+
+    return shared
 
 
 def has_cones(pupil: Pupil) -> bool:

@@ -6,7 +6,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeAlias, get_args
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from joint.system import ImagingSystem
 from optics import CompoundLens, CompoundPupil, Surface, glass_index, misalign
 from optics.quantity import index_of, whole_number
+from optics.rays.compound_imaging import compound_pupil_in
 
-from .imperfection import Imperfection, pupil_of
+from .imperfection import Imperfection, in_any_direction, pupil_of
 
 __all__ = ["SURFACE_ERRORS", "OffDesign", "SurfaceError", "surface_error"]
 
@@ -169,8 +170,7 @@ def surface_error(name: SurfaceError, surface: int | tuple[int, int]) -> Imperfe
 def _lens(system: ImagingSystem) -> CompoundPupil | None:
     """The pupil of a traced lens, where the front end has one."""
     pupil = pupil_of(system)
-    parts: Iterable[nn.Module] = () if pupil is None else pupil.elements.modules()
-    return next((part for part in parts if isinstance(part, CompoundPupil)), None)
+    return None if pupil is None else compound_pupil_in(pupil)
 
 
 def _able(name: SurfaceError, system: ImagingSystem) -> tuple[int, ...]:
@@ -356,10 +356,6 @@ def _misaligned(name: SurfaceError, part: _Part | None) -> Imperfection:
 
     x, y = along(0), along(1)
 
-    def shared(level: float, generator: torch.Generator) -> dict[Imperfection, float]:
-        azimuth = 2 * math.pi * float(torch.rand((), generator=generator, dtype=torch.float64))
-        return {x: level * math.cos(azimuth), y: level * math.sin(azimuth)}
-
     def levels(system: ImagingSystem) -> tuple[float, ...]:
         if tilt:
             return (0.0, 1.0, 3.0, 10.0)
@@ -373,7 +369,7 @@ def _misaligned(name: SurfaceError, part: _Part | None) -> Imperfection:
         rule=f"0 to {_LARGEST_TILT}" if tilt else "0 or more",
         drawn=True,
         circular=True,
-        shared=shared,
+        shared=in_any_direction(x, y),
     )
 
 

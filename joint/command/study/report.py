@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from joint.command.options import check_file
+from joint.command.options import check_file, check_page
 from joint.report.figures import FigureFormat, figures_in
 from joint.saved.checkpoint import check_writable, write_atomically
 from joint.settings import OptionError
@@ -51,12 +51,13 @@ class ReportOptions:
     """Print JSON instead of text."""
 
     def check(self) -> None:
-        """Refuse a folder for a file, by an OptionError.
+        """Refuse a folder for a file, and a page that is no HTML, by an OptionError.
 
         By a CheckpointError, a file that cannot be written.
         """
         check_file("--csv", self.csv)
         check_file("--html", self.html)
+        check_page("--html", self.html)
         if self.figures is not None:
             if self.figures.is_file():
                 raise OptionError(f"--figures: {self.figures} is a file, name a folder")

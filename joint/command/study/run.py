@@ -146,6 +146,7 @@ def main(arguments: Sequence[str]) -> int:
 def _ledger(options: RunOptions) -> Ledger:
     """The study to run: written now, or there already."""
     if options.study.is_dir():
+        ledger = open_study(options.study)
         if options.output not in (None, options.study):
             raise ConfigError(
                 f"{options.study} is the ledger of a study and continues there: leave out --output"
@@ -155,7 +156,7 @@ def _ledger(options: RunOptions) -> Ledger:
                 f"{options.study} is the ledger of a study, which is fixed: --earlier applies only "
                 "to a new study, from a study file"
             )
-        return open_study(options.study)
+        return ledger
     if options.output is None:
         raise ConfigError("give --output, the folder of the ledger")
     if options.output.is_file():
@@ -168,6 +169,7 @@ def _ledger(options: RunOptions) -> Ledger:
 def _show_plan(options: RunOptions) -> None:
     """Print what a study file asks for, checked as before its first run."""
     if options.study.is_dir():
+        open_study(options.study)  # refuses a folder that is no ledger
         raise ConfigError(
             f"{options.study} is the ledger of a study, not a study file: lens2label study watch "
             "--once shows its progress"

@@ -29,20 +29,17 @@ from .inference import (
     ALIKE,
     Inference,
     Outcome,
-    Units,
     as_wide_as_lesions,
     by_seed,
     check_paired,
     degrees_of_freedom,
     drawn_metric,
-    few_lesions,
     judged,
-    spread_out,
     student,
-    units,
     variance_of,
     within_range,
 )
+from .lesion_units import Units, few_lesions, spread_out, units
 
 __all__ = ["Draws", "resample"]
 

@@ -11,7 +11,7 @@ from joint.judge.metric import lower_is_better, scores_nothing
 from joint.study.requirements import Bound
 
 from .draws import Draws
-from .inference import Units
+from .lesion_units import Units
 
 __all__ = ["Answer", "behind_best", "of_cost", "of_mean", "one_sided"]
 

@@ -24,6 +24,7 @@ from scipy import stats
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from joint.feed import as_seed
 from joint.record import as_json
 from joint.study.axis import Design
 from joint.study.significance import holm
@@ -228,10 +229,10 @@ def stability(
     ValueError
         With fewer than 10 surrogates, too few for their spread; for an unknown orientation; for an
         element of a design without given levels, of another kind than others of its design, or with
-        numbers that are not finite.
+        numbers that are not finite; for a seed that is not whole.
     """
     _check(elements, levels, orientation, surrogates)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(as_seed(seed))
     similar = _pairs([each.element for each in elements], orientation)
     # For each pair, as elements that have learned more are less similar by chance.
     chance = _chance(elements, orientation, _BETWEEN, generator).mean(0)

@@ -22,10 +22,10 @@ from joint.panel.look import (
 from joint.parse import is_number
 from joint.study.axis import Design, level_key
 from joint.study.condition import ABSENT
+from joint.study.findings.design_summary import DesignSummary
 from joint.study.findings.effects import Effects
 from joint.study.findings.front import Front
 from joint.study.findings.rate_accuracy import RateAccuracy, RateFamily
-from joint.study.findings.report import DesignSummary
 from joint.study.findings.selection import Selection
 
 if TYPE_CHECKING:  # slow to import, and only a figure needs it

@@ -6,11 +6,12 @@ from joint.analysis.curve_difference import RateDifference
 from joint.judge.metric import lower_is_better
 from joint.report.page import MISSING, Html, note, number, paragraph, picture, table, with_interval
 from joint.study.axis import Design
+from joint.study.findings.design_summary import DesignSummary, known_costs
 from joint.study.findings.draws import Draws
 from joint.study.findings.effects import Effects, Share, effects
 from joint.study.findings.front import Front, fronts
 from joint.study.findings.rate_accuracy import rate_accuracy
-from joint.study.findings.report import DesignSummary, StudyReport, known_costs
+from joint.study.findings.report import StudyReport
 from joint.study.findings.table import Row, front_costs
 from joint.study.ledger import Ledger
 from joint.study.significance import seeds_for_claim

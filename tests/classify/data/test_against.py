@@ -104,11 +104,11 @@ def test_exact_duplicates_and_groups_are_told_with_their_labels():
     assert found.touched == ("test-1", "test-2", "test-3", "test-4")
     assert found.reference_touched == ("train-0", "train-1", "train-4")
     text = str(found)
-    assert text.startswith("audit of 5 images against 6 others\n")
+    assert text.startswith("audit of 5 pictures against 6 others\n")
     assert "(equal pixels): 1 sets: test-1, test-3 = train-4\n" in text
     assert "duplicates under different labels: 1 cases: test-2 ~ train-0 (1.000)\n" in text
     assert "groups named in both: 1 groups: b\n" in text
-    assert "images to leave out: 4 of 5 (80.0%): test-1, test-2, test-3, test-4\n" in text
+    assert "pictures to leave out: 4 of 5 (80.0%): test-1, test-2, test-3, test-4\n" in text
     assert "  because of these others: 3 of 6 (50.0%): train-0, train-1, train-4" in text
 
 
@@ -214,7 +214,7 @@ def test_blank_pictures_are_the_same_of_equal_pixels_and_names():
     assert found.near == ()
     assert (found.touched, found.names_alike) == (("c",), 1)
     assert (found.blank, found.complete, found.stopped) == (5, False, False)
-    assert re.search(r"near duplicates.*: none, with 5 blank images skipped\n", str(found))
+    assert re.search(r"near duplicates.*: none, with 5 blank pictures skipped\n", str(found))
 
 
 def test_pairs_that_are_not_listed_count(monkeypatch):

@@ -158,7 +158,11 @@ def test_rows_are_numbers():
     ("labels", "words"),
     [
         ([0, 1, 4], "x has labels up to 4 and no picture of two, three, but a classifier"),
-        ([1, 1], "x has pictures of one class only, one: a trained run can be tested"),
+        (
+            [1, 1],
+            "x has pictures of one class only, one: a trained run can be tested on them, "
+            "given the names of all its classes, but",
+        ),
         (torch.tensor([4]), "x has pictures of one class only, four: "),
     ],
 )

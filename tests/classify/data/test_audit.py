@@ -31,10 +31,10 @@ def test_a_sound_data_set_has_nothing_to_report():
     assert found.complete
     assert found.shared_lesions == 0
     text = str(found)
-    assert text.startswith("audit of 60 images in 60 groups\n")
+    assert text.startswith("audit of 60 pictures in 60 groups\n")
     assert text.count(": none") == 12
     assert "split into train, validation, test, found in more than one part:" in text
-    assert text.endswith("0.0% of the test images share their group with training")
+    assert text.endswith("0.0% of the test pictures share their group with training")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_blank_pictures_and_empty_masks():
     assert found.blank == ("image-2", "image-4", "image-7")
     assert found.empty_masks == ("image-1",)
     assert found.near == ()
-    assert "blank images (one colour): 3 images: image-2, image-4, image-7" in str(found)
+    assert "blank pictures (one colour): 3 pictures: image-2, image-4, image-7" in str(found)
 
 
 def leaky():
@@ -155,9 +155,9 @@ def test_leaks_between_given_parts():
     )
     assert found.shared_lesions == 3 / 4
     text = str(found)
-    assert "  images: 2: image-4 (train, test), image-6 (train, test)\n" in text
+    assert "  pictures: 2: image-4 (train, test), image-6 (train, test)\n" in text
     assert "  near duplicates: 1: image-1 (train) ~ image-7 (test)\n" in text
-    assert "75.0% of the test images share their group with training" in text
+    assert "75.0% of the test pictures share their group with training" in text
 
 
 def test_a_picture_is_no_near_duplicate_of_itself():
@@ -207,7 +207,7 @@ def test_only_ten_are_printed_and_all_are_kept():
     images[:] = images[:, :, :1, :1]
     found = audit(make(images))
     assert len(found.blank) == 15
-    assert "blank images (one colour): 15 images: image-0, " in str(found)
+    assert "blank pictures (one colour): 15 pictures: image-0, " in str(found)
     assert "image-9 and 5 more" in str(found)
 
 
@@ -231,7 +231,7 @@ def test_blank_pictures_are_said_to_be_passed_over():
     found = audit(dataset, {"train": dataset.subset([0, 1]), "test": dataset.subset([2, 3])})
     assert not found.complete
     assert not found.stopped
-    said = r"near duplicates.*: none, with 2 blank images skipped"
+    said = r"near duplicates.*: none, with 2 blank pictures skipped"
     assert len(re.findall(said, str(found))) == 2  # of the whole, and of the parts
 
 
@@ -298,7 +298,7 @@ def test_bad_threshold(threshold):
 def test_parts_of_another_data_set():
     dataset = leaky()
     with pytest.raises(
-        ValueError, match=r"hold 10 images that .* not have: image-10, image-11, im"
+        ValueError, match=r"hold 10 pictures that .* not have: image-10, image-11, im"
     ):
         audit(dataset.subset([0, 1]), {"train": dataset})
 
@@ -345,4 +345,4 @@ def test_real_split_by_image_is_flagged(real, monkeypatch):
     parts = split(real, (0.8, 0.2), by="image")
     found = audit(real, parts)
     assert found.shared_lesions == pytest.approx(0.388, abs=0.015)
-    assert f"{found.shared_lesions:.1%} of the test images share their group" in str(found)
+    assert f"{found.shared_lesions:.1%} of the test pictures share their group" in str(found)

@@ -49,7 +49,7 @@ def same(a, b):
 
 def test_second_time_opens_what_the_first_one_wrote(root, decodings, tmp_path, monkeypatch):
     first = load(root)
-    monkeypatch.setattr("classify.data.cache._write", None)
+    monkeypatch.setattr(os, "fsync", None)  # nothing is written
     second = load(root)
     assert decodings == [f"decoding {root.name}"]
     assert same(first, second)
@@ -226,15 +226,16 @@ def test_several_builds_at_once(files, write, tmp_path):
 def test_a_build_that_finishes_second_leaves_the_first_ones_entry(
     files, write, tmp_path, monkeypatch
 ):
-    root, write_entry = write(files), cache._write
+    root, fsync = write(files), os.fsync
 
-    def overtaken(*arguments):
-        write_entry(*arguments)
-        monkeypatch.setattr(cache, "_write", write_entry)
+    def overtaken(descriptor):
+        monkeypatch.setattr(os, "fsync", fsync)
         load(root)
+        fsync(descriptor)
 
-    monkeypatch.setattr(cache, "_write", overtaken)
+    monkeypatch.setattr(os, "fsync", overtaken)
     load(root)
+    assert os.fsync is fsync
     assert len(list((tmp_path / "ham.cache").iterdir())) == 1
 
 
@@ -242,10 +243,10 @@ def test_half_an_entry_is_never_opened(files, write, tmp_path, monkeypatch):
     """Whatever a killed build leaves behind, it has no entry's name."""
     root, place = write(files), tmp_path / "ham.cache"
 
-    def killed(path):
+    def killed(descriptor):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "_flush", killed)
+    monkeypatch.setattr(os, "fsync", killed)
     monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
     with pytest.raises(KeyboardInterrupt):
         load(root)
@@ -293,10 +294,10 @@ def test_disk_without_room(files, write, tmp_path, decodings, monkeypatch):
 
 
 def test_disk_that_fills_up(files, write, tmp_path, monkeypatch):
-    def full(path):
+    def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache, "_flush", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"cannot write the decoded .*full: No space left") as caught:
         load(write(files), cache=tmp_path / "full")
     assert caught.value.errno == errno.ENOSPC

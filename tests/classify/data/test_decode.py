@@ -16,6 +16,9 @@ RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)
 
 _ABOVE_WHITE = r"codes above white_level=\d+, up to 4095, which all become white"
+_NEARLY_BLACK = (
+    r"no code above 4095, and becomes nearly black: give white_level \(--data\.white-level\)"
+)
 
 
 def image(data, size=16, geometry="crop"):
@@ -88,7 +91,7 @@ def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
     data = encoded(ramp, "PNG")
     pixels, _, _ = Decoder(image_size=30, white_level=4095, bit_depth=8).image(data)
     assert np.array_equal(pixels[0], np.rint(ramp / 4095 * 255))
-    with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
+    with pytest.warns(UserWarning, match=_NEARLY_BLACK):
         assert told(Decoder(image_size=30, bit_depth=8), data).max() == 16
     with pytest.warns(UserWarning, match=_ABOVE_WHITE):
         brighter = told(Decoder(image_size=30, white_level=1000, bit_depth=8), data)
@@ -108,7 +111,9 @@ def test_a_white_level_of_pictures_of_8_bits_is_not_silent(depth, encoded):
 
 def test_a_reduction_to_8_bits_that_nobody_asked_for_warns(encoded):
     deep = encoded(np.full((9, 9), 40000, np.uint16), "PNG")
-    with pytest.warns(UserWarning, match="of 16 bits is reduced to 8: give bit_depth=16 to keep"):
+    with pytest.warns(
+        UserWarning, match=r"reduced to 8: give bit_depth=16 \(--data\.bit-depth 16\)"
+    ):
         silent = told(Decoder(image_size=9), deep)
     assert np.array_equal(silent, image(deep, 9))
     told(Decoder(image_size=9), encoded(PIXELS, "PNG"))  # there is nothing to lose
@@ -146,7 +151,7 @@ def test_a_white_level_of_sixteen_bits_that_are_kept(deep_png):
         kept = told(Decoder(image_size=30, bit_depth=16, white_level=2000), data)
     expected = np.minimum(codes[..., 0], 2000) * (65535 / 2000)
     assert np.abs(kept[2] - expected).max() <= 0.5
-    with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
+    with pytest.warns(UserWarning, match=_NEARLY_BLACK):
         assert told(Decoder(image_size=30, bit_depth=16), data).max() == 4095
 
 
@@ -479,7 +484,7 @@ def test_colours_of_sixteen_bits_are_rounded_as_grey_is(encoded, deep_png, chann
     assert np.array_equal(found, np.broadcast_to(expected, found.shape))
     assert np.array_equal(found[0], image(encoded(codes[..., 0], "PNG"), 30)[0])
     dim = deep_png(np.minimum(codes, 4095)[..., : 3 if channels == 4 else 1])
-    with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
+    with pytest.warns(UserWarning, match=_NEARLY_BLACK):
         told(Decoder(image_size=30, bit_depth=8), dim)
 
 

@@ -192,7 +192,9 @@ def test_sixteen_bits_are_kept_and_gathered(deep, write, layout, cache):
 
 def test_a_reduction_that_nobody_asked_for_warns(deep, write):
     root = write(deep[0])
-    with pytest.warns(UserWarning, match="is reduced to 8: give bit_depth=16 to keep them all"):
+    with pytest.warns(
+        UserWarning, match=r"to 8: give bit_depth=16 \(--data\.bit-depth 16\) to keep them all"
+    ):
         found = load(root)
     assert found.fingerprint == load(root, bit_depth=8).fingerprint
 

@@ -219,12 +219,12 @@ def test_table():
     parts = split(skin(300), (0.8, 0.2), by="image", seed=4)
     text = str(parts)
     lines = text.splitlines()
-    assert lines[0].split() == ["images", "lesions", *LESION_CLASSES]
+    assert lines[0].split() == ["pictures", "lesions", *LESION_CLASSES]
     assert [line.split()[0] for line in lines[1:3]] == ["train", "test"]
     cells = [len(parts.test), len(set(parts.test.groups)), *parts.test.counts.tolist()]
     assert lines[2].split()[1:] == list(map(str, cells))
     assert len({len(line) for line in lines[:3]}) == 1
-    assert f"split by image, seed 4: {parts.shared_lesions:.1%} of the test images share" in text
+    assert f"split by image, seed 4: {parts.shared_lesions:.1%} of the test pictures share" in text
 
 
 @pytest.mark.parametrize(
@@ -250,12 +250,12 @@ def test_bad_options(options, message):
 
 
 def test_one_class_cannot_be_split():
-    with pytest.raises(ValueError, match=r"only one class \(akiec\); it cannot train or test"):
+    with pytest.raises(ValueError, match=r"only one class \(akiec\); it cannot train a"):
         split(make([0] * 9, range(9)))
 
 
 def test_too_few_groups():
-    with pytest.raises(ValueError, match=r"2 images of 2 groups are too few .* have 2, 0, 0"):
+    with pytest.raises(ValueError, match=r"2 pictures of 2 groups are too few .* have 2, 0, 0"):
         split(make([0, 1], range(2)))
 
 
@@ -376,7 +376,7 @@ def test_the_hash_is_the_same_on_every_machine():
 
 
 def test_hashing_too_few_groups():
-    with pytest.raises(ValueError, match=r"2 images of 2 groups are too few for the fractions"):
+    with pytest.raises(ValueError, match=r"2 pictures of 2 groups are too few for the fractions"):
         split(make([0, 1], range(2)), method="hash")
 
 
@@ -471,7 +471,9 @@ def test_bad_folds(options, message):
 
 
 def test_more_folds_than_groups():
-    with pytest.raises(ValueError, match=r"4 images are too few, .* for 3 folds: .* 2, 2, 0; ask"):
+    with pytest.raises(
+        ValueError, match=r"4 pictures are too few, .* for 3 folds: .* 2, 2, 0; ask"
+    ):
         k_folds(make([0, 0, 1, 1], ["a", "a", "b", "b"]), 3)
     with pytest.raises(ValueError, match="only one class"):
         k_folds(make([0] * 9, range(9)))
@@ -523,12 +525,12 @@ def test_a_split_of_pictures_on_their_own_claims_nothing():
     alone = str(split(make(labels, range(60)), (0.5, 0.5)))
     assert "every picture is a group of its own, so that no lesion can be shared" in alone
     pairs = str(split(make(labels, np.arange(60) // 2), (0.5, 0.5)))
-    assert "0.0% of the test images share their lesion with training" in pairs
+    assert "0.0% of the test pictures share their lesion with training" in pairs
     # In each part on its own, and yet of one lesion: in training and in validation.
     train, validation, test = (make([0, 1], groups) for groups in ((0, 1), (0, 2), (3, 4)))
     rows = tuple(torch.tensor(pair) for pair in ((0, 1), (2, 3), (4, 5)))
     apart = Split(train, validation, test, indices=rows, by="image", seed=0)
-    assert "0.0% of the test images share their lesion with training" in str(apart)
+    assert "0.0% of the test pictures share their lesion with training" in str(apart)
 
 
 def test_integers_of_numpy_are_integers():

@@ -4,7 +4,7 @@ import torch
 import joint
 import optics
 from classify import LesionDataset
-from joint.analysis.passes import passes
+from joint.analysis.passes import one_pass, passes
 
 
 class _Remembers(torch.nn.Module):
@@ -42,6 +42,15 @@ def test_pictures_and_noise_are_those_of_the_evaluation(lesions, batch_size):
 def test_an_empty_pass_is_refused_at_once(lesions):
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         passes(lesions, joint.ImagingSystem(), batch_size=0, seed=0)
+
+
+@pytest.mark.parametrize("seed", [True, 1.5, "1"])
+def test_a_seed_that_is_not_whole_is_refused_at_once(lesions, seed):
+    told = f"seed must be a whole number, not {seed!r}"
+    with pytest.raises(ValueError, match=told):
+        passes(lesions, joint.ImagingSystem(), batch_size=2, seed=seed)
+    with pytest.raises(ValueError, match=told):
+        one_pass(joint.ImagingSystem(), lesions, [0], seed=seed)
 
 
 def test_scenes_of_another_encoding_are_refused_at_once():

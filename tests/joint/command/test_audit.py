@@ -21,7 +21,7 @@ def test_an_audit_fails_where_something_leaks(tmp_path, capsys):
     command = ["audit", "--data", tmp_path, "--image-size", "16"]
     status, out, _ = run(capsys, *command)
     assert status == 0, out
-    assert "audit of 20 images" in out
+    assert "audit of 20 pictures" in out
     for number in range(10):
         original = (tmp_path / "cat" / f"{number}.png").read_bytes()
         (tmp_path / "cat" / f"copy{number}.png").write_bytes(original)
@@ -70,8 +70,8 @@ def test_an_audit_against_other_scenes(tmp_path, sets, capsys):
     command = ["audit", "--data", other, "--image-size", 16, "--against"]
     status, out, err = run(capsys, *command, own, "--leave-out", names)
     assert (status, err) == (1, "")
-    assert "audit of 18 images against 16 others\n" in out
-    assert "images to leave out: 2 of 18 (11.1%): fine/copy.png, pit/turned.jpg\n" in out
+    assert "audit of 18 pictures against 16 others\n" in out
+    assert "pictures to leave out: 2 of 18 (11.1%): fine/copy.png, pit/turned.jpg\n" in out
     assert f"wrote {names}" in out
     assert names.read_text().splitlines() == COPIES
     status, out, _ = run(capsys, *command, own, "--json", "--leave-out", names)
@@ -85,7 +85,7 @@ def test_an_audit_against_other_scenes(tmp_path, sets, capsys):
     stranger = _folders(tmp_path / "stranger", 2)
     status, out, _ = run(capsys, *command, stranger, "--leave-out", names)
     assert status == 0
-    assert "images to leave out: none\n" in out
+    assert "pictures to leave out: none\n" in out
     assert names.read_text() == ""
 
 

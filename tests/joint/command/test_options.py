@@ -1,10 +1,15 @@
+import re
+import shutil
+import warnings
 from pathlib import Path
 
 import pytest
+from commands import run
+from PIL import Image
 
 import joint
 from joint.command.evaluate import EvaluateOptions
-from joint.command.options import Choice
+from joint.command.options import Choice, check_trained
 from joint.command.study.judge import JudgeOptions
 from joint.command.train import read_train_options
 from joint.judge.point import OperatingPoint
@@ -50,6 +55,40 @@ def test_a_size_that_other_scenes_cannot_have_is_told_when_all_is_read(tmp_path)
     assert run.data == joint.PhantomConfig()
 
 
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (
+            "--sensor none --system.sensor.photons 20",
+            r"^--system\.sensor\.photons: the system has no sensor \(none\)\. Choose its kind by "
+            r"--sensor, or leave --system\.sensor\.photons out$",
+        ),
+        ("--system.restoration.width=8", r"the system has no restoration .* by --restoration, or"),
+        (
+            "--split.folds 5 --split.fractions 0.8 0.1 0.1",
+            r"^--split\.fractions does nothing beside the folds of the split \(5\): leave it out, "
+            r"or give --split\.folds None$",
+        ),
+        ("--split.folds=5 --split.method=hash", r"^--split\.method does nothing beside the folds"),
+        ("--split.column part --split.seed 3", r"^--split\.seed does nothing beside the column"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(typed, message):
+    with pytest.raises(OptionError, match=message):
+        read_train_options(["--output", "x", *typed.split()])
+
+
+def test_folds_of_a_saved_configuration_are_told_beside_typed_fractions(tmp_path):
+    joint.save_config(joint.RunConfig(split=joint.SplitConfig(folds=5)), tmp_path)
+    asked = ["--output", "x", "--config", str(tmp_path)]
+    assert read_train_options(asked).run.split.folds == 5
+    shares = ["--split.fractions", "0.8", "0.1", "0.1"]
+    with pytest.raises(OptionError, match=r"--split\.fractions does nothing beside the folds"):
+        read_train_options([*asked, *shares])
+    split = read_train_options([*asked, *shares, "--split.folds", "None"]).run.split
+    assert (split.folds, split.fractions) == (None, (0.8, 0.1, 0.1))
+
+
 @pytest.mark.parametrize("options", [EvaluateOptions, JudgeOptions])
 def test_operating_points_are_those_of_every_command(options):
     """Whether a system has such a point, the system says."""
@@ -64,3 +103,63 @@ def test_operating_points_are_those_of_every_command(options):
     ):
         with pytest.raises(OptionError, match=message):
             options(Path("x"), **wrong).check()
+
+
+def test_a_run_that_is_not_done_is_told(trained, tmp_path):
+    check_trained(trained)  # a warning is an error here
+    folder = tmp_path / "a run"
+    shutil.copytree(trained, folder)
+    (folder / "result.json").unlink()
+    again = f"lens2label train --output '{folder}' --resume"
+    said = (
+        f"the run in {folder} is not done (interrupted, 1 of 1 epochs): this is what its weights "
+        f"so far give. To finish it: {again}"
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(said)}$"):
+        check_trained(folder)
+    now = r"\(running, 1 of 1 epochs\): .* so far give\. It is trained by process \d+ on \S+ since"
+    with joint.lock_run(folder), pytest.warns(UserWarning, match=now) as told:
+        check_trained(folder)
+    assert "--resume" not in str(told[0].message)  # which would be refused
+    with pytest.raises(joint.ConfigError, match="it is no run folder"):
+        check_trained(tmp_path)
+
+
+def test_a_copy_of_the_weights_alone_is_not_said_to_be_interrupted(trained, tmp_path):
+    for name in ("config.json", "best.safetensors"):
+        shutil.copy(trained / name, tmp_path)
+    said = (
+        f"{tmp_path} has neither result.json nor checkpoint.safetensors: nothing tells whether its "
+        "run is done. Copy run folders as a whole"
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(said)}$"):
+        check_trained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["evaluate"],
+        ["predict", "{picture}"],
+        ["contrast", "--factors"],
+        ["tolerance", "--limits", "read_noise=1:2", "--devices", "2"],
+        ["describe"],
+        ["rate", "--codec", "jpeg", "--run"],
+        ["compress", "{picture}", "{file}", "--codec"],
+        ["export", "{graph}", "--plane", "handed"],
+    ],
+    ids=lambda asked: asked[0],
+)
+def test_every_command_says_that_a_run_is_not_done(asked, trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    (folder / "result.json").unlink()
+    places = {"picture": tmp_path / "a.png", "file": tmp_path / "a", "graph": tmp_path / "a.pt2"}
+    Image.new("RGB", (32, 32)).save(places["picture"])
+    command, *rest = (word.format(**places) for word in asked)
+    last = asked[-1] in ("--run", "--codec")
+    words = [*rest, folder] if last else [folder, *rest]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        _, _, err = run(capsys, command, *words)
+    assert err.count("is not done (interrupted, 1 of 1 epochs)") == 1, err

@@ -2,7 +2,7 @@ import json
 import shutil
 
 import pytest
-from commands import MISTAKE, run
+from commands import MISTAKE, OPTION, run
 
 import joint
 from joint.command.report import _names_of
@@ -56,3 +56,15 @@ def test_report_writes_a_page(trained, tmp_path, capsys):
     assert status == MISTAKE
     assert f"cannot read {tmp_path / 'new'}: it is no run folder" in err
     assert page.read_bytes() == before
+
+
+def test_a_page_is_html(trained, tmp_path, capsys):
+    for name in ("page.pdf", "page"):
+        page = tmp_path / name
+        status, out, err = run(capsys, "report", trained, "--output", page)
+        assert (status, out) == (OPTION, "")
+        assert f"--output writes an .html, not {page}; for a PDF print that page, or give" in err
+        assert not page.exists()
+    status, _, err = run(capsys, "report", trained, "--output", tmp_path)
+    assert status == MISTAKE
+    assert f"{tmp_path} is a folder: give the name of a file" in err

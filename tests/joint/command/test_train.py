@@ -417,6 +417,10 @@ def test_a_run_that_is_done_is_shown_and_not_repeated(trained, capsys, monkeypat
     status, out, _ = _run(capsys, "train", "--output", trained, "--resume")
     assert status == 0
     assert "balanced_accuracy" in out
+    first, *_, last = out.splitlines()
+    assert first == "test part, by the weights of the best epoch:"
+    page = f"lens2label report {trained} --output report.html"
+    assert last == f"the run is in {trained}; for a page on it: {page}"
     status, out, _ = _run(capsys, "train", "--output", trained, "--resume", "--json")
     assert status == 0
     printed = json.loads(out)
@@ -437,6 +441,8 @@ def test_a_run_without_the_best_epoch_is_tested_as_training_left_it(tmp_path, ca
     assert status == 0, err
     recorded = json.loads((folder / "result.json").read_text())
     assert recorded["best_epoch"] == 0
+    _, out, _ = _run(capsys, "train", "--output", folder, "--resume")
+    assert out.startswith("test part, by the weights of the last epoch:\n")
     config, loaded, parts = joint.load_run(folder)
     system = joint.build_system(config.system, image_size=(32, 32), channels=3, classes=7)
     joint.fit(

@@ -109,6 +109,31 @@ def test_missing_and_broken_files(tmp_path):
         joint.load_config(tmp_path / "broken.json")
 
 
+def test_a_file_of_another_format_is_told_which_are_read(tmp_path):
+    (tmp_path / "c.yaml").write_text("training:\n  epochs: 3\n")
+    formats = r"Invalid JSON: .* \(a \.toml is read as TOML, any other file as JSON\)$"
+    with pytest.raises(joint.ConfigError, match=formats):
+        joint.load_config(tmp_path / "c.yaml")
+
+
+def test_a_key_that_only_another_version_knows_is_told_from_a_typed_one(tmp_path):
+    text = _faults(tmp_path, training={"epochz": 3})
+    assert "training.epochz: no such key; did you mean 'epochs'?" in text
+    assert "another version" not in text
+    (tmp_path / "environment.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"training": {"epochz": 3}}')
+    with pytest.raises(joint.ConfigError) as caught:
+        joint.load_config(tmp_path)
+    *_, key, version = str(caught.value).splitlines()
+    assert key == "  training.epochz: no such key; did you mean 'epochs'?"
+    assert version.startswith("  another version of lens2label may have written this run, with")
+    assert "environment.json beside it names its version" in version
+    (tmp_path / "config.json").write_text('{"training": {"epochs": -3}}')
+    with pytest.raises(joint.ConfigError) as caught:  # a value, and not a key
+        joint.load_config(tmp_path)
+    assert "another version" not in str(caught.value)
+
+
 def test_a_file_that_is_no_json_is_not_shown(tmp_path):
     (tmp_path / "best.safetensors").write_bytes(bytes(range(256)) * 4000)
     with pytest.raises(joint.ConfigError, match="the file: Invalid JSON: expected value") as caught:

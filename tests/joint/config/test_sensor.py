@@ -96,3 +96,52 @@ def test_pictures_that_do_not_fit_the_sensor_are_refused():
     for odd in ((33, 32), (32, 33)):
         with pytest.raises(ValueError, match=r"blocks of 2 x 2 .* choose an even image_size"):
             joint.build_system(packed, image_size=odd, channels=3, classes=5)
+
+
+_COLOURS = (1.9, -0.8, -0.1, -0.3, 1.5, -0.2, 0.2, -0.7, 1.5)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_colour_matrix_is_built_row_by_row_and_learned_if_so_configured(tmp_path, learned):
+    sensor = {"kind": "sensor", "colour_matrix": _COLOURS, "trainable_colour_matrix": learned}
+    text = json.dumps({"system": {"sensor": sensor}})
+    (tmp_path / "config.json").write_text(text)
+    config = joint.load_config(tmp_path).system
+    built = joint.build_system(config, image_size=(32, 32), channels=3, classes=5)
+    matrix = built.sensor.colour_matrix
+    assert torch.equal(matrix.detach(), torch.tensor(_COLOURS).reshape(3, 3))
+    assert isinstance(matrix, torch.nn.Parameter) == learned
+    output = built(torch.rand(2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    assert output.raw.min() < 0  # a colour out of the gamut
+    assert output.measurement.min() >= 0
+    if learned:
+        joint.Objective(rate=1.0, distortion=1.0)(output, torch.tensor([0, 1])).total.backward()
+        assert matrix.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("sensor", "message"),
+    [
+        ({"colour_matrix": [1.0, 0.0, 0.0]}, "has 3 numbers: give C x C for C channels"),
+        ({"trainable_colour_matrix": True}, "learns from a colour_matrix on: give one"),
+        (
+            {"colour_matrix": _COLOURS, "cfa": "rggb", "demosaicing": "packed"},
+            "demosaicing='packed' returns the mosaic",
+        ),
+        ({"colour_matrix": [1.0], "cfa": "rggb"}, "the sensor has 3 channels"),
+    ],
+)
+def test_a_colour_matrix_that_makes_no_sense_is_no_configuration(tmp_path, sensor, message):
+    run = {"system": {"sensor": {"kind": "sensor", **sensor}}}
+    (tmp_path / "config.json").write_text(json.dumps(run))
+    with pytest.raises(joint.ConfigError, match=rf"system\.sensor.*{message}"):
+        joint.load_config(tmp_path)
+
+
+def test_a_colour_matrix_of_other_channels_is_refused_before_a_run():
+    config = joint.SystemConfig(sensor=joint.SensorConfig(colour_matrix=(1.0, 0.0, 0.0, 1.0)))
+    with pytest.raises(
+        ValueError,
+        match=r"sensor\.colour_matrix has 2 x 2 numbers, but an exposure has 3 channels; give 3 x",
+    ):
+        joint.build_system(config, image_size=(32, 32), channels=3, classes=5)

@@ -93,6 +93,18 @@ def test_the_mosaic_of_a_sensor_is_named(demosaicing):
     assert "mosaic" not in str(data_sheet(_system(sensor=optics.Sensor(), **bare), image_size=32))
 
 
+def test_the_noise_of_a_colour_matrix_is_named_beside_the_ratios_that_are_without_it():
+    bare = {"front_end": None, "codec": None, "classifier": None}
+    matrix = torch.tensor([[2.0, -1.0, 0.0], [0.0, 1.0, 0.0], [0.0, -0.6, 1.6]])
+    plain, corrected = (
+        data_sheet(_system(sensor=optics.Sensor(2000, colour_matrix=each), **bare), image_size=32)
+        for each in (None, matrix)
+    )
+    assert "  matrix       noise times 2.24, 1, 1.71, which the SNR below is" in str(corrected)
+    assert "noise times" not in str(plain)
+    assert corrected.light == plain.light
+
+
 def test_a_saturated_pixel_has_no_ratio():
     sensor = optics.Sensor(4000, gain=1.0)  # 1200 electrons at half, and 1023 codes
     sheet = data_sheet(_system(sensor=sensor), image_size=32)

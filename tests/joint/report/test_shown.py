@@ -125,7 +125,7 @@ def test_an_element_that_is_cut_off_is_spoken_of(tmp_path, undrawn):
     assert "Contrast of the lens at the sensor and through focus" in shown
     said = "".join(read.text)
     assert "With several places or wavelengths, also the best focus of each." in said
-    assert "the sensor's picture, restored, and what" in said
+    assert "the sensor's picture, restored (measurement), and what" in said
     assert "the MTF shown is that before deblurring" in said
     assert "% of the light falls outside of the window of 31 x 31 pixels" in said
     assert "where a pupil of 96 x 96 samples is too coarse" in said

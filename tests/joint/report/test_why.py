@@ -70,6 +70,23 @@ def test_scenes_of_a_linear_system_are_measured_as_light(undrawn):
     assert with_interval(*effect.within_class, "+.3f") in "".join(map(str, found))
 
 
+def test_a_slope_that_is_none_is_explained(undrawn):
+    class _First(torch.nn.Module):
+        def forward(self, image):
+            return image.new_tensor([1.0, 0, 0, 0, 0, 0, 0]).expand(len(image), 7)
+
+    scenes = classify.LesionPhantom(60, 32, seed=1, balance=1.0)
+    system = joint.ImagingSystem(classifier=_First())  # each class is all right or all wrong
+    found = "".join(map(str, contrast_decides(
+        SimpleNamespace(report=True),
+        Scenes(system, scenes, scenes),
+        Measuring(quick=True, resamples=RESAMPLES),
+    )))  # fmt: skip
+    assert "No slope (–): the pictures are too few or too alike to fit one." in found
+    there = [name for name, count in zip(scenes.classes, scenes.counts, strict=True) if count]
+    assert f"all right or all wrong: {', '.join(there)}." in found
+
+
 def test_whether_the_contrast_of_grey_scenes_decides_is_asked_without_colours(undrawn):
     scenes = classify.LesionPhantom(60, 32, seed=1, balance=1.0, wavelengths=(550e-9,))
     torch.manual_seed(0)

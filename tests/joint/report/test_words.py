@@ -75,6 +75,12 @@ from joint.report.words import configuration_words
         ),
         ({"front_end": joint.LensConfig(singlet="f2")}, "front end", "a singlet of f2"),
         (
+            {"front_end": joint.CompoundConfig(focus=float("inf"), centre=2e-5, air=1e-5)},
+            "front end",
+            "focused on infinity, glass on the axis of at least 0.02 mm, air before glass or the "
+            "sensor of at least 0.01 mm",
+        ),
+        (
             {
                 "front_end": joint.LensConfig(
                     colour={"filters": "learned", "lamps": "fixed", "patterns": 2}
@@ -155,6 +161,20 @@ from joint.report.words import configuration_words
             {"sensor": joint.SensorConfig(trainable_gain=True, gain=3)},
             "sensor",
             "learned gain (3 electrons/DN before training)",
+        ),
+        (
+            {"sensor": joint.SensorConfig(colour_matrix=(2.0, -1.0, 0.5, 0.5))},
+            "sensor",
+            "noise, colour matrix 2 -1 0.5 0.5",
+        ),
+        (
+            {
+                "sensor": joint.SensorConfig(
+                    colour_matrix=(2.0, -1.0, 0.5, 0.5), trainable_colour_matrix=True
+                )
+            },
+            "sensor",
+            "noise, learned colour matrix (2 -1 0.5 0.5 before training)",
         ),
         ({"sensor": joint.NoneConfig()}, "sensor", "none: the scene is read without noise"),
         ({"codec": joint.JPEGConfig(quality=7)}, "codec", "jpeg, quality 7, subsampling 4:2:0"),

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shutil
+import zlib
 from contextlib import nullcontext
 
 import pytest
@@ -276,7 +277,7 @@ def test_a_flipped_bit_in_a_weight_is_found(written, tmp_path):
 
 def test_a_head_is_read_without_a_tensor(written, tmp_path, monkeypatch):
     expected = joint.load_checkpoint(written[0])[1]
-    monkeypatch.setattr(joint.saved.checkpoint, "_checksum", None)
+    monkeypatch.setattr(zlib, "crc32", None)
     assert load_head(str(written[0])) == expected
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(written[0].read_bytes()[:-1])

@@ -22,6 +22,11 @@ LIGHT = Axis(path="system.sensor.photons", values=(50, 300, 2000))
 CAMERA = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
 
 
+def _bent(number):
+    """An axis of the first surface of a lens, by its radius or its curvature."""
+    return Axis(path=f"system.front_end.surfaces.0.{number}", values=(20.0, 30.0))
+
+
 def test_a_run_is_the_base_with_the_choices_and_the_seed():
     size = Axis(path="system.front_end.kernel_size", values=(3, 5))
     study = Study(axes={"size": size, "camera": Axis(path="system.front_end", values=(
@@ -160,7 +165,11 @@ def test_constraints_that_leave_nothing_are_refused():
         ({"axes": {}}, "at least 1 item"),
         ({"axes": {"a b": LIGHT}}, "an axis is named by one word, not 'a b'"),
         ({"axes": {"a": Axis(path="system.photons", values=(1,))}}, "'system.sensor.photons'"),
-        ({"axes": {"a": LIGHT, "b": LIGHT}}, "two axes set system.sensor.photons"),
+        ({"axes": {"a": LIGHT, "b": LIGHT}}, "two axes set system.sensor.photons; make them one"),
+        (
+            {"axes": {"r": _bent("radius"), "c": _bent("curvature")}},
+            r"surfaces\.0\.curvature, to which a radius is converted; make them one",
+        ),
         ({"axes": {"a": LIGHT}, "seeds": ()}, "at least 1 item"),
         ({"axes": {"a": LIGHT}, "seeds": (3, -1)}, r"from 0 to 2\*\*63 - 1, not -1"),
         ({"axes": {"a": LIGHT}, "seeds": (2**63,)}, "not 9223372036854775808"),
@@ -372,6 +381,16 @@ def test_a_wrong_file_is_told_with_its_place(tmp_path, change, message):
 def test_files_that_are_none(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*missing.json: No such file"):
         load_study(tmp_path / "missing.json")
+    wants = (
+        r"Name a study file, a \.toml or \.json .* also takes the folder that an earlier one wrote"
+    )
+    with pytest.raises(ConfigError, match=wants):
+        load_study(tmp_path / "missing.json")
+    (tmp_path / "sizes.toml").write_text("[edge.small]\nseeds = [0]\n[rate]\n")
+    with pytest.raises(
+        ConfigError, match=r"sizes\.toml is no study file, .*axes.*: it has edge, rate$"
+    ):
+        load_study(tmp_path / "sizes.toml")
     (tmp_path / "a.json").write_bytes(b"\xff{")
     with pytest.raises(ConfigError, match="is not JSON"):
         load_study(tmp_path / "a.json")

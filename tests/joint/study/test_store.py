@@ -85,6 +85,15 @@ def test_what_is_no_study_is_told(tmp_path, content, message):
         open_study(tmp_path)
 
 
+def test_a_file_is_told_from_the_folder_of_a_study(tmp_path):
+    (tmp_path / "edge.toml").touch()
+    message = (
+        r"edge\.toml is a file, not the folder of a study: .* edge\.toml --output FOLDER trains"
+    )
+    with pytest.raises(StudyError, match=message.replace("* edge", "*edge")):
+        open_study(tmp_path / "edge.toml")
+
+
 @pytest.mark.parametrize("number", [99, -1, "0"])
 def test_a_run_of_no_design_is_told(ledger, number):
     path = ledger.folder / "study.json"

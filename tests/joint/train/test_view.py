@@ -100,14 +100,6 @@ def _w3c_saturate(s):
     )
 
 
-def _w3c_hue_rotate(angle):
-    first = [[0.213, 0.715, 0.072]] * 3
-    cos = [[0.787, -0.715, -0.072], [-0.213, 0.285, -0.072], [-0.213, -0.715, 0.928]]
-    sin = [[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.715, 0.072]]
-    parts = [np.array(part) for part in (first, cos, sin)]
-    return parts[0] + math.cos(angle) * parts[1] + math.sin(angle) * parts[2]
-
-
 def _through(matrix, images):
     return np.einsum("ij,bjhw->bihw", matrix, images.numpy())
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import optics
+from optics.front_end import check_scene
 from optics.imaging.psf_imaging import PSFImaging
 
 
@@ -16,7 +17,7 @@ class _Shifted(PSFImaging):
         return self._of_each(torch.eye(3)[1].expand(1, 1, 3) * torch.eye(3)[2][:, None] * 0.5)
 
     def forward(self, scene):
-        self._check_scene(scene)
+        check_scene(scene, self.in_channels)
         return self.lit(self.placed(scene).roll(1, -1))
 
     def throughput(self):

@@ -277,7 +277,11 @@ def test_it_is_json_and_text():
         ({"shares": (-0.5,)}, "between 0 and 1"),
         ({"shares": ()}, "at least one"),
         ({"frequency": [math.nan]}, "frequency must be finite"),
-        ({"distance": 0.0}, "distance must be metres other than 0"),
+        ({"frequency": [1e4, -1e4]}, "frequency must be 0 or more, in cycles/m; it .* -10000"),
+        (
+            {"distance": [0.4, 0.0]},
+            r"other than 0, where the lens itself stands, not \[0\.4, 0\.0\]",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):

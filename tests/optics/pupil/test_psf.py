@@ -304,7 +304,10 @@ def test_single_precision_and_autocast():
         ({"pixel_pitch": -1e-6}, "pixel_pitch must be positive and finite, in metres"),
         ({"incident_power": 0.0}, "incident_power must be positive"),
         ({"size": 0}, r"size must be \(H, W\).* of at least 1 sample"),
-        ({"size": 2000}, "the pupil is undersampled: .* the PSF repeats every"),
+        (
+            {"size": 2000},
+            "the pupil is undersampled: .* the PSF repeats every .* the pupil_size of",
+        ),
         (
             {"size": 2000, "wavelength": torch.tensor(_LAMBDA)},
             "the pupil is undersampled: .* the PSF repeats every",

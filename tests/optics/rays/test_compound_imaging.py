@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import optics
-from optics.rays.compound_imaging import _fields_of
+from optics.rays.compound_imaging import _fields_of, compound_pupil_in
 from optics.rays.ray_aiming import aimed
 from optics.wave.zernike import zernike_at
 
@@ -147,6 +147,55 @@ def test_a_camera_of_it_has_the_distortion_and_the_light_of_the_lens():
     assert "CompoundPupil" in repr(camera)
 
 
+def test_a_picture_beside_the_focus_is_not_distorted_by_its_size():
+    # Focused far away, with the scene near: the image is 1.7 % smaller than that in focus.
+    surfaces = lenses.mounted()
+    far = float(optics.first_order(surfaces, wavelength=550e-9).image_distance)
+    surfaces = [*surfaces[:-1], surfaces[-1]._replace(thickness=far)]
+    lens = optics.CompoundLens(surfaces, wavelength=550e-9, object_distance=3.0)
+    camera = optics.compound_imaging(
+        lens, picture=81, pixel_pitch=50e-6, wavelengths=(550e-9,), psf_size=3, rank=4, places=2,
+        pupil_size=64, oversample=19,
+    )  # fmt: skip
+    scene = torch.zeros(1, 1, 81, 81)
+    columns = torch.arange(81.0)
+    scene[..., 60:63] = 1.0  # a line 21 pixels beside the middle
+    row = camera.projection(scene)[0, 0, 40]
+    assert float((row * columns).sum() / row.sum()) == pytest.approx(61.0, abs=0.02)
+    # The lens has hardly any there.
+    assert float(camera.projection.radial.abs().max()) < 2e-3
+
+
+def test_a_stop_wider_than_the_rims_is_told():
+    surfaces = optics.set_stop(lenses.mounted(), wavelength=550e-9, f_number=1.5)
+    wide = optics.CompoundLens(surfaces, wavelength=550e-9)
+    told = r"^rims cut off \d+% and no rays reach \d+% of the stop on the axis.*f/1\.5: give"
+    with pytest.warns(UserWarning, match=told):
+        _pupil(wide, picture=(4, 4))
+    narrow = [surface._replace(semi_diameter=3.5e-3) for surface in lenses.cooke()[:1]]
+    told = r"^rims cut off \d+% of the stop on the axis.*f/5: give"
+    with pytest.warns(UserWarning, match=told):
+        _pupil(optics.CompoundLens([*narrow, *lenses.cooke()[1:]], wavelength=550e-9))
+
+
+def test_a_stop_that_rays_do_not_reach_is_told_to_be_no_fault_of_rims():
+    # Total reflection behind the ball keeps rays from so wide a stop; there is no rim.
+    ball = [
+        optics.Surface(1 / 1e-3, 1.9e-3, 1.5),
+        optics.Surface(-1 / 1e-3, 0.1e-3),
+        optics.Surface(0.0, 0.5e-3, semi_diameter=0.8e-3, stop=True),
+    ]
+    lens = optics.CompoundLens(ball, wavelength=550e-9)
+    with pytest.warns(UserWarning, match="^no rays reach 94% of the stop on the axis"):
+        _pupil(lens, picture=(4, 4), pixel_pitch=4e-6)
+
+
+def test_a_lens_whose_rims_hold_its_light_is_built_without_a_warning(recwarn):
+    mounted = optics.CompoundLens(lenses.mounted(), wavelength=550e-9)
+    _pupil(mounted, picture=(4, 4))
+    assert not recwarn.list
+
+
 def _light_at(lens, height, wavelength):
     """Illumination of a height in the image, over that of the axis."""
     heights = torch.tensor([0.0, height], dtype=torch.float64)
@@ -185,6 +234,9 @@ def test_a_camera_of_narrow_rims_has_the_light_that_they_leave():
         ({"heights": 1}, ValueError, "heights must be a whole number of at least 2"),
         ({"places": 1}, ValueError, "two or more along each side"),
         ({"wavelengths": (550.0,)}, ValueError, "550 nm are 550e-9"),
+        ({"wavelengths": ()}, ValueError, "wavelengths must be several in a row, not (0,)"),
+        ({"wavelengths": 550e-9}, ValueError, "wavelengths must be several in a row, not ()"),
+        ({"wavelengths": "550e-9"}, TypeError, "wavelengths must be numbers or a Tensor"),
     ],
 )
 def test_a_pupil_that_is_none_is_refused(options, error, told):
@@ -498,6 +550,7 @@ def test_a_state_of_another_pupil_is_refused(f_number, pitch, picture, light):
     assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore:rims cut off 60%")
 def test_a_state_of_a_lens_with_other_rims_leaves_the_openings_as_they_were():
     own = _pupil()
     rims = [surface._replace(semi_diameter=3.5e-3) for surface in lenses.cooke()[:1]]
@@ -628,3 +681,10 @@ def test_a_pupil_has_the_light_of_an_even_beam_or_of_even_direction_cosines(
     assert len(place) > 10_000
     wanted = float(place[:, 1].mean()), *place.var(0).flip(0).tolist()
     assert found == pytest.approx(wanted, abs=1.5e-3)
+
+
+def test_a_traced_lens_is_found_wherever_it_is():
+    element = _pupil()
+    assert compound_pupil_in(element) is element
+    assert compound_pupil_in(torch.nn.Sequential(torch.nn.Flatten(), element)) is element
+    assert compound_pupil_in(optics.LearnedKernel()) is None

@@ -46,10 +46,46 @@ def test_distortion_is_that_of_optiland():
     chief = [lenses.COOKE_RAYS[0.55, field][0][0] for field in (0, 14, 20)]
     chief = torch.tensor(chief, dtype=torch.float64) * 1e-3
     torch.testing.assert_close(found.heights[:, 0], chief, rtol=0, atol=1e-12)
-    ideal = 49.999783071431914e-3 * torch.tensor(fields, dtype=torch.float64).tan()
-    torch.testing.assert_close(found.ideal, ideal, rtol=1e-12, atol=0)
-    torch.testing.assert_close(found.distortion[1:], (chief / ideal - 1)[1:])
+    # As its Distortion: of a real chief ray so near the axis that it has none. The image lies
+    # 0.2 mm before the paraxial one, where the focal length of 49.99978 mm says 0.4 % more.
+    tiny = optics.lens_image(surfaces, fields=[1e-6], wavelengths=[550e-9])
+    scale = float(tiny.heights) / math.tan(1e-6)
+    assert scale == pytest.approx(49.999783071431914e-3, rel=5e-3)
+    ideal = scale * torch.tensor(fields, dtype=torch.float64).tan()
+    torch.testing.assert_close(found.ideal, ideal, rtol=1e-10, atol=0)
+    torch.testing.assert_close(found.distortion[1:], (chief / ideal - 1)[1:], rtol=1e-6, atol=1e-9)
     assert float(found.distortion[0]) == 0
+
+
+@pytest.mark.parametrize("object_distance", [math.inf, 1.0])
+def test_an_image_beside_the_focus_has_another_size_and_no_distortion(object_distance):
+    # A thin lens with its stop: chief rays go straight on, whatever the sensor's distance.
+    thin = [
+        optics.Surface(1 / 50e-3, 0.0, 1.5, 1e-3, stop=True),
+        optics.Surface(-1 / 50e-3, 60e-3),
+    ]
+    field = [1e-5, 0.01]
+    light = {"wavelengths": [550e-9], "object_distance": object_distance}
+    found = optics.lens_image(thin, fields=field, **light)
+    far = math.isinf(object_distance)
+    straight = [60e-3 * (math.tan(each) if far else -each / object_distance) for each in field]
+    assert found.ideal.tolist() == pytest.approx(straight, rel=1e-12)
+    assert float(found.distortion.abs().max()) < 1e-4
+    # In the paraxial image it is the focal length, or the magnification.
+    first = optics.first_order(thin, wavelength=550e-9, object_distance=object_distance)
+    thin[-1] = thin[-1]._replace(thickness=float(first.image_distance))
+    found = optics.lens_image(thin, fields=field, **light)
+    scale = float(first.focal_length if far else first.magnification)
+    ideal = [scale * (math.tan(each) if far else each) for each in field]
+    assert found.ideal.tolist() == pytest.approx(ideal, rel=1e-12)
+
+
+def test_a_window_has_a_size_of_its_image_too():
+    window = [optics.Surface(0.0, 1e-3, 1.5, 2e-3, stop=True), optics.Surface(0.0, 10e-3)]
+    found = optics.lens_image(window, fields=[0.0, 0.1], wavelengths=[550e-9])
+    way = 10e-3 + 1e-3 / 1.5
+    assert found.ideal.tolist() == pytest.approx([0.0, way * math.tan(0.1)], rel=1e-12)
+    assert float(found.distortion[1]) == pytest.approx(0.0, abs=1e-3)
 
 
 def test_polynomials_are_the_wavefront_at_any_point_of_the_stop():

@@ -162,6 +162,63 @@ def test_bad_input_is_refused(call, told):
     assert told in str(found.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"f_number": "5"}, "f_number must be one number, not '5'"),
+        ({"f_number": True}, "f_number must be one number, not True"),
+        ({"entrance_diameter": [1e-2]}, "entrance_diameter must be one number, not"),
+    ],
+)
+def test_a_stop_of_what_is_no_number_is_refused(given, told):
+    with pytest.raises(TypeError) as found:
+        optics.set_stop(lenses.cooke(), wavelength=_LIGHT, **given)
+    assert told in str(found.value)
+
+
+def test_surfaces_without_power_have_no_f_number():
+    flat = [optics.Surface(0.0, 1e-2, 1.5, stop=True), optics.Surface(0.0, 1e-2)]
+    with pytest.raises(ValueError, match=r"no stop makes f/4 of .* give entrance_diameter"):
+        optics.set_stop(flat, wavelength=_LIGHT, f_number=4.0)
+    stop = optics.set_stop(flat, wavelength=_LIGHT, entrance_diameter=1e-2)[0]
+    assert stop.semi_diameter == pytest.approx(5e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "distance", "told"),
+    [
+        ({"f_number": 4.0}, math.inf, r"f/4 of .* stop lies in the image of the object: give"),
+        ({"entrance_diameter": 1e-3}, math.inf, r"an entrance pupil of 0\.001 m of .* at infinity"),
+        ({"entrance_diameter": 1e-3}, 40e-3, r"an entrance pupil of .*: give f_number"),
+    ],
+)
+def test_a_stop_in_the_rear_focus_has_no_size_that_is_asked_for(size, distance, told):
+    # Its entrance pupil is at infinity; an object there would have its image in the stop.
+    thin = [
+        optics.Surface(1 / 20e-3, 0.0, 1.5),
+        optics.Surface(-1 / 20e-3, 20e-3),
+        optics.Surface(0.0, 20e-3, stop=True),
+    ]
+    with pytest.raises(ValueError, match=told):
+        optics.set_stop(thin, wavelength=_LIGHT, object_distance=distance, **size)
+    # Of an object nearby it has an f-number: cones go from the stop to an image 20 mm behind it.
+    stop = optics.set_stop(thin, wavelength=_LIGHT, object_distance=40e-3, f_number=4.0)[-1]
+    assert stop.semi_diameter == pytest.approx(20e-3 / 8)
+
+
+@pytest.mark.parametrize(
+    ("field", "distance", "told"),
+    [
+        (20.0, math.inf, r"up to 20: 20 degrees are math\.radians\(20\)"),
+        (math.nan, math.inf, "field must be finite"),
+        (math.inf, 0.3, "field must be finite"),
+    ],
+)
+def test_seidel_sums_of_a_field_that_is_none_are_refused(field, distance, told):
+    with pytest.raises(ValueError, match=told):
+        optics.seidel_sums(lenses.cooke(), wavelength=_LIGHT, field=field, object_distance=distance)
+
+
 def test_a_telescope_has_no_focus_and_a_telecentric_lens_no_exit_pupil():
     flat = [optics.Surface(0.0, 1e-2, 1.5, 1e-3, stop=True), optics.Surface(0.0, 1e-2)]
     assert float(optics.first_order(flat, wavelength=_LIGHT).focal_length) in (math.inf, -math.inf)

@@ -63,6 +63,7 @@ def test_a_glass_of_two_numbers_has_them():
         ({"index_error": 0.33}, ValueError, "index_error of surface 0 must be 0 in air, not 0.33"),
         ({"index_error": 0.33, "material": 1.0}, ValueError, "must be 0 in air"),
         ({"material": [1.5]}, TypeError, "None for air"),
+        ({"material": (1.5, True)}, TypeError, "surface 0 must be a name of optics.MATERIALS"),
         ({"semi_diameter": 0.0}, ValueError, "semi_diameter of surface 0 must be positive"),
         ({"aspheric": "1"}, TypeError, "aspheric of surface 0 must be a sequence"),
         ({"aspheric": torch.zeros(1, 2)}, ValueError, "must be [K], a4, a6"),
@@ -72,6 +73,23 @@ def test_a_glass_of_two_numbers_has_them():
 def test_what_is_no_surface_is_refused_by_its_number_and_field(surface, error, told):
     with pytest.raises(error) as found:
         optics.surface_sag(optics.Surface(**surface), torch.zeros(1))
+    assert told in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("material", "error", "told"),
+    [
+        (True, TypeError, "material must be a name of optics.MATERIALS, an index, (n_d, V_d)"),
+        ((True, 30.0), TypeError, "or None for air, not (True, 30.0)"),
+        ((1.5, True), TypeError, "or None for air, not (1.5, True)"),
+        ((1.5,), TypeError, "material must be (n_d, V_d), not (1.5,)"),
+        (7.0, ValueError, "material must have an index from 1 to 5"),
+        ((1.5, 0.0), ValueError, "an Abbe number above 0, not (1.5, 0.0)"),
+    ],
+)
+def test_what_is_no_glass_has_no_index(material, error, told):
+    with pytest.raises(error) as found:
+        optics.glass_index(material, 550e-9)
     assert told in str(found.value)
 
 

@@ -694,6 +694,139 @@ def test_the_channel_that_is_full_is_named():
     assert (ranged.photon_range, ranged.photons) == ((500, 1000), 1000)
 
 
+# A camera's colours to sRGB; rows sum to 1.
+_MATRIX = torch.tensor([[1.9, -0.8, -0.1], [-0.3, 1.5, -0.2], [0.2, -0.7, 1.5]])
+
+
+@pytest.mark.parametrize("exposures", [1, 2])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"cfa": "rggb"},
+        {"cfa": "grbg", "demosaicing": "malvar"},
+        {"quantum_efficiency": _RGB, "white_balance": True},
+        {"cfa": "rggb", "quantum_efficiency": _RGB, "white_balance": True, "black_level": 0.25},
+        {"binning": 2, "bit_depth": 8, "black_level": 16},
+    ],
+)
+def test_colours_are_corrected_last_in_each_exposure(options, exposures):
+    given = {"read_noise": 4.0, "bit_depth": None} | options
+    light = torch.rand(2, 3 * exposures, 8, 8, generator=_generator(), dtype=torch.float64)
+    plain, corrected = (
+        optics.Sensor(1000, colour_matrix=matrix, **given)(
+            light, exposures=exposures, generator=_generator(1)
+        )
+        for matrix in (None, _MATRIX)
+    )
+    for each in range(exposures):
+        part = slice(3 * each, 3 * each + 3)
+        expected = np.einsum("kc,bchw->bkhw", _MATRIX.double().numpy(), plain[:, part].numpy())
+        np.testing.assert_allclose(corrected[:, part], expected, rtol=1e-12, atol=1e-12)
+    assert corrected.dtype == torch.float64
+    assert corrected.min() < 0  # out of the gamut: clipped in a picture, not here
+
+
+@pytest.mark.parametrize("options", [{}, {"full_well": 450, "gain": 1000.0}])
+def test_white_stays_white_behind_a_colour_matrix_also_where_it_saturates(options):
+    sensor = optics.Sensor(
+        1000, quantum_efficiency=_RGB, white_balance=True, colour_matrix=_MATRIX, **_EXACT | options
+    )
+    full = 0.45 if options else 1.0
+    slope = 0.55 if options else 1.0
+    for level in (0.0, 0.2, 0.7, 1.0, 5.0):
+        read = sensor(torch.full((1, 3, 2, 2), level, dtype=torch.float64))
+        expected = min(slope * level, full)
+        torch.testing.assert_close(read, torch.full_like(read, expected), rtol=1e-6, atol=1e-7)
+
+
+def test_a_black_level_is_not_in_the_corrected_colours():
+    # Rows that do not sum to 1 would show a black level that was left in.
+    sensor = optics.Sensor(
+        1000, black_level=64, read_noise=4, colour_matrix=3 * _MATRIX, shot_noise="none"
+    )
+    dark = sensor(torch.zeros(1, 3, 200, 200), generator=_generator())
+    noise = (4**2 + sensor.gain**2 / 12) ** 0.5 / (sensor.gain * (1023 - 64))
+    spread = 3 * noise * _MATRIX.norm(dim=1)
+    assert (dark.mean((0, 2, 3)).abs() < 4 * spread / 200).all()
+    assert torch.allclose(dark.std((0, 2, 3)), spread, rtol=0.02)
+
+
+def test_a_colour_matrix_is_learned_by_the_parameter_that_is_given():
+    matrix = torch.nn.Parameter(torch.eye(3))
+    sensor = optics.Sensor(1e5, cfa="rggb", bit_depth=None, colour_matrix=matrix)
+    assert dict(sensor.named_parameters()) == {"colour_matrix": matrix}
+    assert sensor.colour_matrix is matrix
+    assert "colour_matrix=learned" in repr(sensor)
+    light = 0.2 + 0.6 * torch.rand(4, 3, 8, 8, generator=_generator())
+    wanted = optics.mix_colours(optics.Sensor(1e5, cfa="rggb", **_EXACT)(light), _MATRIX)
+    optimiser = torch.optim.Adam([matrix], lr=0.05)
+    for step in range(300):
+        loss = (sensor(light, generator=_generator(step)) - wanted).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert torch.allclose(matrix.detach(), _MATRIX, atol=0.05)
+
+
+def test_a_colour_matrix_is_a_part_of_the_state():
+    sensor = optics.Sensor(colour_matrix=_MATRIX)
+    assert not list(sensor.parameters())
+    assert "colour_matrix=given" in repr(sensor)
+    other = optics.Sensor(colour_matrix=torch.eye(3))
+    other.load_state_dict(sensor.state_dict())
+    assert torch.equal(other.colour_matrix, _MATRIX)
+    assert "colour_matrix" not in repr(optics.Sensor()) + str(optics.Sensor().state_dict())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"colour_matrix": [[1.0]]}, TypeError, "colour_matrix must be a Tensor"),
+        (
+            {"colour_matrix": torch.rand(3, 4)},
+            ValueError,
+            r"\[C, C\], from the C channels of the sensor to as many, not .* \[3, 4\]: with "
+            r"another matrix, multiply the picture behind the sensor, mix_colours",
+        ),
+        ({"colour_matrix": torch.eye(3).long()}, ValueError, "must be floating point"),
+        ({"colour_matrix": _MATRIX / 0}, ValueError, "colour_matrix must be finite"),
+        (
+            {"colour_matrix": torch.nn.Parameter(_MATRIX) / 2},
+            ValueError,
+            r"is computed from what is trained.*give matrix.detach\(\), or nn.Parameter",
+        ),
+        (
+            {"colour_matrix": _MATRIX, "cfa": "rggb", "demosaicing": "packed"},
+            ValueError,
+            "needs all colours of each pixel, but demosaicing='packed' returns the mosaic",
+        ),
+        (
+            {"colour_matrix": torch.eye(4), "cfa": "rggb"},
+            ValueError,
+            r"colour_matrix is \[4, 4\], but the sensor has 3 channels: give \[3, 3\]",
+        ),
+        (
+            {"colour_matrix": _MATRIX, "quantum_efficiency": (0.3, 0.4)},
+            ValueError,
+            "the sensor has 2 channels",
+        ),
+    ],
+)
+def test_a_colour_matrix_has_to_fit(options, error, message):
+    with pytest.raises(error, match=message):
+        optics.Sensor(**options)
+
+
+@pytest.mark.parametrize(("shape", "exposures"), [((1, 4, 2, 2), 1), ((1, 3, 2, 2), 3), ((3,), 1)])
+def test_a_picture_without_the_channels_of_a_colour_matrix_is_refused(shape, exposures):
+    with pytest.raises(
+        ValueError,
+        match=rf"colour_matrix is \[3, 3\], for pictures \[B, {exposures} exposures \* 3",
+    ):
+        optics.Sensor(colour_matrix=_MATRIX)(torch.rand(shape), exposures=exposures)
+
+
 def test_several_quantum_efficiencies_are_as_exact_as_one():
     given = {"photons": 1e3, "read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
     picture = torch.rand(1, 3, 4, 4, dtype=torch.float64) * 0.3
@@ -926,6 +1059,7 @@ def test_what_a_black_level_helps_is_averaged_before_it_is_clipped():
             "white_balance": True,
             "black_level": 8,
         },
+        {"colour_matrix": torch.eye(3) + 0.3 * torch.eye(3).roll(1, 0), "black_level": 8},
     ],
 )
 @pytest.mark.parametrize("exposures", [1, 2])

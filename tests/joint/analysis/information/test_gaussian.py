@@ -234,6 +234,9 @@ def test_sensors_of_unknown_noise_are_refused(lesions):
     woven = optics.Sensor(100, cfa="rggb", bit_depth=None)
     with pytest.raises(ValueError, match="noise in common: give cfa=None"):
         sensor_information(joint.ImagingSystem(sensor=woven), lesions)
+    mixed = optics.Sensor(100, colour_matrix=torch.eye(3), bit_depth=None)
+    with pytest.raises(ValueError, match="give colour_matrix=None, which has as much"):
+        sensor_information(joint.ImagingSystem(sensor=mixed), lesions)
     packed = optics.Sensor(100, cfa="rggb", demosaicing="packed", bit_depth=None)
     with pytest.raises(ValueError, match="not counted value by value: give cfa=None"):
         sensor_information(joint.ImagingSystem(sensor=packed), lesions)

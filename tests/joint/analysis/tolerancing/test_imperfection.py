@@ -6,7 +6,7 @@ import torch
 import joint
 import optics
 from joint.analysis import Imperfection, wavefront_error, zernike_error
-from joint.analysis.tolerancing.imperfection import diameter_of, pupil_of
+from joint.analysis.tolerancing.imperfection import diameter_of, in_any_direction, pupil_of
 from joint.analysis.tolerancing.perturbation import KINDS, perturbed
 
 _STEP = 2.5e-3 / 64
@@ -111,3 +111,15 @@ def test_the_diameter_is_that_of_the_rim_whatever_is_dark_or_grey_within():
 def test_the_disk_holds_the_corners():
     square = optics.rectangular_aperture(129, height=60.0, width=80.0, spacing=1.0)
     assert diameter_of(_pupil(aperture=square)) == pytest.approx(100 * _STEP, abs=_STEP)
+
+
+def test_every_direction_from_the_axis_is_as_likely():
+    x, y = Imperfection("x", "m"), Imperfection("y", "m")
+    shared, drawing = in_any_direction(x, y), torch.Generator().manual_seed(0)
+    drawn = [shared(2.0, drawing) for _ in range(2000)]
+    places = torch.tensor([(each[x], each[y]) for each in drawn], dtype=torch.float64)
+    torch.testing.assert_close(places.norm(dim=1), torch.full((2000,), 2.0, dtype=torch.float64))
+    # Uniform: of an even share in each eighth, chi squared of 7 degrees is above 24.3 once in 1000.
+    eighth = torch.atan2(places[:, 1], places[:, 0]).div(torch.pi / 4).floor().long() + 4
+    counts = torch.bincount(eighth.clamp(0, 7), minlength=8).double()
+    assert float(((counts - 250) ** 2 / 250).sum()) < 24.3

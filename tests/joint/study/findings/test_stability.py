@@ -156,6 +156,8 @@ def test_elements_of_other_kinds_are_not_compared():
     assert set(found.clusters[:2]).isdisjoint(found.clusters[2:])
     with pytest.raises(ValueError, match="9 surrogates are too few for their spread"):
         _judge(first, surrogates=9)
+    with pytest.raises(ValueError, match="seed must be a whole number, not True"):
+        _judge(first, seed=True)
 
 
 def test_nothing_is_an_empty_atlas():
