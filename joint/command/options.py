@@ -28,7 +28,6 @@ from joint.saved.folder import (
     BEST_FILE,
     CHECKPOINT_FILE,
     CONFIG_FILE,
-    RESULT_FILE,
     RunFolder,
     summarise_run,
 )
@@ -188,13 +187,8 @@ def check_trained(folder: Path) -> None:
     """
     check_run_folder(folder)
     found = summarise_run(folder)
-    if found.state == "done":
-        return
-    if not RunFolder(folder).has_checkpoint():  # of a copy of some files, nothing tells how far
-        caution(
-            f"{folder} has neither {RESULT_FILE} nor {CHECKPOINT_FILE}: nothing tells whether its "
-            "run is done. Copy run folders as a whole"
-        )
+    # A copy of the configuration and the weights alone, as for a camera, does not tell how far.
+    if found.state == "done" or not RunFolder(folder).has_checkpoint():
         return
     again = shlex.join(["lens2label", "train", "--output", str(folder), "--resume"])
     now = f"It is trained by {found.note}" if found.state == "running" else f"To finish it: {again}"

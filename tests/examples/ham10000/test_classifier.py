@@ -67,7 +67,7 @@ def test_one_run_splits_by_lesion_and_reports_both_taus(example, tmp_path, capsy
     (run,) = example.main(options)
     printed = capsys.readouterr().out
     assert run.name == "resnet_s-none-0"
-    assert "0.0% of the test images share their lesion with training" in printed
+    assert "0.0% of the test pictures share their lesion with training" in printed
     _check(options, run, printed)
     assert not (tmp_path / "out" / "table.md").exists()
 

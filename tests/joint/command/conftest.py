@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from drawn import drawn_once  # noqa: F401 - a fixture
+from phantoms import drawn_once  # noqa: F401 - a fixture
 from PIL import Image
 
 # The small studies, for the commands of studies.

@@ -1,6 +1,6 @@
 import pytest
-from drawn import drawn_once  # noqa: F401 - a fixture
 from pages import RESAMPLES, Page, train
+from phantoms import drawn_once  # noqa: F401 - a fixture
 
 from joint.report import report_html
 
