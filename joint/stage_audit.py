@@ -219,8 +219,10 @@ def _of_front_end(stage: FrontEnd, pictures: Tensor, seed: int) -> _Asked:
         even = made(torch.ones(1, *pictures.shape[1:])).double().mean(1)[0] * stage.exposures
         rows, columns = even.shape
         inside = even[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4]
-        # A border reaches far into a small picture, and not to its middle; a pattern has no middle.
-        shares = [float(inside.mean()), float(even[rows // 2, columns // 2])]
+        # A border reaches far into a small picture, and not to its middle; a pattern has no middle,
+        # and what varies over the field is said of the whole of it.
+        middle = even[rows // 2, columns // 2]
+        shares = [float(inside.mean()), float(middle), float(even.mean())]
         if all(abs(share - told) > _LIGHT * max(told, share) for share in shares):
             raise _Broken(
                 f"{told:.4g}, but {shares[0]:.4g} of the light of a uniform scene of {height} x "

@@ -110,7 +110,8 @@ def export_plate(
         ``PATH_phase.csv`` are written; an ending ``.tif`` or ``.csv`` is dropped.
     spacing : float, metres
         Sampling interval; an element has its own. In the Fourier plane of a 4f system of focal
-        length f it is ``wavelength * f / (P * pixel_pitch)`` for a filter of P samples.
+        length f it is ``wavelength * f / (P * pixel_pitch)`` for a filter of P x P samples; one
+        that is not square has two intervals, and is refused.
     wavelength : float, metres, optional
         Wavelength of the phase. By default the ``design_wavelength`` of an element that has one; it
         is required for other elements whose transmission depends on it.
@@ -128,9 +129,9 @@ def export_plate(
         one number, or is a parameter.
     ValueError
         For a transmission that is not ``[H, W]`` and finite, or with |t| > 1, as a plate is
-        passive; for a spacing or a wavelength that is missing or not positive, or a spacing given
-        for an element; for a wavelength that is not within 1e-9 to 1e-2 metres, or the ending of
-        another format.
+        passive; for a filter that is not square; for a spacing or a wavelength that is missing or
+        not positive, or a spacing given for an element; for a wavelength that is not within 1e-9 to
+        1e-2 metres, or the ending of another format.
     FileExistsError
         When a file exists already.
 
@@ -235,7 +236,16 @@ def _of(
     if isinstance(plate, Tensor):
         return plate, spacing, wavelength
     if isinstance(plate, FourierFilter):
-        return plate.transmission, spacing, wavelength
+        passed = plate.transmission
+        rows, columns = passed.shape
+        if rows != columns:
+            raise ValueError(
+                f"a FourierFilter of {rows} x {columns} samples has another sampling interval "
+                "along y than along x in the Fourier plane, and the files hold one: resample its "
+                "transmission to one interval and export that, or train a filter for square "
+                "pictures"
+            )
+        return passed, spacing, wavelength
     if not isinstance(plate, Element):
         raise TypeError(
             "plate must be a Tensor [H, W] of amplitude transmission, an Element or a "

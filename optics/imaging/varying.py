@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from optics.fourier import Boundary, convolve
 from optics.front_end import check_raw
@@ -275,9 +274,10 @@ def varying_blur(
     basis : Tensor ``[R, h, w]``, or ``[R, C, h, w]`` for one in each channel
         Eigen-PSFs; ``[B, R, (C,) h, w]`` if each picture has its own.
     weights : Tensor ``[R, P, Q]``, or ``[B, R, P, Q]``
-        Weights at places that span the picture from the first to the last pixel (a side of a single
-        pixel lies in the middle). They are interpolated bilinearly, so that the PSF of a point is a
-        weighted mean of those of the neighbouring places, and an error bound holds there too.
+        Weights at places that span the picture from border to border, half a pixel beyond the
+        centres of the outermost pixels. They are interpolated bilinearly, so that the PSF of a
+        point is a weighted mean of those of the neighbouring places, and an error bound holds there
+        too.
     boundary : str
         As in :func:`optics.convolve`.
 
@@ -308,19 +308,31 @@ def varying_blur(
         )
     if own and not scene.shape[0]:  # nothing to blur
         return scene
-    size = [scene.shape[-2], scene.shape[-1]]
-    places = weights.flatten(0, own)[:, None].to(scene.dtype)
-    # A side of one pixel lies in the middle, where aligned corners would take the first place.
-    alone = [1 if side == 1 else n for side, n in zip(size, weights.shape[-2:], strict=True)]
-    places = functional.interpolate(places, size=alone, mode="bilinear", align_corners=False)
-    maps = functional.interpolate(places, size=size, mode="bilinear", align_corners=True)
-    parts = scene[:, None] * maps.unflatten(0, weights.shape[:-2])
+    maps = weights.to(scene.dtype)
+    down, across = (
+        _shares(side, count, maps)
+        for side, count in zip(scene.shape[-2:], weights.shape[-2:], strict=True)
+    )
+    with full_precision(maps):
+        maps = down @ maps @ across.mT
+    parts = scene[:, None] * maps[..., None, :, :]
     kernels = basis if basis.ndim - own == 4 else basis.unsqueeze(-3)
     kernels = kernels.expand(*weights.shape[:-2], *parts.shape[2:3], *basis.shape[-2:])
     # Parts, and pictures with kernels of their own, as channels of one.
     flat = parts.flatten(1, 2).flatten(0, own)[None] if own else parts.flatten(1, 2)
     blurred = convolve(flat, kernels.flatten(0, own + 1), boundary=boundary)
     return blurred.reshape(parts.shape).sum(1)
+
+
+def _shares(side: int, places: int, like: Tensor) -> Tensor:
+    """Share of each place in the PSF of each pixel along a side, ``[side, places]``.
+
+    The first and the last place are on the borders of the picture, where the image height is that
+    of :func:`optics.wave.off_axis.place_heights`.
+    """
+    pixels = torch.arange(side, dtype=like.dtype, device=like.device) + 0.5
+    apart = pixels[:, None] * ((places - 1) / side) - torch.arange(places, device=like.device)
+    return (1 - apart.abs()).clamp_min(0)
 
 
 class VaryingImaging(PSFImaging):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from optics.constraint import bounded, bounded_raw
-from optics.quantity import as_real, check_tensor, one_number, whole_number
+from optics.quantity import as_real, check_tensor, full_precision, one_number, whole_number
 
 from .illumination import Illumination, weighted, within_reach
 
@@ -200,7 +200,8 @@ class ColourChannels(nn.Module):
         -------
         Tensor, scalar
         """
-        received = (self.matrix @ passed).sum()
+        with full_precision(passed):
+            received = (self.matrix @ passed).sum()
         if self.filters is None:
             return received
         return received / (self.filters.share * len(self.filters.raw))

@@ -296,8 +296,9 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
     """Log-likelihood of each picture's counts, given their means.
 
     It is ``sum n log x - x - log n!`` over all but the first dimension. Its gradient to the means,
-    ``n / x - 1``, is the score. Half precision is computed in float32. Means of 2**62 and more,
-    which are not drawn but returned as they are, contribute 0.
+    ``n / x - 1``, is the score. It is computed in float64, as the terms nearly cancel: each is
+    millions at 1e6 electrons, and their sum about -8. For half precision it is returned in float32.
+    Means of 2**62 and more, which are not drawn but returned as they are, contribute 0.
 
     Parameters
     ----------
@@ -324,13 +325,14 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
             "counts and electrons must be of one shape [B, ...], not "
             f"{tuple(counts.shape)} and {tuple(electrons.shape)}"
         )
-    counts, electrons = single(counts.detach()), single(electrons)
+    kept = single(electrons).dtype
+    counts, electrons = counts.detach().double(), electrons.double()
     # Too large counts equal their mean; for infinite light the difference would be NaN.
     certain = (counts == electrons) & (electrons >= _MOST_ELECTRONS)
     counts, electrons = torch.where(certain, 0, counts), torch.where(certain, 0, electrons)
     logarithm = electrons.clamp_min(_TINY).log()
     terms = counts * logarithm - _not_negative(electrons) - torch.lgamma(counts + 1)
-    return terms.flatten(1).sum(1) if terms.ndim > 1 else terms
+    return (terms.flatten(1).sum(1) if terms.ndim > 1 else terms).to(kept)
 
 
 def score_surrogate(

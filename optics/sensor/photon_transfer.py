@@ -327,7 +327,7 @@ def _clipped(mean: Tensor, variance: Tensor, low: float, high: float) -> tuple[T
     first = densities[0] - densities[1] + ends[0] * below + ends[1] * above
     second = 1 - below - above + ends[0] * densities[0] - ends[1] * densities[1]
     second = second + ends[0].square() * below + ends[1].square() * above
-    moved = mean + deviation * first
+    moved = (mean + deviation * first).clamp(low, high)  # on the end where no noise reaches it
     clipped = (second - first.square()).clamp_min(0) * deviation.square()
     return moved, clipped
 

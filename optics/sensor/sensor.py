@@ -30,6 +30,7 @@ from optics.quantity import (
     index_of,
     looked_at,
     one_number,
+    single,
 )
 
 from .converter import Converter
@@ -480,6 +481,7 @@ class Sensor(nn.Module):
         ----------
         irradiance : Tensor ``[B, C, H, W]``
             Irradiance on the pixels, behind a colour filter array if there is one; full scale 1.
+            Half precision is computed, and returned, in float32.
         exposures : int
             Number of exposures that share the exposure time.
 
@@ -497,6 +499,7 @@ class Sensor(nn.Module):
         """
         check_irradiance(irradiance)
         check_exposures(irradiance, exposures)
+        irradiance = single(irradiance)
         own = self.quantum_efficiency
         if isinstance(own, tuple):
             own = channel_values(own, irradiance, exposures, self.cfa)

@@ -6,9 +6,9 @@
     table along a radius ──field_coefficients───┴─► [P, Q, L or 1, J] ──Aberration──► Pupil
                                                                       ──► VaryingImaging
 
-The places span the image from the first pixel to the last, and the image height is 1 at its
-corners. The axes of image and pupil are parallel, with +x and +y those of the image: light that
-lags in the half of the pupil towards +x goes towards +x.
+The places span the image from border to border, and the image height is 1 at its corners. The axes
+of image and pupil are parallel, with +x and +y those of the image: light that lags in the half of
+the pupil towards +x goes towards +x.
 """
 
 import math

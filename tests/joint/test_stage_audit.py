@@ -58,6 +58,14 @@ STAGES = {
 }
 
 
+def test_light_that_falls_towards_the_border_is_that_of_the_whole_picture(pictures):
+    side = torch.linspace(-1, 1, 5)
+    falling = 0.9 - 0.2 * (side[:, None].square() + side.square())
+    lens = optics.VaryingImaging(falling[..., None, None], rank=1, channels=3)
+    found = audit_stage(lens, pictures)
+    assert found.broken == (), str(found)
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_the_stages_of_the_library_keep_every_promise(name, pictures):
     torch.manual_seed(0)

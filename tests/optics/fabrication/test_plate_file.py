@@ -152,6 +152,12 @@ def test_elements_and_filters_are_written_as_they_pass_light(tmp_path):
         (PhaseMask(torch.ones(2, 2), spacing=1e-6), {}, ValueError, "brings its own spacing"),
         ([[1.0]], {}, TypeError, "a Tensor .*, an Element or a FourierFilter, not list"),
         (nn.Linear(1, 1), {}, TypeError, "FourierFilter, not Linear"),
+        (
+            FourierFilter((8, 12), "spiral", margin=0),
+            {"spacing": 1e-6},
+            ValueError,
+            "8 x 12 samples has another sampling interval along y than along x",
+        ),
     ],
 )
 def test_what_is_no_plate_is_refused(tmp_path, plate, quantities, error, text):

@@ -3,6 +3,7 @@ import itertools
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,13 +30,16 @@ def _scene(*shape):
 
 
 def _exact(scene, psfs):
-    """Each point spreads its own, bilinearly interpolated PSF (zero boundary)."""
+    """Each point spreads its own, bilinearly interpolated PSF (zero boundary).
+
+    The outermost places are on the borders, half a pixel beyond the centres of the outer pixels.
+    """
     rows, columns, h, w = psfs.shape
     height, width = scene.shape[-2:]
     out = torch.zeros(height + h, width + w, dtype=torch.float64)
     for y in range(height):
         for x in range(width):
-            v, u = y * (rows - 1) / (height - 1), x * (columns - 1) / (width - 1)
+            v, u = (y + 0.5) * (rows - 1) / height, (x + 0.5) * (columns - 1) / width
             a, b = min(int(v), rows - 2), min(int(u), columns - 2)
             s, t = v - a, u - b
             psf = (1 - s) * ((1 - t) * psfs[a, b] + t * psfs[a, b + 1]) + s * (
@@ -64,17 +68,27 @@ def test_the_error_stays_within_its_bound_and_falls_with_rank(rank):
 
 
 def test_the_bound_is_reached_by_a_point_in_the_worst_place():
-    psfs = _spots()
-    basis, weights, bound = optics.low_rank_psf(psfs, 2)
+    spots = _spots()[:, :3]
+    point = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
+    point[0, 0, 20, 20] = 1
     wrong = []
     for p in range(3):
-        for q in range(4):
-            point = torch.zeros(1, 1, 41, 46, dtype=torch.float64)
-            point[0, 0, 20 * p, 15 * q] = 1
+        for q in range(3):
+            psfs = spots.roll((1 - p, 1 - q), (0, 1))  # this place, to the middle
+            basis, weights, bound = optics.low_rank_psf(psfs, 2)
             blurred = optics.varying_blur(point, basis, weights, boundary="circular")
-            exact = optics.convolve(point, psfs[p, q], boundary="circular")
+            exact = optics.convolve(point, psfs[1, 1], boundary="circular")
             wrong.append(float((blurred - exact).abs().sum()))
     assert max(wrong) == pytest.approx(float(bound))
+
+
+@pytest.mark.parametrize("size", [(16, 12), (40, 24)])
+def test_a_uniform_scene_arrives_with_the_throughput(size):
+    # Light that falls linearly between places: pixels that divide the steps evenly sum it exactly.
+    light = 1 - 0.05 * torch.arange(15, dtype=torch.float64).reshape(5, 3)
+    camera = optics.VaryingImaging(light[..., None, None], rank=1, channels=1)
+    image = camera(torch.ones(1, 1, *size, dtype=torch.float64))
+    assert float(image.mean()) == pytest.approx(float(camera.throughput()), rel=1e-12)
 
 
 def test_equal_psfs_are_one_convolution():
@@ -688,8 +702,8 @@ def test_inside_of_a_picture_no_light_is_made_or_lost_whatever_the_rank_is():
 def test_psfs_that_move_magnify_the_picture_to_the_border():
     # A PSF displaced by s (x - c) is a magnification 1 + s about the middle c; whole pixels at the
     # places, between which a point is split between its neighbours in proportion.
-    size, places = 41, 5
-    shift = [-2, -1, 0, 1, 2]  # of a tenth of the place from the middle, -20 to 20
+    size, places = 40, 5
+    shift = [-2, -1, 0, 1, 2]  # of a tenth of the place from the middle, -20 to 20 at the borders
     psfs = torch.zeros(places, places, 7, 7, dtype=torch.float64)
     for p, q in torch.cartesian_prod(torch.arange(places), torch.arange(places)).tolist():
         psfs[p, q, 3 + shift[p], 3 + shift[q]] = 1
@@ -701,7 +715,7 @@ def test_psfs_that_move_magnify_the_picture_to_the_border():
         image = front_end(point)[0, 0]
         assert float(image.sum()) == pytest.approx(1, rel=1e-10)
         centre = [float((image.sum(1 - d) * steps).sum()) for d in (0, 1)]
-        wanted = [20 + 1.1 * (y - 20), 20 + 1.1 * (x - 20)]
+        wanted = [19.5 + 1.1 * (y - 19.5), 19.5 + 1.1 * (x - 19.5)]
         assert centre == pytest.approx(wanted, abs=1e-9)
 
 
@@ -709,12 +723,12 @@ def test_a_side_of_one_pixel_lies_in_the_middle_of_the_places():
     psfs = _scene(3, 4, 1, 1) / 2
     front_end = optics.VaryingImaging(psfs, rank=1, channels=1)
     for size, expected in (
-        ((1, 4), psfs[1, :, 0, 0]),
-        ((3, 1), psfs[:, 1:3, 0, 0].mean(1)),
+        ((1, 4), np.interp([0.375, 1.125, 1.875, 2.625], range(4), psfs[1, :, 0, 0])),
+        ((3, 1), np.interp([1 / 3, 1, 5 / 3], range(3), psfs[:, 1:3, 0, 0].mean(1))),
         ((1, 1), psfs[1, 1:3].mean()),
     ):
         image = front_end(torch.ones(1, 1, *size, dtype=torch.float64))
-        torch.testing.assert_close(image, expected.reshape(1, 1, *size))
+        torch.testing.assert_close(image, torch.as_tensor(expected).reshape(1, 1, *size))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

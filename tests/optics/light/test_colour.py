@@ -41,9 +41,18 @@ def test_what_is_fixed_is_exactly_what_is_given():
 
 def test_lamps_and_filters_stay_in_full_precision_under_autocast():
     pictures, matrix = torch.rand(2, 3, 4, 4), torch.rand(2, 3)
-    plain = optics.mix_colours(pictures, matrix), optics.Illumination(3)(pictures)
+    colour = optics.ColourChannels(3, filters=optics.ColourFilters(matrix, share=1 / 2))
+
+    def results():
+        return (
+            optics.mix_colours(pictures, matrix),
+            optics.Illumination(3)(pictures),
+            colour.throughput(torch.tensor([0.3, 0.5, 0.7])),
+        )
+
+    plain = results()
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = optics.mix_colours(pictures, matrix), optics.Illumination(3)(pictures)
+        mixed = results()
     for one, other in zip(plain, mixed, strict=True):
         assert other.dtype == torch.float32
         assert torch.equal(one, other)

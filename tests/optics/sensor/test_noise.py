@@ -123,6 +123,14 @@ def test_log_likelihood_is_that_of_scipy(levels, seed):
     torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=1e-10, atol=1e-9)
 
 
+@pytest.mark.parametrize("level", [1e4, 1e6])
+def test_the_likelihood_of_much_light_is_exact_in_single_precision(level):
+    means = torch.full((1, 1000), level)
+    counts = torch.poisson(means, generator=_generator())
+    theirs = stats.poisson.logpmf(counts.double().numpy(), level).sum()
+    assert float(optics.poisson_log_likelihood(counts, means)) == pytest.approx(theirs, rel=2e-7)
+
+
 def test_a_likelihood_of_light_without_end_is_that_of_the_rest():
     means = torch.tensor([[2.0, math.inf, 1e30], [2.0, 3.0, math.nan]], requires_grad=True)
     counts = torch.tensor([[5.0, math.inf, 1e30], [5.0, 1.0, 1.0]])

@@ -277,6 +277,11 @@ def test_a_sensor_without_noise_or_without_room_has_figures_too():
     )
     assert ideal.largest_snr == math.inf
     assert "inf dB" in str(ideal)
+    assert ideal.mean.max() == 1  # the top code, however much more light there is
+    dim = optics.photon_transfer(
+        optics.Sensor(1e4, bit_depth=None, read_noise=1.0, dsnu=torch.full((4, 4), -300.0))
+    )
+    assert dim.dark_mean.tolist() == [0]
     with pytest.warns(UserWarning, match="3000.* black reads 1, and any light"):
         warm = optics.Sensor(1000, full_well=1000, dark_current=3000.0, exposure_time=1.0)
     full = optics.photon_transfer(warm)

@@ -410,6 +410,8 @@ def test_half_precision_is_counted_in_single(dtype):
     picture = torch.rand(1, 3, 4, 4).to(dtype)
     expected = optics.Sensor()(picture.float(), generator=_generator())
     assert torch.equal(optics.Sensor()(picture, generator=_generator()), expected)
+    many = optics.Sensor(2e5).electrons(picture)
+    assert torch.equal(many, optics.Sensor(2e5).electrons(picture.float()))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
