@@ -268,7 +268,10 @@ class Classifier(nn.Module):
         else:
             wanted = (max(height, self._enlarge), max(width, self._enlarge))
         if wanted != (height, width):
-            image = functional.interpolate(image, wanted, mode="bilinear", antialias=True)
+            # On a CPU there is no such resampling in half precision.
+            wide = image.to(torch.promote_types(image.dtype, torch.float32))
+            resized = functional.interpolate(wide, wanted, mode="bilinear", antialias=True)
+            image = resized.to(image.dtype)
         if self._side is not None:
             return theirs.last_patches(self.net, image)
         return self._features(self.net, image), None

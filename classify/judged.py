@@ -19,7 +19,7 @@ from scipy.sparse import hstack as sparse_hstack
 from scipy.special import logsumexp
 
 from .data.arrays import as_integer
-from .given import check_number
+from .given import as_number
 from .metric_names import (
     CLASS_COUNTED,
     CLASS_RANKED,
@@ -85,7 +85,7 @@ class Judged:
         self.classes = class_names(classes)
         classes = len(self.classes)
         _check(logits, labels, classes)
-        check_number("at_specificity", at_specificity)
+        at_specificity = as_number("at_specificity", at_specificity)
         if not 0 <= at_specificity <= 1:
             raise ValueError(f"at_specificity must lie in [0, 1], not {at_specificity}")
         number = as_integer(bins)

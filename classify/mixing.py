@@ -68,11 +68,12 @@ def mix(
     count = len(images)
     partner = torch.randperm(count, generator=generator, device=generator.device)
     share = _beta(alpha, count, generator)
-    partner, share = (t.to(images.device, non_blocking=True) for t in (partner, share))
+    there = not images.is_cpu  # a copy to the CPU must block: what is read would not be there yet
+    partner, share = (t.to(images.device, non_blocking=there) for t in (partner, share))
     if kind == "cutmix":
         centre = torch.rand(count, 2, generator=generator, device=generator.device)
         size = (images.shape[-2], images.shape[-1])
-        window = box(centre.to(images.device, non_blocking=True), (1 - share).sqrt(), size)
+        window = box(centre.to(images.device, non_blocking=there), (1 - share).sqrt(), size)
         share = 1 - window.float().mean((1, 2, 3))
         mixed = torch.where(window, images[partner], images)
     else:

@@ -22,7 +22,7 @@ from torch import Tensor
 from .given import as_number, check_fields, check_names, check_number
 from .intervals import equal_units, membership, unit_of
 from .judged import judged_by
-from .scores import Array, as_array, check_labels, check_scores, warn_of_probabilities
+from .scores import Array, as_array, check_labels, check_scores, plain, warn_of_probabilities
 
 __all__ = ["REFER_OR_LEAVE", "PredictiveValues", "Referral", "choose_cutoff", "predictive_values"]
 
@@ -35,6 +35,8 @@ _CERTAIN = 1e9
 _NUMBERS = (
     "log_odds", "sensitivity", "specificity", "least", "assurance", "units", "equal_units"
 )  # fmt: skip
+_GOALS = ("sensitivity", "specificity")
+_SHARES = (*_GOALS, "least", "assurance")
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,16 @@ class Referral:
             value = getattr(self, name)
             if name == "assurance" and value is None:
                 continue
-            if not math.isfinite(as_number(name, value)):
+            number = as_number(name, value)
+            if not math.isfinite(number):
                 raise ValueError(f"{name} must be finite, not {value}")
+            if name in _SHARES and not 0 <= number <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {value}")
+            if name in ("units", "equal_units") and number < 0:
+                raise ValueError(f"{name} must not be negative, not {value}")
+        for name, known in (("goal", _GOALS), ("unit", ("lesions", "pictures"))):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{name} must be {' or '.join(known)}, not {value!r}")
 
     @property
     def cutoff(self) -> float:
@@ -227,7 +237,7 @@ class Referral:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
-        return asdict(self) | {"cutoff": self.cutoff}
+        return plain(asdict(self)) | {"cutoff": self.cutoff}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -236,7 +246,8 @@ class Referral:
         Parameters
         ----------
         values : mapping of str to object
-            As read from JSON; the cutoff may be missing, since it follows from the log-odds.
+            As read from JSON; the cutoff may be missing, since it follows from the log-odds. One
+            that contradicts them is refused.
 
         Returns
         -------
@@ -249,13 +260,22 @@ class Referral:
             are not names.
         ValueError
             When another field is missing, a field is unknown, the classes to refer are not some of
-            the classes, or a number is not finite.
+            the classes, a number is not finite or not a share, or the cutoff is not that of the
+            log-odds.
         """
         if not isinstance(values, Mapping):
             raise TypeError(f"a referral must be a mapping, not {type(values).__name__}")
         names = [field.name for field in fields(cls)]
         check_fields("a referral", values, names, optional=("cutoff",))
-        return cls(**{name: values[name] for name in names})
+        made = cls(**{name: values[name] for name in names})
+        if "cutoff" in values:
+            told = as_number("cutoff", values["cutoff"])
+            if not math.isclose(told, made.cutoff, rel_tol=1e-6, abs_tol=1e-12):
+                raise ValueError(
+                    f"cutoff is {told:g}, but the log_odds of {made.log_odds:g} decide, whose "
+                    f"cutoff is {made.cutoff:g}: change both, or leave the cutoff out"
+                )
+        return made
 
 
 def over_cutoff(referral: Referral, logits: Array | Tensor) -> Array:
@@ -480,10 +500,13 @@ def _goal(sensitivity: float | None, specificity: float | None) -> tuple[str, fl
 
 
 def _check_classes(classes: tuple[str, ...], positive: tuple[str, ...]) -> None:
+    for told, names in (("classes", classes), ("positive", positive)):
+        if len(set(names)) < len(names):
+            raise ValueError(f"{told} must be different names, not {', '.join(names)}")
     for name in positive:
         if name not in classes:
             raise ValueError(f"there is no class {name!r} among {', '.join(classes)}")
-    if len(set(positive)) not in range(1, len(classes)):
+    if len(positive) not in range(1, len(classes)):
         raise ValueError(
             f"positive must name some of the classes {', '.join(classes)}, not "
             f"{'none' if not positive else 'all'} of them"

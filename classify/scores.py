@@ -155,8 +155,8 @@ def as_logits(scores: Array, kind: Kind, *, stacklevel: int = 4) -> Array:
 
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """Arrays, mappings and numbers as JSON types; a number that is not finite becomes None."""
-    if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
+    if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
+        return plain(value.tolist())
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

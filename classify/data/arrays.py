@@ -394,7 +394,11 @@ def as_index(index: Index, count: int) -> Tensor:
             f"an index must be integers [M] or bool [{count}], got {index.dtype} "
             f"{list(index.shape)}"
         )
-    return index.to(torch.int64)
+    index = index.to(torch.int64)
+    beyond = index[(index < -count) | (index >= count)]
+    if len(beyond):
+        raise IndexError(f"index {int(beyond[0])} is out of range for {count} images")
+    return index
 
 
 def content_hash(*parts: object) -> str:

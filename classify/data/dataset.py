@@ -344,6 +344,8 @@ class LesionDataset:
         ValueError
             When the index is not integers ``[B]`` or bool ``[N]``, or when the file of the pictures
             was modified.
+        IndexError
+            When a row is beyond the last one.
         """
         self._arrays.check_files()
         rows = self._rows[as_index(index, len(self))]
@@ -356,6 +358,8 @@ class LesionDataset:
         ------
         ValueError
             When one of the rows has no mask; also as in :meth:`gather`.
+        IndexError
+            When a row is beyond the last one.
         """
         self._arrays.check_files()
         rows = self._rows[as_index(index, len(self))]
@@ -377,6 +381,8 @@ class LesionDataset:
         ValueError
             When no row is left or a row occurs twice. Oversample when drawing batches instead: a
             picture that occurs twice could be put into two parts by a later split.
+        IndexError
+            When a row is beyond the last one.
         """
         positions = as_index(index, len(self))
         rows = self._rows[positions]

@@ -285,7 +285,8 @@ def _columns(
     if image is None:
         image = column_of(IMAGES, header) or IMAGES[0]
     if group is None:
-        group = column_of(GROUPS, header)
+        # A diagnosis may be called "group"; it is not what the pictures of a lesion share.
+        group = column_of(GROUPS, [name for name in header if name not in (image, label, mask)])
     check_columns(
         header,
         [name for name in (image, label, group, mask) if name is not None],

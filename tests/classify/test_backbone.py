@@ -193,6 +193,15 @@ def test_the_largest_size_of_the_study_is_taken(name):
         assert classify.backbone(name, 7, image_size=299).eval()(noise(299)).shape == (2, 7)
 
 
+def test_a_net_in_half_precision_enlarges_its_pictures():
+    net = classify.backbone("vit_tiny_8", 3, image_size=64).eval()
+    pictures = torch.rand(2, 3, 48, 48)
+    with torch.no_grad():
+        expected, found = net(pictures), net.bfloat16()(pictures.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
+
+
 def test_the_slope_of_an_averaging_head_is_its_weights():
     with torch.random.fork_rng():
         model = classify.backbone("inception_s").eval()

@@ -156,6 +156,9 @@ def test_it_is_json():
     )
     assert len(again["reliability"]["edges"]) == 16
     assert np.shape(again["class_intervals"]["recall"]) == (5, 2)
+    other = {"at_specificity": torch.tensor(0.75), "level": np.float32(0.5)}
+    told = _report(logits, labels, resamples=10, **other).to_dict()
+    assert json.loads(json.dumps(told))["level"] == told["level"] == 0.5
 
 
 def test_the_same_seed_gives_the_same_interval():

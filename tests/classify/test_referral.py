@@ -349,6 +349,15 @@ def test_a_referral_is_read_back():
         ({"sensitivity": "high"}, TypeError, "sensitivity must be a number, not str"),
         ({"units": None}, TypeError, "units must be a number, not None"),
         ({"assurance": "x"}, TypeError, "assurance must be a number, not str"),
+        ({"sensitivity": 7.0}, ValueError, r"sensitivity must lie in \[0, 1\], not 7"),
+        ({"assurance": 55}, ValueError, r"assurance must lie in \[0, 1\], not 55"),
+        ({"units": -1}, ValueError, "units must not be negative, not -1"),
+        ({"goal": "banana"}, ValueError, "goal must be sensitivity or specificity, not 'banana'"),
+        ({"unit": 3}, ValueError, "unit must be lesions or pictures, not 3"),
+        ({"classes": ["bcc", "mel", "mel"]}, ValueError, "classes must be different names"),
+        ({"positive": ["mel", "mel"]}, ValueError, "positive must be different names"),
+        ({"cutoff": 0.01}, ValueError, "cutoff is 0.01, but the log_odds of .* decide"),
+        ({"cutoff": "low"}, TypeError, "cutoff must be a number, not str"),
     ],
 )
 def test_a_referral_that_was_edited_is_looked_at(wrong, error, message):

@@ -95,6 +95,13 @@ def test_gather_copies_rows_in_order_and_may_repeat_them():
     assert torch.equal(dataset.gather([9]).images, given["images"][[9]])
 
 
+@pytest.mark.parametrize("method", ["gather", "gather_masks"])
+@pytest.mark.parametrize("index", [[0, 99], [-99]])
+def test_a_row_beyond_the_last_is_named(method, index):
+    with pytest.raises(IndexError, match=rf"index {index[-1]} is out of range for \d+ images"):
+        getattr(make(), method)(index)
+
+
 def test_gather_of_nothing_is_empty():
     batch = make().gather([])
     assert batch.images.shape == (0, 3, 6, 5)
@@ -147,7 +154,7 @@ def test_pictures_are_shared_with_a_data_set():
         ([0.5], ValueError, r"an index must be integers \[M\] or bool \[10\], got torch.float32"),
         ([True, False], ValueError, r"bool \[10\], got torch.bool \[2\]"),
         ([[1], [2]], ValueError, r"got torch.int64 \[2, 1\]"),
-        ([10], IndexError, "out of bounds"),
+        ([10], IndexError, "index 10 is out of range for 10 images"),
         (None, ValueError, r"an index must be integers \[M\] or bool \[10\]: Could not infer"),
     ],
 )

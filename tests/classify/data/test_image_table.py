@@ -175,6 +175,9 @@ def test_a_group_is_a_column_or_the_picture(written, root):
     assert alone.groups == alone.identifiers
     without = load(written([row[:2] for row in rows]), root)
     assert without.groups == without.identifiers
+    # A diagnosis that is called so is none.
+    diagnoses = [("image", "group"), *((n, "x") for n in "abcde")]
+    assert load(written(diagnoses), root, label="group").groups == without.identifiers
     assert without.fingerprint == alone.fingerprint != patients.fingerprint
 
 
