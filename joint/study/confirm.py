@@ -22,6 +22,7 @@ from .create import write_study
 from .findings.selection import Candidate, select_designs
 from .ledger import Ledger, StudyError, check_design
 from .sampler import Listed, Search, is_sought
+from .significance import settled
 from .space import Comparison, Plan, Study, levels_shown
 from .validation import on_validation
 
@@ -88,7 +89,7 @@ def _validated(ledger: Ledger) -> np.ndarray:
         if state in ("done", "failed") and not ledger.is_machine_fault(run):
             found = on_validation(ledger, run, metric) if state == "done" else failed
             values[run.design, place[run.seed]] = np.nan if found is None else found
-    return values.mean(1)
+    return settled(values.mean(1))
 
 
 def _only(means: np.ndarray, numbers: Sequence[int]) -> np.ndarray:

@@ -16,11 +16,14 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from joint.judge.metric import lower_is_better, scores_nothing
 from joint.saved.folder import HISTORY_FILE, RESULT_FILE
 
 from .ledger import Ledger, PlannedRun
 from .race import Race
+from .significance import settled
 from .validation import on_validation
 
 __all__ = ["called", "called_first", "halted", "race_note", "seeds_ended"]
@@ -138,7 +141,7 @@ def _best(ledger: Ledger, count: int, ended: Mapping[PlannedRun, str]) -> set[in
     for run, state in ended.items():
         values.setdefault(run.design, []).append(_value(ledger, run, done=state == "done"))
     known = {run.design for run, state in ended.items() if state == "done"}
-    means = {number: math.fsum(values[number]) / len(values[number]) for number in known}
+    means = {number: float(settled(np.mean(values[number]))) for number in known}
     means = {number: mean for number, mean in means.items() if mean > -math.inf}
     ranked = sorted(means.values(), reverse=True)[:count]
     return {number for number, mean in means.items() if mean >= ranked[-1]}

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from joint.judge.metric import STUDY_METRICS, check_value, is_study_metric
 from joint.settings import FrozenDict, Settings, nearest
 
+from .significance import settled
+
 __all__ = ["Bound", "Requirements", "check_reached"]
 
 
@@ -35,8 +37,10 @@ class Bound(NamedTuple):
         Returns
         -------
         float
-            Less than 0 on the wrong side.
+            Less than 0 on the wrong side. A value that misses the bound by rounding alone is on it.
         """
+        if settled(value) == settled(self.value):
+            return 0.0
         return value - self.value if self.least else self.value - value
 
 

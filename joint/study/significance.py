@@ -34,6 +34,16 @@ _DRAWS = 2000  # simulated studies for that power
 _CERTAIN = 1e4  # standard errors above which power is 1, and scipy's noncentral t gives NaN
 
 
+def settled(values: npt.ArrayLike) -> Array:
+    """Numbers to 12 significant digits, so that what is equal but for rounding compares as equal.
+
+    Shares of few pictures are often equal in the mean, and (0.1 + 0.2) / 2 is not 0.3 / 2 in
+    floating point: the order of the runs would decide between such designs.
+    """
+    values = np.asarray(values, dtype=float)
+    return np.array([float(f"{value:.12g}") for value in values.flat]).reshape(values.shape)
+
+
 def sign_flip_test(
     differences: Sequence[float] | Array,
     *,

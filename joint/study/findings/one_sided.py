@@ -9,6 +9,7 @@ from scipy import special
 
 from joint.judge.metric import lower_is_better, scores_nothing
 from joint.study.requirements import Bound
+from joint.study.significance import settled
 
 from .draws import Draws
 from .lesion_units import Units
@@ -78,15 +79,17 @@ def behind_best(
         return Answer(f"{others} of the others {has} not ended", True, 1.0)
     sign = -1.0 if lower_is_better(draws.metric) else 1.0
     own = draws.place(number)
-    ahead = sign * (draws.means[own] - draws.means)
+    means = sign * draws.means
+    mark = means[own] + within
+    spare = np.where(settled(mark) == settled(means), 0.0, mark - means)
     weights = np.zeros(len(draws.designs))
     weights[own], p = sign, 0.0
     for other in range(len(draws.designs)):
         if other != own:
             weights[other] = -sign
-            p = max(p, one_sided(draws, weights, -within, float(ahead[other]) + within))
+            p = max(p, one_sided(draws, weights, -within, float(spare[other])))
             weights[other] = 0
-    return Answer(told, bool((ahead + within >= 0).all()), p)
+    return Answer(told, bool((spare >= 0).all()), p)
 
 
 def one_sided(draws: Draws, weights: npt.ArrayLike, bound: float, spare: float) -> float:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from joint.study.significance import settled
+
 __all__ = [
     "front_probability",
     "hypervolume",
@@ -32,8 +34,9 @@ def pareto_front(values: npt.ArrayLike, *, minimise: Sequence[bool]) -> npt.NDAr
     """Determine which points are not dominated.
 
     A point is dominated by another that is at least as good in every number and better in one.
-    Equal points do not dominate each other. A point with a missing number (NaN) is not comparable:
-    it is not on the front and does not keep other points off it.
+    Numbers that differ by rounding alone are equal, and equal points do not dominate each other. A
+    point with a missing number (NaN) is not comparable: it is not on the front and does not keep
+    other points off it.
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ def pareto_front(values: npt.ArrayLike, *, minimise: Sequence[bool]) -> npt.NDAr
             f"a front needs values [M, D] and D directions, not {points.shape} and "
             f"{len(minimise)}; D is 1 or more"
         )
-    points = np.where(minimise, points, -points)
+    points = settled(np.where(minimise, points, -points))
     known = np.logical_not(np.isnan(points).any(1))
     front = np.zeros(len(points), dtype=np.bool_)
     for number in np.flatnonzero(known):

@@ -36,6 +36,26 @@ def test_a_margin_is_tested_in_pairs_with_each_of_the_others(draws):
         assert found.met == all(row.mean() + 0.5 >= other.mean() for other in others)
 
 
+@pytest.mark.parametrize(
+    ("values", "bound", "least"),
+    [((0.6, 0.7, 0.8), 0.7, True), ((0.9, 0.5, 0.7), 0.7, True), ((0.1, 0.2, 0.3), 0.2, False)],
+)
+def test_a_mean_on_the_bound_meets_it(values, bound, least):
+    ended = {0: [Outcome(seed, value) for seed, value in enumerate(values)]}
+    draws = resample(ended, metric="accuracy", resamples=2)
+    assert of_mean(draws, 0, Bound("accuracy", bound, least)).met
+    assert of_cost(0.1 + 0.2, Bound("lamp", 0.3, False)).met
+
+
+def test_a_mean_on_the_margin_is_within_it():
+    ended = {
+        number: [Outcome(seed, value) for seed, value in enumerate(values)]
+        for number, values in enumerate([(0.9, 0.8, 0.7), (0.8, 0.7, 0.6)])
+    }
+    draws = resample(ended, metric="accuracy", resamples=2)
+    assert behind_best(draws, 1, 0.1, "close", ()).met
+
+
 def test_what_is_not_known_is_not_met(draws):
     assert of_mean(draws, 5, Bound("psnr", 0.0, True)) == ("no psnr", False, 1.0, False)
     assert behind_best(draws, 5, 1.0, "close", ()) == ("no psnr", False, 1.0, False)

@@ -30,6 +30,13 @@ def test_the_front_is_what_nobody_dominates(points, minimise):
     assert any(expected)
 
 
+def test_rounding_puts_nobody_off_the_front():
+    means = [np.mean([0.1, 0.2, 0.3]), np.mean([0.3, 0.3, 0]), np.mean([0.2, 0.2, 0.2])]
+    assert len({*means}) > 1
+    points = [[mean, cost] for mean, cost in zip(means, (0.1 + 0.2, 0.3, 0.3), strict=True)]
+    assert pareto_front(points, minimise=[False, True]).all()
+
+
 def test_missing_numbers_are_not_compared():
     points = [[0.9, 5], [np.nan, 0], [0.8, 9]]
     assert pareto_front(points, minimise=[False, True]).tolist() == [True, False, False]
