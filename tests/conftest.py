@@ -71,6 +71,7 @@ def fresh_joint():
     """Starts programs in processes of their own, with `joint` and its command line loaded."""
     from fresh import Fresh
 
-    fresh = Fresh("torch.distributed", "joint.cli", "joint.command.train")
+    # The first optimizer of a process loads torch._dynamo.
+    fresh = Fresh("torch.distributed", "torch._dynamo", "joint.cli", "joint.command.train")
     yield fresh
     fresh.close()

@@ -285,6 +285,7 @@ def cheap(monkeypatch):
 def forked(monkeypatch):
     """Processes are forked from one that has loaded the library; those of a study are spawned."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["joint.study", "joint.study.work"])
+    # The first optimizer of a process loads torch._dynamo.
+    context.set_forkserver_preload(["joint.study", "joint.study.work", "torch._dynamo"])
     monkeypatch.setattr("multiprocessing.get_context", lambda kind=None: context)
     return context
