@@ -104,6 +104,8 @@ class StudyReport:
     """Why this cannot be decided, for example because no run has a required number."""
     race: str | None = None
     """Progress of the race and what it means for the means; None without a race."""
+    level: float = 0.95
+    """Level of the intervals of the designs: 1 - alpha of the plan."""
 
     @property
     def other_pictures(self) -> str | None:
@@ -158,7 +160,7 @@ class StudyReport:
         order = "best first" if self.race is None else "those with most seeds first"
         lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, {order}"]
         known = known_costs(self.designs)
-        head = ("", "design", "mean", "interval", "runs", *known, "failed")
+        head = ("", "design", "mean", f"{100 * self.level:g} % interval", "runs", *known, "failed")
         lines += aligned([head, *(_cells(design, known) for design in self.designs)])
         if any(design.on_front for design in self.designs):
             there = [each.costs for each in self.designs if each.estimate.mean is not None]
@@ -296,6 +298,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         selection=selection,
         unjudged=unjudged,
         race=race_note(ledger),
+        level=1 - ledger.study.plan.alpha,
     )
 
 

@@ -104,7 +104,7 @@ class PairedDifference:
     """p of :func:`classify.mcnemar` for the two runs of each seed: whether these two classifiers
     are correct equally often. It says nothing about other seeds and is for information only."""
     bpp: tuple[float, float] | None = None
-    """Mean bits per pixel of each design, if both have a codec."""
+    """Mean bits per pixel of each design, as the codec estimates them, if both have one."""
     error: Spread | None = None
     """Spread from which the interval is computed; None with fewer than two pairs."""
 
@@ -134,12 +134,12 @@ class PairedDifference:
     def __str__(self) -> str:
         if self.difference is None or self.interval is None:
             return f"{self.name}: {self.metric}: {self.verdict}"
-        rates = "" if self.bpp is None else " ({:.4g} and {:.4g} bpp)".format(*self.bpp)
+        rates = "" if self.bpp is None else " ({:.4g} and {:.4g} estimated bpp)".format(*self.bpp)
         lines = [
             f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}{rates}: "
             f"{self.verdict}",
-            f"difference {self.difference:+.4f} {self.interval:+.4f} over {self.unit}, from "
-            f"{self.pairs} pairs of runs",
+            f"difference {self.difference:+.4f}, {100 * self.level:g} % interval "
+            f"{self.interval:+.4f} over {self.unit}, from {self.pairs} pairs of runs",
             f"p = {self.p:.3g} of the sign-flip test, {self.interval_p:.3g} of the interval",
         ]
         if self.adjusted_p != max(self.p, self.interval_p):

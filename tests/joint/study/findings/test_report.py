@@ -125,7 +125,7 @@ def test_designs_at_other_rates_than_their_target_are_told(small_study, pretend,
         "same target may differ in rate: compare them as curves, or train for more epochs"
     )
     assert f"\n  {told}\n" in str(found)
-    assert " (0.55 and 0.7 bpp): " in str(found)
+    assert " (0.55 and 0.7 estimated bpp): " in str(found)
     assert json.loads(found.to_json())["off_target"] == told
     assert [c["bpp"] for c in json.loads(found.to_json())["planned"]] == [
         pytest.approx([0.55, 0.7]), pytest.approx([0.9, 1.0499]),
@@ -294,6 +294,11 @@ def test_a_doubt_is_repeated(small_study, tmp_path):
     with pytest.warns(UserWarning, match="nothing can be shown"):
         ledger = create_study(small_study(seeds=(0, 1)), tmp_path)
     assert "nothing can be shown. Use at least 7 seeds" in str(report(ledger))
+
+
+def test_intervals_say_their_level(small_study, tmp_path):
+    ledger = create_study(small_study(plan=Plan(alpha=0.2)), tmp_path)
+    assert " mean 80 % interval " in " ".join(str(report(ledger)).split())
 
 
 def test_one_design_needs_no_luck(small_study, tmp_path, pretend):

@@ -26,7 +26,7 @@ def test_better_needs_a_plan_and_both_answers():
     assert found.interval.low > 0
     verdict, difference, p = str(found).splitlines()
     assert verdict == "lens: balanced_accuracy 0.8250 against 0.7183: better"
-    assert difference.startswith("  difference +0.1067 [+0.0")
+    assert difference.startswith("  difference +0.1067, 95 % interval [+0.0")
     assert difference.endswith("] over seeds, from 6 pairs of runs")
     assert p.startswith("  p = 0.0312 of the sign-flip test, ")
     assert p.endswith(" of the interval")
