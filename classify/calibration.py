@@ -102,7 +102,7 @@ def calibrated(
     """:func:`calibrate_logits` without the warning of probabilities."""
     if not isinstance(logits, np.ndarray | Tensor):
         raise TypeError(f"logits must be an array or a tensor, not {type(logits).__name__}")
-    check_temperature(temperature)
+    divisor = check_temperature(temperature)
     given = np.zeros(logits.shape[-1:]) if offset is None else offset
     shift = as_array(given).astype(float)
     if logits.ndim < 1 or shift.shape != tuple(logits.shape[-1:]):
@@ -120,13 +120,15 @@ def calibrated(
     is_real = np.issubdtype(logits.dtype, np.floating)
     kind = np.result_type(logits, np.float32) if is_real else float
     scores = logits.astype(kind, copy=False)
-    return scores / temperature + shift.astype(scores.dtype)
+    return scores / divisor + shift.astype(scores.dtype)
 
 
-def check_temperature(temperature: object) -> None:
-    """Raise a ValueError unless the temperature is positive and finite."""
-    if not 0 < as_number("temperature", temperature) < math.inf:
+def check_temperature(temperature: object) -> float:
+    """The temperature as a float; a ValueError unless it is positive and finite."""
+    number = as_number("temperature", temperature)
+    if not 0 < number < math.inf:
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
+    return number
 
 
 def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:

@@ -155,14 +155,15 @@ def task_loss(
         When an argument is not a tensor, or not a number.
     ValueError
         For labels of another type or beyond the classes, weights, priors or margins that are not
-        ``[K]``, a negative ``focal_gamma`` or a ``label_smoothing`` outside [0, 1]. For tensors on
-        the CPU, which can be checked without a delay, also for negative weights, shares of the
-        classes that do not sum to 1, and a prior without the logarithm.
+        ``[K]``, a ``focal_gamma`` that is negative or infinite, or a ``label_smoothing`` outside
+        [0, 1]. For tensors on the CPU, which can be checked without a delay, also for negative
+        weights, weights, priors or margins that are nan or +inf, shares of the classes that do not
+        sum to 1, and a prior without the logarithm.
     """
     check_number("focal_gamma", focal_gamma)
     check_number("label_smoothing", label_smoothing)
-    if not focal_gamma >= 0:
-        raise ValueError(f"focal_gamma must be 0 or more, not {focal_gamma}")
+    if not 0 <= focal_gamma < float("inf"):
+        raise ValueError(f"focal_gamma must be 0 or more, and finite, not {focal_gamma}")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
     check_tensor("logits", logits)
@@ -176,6 +177,9 @@ def task_loss(
                 f"{name} must be [K] for logits [B, K] = {list(logits.shape)}, not "
                 f"{list(value.shape)}"
             )
+        # An impossible class may have the logarithm -inf.
+        if value is not None and looked_at(value) and not (value < float("inf")).all():
+            raise ValueError(f"{name} must not be nan or +inf, not {value.tolist()}")
     if weights is not None and looked_at(weights) and (weights < 0).any():
         raise ValueError(f"weights must be 0 or more, not {weights.tolist()}")
     if log_prior is not None and looked_at(log_prior):

@@ -336,6 +336,8 @@ def choose_cutoff(
 
     Raises
     ------
+    TypeError
+        When ``assurance`` is not a number.
     ValueError
         When shapes, labels or scores do not fit, a class is unknown, all classes or none are to be
         referred, there are no pictures to refer or none to leave, not exactly one goal is given, or
@@ -350,6 +352,7 @@ def choose_cutoff(
     classes, wanted = tuple(classes), (positive,) if isinstance(positive, str) else tuple(positive)
     _check_classes(classes, wanted)
     goal, least = _goal(sensitivity, specificity)
+    assurance = None if assurance is None else as_number("assurance", assurance)
     if assurance is not None and not 0 < assurance < 1:
         raise ValueError(f"assurance must lie between 0 and 1, not {assurance}")
     scores = as_array(logits).astype(float)

@@ -7,7 +7,7 @@ import difflib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 
 import torch
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lens2label: there is no command {command!r}{hint}\n\n{_USAGE}", file=sys.stderr)
         return _UNKNOWN
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _once()
         try:
             status = import_module(f"joint.command.{command}").main(rest)
             sys.stdout.flush()
@@ -112,8 +112,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
-    print(f"lens2label: warning: {message}", file=sys.stderr)
+def _once() -> Callable[..., None]:
+    """Print each warning of a command once: Python forgets which it gave when filters change."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, *_: object) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            print(f"lens2label: warning: {message}", file=sys.stderr)
+
+    return show
 
 
 if __name__ == "__main__":

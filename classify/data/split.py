@@ -181,6 +181,12 @@ def split(
     ValueError
         When ``fractions`` are not positive numbers of sum 1, ``by``, ``seed`` or ``method`` is
         invalid, the data set has only one class, or a part would be empty.
+
+    Warns
+    -----
+    UserWarning
+        When each class lies in one group of several pictures, so that no class can be in two parts:
+        the groups may be the labels, or cases and controls, instead of lesions.
     """
     shares = _checked(fractions)
     seed = _checked_seed(by, seed)
@@ -195,6 +201,7 @@ def split(
             f"{len(dataset)} pictures of {groups} groups are too few for the fractions "
             f"{tuple(fractions)}: the parts would have {', '.join(str(len(i)) for i in indices)}"
         )
+    _warn_of_coarse_groups(dataset, by)
     return _as_split(dataset, indices, by, seed, method)
 
 
@@ -319,6 +326,11 @@ def k_folds(
     ValueError
         When ``folds``, ``by`` or ``seed`` is invalid, the data set has only one class, or a fold
         would be empty.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`split`.
     """
     least = 3 if validation else 2
     number = as_integer(folds)
@@ -336,6 +348,7 @@ def k_folds(
             f"{len(dataset)} pictures are too few, or in too few groups, for {folds} folds: they "
             f"would have {listed(map(str, sizes))}; ask for fewer folds"
         )
+    _warn_of_coarse_groups(dataset, by)
     splits = []
     for test in range(folds):
         parts = [fold == test]
@@ -354,6 +367,20 @@ def _checked_seed(by: str, seed: object) -> int:
     if number is None:
         raise ValueError(f"seed must be an integer, got {seed!r}")
     return number
+
+
+def _warn_of_coarse_groups(dataset: LesionDataset, by: By) -> None:
+    """Warn where each class lies in one group: what is trained on is then never tested."""
+    groups, classes = set(dataset.groups), int((dataset.counts > 0).sum())
+    pairs = set(zip(dataset.labels.tolist(), dataset.groups, strict=True))
+    if by == "lesion" and len(pairs) == classes and len(groups) < len(dataset):
+        warnings.warn(
+            f"each of the {classes} classes lies in one of only {len(groups)} groups "
+            f"({listed(sorted(groups), 3)}), so that no class can be in both training and test: "
+            "are these labels, or cases and controls? Load the data with the column of the lesions "
+            "or patients as group=, or with that of the pictures if there is none",
+            stacklevel=3,
+        )
 
 
 def _part_of_each(

@@ -28,7 +28,8 @@ from optics.quantity import (
 
 __all__ = ["Wiener", "wiener"]
 
-# Least denominator, -120 dB: a frequency without power stays 0 instead of infinite.
+# Least denominator, -120 dB for a PSF of sum 1: a frequency without power stays 0 instead of
+# infinite. A PSF of less light than this is taken as it is, so that one of 0 has a finite gradient.
 _DARK = 1e-12
 # Least share of a PSF's light that a dark border is divided by; a corner has about 1/4. Where an
 # off-centre PSF leaves less, there is little but noise.
@@ -99,6 +100,12 @@ def wiener(
         if picture.dtype != torch.float64:
             picture = picture.float()
         psf = psf.to(picture.dtype)
+        # In units of its light, which is a constant to autograd as it cancels: what counts as dark
+        # is a share of that light.
+        light = psf.detach().abs().sum((-2, -1), keepdim=True)
+        light = light.mean(0) if psf.ndim == 4 else light
+        light = torch.where(light > _DARK, light, 1)
+        psf = psf / light
         height, width = picture.shape[-2:]
         rows, columns = psf.shape[-2:]
         if boundary == "circular":
@@ -114,11 +121,12 @@ def wiener(
             size = (fast_size(height + 2 * rows), fast_size(width + 2 * columns))
             continued = _continued(_continued(picture, size[1], -1), size[0], -2)
         transfer = torch.fft.rfft2(psf, s=size) * _centre((rows, columns), size, psf)
-        prior = ratio.to(psf).reshape(-1, 1, 1) * _frequency(size, psf) ** exponent
+        ratio = ratio.to(psf).reshape(-1, 1, 1) / light.square()
+        prior = ratio * _frequency(size, psf) ** exponent
         power = _power(transfer)
         if psf.ndim == 4:
             transfer, power = transfer.mean(0), power.mean(0)
-        inverse = transfer.conj() / (power + prior).clamp_min(_DARK)
+        inverse = transfer.conj() / (power + prior).clamp_min(_DARK) / light
         restored = torch.fft.irfft2(torch.fft.rfft2(continued) * inverse, s=size)
     return restored[..., :height, :width]
 

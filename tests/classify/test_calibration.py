@@ -92,6 +92,15 @@ def test_half_precision_is_divided_in_float32(kind):
     np.testing.assert_allclose(rule.probabilities(given), np.eye(3)[:2], atol=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [torch.tensor(2.0, requires_grad=True), np.float64(2)])
+def test_an_array_stays_one_whatever_the_temperature_is(temperature):
+    logits = np.float32([[1, -3, 5]])
+    found = classify.calibrate_logits(logits, temperature)
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, logits / 2)
+
+
 def test_temperature_refuses_what_it_cannot_mend():
     for logits, labels, message in (
         ([[-np.inf, 0.0], [0.0, 1.0]], [0, 1], "1 true classes have the score -inf, which no"),

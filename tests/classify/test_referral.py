@@ -321,9 +321,10 @@ def test_labels_that_are_no_classes_are_not_referred(labels, message):
 
 def test_a_referral_is_read_back():
     logits, labels = _case(0)
-    for assurance in (None, 0.5):
+    told = ((0.8, None), (np.float32(0.8), torch.tensor(0.5, requires_grad=True)), (0.8, 0.5))
+    for least, assurance in told:
         referral = classify.choose_cutoff(
-            logits, labels, classes=CLASSES, positive="mel", sensitivity=0.8, assurance=assurance
+            logits, labels, classes=CLASSES, positive="mel", sensitivity=least, assurance=assurance
         )
         again = classify.Referral.from_dict(json.loads(json.dumps(referral.to_dict())))
         assert again == referral

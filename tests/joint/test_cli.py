@@ -153,6 +153,21 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
         assert _run(capsys, "train")[1:] == ("", "lens2label: warning: mind\n")
 
 
+def test_a_warning_is_printed_once_by_each_command(monkeypatch, capsys):
+    def command(_):
+        for text in ("mind", "mind", "the gap"):
+            with warnings.catch_warnings():  # after which Python gives all warnings again
+                warnings.warn(text, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("joint.command.train.main", command)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        for _ in range(2):
+            told = "lens2label: warning: mind\nlens2label: warning: the gap\n"
+            assert _run(capsys, "train") == (0, "", told)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

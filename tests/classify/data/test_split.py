@@ -278,6 +278,7 @@ def test_classes_of_few_lesions_fill_all_parts_together(lesions, fractions, size
         assert all(part.counts.max() == 1 for part in parts)  # no class has both in one
 
 
+@pytest.mark.filterwarnings("ignore:each of the .* classes lies in one")  # so few groups
 @pytest.mark.parametrize("mixed", [False, True])
 @settings(deadline=None, max_examples=200)
 @given(data=st.data(), seed=st.integers(0, 99))
@@ -531,6 +532,23 @@ def test_a_split_of_pictures_on_their_own_claims_nothing():
     rows = tuple(torch.tensor(pair) for pair in ((0, 1), (2, 3), (4, 5)))
     apart = Split(train, validation, test, indices=rows, by="image", seed=0)
     assert "0.0% of the test pictures share their lesion with training" in str(apart)
+
+
+@pytest.mark.parametrize("divide", [split, k_folds])
+def test_groups_as_coarse_as_the_labels_are_told(divide):
+    labels = [0, 1, 2, 3, 4] * 12
+    of_label, of_side = [f"dx-{k}" for k in labels], ["case" if k == 4 else "no" for k in labels]
+    options = {"fractions": (0.5, 0.5)} if divide is split else {"folds": 2}
+    for groups, told in (
+        (of_label, r"only 5 groups \(dx-0, dx-1, dx-2 and 2 more\)"),
+        (of_side, r"only 2 groups \(case, no\)"),
+    ):
+        with pytest.warns(UserWarning, match=rf"each of the 5 classes lies in one of {told}"):
+            divide(make(labels, groups), **options)
+        divide(make(labels, groups), by="image", **options)
+    # Warnings are errors here: of a group that mixes, and of one more group of a class.
+    for row, group in ((0, "dx-1"), (0, "new")):
+        divide(make(labels, [group if k == row else g for k, g in enumerate(of_label)]), **options)
 
 
 def test_integers_of_numpy_are_integers():

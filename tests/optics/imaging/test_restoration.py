@@ -132,7 +132,7 @@ def test_borders_that_differ_do_not_ring():
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("throughput", [1.0, 0.3])
+@pytest.mark.parametrize("throughput", [1.0, 0.3, 1e-9])
 def test_grey_stays_grey_and_gets_its_light_back(boundary, throughput):
     grey = torch.full((1, 2, 20, 30), 0.4, dtype=torch.float64)
     likely = torch.stack([_gaussian(7, s, throughput=throughput) for s in (1.0, 1.6)])
