@@ -69,11 +69,13 @@ def kmeans(
     ----------
     points : Tensor
         Points ``[B, N, C]``, at most 1e150 in magnitude, so that their squares are finite.
+        Without a ``step``, distances below 1e-7 of the extent of a set are lost to rounding, in the
+        labels and in the inertia: leave out points that lie so far away, or cluster the parts.
     clusters : int
         Number of centres of each set, K. It may exceed the number of distinct points.
     weights : Tensor, optional
         How often each point counts ``[B, N]``, 0 or more; 1 by default. Pad sets of different sizes
-        with points of weight 0.
+        with points of weight 0. Of a usual size: sums of squares times a weight of 1e308 overflow.
     restarts : int
         Number of starts from different seeds; the one with the lowest inertia is kept.
     iterations : int

@@ -115,8 +115,11 @@ def curve_difference(
     """Difference of a ``curve`` from an ``anchor``, at equal accuracy and at equal rate.
 
     ``judge`` makes the intervals of ``level``; it gets the bits as logarithms of their ratio. There
-    is no interval if the difference is missing in more resamples than an interval leaves out on one
-    side: in those where it exists, the curves are too close to each other. ``counted`` is the
+    is no interval if the difference is missing in a share of the resamples above ``(1 - level) /
+    2``, or if an end that ``judge`` finds is not finite: in those where it exists, the curves are
+    too close to each other. A ``judge`` that counts what is missing beyond both ends, as
+    ``classify.intervals.typical_interval``, needs fewer of R missing than the whole number of
+    ``(R + 1) (1 - level) / 2``: at most 24 of 1000 at 95 %. ``counted`` is the
     number of resamples, from the first, that count for this, if others follow that vary only in
     part. ``undrawn`` is the reason for missing resamples. ``few``, such as "5 pictures are", names
     what is too few if all resamples give no interval; by default the resamples. ``metric`` is the
@@ -296,8 +299,8 @@ def told_setting(setting: str, value: object) -> str:
 
 def told_difference(each: RateDifference, metric: str) -> str:
     """A difference as a line of text; ``metric`` is the name of the accuracy."""
-    bits = _told(each.rate, each.rate_interval, each.rate_reason, "+.1f", " % bits")
-    better = _told(each.accuracy, each.accuracy_interval, each.accuracy_reason, "+.4f", "")
+    bits = _told(each.rate, each.rate_interval, each.rate_reason, "+z.1f", " % bits")
+    better = _told(each.accuracy, each.accuracy_interval, each.accuracy_reason, "+z.4f", "")
     shown = "" if each.rate_p is None else f", {each.verdict}, p = {each.rate_p:.3g}"
     return f"{each.family} against {each.anchor}: {bits}{shown}; {metric} {better}"
 

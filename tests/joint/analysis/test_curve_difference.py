@@ -13,6 +13,7 @@ from joint.analysis.curve_difference import (
     curve_difference,
     pooled,
     rate_difference,
+    told_difference,
     told_setting,
 )
 
@@ -177,6 +178,20 @@ def test_curves_are_called_by_their_metric():
     assert "where PSNR does not grow with the rate" in reason
     _, reason = rate_difference(([0, *RATE[1:]], ACCURACY), (RATE, ACCURACY), metric="PSNR")
     assert reason == "the curve 'anchor' has a point without a rate above 0 or PSNR"
+
+
+def test_a_difference_that_rounds_to_zero_has_no_minus():
+    nothing = np.zeros((0, 5))
+    one, other = (
+        DrawnCurve(name, RATE * factor, ACCURACY, nothing, nothing)
+        for name, factor in (("one", 1 + 1e-7), ("other", 1))
+    )
+    found = curve_difference(other, one, minimum_overlap=0.3, level=0.95, judge=_ends)
+    assert -1e-4 < found.rate < 0
+    back = curve_difference(one, other, minimum_overlap=0.3, level=0.95, judge=_ends)
+    assert -1e-6 < back.accuracy < 0
+    assert "against one: +0.0 % bits" in told_difference(found, "accuracy")
+    assert "; accuracy +0.0000 (" in told_difference(back, "accuracy")
 
 
 def test_a_setting_is_told_as_it_is_given():
