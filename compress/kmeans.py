@@ -75,7 +75,7 @@ def kmeans(
         Number of centres of each set, K. It may exceed the number of distinct points.
     weights : Tensor, optional
         How often each point counts ``[B, N]``, 0 or more; 1 by default. Pad sets of different sizes
-        with points of weight 0. Of a usual size: sums of squares times a weight of 1e308 overflow.
+        with points of weight 0. Near the ends of float64, as 1e308, they overflow in sums.
     restarts : int
         Number of starts from different seeds; the one with the lowest inertia is kept.
     iterations : int
