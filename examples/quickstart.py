@@ -37,7 +37,7 @@ class Options:
     rate: float = 0.1
     """Price of one bit per pixel in the joint loss."""
     epochs: int = 16
-    """Of the classifier and the joint training, the codec takes half; * marks the best so far."""
+    """Of the classifier; the others take half. * marks the best so far."""
     batch_size: int = 32
     """Pictures a step."""
     device: str = "cpu"
@@ -56,6 +56,7 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
     training = joint.Training(
         epochs=epochs, batch_size=options.batch_size, seed=seed, monitor="balanced_accuracy"
     )
+    short = training.model_copy(update={"epochs": max(epochs // 2, 1)})
     task = joint.Objective(class_weight_power=0.5)
     fidelity = joint.Objective(task=0.0, rate=1.0, distortion=100.0)
     everything = joint.Objective(class_weight_power=0.5, rate=rate, distortion=10 * rate)
@@ -90,8 +91,8 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
     # (a) The classifier on perfect pictures, (b) a codec that knows nothing of labels.
     label, bits = {"classifier": joint.ClassifierConfig()}, {"codec": joint.FactorizedConfig()}
     classifier = train("classifier", label, {}, objective=task, training=training)
-    short = training.model_copy(update={"epochs": max(epochs // 2, 1), "monitor": "loss"})
-    codec = train("codec", bits, {}, objective=fidelity, training=short)
+    blind = short.model_copy(update={"monitor": "loss"})
+    codec = train("codec", bits, {}, objective=fidelity, training=blind)
 
     # (c) Camera, codec and classifier as one graph; it starts from (a) and (b).
     pair = {"codec": codec.codec, "classifier": classifier.classifier}
@@ -103,7 +104,7 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
         classes=len(parts.test.classes),
     )
     slow = {"learning_rates": {"codec": 1e-3, "classifier": 1e-3, "front_end": 5e-3}}
-    slowly = training.model_copy(update=slow)
+    slowly = short.model_copy(update=slow)
     whole = train("joint", camera | label | bits, pair, objective=everything, training=slowly)
     rows = {
         "classifier alone": classifier,
@@ -122,8 +123,7 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
         "test": {name: result.to_dict() for name, result in results.items()},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    figure = system_figure(whole, parts.test, results[last])
-    save_figure(figure, folder / "figure.png")
+    save_figure(system_figure(whole, parts.test, results[last]), folder / "figure.png")
     print(f"\n{folder / 'figure.png'} shows what the classifier sees.")
     return results
 

@@ -194,7 +194,7 @@ def check_trained(folder: Path) -> None:
     now = f"It is trained by {found.note}" if found.state == "running" else f"To finish it: {again}"
     caution(
         f"the run in {folder} is not done ({found.state}, {found.epochs} of "
-        f"{'?' if found.of is None else found.of} epochs): this is what its weights so far give. "
+        f"{'?' if found.of is None else found.of} epochs), so its weights are those so far. "
         f"{now}"
     )
 

@@ -39,7 +39,7 @@ from joint.train.preflight import check_run
 from optics.imaging.shutter import behind_shutter
 
 from .judged import summary
-from .options import RESAMPLES, Choice
+from .options import RESAMPLES, Choice, check_trained
 from .reading import check_settings, check_split, read_choice, read_given
 
 __all__ = ["TrainOptions", "main", "read_train_options"]
@@ -276,6 +276,10 @@ def _train_held(
     if options.start is not None:
         start = trained_stages(options.start, parts, options.start_stages or None)
         start_run = load_config(options.start).digest()
+    if new and rank() == 0:
+        taught = config.teacher if config.objective.distillation else None
+        for other in filter(None, (options.start, taught)):
+            check_trained(other)
     try:
         # Not before: until there are steps, nothing asks, and a signal ends the process at once.
         with graceful_stop(notice=_STOPPING) as stop:

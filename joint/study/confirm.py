@@ -37,6 +37,8 @@ class Winner(NamedTuple):
     """Mean of the metric on the validation part over the seeds."""
     of: int
     """Number of designs among which it is the best."""
+    equal: int
+    """How many of them have this mean; the first one is taken."""
 
 
 def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
@@ -105,7 +107,8 @@ def _best(ledger: Ledger, means: np.ndarray) -> Winner:
             "yet"
         )
     best = int((np.nanargmin if lower_is_better(metric) else np.nanargmax)(means))
-    return Winner(best, float(means[best]), int(np.isfinite(means).sum()))
+    equal = int((means == means[best]).sum())
+    return Winner(best, float(means[best]), int(np.isfinite(means).sum()), equal)
 
 
 def _that_may(ledger: Ledger) -> str:
@@ -227,9 +230,11 @@ def confirm(
     elif cheapest is not False:
         one, why = _cheapest(ledger, cheapest)
     else:
-        one, _, of = winner(ledger)
+        found = winner(ledger)
+        one = found.number
+        first = f"the first of {found.equal} equally good ones, " if found.equal > 1 else ""
         race = "" if study.race is None else f" that a race left of {len(ledger.designs)}"
-        why = f"the best on the validation part of {of}{race}{_that_may(ledger)}"
+        why = f"{first}the best on the validation part of {found.of}{race}{_that_may(ledger)}"
     for number in (one, baseline):
         if number is not None:
             check_design(ledger, number)

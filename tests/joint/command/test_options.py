@@ -112,12 +112,12 @@ def test_a_run_that_is_not_done_is_told(trained, tmp_path):
     (folder / "result.json").unlink()
     again = f"lens2label train --output '{folder}' --resume"
     said = (
-        f"the run in {folder} is not done (interrupted, 1 of 1 epochs): this is what its weights "
-        f"so far give. To finish it: {again}"
+        f"the run in {folder} is not done (interrupted, 1 of 1 epochs), so its weights are "
+        f"those so far. To finish it: {again}"
     )
     with pytest.warns(UserWarning, match=f"^{re.escape(said)}$"):
         check_trained(folder)
-    now = r"\(running, 1 of 1 epochs\): .* so far give\. It is trained by process \d+ on \S+ since"
+    now = r"\(running, 1 of 1 epochs\), .* those so far\. It is trained by process \d+ on \S+ since"
     with joint.lock_run(folder), pytest.warns(UserWarning, match=now) as told:
         check_trained(folder)
     assert "--resume" not in str(told[0].message)  # which would be refused

@@ -187,6 +187,23 @@ def test_a_run_that_goes_on_without_its_start_still_names_it(trained, tmp_path, 
     assert json.loads(before)["start_run"] == joint.load_config(trained).digest()
 
 
+@pytest.mark.filterwarnings("always:the run in .* is not done:UserWarning")
+@pytest.mark.parametrize("role", [["--start"], ["--objective.distillation", "1", "--teacher"]])
+def test_what_begins_with_a_run_that_is_not_done_says_so(role, trained, tmp_path, capsys):
+    stopped, folder = tmp_path / "stopped", tmp_path / "run"
+    shutil.copytree(trained, stopped)
+    (stopped / "result.json").unlink()
+    given = ["train", "--quiet", "--output", folder, "--config", trained, *role, stopped]
+    said = f"the run in {stopped} is not done (interrupted, 1 of 1 epochs)"
+    status, _, err = _run(capsys, *given)
+    assert status == 0, err
+    assert err.count(said) == 1, err
+    (folder / "result.json").unlink()  # as if it had been stopped after its last step
+    status, _, err = _run(capsys, *given, "--resume")
+    assert status == 0, err
+    assert said not in err
+
+
 def test_a_finished_run_is_shown_for_its_own_start_alone(trained, tmp_path, capsys):
     folder, other = tmp_path / "run", tmp_path / "other"
     given = ["train", "--quiet", "--output", folder]

@@ -30,15 +30,15 @@ def looked_at(ledger):
 
 
 def test_the_winner_is_the_best_on_the_validation_part(looked_at):
-    assert winner(looked_at) == (2, pytest.approx(0.835), 4)
-    assert winner(looked_at, first=2) == (1, pytest.approx(0.635), 2)
+    assert winner(looked_at) == (2, pytest.approx(0.835), 4, 1)
+    assert winner(looked_at, first=2) == (1, pytest.approx(0.635), 2, 1)
     # A run that failed has scored nothing, which one good seed of eight cannot hide.
     run = next(run for run in looked_at.runs if run.design == 2)
     (looked_at.path(run) / "result.json").unlink()
     RunFolder(looked_at.path(run)).fail(RuntimeError("diverged"))
     assert winner(looked_at).number == 3
     (looked_at.path(run) / "failure.json").unlink()
-    assert winner(looked_at) == (3, pytest.approx(0.785), 3)  # not ended on all seeds
+    assert winner(looked_at) == (3, pytest.approx(0.785), 3, 1)  # not ended on all seeds
 
 
 def test_a_run_that_its_machine_gave_up_is_no_outcome(small_study, tmp_path):
@@ -49,7 +49,7 @@ def test_a_run_that_its_machine_gave_up_is_no_outcome(small_study, tmp_path):
         validated(ledger, run, {"balanced_accuracy": 0.9 if run.design == 0 else 0.3})
     (ledger.path(lost) / "result.json").unlink()
     RunFolder(ledger.path(lost)).fail(MemoryError())
-    assert winner(ledger) == (1, pytest.approx(0.3), 1)
+    assert winner(ledger) == (1, pytest.approx(0.3), 1, 1)
 
 
 def test_where_less_is_better_the_winner_has_the_least(small_study, tmp_path):
@@ -60,7 +60,7 @@ def test_where_less_is_better_the_winner_has_the_least(small_study, tmp_path):
     assert winner(ledger).number == 1
     (ledger.path(record) / "result.json").unlink()
     RunFolder(ledger.path(record)).fail(RuntimeError("diverged"))
-    assert winner(ledger) == (0, 0.5, 3)
+    assert winner(ledger) == (0, 0.5, 3, 1)
 
 
 def test_a_run_that_failed_counts_as_nothing_in_a_share(small_study, tmp_path):
@@ -73,7 +73,19 @@ def test_a_run_that_failed_counts_as_nothing_in_a_share(small_study, tmp_path):
     for run in ledger.runs:
         if run.design == 1:
             validated(ledger, run, {"balanced_accuracy": 0.3})
-    assert winner(ledger) == (0, 0.45, 2)
+    assert winner(ledger) == (0, 0.45, 2, 1)
+
+
+def test_of_equally_good_designs_the_first_is_taken_and_it_is_said(ledger, tmp_path):
+    for run in ledger.runs:
+        validated(ledger, run, {"balanced_accuracy": (0.5, 0.7, 0.7, 0.7)[run.design]})
+    assert winner(ledger) == (1, pytest.approx(0.7), 4, 3)
+    made = confirm(ledger, tmp_path / "new", seeds=7)
+    assert made.designs[0] == ledger.designs[1]
+    assert (
+        "(the first of 3 equally good ones, the best on the validation part of 4)"
+        in made.study.question
+    )
 
 
 def test_a_find_is_tested_on_fresh_seeds(looked_at, tmp_path):
@@ -208,7 +220,7 @@ def required(small_study, tmp_path):
 
 def test_a_find_is_one_that_the_plan_does_not_rule_out(required, tmp_path):
     ledger = required(at_most={"lamp": 2})
-    assert winner(ledger) == (1, pytest.approx(0.6), 2)
+    assert winner(ledger) == (1, pytest.approx(0.6), 2, 1)
     made = confirm(ledger, tmp_path / "new")
     assert made.designs == (ledger.designs[1], ledger.designs[0])
     assert made.study.plan.requirements == ledger.study.plan.requirements
