@@ -264,7 +264,7 @@ def gather(
                 pictures,
                 options.output,
                 device=options.device,
-                steps=5 if options.fast else 200,
+                steps=2 if options.fast else 200,
             ),
         }
     if "honest" in study.rows:

@@ -49,7 +49,8 @@ def save_figure(
 
 def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
     drawn, content = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi)
+    # Read again at once: to compress it takes longer than to draw it.
+    figure.savefig(drawn, format="png", dpi=dpi, pil_kwargs={"compress_level": 0})
     # The figure is opaque, and an alpha channel would take an eighth of the bytes.
     picture = Image.open(drawn).convert("RGB")
     if colours is not None:

@@ -85,25 +85,49 @@ def test_every_front_end_is_in_the_list():
     assert named == {m.model_fields["kind"].default for m in models_in(FrontEndConfig)}
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("name", list(FRONT_ENDS))
-def test_front_ends_have_the_gradient_of_what_they_compute(name, training):
+def _moved(name):
+    """A front end away from where its start is a symmetric point.
+
+    As a defocus or an opaque cell of exactly 0.
+    """
     front_end = _built(FRONT_ENDS[name])
     if front_end is None:
         pytest.skip("not built: another choice of this start is")
-    front_end.train(training)
-    # Away from where a start is a symmetric point, as a defocus or an opaque cell of exactly 0.
     with torch.no_grad():
         for parameter in front_end.parameters():
             noise = torch.Generator().manual_seed(1)
             size = 0.02 * (float(parameter.abs().max()) or 1.0)
             parameter.add_(size * torch.randn(parameter.shape, generator=noise))
+    return front_end
 
-    def call(module, scene):
-        return module.combine(module(scene)), module.throughput()
 
-    audit = optics.audit_gradients(front_end, _scene(), call=call)
+def _seen(module, scene):
+    return module.combine(module(scene)), module.throughput()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", [n for n in FRONT_ENDS if n != "compound"])
+def test_front_ends_have_the_gradient_of_what_they_compute(name, training):
+    front_end = _moved(name).train(training)
+    audit = optics.audit_gradients(front_end, _scene(), call=_seen)
     assert len(audit.entries) == 1 + sum(p.requires_grad for p in front_end.parameters())
+
+
+def test_a_traced_lens_has_the_gradient_of_what_it_computes_in_both_modes():
+    """To trace it takes long: in evaluation the same values and gradients are enough."""
+    lens = _moved("compound").train()
+    audit = optics.audit_gradients(lens, _scene(), call=_seen)
+    learned = list(lens.double().parameters())
+    assert len(audit.entries) == 1 + len(learned)
+    found = []
+    for training in (True, False):
+        scene = _scene().requires_grad_()
+        values = _seen(lens.train(training), scene)
+        weight = torch.randn(values[0].shape, generator=torch.Generator().manual_seed(2)).double()
+        total = (weight * values[0]).sum() + values[1].sum()
+        found.append([*values, *torch.autograd.grad(total, [scene, *learned])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 # ------------------------------------------------------------------------------------- sensors

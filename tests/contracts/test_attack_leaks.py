@@ -72,7 +72,7 @@ def hooks(module):
 
 @pytest.fixture(scope="module")
 def data():
-    return joint.build_data(joint.PhantomConfig(count=8, image_size=16))
+    return joint.build_data(joint.PhantomConfig(count=4, image_size=16))
 
 
 @pytest.fixture(scope="module")

@@ -114,19 +114,24 @@ CLOCKS = {
 }
 
 
+_OF_DAY = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime", "ctime"}
+_OF_FILE = re.compile(r"st_[amc]time(_ns)?|get[amc]time|st_birthtime(_ns)?")
+_OF_EITHER = re.compile(rf"\b({'|'.join(_OF_DAY)}|{_OF_FILE.pattern})\b")
+
+
 def looks_at_a_clock(text):
     """Whether a module reads the time of day, or that of a file."""
-    of_day = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime", "ctime"}
-    of_file = re.compile(r"st_[amc]time(_ns)?|get[amc]time|st_birthtime(_ns)?")
+    if not _OF_EITHER.search(text):
+        return False  # most: to walk through them takes long
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Attribute) and of_file.fullmatch(node.attr):
+        if isinstance(node, ast.Attribute) and _OF_FILE.fullmatch(node.attr):
             return True
-        if isinstance(node, ast.Attribute) and node.attr in of_day:
+        if isinstance(node, ast.Attribute) and node.attr in _OF_DAY:
             inner = _name(node.value).split(".")[-1]
             if inner in ("time", "datetime", "date"):
                 return True
         imported = node.names if isinstance(node, ast.ImportFrom) and node.module == "time" else []
-        if any(alias.name in of_day for alias in imported):
+        if any(alias.name in _OF_DAY for alias in imported):
             return True
     return False
 

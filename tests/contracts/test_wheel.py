@@ -16,8 +16,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("optics", "compress", "classify", "joint")
 
+# A process with torch loaded, and nothing of the checkout.
+_INSTALLED = """
+import sys
+
+sys.dont_write_bytecode = True  # tests of a module may run in any order
+sys.path.insert(0, sys.argv[1])
+"""
+
 _USE = """
-import importlib, pkgutil, sys
+import importlib, pkgutil
 from pathlib import Path
 
 import pytest, torch
@@ -136,16 +144,24 @@ def test_the_sdist_holds_what_its_tests_need(unpacked):
 
 
 def test_an_installed_wheel_trains_and_passes_tests_of_the_sdist_elsewhere(
-    site, unpacked, tmp_path
+    site, unpacked, fresh, tmp_path
 ):
-    done = _run(sys.executable, "-c", _USE, site, unpacked, cwd=tmp_path, PYTHONPATH=str(site))
+    done = fresh.run(_INSTALLED + _USE, site, unpacked, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "trained\n" in done.stdout
     assert " passed" in done.stdout
 
 
-def test_the_installed_command_line_answers(site, tmp_path):
-    done = _run(*(sys.executable, "-m", "joint.cli", "--help"), cwd=tmp_path, PYTHONPATH=str(site))
+_ASK = """
+import runpy
+
+sys.argv[1:] = ["--help"]
+runpy.run_module("joint.cli", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_the_installed_command_line_answers(site, fresh, tmp_path):
+    done = fresh.run(_INSTALLED + _ASK, site, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: lens2label COMMAND")
     (script,) = (path for path in (site / "bin").iterdir() if path.name.startswith("lens2label"))

@@ -15,7 +15,12 @@ def example():
     return module
 
 
-def test_classes_stand_out_as_in_life_and_are_drawn(example, tmp_path, capsys):
+def test_classes_stand_out_as_in_life_and_are_drawn(example, tmp_path, capsys, monkeypatch):
+    # To find a palette takes longer than to draw; tests/joint/test_figure.py does.
+    save = example.save_figure
+    monkeypatch.setattr(
+        example, "save_figure", lambda figure, path, *, dpi, colours: save(figure, path, dpi=dpi)
+    )
     medians = example.main(example.Options(count=420, image_size=64, output=tmp_path))
     for name, real in example.REAL.items():
         assert medians[name][0] == pytest.approx(real[0], abs=0.1)

@@ -1,6 +1,5 @@
 import importlib.util
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -66,13 +65,12 @@ def test_a_folder_that_exists_gets_a_number(quickstart, tmp_path, monkeypatch):
 
 
 @pytest.mark.ham10000
-def test_it_runs_on_the_real_images(quickstart, tmp_path, monkeypatch, capsys):
-    root = os.environ.get("HAM10000_ROOT")
-    if not root:
+def test_it_runs_on_the_real_images(quickstart, few_real, tmp_path, monkeypatch, capsys):
+    if few_real is None:
         pytest.skip("set HAM10000_ROOT to the folder or zip of HAM10000")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     options = quickstart.Options(
-        data=root, limit=150, image_size=32, epochs=1, output=tmp_path / "run"
+        data=few_real, limit=150, image_size=32, epochs=1, output=tmp_path / "run"
     )
     results = quickstart.main(options)
     _check(tmp_path / "run", results, capsys.readouterr().out)

@@ -8,7 +8,7 @@ import classify
 import joint
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_gpu.py"
-SMALL = {"limit": 40, "image_size": 32, "batch_size": 16, "epochs": 1}
+SMALL = {"limit": 40, "image_size": 32, "batch_size": 32, "epochs": 1}
 
 
 @pytest.fixture(scope="module")

@@ -186,18 +186,20 @@ def _optimal(
 
 
 def _grid(columns: Mapping[str, torch.Tensor], names: list[str]) -> Figure:
-    figure = Figure(figsize=(1.4 * len(columns) + 0.6, 1.4 * len(names)), layout="constrained")
+    """Columns of pictures on one white sheet, with a gap between them."""
+    pictures = torch.stack([batch.detach().float().clamp(0, 1).cpu() for batch in columns.values()])
+    gap = -(-pictures.shape[-1] // 24)
+    pictures = torch.nn.functional.pad(pictures, (gap, gap, gap, gap), value=1.0)
+    across, down, _, height, width = pictures.shape
+    sheet = pictures.permute(1, 3, 0, 4, 2).reshape(down * height, across * width, -1)
+    figure = Figure(figsize=(1.4 * across + 0.6, 1.4 * down), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(names), len(columns), squeeze=False)
-    for column, (title, batch) in enumerate(columns.items()):
-        for line, picture in enumerate(batch.detach().float().clamp(0, 1).cpu()):
-            axis = axes[line, column]
-            axis.imshow(picture.movedim(0, -1).numpy(), interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            if line == 0:
-                axis.set_title(title, fontsize=8)
-            if column == 0:
-                axis.set_ylabel(names[line])
+    axis = figure.subplots()
+    axis.imshow(sheet.numpy(), interpolation="nearest")
+    axis.set_xticks((np.arange(across) + 0.5) * width, labels=[*columns], fontsize=8)
+    axis.set_yticks((np.arange(down) + 0.5) * height, labels=names, rotation=90, va="center")
+    axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    axis.spines[:].set_visible(False)
     return figure
 
 

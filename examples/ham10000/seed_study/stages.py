@@ -10,6 +10,7 @@ that its weights come from. So a folder that is done is right, and one that is n
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import time
@@ -86,7 +87,7 @@ class Stage:
         """Source of weights, order, views and noise."""
         return self.config.training.seed
 
-    @property
+    @functools.cached_property  # asked for wherever a folder is named
     def digest(self) -> str:
         """Of everything that the result depends on."""
         said = {

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:2 paired seeds cannot:UserWarnin
 def detector(load, monkeypatch):
     module = load("detector")
     monkeypatch.setattr(module.runner, "run_study", lambda folder, *, device, **_: work(folder))
+    monkeypatch.setattr(module.runner, "write_study_html", lambda *_, **__: None)  # test_runner.py
     return module
 
 

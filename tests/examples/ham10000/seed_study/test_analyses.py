@@ -44,7 +44,17 @@ def test_a_filter_is_told_with_its_light():
 def test_pictures_stand_in_a_grid():
     columns = {"original": torch.rand(2, 3, 8, 8), "joint_6x": torch.rand(2, 3, 8, 8)}
     figure = analyses._grid(columns, ["akiec", "bcc"])
-    assert len(figure.axes) == 4
-    shown = figure.axes[1].get_images()[0].get_array()
-    assert np.allclose(shown, columns["joint_6x"][0].movedim(0, -1).numpy())
-    assert [axis.get_ylabel() for axis in figure.axes] == ["akiec", "", "bcc", ""]
+    (axis,) = figure.axes
+    sheet = axis.get_images()[0].get_array()
+    assert sheet.shape == (20, 20, 3)  # a pixel of white about each
+    for column, batch in enumerate(columns.values()):
+        for line, picture in enumerate(batch):
+            top, left = 10 * line + 1, 10 * column + 1
+            shown = sheet[top : top + 8, left : left + 8]
+            assert np.allclose(shown, picture.movedim(0, -1).numpy())
+    for found, names in (
+        (axis.get_xticklabels(), ["original", "joint_6x"]),
+        (axis.get_yticklabels(), ["akiec", "bcc"]),
+    ):
+        assert [label.get_text() for label in found] == names
+    assert axis.get_xticks().tolist() == axis.get_yticks().tolist() == [5, 15]

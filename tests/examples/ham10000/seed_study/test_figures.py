@@ -5,6 +5,10 @@ from seed_study import figures
 
 
 def test_all_figures_are_drawn(document, tmp_path):
+    # Enough for each of them; what is below looks at whole ones.
+    few = ("classifier", "joint_3x", "rated", "jpeg_frozen", "jpeg_joint")
+    for found in document["protocols"].values():
+        found["rows"] = {name: found["rows"][name] for name in few if name in found["rows"]}
     paths = figures.draw(document, tmp_path / "out", prefix="x_")
     assert sorted(path.name for path in paths) == [
         "x_filters.png",
