@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import special
 
 from .intervals import (
     Interval,
@@ -274,13 +275,12 @@ def mcnemar(first: Array, second: Array, *, labels: Array) -> McNemar:
     ValueError
         When shapes, labels or scores do not fit.
     """
-    from scipy.stats import binomtest  # noqa: PLC0415 - slow to load
-
     one, other, _ = _pair(first, second, labels, None, None)
     right, also = (judged.guesses == judged.labels for judged in (one, other))
     only_first, only_second = int((right & ~also).sum()), int((also & ~right).sum())
     disagree = only_first + only_second
-    p = float(binomtest(only_first, disagree, 0.5).pvalue) if disagree else 1.0
+    # Both tails of the binomial distribution with a probability of one half are equal.
+    p = min(1.0, 2 * float(special.bdtr(min(only_first, only_second), disagree, 0.5)))
     return McNemar(only_first, only_second, p)
 
 

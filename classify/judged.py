@@ -9,8 +9,9 @@
 The report and its thousand resamples are computed by the same few lines.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,16 +101,8 @@ class Judged:
         self._nll = np.log(powers.total) - (true - powers.top)
         self._confidence = 1 / powers.total
         self._right = (self.guesses == self.labels).astype(float)
-        ones = np.ones(len(labels))
-        columns = ((self.labels, self._right), (self.guesses, ones), (self.labels, ones))
-        indicators = [_indicator(of, classes, worth) for of, worth in columns]
-        # Side by side: one product takes half of the time of three.
-        self._counted = np.hstack(indicators) if classes <= _FEW else sparse_hstack(indicators)
         steps = np.linspace(0, 1, bins + 1)
         self._edges = np.quantile(self._confidence, steps) if equal_mass else steps
-        # A confidence that lies above an edge by its rounding alone, as 0.8 may, lies on it.
-        bin_ = np.searchsorted(self._edges, self._confidence - 1e-12, side="left") - 1
-        self._bins = np.eye(bins)[bin_.clip(0, bins - 1)]
 
     def measure(
         self, weights: Array, names: Iterable[str] | None = None, *, drawn: bool = False
@@ -222,12 +215,42 @@ class Judged:
         right, predicted, true = np.split(weights @ self._counted, 3, axis=1)
         return right, predicted, true
 
+    @cached_property
+    def _counted(self) -> Any:  # noqa: ANN401 - full or sparse
+        """Matrix ``[N, 3K]`` of what :meth:`_tally` counts."""
+        ones = np.ones(len(self.labels))
+        columns = ((self.labels, self._right), (self.guesses, ones), (self.labels, ones))
+        indicators = [_indicator(of, self._classes, worth) for of, worth in columns]
+        # Side by side: one product takes half of the time of three.
+        return np.hstack(indicators) if self._classes <= _FEW else sparse_hstack(indicators)
+
+    @cached_property
+    def _bins(self) -> Array:
+        """Which bin of the confidences each row lies in ``[N, bins]``."""
+        # A confidence that lies above an edge by its rounding alone, as 0.8 may, lies on it.
+        bin_ = np.searchsorted(self._edges, self._confidence - 1e-12, side="left") - 1
+        bins = len(self._edges) - 1
+        return np.eye(bins)[bin_.clip(0, bins - 1)]
+
     def log_odds(self) -> Array:
         """Log-odds of the predicted class against all others ``[N]``, rounded to keep ties.
 
         They rank the pictures as the confidences do, and also where these round to 1.
         """
-        return (self._powers.top - self._powers.rest).round(9)
+        return (self._powers.top - self._rest).round(9)
+
+    @cached_property
+    def _rest(self) -> Array:
+        """Logarithm of the summed exponentials of all classes but the predicted one ``[N]``.
+
+        Only ranks need it, and it takes as long as all that counts need.
+        """
+        found = []
+        for rows in _some_rows(self.logits):
+            others = self.logits[rows].copy()
+            others[np.arange(len(others)), self.guesses[rows]] = -np.inf
+            found.append(logsumexp(others, axis=1))
+        return np.concatenate(found)
 
     def reliability(self) -> Reliability:
         """Return the reliability curve behind the calibration error."""
@@ -272,7 +295,7 @@ class Judged:
         # guess, the guess is among the rest, so that the difference keeps its digits.
         guessed = powers.guess == positive
         others = np.where(guessed, 1, powers.total - np.exp(scores - powers.top))
-        rest = np.where(guessed, powers.rest, powers.top + np.log(others))
+        rest = np.where(guessed, self._rest, powers.top + np.log(others))
         return scores - rest
 
     def _rounding(self, odds: Array) -> Array:
@@ -374,18 +397,19 @@ class _Powers(NamedTuple):
     """That score."""
     total: Array
     """Sum of ``exp(score - top)``, from 1 on."""
-    rest: Array
-    """Logarithm of the summed exponentials of all classes but the predicted one."""
     brier: Array
     """Squared distance between the probabilities and the one-hot label."""
 
 
 def _powers(logits: Array, labels: Array) -> _Powers:
     """Exponentials of scores ``[N, K]``, some rows at a time, to save memory."""
-    step = max(1, _CELLS // logits.shape[1])
-    starts = range(0, len(labels), step)
-    parts = [_powers_of(logits[at : at + step], labels[at : at + step]) for at in starts]
+    parts = [_powers_of(logits[rows], labels[rows]) for rows in _some_rows(logits)]
     return _Powers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _some_rows(logits: Array) -> Iterator[slice]:
+    step = max(1, _CELLS // logits.shape[1])
+    return (slice(at, at + step) for at in range(0, len(logits), step))
 
 
 def _powers_of(logits: Array, labels: Array) -> _Powers:
@@ -395,9 +419,7 @@ def _powers_of(logits: Array, labels: Array) -> _Powers:
     total = probabilities.sum(1)
     probabilities /= total[:, None]
     probabilities[rows, labels] -= 1
-    others = logits.copy()
-    others[rows, guess] = -np.inf
-    return _Powers(guess, top, total, logsumexp(others, axis=1), (probabilities**2).sum(1))
+    return _Powers(guess, top, total, (probabilities**2).sum(1))
 
 
 def _indicator(of: Array, classes: int, worth: Array) -> Any:  # noqa: ANN401 - full or sparse

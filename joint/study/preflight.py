@@ -153,7 +153,7 @@ def check_designs(
 
 
 def _lacking(config: RunConfig) -> Iterator[str]:
-    """What training needs, for its objective or monitor, and the system does not have."""
+    """What training needs, for its objective, monitor or scenes, and the system does not have."""
     for name, stage in _WEIGHED.items():
         weight = getattr(config.objective, name)
         if weight and isinstance(getattr(config.system, stage), NoneConfig):
@@ -175,6 +175,13 @@ def _lacking(config: RunConfig) -> Iterator[str]:
         yield (
             f"training.monitor={config.training.monitor!r} needs a {needed}, and there is none: "
             "set 'loss'"
+        )
+    # Of files whose encoding nobody named, the run alone can tell.
+    given, taken = getattr(config.data, "encoding", None), config.system.encoding
+    if given not in (None, taken):
+        yield (
+            f"data.encoding={given!r} needs a system that takes such scenes, and "
+            f"system.encoding={taken!r} does not: set both to the same"
         )
 
 

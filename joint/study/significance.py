@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from classify.comparison import holm
 from classify.intervals import check_resampling
@@ -137,10 +137,10 @@ def expected_maximum(count: int) -> float:
     count = whole_number("count", count)
 
     def above(x: float) -> float:
-        return float(-np.expm1(count * stats.norm.logcdf(x)))
+        return float(-np.expm1(count * special.log_ndtr(x)))
 
     def below(x: float) -> float:
-        return float(np.exp(count * stats.norm.logcdf(x)))
+        return float(np.exp(count * special.log_ndtr(x)))
 
     # E max = ∫ P(max > x) dx over positive x less ∫ P(max < x) dx over negative x.
     return integrate.quad(above, 0, 12)[0] - integrate.quad(below, -12, 0)[0]
@@ -203,7 +203,8 @@ def _power_of_t(shift: float, count: int, alpha: float) -> float:
 
     The other side is negligible wherever there is power.
     """
-    limit = stats.t.ppf(1 - alpha / 2, count - 1)
+    # From scipy.special, as scipy.stats takes ten times as long for one number.
+    limit = special.stdtrit(count - 1, 1 - alpha / 2)
     return float(stats.nct.sf(limit, count - 1, min(shift * math.sqrt(count), _CERTAIN)))
 
 
@@ -212,7 +213,7 @@ def _power_of_signs(shift: float, count: int, alpha: float) -> float:
     """Power of the sign-flip test, likewise; 1 if it is as good as the t-test."""
     dealings = math.floor(alpha * 2 ** (count - 1) * (1 + 1e-12)) if count <= _EXACT else math.inf
     if dealings < 2:
-        return float(stats.norm.cdf(shift) ** count)
+        return float(special.ndtr(shift) ** count)
     if dealings < _FEW_DEALINGS:
         values = shift + np.random.default_rng(0).standard_normal((_DRAWS, count))
         shown, step = 0, max(1, _CELLS // 2 ** (count - 1))

@@ -31,7 +31,7 @@ def _report(logits, labels, **options):
     )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 2**31),
     st.integers(1, 60),
@@ -684,7 +684,7 @@ def test_classes_of_few_lesions_are_named():
     np.testing.assert_allclose(ends["specificity"], [expected, expected], atol=1e-9)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 6), st.floats(0, 1))
 def test_agreement_beyond_chance_agrees_with_scikit_learn(seed, count, classes, skill):
     random = np.random.default_rng(seed)

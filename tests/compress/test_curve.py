@@ -94,7 +94,7 @@ def test_figures_of_another_package():
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(curves(), curves(), st.floats(0.01, 1e4), st.randoms(use_true_random=False))
 def test_exchange_scale_and_order(method, anchor, test, factor, random):
     loose = {"method": method, "minimum_overlap": 0.0}

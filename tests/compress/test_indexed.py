@@ -183,8 +183,8 @@ def test_bits_are_those_of_the_coded_model():
 
 def test_it_beats_a_palette_png():
     ratios = {}
-    dataset = LesionPhantom(4, 128, seed=5)
-    image = torch.stack([dataset[i].image for i in range(4)]).float() / 255
+    dataset = LesionPhantom(2, 128, seed=5)
+    image = torch.stack([dataset[i].image for i in range(2)]).float() / 255
     for colors in (4, 8, 16, 32):
         codec = KMeansCodec(colors, restarts=1).eval()
         files, coded = codec.compress(image), codec(image)
@@ -312,7 +312,7 @@ def check_decoded(data: bytes, shape: tuple[int, ...]) -> None:
     assert decoded.max() <= 1
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(st.data())
 def test_a_damaged_payload_is_an_error_or_a_picture(data):
     payload = bytearray(body(good(data.draw(st.sampled_from(["entropy", "fixed"])))))

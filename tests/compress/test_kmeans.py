@@ -82,7 +82,7 @@ def test_inertia_never_rises_from_one_iteration_to_the_next():
 
 
 def test_more_clusters_fit_better():
-    points = phantoms()[:3].flatten(2).mT
+    points = phantoms()[:3, :, ::2, ::2].flatten(2).mT
     inertia = torch.stack([kmeans(points, k, generator=seeded()).inertia for k in range(1, 20)])
     # Local optima: a further cluster may end up to a few per cent above the optimum.
     assert (inertia[1:] <= 1.05 * inertia[:-1]).all()

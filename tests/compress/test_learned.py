@@ -51,7 +51,7 @@ def test_what_was_written_is_what_forward_shows(
 
 
 def test_64_files_of_one_batch_decode_one_by_one(exact, build, blobs):
-    codec, image = build(exact), blobs(64, 3, 40, 48)
+    codec, image = build(exact), blobs(64, 3, 24, 32)
     files, pictures = codec.compress(image), codec(image).reconstruction
     equal = [torch.equal(codec.decompress([data])[0], pictures[i]) for i, data in enumerate(files)]
     assert sum(equal) == 64
@@ -590,7 +590,7 @@ def train(codec: Codec, blobs, steps: int, *, distortion_weight: float) -> None:
 def test_a_codec_learns_and_its_bytes_are_its_rate(rated, build, blobs):
     codec = build(rated)
     train(codec, blobs, 100, distortion_weight=0.01)
-    image = blobs(8, 3, 96, 104, seed=12345)
+    image = blobs(4, 3, 96, 104, seed=12345)
     codec.quality = 0 if codec.levels > 1 else None
     noisy = codec(image, generator=seeded())
     codec.eval()
@@ -619,7 +619,7 @@ def test_the_weight_of_the_distortion_trades_bits_for_fidelity(kind, blobs):
             torch.manual_seed(0)
             codec = kind()
             untrained = codec.eval()(image).bpp.mean().item()
-        train(codec, blobs, 60, distortion_weight=weight)
+        train(codec, blobs, 30, distortion_weight=weight)
         coded = codec.eval()(image)
         points.append((coded.bpp.mean().item(), psnr(coded.reconstruction, image).mean().item()))
     (least, worst), (less, worse), (bits, good) = points
@@ -632,7 +632,7 @@ def test_one_model_of_several_levels_trades_like_several_models(blobs):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         codec = HyperpriorCodec(levels=3)
-    train(codec, blobs, 100, distortion_weight=0.002)
+    train(codec, blobs, 60, distortion_weight=0.002)
     image, points = blobs(8, seed=12345), []
     codec.eval()
     for quality in (0, 1, 2):

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.optimize import minimize
-from scipy.special import log_softmax
 
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
@@ -149,7 +148,7 @@ def _probe(
 
     def loss(flat: Array) -> tuple[float, Array]:
         weights = flat.reshape(-1, kinds)
-        logs = log_softmax(ones @ weights, axis=1)
+        logs = _log_softmax(ones @ weights)
         slope = ones.T @ (np.exp(logs) - onehot) / len(x) + penalty * weights
         value = -(logs * onehot).sum() / len(x) + 0.5 * (penalty * weights**2).sum()
         return float(value), slope.ravel()
@@ -159,7 +158,13 @@ def _probe(
     return found.x.reshape(-1, kinds)
 
 
+def _log_softmax(scores: Array) -> Array:
+    """Logarithms of the softmax of each row; scipy's takes longer than the rest of the loss."""
+    apart = scores - scores.max(1, keepdims=True)
+    return apart - np.log(np.exp(apart).sum(1, keepdims=True))
+
+
 def _surprise(weights: Array, x: Array, labels: Array) -> Array:
     """``-log2 p(y | x)`` of each row, bits."""
-    logs = log_softmax(x @ weights[:-1] + weights[-1], axis=1)
+    logs = _log_softmax(x @ weights[:-1] + weights[-1])
     return -logs[np.arange(len(labels)), labels] / math.log(2)

@@ -268,19 +268,18 @@ def infer(
     mean = float(values.mean()) if len(values) else None
     if mean is None or len(values) < 2:
         return Inference(mean, None, 1.0, unit)
-    note = None
+    note, of = None, None
     if lesions:
-        note = few_lesions(known[0], metric)
-        if units(known[0], metric).alone:
+        note, of = few_lesions(known[0], metric), units(known[0], metric)
+        if of.alone:
             return Inference(mean, None, 1.0, unit, note)
-        spread = _crossed(values, first, second, known, metric, resamples, generator)
+        spread = _crossed(values, first, second, known, of, metric, resamples, generator)
     else:
         of_seeds = float(values.var(ddof=1)) / len(values)
         spread = Spread(of_seeds, of_seeds, 0, 0, len(values), 1)
     interval, p = student(mean, spread.error, spread.freedom, level=level)
     interval = within_range(interval, metric, of_difference=second is not None)
-    if lesions and second is None:
-        of = units(known[0], metric)
+    if of is not None and second is None:
         interval, note = as_wide_as_lesions(interval, mean, of, metric, note, level=level)
     if lesions and interval.low == interval.high:
         note = note or ALIKE
@@ -309,6 +308,7 @@ def _crossed(
     first: Sequence[Outcome],
     second: Sequence[Outcome] | None,
     known: Sequence[Predictions],
+    lesions: Units,
     metric: str,
     resamples: int,
     generator: torch.Generator | None,
@@ -354,7 +354,7 @@ def _crossed(
         of_lesions=of_lesions,
         lasting=min(variance, max(0.0, (seeds * of_lesions - of_one_seed) / (seeds - 1))),
         seeds=seeds,
-        lesions=units(part, metric).telling,
+        lesions=lesions.telling,
     )
 
 

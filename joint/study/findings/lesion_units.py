@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from classify.intervals import equal_units, membership, wilson_intervals
 from classify.metric_names import of_class
@@ -79,7 +79,7 @@ class Units(NamedTuple):
         counts = np.array(self.equal)
         ends = wilson_intervals(np.ones_like(counts), counts, level=level)
         open_ = float(np.linalg.norm(1 - ends[:, 0])) / len(counts)
-        square = float(stats.norm.ppf((1 + level) / 2)) ** 2
+        square = float(special.ndtri((1 + level) / 2)) ** 2
         # With n units the interval has the length z² / (n + z²).
         return min(square * (1 / open_ - 1), float(self.groups))
 
@@ -109,9 +109,7 @@ def units(part: Predictions, metric: str) -> Units:
     classes use the same pairs, and count once.
     """
     member = membership(part.groups, len(part.labels))
-    found = _rests_on(part, metric)
-    counts = tuple(each.count for each in found)
-    return Units(counts, int(member.max()) + 1, tuple(each.equal for each in found))
+    return _units(member, _rests_on(part, metric, member))
 
 
 class _Lesions(NamedTuple):
@@ -122,15 +120,19 @@ class _Lesions(NamedTuple):
     """Phrase that names the group."""
 
 
+def _units(member: Array, found: list[_Lesions]) -> Units:
+    counts = tuple(each.count for each in found)
+    return Units(counts, int(member.max()) + 1, tuple(each.equal for each in found))
+
+
 def _lesions(member: Array, who: str) -> _Lesions:
     """Lesions that some pictures of the group belong to."""
     _, sizes = np.unique(member, return_counts=True)
     return _Lesions(len(sizes), float(equal_units(sizes.sum(), (sizes**2).sum())), who)
 
 
-def _rests_on(part: Predictions, metric: str) -> list[_Lesions]:
+def _rests_on(part: Predictions, metric: str, member: Array) -> list[_Lesions]:
     """Groups of lesions for :func:`units`."""
-    member = membership(part.groups, len(part.labels))
     number, of = of_class(metric) or (metric, "")
     if not of and metric not in _MACRO:
         return [_lesions(member, "the test part has")]
@@ -172,8 +174,9 @@ def few_lesions(part: Predictions, metric: str) -> str | None:
 
     Or why there is no interval: no class that counts has two.
     """
-    found = _rests_on(part, metric)
-    if units(part, metric).alone:
+    member = membership(part.groups, len(part.labels))
+    found = _rests_on(part, metric, member)
+    if _units(member, found).alone:
         count = max(each.count for each in found)
         who = found[0].who if len({each.who for each in found}) == 1 else "each class has"
         return f"{who} {count} lesion{'s' * (count != 1)} to test on, which says nothing of others"

@@ -17,7 +17,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 
 from classify import Interval, mcnemar
 from classify.metric_names import of_class
@@ -26,7 +26,7 @@ from joint.record import as_json
 from joint.saved.predictions import Predictions
 from joint.study.significance import MOST_SEEDS, fewest_seeds, holm, seeds_needed, sign_flip_test
 
-from .inference import Outcome, Spread, by_seed, check_paired, infer, score
+from .inference import Outcome, Spread, by_seed, check_paired, infer, quantile, score
 
 __all__ = ["Estimate", "PairedDifference", "adjusted", "compare", "estimate", "unpaired"]
 
@@ -397,7 +397,7 @@ def _needed(
     def shows(seeds: int) -> bool:
         # The spread for other seeds; the lesions stay the same.
         beyond = abs(difference) - _reach(error.on(seeds), alpha)
-        return bool(beyond * math.sqrt(seeds) >= stats.norm.ppf(_POWER) * spread)
+        return bool(beyond * math.sqrt(seeds) >= special.ndtri(_POWER) * spread)
 
     return fewest_seeds(shows, at_least=tested)
 
@@ -415,7 +415,7 @@ def _more_lesions(
 
 
 def _reach(error: Spread, alpha: float) -> float:
-    return float(stats.t.ppf(1 - alpha / 2, error.freedom)) * error.error
+    return quantile(error.freedom, 1 - alpha) * error.error
 
 
 def estimate(

@@ -121,6 +121,26 @@ def test_blocks_are_of_no_account(monkeypatch):
     assert torch.allclose(whole.similarity, parts.similarity, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [8, 20])
+def test_bounds_are_no_less_than_correlations_and_pass_over_no_pair(monkeypatch, side):
+    images = textures(60).float()
+    images[30:] += 0.5 * (images[:30].flip(-1) - images[30:])  # some pairs of any likeness
+    images[55:] = images[:5] + 0.1 * torch.arange(5)[:, None, None, None]  # and others of nearly 1
+    pictures = near._unit(torch.nn.functional.adaptive_avg_pool2d(images, side))
+    fine = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
+    pictures = near._unit(pictures + 0.02 * fine)
+    bounds, exact = near._bounds(pictures), pictures.flatten(1) @ pictures.flatten(1).T
+    assert (bounds @ bounds.T >= exact).all()
+    assert (bounds @ bounds.T > 0.5).float().mean() < 0.1  # and not much more
+    for many in (0, 1):  # all are correlated, or those above the bound
+        monkeypatch.setattr(near, "_MANY", many)
+        for upper in (False, True):
+            wanted = (exact.triu(1) if upper else exact) > 0.5
+            pairs, value = near._above(pictures[:25], pictures, bounds, 0.5, upper)
+            assert pairs.tolist() == torch.nonzero(wanted[:25]).tolist()
+            torch.testing.assert_close(value, exact[:25][wanted[:25]], rtol=0, atol=1e-6)
+
+
 def test_the_search_stops_where_everything_looks_alike(monkeypatch):
     monkeypatch.setattr("classify.data.near._MOST", 10)
     images = textures(1).repeat(30, 1, 1, 1)

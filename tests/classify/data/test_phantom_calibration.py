@@ -77,7 +77,7 @@ def medians(dataset):
 
 @pytest.fixture(scope="module")
 def phantom():
-    return medians(classify.LesionPhantom(1050, 128, balance=0.0))
+    return medians(classify.LesionPhantom(1050, 96, balance=0.0))
 
 
 @pytest.mark.parametrize("name", list(REAL))
@@ -115,7 +115,7 @@ def test_the_measure_finds_the_real_table_again():
 @cache
 def _mean_gcnr(*, contrast=1.0, difficulty=0.5):
     given = {"contrast": contrast, "difficulty": difficulty}
-    found = medians(classify.LesionPhantom(350, 64, balance=0.0, seed=1, **given))
+    found = medians(classify.LesionPhantom(210, 64, balance=0.0, seed=1, **given))
     return {name: values.gcnr for name, values in found.items()}
 
 
@@ -143,7 +143,7 @@ def _colours(dataset):
 
 def _by_colour(difficulty):
     """Accuracy of a linear classifier of colour on lesions that it has not seen."""
-    dataset = classify.LesionPhantom(2100, 32, balance=0.0, difficulty=difficulty)
+    dataset = classify.LesionPhantom(1400, 32, balance=0.0, difficulty=difficulty)
     parts = classify.split(dataset, (0.65, 0.01, 0.34), seed=0)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
     model.fit(_colours(parts.train), parts.train.labels.numpy())

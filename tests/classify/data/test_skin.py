@@ -11,7 +11,7 @@ from classify.data.skin import WAVELENGTHS, srgb_codes
 BANDS = tuple(1e-9 * nm for nm in range(400, 1001, 25))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     st.floats(0, 0.6), st.floats(0, 0.6), st.floats(0, 0.5), st.floats(0, 1),
     st.floats(1e-3, 0.2), st.floats(0, 1),

@@ -280,7 +280,7 @@ def test_classes_of_few_lesions_fill_all_parts_together(lesions, fractions, size
 
 @pytest.mark.filterwarnings("ignore:each of the .* classes lies in one")  # so few groups
 @pytest.mark.parametrize("mixed", [False, True])
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_as_many_groups_as_parts_are_enough(mixed, data, seed):
     dataset = data.draw(datasets(mixed=mixed, least=1))
@@ -297,7 +297,7 @@ def test_only_the_part_of_a_subset_is_split():
 
 def test_many_group_structures():
     rng = np.random.default_rng(0)
-    for seed in range(300):
+    for seed in range(120):
         lesions = int(rng.integers(24, 40))
         sizes = rng.choice([1, 2, 3, 6], lesions)
         groups = np.repeat(np.arange(lesions), sizes)

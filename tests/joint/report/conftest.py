@@ -2,7 +2,7 @@ import pytest
 from pages import RESAMPLES, Page, train
 from phantoms import drawn_once  # noqa: F401 - a fixture
 
-from joint.report import report_html
+from joint.report import report_html, why
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +21,20 @@ def lens(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def text(whole):
-    return report_html([whole], resamples=RESAMPLES)
+def whole_page():
+    """Makes a page with all parts; its optimal images are those of two steps."""
+
+    def make(run):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(why, "_STEPS", 2)
+            return report_html([run], resamples=RESAMPLES)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def text(whole, whole_page):
+    return whole_page(whole)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def test_the_runs_are_ranked_class_by_class(whole, undrawn):
 
 
 def test_runs_are_compared_on_their_common_pictures(whole, lens, undrawn):
-    read = Page(report_html([whole, lens], quick=True, resamples=RESAMPLES))
+    read = Page(report_html([whole, lens], quick=True, pictures=2, resamples=RESAMPLES))
     assert read.headings[:3] == ["lens2label: 2 runs side by side", "Comparison", "whole"]
     assert {link.removeprefix("#") for link in read.links} == read.anchors
     first, second = load_predictions(lens), load_predictions(whole)
@@ -228,7 +228,7 @@ def test_runs_on_other_scenes_say_so(whole, undrawn):
 
 def test_runs_that_cannot_be_paired_are_still_shown(whole, tmp_path, undrawn):
     other = train(tmp_path / "whole", "--codec", "jpeg", "--data.seed", "5")
-    read = Page(report_html([whole, other], quick=True, resamples=RESAMPLES))
+    read = Page(report_html([whole, other], quick=True, pictures=2, resamples=RESAMPLES))
     said = "".join(read.text)
     assert "cannot be compared in pairs: their test parts have no picture in common." in said
     assert "better" not in said

@@ -13,7 +13,7 @@ from joint.report.page import (
 
 def test_the_figures_of_a_page_are_files_too(whole, tmp_path, undrawn):
     def page():
-        return report_html([whole], quick=True, resamples=RESAMPLES)
+        return report_html([whole], quick=True, pictures=2, resamples=RESAMPLES)
 
     plain = page()
     with figures_in(tmp_path / "new" / "plots", ending="png"):

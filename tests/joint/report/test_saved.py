@@ -48,6 +48,6 @@ def test_a_missing_environment_or_history_is_said(whole, tmp_path, undrawn):
     shutil.copytree(whole, folder)
     (folder / "environment.json").unlink()
     (folder / "history.jsonl").unlink()
-    said = "".join(Page(report_html([folder], quick=True, resamples=9)).text)
+    said = "".join(Page(report_html([folder], quick=True, pictures=2, resamples=9)).text)
     assert "It is not known where the run was computed: environment.json is missing." in said
     assert "history.jsonl is missing or empty." in said

@@ -1,7 +1,6 @@
 import pytest
-from pages import RESAMPLES, Page, train
+from pages import Page, train
 
-from joint.report import report_html
 from joint.report.sections import SECTIONS
 from joint.saved.folder import read_result
 
@@ -24,11 +23,11 @@ def test_all_parts_are_there_in_their_order(parsed):
         (["classifier"], ["The system has no classifier."]),
     ],
 )
-def test_a_part_that_does_not_apply_says_why(stages, said, tmp_path, undrawn):
+def test_a_part_that_does_not_apply_says_why(stages, said, tmp_path, whole_page, undrawn):
     options = [word for stage in stages for word in (f"--{stage.replace('_', '-')}", "none")]
     codec = [] if "codec" in stages else ["--codec", "png"]
     folder = train(tmp_path / "run", *codec, *options)
-    read = Page(report_html([folder], resamples=RESAMPLES))
+    read = Page(whole_page(folder))
     assert read.headings[1:] == [*SECTIONS]
     for line in said:
         assert line in "".join(read.text)

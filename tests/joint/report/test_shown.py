@@ -164,6 +164,6 @@ def test_without_masks_there_is_no_region(tmp_path, undrawn):
     run = ["train", "--output", tmp_path / "run", "--quiet", "--data", tmp_path / "pets"]
     tiny = ["--data.image-size", "32", "--training.epochs", "1", "--codec", "jpeg"]
     assert main([str(word) for word in (*run, *tiny)]) == 0
-    said = "".join(Page(report_html([tmp_path / "run"], quick=True, resamples=9)).text)
+    said = "".join(Page(report_html([tmp_path / "run"], quick=True, pictures=2, resamples=9)).text)
     assert "The data set has no lesion masks." in said
     assert re.search(r"No rate by region: none of the \d+ pictures has a mask", said)

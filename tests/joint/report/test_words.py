@@ -215,5 +215,5 @@ def test_a_camera_of_one_broad_channel_has_a_report(tmp_path, undrawn):
         *("--system.front-end.spectral-response", "1", "2", "3", "2", "1"),
     ]
     run = train(tmp_path / "run", *options)
-    said = "".join(Page(report_html([run], quick=True, resamples=RESAMPLES)).text)
+    said = "".join(Page(report_html([run], quick=True, pictures=2, resamples=RESAMPLES)).text)
     assert "each channel sees several wavelengths, of 450, 500, 550, 600, 650 nm" in said

@@ -43,8 +43,8 @@ def test_every_picture_can_be_decoded_and_is_named(parsed):
         assert int(image["width"]) < 1250
 
 
-def test_equal_runs_make_equal_pages(whole, text):
-    assert report_html([whole], resamples=RESAMPLES) == text
+def test_equal_runs_make_equal_pages(whole, text, whole_page):
+    assert whole_page(whole) == text
 
 
 def test_a_class_may_be_called_anything(tmp_path, whole):

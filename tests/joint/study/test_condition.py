@@ -275,7 +275,7 @@ def test_tables_leave_the_cell_of_an_absent_axis_empty(done):
     json.loads(report(done).to_json())
 
 
-def test_the_page_says_where_an_axis_is(done):
+def test_the_page_says_where_an_axis_is(done, undrawn):
     page = study_html(done, elements=False)
     assert "quality, where codec is jpeg or webp" in page
     assert "8 of 12 designs have the axis quality" in page

@@ -29,7 +29,7 @@ def _codecs(*kinds):
     return Axis(path="system.codec", values=tuple({"kind": kind} for kind in kinds))
 
 
-def test_runs_that_were_there_before_the_plan_are_counted(finished, small_study, tmp_path):
+def test_runs_that_were_there_before_the_plan_are_counted(finished, small_study, tmp_path, undrawn):
     """A comparison that is planned after the runs says so beside it."""
     assert done_before(finished) == 0
     assert "before this plan" not in str(report(finished))

@@ -212,6 +212,14 @@ def test_a_monitor_is_there(small_base, small_study, tmp_path):
         create_study(study, tmp_path)
 
 
+def test_a_system_takes_scenes_in_their_encoding(small_study, tmp_path):
+    axis = Axis(path="system.encoding", values=("srgb", "linear"))
+    study = small_study(axes={"light": axis}, plan=Plan())
+    message = r"light=linear cannot .*data.encoding='srgb' needs .*, and system.encoding='linear'"
+    with pytest.raises(ConfigError, match=message):
+        create_study(study, tmp_path / "refused")
+
+
 @pytest.mark.parametrize(
     ("path", "values", "message"),
     [

@@ -36,7 +36,7 @@ def test_runs_of_one_kind_do_not_differ(finished):
     assert "warning" not in str(report(finished))
 
 
-def test_versions_that_differ_between_designs_are_told(finished):
+def test_versions_that_differ_between_designs_are_told(finished, undrawn):
     _made(finished, lambda run: [{"pytorch": "2.11" if run.design < 1 or run.seed < 2 else "2.12"}])
     (found,) = environment_differences(finished)
     assert found.name == "pytorch"
@@ -94,7 +94,7 @@ def _seen(ledger, scenes):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"scenes": scenes(run)}))
 
 
-def test_files_that_were_replaced_between_runs_make_no_pairs(finished):
+def test_files_that_were_replaced_between_runs_make_no_pairs(finished, undrawn):
     same = {"train": "a", "validation": "b", "test": "c"}
     _seen(finished, lambda run: same)
     assert changed_inputs(finished) == {}

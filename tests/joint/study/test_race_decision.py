@@ -461,7 +461,7 @@ def test_a_report_says_what_a_race_does_to_its_means(ended):
     assert found.to_csv().splitlines()[0].split(",")[5] == "runs"
 
 
-def test_a_page_leaves_out_what_compares_unequal_seeds(ended, monkeypatch):
+def test_a_page_leaves_out_what_compares_unequal_seeds(ended, monkeypatch, undrawn):
     monkeypatch.setattr("joint.study.page.whole.outcomes", None)  # what only that needs
     text = study_html(ended, elements=False)
     assert "A race, decided by" in text

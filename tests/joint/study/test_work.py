@@ -110,7 +110,7 @@ def test_scenes_are_built_once(small_study, small_base, tmp_path, monkeypatch):
     monkeypatch.setattr(
         scenes, "build_data", lambda config: built.append(config) or joint.build_data(config)
     )
-    _small(small_study, tmp_path, small_base())
+    _small(small_study, tmp_path, small_base(), seeds=(0,))
     work(tmp_path)
     assert len(built) == 1
 
@@ -144,7 +144,7 @@ def test_a_run_that_diverges_is_an_outcome(small_study, small_base, tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.ENOMEM, errno.ESTALE])
 def test_a_full_disk_stops_the_worker(small_study, small_base, tmp_path, monkeypatch, number):
-    ledger = _small(small_study, tmp_path, small_base())
+    ledger = _small(small_study, tmp_path, small_base(), photons=(50,), seeds=(0,))
 
     def full(*_, **__):
         raise joint.CheckpointError("cannot write") from OSError(number, "of the disk")
@@ -156,7 +156,7 @@ def test_a_full_disk_stops_the_worker(small_study, small_base, tmp_path, monkeyp
     assert ledger.tally().failed == 0
     # It was told in words, and is not held against the run.
     monkeypatch.undo()
-    assert work(tmp_path) == (4, 0, False)
+    assert work(tmp_path) == (1, 0, False)
 
 
 def test_a_full_disk_holds_nothing_against_runs_together(
@@ -317,14 +317,14 @@ def test_weights_that_are_not_here_stop_the_worker(small_study, tmp_path, monkey
 
 
 def test_a_worker_that_is_asked_leaves(small_study, small_base, tmp_path):
-    ledger = _small(small_study, tmp_path, small_base(epochs=2))
+    ledger = _small(small_study, tmp_path, small_base(epochs=2), seeds=(0,))
     asked = iter([False] * 4)
     assert work(tmp_path, stop=lambda: next(asked, True)) == (0, 0, True)
-    assert ledger.tally() == (4, 0, 0, 0)
+    assert ledger.tally() == (2, 0, 0, 0)
     assert (ledger.path(ledger.runs[0]) / CHECKPOINT_FILE).exists()
     assert work(tmp_path, stop=lambda: True) == (0, 0, True)
-    assert work(tmp_path) == (4, 0, False)
-    assert _starts(ledger) == [2, 1, 1, 1]
+    assert work(tmp_path) == (2, 0, False)
+    assert _starts(ledger) == [2, 1]
 
 
 def test_a_run_that_takes_its_workers_with_it_is_given_up(small_study, small_base, tmp_path):
@@ -402,7 +402,7 @@ def _stay_for_a_study(*arguments):
     return worker._worker(*arguments)
 
 
-@pytest.mark.parametrize(("runs", "number"), [(6, 3), pytest.param(60, 6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("runs", "number"), [(4, 3), pytest.param(60, 6, marks=pytest.mark.slow)])
 def test_two_workers_are_killed_and_nothing_is_lost(
     forked, small_study, small_base, worked_on, tmp_path, runs, number
 ):
@@ -461,12 +461,19 @@ def test_clocks_that_differ_change_nothing(ledger, pretend):
     assert len((ledger.path(open_run) / ATTEMPTS_FILE).read_text().splitlines()) == 2
 
 
+@pytest.fixture(scope="module")
+def alone(small_study, small_base, tmp_path_factory):
+    """Two runs of two epochs, of one worker; no test changes them."""
+    ledger = _small(small_study, tmp_path_factory.mktemp("alone"), small_base(epochs=2), seeds=(0,))
+    work(ledger.folder)
+    return open_study(ledger.folder)
+
+
 @pytest.mark.parametrize("hours", [-9, 9])
 def test_a_worker_whose_clock_is_hours_off_works_with_the_others(
-    small_study, small_base, tmp_path, monkeypatch, hours
+    alone, small_study, small_base, tmp_path, monkeypatch, hours
 ):
     base, clock, clock_ns = small_base(epochs=2), time.time, time.time_ns
-    work(_small(small_study, tmp_path / "alone", base, seeds=(0,)).folder)
     ledger = _small(small_study, tmp_path / "shared", base, seeds=(0,))
     stopped, held = ledger.runs
     # Another one stops in the middle of a run, and a third one is in the middle of the other.
@@ -482,7 +489,6 @@ def test_a_worker_whose_clock_is_hours_off_works_with_the_others(
         assert ledger.tally() == (0, 1, 1, 0)
     assert work(ledger.folder) == (1, 0, False)
     assert _starts(ledger) == [2, 2]
-    alone = open_study(tmp_path / "alone")
     for run in ledger.runs:
         assert ledger.result(run) == alone.result(run)
 
@@ -491,7 +497,7 @@ def test_a_worker_whose_clock_is_hours_off_works_with_the_others(
 def test_a_study_keeps_its_number_of_workers(
     small_study, small_base, worked_on, tmp_path, monkeypatch, capfd
 ):
-    ledger = _small(small_study, tmp_path, small_base(epochs=_EPOCHS), seeds=range(2))
+    ledger = _small(small_study, tmp_path, small_base(epochs=_EPOCHS), seeds=(0,))
     with ThreadPoolExecutor(1) as runner:
         with monkeypatch.context() as patched:
             patched.setattr(worker, "_worker", _stay_for_a_study)
@@ -499,21 +505,21 @@ def test_a_study_keeps_its_number_of_workers(
             ((run, pid),) = _wait_for(lambda: worked_on(ledger)).items()
         assert pid != os.getpid()
         os.kill(pid, signal.SIGKILL)  # the only one; the next one does not stay
-        assert study.result(timeout=600) == (0, 0, 4, 0)
+        assert study.result(timeout=600) == (0, 0, 2, 0)
     assert _starts(ledger) == [2 if each == run else 1 for each in ledger.runs]
-    assert "4/4 runs ended (0 failed), 0 running, 0 to go" in capfd.readouterr().err
+    assert "2/2 runs ended (0 failed), 0 running, 0 to go" in capfd.readouterr().err
 
 
 def test_any_executor_starts_workers(small_study, small_base, tmp_path, capfd):
-    ledger = _small(small_study, tmp_path, small_base())
+    ledger = _small(small_study, tmp_path, small_base(), seeds=(0,))
     with ThreadPoolExecutor(2) as pool:
         tally = run_study(
             tmp_path, workers=2, threads=torch.get_num_threads(), executor=pool, progress=False,
             poll=0.1,
         )  # fmt: skip
-        assert tally == (0, 0, 4, 0)
+        assert tally == (0, 0, 2, 0)
         assert pool.submit(abs, -1).result() == 1  # it is left open
-    assert ledger.tally().done == 4
+    assert ledger.tally().done == 2
     assert capfd.readouterr().err == ""
 
 

@@ -141,11 +141,11 @@ def test_spiral_has_a_dark_centre_and_shows_edges_of_any_direction():
         assert image[rim & sector].mean() > 5 * image[inside].mean()
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.sampled_from(_STARTS), st.sampled_from(["coherent", "incoherent"]))
+@pytest.mark.parametrize("illumination", ["coherent", "incoherent"])
+@pytest.mark.parametrize("start", _STARTS)
 def test_gradients_agree_with_finite_differences(start, illumination):
     front_end = _filter(start, (6, 5), illumination=illumination, margin=2)
-    scene = (0.1 + _scene(0, (6, 5))).requires_grad_()
+    scene = (0.1 + _scene(0, (6, 5))[:1]).requires_grad_()
 
     def form(scene, raw):
         return torch.func.functional_call(front_end, {"raw": raw}, (scene,))

@@ -351,7 +351,7 @@ def test_a_classifier_that_sees_no_lesion_does_not_care(phantoms):
             return torch.cat((colour, -colour, 0 * colour[:, :1]), 1)
 
     sweep = recall_against_contrast(
-        joint.ImagingSystem(classifier=Corner()), phantoms, FACTORS, resamples=20
+        joint.ImagingSystem(classifier=Corner()), phantoms, (0.0, 0.5, 1.0), resamples=20
     )
     moved = np.ptp(sweep.recall, axis=0)
     assert (moved < 0.15).all()  # a lesion may reach into the corner

@@ -34,7 +34,7 @@ def test_information_falls_from_plane_to_plane(phantoms):
     system = _design(blur, 20)
     system.codec = compress.JPEG(5)
     system.train()
-    rows = information(system, phantoms, resamples=50, count=16)
+    rows = information(system, phantoms, resamples=10, count=8)
     assert [row.plane for row in rows] == ["scene", "measurement", "handed"]
     aucs = [row.observer.auc for row in rows]
     assert aucs[0] > aucs[1] + 0.02
@@ -42,9 +42,9 @@ def test_information_falls_from_plane_to_plane(phantoms):
     assert rows[0].usable.bits > rows[1].usable.bits > 0.1
     assert rows[0].usable.label_bits == pytest.approx(math.log2(7), abs=0.05)
     assert system.training
-    (alone,) = information(system, phantoms, planes=["measurement"], resamples=50, count=16)
+    (alone,) = information(system, phantoms, planes=["measurement"], resamples=10, count=8)
     assert alone == rows[1]  # the same filters, parts and draws
-    assert information(system, phantoms, planes=["irradiance"], resamples=5, count=16)
+    assert information(system, phantoms, planes=["irradiance"], resamples=5, count=8)
 
 
 def test_the_measurement_is_the_restored_one(phantoms):
@@ -83,7 +83,7 @@ def test_small_screening_ranks_designs_like_trained_probes(three_kinds):
         for kind in kinds
         for photons in (5, 50, 2000)
     }
-    found = screen(designs, three_kinds, resamples=20)
+    found = screen(designs, three_kinds, resamples=20, count=8)
     assert [row.name for row in found.rows] == list(designs)
     parts = classify.split(three_kinds, fractions=(0.5, 0.1, 0.4), seed=0)
     scores = {name: _trained(s, parts, epochs=20, seed=0) for name, s in designs.items()}
@@ -115,7 +115,7 @@ def test_results_are_printed_and_json(phantoms):
         summary = json.loads(json.dumps(part.to_dict(), allow_nan=False))
         assert summary["interval"] == list(part.interval)
     assert json.dumps(row.observer.to_dict()["pairs"][0])
-    only = screen({"plain": joint.ImagingSystem()}, phantoms, resamples=5)
+    only = screen({"plain": joint.ImagingSystem()}, phantoms, resamples=5, count=8)
     assert only.rows[0].gaussian is None
     assert only.spearman({"plain": 1.0}).gaussian is None
 
@@ -127,7 +127,7 @@ def test_a_screening_draws_the_same_for_every_design(phantoms):
     )
     designs = {"one": noisy, "silent": silent, "two": noisy}
     own = torch.Generator().manual_seed(9)
-    one, silent_row, two = screen(designs, phantoms, resamples=5, generator=own).rows
+    one, silent_row, two = screen(designs, phantoms, resamples=5, count=8, generator=own).rows
     assert (one.observer, one.usable, one.gaussian) == (two.observer, two.usable, two.gaussian)
     assert silent_row.gaussian is None  # of no noise there is no Gaussian information
     expected = joint.analysis.sensor_information(

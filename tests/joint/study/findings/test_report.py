@@ -96,7 +96,7 @@ def test_a_study_may_say_what_costs(small_study, pretend, tmp_path):
         fronts(rows(ledger), draws, costs=["photons"])
 
 
-def test_designs_at_other_rates_than_their_target_are_told(small_study, pretend, tmp_path):
+def test_designs_at_other_rates_than_their_target_are_told(small_study, pretend, tmp_path, undrawn):
     """As a user had: bits=0.4 was 0.55 bits/pixel of one stop, and 0.72 of the other."""
     axes = {
         "light": Axis(path="system.sensor.photons", values=(50, 5000)),
@@ -138,7 +138,7 @@ def test_designs_at_other_rates_than_their_target_are_told(small_study, pretend,
     assert " bpp): " not in str(report(ledger, metric="bpp"))
 
 
-def test_without_a_target_there_is_none_to_miss(finished):
+def test_without_a_target_there_is_none_to_miss(finished, undrawn):
     found = report(finished)
     assert found.off_target is None
     assert all(d.bpp is None for d in found.designs)
@@ -147,7 +147,9 @@ def test_without_a_target_there_is_none_to_miss(finished):
     assert "bpp of each" not in study_html(finished)
 
 
-def test_a_design_without_the_number_is_told_and_not_compared(small_study, pretend, tmp_path):
+def test_a_design_without_the_number_is_told_and_not_compared(
+    small_study, pretend, tmp_path, undrawn
+):
     """A camera without a codec among others that have one, judged by the rate."""
     axes = {"codec": Axis(path="system.codec", values=({"kind": "none"}, {"kind": "jpeg"}))}
     study = small_study(axes=axes, plan=Plan(resamples=100), seeds=(0, 1))
@@ -398,7 +400,7 @@ def test_another_metric_is_in_no_plan(small_study, tmp_path):
     assert "paired seeds" not in str(other)
 
 
-def test_one_comparison_that_is_of_no_pairs_does_not_end_the_report(ledger, pretend):
+def test_one_comparison_that_is_of_no_pairs_does_not_end_the_report(ledger, pretend, undrawn):
     for run in ledger.runs:
         levels = ledger.designs[run.design]
         pretend(ledger, run, 0.9 if levels["light"] == 5000 else 0.6)
@@ -424,7 +426,7 @@ def test_one_comparison_that_is_of_no_pairs_does_not_end_the_report(ledger, pret
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "loss"])
-def test_where_all_runs_failed_nothing_is_on_the_front(small_study, tmp_path, metric):
+def test_where_all_runs_failed_nothing_is_on_the_front(small_study, tmp_path, metric, undrawn):
     comparisons = small_study().plan.comparisons
     plan = Plan(metric=metric, comparisons=comparisons, resamples=100)
     ledger = create_study(small_study(plan=plan), tmp_path)

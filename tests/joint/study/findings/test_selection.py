@@ -280,7 +280,7 @@ def test_what_the_report_has_read_is_not_read_again(
 
 
 def test_a_requirement_that_no_run_has_does_not_end_the_report(
-    small_study, small_base, pretend, tmp_path
+    small_study, small_base, pretend, tmp_path, undrawn
 ):
     ledger = _of_folders(small_study, small_base, tmp_path, at_least={"recall.zzz": 0.5})
     for run in ledger.runs:

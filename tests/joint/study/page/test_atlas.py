@@ -8,7 +8,9 @@ from joint.study.page.atlas import elements
 from joint.study.page.whole import study_html
 
 
-def test_learned_elements_are_shown_and_compared(small_study, small_base, pretend, leave, tmp_path):
+def test_learned_elements_are_shown_and_compared(
+    small_study, small_base, pretend, leave, tmp_path, undrawn
+):
     values = ({"kind": "kernel", "kernel_size": 5}, {"kind": "none"})
     axes = {"camera": Axis(path="system.front_end", values=values, labels=("kernel", "none"))}
     base = small_base(restore_best=True)

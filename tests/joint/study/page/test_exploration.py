@@ -16,6 +16,9 @@ from joint.study.findings.effects import effects
 from joint.study.page.charts import front_figure
 from joint.study.page.exploration import choices, costs, designs, notes, rates
 
+# They are read, not looked at.
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def done(small_study, pretend, tmp_path_factory):
