@@ -50,8 +50,8 @@ def _threefry_host(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]) -
     """:func:`threefry` on the CPU: in place, in parts that its cache holds, and without threads."""
     parts = np.broadcast_arrays(*(part.numpy().view(np.uint32) for part in key + counter))
     words = np.empty((2, *parts[0].shape), np.uint32)
-    step = max(1, _CACHED // max(1, math.prod(words.shape[2:])))
-    for start in range(0, words.shape[1], step):
+    step = max(1, _CACHED // max(1, math.prod(parts[0].shape[1:])))
+    for start in range(0, len(parts[0]), step):
         rows = slice(start, start + step)
         _mix(*(part[rows] for part in parts), *words[:, rows])
     return [torch.from_numpy(part.view(np.int32)) for part in words]

@@ -2,10 +2,12 @@ import errno
 import os
 import struct
 import zipfile
+from itertools import product
+from pathlib import PurePosixPath
 
 import pytest
 
-from classify.data.archive import Archive, listed
+from classify.data.archive import Archive, Member, listed
 
 
 def paths(members):
@@ -208,3 +210,11 @@ def test_encrypted_zip(write):
 def test_long_lists_are_cut():
     assert listed(["a", "b"]) == "a, b"
     assert listed(map(str, range(13))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"
+
+
+def test_names_are_parted_as_by_pathlib():
+    for letters in product("aB. ", repeat=4):
+        name = "x" + "".join(letters)
+        member = Member(f"folder.d/{name}", 0, 0, lambda: None)
+        path = PurePosixPath(name)
+        assert (member.stem, member.suffix) == (path.stem, path.suffix.lower())

@@ -97,3 +97,14 @@ def test_surfaces_are_white_and_of_unit_deviation():
     assert abs((first * second).mean()) < 0.02
     for axis in (1, 2):
         assert abs((first * first.roll(1, axis)).mean()) < 0.02
+
+
+@pytest.mark.parametrize("cached", [1, 40, 1000])
+def test_parts_that_are_mixed_at_once_are_of_no_account(monkeypatch, cached):
+    def drawn():
+        stream = Draws(keys_of(3, 1, torch.arange(9), torch.arange(9)))
+        return stream.uniform(count=11), stream.surface(torch.arange(9), torch.zeros(9), 5)
+
+    whole = drawn()
+    monkeypatch.setattr("classify.data.draws._CACHED", cached)
+    assert all(map(torch.equal, drawn(), whole))

@@ -187,7 +187,7 @@ def test_real_lesions_are_found():
         pytest.skip("HAM10000_ROOT is not set to the folder or zip of HAM10000")
     some = HAM10000(os.environ["HAM10000_ROOT"], image_size=150, limit=210, cache=False)
     for name, least in (("nv", 0.65), ("mel", 0.6)):
-        rows = (some.labels == LESION_CLASSES.index(name)).nonzero().flatten()
+        rows = (some.labels == LESION_CLASSES.index(name)).nonzero().flatten()[:40]
         masks = some.gather_masks(rows)
         quality = intersection_over_union(segment(some.gather(rows).images / 255.0), masks)
         assert float(quality[masks.flatten(1).any(1)].mean()) > least

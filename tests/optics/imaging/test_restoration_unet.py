@@ -111,7 +111,7 @@ def test_it_learns_what_its_pictures_are_of():
         optimizer.zero_grad()
         functional.mse_loss(net(noisy(truth)), truth).backward()
         optimizer.step()
-    truth = clean(16)
+    truth = clean(40)
     seen = noisy(truth)
     with torch.no_grad():
         restored = net(seen)[:, 0].double().numpy()

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
+from scipy.special import log_softmax
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from joint.analysis.information.usable import _probe, usable_information
+from joint.analysis.information.usable import _log_softmax, _probe, usable_information
 
 
 def _information_of_two(apart):
@@ -40,6 +41,11 @@ def test_the_probe_is_that_of_scikit_learn(gaussians):
     logits = x @ ours[:-1] + ours[-1]
     chance = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert np.allclose(chance, judge.predict_proba(x), atol=1e-3)
+
+
+def test_the_logarithms_of_the_softmax_are_those_of_scipy_however_large_the_scores():
+    scores = np.array([[0.5, -1.0, 2.0], [1000.0, 0.0, 999.0], [-1000.0, -2000.0, -1000.0]])
+    assert np.allclose(_log_softmax(scores), log_softmax(scores, axis=1), rtol=1e-12)
 
 
 def test_no_part_alone_chooses_the_ridge():
