@@ -513,6 +513,7 @@ def test_a_hyperprior_is_no_onnx(tmp_path, scenes):
     ):
         export(system, scenes, tmp_path / "a.onnx")
     assert not [*tmp_path.iterdir()]
+    export(system, scenes, tmp_path / "a.pt2")
 
 
 def test_an_autoencoder_of_quantised_latents_is_an_onnx(tmp_path, scenes):
