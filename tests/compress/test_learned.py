@@ -619,7 +619,7 @@ def test_the_weight_of_the_distortion_trades_bits_for_fidelity(kind, blobs):
             torch.manual_seed(0)
             codec = kind()
             untrained = codec.eval()(image).bpp.mean().item()
-        train(codec, blobs, 30, distortion_weight=weight)
+        train(codec, blobs, 60, distortion_weight=weight)
         coded = codec.eval()(image)
         points.append((coded.bpp.mean().item(), psnr(coded.reconstruction, image).mean().item()))
     (least, worst), (less, worse), (bits, good) = points
